@@ -1,0 +1,73 @@
+"""The exception tree. Only `cli.py` turns one of these into an exit code.
+
+TrltError                  1  something the user can act on
+├── UsageError             2  flags or arguments that can't work together
+├── RecipeError            2  a recipe with faults; all of them are listed
+├── DataError              3  annotation, samples, rows or predictions that can't be used
+├── VideoError             4  a video that can't be read; names file, time and reason
+├── ModelError             5  a model that can't be had or isn't a Qwen2.5-VL
+├── ParityError            6  rollout and trainer disagree about the same input
+└── ResumeError            7  a run's folder belongs to another recipe or data set
+
+Anything else that is raised is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TrltError(Exception):
+    """Something went wrong that the user can act on; the message says how."""
+
+    exit_code = 1
+
+
+class UsageError(TrltError):
+    """Flags or arguments that can't work together."""
+
+    exit_code = 2
+
+
+class RecipeError(TrltError):
+    """A recipe with faults; the message lists every one with file and key."""
+
+    exit_code = 2
+
+
+class DataError(TrltError):
+    """Annotation, samples, rows or predictions that can't be used."""
+
+    exit_code = 3
+
+
+class VideoError(TrltError):
+    """A video that can't be read; the message names file, time and reason."""
+
+    exit_code = 4
+
+
+class ModelError(TrltError):
+    """A model that can't be had, or isn't a Qwen2.5-VL."""
+
+    exit_code = 5
+
+
+class ParityError(TrltError):
+    """Rollout and trainer disagree about the same input."""
+
+    exit_code = 6
+
+
+class ResumeError(TrltError):
+    """A run's folder belongs to another recipe or data set."""
+
+    exit_code = 7
+
+
+def did_you_mean(value: str, choices: Iterable[str]) -> str:
+    """Ends an error message: the nearest choice if one is near, else all of them."""
+    known = sorted(choices)
+    near = difflib.get_close_matches(value, known, n=1)
+    return f"did you mean {near[0]}?" if near else "choose one of: " + ", ".join(known)

@@ -1,0 +1,396 @@
+"""One recipe describes a whole experiment, one section a stage. Loads, overrides, explains and saves recipes.
+
+Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trlt.errors import RecipeError, did_you_mean
+from trlt.reward import Weights
+from trlt.sample import write_text_atomic
+
+AnswerFormat = Literal["letter", "text", "open"]
+Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe; unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, frozen=True)
+
+
+class Model(Section):
+    """Which weights, and how they are held."""
+
+    path: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    """A folder, a hub id, or `miniature` for the model that ships with trlt."""
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Precision of weights and activations."""
+    device: str = "auto"
+    """`auto` takes the GPU where there is one; else `cpu`, `cuda`, `cuda:1`."""
+
+
+class Video(Section):
+    """How a file becomes frames: one budget for every stage (4.1 of the paper)."""
+
+    root: str | None = None
+    """Folder that the samples' video paths are relative to."""
+    fps: Annotated[float, Field(gt=0)] = 2.0
+    """Frames sampled a second."""
+    min_frames: Annotated[int, Field(ge=2)] = 4
+    max_frames: Annotated[int, Field(ge=2)] = 768
+    min_tokens: Positive = 4
+    """Least tokens of a temporal patch (two frames); a token is 28 x 28 pixels."""
+    max_tokens: Positive = 2048
+    """Most tokens of a whole video."""
+    store: str | None = None
+    """Folder of the frame store; null decodes each time."""
+    store_gb: Annotated[float, Field(gt=0)] = 20.0
+    """Bound of the frame store; the least recently used entries go first."""
+    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """A file that takes longer than this to decode is given up and listed."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Processes that decode ahead; 0 decodes in the main process, without a time limit."""
+
+
+class Decoding(Section):
+    """How completions are drawn."""
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Share = 0.99
+    max_new_tokens: Positive = 64
+    think: bool = False
+    """Ask for `<think> ... </think>` before the answer."""
+    answer_format: AnswerFormat = "letter"
+    """`letter`, `text` (options shown, answered by their text) or `open` (options hidden)."""
+    open_threshold: Share = 0.5
+    """`open` answers count when the gold option is the unique best match by token F1, at least this high."""
+    max_sequences: Positive = 256
+    """Most completions decoded side by side; bounds memory, never changes what is sampled."""
+    seed: int = 0
+
+
+class Probe(Decoding):
+    """Repeated answers of the base model (3.1 and appendix A of the paper)."""
+
+    n: Annotated[int, Field(ge=2)] = 8
+    """Completions a sample."""
+    answer_format: AnswerFormat = "open"
+
+
+class Sizes(Section):
+    """How many samples of each task a selection holds at most."""
+
+    multi_choice: Annotated[int, Field(ge=0)] = 16_000
+    grounding: Annotated[int, Field(ge=0)] = 8_000
+    grounded_qa: Annotated[int, Field(ge=0)] = 8_000
+
+
+class Select(Section):
+    """Which probed samples are trained on (3.2 to 3.4 and appendix A of the paper)."""
+
+    hard: Annotated[int, Field(ge=0)] = 1
+    """Correct answers of n up to which a sample is hard."""
+    easy: Annotated[int, Field(ge=1)] = 7
+    """Correct answers of n from which a sample is easy."""
+    delta_iou: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Least max - mean of the IoUs of a grounding sample."""
+    grounded_delta_iou: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """The same for grounded QA, which must be medium as well."""
+    sizes: Sizes = Sizes()
+    ratio: Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")] = "0:10:0"
+    """easy:medium:hard shares of multi-choice samples (Table 4a)."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.hard >= self.easy:
+            raise ValueError(
+                f"hard ({self.hard}) must be below easy ({self.easy}): with the paper's literal text "
+                "(easy from 1, hard up to 7) no sample is medium; its two names are swapped here"
+            )
+        if not any(int(part) for part in self.ratio.split(":")):
+            raise ValueError("ratio must have at least one share above 0")
+        return self
+
+
+class Sft(Section):
+    """The supervised baseline (`train.method: sft`)."""
+
+    targets: Literal["answer", "reasoning", "mixed"] = "answer"
+    """`answer` tags alone; with `meta.reasoning` in `<think>` tags; or each sample once in either form."""
+    answer_formats: tuple[AnswerFormat, ...] = Field(default=("letter",), min_length=1, strict=False)
+    """Answer formats that samples are asked in, drawn evenly."""
+    batch: Positive = 48
+    """Samples an optimizer step."""
+    scheduler: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+
+
+class Launch(Section):
+    """How `trlt train` starts itself on one machine."""
+
+    processes: Annotated[int, Field(ge=0)] = 0
+    """Processes, one a GPU; 0 takes every local GPU, or one CPU process."""
+    strategy: Literal["ddp", "fsdp2", "zero2", "zero3"] = "fsdp2"
+    """How more than one process shares the weights."""
+
+
+class Train(Decoding):
+    """The update (4.1 of the paper; where it is silent, the authors' released code)."""
+
+    method: Literal["grpo", "sft"] = "grpo"
+    data: str | None = None
+    """Samples as JSONL, from `trlt select` or `trlt prepare`."""
+    prompts_per_step: Positive = 48
+    """Prompts an optimizer step, over all processes."""
+    prompts_per_pass: Positive = 1
+    """Prompts a forward and backward pass of one process."""
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Completions a prompt: G."""
+    think: bool = True
+    max_new_tokens: Positive = 768
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    beta: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the KL term (k3); 0 needs no reference model."""
+    epsilon: Annotated[float, Field(gt=0)] = 0.2
+    """Clip range of the probability ratio."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    max_steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimizer steps; null goes by `epochs`."""
+    save_steps: Positive = 50
+    """Optimizer steps between checkpoints."""
+    keep_checkpoints: Positive = 2
+    shared_prefix: bool = True
+    """One sequence a group; false repeats the prompt for each completion (slower, equal)."""
+    gradient_checkpointing: bool = True
+    freeze_vision: bool = False
+    min_spread: Annotated[float, Field(ge=0)] = 0.0
+    """Groups whose rewards spread by less (max - min) are replaced by fresh prompts; 0 keeps all."""
+    max_tries: Positive = 3
+    """Rounds of fresh prompts for one step; the best groups seen are kept in the end."""
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
+    sft: Sft = Sft()
+    launch: Launch = Launch()
+
+
+class Source(Section):
+    """A data set's downloads, for `trlt prepare`."""
+
+    dataset: str
+    annotations: str
+    """Folder with the official files under their own names, or the annotation file."""
+    videos: str | None = None
+    split: str | None = None
+
+
+class Prepare(Section):
+    """Which sources make up the pool."""
+
+    sources: tuple[Source, ...] = Field(default=(), strict=False)
+
+
+class Benchmark(Section):
+    """Where a benchmark's official files lie."""
+
+    annotations: str
+    videos: str | None = None
+    split: str | None = None
+    """Another split than the test split."""
+
+
+class Eval(Decoding):
+    """How benchmarks are answered (4.1 of the paper)."""
+
+    temperature: Annotated[float, Field(gt=0)] = 0.01
+    top_p: Share = 0.001
+    max_new_tokens: Positive = 1024
+    think: bool = True
+    as_gqa: bool = False
+    """Ask multi-choice questions with the grounded QA template; only the answer is scored (Table 6)."""
+    max_tokens_video: Positive | None = None
+    """Another video budget than `video.max_tokens` (4096 in Table 3)."""
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    """Resamples of videos behind each 95% interval."""
+    benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
+
+
+class Rewards(Section):
+    """Weights of the reward's parts (2.2 and 2.3 of the paper)."""
+
+    format: float = 1.0
+    accuracy: float = 1.0
+    """Of multi-choice answers (Eq. 1)."""
+    tiou: float = 1.0
+    """Of grounding spans (Eq. 2)."""
+    grounded_accuracy: float = 0.5
+    grounded_tiou: float = 0.5
+
+    def weights(self) -> Weights:
+        """The same numbers, as `trlt.reward` takes them."""
+        return Weights(**self.model_dump())
+
+
+class Recipe(Section):
+    """A whole experiment."""
+
+    name: str = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    model: Model = Model()
+    video: Video = Video()
+    prepare: Prepare = Prepare()
+    probe: Probe = Probe()
+    select: Select = Select()
+    reward: Rewards = Rewards()
+    train: Train = Train()
+    eval: Eval = Eval()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.video.min_frames > self.video.max_frames:
+            raise ValueError(f"video.min_frames ({self.video.min_frames}) is above video.max_frames ({self.video.max_frames})")
+        if self.select.easy > self.probe.n:
+            raise ValueError(f"select.easy ({self.select.easy}) is above probe.n ({self.probe.n}): no sample could be easy")
+        if self.train.prompts_per_step % self.train.prompts_per_pass:
+            raise ValueError(
+                f"train.prompts_per_step ({self.train.prompts_per_step}) must be a multiple of "
+                f"train.prompts_per_pass ({self.train.prompts_per_pass})"
+            )
+        return self
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2 scalars: `1e-6` is a number, `no` is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    list("-+0123456789."),
+)
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def load_recipe(
+    path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The resolved recipe.
+
+    Args:
+        path: A recipe file, or None for the defaults.
+        sets: `a.b=c` overrides; the value is read as YAML.
+        flags: Dotted key to value, applied last; None values are left out.
+
+    Raises:
+        RecipeError: every fault at once, each with file and key.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    where = str(path) if path else "recipe"
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecipeError(f"{path}: can't be read ({error.strerror}); give a recipe's path, e.g. recipes/32k.yaml") from None
+        loaded = _yaml(text, where)
+        if loaded is not None and not isinstance(loaded, dict):
+            raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
+        values = loaded or {}
+    for item in sets:
+        key, equals, raw = item.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"--set {item}: expected key=value, e.g. --set train.beta=0")
+        _put(values, key, _yaml(raw, f"--set {item}"), origin, f"--set {key}")
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, key, value, origin, "flag")
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_faults(error, where, origin))) from None
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str], source: str) -> None:
+    *parents, last = dotted.split(".")
+    for part in parents:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{source}: {dotted}: {part} is a value, not a section")
+        values = inner
+    values[last] = value
+    origin[dotted] = source
+
+
+def _faults(error: ValidationError, where: str, origin: Mapping[str, str]) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        dotted = ".".join(str(part) for part in fault["loc"])
+        prefix = f"{origin.get(dotted, where)}: {dotted}: " if dotted else f"{where}: "
+        if fault["type"] == "extra_forbidden":
+            yield f"{prefix}unknown key; {did_you_mean(str(fault['loc'][-1]), _keys(fault['loc'][:-1]))}"
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            yield f"{prefix}{message}" if fault["type"] == "value_error" else f"{prefix}{message} (got {fault['input']!r})"
+
+
+def _keys(location: Sequence[int | str]) -> list[str]:
+    """The keys that a section knows."""
+    section: Any = Recipe
+    for part in location:
+        found = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        section = found.annotation if found else section
+    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+
+
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Writes the resolved recipe as YAML, atomically; `load_recipe` reads it back equal."""
+    write_text_atomic(path, dump_recipe(recipe))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def differences(a: Recipe, b: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:
+    """Dotted keys whose values differ, each as `key: left -> right`; keys that start with one of `ignore` are left out."""
+    left, right = dict(_flat(a.model_dump(mode="json"))), dict(_flat(b.model_dump(mode="json")))
+    return [
+        f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key) and not key.startswith(tuple(ignore))
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def schema_json() -> str:
+    """JSON schema of a recipe, for editors."""
+    return json.dumps(Recipe.model_json_schema(), indent=2) + "\n"

@@ -1,0 +1,220 @@
+"""One question about one video, and the JSONL files that hold them. Knows no prompt and no frames."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NamedTuple, get_args
+
+from trlt.errors import DataError, did_you_mean
+
+Task = Literal["multi_choice", "grounding", "grounded_qa"]
+TASKS: tuple[Task, ...] = get_args(Task)
+
+
+class Span(NamedTuple):
+    """A stretch of time in seconds, from `start` up to `end`."""
+
+    start: float
+    end: float
+
+    @property
+    def length(self) -> float:
+        """Seconds covered; negative when the span is inverted."""
+        return self.end - self.start
+
+    def tiou(self, other: Span) -> float:
+        """Temporal IoU, Eq. 2 of the paper: 0 for a span that is empty, inverted or not finite."""
+        values = (*self, *other)
+        if not all(math.isfinite(v) for v in values) or self.length <= 0 or other.length <= 0:
+            return 0.0
+        inter = max(0.0, min(self.end, other.end) - max(self.start, other.start))
+        return inter / (max(self.end, other.end) - min(self.start, other.start)) if inter else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one video; times are seconds relative to `clip` where it is set, else to the file.
+
+    Raises:
+        DataError: a field contradicts the task; the message names id, field and value.
+    """
+
+    id: str
+    source: str
+    """The data set it came from, by the name of its file in `trlt/datasets/`."""
+    split: str
+    task: Task
+    video: str
+    """Path relative to the video root, with forward slashes."""
+    question: str
+    """The question, or for grounding the query."""
+    video_key: str = ""
+    """Origin of the footage (`youtube:<id>`, `flickr:<id>`, `charades:<id>`), for leakage checks."""
+    clip: Span | None = None
+    """The part of the file that the sample is about, half-open, in seconds of the file."""
+    duration: float | None = None
+    """Seconds of the clip (of the file where `clip` is null), as annotated."""
+    options: tuple[str, ...] | None = None
+    """Answer texts without letters: letters are the prompt's."""
+    answer: str | None = None
+    answer_index: int | None = None
+    spans: tuple[Span, ...] | None = None
+    license: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """What was repaired or decided while reading; free of meaning to training."""
+
+    def __post_init__(self) -> None:
+        fault = _fault(self)
+        if fault:
+            raise DataError(f"sample {self.id!r}: {fault}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The sample as JSON values, in the documented order of keys."""
+        return {
+            "id": self.id,
+            "source": self.source,
+            "split": self.split,
+            "task": self.task,
+            "video": self.video,
+            "video_key": self.video_key,
+            "clip": list(self.clip) if self.clip else None,
+            "duration": self.duration,
+            "question": self.question,
+            "options": list(self.options) if self.options is not None else None,
+            "answer": self.answer,
+            "answer_index": self.answer_index,
+            "spans": [list(s) for s in self.spans] if self.spans is not None else None,
+            "license": self.license,
+            "meta": self.meta,
+        }
+
+    @classmethod
+    def from_json(cls, obj: Any, where: str = "sample") -> Sample:
+        """A sample from JSON values.
+
+        Raises:
+            DataError: a missing, unknown or contradictory field; `where` starts the message.
+        """
+        if not isinstance(obj, dict):
+            raise DataError(f"{where}: expected a JSON object, got {type(obj).__name__}")
+        known = cls.__dataclass_fields__.keys()
+        for key in obj:
+            if key not in known:
+                raise DataError(f"{where}: {key}: unknown field; {did_you_mean(key, known)}")
+        for key in ("id", "source", "split", "task", "video", "question"):
+            if not isinstance(obj.get(key), str):
+                raise DataError(f"{where}: {key}: expected a string, got {obj.get(key)!r}")
+        values = dict(obj)
+        try:
+            values["clip"] = _span(obj["clip"]) if obj.get("clip") is not None else None
+            values["spans"] = tuple(_span(s) for s in obj["spans"]) if obj.get("spans") is not None else None
+            values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{where}: clip, spans or options: {error}") from None
+        try:
+            return cls(**values)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+
+
+def _span(value: Any) -> Span:
+    start, end = value
+    return Span(float(start), float(end))
+
+
+def _fault(s: Sample) -> str | None:
+    """What contradicts the schema, or None."""
+    if s.task not in TASKS:
+        return f"task: {s.task!r} is unknown; {did_you_mean(str(s.task), TASKS)}"
+    path = PurePosixPath(s.video)
+    if not s.video or path.is_absolute() or ".." in path.parts or "\\" in s.video or "\0" in s.video:
+        return f"video: {s.video!r} must be a path inside the video root"
+    if s.duration is not None and not (isinstance(s.duration, (int, float)) and 0 < s.duration < math.inf):
+        return f"duration: {s.duration!r} must be a positive number of seconds, or null"
+    if s.clip is not None and not (0 <= s.clip.start < s.clip.end < math.inf):
+        return f"clip: {list(s.clip)} must be 0 <= start < end"
+    for span in s.spans or ():
+        if not (0 <= span.start < span.end < math.inf):
+            return f"spans: {list(span)} must be finite with 0 <= start < end"
+    if s.task != "multi_choice" and not s.spans:
+        return f"spans: {s.task} needs at least one"
+    if s.task == "multi_choice" and s.spans is not None:
+        return "spans: must be null for multi_choice"
+    if s.task == "grounding":
+        return "options, answer: must be null for grounding" if s.options or s.answer is not None else None
+    if s.options is None:
+        if s.task == "multi_choice":
+            return "options: multi_choice needs at least 2"
+        return None if s.answer else "answer: grounded_qa needs one"
+    if len(s.options) < 2 or len(set(s.options)) < 2 or not all(isinstance(o, str) and o for o in s.options):
+        return f"options: {list(s.options)} must be at least 2 distinct, non-empty texts"
+    if not isinstance(s.answer_index, int) or not 0 <= s.answer_index < len(s.options):
+        return f"answer_index: {s.answer_index!r} must be from 0 to {len(s.options) - 1}"
+    if s.options[s.answer_index] != s.answer:
+        return f"answer: {s.answer!r} is not options[{s.answer_index}] = {s.options[s.answer_index]!r}"
+    return None
+
+
+def iter_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    """(line number from 1, value) of each non-blank line.
+
+    Raises:
+        DataError: no such file, or a line that is no JSON; names file and line.
+    """
+    try:
+        handle = path.open(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); give the path of a JSONL file") from None
+    with handle:
+        for number, line in enumerate(handle, 1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise DataError(f"{path}:{number}: not JSON ({error.msg}); one object a line is expected") from None
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """All samples of a JSONL file, in its order.
+
+    Raises:
+        DataError: an unreadable line, an empty file, or an id that occurs twice.
+    """
+    samples: list[Sample] = []
+    seen: dict[str, int] = {}
+    for number, obj in iter_jsonl(path):
+        sample = Sample.from_json(obj, f"{path}:{number}")
+        if sample.id in seen:
+            raise DataError(f"{path}:{number}: id {sample.id!r} stands already on line {seen[sample.id]}; ids are unique")
+        seen[sample.id] = number
+        samples.append(sample)
+    if not samples:
+        raise DataError(f"{path}: holds no samples; make it with `trlt prepare` or `trlt select`")
+    return samples
+
+
+def write_samples(path: Path, samples: Iterable[Sample]) -> None:
+    """Writes samples as JSONL, atomically."""
+    write_text_atomic(path, "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples))
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
