@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from trlt.answer import AnswerFormat
 from trlt.errors import RecipeError, did_you_mean
 from trlt.reward import Weights
 from trlt.sample import write_text_atomic
 
-AnswerFormat = Literal["letter", "text", "open"]
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -281,7 +281,9 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"),
+    re.compile(
+        r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
     list("-+0123456789."),
 )
 
@@ -293,9 +295,7 @@ def _yaml(text: str, where: str) -> Any:
         raise RecipeError(f"{where}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def load_recipe(
-    path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None
-) -> Recipe:
+def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
     """The resolved recipe.
 
     Args:
@@ -313,7 +313,9 @@ def load_recipe(
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise RecipeError(f"{path}: can't be read ({error.strerror}); give a recipe's path, e.g. recipes/32k.yaml") from None
+            raise RecipeError(
+                f"{path}: can't be read ({error.strerror}); give a recipe's path, e.g. recipes/32k.yaml"
+            ) from None
         loaded = _yaml(text, where)
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
@@ -358,7 +360,7 @@ def _keys(location: Sequence[int | str]) -> list[str]:
     """The keys that a section knows."""
     section: Any = Recipe
     for part in location:
-        found = section.model_fields.get(part) if isinstance(section, type) and issubclass(section, BaseModel) else None
+        found = section.model_fields.get(str(part)) if isinstance(section, type) and issubclass(section, BaseModel) else None
         section = found.annotation if found else section
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
 
