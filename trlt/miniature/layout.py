@@ -1,0 +1,114 @@
+"""Writes the whole miniature into a folder: videos and annotations, where and as the official data sets have them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from trlt.miniature import official
+from trlt.miniature.mvbench import mvbench
+from trlt.miniature.official import Part
+from trlt.miniature.render import write_frames, write_video
+from trlt.miniature.world import Scene
+from trlt.sample import write_text_atomic
+
+VERSION = 1
+"""Rises with every change of what is written, so that an old folder is written anew."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many clips of how many are written."""
+
+_TRAIN = ("charades", "didemo", "nextqa", "nextgqa")
+_BENCH = ("charades", "activitynet", "mvbench", "nextgqa")
+_STAMP = "layout.json"
+_WORKERS = 2
+
+
+class Place(NamedTuple):
+    """Where a data set's official files lie."""
+
+    annotations: Path
+    videos: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything of a written miniature lies."""
+
+    root: Path
+    train: Mapping[str, Place]
+    """Training source -> its folders."""
+    bench: Mapping[str, Place]
+    """Benchmark -> its folders."""
+
+
+def parts(*, seed: int = 0, scale: float = 1.0) -> dict[str, Part]:
+    """Folder (`train/charades`, ...) -> its annotation and scenes; see `write`."""
+
+    def n(clips: int) -> int:
+        return max(2, round(clips * scale))
+
+    return {
+        "train/charades": official.charades("train", n(120), seed),
+        "train/didemo": official.didemo(n(60), seed),
+        "train/nextqa": official.nextqa(n(120), seed),
+        "train/nextgqa": official.nextgqa("val", n(60), seed),
+        "bench/charades": official.charades("test", n(50), seed),
+        "bench/activitynet": official.activitynet(n(40), seed),
+        "bench/mvbench": mvbench(n(8), seed),
+        "bench/nextgqa": official.nextgqa("test", n(50), seed),
+    }
+
+
+def write(root: Path, *, seed: int = 0, scale: float = 1.0, progress: Progress | None = None) -> Layout:
+    """Writes the miniature, or what is missing of it: killed at any moment, the same call goes on.
+
+    Args:
+        root: A folder of its own; made when it doesn't exist.
+        seed: Another seed gives other scenes and questions, and replaces those that are there.
+        scale: 1 gives about 360 clips to train on and 210 to be tested on.
+        progress: Called after each clip that had to be written.
+    """
+    made = parts(seed=seed, scale=scale)
+    videos = {root / key / "videos" / path: scene for key, part in made.items() for path, scene in part.videos.items()}
+    stamp = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
+    marker = root / _STAMP
+    if not marker.is_file() or marker.read_text(encoding="utf-8") != stamp:
+        marker.unlink(missing_ok=True)
+        for path in videos:  # of another seed or version, under the same name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        write_text_atomic(marker, stamp)
+    for key, part in made.items():
+        for name, text in part.annotations.items():
+            write_text_atomic(root / key / "annotations" / name, text)
+    render_all(((path, scene) for path, scene in videos.items() if not path.exists()), progress)
+    return layout(root)
+
+
+def layout(root: Path) -> Layout:
+    """The paths of a miniature below `root`, written or not."""
+
+    def places(group: str, names: tuple[str, ...]) -> dict[str, Place]:
+        return {n: Place(root / group / n / "annotations", root / group / n / "videos") for n in names}
+
+    return Layout(root, places("train", _TRAIN), places("bench", _BENCH))
+
+
+def render_all(videos: Iterable[tuple[Path, Scene]], progress: Progress | None = None) -> None:
+    """Writes each scene to its path, several at a time; a path without a suffix becomes a folder of frames."""
+    # Threads suffice: drawing and encoding leave the interpreter's lock for most of their time.
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        jobs = [pool.submit(write_video if path.suffix else write_frames, scene, path) for path, scene in videos]
+        try:
+            for done, job in enumerate(as_completed(jobs), 1):
+                job.result()
+                if progress:
+                    progress(done, len(jobs))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,132 @@
+"""Scene -> frames -> file. Knows nothing of questions or of data sets."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trlt.miniature.world import SIDE, Background, Colour, Kind, Scene, Style
+
+FPS = 8
+"""Frames a second of the videos."""
+
+Frames = npt.NDArray[np.uint8]
+
+RGB: dict[Colour, tuple[int, int, int]] = {
+    "red": (225, 30, 35),
+    "green": (30, 185, 50),
+    "blue": (40, 75, 240),
+    "yellow": (240, 215, 30),
+    "white": (245, 245, 245),
+}
+_GREY = 110
+_NOISE_HZ = 2  # noise that changes in every frame would be most of a file's bytes
+
+
+def render_frames(scene: Scene, *, fps: int = FPS, noise: bool = True) -> Frames:
+    """The frames of a scene, uint8 (T, H, W, 3): frame k shows the time k / fps.
+
+    Args:
+        scene: The script.
+        fps: Frames a second.
+        noise: False leaves the pixel noise out, for tests of what is where.
+    """
+    count = round(scene.duration * fps)
+    still = _still(scene)
+    frames = np.empty((count, SIDE, SIDE, 3), np.uint8)
+    grain = np.random.default_rng(abs(scene.seed))
+    for first in range(0, count, max(1, fps // _NOISE_HZ)):
+        shown = still
+        if noise:
+            shown = still + grain.integers(-scene.noise, scene.noise + 1, (SIDE, SIDE, 1), np.int16)
+        frames[first : first + max(1, fps // _NOISE_HZ)] = shown.clip(0, 255)
+    for show in scene.shows:
+        mask = _mask(show.kind, show.size)
+        paints = {c: _paint(c, scene.contrast) for c in show.colours}
+        for k in range(count):
+            time = k / fps
+            if show.start <= time < show.end:
+                x, y = show.centre_at(time)
+                left, top = round(x - show.size / 2), round(y - show.size / 2)
+                frames[k, top : top + show.size, left : left + show.size][mask] = paints[show.colour_at(time)]
+    return frames
+
+
+def write_video(scene: Scene, path: Path) -> None:
+    """Writes a scene as H.264 (.mp4) or VP8 (.webm); a kill leaves no half-written file under this name."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    webm = path.suffix == ".webm"
+    options = {"deadline": "realtime", "cpu-used": "8"} if webm else {"preset": "superfast", "crf": "26"}
+    with av.open(str(part), "w", format="webm" if webm else "mp4") as container:
+        stream = container.add_stream("libvpx" if webm else "libx264", rate=FPS, options=options)
+        stream.width = stream.height = SIDE
+        stream.pix_fmt = "yuv420p"
+        stream.thread_count = 1
+        if webm:
+            stream.bit_rate = 400_000
+        for pixels in render_frames(scene):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    os.replace(part, path)
+
+
+def write_frames(scene: Scene, folder: Path, *, fps: int = 3) -> None:
+    """Writes a scene as a new folder of JPEG frames `00001.jpg`, `00002.jpg`, ... at `fps` frames a second."""
+    from PIL import Image
+
+    part = folder.with_name(f".{folder.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    for number, pixels in enumerate(render_frames(scene, fps=fps), 1):
+        Image.fromarray(pixels).save(part / f"{number:05d}.jpg", quality=90)
+    os.replace(part, folder)
+
+
+def _still(scene: Scene) -> npt.NDArray[np.int16]:
+    """Background and marks, int16 (H, W, 3)."""
+    back = scene.background
+    grey = back.shade + back.depth * _pattern(back)
+    still: npt.NDArray[np.int16] = (grey[..., None] + np.array(back.tint)).astype(np.int16)
+    for mark in scene.marks:
+        still[mark.y : mark.y + mark.size, mark.x : mark.x + mark.size] = mark.grey
+    return still
+
+
+def _pattern(back: Background) -> npt.NDArray[np.float64]:
+    """The background's pattern from -1 to 1, (H, W)."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float64)
+    turn = 2 * np.pi / back.period
+    middle = (SIDE - 1) / 2
+    patterns: dict[Style, npt.NDArray[np.float64]] = {
+        "gradient": y / middle - 1,
+        "stripes": np.sign(np.sin(x * turn)),
+        "vignette": 1 - np.hypot(x - middle, y - middle) / middle * 1.4,
+        "checker": np.sign(np.sin(x * turn) * np.sin(y * turn)),
+        "diagonal": np.sin((x + y) * turn),
+        "waves": np.sin(x * turn + 2 * np.sin(y * turn)),
+    }
+    return patterns[back.style]
+
+
+@lru_cache(maxsize=256)
+def _mask(kind: Kind, size: int) -> npt.NDArray[np.bool_]:
+    """Where a shape's pixels lie in its box, bool (size, size)."""
+    y, x = np.mgrid[0:size, 0:size] / (size - 1) * 2 - 1
+    masks: dict[Kind, npt.NDArray[np.bool_]] = {
+        "circle": x**2 + y**2 <= 1,
+        "square": np.maximum(abs(x), abs(y)) <= 0.9,
+        "triangle": abs(x) <= (y + 1) / 2,
+        "cross": np.minimum(abs(x), abs(y)) <= 0.3,
+    }
+    return masks[kind]
+
+
+def _paint(colour: Colour, contrast: float) -> npt.NDArray[np.uint8]:
+    mixed = np.array(RGB[colour]) * contrast + _GREY * (1 - contrast)
+    return mixed.astype(np.uint8)

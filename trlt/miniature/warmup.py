@@ -1,0 +1,71 @@
+"""Clips and samples for the tiny model's supervised warm-up, apart from every clip that a layout may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from trlt.miniature.layout import Progress, render_all
+from trlt.miniature.official import clip
+from trlt.miniature.questions import Question, ask
+from trlt.miniature.world import Scene
+from trlt.sample import Sample, Task, write_samples
+
+_SHARES: dict[Task, int] = {"grounding": 8, "multi_choice": 7, "grounded_qa": 5}
+_LONG_EVERY = 6  # clips: as many are long as in the layout's training sources
+
+
+class Warmup(NamedTuple):
+    """What `write` has written."""
+
+    samples: Path
+    """JSONL; `meta.reasoning` holds what a reader of the clip would note down."""
+    videos: Path
+
+
+def write(root: Path, count: int, seed: int = 0, *, questions_per_clip: int = 4, progress: Progress | None = None) -> Warmup:
+    """Writes `count` samples of all three tasks about clips of the training domain, long ones among them.
+
+    Args:
+        root: Gets `samples.jsonl` and `videos/`.
+        count: How many samples.
+        seed: Another seed gives other clips.
+        questions_per_clip: How many samples share a clip.
+        progress: Called after each clip.
+    """
+    samples: list[Sample] = []
+    videos: dict[str, Scene] = {}
+    index = 0
+    while len(samples) < count:
+        scene, rng = clip("warmup", "train", seed, index, long=index % _LONG_EVERY == _LONG_EVERY - 1)
+        name = f"w{seed}_{index:05d}.mp4"
+        videos[name] = scene
+        asked: dict[str, Question] = {}
+        for task in rng.choices(list(_SHARES), list(_SHARES.values()), k=questions_per_clip):
+            question = ask(scene, rng, task, options=rng.randint(3, 5))
+            if question:
+                asked.setdefault(f"{task} {question.text}", question)
+        samples += [_sample(scene, name, q, f"{index}:{k}") for k, q in enumerate(asked.values())][: count - len(samples)]
+        index += 1
+    render_all(((root / "videos" / name, scene) for name, scene in videos.items()), progress)
+    write_samples(root / "samples.jsonl", samples)
+    return Warmup(root / "samples.jsonl", root / "videos")
+
+
+def _sample(scene: Scene, video: str, question: Question, number: str) -> Sample:
+    return Sample(
+        id=f"miniature:warmup:{number}",
+        source="miniature",
+        split="warmup",
+        task=question.task,
+        video=video,
+        video_key=f"miniature:{scene.seed}",
+        duration=scene.duration,
+        question=question.text,
+        options=question.options,
+        answer=question.answer,
+        answer_index=question.answer_index,
+        spans=question.spans,
+        license="Apache-2.0",
+        meta={"reasoning": question.reasoning, "kind": question.kind},
+    )
