@@ -8,12 +8,12 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
+from trlt.miniature.facts import AnswerKind
 from trlt.miniature.ids import charades_id
 from trlt.miniature.official import Part, clip
-from trlt.miniature.questions import AnswerKind, Question, ask
+from trlt.miniature.questions import Question, ask
+from trlt.miniature.script import TICK_S
 from trlt.miniature.world import Scene, window
-
-_TICK = 0.5
 
 
 class _Task(NamedTuple):
@@ -88,10 +88,10 @@ def _bounds(scene: Scene, rng: Random) -> tuple[float, float]:
 
 
 def _stretches(scene: Scene) -> Iterator[tuple[float, float]]:
-    for start in (_TICK * k for k in count()):
+    for start in (TICK_S * k for k in count()):
         if start >= scene.duration:
             return
-        for end in (_TICK * k for k in range(round(start / _TICK) + 1, round(scene.duration / _TICK) + 1)):
+        for end in (TICK_S * k for k in range(round(start / TICK_S) + 1, round(scene.duration / TICK_S) + 1)):
             part = window(scene, start, end)
             if part and 2 <= len(part.shows) < len(scene.shows):
                 yield start, end

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
+from trlt.miniature.facts import FIVE_OPTION_KINDS, AskKind
 from trlt.miniature.ids import Use, charades_id, flickr_id, scene_seed, youtube_id
-from trlt.miniature.questions import FIVE_OPTION_KINDS, AskKind, Question, ask_several
+from trlt.miniature.questions import Question, ask_several
 from trlt.miniature.render import FPS
-from trlt.miniature.world import COLOURS, KINDS, MOTIONS, SIDE, Domain, Scene, make_scene
+from trlt.miniature.script import CHUNK_S, make_scene
+from trlt.miniature.world import COLOURS, KINDS, MOTIONS, SIDE, Domain, Scene
 from trlt.sample import Span
-
-CHUNK_S = 5
-"""DiDeMo annotates chunks of 5 s."""
 
 _NEXT_TYPES: dict[AskKind, str] = {
     "first": "TC",
