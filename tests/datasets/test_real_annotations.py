@@ -1,0 +1,70 @@
+"""The real annotation files, where they stand beside the checkout: counts, and the whole video as the answer to everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from dataset_helpers import item
+
+from trlt.datasets import Reading, load, read_source
+from trlt.datasets._metrics import Item
+
+
+def whole_video(name: str, reading: Reading) -> dict[str, float]:
+    """The paper's figures where each answer is the whole video."""
+    items: list[Item] = []
+    for sample in reading.samples:
+        tag = "observe" if sample.task == "grounded_qa" else "answer"
+        items.append(item(sample, f"<{tag}> 0 to {sample.duration} </{tag}>"))
+    figures: dict[str, float] = load(name).metrics(items)["paper"]
+    return figures
+
+
+def test_charades_train(annotations: Path) -> None:
+    reading = read_source("charades", annotations / "charades_sta")
+    assert reading.read == 12_408 == load("charades").PAPER_COUNT
+    # 1,805 ends pass the length; three of those belong to reversed spans.
+    assert reading.dropped == {"reversed": 4} and reading.repaired["clamped_end"] == 1_802
+    assert sum("#" in sample.question for sample in reading.samples) == 6
+    assert len({sample.video for sample in reading.samples}) == 5_336
+
+
+def test_charades_test(annotations: Path) -> None:
+    reading = read_source("charades", annotations / "charades_sta", purpose="bench")
+    assert len(reading.samples) == 3_720 and not reading.dropped and not reading.repaired
+    assert len({sample.video for sample in reading.samples}) == 1_334
+    assert sum(s.spans[0].end > s.duration for s in reading.samples if s.spans and s.duration) == 562
+    assert whole_video("charades", reading)["mIoU"] == pytest.approx(26.99, abs=0.005)
+
+
+def test_didemo_val(annotations: Path) -> None:
+    reading = read_source("didemo", annotations / "didemo", "val")
+    assert len(reading.samples) == reading.read == 4_180 and not reading.repaired
+    assert len({sample.video for sample in reading.samples}) == 1_094
+    assert len({sample.video_key for sample in reading.samples}) == 1_065
+    assert all(sample.meta["agree"] >= 2 for sample in reading.samples)
+
+
+def test_nextqa_val(annotations: Path) -> None:
+    reading = read_source("nextqa", annotations / "nextqa", "val")
+    assert len(reading.samples) == reading.read == 4_996 and reading.repaired == {"duplicate_options": 3}
+    assert len({sample.video for sample in reading.samples}) == 570 and not reading.notes
+    assert all("/" in sample.video for sample in reading.samples)
+
+
+def test_nextgqa_val(annotations: Path) -> None:
+    reading = read_source("nextgqa", annotations / "nextgqa")
+    assert len(reading.samples) == reading.read == 3_358 == load("nextgqa").PAPER_COUNT
+    assert reading.repaired["clamped_end"] == 3 and not reading.dropped
+    assert sum(len(sample.spans or ()) > 1 for sample in reading.samples) == 339
+    assert max(len(sample.spans or ()) for sample in reading.samples) == 11
+    bench = read_source("nextgqa", annotations / "nextgqa", "val", purpose="bench")
+    assert whole_video("nextgqa", bench)["mIoU"] == pytest.approx(21.34, abs=0.01)
+    assert bench.samples[0].id == "4882821564:1"
+
+
+def test_activitynet_val_1(annotations: Path) -> None:
+    reading = read_source("activitynet", annotations / "activitynet", "val_1", purpose="bench")
+    assert len(reading.samples) == reading.read == 17_505 and len({sample.video for sample in reading.samples}) == 4_917
+    assert whole_video("activitynet", reading)["mIoU"] == pytest.approx(32.29, abs=0.005)

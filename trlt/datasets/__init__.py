@@ -1,0 +1,30 @@
+"""Annotation becomes samples: one file a data set, found by its name.
+
+`trlt eval --bench nextgqa` opens `nextgqa.py`; there is no list to keep. Such a file holds a docstring (origin, splits,
+protocol, licence), the constants `TITLE`, `TASK`, `LICENSE`, `FILES` (official file names by split), perhaps `OPTIONAL`
+(those that may be missing), an invented `EXAMPLE` with its expected samples, and `read(files, split, purpose)`. What can
+be trained on has `TRAIN_SPLIT` and `PAPER_COUNT`; a benchmark has `TEST_SPLIT`, `values`, `official` and `metrics`.
+A file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
+"""
+
+from trlt.datasets._common import Example, Purpose, Reading
+from trlt.datasets._metrics import Item, gold_text
+from trlt.datasets._modules import load, names
+from trlt.datasets._source import read_source
+from trlt.datasets._spans import fit_duration
+from trlt.datasets._summary import summary
+from trlt.datasets._videos import locate
+
+__all__ = [
+    "Example",
+    "Item",
+    "Purpose",
+    "Reading",
+    "fit_duration",
+    "gold_text",
+    "load",
+    "locate",
+    "names",
+    "read_source",
+    "summary",
+]

@@ -1,0 +1,168 @@
+"""What all readers share: the shape of a reading, and small cleaning helpers. Pure; opens no file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from trlt.errors import DataError
+from trlt.sample import Sample
+
+Purpose = Literal["train", "bench"]
+"""`train` repairs spans and names samples `<source>:<split>:…`; `bench` keeps gold spans and has the benchmark's ids."""
+
+Files = Mapping[str, Any]
+"""Official file name to its parsed content: text lines of .txt, rows (dicts of text) of .csv, the value of .json."""
+
+EXAMPLES_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What came out of a data set's files: nothing is lost without a count and a reason."""
+
+    samples: tuple[Sample, ...]
+    read: int
+    """Records seen; `read == len(samples) + dropped.total()`."""
+    repaired: Counter[str]
+    """Samples kept after a repair or with a flag, by reason."""
+    dropped: Counter[str]
+    """Records left out, by reason."""
+    examples: dict[str, list[str]]
+    """The first few records of each reason, as a person would look them up."""
+    notes: tuple[str, ...] = ()
+    """What a user should know, such as an optional file that isn't there."""
+    files: tuple[Path, ...] = ()
+    """The files that were read, for checksums."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An invented set of official files with the samples it must become."""
+
+    split: str
+    purpose: Purpose
+    files: Mapping[str, str]
+    """Official file name to its raw text."""
+    samples: tuple[Sample, ...]
+
+
+@dataclass
+class Collector:
+    """Gathers a `Reading` while a reader walks its records."""
+
+    samples: dict[str, Sample] = field(default_factory=dict)
+    read: int = 0
+    repaired: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def drop(self, reason: str, where: str) -> None:
+        """Leaves a record out."""
+        self.read += 1
+        self.dropped[reason] += 1
+        self._show(reason, where)
+
+    def keep(self, flags: Sequence[str] = (), **fields: Any) -> None:
+        """Makes a sample of a record; one that contradicts the schema, or repeats an id, is dropped instead.
+
+        Args:
+            flags: Repairs and peculiarities; they are counted and written to `meta.flags`.
+            fields: Of the `Sample`.
+        """
+        if flags:
+            fields["meta"] = {**fields.get("meta", {}), "flags": sorted(set(flags))}
+        try:
+            sample = Sample(**fields)
+        except DataError as error:
+            self.drop("invalid", str(error))
+            return
+        if sample.id in self.samples:
+            self.drop("duplicate_id", sample.id)
+            return
+        self.read += 1
+        self.samples[sample.id] = sample
+        for flag in set(flags):
+            self.repaired[flag] += 1
+            self._show(flag, sample.id)
+
+    def reading(self, *notes: str) -> Reading:
+        """The result; empty notes are left out."""
+        kept = tuple(self.samples.values())
+        return Reading(kept, self.read, self.repaired, self.dropped, self.examples, tuple(note for note in notes if note))
+
+    def _show(self, reason: str, where: str) -> None:
+        shown = self.examples.setdefault(reason, [])
+        if len(shown) < EXAMPLES_KEPT:
+            shown.append(where)
+
+
+_TAG = re.compile(r"</?(?:image|video)>", re.IGNORECASE)
+
+
+def clean(text: str) -> str:
+    """A text without media tags and without stray white space."""
+    return " ".join(_TAG.sub(" ", text).split())
+
+
+_YOUTUBE = re.compile(r"(?:ytb_|video-|v_)?([A-Za-z0-9_-]{11})(?:_\d+(?:\.\d+)?_\d+(?:\.\d+)?)?")
+
+
+def youtube_key(name: str) -> str:
+    """`youtube:<id>` for all spellings: `ytb_<id>`, `video-<id>`, `v_<id>`, `<id>_<start>_<end>` and the bare id.
+
+    A name that holds no YouTube id keeps its own, less a `v_`.
+    """
+    found = _YOUTUBE.fullmatch(name)
+    return f"youtube:{found[1] if found else name.removeprefix('v_')}"
+
+
+def columns(files: Files, name: str, wanted: Sequence[str], hint: str = "") -> list[dict[str, str]]:
+    """Rows of a parsed csv file that must have these columns.
+
+    Raises:
+        DataError: a column is missing; names it, and those that are there.
+    """
+    rows: list[dict[str, str]] = files[name]
+    have = list(rows[0]) if rows else []
+    missing = [column for column in wanted if column not in have]
+    if missing:
+        raise DataError(f"{name}: no column {', '.join(missing)}; found {', '.join(have) or 'no rows'}. {hint}".rstrip())
+    return rows
+
+
+def get(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """A field of a JSON record.
+
+    Raises:
+        DataError: not an object, or the field is missing or of another type.
+    """
+    if not isinstance(record, dict):
+        raise DataError(f"{where}: expected an object, got {type(record).__name__}")
+    if key not in record:
+        raise DataError(f"{where}: no field {key!r}; found {', '.join(map(str, record)) or 'none'}")
+    value = record[key]
+    # bool is an int to Python, but true is no number of seconds.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        names = "/".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise DataError(f"{where}: {key}: expected {names}, got {value!r:.60}")
+    return value
+
+
+def pair(value: Any, where: str) -> tuple[float, float]:
+    """Two numbers of a JSON list.
+
+    Raises:
+        DataError: anything else.
+    """
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    ):
+        raise DataError(f"{where}: expected [start, end] in seconds, got {value!r:.60}")
+    return float(value[0]), float(value[1])

@@ -1,0 +1,60 @@
+"""What NExT-QA and NExT-GQA share: videos of VidOR named by their Flickr id, and five options a question. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trlt.datasets._common import Files, clean
+from trlt.errors import DataError
+
+MAP = "map_vid_vidorID.json"
+OPTION_COLUMNS = ("a0", "a1", "a2", "a3", "a4")
+TYPES = {
+    "CW": "causal, why",
+    "CH": "causal, how",
+    "TN": "temporal, next",
+    "TP": "temporal, previous",
+    "TC": "temporal, current",
+}
+NO_MAP = f"{MAP} isn't there: videos are looked for by their id alone"
+
+
+def folders(files: Files) -> Mapping[str, str]:
+    """Video id to `<folder>/<id>` of VidOR; empty where the optional map isn't there.
+
+    Raises:
+        DataError: the map is no JSON object of texts.
+    """
+    found: Any = files.get(MAP, {})
+    if not isinstance(found, dict) or not all(isinstance(path, str) for path in found.values()):
+        raise DataError(f"{MAP}: expected an object of video id to path")
+    return found
+
+
+def video_path(video_id: str, paths: Mapping[str, str]) -> str:
+    """Path of a video's file, relative to VidOR's folder."""
+    return f"{paths.get(video_id, video_id)}.mp4"
+
+
+def options(row: Mapping[str, str]) -> tuple[str, ...]:
+    """The five answers, without stray spaces."""
+    return tuple(clean(row[column]) for column in OPTION_COLUMNS)
+
+
+def fault(texts: tuple[str, ...], index: int, *, bench: bool) -> str | None:
+    """Why a question can't be used, or None.
+
+    An answer that stands twice can't be told by its letter, so it isn't trained on; a benchmark keeps it, and either
+    letter counts as right.
+    """
+    if not all(texts):
+        return "empty_option"
+    if not bench and texts.count(texts[index]) > 1:
+        return "ambiguous_answer"
+    return None
+
+
+def flags(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """`duplicate_options` where two options are the same."""
+    return ("duplicate_options",) if len(set(texts)) < len(texts) else ()

@@ -1,0 +1,46 @@
+"""A benchmark's whole entry in `results.json`: its figures, and 95% intervals from a bootstrap over videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from trlt.datasets._metrics import Item
+from trlt.datasets._modules import has_role, load, names
+from trlt.errors import UsageError
+from trlt.score import mean_interval
+
+
+def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """The entry of one benchmark.
+
+    Args:
+        name: Of the benchmark.
+        items: One a question that was asked, the unanswered ones too; questions of missing videos are left out.
+        missing_videos: How many videos were missing.
+        bootstrap: Resamples of videos.
+        seed: Of the resamples.
+
+    Returns:
+        `n`, `unanswered`, `missing_videos`, `paper`, `official`, `by`, `ci95` (low and high of each of the paper's
+        figures), and what else the benchmark tells; all figures in percent.
+
+    Raises:
+        UsageError: not a benchmark.
+        DataError: no items.
+    """
+    module = load(name)
+    if not has_role(module, "bench"):
+        raise UsageError(f"{name} is no benchmark; choose one of: {', '.join(names('bench'))}")
+    entry: dict[str, Any] = module.metrics(items)
+    weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
+    rows = [module.values(item) for item in items]
+    videos = [item.sample.video_key or item.sample.video for item in items]
+    ci95: dict[str, list[float]] = {}
+    for key in rows[0]:
+        values = [100 * weight * row[key] for weight, row in zip(weights, rows, strict=True)]
+        interval = mean_interval(values, videos, bootstrap, seed)
+        ci95[key] = [interval.low, interval.high]
+    order = ("n", "unanswered", "missing_videos", "paper", "official", "by", "ci95")
+    entry |= {"missing_videos": missing_videos, "ci95": ci95}
+    return {key: entry[key] for key in (*order, *(key for key in entry if key not in order))}
