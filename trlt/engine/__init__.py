@@ -1,0 +1,1 @@
+"""Prompts and clips -> completions. Knows tensors and tokens; never answers or rewards."""

@@ -1,0 +1,145 @@
+"""Attention of branches over shared prefixes: a prefix's keys and values stand once, however many branches read them.
+
+Knows query, key and value tensors; never tokens, prompts or videos.
+
+A row of the batch is one branch: it attends causally to its own keys and fully to the keys of the nodes above it (its
+clip, its prompt). Without `branches` among the keyword arguments the registered function is plain SDPA attention, so a
+model may keep it for good; gradient checkpointing then recomputes a layer with the very same arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+NAME = "trlt_branches"
+
+
+@dataclass(frozen=True)
+class Level:
+    """Nodes that rows hang from: N nodes of up to L keys, over R rows."""
+
+    keys: Sequence[Tensor]
+    """For each layer (N, H_kv, L, D), padded on the right."""
+    values: Sequence[Tensor]
+    hidden: Tensor | None
+    """(N, L) True where a key is padding; None where none is."""
+    rows: Tensor
+    """(N, C) index of each node's rows, padded with any row."""
+    slots: Tensor
+    """(R,) where each row stands in the flattened `rows`."""
+    nodes: Tensor
+    """(R,) each row's node."""
+
+
+class Branches(Protocol):
+    """What a forward pass hands to the attention of each layer."""
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """Output (R, H, T, D) for queries (R, H, T, D) and new keys and values (R, H_kv, T, D)."""
+
+
+def branch_attention(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], layer: int, scale: float) -> Tensor:
+    """Attention of R rows to their own keys (causal, aligned at the end) and to all keys of their nodes.
+
+    Args:
+        query: (R, H, T, D), the last T positions of each row.
+        key: (R, H_kv, S, D) with S >= T, each row's own keys so far, these T included.
+        value: Like `key`.
+        levels: The nodes above, outermost first.
+        layer: Which layer's keys of the levels to read.
+        scale: Factor on the scores.
+
+    Returns:
+        (R, H, T, D).
+    """
+    if query.shape[2] == 1:
+        return _step(query, key, value, levels, layer, scale)
+    rows, heads, length, _ = query.shape
+    groups = heads // key.shape[1]
+    own = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)
+    keys, values, seen = [], [], []
+    for level in levels:
+        keys.append(level.keys[layer].index_select(0, level.nodes))
+        values.append(level.values[layer].index_select(0, level.nodes))
+        width = keys[-1].shape[2]
+        visible = own.new_ones(rows, width) if level.hidden is None else ~level.hidden[level.nodes]
+        seen.append(visible[:, None, None, :].expand(rows, 1, length, width))
+    mask = torch.cat([*seen, own.expand(rows, 1, length, -1)], dim=-1)
+    full_key, full_value = torch.cat([*keys, key], dim=2), torch.cat([*values, value], dim=2)
+    # Repeated by hand: with a mask, `enable_gqa` takes the slow math kernel on every device.
+    full_key, full_value = full_key.repeat_interleave(groups, 1), full_value.repeat_interleave(groups, 1)
+    return scaled_dot_product_attention(query, full_key, full_value, attn_mask=mask, scale=scale)
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Plain causal attention, (R, H, T, D) from keys and values (R, H_kv, T, D); padding stands on the right."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    return scaled_dot_product_attention(query, key, value, is_causal=query.shape[2] > 1, scale=scale)
+
+
+def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], layer: int, scale: float) -> Tensor:
+    """One new position a row: each level is read by one product a node, whatever its number of rows."""
+    rows, heads, _, dim = query.shape
+    kv_heads = key.shape[1]
+    groups = heads // kv_heads
+    q = query.view(rows, kv_heads, groups, dim) * scale
+    scores = [_level_scores(q, level, level.keys[layer]) for level in levels]
+    scores.append(q @ key.transpose(2, 3))
+    weights = torch.cat(scores, dim=-1).float().softmax(dim=-1).to(value.dtype)
+    *shared, own = weights.split([s.shape[-1] for s in scores], dim=-1)
+    out = own @ value
+    for level, weight in zip(levels, shared, strict=True):
+        out = out + _level_output(weight, level, level.values[layer])
+    return out.reshape(rows, heads, 1, dim)
+
+
+def _level_scores(q: Tensor, level: Level, keys: Tensor) -> Tensor:
+    """(R, H_kv, groups, L) scores of each row against its node's keys."""
+    _, kv_heads, groups, dim = q.shape
+    nodes, width = level.rows.shape
+    by_node = q[level.rows.reshape(-1)].view(nodes, width, kv_heads, groups, dim)
+    by_node = by_node.permute(0, 2, 1, 3, 4).reshape(nodes, kv_heads, width * groups, dim)
+    scores = by_node @ keys.transpose(2, 3)
+    if level.hidden is not None:
+        scores = scores.masked_fill(level.hidden[:, None, None, :], torch.finfo(scores.dtype).min)
+    scores = scores.view(nodes, kv_heads, width, groups, -1).permute(0, 2, 1, 3, 4)
+    return scores.reshape(nodes * width, kv_heads, groups, -1)[level.slots]
+
+
+def _level_output(weight: Tensor, level: Level, values: Tensor) -> Tensor:
+    """(R, H_kv, groups, D): weights (R, H_kv, groups, L) applied to each row's node's values."""
+    _, kv_heads, groups, length = weight.shape
+    nodes, width = level.rows.shape
+    by_node = weight[level.rows.reshape(-1)].view(nodes, width, kv_heads, groups, length)
+    by_node = by_node.permute(0, 2, 1, 3, 4).reshape(nodes, kv_heads, width * groups, length)
+    out = (by_node @ values).view(nodes, kv_heads, width, groups, -1).permute(0, 2, 1, 3, 4)
+    return out.reshape(nodes * width, kv_heads, groups, -1)[level.slots]
+
+
+def _attention(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    branches: Branches | None = kwargs.pop("branches", None)
+    if branches is None:
+        output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return output, None
+    out = branches.attend(int(module.layer_idx), query, key, value, float(kwargs["scaling"]))  # type: ignore[arg-type]
+    return out.transpose(1, 2), None
+
+
+def use_branches(model: Any) -> None:
+    """Makes the language model of a Qwen2.5-VL take `branches=`; without it, it stays plain SDPA."""
+    AttentionInterface.register(NAME, _attention)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    base.model.language_model.config._attn_implementation = NAME

@@ -1,0 +1,82 @@
+"""Drawing tokens so that a completion depends on its own stream alone, never on the batch that it was computed in.
+
+Batched products differ from single ones in the last bits, so a draw can fall on the other side of a boundary. Each
+draw therefore reports whether it lies within the noise of a boundary; the engine settles those few from logits that it
+computes for that completion alone, in one fixed shape. Knows logits and token ids only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NOISE = 2e-5
+"""Bound on the difference of two float32 evaluations of one logit; scaled by 1 / temperature."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 64
+    seed: int = 0
+
+
+class Draw(NamedTuple):
+    """One token a row."""
+
+    tokens: Tensor
+    """(R,) int64."""
+    unsure: Tensor
+    """(R,) True where the draw lies within the noise of a boundary."""
+
+
+def uniforms(seed: int, key: str, branch: int, count: int) -> np.ndarray:
+    """(count,) float64 numbers in [0, 1) that depend on these arguments alone; a longer draw starts with the shorter."""
+    digest = hashlib.sha256(f"{seed}\0{key}\0{branch}".encode()).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(count)
+
+
+def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -> Draw:
+    """Inverse-CDF sampling from the nucleus, in the order of token ids.
+
+    Args:
+        logits: (R, V), any float type.
+        uniform: (R,) float64 in [0, 1).
+        sampling: Temperature and top-p; the nucleus is the shortest list of the likeliest tokens that reaches top-p.
+        banned: (V,) True for tokens that are never drawn.
+    """
+    noise = NOISE * max(1.0, 1.0 / sampling.temperature)
+    scaled = logits.double().masked_fill(banned, -torch.inf) / sampling.temperature
+    p = scaled.softmax(dim=-1)
+    surely = maybe = kept = p > 0
+    if sampling.top_p < 1:
+        ordered, order = p.sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(dim=-1) - ordered
+        kept = torch.zeros_like(kept).scatter(-1, order, before < sampling.top_p)
+        lowest = ordered.masked_fill(before >= sampling.top_p + noise, torch.inf).amin(dim=-1, keepdim=True)
+        highest = ordered.masked_fill(before < sampling.top_p - noise, 0.0).amax(dim=-1, keepdim=True)
+        maybe = p >= lowest * (1 - 2 * noise)
+        surely = p > highest * (1 + 2 * noise)
+    cdf = (p * kept).cumsum(dim=-1)
+    total = cdf[:, -1:]
+    target = uniform[:, None].to(cdf) * total
+    tokens = torch.searchsorted(cdf, target, right=True).clamp(max=p.shape[-1] - 1)
+    # Rounding at the very end of the CDF could name a token outside the nucleus: take the last one inside.
+    last = p.shape[-1] - 1 - kept.flip(-1).int().argmax(dim=-1, keepdim=True)
+    tokens = torch.minimum(tokens, last)
+    upper = cdf.gather(-1, tokens)
+    lower = upper - p.gather(-1, tokens)
+    margin = (noise + (p * (maybe & ~surely)).sum(dim=-1, keepdim=True)) * total
+    # The outer edges, 0 and the total, are no boundaries between tokens.
+    inner_low, inner_high = lower > 1e-12, total - upper > 1e-12
+    near = ((target - lower < margin) & inner_low) | ((upper - target < margin) & inner_high)
+    unsure = near | ~surely.gather(-1, tokens)
+    return Draw(tokens[:, 0], unsure[:, 0])
