@@ -16,7 +16,8 @@ def locate(sample: Sample, exists: Callable[[str], bool]) -> Sample | None:
 
     Args:
         sample: As read from the annotation.
-        exists: Whether a path relative to the video root is there.
+        exists: Whether exactly this path, relative to the video root, is there. A search by name won't do: it would take a
+            cut clip for the whole video, and bounds would apply twice.
     """
     if exists(sample.video):
         return sample
