@@ -73,14 +73,14 @@ def _number(texts: tuple[str, ...], value: int, spans: tuple[Span, ...]) -> Fact
     return Fact(texts, spans, answer, near, tuple(n for n in NUMBERS if n != answer and n not in near))
 
 
-def _colour_draft(scene: Scene, texts: tuple[str, ...], answer: str, show: Show) -> Fact:
+def _colour_fact(scene: Scene, texts: tuple[str, ...], answer: str, show: Show) -> Fact:
     near = tuple(c for c in COLOURS if c != answer and any(c in s.colours for s in scene.shows))
     return Fact(texts, (show.span,), answer, near, tuple(c for c in COLOURS if c != answer and c not in near))
 
 
 def _colour(scene: Scene) -> list[Fact]:
     return [
-        _colour_draft(scene, (f"what colour is the {s.kind}", f"which colour does the {s.kind} have"), s.colour, s)
+        _colour_fact(scene, (f"what colour is the {s.kind}", f"which colour does the {s.kind} have"), s.colour, s)
         for s in scene.shows
         if not s.turns_to and s.kind in names_of(scene, s)
     ]
@@ -122,7 +122,7 @@ def _action(scene: Scene) -> list[Fact]:
 
 def _turn(scene: Scene) -> list[Fact]:
     return [
-        _colour_draft(
+        _colour_fact(
             scene,
             (f"which colour does the {s.kind} turn", f"to which colour does the {s.kind} turn"),
             str(s.turns_to),
@@ -146,13 +146,13 @@ def _when(scene: Scene) -> list[Fact]:
 
 def _place(start: float, end: float) -> str | None:
     """Where a span lies, in shares of the duration; None where two answers could be argued for."""
-    if start <= 0.05 and end >= 0.95:
+    if start == 0 and end == 1:
         return _WHEN[3]
-    if end <= 0.45:
+    if start < 0.25 and end <= 0.5:
         return _WHEN[0]
-    if start >= 0.55:
+    if start >= 0.5 and end > 0.75:
         return _WHEN[2]
-    return _WHEN[1] if start >= 0.25 and end <= 0.75 else None
+    return _WHEN[1] if start >= 0.25 and end <= 0.75 and 0.4 <= (start + end) / 2 <= 0.6 else None
 
 
 def _split_when(place: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -172,7 +172,7 @@ def _exists(scene: Scene) -> list[Fact]:
 
 def _mover(scene: Scene) -> list[Fact]:
     return [
-        _colour_draft(scene, (f"what colour is the shape that {DOES[s.motion]}",), s.colour, s)
+        _colour_fact(scene, (f"what colour is the shape that {DOES[s.motion]}",), s.colour, s)
         for s in scene.shows
         if not s.turns_to and sum(o.motion == s.motion for o in scene.shows) == 1
     ]
