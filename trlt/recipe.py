@@ -5,11 +5,12 @@ Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neith
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -26,7 +27,7 @@ Positive = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A part of a recipe; unknown keys are faults."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -62,6 +63,12 @@ class Video(Section):
     workers: Annotated[int, Field(ge=0)] = 2
     """Processes that decode ahead; 0 decodes in the main process, without a time limit."""
 
+    @model_validator(mode="after")
+    def _frames(self) -> Self:
+        if self.min_frames > self.max_frames:
+            raise ValueError(f"video.min_frames ({self.min_frames}) is above video.max_frames ({self.max_frames})")
+        return self
+
 
 class Decoding(Section):
     """How completions are drawn."""
@@ -77,7 +84,7 @@ class Decoding(Section):
     """`open` answers count when the gold option is the unique best match by token F1, at least this high."""
     max_sequences: Positive = 256
     """Most completions decoded side by side; bounds memory, never changes what is sampled."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Probe(Decoding):
@@ -110,7 +117,7 @@ class Select(Section):
     sizes: Sizes = Sizes()
     ratio: Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")] = "0:10:0"
     """easy:medium:hard shares of multi-choice samples (Table 4a)."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -185,6 +192,15 @@ class Train(Decoding):
     sft: Sft = Sft()
     launch: Launch = Launch()
 
+    @model_validator(mode="after")
+    def _passes(self) -> Self:
+        if self.prompts_per_step % self.prompts_per_pass:
+            raise ValueError(
+                f"train.prompts_per_step ({self.prompts_per_step}) must be a multiple of "
+                f"train.prompts_per_pass ({self.prompts_per_pass})"
+            )
+        return self
+
 
 class Source(Section):
     """A data set's downloads, for `trlt prepare`."""
@@ -258,34 +274,39 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.video.min_frames > self.video.max_frames:
-            raise ValueError(f"video.min_frames ({self.video.min_frames}) is above video.max_frames ({self.video.max_frames})")
         if self.select.easy > self.probe.n:
             raise ValueError(f"select.easy ({self.select.easy}) is above probe.n ({self.probe.n}): no sample could be easy")
-        if self.train.prompts_per_step % self.train.prompts_per_pass:
-            raise ValueError(
-                f"train.prompts_per_step ({self.train.prompts_per_step}) must be a multiple of "
-                f"train.prompts_per_pass ({self.train.prompts_per_pass})"
-            )
         return self
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: `1e-6` is a number, `no` is text."""
+    """YAML 1.2 scalars: `1e-6` is a number, `no` and `1:1:1` are text. A key that stands twice is a fault."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that YAML 1.1 or `_Loader` would read as something else."""
+
+
+_TYPED = {"tag:yaml.org,2002:" + name for name in ("bool", "int", "float", "timestamp")}
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")]
+    first: [(tag, pattern) for tag, pattern in rules if tag not in _TYPED]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(?:\d+\.\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
+for _name, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+|[-+]?\.(?:inf|nan)", "-+0123456789."),
+):
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), list(_first))
 
 
 def _yaml(text: str, where: str) -> Any:
@@ -316,22 +337,23 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
             raise RecipeError(
                 f"{path}: can't be read ({error.strerror}); give a recipe's path, e.g. recipes/32k.yaml"
             ) from None
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path}: isn't UTF-8 text (byte {error.start}); give a recipe's path") from None
         loaded = _yaml(text, where)
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
         values = loaded or {}
     for item in sets:
         key, equals, raw = item.partition("=")
-        if not equals or not key:
+        if not equals or not all(key.split(".")):
             raise RecipeError(f"--set {item}: expected key=value, e.g. --set train.beta=0")
         _put(values, key, _yaml(raw, f"--set {item}"), origin, f"--set {key}")
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, value, origin, "flag")
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        raise RecipeError("\n".join(_faults(error, where, origin))) from None
+    if faults := _faults(values, where, origin):
+        raise RecipeError("\n".join(faults))
+    return Recipe.model_validate(values)
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str], source: str) -> None:
@@ -345,24 +367,86 @@ def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str]
     origin[dotted] = source
 
 
-def _faults(error: ValidationError, where: str, origin: Mapping[str, str]) -> Iterator[str]:
-    for fault in error.errors(include_url=False):
-        dotted = ".".join(str(part) for part in fault["loc"])
-        prefix = f"{origin.get(dotted, where)}: {dotted}: " if dotted else f"{where}: "
-        if fault["type"] == "extra_forbidden":
-            yield f"{prefix}unknown key; {did_you_mean(str(fault['loc'][-1]), _keys(fault['loc'][:-1]))}"
+def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) -> list[str]:
+    """Every fault, each with its origin and key.
+
+    Checks of several keys wait until each key is valid. So what is at fault is taken out, and the rest checked again;
+    what then is said about keys that were taken out concerns their defaults, and is left out.
+    """
+    found: list[str] = []
+    taken_out: list[str] = []
+    rest = copy.deepcopy(dict(values))
+    while True:
+        try:
+            Recipe.model_validate(rest)
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            yield f"{prefix}{message}" if fault["type"] == "value_error" else f"{prefix}{message} (got {fault['input']!r})"
+            return found
+        for fault in faults:
+            dotted = ".".join(str(part) for part in fault["loc"])
+            message = _message(fault["type"], fault["msg"], fault["loc"], fault["input"])
+            if not any(re.search(rf"\b{re.escape(key)}\b", f"{dotted} {message}") for key in taken_out):
+                source = _source(dotted, message, origin) or where
+                found.append(f"{source}: {dotted}: {message}" if dotted else f"{source}: {message}")
+        # An entry that lacks a key can only go as a whole.
+        locations = [fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"] for fault in faults]
+        if () in locations:  # the last check, of the whole
+            return found
+        taken_out += [".".join(str(part) for part in fault["loc"]) for fault in faults if fault["type"] != "extra_forbidden"]
+        before = copy.deepcopy(rest)
+        for location in locations:
+            _take_out(rest, location)
+        if rest == before:
+            return found
+
+
+def _source(dotted: str, message: str, origin: Mapping[str, str]) -> str | None:
+    """The `--set` or flag behind a fault: it set the key itself, or a key inside the section that the message names."""
+    for key, source in origin.items():
+        inside = not dotted or key.startswith(f"{dotted}.")
+        if key == dotted or (inside and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message)):
+            return source
+    return None
+
+
+def _take_out(values: dict[str, Any], location: Sequence[int | str]) -> None:
+    """Removes a key; for an entry of a list, the whole list."""
+    *parents, last = location
+    section: Any = values
+    for part in parents:
+        inner = section.get(part)
+        if not isinstance(inner, dict):
+            last = part
+            break
+        section = inner
+    section.pop(last, None)
+
+
+def _message(kind: str, text: str, location: Sequence[int | str], value: Any) -> str:
+    if kind == "extra_forbidden":
+        return f"unknown key; {did_you_mean(str(location[-1]), _keys(location[:-1]))}"
+    if kind == "missing":
+        return "missing, and has no default"
+    if kind == "model_type":
+        return f"expected a section of keys, got {value!r}"
+    if kind == "value_error":
+        return text.removeprefix("Value error, ")
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", text)
+        return f"{value!r} is unknown; {did_you_mean(str(value), choices)}"
+    return f"{text} (got {value!r})"
 
 
 def _keys(location: Sequence[int | str]) -> list[str]:
-    """The keys that a section knows."""
-    section: Any = Recipe
+    """The keys that a section knows; entries of lists and of named tables are sections too."""
+    kind: Any = Recipe
     for part in location:
-        found = section.model_fields.get(str(part)) if isinstance(section, type) and issubclass(section, BaseModel) else None
-        section = found.annotation if found else section
-    return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            kind = next(inner for inner in get_args(kind) if isinstance(inner, type) and issubclass(inner, BaseModel))
+    return list(kind.model_fields)
 
 
 def save_recipe(path: Path, recipe: Recipe) -> None:
@@ -372,7 +456,7 @@ def save_recipe(path: Path, recipe: Recipe) -> None:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The resolved recipe as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(recipe.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def differences(a: Recipe, b: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:

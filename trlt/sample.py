@@ -110,13 +110,16 @@ class Sample:
         for key in ("id", "source", "split", "task", "video", "question"):
             if not isinstance(obj.get(key), str):
                 raise DataError(f"{where}: {key}: expected a string, got {obj.get(key)!r}")
+        for key, kind in (("video_key", str), ("license", str), ("options", list), ("spans", list), ("meta", dict)):
+            if key in obj and not isinstance(obj[key], kind) and (obj[key] is not None or kind is not list):
+                raise DataError(f"{where}: {key}: expected {kind.__name__}, got {obj[key]!r}")
         values = dict(obj)
         try:
             values["clip"] = _span(obj["clip"]) if obj.get("clip") is not None else None
             values["spans"] = tuple(_span(s) for s in obj["spans"]) if obj.get("spans") is not None else None
             values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{where}: clip, spans or options: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"{where}: clip or spans: {error}; expected [start, end] in seconds") from None
         try:
             return cls(**values)
         except DataError as error:
@@ -147,14 +150,15 @@ def _fault(s: Sample) -> str | None:
     if s.task == "multi_choice" and s.spans is not None:
         return "spans: must be null for multi_choice"
     if s.task == "grounding":
-        return "options, answer: must be null for grounding" if s.options or s.answer is not None else None
+        given = s.options or s.answer is not None or s.answer_index is not None
+        return "options, answer, answer_index: must be null for grounding" if given else None
     if s.options is None:
         if s.task == "multi_choice":
             return "options: multi_choice needs at least 2"
         return None if s.answer else "answer: grounded_qa needs one"
     if len(s.options) < 2 or len(set(s.options)) < 2 or not all(isinstance(o, str) and o for o in s.options):
         return f"options: {list(s.options)} must be at least 2 distinct, non-empty texts"
-    if not isinstance(s.answer_index, int) or not 0 <= s.answer_index < len(s.options):
+    if type(s.answer_index) is not int or not 0 <= s.answer_index < len(s.options):
         return f"answer_index: {s.answer_index!r} must be from 0 to {len(s.options) - 1}"
     if s.options[s.answer_index] != s.answer:
         return f"answer: {s.answer!r} is not options[{s.answer_index}] = {s.options[s.answer_index]!r}"
@@ -168,7 +172,7 @@ def iter_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
         DataError: no such file, or a line that is no JSON; names file and line.
     """
     try:
-        handle = path.open(encoding="utf-8")
+        handle = path.open("rb")  # so that bytes that aren't UTF-8 are a fault of their line
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give the path of a JSONL file") from None
     with handle:
@@ -176,8 +180,8 @@ def iter_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
             if line.strip():
                 try:
                     yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise DataError(f"{path}:{number}: not JSON ({error.msg}); one object a line is expected") from None
+                except (ValueError, RecursionError) as error:
+                    raise DataError(f"{path}:{number}: not JSON ({error}); one object a line is expected") from None
 
 
 def read_samples(path: Path) -> list[Sample]:

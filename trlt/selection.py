@@ -6,6 +6,7 @@ Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neithe
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -27,7 +28,7 @@ CLASSES: dict[Task, tuple[Class, ...]] = {
     "grounded_qa": ("medium", "flat", "easy", "hard"),
 }
 
-_ROUNDING = 1e-9  # max - mean of 0.4 and 0.1 comes out a hair below 0.15
+_ROUNDING = 1e-9  # max - mean of 0.7 and 0.1 comes out a hair below 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     }
     tally = _Tally()
     seen: set[str] = set()
+    fewest = math.inf
     for position, row in enumerate(rows):
         name, task, source = str(_field(row, "id", str)), _task(row), str(_field(row, "source", str))
         if name in seen:
@@ -105,6 +107,7 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
         klass = None if row.get("error") is not None else classify(row, settings)
         tally.add(row, task, klass)
         if klass is not None:
+            fewest = min(fewest, row.get("n", math.inf))
             for other in CLASSES[task]:  # so that a source without any row of a class is reported with 0
                 candidates[task, other].setdefault(source, [])
             candidates[task, klass][source].append(_Candidate(_rank(settings.seed, name), position, name))
@@ -121,6 +124,8 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
             kept += sorted(by_source[source])[:count]
         cells += [Cell(task, source, klass, available[source], quota[source]) for source in available]
         shortfalls += _shortfalls(f"{task} ({klass})", available, size)
+    if fewest < settings.easy:
+        shortfalls.append(f"easy begins at {settings.easy} right answers, but rows have only n = {fewest}: lower `select.easy`")
     ids = tuple(candidate.id for candidate in sorted(kept, key=lambda candidate: candidate.position))
     report = SelectionReport(
         rows=len(seen),
@@ -226,7 +231,7 @@ class _Tally:
         most = max((int(key) for kind, key in counts if kind == "correct"), default=-1)
         return {
             "rows": sum(counts["classes", klass] for klass in CLASSES[task]),
-            "mean_reward": sum(rewards) / len(rewards) if rewards else None,
+            "mean_reward": math.fsum(rewards) / len(rewards) if rewards else None,
             "classes": {klass: counts["classes", klass] for klass in CLASSES[task]},
             "correct": {str(c): counts["correct", c] for c in range(most + 1)},
             "delta_iou": [counts["delta_iou", step] for step in range(10)] if task != "multi_choice" else [],
@@ -253,7 +258,7 @@ def _shortfalls(what: str, available: Mapping[str, int], size: int) -> Iterator[
     """Says which sources gave less than an even share, and whether the size was reached."""
     if not size:
         return
-    if available and size:
+    if len(available) > 1:
         share = size // len(available)
         for source, count in available.items():
             if count < share:
