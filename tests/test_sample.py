@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trlt.errors import DataError
@@ -80,6 +80,7 @@ def test_what_may_be_left_out() -> None:
         (MC | {"options": ["unwrap it", "unwrap it"]}, "at least 2 distinct"),
         (MC | {"options": ["", "unwrap it"]}, "non-empty"),
         (MC | {"options": [1, 2]}, "non-empty texts"),
+        (MC | {"options": [None, []]}, "non-empty texts"),
         (MC | {"options": "ab"}, "options: expected list, got 'ab'"),
         (MC | {"answer_index": 2}, "answer_index: 2 must be from 0 to 1"),
         (MC | {"answer_index": True}, "answer_index: True must be"),
@@ -147,6 +148,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=200)
 @given(st.sampled_from([ROW, MC, TVG]), st.dictionaries(st.sampled_from(list(ROW)), values, max_size=3))
 def test_any_row_is_a_sample_or_a_data_error(row: dict[str, Any], changes: dict[str, Any]) -> None:
     try:

@@ -156,7 +156,7 @@ def _fault(s: Sample) -> str | None:
         if s.task == "multi_choice":
             return "options: multi_choice needs at least 2"
         return None if s.answer else "answer: grounded_qa needs one"
-    if len(s.options) < 2 or len(set(s.options)) < 2 or not all(isinstance(o, str) and o for o in s.options):
+    if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
         return f"options: {list(s.options)} must be at least 2 distinct, non-empty texts"
     if type(s.answer_index) is not int or not 0 <= s.answer_index < len(s.options):
         return f"answer_index: {s.answer_index!r} must be from 0 to {len(s.options) - 1}"
