@@ -1,10 +1,11 @@
-"""The readers of the real data read the miniature, and find each of its videos."""
+"""The readers of the real data read the miniature, and name videos that are there."""
+
+from pathlib import PurePosixPath
 
 import pytest
 
 from trlt.datasets import read_source
 from trlt.miniature.layout import write
-from trlt.video.resolve import VideoIndex
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_read_without_loss(small, purpose, name, task):
     reading = read_source(name, place.annotations, purpose=purpose)
     assert len(reading.samples) == reading.read > 0
     assert not reading.dropped and not reading.repaired
-    index = VideoIndex(place.videos)
+    stems = {path.stem for path in place.videos.rglob("*")}
     for sample in reading.samples:
         assert sample.task == task
-        assert index.find(sample.video).exists()
+        assert PurePosixPath(sample.video).stem in stems
