@@ -1,0 +1,47 @@
+"""How difficult probed samples are, as bars: right answers of n, and the spread of IoUs (Fig. 4 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from trlt.report.bars import bar
+
+_WIDTH = 40
+
+
+def histogram_table(histograms: Mapping[str, Any], *, title: str = "Difficulty") -> Group:
+    """A block a task: its classes, then the counts behind them.
+
+    Args:
+        histograms: As `trlt.selection.histogram` gives them.
+        title: Of the whole.
+    """
+    parts: list[RenderableType] = [Text(f"{title}: {histograms['rows']:,} samples", style="bold")]
+    for task, found in histograms["tasks"].items():
+        mean = f", mean reward {found['mean_reward']:.3f}" if found["mean_reward"] is not None else ""
+        parts.append(Text(f"\n{task}: {found['rows']:,}{mean}", style="cyan"))
+        parts.append(_bars("class", list(found["classes"].items())))
+        if found["correct"]:
+            parts.append(_bars("right answers", list(found["correct"].items())))
+        if found["delta_iou"]:
+            steps = [(f"{0.1 * i:.1f} to {0.1 * (i + 1):.1f}", count) for i, count in enumerate(found["delta_iou"])]
+            parts.append(_bars("IoU, max - mean", steps))
+    return Group(*parts)
+
+
+def _bars(name: str, counts: Sequence[tuple[str, int]]) -> Table:
+    total = sum(count for _, count in counts) or 1
+    most = max((count for _, count in counts), default=0) or 1
+    table = Table(show_edge=False, box=None, pad_edge=False)
+    table.add_column(name, style="dim", min_width=16)
+    table.add_column("", min_width=_WIDTH)
+    for _ in range(2):
+        table.add_column("", justify="right")
+    for label, count in counts:
+        table.add_row(Text(label), Text(bar(count / most, _WIDTH)), f"{count:,}", f"{100 * count / total:.1f}%")
+    return table

@@ -1,0 +1,26 @@
+"""Samples -> rows: the one loop behind probe, eval and infer, with the run folder that makes it resumable.
+
+Brings videos, prompts, engine, parser, scores and rewards together; decides nothing about which samples or why.
+"""
+
+from trlt.rollout.folder import Run, file_digest, model_identity, open_run
+from trlt.rollout.loop import Progress, Summary, request, run
+from trlt.rollout.row import read_answer, to_row
+from trlt.rollout.rows import read_rows
+from trlt.rollout.videos import Found, find_videos
+
+__all__ = [
+    "Found",
+    "Progress",
+    "Run",
+    "Summary",
+    "file_digest",
+    "find_videos",
+    "model_identity",
+    "open_run",
+    "read_answer",
+    "read_rows",
+    "request",
+    "run",
+    "to_row",
+]

@@ -1,0 +1,213 @@
+"""A run's folder: the resolved recipe and a manifest beside the rows, and the refusal to go on with something else.
+
+Knows files and checksums; nothing of samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trlt import __version__
+from trlt.errors import DataError, ResumeError
+from trlt.prompt import VERSION
+from trlt.recipe import Recipe, differences, load_recipe, save_recipe
+from trlt.sample import write_text_atomic
+
+LIBRARIES = ("torch", "transformers", "numpy", "av")
+HASHED_BYTES = 1 << 30
+"""Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
+WITHOUT_EFFECT = (
+    *("name", "prepare.", "select.", "train.", "model.path", "model.device", "video.root", "video.store", "video.timeout_s"),
+    *("video.workers", "probe.max_sequences", "eval.max_sequences", "eval.benchmarks", "eval.bootstrap"),
+)
+"""Keys of a recipe that change no row (the model and the inputs have checksums of their own)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a run's files are: in a folder, or beside a file of rows that was asked for by its name."""
+
+    out: Path
+    """A folder, or a .jsonl file."""
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self._beside("recipe.yaml")
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, checksums, protocol and seeds."""
+        return self._beside("manifest.json")
+
+    def rows(self, name: str) -> Path:
+        """The rows of one data set."""
+        return self.out if self.out.suffix == ".jsonl" else self.out / "rows" / f"{name}.jsonl"
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None where there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        try:
+            text = self.manifest.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return None
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise DataError(f"{self.manifest}: not a manifest (a JSON object); delete it, or start anew with --fresh")
+        return value
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        """Replaces the manifest."""
+        write_text_atomic(self.manifest, json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+
+    def _beside(self, name: str) -> Path:
+        return self.out.with_suffix(f".{name}") if self.out.suffix == ".jsonl" else self.out / name
+
+
+def open_run(
+    out: Path,
+    kind: str,
+    recipe: Recipe,
+    *,
+    model: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, Any]],
+    protocol: Mapping[str, Any],
+    ignore: Sequence[str] = (),
+    fresh: bool = False,
+) -> Run:
+    """A new run, or the one that is there, when it is the same.
+
+    Args:
+        out: Folder, or .jsonl file of rows.
+        kind: Of the run (`probe`, `eval`).
+        recipe: As resolved.
+        model: What tells models apart (`model_identity`).
+        inputs: Checksums by name of the input; a further one may join a run, one that is there must not change.
+        protocol: What a reader of the figures must know.
+        ignore: Keys of the recipe that change no row, besides `WITHOUT_EFFECT`.
+        fresh: Forget what is there.
+
+    Raises:
+        ResumeError: what is there has another recipe, model or input; names the keys that differ.
+        DataError: a manifest that can't be read.
+    """
+    run = Run(out)
+    if fresh:
+        _forget(run)
+    old = run.read_manifest()
+    if old is None and any(path.is_file() for path in _rows_there(run)):
+        raise ResumeError(f"{out}: there are rows, but no {run.manifest.name} that tells whose; give another --out, or --fresh")
+    if old is not None:
+        found = [
+            f"{key}: {old.get(key)!r} -> {new!r}" for key, new in (("kind", kind), ("prompt", VERSION)) if old.get(key) != new
+        ]
+        found += _changed("model", old.get("model", {}), model)
+        for name in inputs.keys() & old.get("inputs", {}).keys():
+            found += _changed(f"inputs.{name}", old["inputs"][name], inputs[name])
+        if run.recipe.is_file():
+            found += differences(load_recipe(run.recipe), recipe, ignore=(*WITHOUT_EFFECT, *ignore))
+        if found:
+            listed = "\n  ".join(found)
+            raise ResumeError(
+                f"{out}: belongs to another run; give another --out, or --fresh to start anew. What differs:\n  {listed}"
+            )
+        inputs = {**old.get("inputs", {}), **inputs}
+    save_recipe(run.recipe, recipe)
+    run.write_manifest(
+        {
+            "schema": 1,
+            "kind": kind,
+            "created": (old or {}).get("created") or now(),
+            **environment(),
+            "prompt": VERSION,
+            "protocol": dict(protocol),
+            "model": dict(model),
+            "inputs": {name: dict(values) for name, values in sorted(inputs.items())},
+        }
+    )
+    return run
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for manifests; loads no library."""
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
+    hardware = {"machine": platform.machine(), "system": platform.system(), "gpus": devices}
+    return {"trlt": __version__, "python": platform.python_version(), "versions": found, "hardware": hardware}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from None
+
+
+def model_identity(located: str) -> dict[str, Any]:
+    """What tells a model apart from others: checksums of a folder, or a hub id with its revision.
+
+    Args:
+        located: As `trlt.model.locate` gives it.
+    """
+    folder = Path(located)
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(located, "config.json")
+        return {"hub": located, "revision": Path(cached).parent.name if isinstance(cached, str) else None}
+    weights = sorted(folder.glob("*.safetensors"))
+    small = sum(path.stat().st_size for path in weights) <= HASHED_BYTES
+    digest = hashlib.sha256(file_digest(folder / "config.json").encode())
+    for path in weights:
+        stat = path.stat()
+        digest.update(f"{path.name}\0{file_digest(path) if small else (stat.st_size, stat.st_mtime_ns)}\0".encode())
+    return {"name": folder.name, "sha256": digest.hexdigest()}
+
+
+def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Keys that tell inputs apart; `path` may change, when a file has moved."""
+    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos")]
+    return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _rows_there(run: Run) -> list[Path]:
+    return [run.out] if run.out.suffix == ".jsonl" else sorted((run.out / "rows").glob("*.jsonl"))
+
+
+def _forget(run: Run) -> None:
+    """Removes rows, recipe and manifest, and nothing else that lies there."""
+    results = [] if run.out.suffix == ".jsonl" else [run.out / "results.json"]
+    for path in (run.manifest, *_rows_there(run), run.recipe, *results):
+        path.unlink(missing_ok=True)

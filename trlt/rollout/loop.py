@@ -1,0 +1,191 @@
+"""The loop: pending samples by clip, clips decoded ahead, batches of trees through the engine, a row a sample.
+
+Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trlt.errors import VideoError
+from trlt.prompt import build
+from trlt.recipe import Decoding
+from trlt.reward import Weights
+from trlt.rollout.row import Said, error_row, to_row
+from trlt.rollout.rows import RowFile
+from trlt.sample import Sample, Span
+from trlt.video.resolve import VideoIndex
+
+if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`
+    from trlt.engine.forest import Engine, Request
+    from trlt.video.clip import Clip
+    from trlt.video.workers import ClipLoader
+
+BATCH_VIDEO_TOKENS = 65_536
+"""Most video tokens that are prefilled together (32 clips of 2048): with few completions a clip, these fill the memory."""
+
+Progress = Callable[[int, int], None]
+"""Is told how many rows of how many are there; first, with what was there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    rows: int
+    """Rows in the file, those from before included."""
+    resumed: int
+    """Rows that were there already."""
+    errors: int
+    """Rows whose video couldn't be read."""
+    tokens: int
+    """Tokens sampled by this run."""
+    seconds: float
+    waited_s: float
+    """Seconds in which the model waited for videos."""
+
+
+def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> Request:
+    """What the engine is asked for one sample; its id names the random stream."""
+    from trlt.engine.forest import Request
+
+    prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=as_gqa)
+    return Request(sample.id, prompt.system, prompt.user, n)
+
+
+def run(
+    samples: Sequence[Sample],
+    *,
+    engine: Engine,
+    loader: ClipLoader,
+    videos: VideoIndex,
+    settings: Decoding,
+    n: int,
+    weights: Weights,
+    out: Path,
+    as_gqa: bool = False,
+    retry_errors: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Asks every sample n times and writes its row to `out` as soon as it is done; samples that have one are skipped.
+
+    A video that is missing or broken gives a row with `error`, and the run goes on. At the end the rows stand in the
+    order of the samples.
+
+    Args:
+        samples: With ids of their own.
+        engine: The model.
+        loader: Decodes with the budget of the run.
+        videos: Where the samples' paths lead.
+        settings: How completions are drawn, asked for and parsed.
+        n: Completions a sample.
+        weights: Of the reward.
+        out: The JSONL file of rows.
+        as_gqa: Ask multi-choice with the grounded QA template.
+        retry_errors: Ask samples again whose row holds an error.
+        progress: Called after each batch.
+
+    Raises:
+        ResumeError: `out` holds rows of other samples.
+        DataError: `out` is damaged, or a sample can't be asked.
+    """
+    from trlt.engine.forest import Tree
+    from trlt.engine.sampling import Sampling
+
+    began, waited, tokens = time.perf_counter(), loader.waited_s, 0
+    sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
+    with RowFile(out, [sample.id for sample in samples], retry_errors=retry_errors) as rows:
+        resumed = len(rows)
+
+        def report() -> None:
+            if progress:
+                progress(len(rows), len(samples))
+
+        def fail(group: Sequence[Sample], error: VideoError) -> None:
+            for sample in group:
+                rows.append(error_row(sample, n, str(error)))
+            report()
+
+        report()
+        groups = _by_clip([sample for sample in samples if sample.id not in rows])
+        for batch in _batches(_clips(groups, loader, videos, fail), n, settings.max_sequences):
+            trees = [Tree(c.clip, tuple(request(s, settings, n, as_gqa=as_gqa) for s in c.samples)) for c in batch]
+            done = engine.generate(trees, sampling, max_sequences=settings.max_sequences)
+            for one, tree in zip(batch, done, strict=True):
+                for sample, completions in zip(one.samples, tree, strict=True):
+                    said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
+                    tokens += sum(s.tokens for s in said)
+                    rows.append(
+                        to_row(sample, said, settings=settings, weights=weights, video_tokens=one.clip.tokens, as_gqa=as_gqa)
+                    )
+            report()
+        rows.finish()
+        return Summary(len(rows), resumed, rows.errors, tokens, time.perf_counter() - began, loader.waited_s - waited)
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    samples: Sequence[Sample]
+    clip: Clip
+
+
+def _by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Samples that share a clip together, long clips first: a batch's clips are then alike, and need little padding."""
+    groups: dict[tuple[str, Span | None], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.video, sample.clip), []).append(sample)
+    return sorted(groups.values(), key=lambda group: -(group[0].duration or math.inf))
+
+
+def _clips(
+    groups: Sequence[list[Sample]],
+    loader: ClipLoader,
+    videos: VideoIndex,
+    fail: Callable[[Sequence[Sample], VideoError], None],
+) -> Iterator[_Decoded]:
+    """The groups' clips, decoded ahead; a group whose video can't be had goes to `fail`."""
+    from trlt.video.workers import Request as ClipRequest
+
+    def requests() -> Iterator[ClipRequest]:
+        for group in groups:
+            first = group[0]
+            try:
+                path = videos.find(first.video)
+            except VideoError as error:
+                fail(group, error)
+                continue
+            start, end = first.clip or (None, None)
+            yield ClipRequest(path, start, end, group)
+
+    for loaded in loader.map(requests()):
+        if loaded.clip is None:
+            fail(loaded.request.key, loaded.error or VideoError(f"{loaded.request.path}: can't be read"))
+        else:
+            yield _Decoded(loaded.request.key, loaded.clip)
+
+
+def _batches(clips: Iterator[_Decoded], n: int, most: int) -> Iterator[list[_Decoded]]:
+    """Clips for as many completions as are decoded side by side, and for as many video tokens as are prefilled together.
+
+    A clip with more questions than that comes in parts, so that what was answered is written before the rest is asked.
+    """
+    batch: list[_Decoded] = []
+    sequences = tokens = 0
+    fit = max(1, most // n)
+    for one in clips:
+        for first in range(0, len(one.samples), fit):
+            part = _Decoded(one.samples[first : first + fit], one.clip)
+            size = len(part.samples) * n
+            if batch and (sequences + size > most or tokens + part.clip.tokens > BATCH_VIDEO_TOKENS):
+                yield batch
+                batch, sequences, tokens = [], 0, 0
+            batch.append(part)
+            sequences += size
+            tokens += part.clip.tokens
+    if batch:
+        yield batch

@@ -1,0 +1,97 @@
+"""What a model wrote for one sample becomes one row of a run: parsed, scored and rewarded (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trlt.answer import Answer, parse
+from trlt.prompt import asked_as, asked_format
+from trlt.recipe import Decoding
+from trlt.reward import Weights, reward
+from trlt.sample import Sample
+from trlt.score import score
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One completion, as far as a row needs it."""
+
+    text: str
+    tokens: int
+    """Sampled tokens, the end mark included."""
+    finished: bool
+    """False when the token limit cut it off."""
+
+
+def read_answer(sample: Sample, text: str, settings: Decoding, *, as_gqa: bool = False) -> Answer:
+    """Parses a completion by the template that the sample was asked with."""
+    return parse(
+        text,
+        task=asked_as(sample, as_gqa=as_gqa),
+        think=settings.think,
+        options=sample.options,
+        answer_format=asked_format(sample, settings.answer_format),
+        open_threshold=settings.open_threshold,
+    )
+
+
+def to_row(
+    sample: Sample,
+    said: Sequence[Said],
+    *,
+    settings: Decoding,
+    weights: Weights,
+    video_tokens: int,
+    as_gqa: bool = False,
+) -> dict[str, Any]:
+    """The row of a sample whose completions are there.
+
+    `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
+    max - mean (null for multi-choice), `spread` is max - min of the rewards.
+    """
+    answers = [read_answer(sample, one.text, settings, as_gqa=as_gqa) for one in said]
+    scores = [score(answer, sample, settings.open_threshold) for answer in answers]
+    rewards = [reward(s, sample.task, weights) for s in scores]
+    ious = [s.tiou for s in scores if s.tiou is not None]
+    right = [s.accuracy for s in scores if s.accuracy is not None]
+    return {
+        **_head(sample),
+        "texts": [one.text for one in said],
+        "answers": [_answer(answer) for answer in answers],
+        "scores": [asdict(s) for s in scores],
+        "rewards": rewards,
+        "tokens": [one.tokens for one in said],
+        "finished": [one.finished for one in said],
+        "n": len(said),
+        "correct": sum(value == 1 for value in right) if right else None,
+        "ious": ious or None,
+        "delta_iou": max(ious) - _mean(ious) if ious else None,
+        "spread": max(rewards) - min(rewards),
+        "mean": _mean(rewards),
+        "format_rate": _mean([s.format for s in scores]),
+        "video_tokens": video_tokens,
+        "error": None,
+    }
+
+
+def error_row(sample: Sample, n: int, error: str) -> dict[str, Any]:
+    """The row of a sample that couldn't be asked: `error` says why, and all else is empty."""
+    lists: dict[str, Any] = {key: [] for key in ("texts", "answers", "scores", "rewards", "tokens", "finished")}
+    blanks = dict.fromkeys(("correct", "ious", "delta_iou", "spread", "mean", "format_rate"))
+    return {**_head(sample), **lists, "n": n, **blanks, "video_tokens": 0, "error": error}
+
+
+def _head(sample: Sample) -> dict[str, Any]:
+    return {"id": sample.id, "source": sample.source, "task": sample.task}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    span = list(answer.span) if answer.span else None
+    return {"payload": answer.payload, "option": answer.option, "span": span, "well_formed": answer.well_formed}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

@@ -1,0 +1,123 @@
+"""A file of rows that a kill at any moment leaves usable: appended and flushed one by one, a torn tail cut off on resume.
+
+Knows JSONL and ids; nothing of what a row means.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from trlt.errors import DataError, ResumeError
+from trlt.sample import iter_jsonl
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a finished run.
+
+    Raises:
+        DataError: unreadable, or a line that is no row.
+    """
+    for number, row in iter_jsonl(path):
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+            raise DataError(f"{path}:{number}: no row (an object with an id); give the rows that `trlt probe` wrote")
+        yield row
+
+
+class RowFile:
+    """Rows of a run, by the ids of its samples; a context manager.
+
+    Args:
+        path: The JSONL file; made where it isn't there.
+        ids: The samples' ids, in the order that the finished file has.
+        retry_errors: Forget rows that hold an error, so that those samples are asked again.
+
+    Raises:
+        ResumeError: the file holds rows of other samples.
+        DataError: the file is damaged before its last line.
+    """
+
+    def __init__(self, path: Path, ids: Sequence[str], *, retry_errors: bool = False) -> None:
+        self.path = path
+        self._ids = ids
+        self._places: dict[str, tuple[int, int]] = {}
+        """Id -> offset and length of its line in bytes."""
+        self.errors = 0
+        """Rows there that hold an error."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("a+b")
+        try:
+            self._read(frozenset(ids), retry_errors)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __contains__(self, id: str) -> bool:
+        """Whether the row is there already."""
+        return id in self._places
+
+    def __len__(self) -> int:
+        """How many rows are there."""
+        return len(self._places)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Writes a row at once: after this, a kill doesn't lose it."""
+        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        self._places[row["id"]] = (self._file.seek(0, os.SEEK_END), len(line))
+        self._file.write(line)
+        self._file.flush()
+        self.errors += row["error"] is not None
+
+    def finish(self) -> None:
+        """Puts the rows in the order of the samples, in one step.
+
+        A file of an interrupted and resumed run is then equal to that of one that ran through.
+        """
+        places = [self._places[id] for id in self._ids if id in self._places]
+        if places == sorted(places) and sum(length for _, length in places) == self._file.seek(0, os.SEEK_END):
+            return
+        sorted_path = self.path.with_name(f".{self.path.name}.sorted")
+        with sorted_path.open("wb") as out:
+            for offset, length in places:
+                self._file.seek(offset)
+                out.write(self._file.read(length))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(sorted_path, self.path)
+        self._file.close()
+
+    def _read(self, known: frozenset[str], retry_errors: bool) -> None:
+        self._file.seek(0)
+        offset = 0
+        for number, line in enumerate(self._file, 1):
+            if not line.endswith(b"\n"):
+                break  # torn by a kill
+            row = self._parse(line, number)
+            if row["id"] not in known:
+                raise ResumeError(
+                    f"{self.path}:{number}: a row of {row['id']!r}, which isn't a sample's; give another --out, or --fresh"
+                )
+            if row.get("error") is None or not retry_errors:
+                self._places[row["id"]] = (offset, len(line))
+                self.errors += row.get("error") is not None
+            offset += len(line)
+        self._file.truncate(offset)
+
+    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+            raise DataError(f"{self.path}:{number}: damaged, not a row; delete the line, or start anew with --fresh")
+        return row
