@@ -1,0 +1,191 @@
+"""Which frames come out of made files, by the numbers they carry."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from coded import draw, make, numbers
+from qwen_vl_utils import vision_process
+
+from trlt.errors import VideoError
+from trlt.video import container, decode
+from trlt.video.backend import register_backend
+from trlt.video.clip import Clip
+from trlt.video.decode import load_clip
+
+SETTINGS = {"fps": 2.0, "min_frames": 4, "max_frames": 768, "min_tokens": 4, "max_tokens": 2048}
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "videos"
+
+
+def load(path: Path, **changes: float | None) -> Clip:
+    return load_clip(path, **{**SETTINGS, **changes})  # type: ignore[arg-type]
+
+
+def expected(total: int, rate: float, first: int = 0, **changes: float) -> list[int]:
+    element = {key: {**SETTINGS, **changes}[key] for key in ("fps", "min_frames", "max_frames")}
+    count = vision_process.smart_nframes(element, total, rate)
+    return torch.linspace(first, first + total - 1, count).round().long().tolist()
+
+
+@pytest.mark.parametrize(
+    "rate", [Fraction(24000, 1001), Fraction(30000, 1001), Fraction(30), Fraction(60), Fraction(25, 2)], ids=str
+)
+@pytest.mark.parametrize("count", [37, 150])
+def test_frames_at_a_constant_rate(tmp_path: Path, rate: Fraction, count: int) -> None:
+    clip = load(make(tmp_path / "a.mp4", count, rate))
+    wanted = expected(count, float(rate))
+    assert numbers(clip.frames) == wanted
+    assert clip.times == pytest.approx([float(i / rate) for i in wanted], abs=1e-6)
+    assert clip.duration == pytest.approx(float(count / rate), abs=1e-6)
+    assert clip.sample_fps == pytest.approx(len(wanted) / count * float(rate))
+    assert clip.seconds_per_grid == pytest.approx(2 / clip.sample_fps)
+    assert clip.grid == (len(wanted) // 2, clip.frames.shape[2] // 14, clip.frames.shape[3] // 14)
+    assert clip.tokens <= 2048 and clip.frames.dtype == np.uint8 and clip.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels"),
+    [
+        ("a.mkv", "libx264", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+        ("b.webm", "libvpx", "yuv420p"),
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("b.avi", "libx264", "yuv420p"),
+        ("c.avi", "mjpeg", "yuvj420p"),
+        ("a.mov", "libx265", "yuv420p10le"),
+        ("a.ts", "libx264", "yuv420p"),
+        ("a.gif", "gif", "rgb8"),
+    ],
+)
+def test_containers_and_codecs(tmp_path: Path, name: str, codec: str, pixels: str) -> None:
+    options = (
+        {"auto-alt-ref": "1", "lag-in-frames": "16"}
+        if codec == "libvpx"
+        else {"log-level": "none"}
+        if codec == "libx265"
+        else {}
+    )
+    clip = load(make(tmp_path / name, 60, 10, codec=codec, pixels=pixels, options=options))
+    assert numbers(clip.frames) == expected(60, 10.0)
+    assert clip.times == pytest.approx([i / 10 for i in expected(60, 10.0)], abs=1e-3)
+    assert clip.duration == pytest.approx(6.0, abs=0.02) and clip.warnings == ()
+
+
+def test_bounds_are_half_open(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", 100, 10)
+    clip = load(path, start=2.0, end=4.0, fps=10)
+    assert numbers(clip.frames) == list(range(20, 40))
+    assert clip.times[0] == pytest.approx(2.0) and clip.duration == pytest.approx(2.0)
+    assert numbers(load(path, start=2.01, end=4.01, fps=10).frames) == list(range(21, 41))
+    assert numbers(load(path, start=9.0, end=50.0, fps=10).frames) == list(range(90, 100))
+    assert numbers(load(path, end=3.0).frames) == expected(30, 10.0)
+    assert numbers(load(path, start=7.0).frames) == expected(30, 10.0, first=70)
+
+
+@pytest.mark.parametrize("bounds", [(11.0, 12.0), (3.0, 3.05), (4.0, 2.0), (-1.0, 2.0), (0.0, float("nan"))])
+def test_bounds_without_frames(tmp_path: Path, bounds: tuple[float, float]) -> None:
+    with pytest.raises(VideoError, match=r"a\.mp4.*clip"):
+        load(make(tmp_path / "a.mp4", 100, 10), start=bounds[0], end=bounds[1])
+
+
+def test_variable_rate_goes_by_presentation_time(tmp_path: Path) -> None:
+    # 10 a second for 3 s, one frame held until 8 s, then 20 a second beyond 10 s
+    stamps = [*range(0, 3000, 100), *range(8000, 10050, 50)]
+    path = make(tmp_path / "a.mkv", stamps=stamps)
+    clip = load(path)
+    moments = np.linspace(0, 10000, len(clip.times))
+    shown = [max(i for i, stamp in enumerate(stamps) if stamp <= moment + 1e-3) for moment in moments]
+    assert len(clip.times) == 20 and numbers(clip.frames) == shown
+    assert clip.times == pytest.approx([stamps[i] / 1000 for i in shown])
+    bounded = load(path, start=8.0, end=9.0, fps=20)
+    assert numbers(bounded.frames) == list(range(30, 50)) and bounded.sample_fps == pytest.approx(20)
+
+
+def test_few_frames(tmp_path: Path) -> None:
+    assert numbers(load(make(tmp_path / "two.mp4", 2)).frames) == [0, 1]
+    assert numbers(load(make(tmp_path / "three.mp4", 3)).frames) == [0, 2]
+    with pytest.raises(VideoError, match=r"one\.mp4: 1 frame, but at least 2"):
+        load(make(tmp_path / "one.mp4", 1))
+
+
+def test_sparse_frames_of_a_large_file_skip_packets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(container, "KEEP_BYTES", 0)
+    fed: list[list[tuple[int, int]]] = []
+    plan = decode.plan
+    monkeypatch.setattr(decode, "plan", lambda *args: fed.append(plan(*args)) or fed[-1])
+    for options in ({"g": "30"}, {"g": "30", "x264-params": "open-gop=1"}):
+        clip = load(make(tmp_path / "a.mp4", 600, 30, options=options), max_frames=4)
+        assert numbers(clip.frames) == [0, 200, 399, 599] and clip.warnings == ()
+        assert sum(last - first + 1 for first, last in fed.pop()) < 200
+
+
+def test_rotation_and_pixel_aspect(tmp_path: Path) -> None:
+    upright, turned = make(tmp_path / "a.mp4", 20, 10), make(tmp_path / "b.mp4", 20, 10, rotation=-90)
+    plain, rotated = load(upright).frames, load(turned).frames
+    assert rotated.shape[2:] == plain.shape[:1:-1]
+    assert np.abs(np.rot90(plain, -1, axes=(2, 3)).astype(int) - rotated).mean() < 3
+    wide = load(make(tmp_path / "c.mp4", 20, 10, aspect=Fraction(2))).frames.shape
+    assert wide[3] / wide[2] == pytest.approx(256 / 96, rel=0.15)
+    almost = load(make(tmp_path / "d.mp4", 20, 10, aspect=Fraction(704, 705))).frames.shape
+    assert almost == plain.shape
+
+
+def test_folder_of_frames(tmp_path: Path) -> None:
+    for number in range(1, 31):
+        with av.open(str(tmp_path / f"{number:05d}.jpg"), "w", format="image2", options={"update": "1"}) as out:
+            stream = out.add_stream("mjpeg", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 128, 96, "yuvj420p"
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number), format="rgb24")))
+            out.mux(stream.encode(None))
+    (tmp_path / "notes.txt").write_text("ignored", encoding="utf-8")
+    clip = load(tmp_path)
+    assert numbers(clip.frames) == [i + 1 for i in expected(30, 3.0)] and clip.duration == pytest.approx(10)
+    bounded = load(tmp_path, start=2.0, end=4.0, fps=3)
+    assert numbers(bounded.frames) == [7, 8, 9, 10, 11, 12]
+    (tmp_path / "00016.jpg").write_bytes(b"broken")
+    clip = load(tmp_path, fps=3)
+    assert 16 not in numbers(clip.frames) and "00016.jpg" in clip.warnings[0]
+    for number in range(1, 25):
+        (tmp_path / f"{number:05d}.jpg").write_bytes(b"")
+    with pytest.raises(VideoError, match="can't be read"):
+        load(tmp_path)
+    with pytest.raises(VideoError, match="without numbered frames"):
+        load(Path(__file__).parent)
+
+
+def test_as_a_backend_of_the_familys_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vision_process, "VIDEO_READER_BACKENDS", dict(vision_process.VIDEO_READER_BACKENDS))
+    monkeypatch.setattr(vision_process, "FORCE_QWENVL_VIDEO_READER", None)
+    register_backend()
+    path = make(tmp_path / "a.mp4", 150, 30)
+    for tokens in (128, 2048):
+        element = {"video": str(path), "fps": 2.0, "total_pixels": tokens * 784, "min_pixels": 4 * 784}
+        (video, metadata), fps = vision_process.fetch_video(element, return_video_sample_fps=True, return_video_metadata=True)
+        clip = load(path, max_tokens=tokens)
+        assert metadata["frames_indices"] == numbers(clip.frames) and fps == clip.sample_fps
+        assert video.shape == clip.frames.shape and np.abs(video.numpy() - clip.frames).max() <= 1
+    video = vision_process.fetch_video({"video": f"file://{path}", "nframes": 6})
+    assert numbers(video.numpy()) == torch.linspace(0, 149, 6).round().long().tolist()
+    with pytest.raises(VideoError, match="only files"):
+        vision_process.fetch_video({"video": "https://example.org/a.mp4"})
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no real videos beside the repository")
+def test_real_videos() -> None:
+    for path in sorted(SHARED.iterdir()):
+        for changes in ({"max_tokens": 128}, {"fps": 8.0, "max_frames": 8, "start": 0.2, "end": 0.9}):
+            clip = load(path, **changes)
+            bounds = (changes.get("start", 0.0), changes.get("end", clip.duration))
+            assert bounds[0] <= clip.times[0] and clip.times[-1] < bounds[1] and (np.diff(clip.times) >= 0).all()
+            assert clip.frames.std() > 5 and clip.warnings == (), path
+            assert clip.tokens <= max(changes.get("max_tokens", 2048), 4.2 * clip.grid[0]), path
+
+
+def test_decoding_needs_no_torch() -> None:
+    code = "import sys, trlt.video.child as _; sys.exit(any(name in sys.modules for name in ('torch', 'pydantic', 'PIL')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,175 @@
+"""The loader: order, time limits, crashes, the store, and nothing left behind."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from coded import make, numbers
+
+from trlt.errors import VideoError
+from trlt.recipe import Video
+from trlt.video.workers import ClipLoader, Loaded, Request
+
+MADE = "decoders:load"
+
+
+def children() -> set[int]:
+    """Processes started by this one, dead ones that nobody waited for included."""
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    before = children()
+    yield
+    gc.collect()
+    assert children() <= before
+
+
+def settings(**changes: Any) -> Video:
+    return Video(**{"max_tokens": 256, "timeout_s": 20.0, **changes})
+
+
+def names(loaded: list[Loaded]) -> list[str]:
+    return [f"{item.request.path.stem}:{'clip' if item.clip else 'error'}" for item in loaded]
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_clips_in_the_order_of_requests(tmp_path: Path, workers: int) -> None:
+    path = make(tmp_path / "a.mp4", 50, 10)
+    requests = [Request(path, start=i / 10, end=i / 10 + 2, key=i) for i in range(20)]
+    requests.insert(7, Request(tmp_path / "none.mp4", key="none"))
+    with ClipLoader(settings(workers=workers)) as loader:
+        loaded = list(loader.map(iter(requests)))
+        assert [item.request.key for item in loaded] == [request.key for request in requests]
+        for item in loaded:
+            if item.request.key == "none":
+                assert item.clip is None and "none.mp4: no such file" in str(item.error)
+            else:
+                assert item.clip is not None and item.error is None and numbers(item.clip.frames)[0] == item.request.key
+        assert loader.waited_s > 0
+        clip = loader.load(str(path), end=1.0)
+        assert clip.tokens <= 256 and clip.frames.flags.writeable
+        with pytest.raises(VideoError, match="no such file"):
+            loader.load(tmp_path / "none.mp4")
+
+
+def test_slow_files_keep_their_place(tmp_path: Path) -> None:
+    order = [tmp_path / f"{name}.mp4" for name in ("slow1", "a", "b", "slow2", "c")]
+    with ClipLoader(settings(workers=2), decoder=MADE) as loader:
+        assert [item.request.path for item in loader.map(map(Request, order))] == order
+
+
+def test_a_hanging_file_is_given_up(tmp_path: Path) -> None:
+    order = [tmp_path / f"{name}.mp4" for name in ("a", "hang1", "b", "c", "d", "hang2", "e")]
+    began = time.monotonic()
+    with ClipLoader(settings(workers=2, timeout_s=0.5), decoder=MADE) as loader:
+        loaded = list(loader.map(map(Request, order)))
+    assert names(loaded) == ["a:clip", "hang1:error", "b:clip", "c:clip", "d:clip", "hang2:error", "e:clip"]
+    assert "hang1.mp4: not decoded in 0.5 s" in str(loaded[1].error) and time.monotonic() - began < 30
+
+
+def test_a_crashing_process_is_replaced(tmp_path: Path) -> None:
+    order = [tmp_path / f"{name}.mp4" for name in ("a", "crash", "b", "exit", "bug", "bad", "c")]
+    with ClipLoader(settings(workers=1), decoder=MADE) as loader:
+        loaded = list(loader.map(map(Request, order)))
+    assert names(loaded) == ["a:clip", "crash:error", "b:clip", "exit:error", "bug:error", "bad:error", "c:clip"]
+    errors = [str(item.error) for item in loaded]
+    assert "crash.mp4: the decoding process was ended by SIGSEGV" in errors[1]
+    assert "ended with status 7" in errors[3] and "ended with status 1" in errors[4]
+    assert errors[5].endswith("bad.mp4: at 1.00 s: bäd")
+
+
+def test_a_process_that_was_killed_while_idle_blames_no_file(tmp_path: Path) -> None:
+    with ClipLoader(settings(workers=1), decoder=MADE) as loader:
+        first = loader.load(tmp_path / "a.mp4").warnings
+        assert loader.load(tmp_path / "b.mp4").warnings == first
+        os.kill(int(first[0]), signal.SIGKILL)
+        time.sleep(0.2)
+        assert loader.load(tmp_path / "c.mp4").warnings != first
+
+
+def test_look_ahead_is_bounded(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def requests() -> Iterator[Request]:
+        for number in range(30):
+            asked.append(number)
+            yield Request(tmp_path / f"{number}.mp4")
+
+    with ClipLoader(settings(workers=1), decoder=MADE, ahead=3) as loader:
+        answers = loader.map(requests())
+        for count in range(1, 6):
+            next(answers)
+            assert len(asked) <= count + 3
+        answers.close()  # type: ignore[attr-defined]
+
+
+def test_leaving_kills_what_hangs(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), ClipLoader(settings(workers=2, timeout_s=300.0), decoder=MADE) as loader:
+        answers = loader.map([Request(tmp_path / f"{name}.mp4") for name in ("a", "hang1", "hang2", "hang3")])
+        next(answers)
+        time.sleep(0.5)
+        raise KeyboardInterrupt
+    assert time.monotonic() - began < 20
+    with pytest.raises(VideoError, match="closed"):
+        loader.load(tmp_path / "a.mp4")
+
+
+def test_forgetting_to_close_leaks_nothing(tmp_path: Path) -> None:
+    loader = ClipLoader(settings(workers=1), decoder=MADE)
+    loader.load(tmp_path / "a.mp4")
+    assert children()
+    del loader
+
+
+def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from trlt.recipe import Video\n"
+        "from trlt.video.workers import ClipLoader, Request\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "loader = ClipLoader(Video(workers=2), decoder='decoders:load')\n"
+        "print(loader.load('a.mp4').warnings[0], flush=True)\n"
+        "list(loader.map([Request(Path('hang1.mp4')), Request(Path('hang2.mp4'))]))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = Path("/proc") / parent.stdout.readline().strip()
+    assert child.exists()
+    time.sleep(1)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        if not child.exists() or "Z" in (child / "stat").read_text().rpartition(")")[2].split()[0]:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the decoding process outlived its parent")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_store_is_read_instead_of_the_video(tmp_path: Path, workers: int) -> None:
+    path = make(tmp_path / "a.mp4", 50, 10)
+    store = tmp_path / "store"
+    with ClipLoader(settings(workers=workers, store=str(store))) as loader:
+        first = loader.load(path)
+    assert len(list(store.glob("??/*.clip"))) == 1
+    # no decoder can be reached any more, and the frames are the same
+    with ClipLoader(settings(workers=1, store=str(store)), decoder="decoders:none") as loader:
+        assert (loader.load(path).frames == first.frames).all()
+        [entry] = store.glob("??/*.clip")
+        entry.write_bytes(entry.read_bytes()[:-1] + b"!")
+    with ClipLoader(settings(workers=workers, store=str(store))) as loader:
+        assert (loader.load(path).frames == first.frames).all()
+        assert len(list(store.glob("??/*.clip"))) == 1

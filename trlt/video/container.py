@@ -1,0 +1,181 @@
+"""Opens a video file and lists its packets. Knows PyAV; decides nothing about which frames are wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.stream import Disposition
+from numpy.typing import NDArray
+
+from trlt.errors import VideoError
+
+_NO_STAMP = -(1 << 63)
+"""Stands for a frame that is shown, at a time which the container doesn't tell; sorts first."""
+
+KEEP_BYTES = 64 << 20
+"""Packets of files up to this size stay in memory between listing and decoding; larger files are read a second time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listing:
+    """What a file holds, known before anything is decoded."""
+
+    stamps: list[int | None]
+    """For each packet, in decoding order, the presentation time in the stream's unit; None where it shows no frame."""
+    keys: list[bool]
+    """For each packet, whether decoding can start with it."""
+    kept: list[Any] | None
+    """The packets themselves, or None where they are too large to keep."""
+    ordinal: bool
+    """The container's presentation times are of no use: frames are told apart by the order in which they come out."""
+    names: list[int]
+    """(N) what each frame goes by, in the order of presentation: its stamp, or its number where `ordinal`."""
+    times: NDArray[np.float64]
+    """(N,) rising, seconds at which each frame is presented."""
+    rate: float | None
+    """Frames a second as the file says."""
+    last_s: float | None
+    """Seconds that the last frame stays, as the file says."""
+    warnings: tuple[str, ...]
+
+
+def fault(path: Path, reason: str, at_s: float | None = None) -> VideoError:
+    """The error for a video: file, time and reason."""
+    return VideoError(f"{path}: {reason}" if at_s is None else f"{path}: at {at_s:.2f} s: {reason}")
+
+
+@contextmanager
+def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
+    """The container and its video stream, ready to demux and decode.
+
+    Raises:
+        VideoError: no such file, nothing in it, not a video, or no video stream.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise fault(path, "the file is empty (0 bytes); download it again")
+        # Playlists may point elsewhere; only files are followed.
+        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+    except (av.error.FFmpegError, OSError) as error:
+        raise fault(path, _why(path, error)) from None
+    with container:
+        if container.format.name == "tty":
+            raise fault(path, "a text file, not a video")
+        shown = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        best = container.streams.best("video")
+        stream = best if best in shown else shown[0] if shown else None
+        if stream is None:
+            raise fault(path, "has no video stream" + (", only audio" if container.streams.audio else ""))
+        if stream.codec_context is None:
+            raise fault(path, "its video codec is unknown to this build of FFmpeg")
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        yield container, stream
+
+
+def _why(path: Path, error: Exception) -> str:
+    """What a person should read when a file can't be opened."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, OSError) and not isinstance(error, av.error.FFmpegError):
+        return f"can't be read ({error.strerror})"
+    with path.open("rb") as handle:
+        head = handle.read(64).lstrip().lower()
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the video itself; run `git lfs pull`"
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, not a video; the download failed"
+    what = getattr(error, "strerror", None) or type(error).__name__
+    return f"not a video that can be opened ({what}); the file is damaged or cut off"
+
+
+def packets_of(container: Any, stream: Any) -> Iterator[Any]:
+    """The stream's packets in decoding order, without the empty one that marks the end."""
+    return (packet for packet in container.demux(stream) if packet.size)
+
+
+def list_packets(path: Path, container: Any, stream: Any) -> Listing:
+    """Reads all packets without decoding them.
+
+    Raises:
+        VideoError: there are none, or fewer than half of those that the file promises.
+    """
+    keep = path.stat().st_size <= KEEP_BYTES
+    kept: list[Any] = []
+    stamps: list[int | None] = []
+    dts: list[int | None] = []
+    keys: list[bool] = []
+    warnings = []
+    last = (-(1 << 63), 0)
+    hidden_possible = stream.codec_context.name in ("vp8", "libvpx")
+    try:
+        for packet in packets_of(container, stream):
+            # VP8 stores frames that are only referred to in packets of their own; bit 4 of the header says whether it is shown.
+            hidden = packet.is_discard or (hidden_possible and not memoryview(packet)[0] & 0x10)
+            stamps.append(None if hidden else packet.pts if packet.pts is not None else _NO_STAMP)
+            dts.append(packet.dts)
+            keys.append(packet.is_keyframe)
+            if keep:
+                kept.append(packet)
+            if packet.pts is not None and packet.pts >= last[0]:
+                last = (packet.pts, packet.duration or 0)
+    except (av.error.FFmpegError, OSError) as error:
+        warnings.append(f"reading stops after {len(stamps)} frames ({error.strerror})")
+    promised = stream.frames if "mp4" in container.format.name else 0
+    if not stamps or 2 * len(stamps) < promised:
+        raise fault(path, f"cut off: {len(stamps)} of {promised} frames are there" if promised else "holds no video frames")
+    if len(stamps) < promised:
+        warnings.append(f"cut off: {len(stamps)} of {promised} frames are there")
+    unit = float(stream.time_base)
+    ordinal, names, times = _presented(container, stream, stamps, dts)
+    return Listing(
+        stamps=stamps,
+        keys=keys,
+        kept=kept if keep else None,
+        ordinal=ordinal,
+        names=names,
+        times=times,
+        rate=float(stream.average_rate) if stream.average_rate else None,
+        last_s=last[1] * unit or None,
+        warnings=tuple(warnings),
+    )
+
+
+def _presented(
+    container: Any, stream: Any, stamps: list[int | None], dts: list[int | None]
+) -> tuple[bool, list[int], NDArray[np.float64]]:
+    """Whether frames go by number, what each goes by, and its time."""
+    unit = stream.time_base
+    shown = sorted(stamp for stamp in stamps if stamp is not None)
+    # AVI has no presentation times: those that its demuxer gives are decoding times, wrong wherever frames are reordered.
+    ordinal = container.format.name == "avi" or _NO_STAMP in shown or len(set(shown)) < len(shown)
+    if not ordinal:
+        early_s = _lead(container, float(shown[0] * unit))
+        return False, shown, _seconds(shown, unit) + early_s
+    order = sorted({value for value in dts if value is not None})
+    if len(order) == len(shown):
+        return True, list(range(len(shown))), _seconds(order, unit)
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    return True, list(range(len(shown))), np.arange(len(shown)) / rate
+
+
+def _seconds(stamps: list[int], unit: Fraction) -> NDArray[np.float64]:
+    """Seconds from the first stamp; divided last, so that a stamp on a decimal second gives exactly that."""
+    return (np.array(stamps, np.int64) - stamps[0]) * unit.numerator / unit.denominator
+
+
+def _lead(container: Any, video_s: float) -> float:
+    """Seconds by which sound starts before the picture: a player's clock starts with the earlier of both.
+
+    Sound may start below 0 by its codec's priming; a player discards that part, so it doesn't shift the picture.
+    """
+    starts = [float(s.start_time * s.time_base) for s in container.streams.audio if s.start_time is not None]
+    return video_s - min([video_s, *(max(start, 0.0) for start in starts)]) if video_s >= 0 else 0.0

@@ -1,0 +1,228 @@
+"""File or folder of frames to `Clip`, in this process. Decodes what is needed, never substitutes anything.
+
+Runs inside the decoding processes too: imports numpy and PyAV, never torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av.error
+import numpy as np
+from numpy.typing import NDArray
+
+from trlt.video.budget import Budget
+from trlt.video.clip import Clip
+from trlt.video.container import Listing, fault, list_packets, opened, packets_of
+from trlt.video.folder import FOLDER_FPS, sample_folder
+from trlt.video.picture import Painter
+from trlt.video.timeline import Choice, choose, timeline
+
+VERSION = 1
+"""Counts up when the same file and budget would give other frames; part of the frame store's keys."""
+
+SKIP_PACKETS = 16
+"""Fewest packets worth skipping: each jump drains the decoder, and its threads start anew."""
+
+SMALL_PIXELS = 8 << 20
+"""A file with fewer pixels in all its frames decodes faster on one thread than it starts several."""
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sampled:
+    """The frames of a choice, one (C, H, W) image each."""
+
+    images: list[Image]
+    choice: Choice
+    warnings: tuple[str, ...]
+
+
+def load_clip(
+    path: str | Path,
+    *,
+    fps: float,
+    min_frames: int,
+    max_frames: int,
+    min_tokens: int,
+    max_tokens: int,
+    start: float | None = None,
+    end: float | None = None,
+    folder_fps: float = FOLDER_FPS,
+    threads: int = 0,
+) -> Clip:
+    """The frames that the budget takes of a video, or of the half-open stretch [start, end) of it.
+
+    Args:
+        path: A video file, or a folder of numbered frames.
+        fps: Frames to sample a second.
+        min_frames: Fewest frames; a video that has fewer gives all (an even number).
+        max_frames: Most frames.
+        min_tokens: Least tokens of a temporal patch (two frames).
+        max_tokens: Most tokens of the whole clip.
+        start: Seconds as presented; a frame on it belongs to the clip.
+        end: Seconds as presented; a frame on it doesn't.
+        folder_fps: Frames a second of a folder of frames.
+        threads: Threads of the decoder; 0 takes one a core.
+
+    Raises:
+        VideoError: it can't be read, or holds fewer than two frames; names file, time and reason.
+    """
+    budget = Budget(fps, min_frames, max_frames, min_tokens, max_tokens)
+    sampled = sample(Path(path), budget, start, end, folder_fps=folder_fps, threads=threads)
+    return Clip.of(
+        np.stack(sampled.images),
+        sampled.choice.times,
+        sample_fps=sampled.choice.sample_fps,
+        duration=sampled.choice.duration,
+        warnings=sampled.warnings,
+    )
+
+
+def sample(
+    path: Path,
+    budget: Budget,
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    fit: bool = True,
+    folder_fps: float = FOLDER_FPS,
+    threads: int = 0,
+) -> Sampled:
+    """The sampled frames; `fit` false keeps their own size.
+
+    Raises:
+        VideoError: as `load_clip`.
+    """
+    if (start is not None and not 0 <= start < np.inf) or (end is not None and not (start or 0) < end < np.inf):
+        raise fault(path, f"clip bounds [{start}, {end}) must be finite seconds with 0 <= start < end")
+    try:
+        if path.is_dir():
+            return Sampled(*sample_folder(path, budget, start, end, fit=fit, rate=folder_fps))
+        return _sample_file(path, budget, start, end, fit, threads)
+    except ValueError as error:
+        raise fault(path, str(error), start) from None
+    except (av.error.FFmpegError, OSError, MemoryError) as error:
+        raise fault(path, f"can't be decoded ({getattr(error, 'strerror', None) or type(error).__name__})", start) from None
+
+
+def _sample_file(path: Path, budget: Budget, start: float | None, end: float | None, fit: bool, threads: int) -> Sampled:
+    with opened(path, threads) as (container, stream):
+        listing = list_packets(path, container, stream)
+        line = timeline(listing.times, listing.rate, listing.last_s)
+        choice = choose(line, budget, start, end)
+        aspect = float(stream.sample_aspect_ratio or 1)
+        small = stream.codec_context.width * stream.codec_context.height * len(listing.stamps) < SMALL_PIXELS
+        threads = 1 if small else threads
+        stream.codec_context.thread_count = threads
+
+        def decode(picked: Choice, names: list[int], runs: list[tuple[int, int]]) -> _Pass:
+            painter = Painter(budget if fit else None, len(picked.indices), aspect)
+            wanted = {names[i] for i in picked.indices}
+            if listing.kept is not None:
+                stream.codec_context.flush_buffers()
+                return _decode(listing.kept, stream.codec_context, listing, runs, wanted, painter)
+            with opened(path, threads) as (again, video):
+                return _decode(packets_of(again, video), video.codec_context, listing, runs, wanted, painter)
+
+        names = listing.names
+        whole = [(0, len(listing.stamps) - 1)]
+        runs = plan(listing, {names[i] for i in choice.indices})
+        result = decode(choice, names, runs)
+        warnings = list(listing.warnings)
+        if result.missing and runs != whole:
+            result = decode(choice, names, whole)
+        if result.missing:
+            lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
+            alive = [i for i, name in enumerate(names) if name in result.seen]
+            if len(alive) < 2 or 2 * len(alive) < len(names):
+                raise fault(path, f"only {len(alive)} of {len(names)} frames can be decoded; the file is damaged", lost)
+            warnings.append(f"at {lost:.2f} s: damaged; {len(names) - len(alive)} of {len(names)} frames can't be decoded")
+            choice = choose(timeline(listing.times[alive], listing.rate, listing.last_s), budget, start, end)
+            names = [names[i] for i in alive]
+            result = decode(choice, names, whole)
+            if result.missing:
+                raise fault(path, "decodes differently each time; the file is damaged", lost)
+        elif result.faults:
+            warnings.append(f"damaged: {result.faults} packets can't be decoded or are incomplete")
+    return Sampled([result.images[names[i]] for i in choice.indices], choice, tuple(warnings))
+
+
+def plan(listing: Listing, wanted: set[int]) -> list[tuple[int, int]]:
+    """Runs of packets, first and last included, that must be decoded to get the wanted frames."""
+    final = len(listing.stamps) - 1
+    if listing.ordinal:
+        return [(0, final)]
+    runs: list[tuple[int, int]] = []
+    before = key = 0
+    for i, stamp in enumerate(listing.stamps):
+        if listing.keys[i]:
+            before, key = key, i
+        if stamp not in wanted:
+            continue
+        # A picture shown before the key frame that it follows refers to the group before as well.
+        leading = listing.stamps[key] is not None and stamp is not None and stamp < (listing.stamps[key] or 0)
+        first = before if leading else key
+        if runs and first <= runs[-1][1] + SKIP_PACKETS:
+            runs[-1] = (runs[-1][0], i)
+        else:
+            runs.append((first, i))
+    if runs and runs[0][0] < SKIP_PACKETS:
+        runs[0] = (0, runs[0][1])
+    return runs
+
+
+@dataclass(slots=True, eq=False)
+class _Pass:
+    """What one run through the decoder gave."""
+
+    images: dict[int, Image]
+    missing: set[int]
+    seen: set[int]
+    """Every frame that came out, wanted or not."""
+    faults: int
+    """Packets that the decoder refused, and frames that it marked as damaged."""
+
+
+def _decode(
+    packets: Iterable[Any],
+    context: Any,
+    listing: Listing,
+    runs: list[tuple[int, int]],
+    wanted: set[int],
+    paint: Callable[[Any], Image],
+) -> _Pass:
+    result = _Pass({}, set(wanted), set(), 0)
+    for number, frame in enumerate(_frames(packets, context, runs, result)):
+        name = number if listing.ordinal else frame.pts
+        result.seen.add(name)
+        result.faults += frame.is_corrupt
+        if name in result.missing:
+            result.images[name] = paint(frame)
+            result.missing.remove(name)
+            if not result.missing:
+                break
+    return result
+
+
+def _frames(packets: Iterable[Any], context: Any, runs: list[tuple[int, int]], result: _Pass) -> Iterator[Any]:
+    """Decoded frames of the runs, in the order of presentation within each."""
+    numbered = enumerate(packets)
+    for first, last in runs:
+        for number, packet in numbered:
+            if number >= first:
+                try:
+                    yield from context.decode(packet)
+                except av.error.FFmpegError:
+                    result.faults += 1
+            if number >= last:
+                break
+        try:
+            yield from context.decode(None)
+        except av.error.FFmpegError:
+            result.faults += 1
+        context.flush_buffers()

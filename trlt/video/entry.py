@@ -1,0 +1,60 @@
+"""A clip as bytes, for the frame store and for the pipe from a decoding process: a JSON header, then raw frames. No pickle."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trlt.video.clip import Clip
+
+_HEAD = struct.Struct("<8sII")
+"""Magic, CRC-32 of all that follows, length of the JSON header."""
+_MAGIC = b"TRLTCLIP"
+_ALIGN = 64
+
+
+class DamagedEntry(Exception):
+    """The bytes are not a whole clip; caught by whoever can decode it again."""
+
+
+def pack(clip: Clip) -> tuple[bytes, memoryview]:
+    """Header and frames, to be written one after the other."""
+    header = json.dumps(
+        {
+            "shape": clip.frames.shape,
+            "times": clip.times.tolist(),
+            "sample_fps": clip.sample_fps,
+            "duration": clip.duration,
+            "warnings": clip.warnings,
+        }
+    ).encode()
+    header += b" " * (-(_HEAD.size + len(header)) % _ALIGN)
+    frames = np.ascontiguousarray(clip.frames).data.cast("B")
+    return _HEAD.pack(_MAGIC, zlib.crc32(frames, zlib.crc32(header)), len(header)) + header, frames
+
+
+def unpack(data: NDArray[np.uint8]) -> Clip:
+    """The clip; its frames share memory with `data`.
+
+    Raises:
+        DamagedEntry: the bytes are cut off, changed, or something else.
+    """
+    if len(data) < _HEAD.size:
+        raise DamagedEntry("cut off")
+    magic, checksum, length = _HEAD.unpack(data[: _HEAD.size].tobytes())
+    if magic != _MAGIC or zlib.crc32(data[_HEAD.size :].data) != checksum:
+        raise DamagedEntry("checksum differs")
+    body = _HEAD.size + length
+    header: dict[str, Any] = json.loads(data[_HEAD.size : body].tobytes())
+    return Clip.of(
+        data[body:].reshape(header["shape"]),
+        np.array(header["times"], np.float64),
+        sample_fps=header["sample_fps"],
+        duration=header["duration"],
+        warnings=tuple(header["warnings"]),
+    )

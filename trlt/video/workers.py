@@ -1,0 +1,156 @@
+"""The clip loader that every stage uses: frame store, decoding ahead in killable processes, one bad file never ends a run.
+
+Knows requests and clips; what the clips are for is the caller's business.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from trlt.errors import VideoError
+from trlt.recipe import Video
+from trlt.video.budget import Budget
+from trlt.video.child import Config
+from trlt.video.clip import Clip
+from trlt.video.decode import load_clip
+from trlt.video.folder import FOLDER_FPS
+from trlt.video.process import Decoder
+from trlt.video.store import FrameStore, store_key
+
+LOAD_CLIP = "trlt.video.decode:load_clip"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A clip that is wanted."""
+
+    path: Path
+    start: float | None = None
+    """Seconds of the file; the first frame at or after it is the clip's first."""
+    end: float | None = None
+    """Seconds of the file; a frame on it is no longer in the clip."""
+    key: Any = None
+    """Whatever the caller wants back with the clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The answer to a request: a clip, or why there is none."""
+
+    request: Request
+    clip: Clip | None
+    error: VideoError | None = None
+
+
+class ClipLoader:
+    """Loads clips through the frame store and decoding processes; a context manager.
+
+    Args:
+        settings: The recipe's `video` section.
+        ahead: Clips that `map` loads before they are asked for, at most; bounds memory (a clip is up to 10 MB at 2048 tokens).
+        folder_fps: Frames a second of folders of frames.
+        decoder: `module:function` that the processes call; as `decode.load_clip`.
+    """
+
+    def __init__(
+        self, settings: Video, *, ahead: int | None = None, folder_fps: float = FOLDER_FPS, decoder: str = LOAD_CLIP
+    ) -> None:
+        self.budget = Budget(settings.fps, settings.min_frames, settings.max_frames, settings.min_tokens, settings.max_tokens)
+        self.waited_s = 0.0
+        """Seconds that `map` kept its caller waiting, so far."""
+        size = int(settings.store_gb * 1e9)
+        self._store = FrameStore(settings.store, size) if settings.store else None
+        self._folder_fps = folder_fps
+        self._workers = settings.workers
+        self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        config = Config(decoder, self.budget, folder_fps, max(1, cores // max(1, settings.workers)), settings.store, size)
+        self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
+        self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        for decoder_ in reversed(self._decoders):
+            self._idle.put(decoder_)
+        self._pool = ThreadPoolExecutor(settings.workers, "trlt-video") if settings.workers else None
+        self._close = weakref.finalize(self, _close, self._pool, self._decoders)
+
+    def load(self, path: str | Path, start: float | None = None, end: float | None = None) -> Clip:
+        """One clip, now.
+
+        Raises:
+            VideoError: it can't be read, or not in `timeout_s`; names file, time and reason.
+        """
+        path = Path(path)
+        key = store_key(path, self.budget, start, end, self._folder_fps) if self._store else None
+        if self._store and key:
+            clip = self._store.get(key)
+            if clip is not None:
+                return clip
+        if self._workers:
+            decoder = self._idle.get()
+            try:
+                return decoder.decode(path, start, end, key)
+            finally:
+                self._idle.put(decoder)
+        clip = load_clip(path, **asdict(self.budget), start=start, end=end, folder_fps=self._folder_fps)
+        if self._store and key:
+            self._store.put(key, clip)
+        return clip
+
+    def map(self, requests: Iterable[Request]) -> Iterator[Loaded]:
+        """Clips in the order of the requests, loaded ahead; a file that fails gives its error and the rest goes on."""
+        if self._pool is None:
+            for request in requests:
+                began = time.perf_counter()
+                loaded = self._attempt(request)
+                self.waited_s += time.perf_counter() - began
+                yield loaded
+            return
+        pending: deque[Future[Loaded]] = deque()
+        try:
+            for request in requests:
+                pending.append(self._pool.submit(self._attempt, request))
+                if len(pending) >= self._ahead:
+                    yield self._next(pending)
+            while pending:
+                yield self._next(pending)
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def close(self) -> None:
+        """Ends all processes, also those in the middle of a file."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _attempt(self, request: Request) -> Loaded:
+        try:
+            return Loaded(request, self.load(request.path, request.start, request.end))
+        except VideoError as error:
+            return Loaded(request, None, error)
+
+    def _next(self, pending: deque[Future[Loaded]]) -> Loaded:
+        began = time.perf_counter()
+        loaded = pending.popleft().result()
+        self.waited_s += time.perf_counter() - began
+        return loaded
+
+
+def _close(pool: ThreadPoolExecutor | None, decoders: list[Decoder]) -> None:
+    for decoder in decoders:
+        decoder.close()
+    if pool is not None:
+        pool.shutdown(wait=True, cancel_futures=True)
