@@ -3,17 +3,18 @@
 Brings videos, prompts, engine, parser, scores and rewards together; decides nothing about which samples or why.
 """
 
-from trlt.rollout.folder import Run, file_digest, model_identity, open_run
+from trlt.rollout.folder import Run, environment, file_digest, model_identity, open_run
 from trlt.rollout.loop import Progress, Summary, request, run
 from trlt.rollout.row import read_answer, to_row
 from trlt.rollout.rows import read_rows
-from trlt.rollout.videos import Found, find_videos
+from trlt.rollout.videos import Found, find_videos, videos_root
 
 __all__ = [
     "Found",
     "Progress",
     "Run",
     "Summary",
+    "environment",
     "file_digest",
     "find_videos",
     "model_identity",
@@ -23,4 +24,5 @@ __all__ = [
     "request",
     "run",
     "to_row",
+    "videos_root",
 ]

@@ -1,0 +1,66 @@
+"""What the command line does besides its commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from trlt import __version__
+from trlt.cli import app
+from trlt.errors import DataError, ModelError, RecipeError, ResumeError, UsageError, VideoError
+
+
+def test_help_and_version_load_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from trlt.cli import app\n"
+        "for args in (['--help'], ['eval', '--help'], ['--version']): assert CliRunner().invoke(app, args).exit_code == 0\n"
+        "print(*sorted({'torch', 'transformers', 'numpy', 'av', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert done.stdout.strip() == ""
+
+
+def test_version_and_every_command_has_help():
+    runner = CliRunner()
+    assert runner.invoke(app, ["--version"]).stdout == f"trlt {__version__}\n"
+    commands = "prepare probe select train eval infer demo".split()
+    shown = runner.invoke(app, ["--help"]).stdout
+    for command in commands:
+        assert command in shown
+        assert runner.invoke(app, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", [UsageError, RecipeError, DataError, VideoError, ModelError, ResumeError])
+def test_an_error_becomes_its_exit_code(kind, monkeypatch):
+    def fails(*args, **kwargs):
+        raise kind("[b]what[/b] and why")
+
+    monkeypatch.setattr("trlt.commands.prepare.list_sources", fails)
+    result = CliRunner().invoke(app, ["prepare", "--list"])
+    assert (result.exit_code, result.stderr, result.stdout) == (kind.exit_code, "error: [b]what[/b] and why\n", "")
+
+
+def test_an_interrupt_says_how_to_go_on(monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trlt.commands.prepare.list_sources", interrupted)
+    result = CliRunner().invoke(app, ["prepare", "--list"])
+    assert result.exit_code == 130 and "the same command goes on" in result.stderr
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def bug(*args, **kwargs):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("trlt.commands.prepare.list_sources", bug)
+    assert isinstance(CliRunner().invoke(app, ["prepare", "--list"]).exception, ZeroDivisionError)
+
+
+def test_json_is_one_object_and_nothing_else():
+    result = CliRunner().invoke(app, ["prepare", "--list", "--json"])
+    assert set(json.loads(result.stdout)) == {"sources"} and result.stdout.count("\n") == 1 and result.stderr == ""

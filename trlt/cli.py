@@ -1,0 +1,291 @@
+"""The command line: one thin function a command, and the only place where an error becomes an exit code.
+
+Imports nothing heavy: `trlt --help` and shell completion answer at once. What a command needs is imported in its body.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trlt import __version__
+from trlt.errors import TrltError
+
+if TYPE_CHECKING:
+    from trlt.commands._output import Output
+
+INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    """Turns errors that a user can act on into a message and an exit code; anything else keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TrltError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted: what is done is saved; the same command goes on from there", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    name="trlt",
+    cls=_Group,
+    help="Reinforcement learning tuning for video language models: prepare, probe, select, train, eval, infer.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trlt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+Recipe = Annotated[Path | None, typer.Option("--recipe", "-r", help="Recipe file; without one, the defaults (the paper's).")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Folder, hub id, or `miniature` (ships with trlt); default: the recipe's, else Qwen2.5-VL-7B."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget rows that are there, instead of going on from them.")]
+Retry = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
+Think = Annotated[bool | None, typer.Option("--think/--no-think", help="Ask for reasoning before the answer.")]
+
+
+def _output(json_mode: bool) -> Output:
+    from trlt.commands._output import Output
+
+    return Output(json_mode)
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str | None, typer.Argument(help="Data set, or a recipe whose `prepare.sources` are pooled.")] = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
+    split: Annotated[str | None, typer.Option(help="Another split than the training split.")] = None,
+    allow_test: Annotated[bool, typer.Option("--allow-test", help="Read a test split as training data.")] = False,
+    check_videos: Annotated[
+        bool, typer.Option("--check-videos/--no-check-videos", help="Drop samples whose video is missing.")
+    ] = True,
+    out: Annotated[Path, typer.Option(help="File of samples to write.")] = Path("samples.jsonl"),
+    list_: Annotated[bool, typer.Option("--list", help="List the data sets and the files that they want.")] = False,
+    json: Json = False,
+) -> None:
+    """Turn official annotation files into samples."""
+    from trlt.commands.prepare import list_sources, prepare
+    from trlt.errors import UsageError
+
+    output = _output(json)
+    if list_:
+        output.result(list_sources(output))
+        return
+    if dataset is None:
+        raise UsageError("which data set? give its name, or a recipe; `trlt prepare --list` shows them")
+    result = prepare(
+        dataset,
+        annotations=annotations,
+        videos=videos,
+        split=split,
+        allow_test=allow_test,
+        check_videos=check_videos,
+        out=out,
+        output=output,
+    )
+    output.result(result)
+
+
+@app.command()
+def probe(
+    data: Annotated[Path, typer.Option(help="Samples, from `trlt prepare`.")],
+    n: Annotated[int | None, typer.Option("-n", help="Answers a sample; default: the recipe's, else 8.", min=2)] = None,
+    recipe: Recipe = None,
+    model: Model = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder that the videos' paths are relative to; default: where prepare found them.")
+    ] = None,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run, or a .jsonl file of rows; default: a folder in runs/.")
+    ] = None,
+    fresh: Fresh = False,
+    retry_errors: Retry = False,
+    json: Json = False,
+) -> None:
+    """Ask the base model several times about each sample, to see how difficult it is."""
+    from trlt.commands.probe import probe
+
+    output = _output(json)
+    result = probe(
+        data,
+        n=n,
+        recipe_path=recipe,
+        model=model,
+        videos=videos,
+        sets=sets or (),
+        out=out,
+        fresh=fresh,
+        retry_errors=retry_errors,
+        output=output,
+    )
+    output.result(result)
+
+
+@app.command()
+def select(
+    probe: Annotated[Path, typer.Option(help="Rows of `trlt probe`, or its folder.")],
+    data: Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")] = None,
+    recipe: Recipe = None,
+    sets: Sets = None,
+    out: Annotated[Path, typer.Option(help="File of samples to write; its report goes beside it.")] = Path("train.jsonl"),
+    json: Json = False,
+) -> None:
+    """Keep the samples that are worth training on."""
+    from trlt.commands.select import select
+
+    output = _output(json)
+    output.result(select(probe, data=data, recipe_path=recipe, sets=sets or (), out=out, output=output))
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/32k.yaml.")],
+    sets: Sets = None,
+    data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,
+    model: Model = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew, instead of from the last checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and with which launcher.")] = False,
+    json: Json = False,
+) -> None:
+    """Tune a model with GRPO, or with the supervised baseline."""
+    from trlt.commands.train import train
+
+    output = _output(json)
+    output.result(train(recipe, sets=sets or (), data=data, model=model, out=out, fresh=fresh, dry_run=dry_run, output=output))
+
+
+@app.command("eval")
+def evaluate(
+    bench: Annotated[list[str], typer.Option("--bench", "-b", help="Benchmark; repeatable. `all`: those of the recipe.")],
+    model: Model = None,
+    recipe: Recipe = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the official files; default: data/<bench>.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: data/<bench>/videos.")] = None,
+    split: Annotated[str | None, typer.Option(help="Another split than the test split.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} a line; needs no videos.')
+    ] = None,
+    samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
+    think: Think = None,
+    as_gqa: Annotated[
+        bool | None, typer.Option("--as-gqa/--no-as-gqa", help="Ask multi-choice with the grounded QA template.")
+    ] = None,
+    max_tokens_video: Annotated[
+        int | None, typer.Option(help="Another video budget than the recipe's, e.g. 4096.", min=1)
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's figures beside.")] = False,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
+    fresh: Fresh = False,
+    retry_errors: Retry = False,
+    json: Json = False,
+) -> None:
+    """Score a model, or any model's predictions, on benchmarks."""
+    from trlt.commands.eval import evaluate
+
+    output = _output(json)
+    result = evaluate(
+        bench,
+        recipe_path=recipe,
+        sets=sets or (),
+        model=model,
+        annotations=annotations,
+        videos=videos,
+        split=split,
+        predictions=predictions,
+        list_samples=samples,
+        allow_missing=allow_missing,
+        think=think,
+        as_gqa=as_gqa,
+        max_tokens_video=max_tokens_video,
+        paper=paper,
+        out=out,
+        fresh=fresh,
+        retry_errors=retry_errors,
+        output=output,
+    )
+    output.result(result)
+
+
+@app.command()
+def infer(
+    video: Annotated[Path, typer.Argument(help="Video file, or a folder of numbered frames.")],
+    question: Annotated[str, typer.Argument(help="The question; for grounding, the event.")],
+    task: Annotated[
+        str | None,
+        typer.Option(help="multi_choice, grounding or grounded_qa; default: multi_choice with options, else grounding."),
+    ] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="An answer to choose from; repeatable.")] = None,
+    model: Model = None,
+    recipe: Recipe = None,
+    sets: Sets = None,
+    think: Think = None,
+    json: Json = False,
+) -> None:
+    """Ask a question about a video: reasoning, answer, and when it happens."""
+    from trlt.commands.infer import infer
+
+    output = _output(json)
+    result = infer(
+        video,
+        question,
+        task=task,
+        options=option or (),
+        recipe_path=recipe,
+        sets=sets or (),
+        model=model,
+        think=think,
+        output=output,
+    )
+    output.result(result)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("runs/demo"),
+    rebuild_model: Annotated[
+        bool, typer.Option("--rebuild-model", help="Make the miniature model again from nothing first.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run all commands on the miniature: synthetic videos, a tiny model, a few minutes."""
+    from trlt.commands.demo import demo
+
+    output = _output(json)
+    output.result(demo(out, rebuild_model=rebuild_model, output=output))
+
+
+def main() -> None:
+    """The `trlt` program."""
+    app()

@@ -1,0 +1,59 @@
+"""What several commands start with: the recipe with its flags, a quiet model, and what a figure's reader must know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trlt.model import MINIATURE, load
+from trlt.prompt import VERSION
+from trlt.recipe import Decoding, Model, Recipe, Video, load_recipe
+
+if TYPE_CHECKING:
+    from trlt.engine.forest import Engine
+
+RUNS = Path("runs")
+"""Where results go that no `--out` was given for."""
+
+
+def resolve(recipe: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) -> Recipe:
+    """The recipe of a command; the miniature model computes in float32 unless one is told otherwise.
+
+    Raises:
+        RecipeError: every fault at once.
+    """
+    resolved = load_recipe(recipe, sets=sets, flags=flags)
+    if resolved.model.path == MINIATURE and recipe is None and not any(item.startswith("model.dtype=") for item in sets):
+        resolved = resolved.model_copy(update={"model": resolved.model.model_copy(update={"dtype": "float32"})})
+    return resolved
+
+
+def quiet() -> None:
+    """Keeps libraries from drawing bars and logging advice between a command's own lines."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def make_engine(settings: Model) -> Engine:
+    """The model of a recipe, ready to be asked.
+
+    Raises:
+        ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there.
+    """
+    quiet()
+    from trlt.engine.forest import Engine
+
+    loaded = load(settings)
+    return Engine(loaded.model, loaded.processor)
+
+
+def protocol(settings: Decoding, video: Video) -> dict[str, Any]:
+    """Everything that figures depend on besides the model and the questions."""
+    budget = video.model_dump(include={"fps", "min_frames", "max_frames", "min_tokens", "max_tokens"})
+    return {"prompt": VERSION, **settings.model_dump(mode="json", exclude={"max_sequences", "benchmarks"}), "video": budget}

@@ -1,0 +1,60 @@
+"""Any model's outputs (`{"id", "text"}` a line) become rows like those of our own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trlt.errors import DataError
+from trlt.recipe import Eval
+from trlt.reward import Weights
+from trlt.rollout.row import Said, error_row, to_row
+from trlt.sample import Sample, iter_jsonl, write_text_atomic
+
+NO_PREDICTION = "no prediction"
+"""The error of a question that isn't among the predictions; it counts as wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What a model said, by question."""
+
+    path: Path
+    texts: Mapping[str, str]
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Raw outputs by id; further fields are ignored.
+
+    Raises:
+        DataError: unreadable, a line without id or text, an id that stands twice, or no line at all.
+    """
+    texts: dict[str, str] = {}
+    for number, value in iter_jsonl(path):
+        id, text = (value.get("id"), value.get("text")) if isinstance(value, dict) else (None, None)
+        if not isinstance(id, str) or not isinstance(text, str):
+            raise DataError(f'{path}:{number}: expected {{"id": "…", "text": "…"}} with texts as values')
+        if id in texts:
+            raise DataError(f"{path}:{number}: id {id!r} stands twice; keep one prediction a question")
+        texts[id] = text
+    if not texts:
+        raise DataError(f"{path}: holds no predictions")
+    return Predictions(path, texts)
+
+
+def write_prediction_rows(
+    samples: Sequence[Sample], predictions: Predictions, out: Path, *, settings: Eval, weights: Weights
+) -> None:
+    """A row a sample, in the order of the samples; token counts aren't known, and are 0."""
+    lines = []
+    for sample in samples:
+        text = predictions.texts.get(sample.id)
+        if text is None:
+            row = error_row(sample, 1, NO_PREDICTION)
+        else:
+            said = [Said(text, 0, True)]
+            row = to_row(sample, said, settings=settings, weights=weights, video_tokens=0, as_gqa=settings.as_gqa)
+        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text_atomic(out, "".join(lines))
