@@ -7,7 +7,7 @@ alone: not on the other trees, their order, or how many are decoded side by side
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -47,6 +47,8 @@ class Completion:
     """Sampled ids, the end mark included where there is one."""
     finished: bool
     """False when the token limit cut it off."""
+    logps: tuple[float, ...] = field(default=(), compare=False)
+    """Log-probability of each token at the sampling temperature; equal up to rounding, so not compared."""
 
 
 class Recorder:
@@ -107,7 +109,8 @@ class _Branch:
     request: Request
     index: int
     stream: Tensor
-    tokens: list[int]
+    tokens: list[int] = field(default_factory=list)
+    logps: list[float] = field(default_factory=list)
     finished: bool = False
 
 
@@ -163,7 +166,7 @@ class Engine:
         nodes = [node_of[key] for key in keys]
         middle, logits = self._prefill_prompts(prompts, top.level(lengths, nodes))
         branches = [
-            _Branch(clips[owner], prompt, request, b, self._stream(request, b, sampling), [])
+            _Branch(clips[owner], prompt, request, b, self._stream(request, b, sampling))
             for owner, prompt, request in zip(owners, prompts, requests, strict=True)
             for b in range(request.n)
         ]
@@ -173,7 +176,8 @@ class Engine:
         done: list[list[Completion]] = [[] for _ in requests]
         for p, branch in zip(of_prompt, branches, strict=True):
             body = branch.tokens[:-1] if branch.finished else branch.tokens
-            done[p].append(Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished))
+            text = self.builder.decode(body)
+            done[p].append(Completion(text, tuple(branch.tokens), branch.finished, tuple(branch.logps)))
         return done
 
     def _stream(self, request: Request, branch: int, sampling: Sampling) -> Tensor:
@@ -234,42 +238,34 @@ class Engine:
         alive = list(range(len(branches)))
         own = Recorder()
         logits = logits[torch.tensor(of_prompt, device=self.device)]
-        stale = True
+        streams = torch.stack([branch.stream for branch in branches])
+        start = torch.tensor([branch.prompt.next_position for branch in branches], device=self.device)
+
+        def hang() -> None:
+            prompts = [of_prompt[b] for b in alive]
+            own.levels = [top.level(top_lengths, [nodes[p] for p in prompts]), middle.level(middle_lengths, prompts)]
+
+        hang()
         for step in range(sampling.max_new_tokens):
-            if stale:
-                own.levels = [
-                    top.level(top_lengths, [nodes[of_prompt[b]] for b in alive]),
-                    middle.level(middle_lengths, [of_prompt[b] for b in alive]),
-                ]
-                start = torch.tensor([branches[b].prompt.next_position for b in alive], device=self.device)
-                streams = torch.stack([branches[b].stream for b in alive])
-                stale = False
             drawn = draw(logits, streams[:, step], sampling, self._banned)
             tokens = drawn.tokens.tolist()
             if self.exact:
                 for row in drawn.unsure.nonzero()[:, 0].tolist():
                     tokens[row] = self._settle(branches[alive[row]], step, sampling)
-            for row, token in enumerate(tokens):
-                branches[alive[row]].tokens.append(token)
-                branches[alive[row]].finished = token in self._ends
+            for b, token, logp in zip(alive, tokens, drawn.logps.tolist(), strict=True):
+                branches[b].tokens.append(token)
+                branches[b].logps.append(logp)
+                branches[b].finished = token in self._ends
             going = [row for row, b in enumerate(alive) if not branches[b].finished]
             if not going or step + 1 == sampling.max_new_tokens:
                 return
             if len(going) < len(alive):
                 index = torch.tensor(going, device=self.device)
                 own.keep(index)
-                alive = [alive[row] for row in going]
-                tokens = [tokens[row] for row in going]
-                start = start[index]
-                stale = True
+                alive, tokens = [alive[row] for row in going], [tokens[row] for row in going]
+                start, streams = start[index], streams[index]
+                hang()
             embeds = self.model.get_input_embeddings()(torch.tensor(tokens, device=self.device)[:, None])
-            if stale:
-                own.levels = [
-                    top.level(top_lengths, [nodes[of_prompt[b]] for b in alive]),
-                    middle.level(middle_lengths, [of_prompt[b] for b in alive]),
-                ]
-                streams = torch.stack([branches[b].stream for b in alive])
-                stale = False
             hidden = self._forward(embeds, (start + step)[None, :, None].expand(3, -1, -1), own)
             logits = self.model.lm_head(hidden[:, 0])
 

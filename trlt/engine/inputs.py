@@ -60,12 +60,17 @@ class InputBuilder:
         self._processor = processor
         self._tokenizer = processor.tokenizer
         self._video_token: int = processor.video_token_id
-        self._texts: dict[tuple[str, str], tuple[str, str]] = {}
 
     def clip(self, clip: Clip) -> ClipInputs:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
         video = self._processor.video_processor
-        out = video(videos=[torch.from_numpy(clip.frames)], do_resize=False, do_sample_frames=False, return_tensors="pt")
+        out = video(
+            videos=[torch.from_numpy(clip.frames)],
+            do_resize=False,
+            do_sample_frames=False,
+            cap_pixels_per_frame=False,
+            return_tensors="pt",
+        )
         grid = out["video_grid_thw"]
         tokens = int(grid.prod()) // video.merge_size**2
         return ClipInputs(out["pixel_values_videos"], grid, float(clip.seconds_per_grid), tokens)

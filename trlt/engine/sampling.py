@@ -36,6 +36,8 @@ class Draw(NamedTuple):
     """(R,) int64."""
     unsure: Tensor
     """(R,) True where the draw lies within the noise of a boundary."""
+    logps: Tensor
+    """(R,) float32 log-probability of each token at the temperature, over the whole vocabulary, as a trainer scores it."""
 
 
 def uniforms(seed: int, key: str, branch: int, count: int) -> np.ndarray:
@@ -79,4 +81,5 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) ->
     inner_low, inner_high = lower > 1e-12, total - upper > 1e-12
     near = ((target - lower < margin) & inner_low) | ((upper - target < margin) & inner_high)
     unsure = near | ~surely.gather(-1, tokens)
-    return Draw(tokens[:, 0], unsure[:, 0])
+    logps = (logits.float() / sampling.temperature).log_softmax(dim=-1).gather(-1, tokens)
+    return Draw(tokens[:, 0], unsure[:, 0], logps[:, 0])

@@ -1,0 +1,78 @@
+"""Shared fixtures: a random tiny model, and clips made of noise."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Tests run in one process a core: two threads in each would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+CORPUS = [
+    "You answer questions about a video.",
+    "Question: what moves left\nA. the red circle\nB. the blue square",
+    "Event: a green triangle is shown\nGive the event's start and end in seconds with one decimal",
+    "<think> red circle 1.0 to 3.5 moves left . </think> <observe> 12.0 to 20.5 </observe> <answer> B </answer>",
+] * 3
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random 1.1M-parameter Qwen2.5-VL."""
+    from trlt.miniature.tiny import build
+    from trlt.model import save
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save(*build(CORPUS, seed=3), folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(tiny_path: Path) -> Any:
+    """The random model, loaded afresh in float32 on the CPU."""
+    from trlt.model import load
+    from trlt.recipe import Model
+
+    return load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+
+
+@pytest.fixture
+def noise_clip() -> Any:
+    """Makes a clip of random frames: `noise_clip(frames=8, side=56, seed=0, fps=2.0)`."""
+    from trlt.video.clip import Clip
+
+    def make(frames: int = 8, side: int = 56, seed: int = 0, fps: float = 2.0) -> Clip:
+        rng = np.random.default_rng(seed)
+        pixels = rng.integers(0, 256, (frames, 3, side, side), dtype=np.uint8)
+        return Clip.of(pixels, np.arange(frames) / fps, sample_fps=fps, duration=frames / fps)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def clips_and_samples(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A handful of rendered clips with questions of all three tasks: (samples.jsonl, folder of videos)."""
+    from trlt.miniature import warmup
+
+    return warmup.write(tmp_path_factory.mktemp("clips"), 16, seed=1)
+
+
+@pytest.fixture
+def material(tiny: Any, clips_and_samples: Any) -> Any:
+    """Those samples as training material for the random model, decoded in the main process."""
+    from trlt.engine.inputs import InputBuilder
+    from trlt.recipe import Video
+    from trlt.sample import read_samples
+    from trlt.training import Material
+    from trlt.video.resolve import VideoIndex
+    from trlt.video.workers import ClipLoader
+
+    loader = ClipLoader(Video(max_tokens=32, workers=0))
+    videos = VideoIndex(clips_and_samples.videos)
+    return Material(read_samples(clips_and_samples.samples), videos, loader, InputBuilder(tiny.model, tiny.processor))

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import replace
+from importlib.metadata import version
+
+import pytest
+import torch
+from trl import GRPOTrainer
+
+from trlt import grpo
+from trlt.errors import DataError, ParityError
+from trlt.model import Loaded, load
+from trlt.recipe import Model, load_recipe
+from trlt.training import latest_checkpoint, read_log
+
+# The library's own advice about its next versions is none of a run's faults.
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture
+def recipe():
+    return load_recipe(
+        None,
+        sets=[
+            "model.dtype=float32",
+            "model.device=cpu",
+            "video.max_tokens=32",
+            "train.prompts_per_step=4",
+            "train.prompts_per_pass=2",
+            "train.group_size=4",
+            "train.max_steps=4",
+            "train.max_new_tokens=10",
+            "train.save_steps=2",
+            "train.learning_rate=1e-3",
+            "train.gradient_checkpointing=false",
+        ],
+    )
+
+
+@pytest.fixture(autouse=True)
+def invented_rewards(monkeypatch):
+    """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
+    honest = grpo.VideoGRPOTrainer._score
+
+    def score(self, index, group, completions):
+        rewards = tuple((sum(c.tokens) + 7 * index) % 11 / 10 for c in completions)
+        return replace(honest(self, index, group, completions), rewards=rewards)
+
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_score", score)
+
+
+def run(tiny_path, material, recipe, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    steps, parity = grpo.train(loaded, material, recipe, folder)
+    rows = [{k: v for k, v in row.items() if "time" not in k and k != "elapsed_s"} for row in read_log(folder / "log.jsonl")]
+    return {k: v.clone() for k, v in loaded.model.state_dict().items()}, rows, parity
+
+
+def test_the_overridden_methods_are_there_and_take_what_we_take():
+    assert version("trl").startswith("1.16.")
+    for name in grpo.OVERRIDDEN:
+        theirs = inspect.signature(getattr(GRPOTrainer, name)).parameters
+        ours = inspect.signature(getattr(grpo.VideoGRPOTrainer, name)).parameters
+        assert list(ours)[: min(len(ours) - 1, 7)] == list(theirs)[: min(len(ours) - 1, 7)], name
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    assert 'pixel_values=inputs.get("pixel_values")' in source, "the groups travel under this key"
+
+
+def test_it_trains_and_logs(tiny_path, material, recipe, tmp_path):
+    before = load(Model(path=str(tiny_path), dtype="float32", device="cpu")).model.state_dict()
+    after, rows, parity = run(tiny_path, material, recipe, tmp_path)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert rows[0]["kl"] == 0 and rows[-1]["kl"] > 0
+    assert all(row["grad_norm"] > 0 and 0 < row["reward_spread"] <= 1 for row in rows)
+    assert any(not torch.equal(before[k], after[k]) for k in after if "visual" in k)
+    assert any(not torch.equal(before[k], after[k]) for k in after if "language_model" in k)
+    assert parity.largest < 1e-4 and parity.tokens > 20
+
+
+def test_shared_prefix_and_full_sequences_learn_the_same(tiny_path, material, recipe, tmp_path):
+    full = recipe.model_copy(update={"train": recipe.train.model_copy(update={"shared_prefix": False})})
+    tree_weights, tree_rows, _ = run(tiny_path, material, recipe, tmp_path / "tree")
+    full_weights, full_rows, _ = run(tiny_path, material, full, tmp_path / "full")
+    for a, b in zip(tree_rows, full_rows, strict=True):
+        assert a["reward"] == b["reward"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+        assert a["kl"] == pytest.approx(b["kl"], abs=1e-4)
+    for key, value in tree_weights.items():
+        assert torch.allclose(value, full_weights[key], atol=1e-4), key
+
+
+def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, monkeypatch):
+    whole, rows, _ = run(tiny_path, material, recipe, tmp_path / "whole")
+    rolled = grpo.VideoGRPOTrainer._rollouts
+
+    def dies(self, wanted):
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return rolled(self, wanted)
+
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_path, material, recipe, tmp_path / "killed")
+    assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-2"
+    # What a kill in the middle of saving leaves: a folder that isn't complete.
+    (tmp_path / "killed" / "checkpoints" / "checkpoint-3").mkdir()
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", rolled)
+    weights, again, _ = run(tiny_path, material, recipe, tmp_path / "killed")
+    assert again == rows
+    for key, value in whole.items():
+        assert torch.equal(value, weights[key]), key
+
+
+def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, material, recipe, tmp_path, monkeypatch):
+    dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.05, "max_steps": 1})})
+    honest, asked = grpo.VideoGRPOTrainer._score, []
+
+    def score(self, index, group, completions):
+        asked.append(index)
+        scored = honest(self, index, group, completions)
+        return replace(scored, rewards=(0.5,) * 4) if len(asked) in (1, 2, 3, 5) else scored
+
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_score", score)
+    _, rows, _ = run(tiny_path, material, dull, tmp_path)
+    assert len(asked) == len(set(asked)) == 4 + 3 + 1, "three dull ones replaced, of which one again"
+    assert rows[0]["rounds"] == 3 and rows[0]["zero_spread"] == 0
+
+
+def test_rounds_are_bounded(tiny_path, material, recipe, tmp_path, monkeypatch):
+    dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.5, "max_steps": 1})})
+    honest = grpo.VideoGRPOTrainer._score
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
+    _, rows, _ = run(tiny_path, material, dull, tmp_path)
+    assert rows[0]["rounds"] == dull.train.max_tries and rows[0]["zero_spread"] == 1
+
+
+def test_a_broken_video_is_replaced_and_listed(tiny_path, material, recipe, tmp_path, clips_and_samples):
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for path in clips_and_samples.videos.iterdir():
+        (videos / path.name).write_bytes(path.read_bytes())
+    broken = material.samples[0].video
+    (videos / broken).write_bytes(b"not a video")
+    from trlt.video.resolve import VideoIndex
+
+    once = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": 3})})
+    _, rows, _ = run(tiny_path, replace(material, videos=VideoIndex(videos)), once, tmp_path / "run")
+    assert len(rows) == 3
+    listed = [json.loads(line) for line in (tmp_path / "run" / "broken.jsonl").read_text().splitlines()]
+    assert listed and all(broken in row["error"] for row in listed)
+
+
+def test_batch_arithmetic_that_does_not_fit_is_refused(recipe, tmp_path):
+    with pytest.raises(DataError, match=r"prompts_per_step \(4\) must be a multiple"):
+        grpo.config(recipe, tmp_path, processes=3)
+
+
+@pytest.mark.parametrize(
+    ("what", "field", "change"),
+    [
+        ("frames", "pixels", lambda v: v * 1.01),
+        ("positions", "seconds_per_grid", lambda v: v * 2),
+    ],
+)
+def test_parity_names_what_differs(tiny_path, material, recipe, tmp_path, monkeypatch, what, field, change):
+    """A trainer that preprocesses in another way than the rollout is stopped."""
+    loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    from trlt import parity
+    from trlt.engine.forest import Engine
+    from trlt.engine.sampling import Sampling
+    from trlt.prompt import build
+    from trlt.shared_prefix import attach
+
+    attach(loaded.model)
+    engine = Engine(loaded.model, loaded.processor)
+    sample = material.samples[0]
+    words = build(sample, think=True, answer_format="letter")
+
+    def make(clip, prompt):
+        inputs = engine.builder.clip(clip)
+        inputs = replace(inputs, **{field: change(getattr(inputs, field))})
+        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
+
+    clips = [(sample.id, material.clip(0), words)]
+    with pytest.raises(ParityError, match=what):
+        parity.check(engine, loaded.processor, clips, make, Sampling(max_new_tokens=8))
+
+
+def test_parity_notices_log_probabilities(tiny_path, material, monkeypatch):
+    """The same inputs, scored in another way: here at another temperature than was sampled with."""
+    from trlt import parity
+    from trlt.engine.forest import Engine
+    from trlt.engine.sampling import Sampling
+    from trlt.prompt import build
+    from trlt.shared_prefix import attach
+
+    loaded: Loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    attach(loaded.model)
+    engine = Engine(loaded.model, loaded.processor)
+    forward = loaded.model.forward
+    loaded.model.forward = lambda *a, **k: forward(*a, **(k | {"temperature": 2.0} if "tree" in k else k))
+    words = build(material.samples[0], think=True, answer_format="letter")
+
+    def make(clip, prompt):
+        inputs = engine.builder.clip(clip)
+        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
+
+    with pytest.raises(ParityError, match="log-probabilities differ"):
+        parity.check(engine, loaded.processor, [("s", material.clip(0), words)], make, Sampling(max_new_tokens=8))

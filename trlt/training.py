@@ -1,0 +1,203 @@
+"""What GRPO and SFT share: samples become model inputs, checkpoints are complete or ignored, progress is shown and logged.
+
+Knows samples, clips and the transformers Trainer; neither rewards nor losses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from trlt import prompt as prompts
+from trlt.answer import AnswerFormat
+from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
+from trlt.errors import DataError, VideoError
+from trlt.recipe import Recipe
+from trlt.sample import Sample
+from trlt.video.clip import Clip
+from trlt.video.resolve import VideoIndex
+from trlt.video.workers import ClipLoader, Request
+
+COMPLETE = "complete"
+"""Stands in a checkpoint once all of it is written; a folder without it is what a kill left."""
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The samples of a run and the way from each to model inputs."""
+
+    samples: Sequence[Sample]
+    videos: VideoIndex
+    loader: ClipLoader
+    builder: InputBuilder
+
+    def request(self, index: int) -> Request:
+        """Which clip a sample needs.
+
+        Raises:
+            VideoError: the video isn't there.
+        """
+        sample = self.samples[index]
+        start, end = sample.clip or (None, None)
+        return Request(self.videos.find(sample.video), start, end, index)
+
+    def clip(self, index: int) -> Clip:
+        """A sample's frames.
+
+        Raises:
+            VideoError: they can't be had.
+        """
+        request = self.request(index)
+        return self.loader.load(request.path, request.start, request.end)
+
+    def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
+        """Model inputs of a sample's clip and prompt, as the engine makes them."""
+        clip = self.builder.clip(self.clip(index))
+        words = prompts.build(self.samples[index], think=think, answer_format=answer_format)
+        return clip, self.builder.prompt(words.system, words.user, clip)
+
+    def require_videos(self) -> None:
+        """Fails before any work when a video is missing.
+
+        Raises:
+            DataError: lists the first few of them.
+        """
+        missing = []
+        for index in range(len(self.samples)):
+            try:
+                self.request(index)
+            except VideoError as error:
+                missing.append(str(error))
+        if missing:
+            shown = "\n  ".join(missing[:5])
+            raise DataError(
+                f"{len(missing)} of {len(self.samples)} samples have no video:\n  {shown}\n"
+                "give the right folder as video.root, or prepare the data with --videos to leave them out"
+            )
+
+
+def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total_steps: int | None) -> dict[str, Any]:
+    """Arguments that `TrainingArguments` and TRL's `GRPOConfig` share.
+
+    Args:
+        recipe: The resolved recipe.
+        folder: Gets the checkpoints.
+        rows: Rows a forward pass of one process.
+        accumulate: Forward passes an optimizer step.
+        total_steps: Optimizer steps where they are set; None goes by epochs.
+    """
+    train = recipe.train
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": accumulate,
+        "learning_rate": train.learning_rate,
+        "weight_decay": train.weight_decay,
+        "max_grad_norm": train.max_grad_norm,
+        "lr_scheduler_type": "constant",
+        "num_train_epochs": train.epochs,
+        "max_steps": total_steps if total_steps is not None else -1,
+        "bf16": recipe.model.dtype == "bfloat16",
+        "gradient_checkpointing": train.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.gradient_checkpointing else None,
+        "save_strategy": "steps",
+        "save_steps": train.save_steps,
+        "save_total_limit": train.keep_checkpoints,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "report_to": list(train.report_to) or "none",
+        "seed": train.seed,
+        "data_seed": train.seed,
+        "remove_unused_columns": False,
+        "dataloader_num_workers": 0,
+        "dataloader_pin_memory": False,
+        "disable_tqdm": True,
+        "use_cpu": recipe.model.device == "cpu",
+    }
+
+
+class ResumableTrainer:
+    """A mix-in for transformers' Trainer: resuming really loads the weights, or fails.
+
+    Qwen2.5-VL is saved under its published tensor names, which differ from the module's; transformers 5.23 maps them
+    back in `from_pretrained`, but its trainer loads them as they are, finds none, warns, and trains on from the base.
+    """
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Weights of a checkpoint into the model, by the same way that any model is loaded."""
+        target = model if model is not None else self.model  # type: ignore[attr-defined]
+        if not isinstance(target, PreTrainedModel):  # a PEFT model, or one that is sharded: the names agree there
+            super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
+            return
+        saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype, use_safetensors=True)
+        target.load_state_dict(saved.state_dict(), strict=True)
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+class Watch(TrainerCallback):
+    """Marks complete checkpoints, appends every step's figures to `log.jsonl`, and tells a listener.
+
+    Args:
+        folder: The run's folder.
+        report: Gets each step's figures, for a progress view.
+    """
+
+    def __init__(self, folder: Path, report: Report | None = None) -> None:
+        self._log = folder / "log.jsonl"
+        self._report = report
+        self._began = time.monotonic()
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Cuts off what a killed run had logged after its last checkpoint."""
+        if self._log.is_file():
+            kept = [row for row in read_log(self._log) if row["step"] <= state.global_step]
+            self._log.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Runs after all files of a checkpoint are there."""
+        if state.is_world_process_zero:
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """One line a step."""
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        figures = {k: round(v, 8) for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+        row = {"step": state.global_step, "of": state.max_steps, "elapsed_s": round(time.monotonic() - self._began, 2)}
+        row |= figures
+        with self._log.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+        if self._report:
+            self._report(row)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The rows of a `log.jsonl`; a torn last line is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
