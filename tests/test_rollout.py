@@ -180,6 +180,7 @@ def opened(tmp_path):
             model={"sha256": model},
             inputs={"data": {"sha256": data, "path": "x.jsonl"}},
             protocol={"n": 8},
+            ignore=("eval.",),
             **changes,
         )
 
@@ -193,11 +194,16 @@ def test_a_run_goes_on_only_as_the_same(opened, out, tmp_path):
     rows.parent.mkdir(exist_ok=True)
     rows.write_text('{"id": "a", "error": null}\n')
     created = first.read_manifest()["created"]
-    assert opened(out, sets=["probe.max_sequences=4", "video.workers=0", "name=other"]).read_manifest()["created"] == created
+    assert (
+        opened(out, sets=["probe.max_sequences=4", "video.workers=0", "name=other", "eval.seed=3"]).read_manifest()["created"]
+        == created
+    )
     with pytest.raises(
         ResumeError, match=r"belongs to another run(.|\n)*probe.temperature: 1.0 -> 0.5(.|\n)*video.fps: 2.0 -> 1.0"
     ):
         opened(out, sets=["probe.temperature=0.5", "video.fps=1.0"])
+    with pytest.raises(ResumeError, match=r"train.beta: 0.01 -> 0.5"):
+        opened(out, sets=["train.beta=0.5"])
     with pytest.raises(ResumeError, match=r"inputs.data.sha256: 'd' -> 'e'"):
         opened(out, data="e")
     with pytest.raises(ResumeError, match=r"model.sha256: 'm' -> 'o'"):

@@ -47,6 +47,10 @@ def test_probe_then_select(trlt, fast, data, tmp_path):
     shown = trlt("select", "--probe", folder / "rows/probe.jsonl", *SHORT[4:], "--set", "probe.n=2", *keep)
     assert "Selection" in shown and "2 rows hold an error" in shown
 
+    none = ["--set", "select.sizes.multi_choice=0", "--set", "select.sizes.grounding=0", "--out", "none.jsonl"]
+    assert "nothing was selected" in trlt("select", "--probe", folder, *none, code=3)
+    assert not (tmp_path / "none.jsonl").exists() and (tmp_path / "none.report.json").is_file()
+
     data.write_text(data.read_text() + "\n")
     assert "has changed since it was probed" in trlt("select", "--probe", folder, code=3)
     assert "would overwrite its own input" in trlt("select", "--probe", folder, "--data", data, "--out", data, code=2)

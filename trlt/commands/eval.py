@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 DATA = Path("data")
 """Where a benchmark's files are looked for that neither flags nor recipe name: `data/<bench>`."""
-IGNORED = ("probe.",)
+IGNORED = ("prepare.", "probe.", "select.", "train.")
+"""Sections of a recipe that don't concern an evaluation's rows."""
 
 
 @dataclass(frozen=True, slots=True)

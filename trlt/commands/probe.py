@@ -17,7 +17,7 @@ from trlt.sample import read_samples
 from trlt.selection import histogram
 from trlt.video.resolve import VideoIndex
 
-IGNORED = ("eval.",)
+IGNORED = ("prepare.", "select.", "train.", "eval.")
 """Sections of a recipe that don't concern a probe's rows."""
 
 

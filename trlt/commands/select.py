@@ -46,9 +46,12 @@ def select(
             "give the samples that were probed with --data"
         )
     report = selection.report.to_json()
-    write_samples(out, (by_id[id] for id in selection.ids))
     report_path = out.with_suffix(".report.json")
     write_text_atomic(report_path, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
+    if not selection.ids:
+        raise DataError(f"{rows}: nothing was selected; {report_path} says what there was; probe more, or widen `select.*`")
+    write_samples(out, (by_id[id] for id in selection.ids))
     root = (run.read_manifest() or {}).get("inputs", {}).get("data", {}).get("videos")
     Run(out).write_manifest(
         {
@@ -64,10 +67,7 @@ def select(
             },
         }
     )
-    output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
     output.show(f"\nSamples: {out}\nReport: {report_path}\nNext: trlt train RECIPE --data {out}")
-    if not selection.ids:
-        raise DataError(f"{rows}: nothing was selected; {report_path} says what there was; probe more, or widen `select.*`")
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
 
 

@@ -26,8 +26,8 @@ LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
 WITHOUT_EFFECT = (
-    *("name", "prepare.", "select.", "train.", "model.path", "model.device", "video.root", "video.store", "video.timeout_s"),
-    *("video.workers", "probe.max_sequences", "eval.max_sequences", "eval.benchmarks", "eval.bootstrap"),
+    *("name", "model.path", "model.device", "video.root", "video.store", "video.timeout_s", "video.workers"),
+    *("probe.max_sequences", "train.max_sequences", "eval.max_sequences", "eval.benchmarks", "eval.bootstrap"),
 )
 """Keys of a recipe that change no row (the model and the inputs have checksums of their own)."""
 
