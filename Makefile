@@ -1,0 +1,44 @@
+# For a machine with Python 3.11 or newer and make; every command is printed as it runs.
+# Another interpreter: make test PYTHON=python3.12
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test clean
+
+help:
+	@echo "make demo    install into $(VENV), then run the whole way on synthetic videos and a tiny model"
+	@echo "make test    install into $(VENV), then lint, types and tests"
+	@echo "make clean   remove $(VENV) and caches; runs/ stays"
+
+demo: $(VENV)/.installed
+	$(BIN)/trlt demo
+
+# Two test processes of two threads each would wait for one another on two cores.
+test: export OMP_NUM_THREADS := 1
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2
+
+clean:
+	rm -rf $(VENV) build dist trlt.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# The stamps are older than pyproject.toml only when it has changed: then pip looks again.
+$(VENV)/.installed: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.made
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "trlt needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+		echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
