@@ -1,0 +1,42 @@
+"""Every command that the README shows is one that `trlt` takes, and every file that it names is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from trlt.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+LINES = [
+    line.partition("  #")[0].strip()
+    for block in re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("trlt ")
+]
+
+
+def test_there_are_commands_of_every_kind() -> None:
+    shown = {line.split()[1] for line in LINES}
+    assert {"prepare", "probe", "select", "train", "eval", "infer"} <= shown
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_commands_parse(line: str) -> None:
+    group = typer.main.get_command(app)
+    _, name, *arguments = shlex.split(line)
+    with group.make_context("trlt", [name, *arguments]) as context:
+        command = group.get_command(context, name)
+        assert command is not None, f"trlt {name}: no such command"
+        with command.make_context(name, list(arguments), parent=context):
+            pass
+
+
+def test_files_that_it_names_are_there() -> None:
+    named = re.findall(r"recipes/[\w./-]+\.yaml|docs/[\w./-]+\w", TEXT)
+    assert named
+    for path in named:
+        assert (ROOT / path).exists(), path
