@@ -1,0 +1,44 @@
+"""The benchmarks run and agree; their times are nobody's promise on a machine that runs tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["--tokens", "64", "--length", "8", "--hidden", "128", "--layers", "2", "--threads", "1", "--json"]
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str) -> dict:
+    done = subprocess.run([sys.executable, *command, *SMALL], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *words, last = done.stdout.splitlines()
+    assert any("speedup" in line for line in words) and not any(line.startswith("{") for line in words)
+    return json.loads(last)
+
+
+def test_grpo_step():
+    figures = run("bench/grpo_step.py", "--steps", "1")
+    assert figures["logp_max_diff"] <= 1e-5
+    assert 0 < figures["grad_rel_diff"] <= 1e-4
+    assert figures["shared_s"] > 0 and figures["full_s"] > 0
+    assert figures["speedup"] == pytest.approx(figures["full_s"] / figures["shared_s"], rel=1e-3)
+    assert figures["settings"]["tokens"] == 64 and figures["settings"]["dtype"] == "float32"
+    assert figures["prompt_tokens"] > 64 + 90 and figures["parameters"] > 500_000
+
+
+def test_sample():
+    figures = run("-m", "bench.sample", "--repeats", "1", "--questions", "3")
+    assert figures["logp_max_diff"] <= 1e-5
+    assert figures["exact"] is True
+    assert figures["settled"] == figures["samples_settled"] + figures["questions_settled"]
+    assert (figures["samples_drawn"], figures["questions_drawn"]) == (8 * 8, 3 * 8)
+    for name in ("samples", "questions"):
+        ratio = figures[f"{name}_library_s"] / figures[f"{name}_engine_s"]
+        assert figures[f"{name}_speedup"] == pytest.approx(ratio, rel=1e-3)
