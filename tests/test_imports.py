@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
 ORDER = (
-    "errors sample answer score reward recipe datasets video prompt selection model engine rollout shared_prefix grpo sft "
+    "errors sample answer score reward recipe datasets video prompt selection model engine rollout shared_prefix training parity grpo sft "
     "report miniature commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av"}

@@ -38,7 +38,8 @@ from trlt.video.clip import Clip
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from trl import GRPOConfig, GRPOTrainer
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
 
 FIGURES = (
     "reward",
@@ -107,17 +108,17 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._rollout_model = self.accelerator.unwrap_model(self.model)
         self._engine = Engine(self._rollout_model, loaded.processor, exact=None if not args.bf16 else False)
         self._broken: dict[str, str] = {}
+        self._micros: list[dict[str, Any]] = []
         self._figures: dict[str, list[float]] = {name: [] for name in FIGURES}
 
     # -- overridden ---------------------------------------------------------------------------------------------------
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """A micro-batch of whole groups; TRL would shuffle rows, and a shared prefix needs siblings together."""
-        turn = self._step % self.args.steps_per_generation
-        if turn == 0 or self._buffered_inputs is None:
-            self._buffered_inputs = self._generate_and_score_completions(generation_batch)
-        micro: dict[str, Any] = self._buffered_inputs[turn]
-        return micro
+        turn = self._step % int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
+        if turn == 0 or not self._micros:
+            self._micros = self._generate_and_score_completions(generation_batch)
+        return self._micros[turn]
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
         """Rollouts of this process's prompts, scored and cut into micro-batches.
@@ -129,7 +130,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             One dictionary a forward pass, as TRL's `_compute_loss` takes it. The groups travel under `pixel_values`,
             which TRL hands to `_get_per_token_logps_and_entropies` untouched.
         """
-        wanted = [int(row["index"]) for row in inputs[:: self.num_generations]]
+        wanted = [int(row["index"]) for row in inputs[:: self._recipe.train.group_size]]
         scored = self._rollouts(wanted)
         # Groups of like size share a forward pass, so that little is padded.
         scored.sort(key=lambda s: (s.group.clip.tokens + len(s.group.prompt.suffix), s.index))
@@ -249,7 +250,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _micro(self, scored: Sequence[Scored], total: Tensor) -> dict[str, Any]:
         device = self.accelerator.device
         tree = collate([s.group for s in scored], full=not self._recipe.train.shared_prefix).to(device)
-        rows, length = len(scored) * self.num_generations, tree.completions.shape[2]
+        rows, length = len(scored) * self._recipe.train.group_size, tree.completions.shape[2]
         lengths = torch.tensor([len(c.tokens) for s in scored for c in s.completions], device=device)
         batch: dict[str, Any] = {
             "prompt_ids": torch.zeros(rows, 0, dtype=torch.long, device=device),
@@ -294,7 +295,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             values.clear()
 
 
-def _scored_with_the_rollout(**unused: Any) -> list[float]:
+def _scored_with_the_rollout(**unused: Any) -> list[float | None]:
     """Stands in for TRL's reward functions, which it insists on: their place is `_generate_and_score_completions`."""
     raise AssertionError("TRL's reward path must not be taken: rewards come with the rollouts")
 
@@ -362,7 +363,8 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
 
 def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recipe: Recipe, count: int = 2) -> Parity:
     """Checks the first samples whose videos can be read."""
-    settings, clips = recipe.train, []
+    settings = recipe.train
+    clips: list[tuple[str, Clip, prompts.Prompt]] = []
     for loaded_clip in material.loader.map([material.request(i) for i in range(min(8, len(material.samples)))]):
         if loaded_clip.clip is not None and len(clips) < count:
             sample = material.samples[loaded_clip.request.key]

@@ -98,10 +98,12 @@ def load(settings: Model) -> Loaded:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa", use_safetensors=True
         )
-        processor = AutoProcessor.from_pretrained(path)
+        processor = AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
-    return Loaded(model.to(device).eval(), processor, path)
+    model.to(torch.device(device))  # type: ignore[arg-type]
+    model.train(False)
+    return Loaded(model, processor, path)
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -25,7 +26,7 @@ from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, 
 class Lesson(NamedTuple):
     """One target for one sample."""
 
-    index: int
+    sample: int
     think: bool
     answer_format: AnswerFormat
 
@@ -76,8 +77,8 @@ def collator(material: Material) -> Any:
     def collect(lessons: Sequence[Lesson]) -> dict[str, Any]:
         groups = []
         for lesson in lessons:
-            sample, form = material.samples[lesson.index], lesson.answer_format
-            clip, prompt = material.inputs(lesson.index, think=lesson.think, answer_format=form)
+            sample, form = material.samples[lesson.sample], lesson.answer_format
+            clip, prompt = material.inputs(lesson.sample, think=lesson.think, answer_format=form)
             reasoning = sample.meta.get("reasoning") if lesson.think else None
             target = prompts.render_answer(sample, think=lesson.think, answer_format=form, reasoning=reasoning)
             groups.append(Group(clip, prompt, ((*material.builder.encode(target), end),)))
@@ -99,12 +100,23 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     if settings.freeze_vision:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
-    rows = min(settings.sft.batch, settings.prompts_per_pass)
-    values = arguments(recipe, checkpoints, rows=rows, accumulate=settings.sft.batch // rows, total_steps=settings.max_steps)
+    each = PartialState().num_processes * min(settings.sft.batch, settings.prompts_per_pass)
+    if settings.sft.batch % each:
+        raise DataError(
+            f"train.sft.batch ({settings.sft.batch}) must be a multiple of train.prompts_per_pass x processes ({each} in all)"
+        )
+    values = arguments(
+        recipe,
+        checkpoints,
+        rows=each // PartialState().num_processes,
+        accumulate=settings.sft.batch // each,
+        total_steps=settings.max_steps,
+    )
     values |= {"lr_scheduler_type": settings.sft.scheduler, "warmup_steps": settings.sft.warmup_steps}
     trainer = SftTrainer(
         model=loaded.model,
         args=TrainingArguments(**values),
+        processing_class=loaded.processor,
         train_dataset=Lessons(material.samples, settings.sft, settings.seed),
         data_collator=collator(material),
         callbacks=[Watch(folder, report)],

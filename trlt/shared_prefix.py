@@ -55,7 +55,8 @@ class TreeBatch:
 
     def to(self, device: torch.device | str) -> TreeBatch:
         """The same batch on another device."""
-        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 class TreeOutput(NamedTuple):
@@ -110,8 +111,8 @@ class _TreeMask:
         p = self._width
         prompt = causal_attention(query[:, :, :p], key[:, :, :p], value[:, :, :p], scale)
         level: Level = replace(self._level, keys=[key[:, :, :p]], values=[value[:, :, :p]])
-        rows = [self._rows(t[:, :, p:]) for t in (query, key, value)]
-        branches = branch_attention(*rows, [level], 0, scale)
+        q, k, v = (self._rows(t[:, :, p:]) for t in (query, key, value))
+        branches = branch_attention(q, k, v, [level], 0, scale)
         heads, dim = query.shape[1], query.shape[3]
         branches = branches.view(self._groups, self._size, heads, self._length, dim).transpose(1, 2)
         return torch.cat([prompt, branches.reshape(self._groups, heads, -1, dim)], dim=2)
@@ -158,7 +159,7 @@ def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
             rows.append(torch.nn.functional.pad(row, (0, pad)))
             positions.append(torch.nn.functional.pad(place, (0, pad)))
     per_clip = batch.grid.prod(-1).tolist()
-    pixels = torch.cat([p.repeat(size, 1) for p in batch.pixels.split(per_clip)])
+    pixels = torch.cat([p.repeat(size, 1) for p in torch.split(batch.pixels, per_clip)])
     grid = batch.grid.repeat_interleave(size, dim=0)
     states = _language_model(model, torch.stack(rows), torch.stack(positions, dim=1), pixels, grid)
     starts = batch.prompt_lengths.repeat_interleave(size) - 1
@@ -187,7 +188,7 @@ def _score(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> Tr
     flat, wanted = hidden.flatten(0, 1), targets.flatten()
     parts = [
         checkpoint(_chunk, head, h, t, temperature, use_reentrant=False)
-        for h, t in zip(flat.split(CHUNK), wanted.split(CHUNK), strict=True)
+        for h, t in zip(torch.split(flat, CHUNK), torch.split(wanted, CHUNK), strict=True)
     ]
     logps, entropies = (torch.cat(list(side)).view(targets.shape) for side in zip(*parts, strict=True))
     return TreeOutput(logps, entropies)

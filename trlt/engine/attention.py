@@ -96,7 +96,7 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     scores = [_level_scores(q, level, level.keys[layer]) for level in levels]
     scores.append(q @ key.transpose(2, 3))
     weights = torch.cat(scores, dim=-1).float().softmax(dim=-1).to(value.dtype)
-    *shared, own = weights.split([s.shape[-1] for s in scores], dim=-1)
+    *shared, own = torch.split(weights, [s.shape[-1] for s in scores], dim=-1)
     out = own @ value
     for level, weight in zip(levels, shared, strict=True):
         out = out + _level_output(weight, level, level.values[layer])

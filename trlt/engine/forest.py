@@ -6,7 +6,7 @@ alone: not on the other trees, their order, or how many are decoded side by side
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,6 +131,9 @@ class Engine:
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
         """Draws that were settled alone since the engine was made."""
+        self._alone: dict[Hashable, Recorder] = {}
+        # What `_settle` has prefilled in this wave; ids are of objects that live as long as the wave.
+        self._alone_prompts: dict[int, tuple[Recorder, Tensor]] = {}
         self._banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
         self._ends = frozenset(self.builder.end_tokens)
 
@@ -163,6 +166,9 @@ class Engine:
         node_of = {head: n for n, head in enumerate(heads)}
         top = self._prefill_clips([prompts[p] for p in first], [features[heads[n][0]] for n in range(len(heads))])
         lengths = [len(prompts[p].prefix) for p in first]
+        # With one prefix in the wave, this is already what `_settle` would compute alone.
+        self._alone = {(id(clips[0]), heads[0][1]): top} if len(heads) == 1 and len(clips) == 1 else {}
+        self._alone_prompts = {}
         nodes = [node_of[key] for key in keys]
         middle, logits = self._prefill_prompts(prompts, top.level(lengths, nodes))
         branches = [
@@ -172,7 +178,10 @@ class Engine:
         ]
         of_prompt = [p for p, request in enumerate(requests) for _ in range(request.n)]
         tails = [len(p.suffix) for p in prompts]
-        self._grow(branches, of_prompt, nodes, top, lengths, middle, tails, logits, sampling)
+        try:
+            self._grow(branches, of_prompt, nodes, top, lengths, middle, tails, logits, sampling)
+        finally:
+            self._alone, self._alone_prompts = {}, {}
         done: list[list[Completion]] = [[] for _ in requests]
         for p, branch in zip(of_prompt, branches, strict=True):
             body = branch.tokens[:-1] if branch.finished else branch.tokens
@@ -273,9 +282,13 @@ class Engine:
         """The same draw from logits that are computed for this branch alone."""
         self.settled += 1
         prompt, done = branch.prompt, branch.tokens
-        top = self._prefill_clips([prompt], self._encode([branch.clip]))
-        level = top.level([len(prompt.prefix)], [0])
-        middle, logits = self._prefill_prompts([prompt], level)
+        key: Hashable = (id(branch.clip), branch.request.system)
+        if key not in self._alone:
+            self._alone[key] = self._prefill_clips([prompt], self._encode([branch.clip]))
+        level = self._alone[key].level([len(prompt.prefix)], [0])
+        if id(prompt) not in self._alone_prompts:
+            self._alone_prompts[id(prompt)] = self._prefill_prompts([prompt], level)
+        middle, logits = self._alone_prompts[id(prompt)]
         if done:
             levels = [level, middle.level([len(prompt.suffix)], [0])]
             embeds = self.model.get_input_embeddings()(torch.tensor([done], device=self.device))

@@ -64,7 +64,9 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) ->
         before = ordered.cumsum(dim=-1) - ordered
         kept = torch.zeros_like(kept).scatter(-1, order, before < sampling.top_p)
         lowest = ordered.masked_fill(before >= sampling.top_p + noise, torch.inf).amin(dim=-1, keepdim=True)
-        highest = ordered.masked_fill(before < sampling.top_p - noise, 0.0).amax(dim=-1, keepdim=True)
+        # The likeliest token is always in, however small top-p is.
+        inside = (before < sampling.top_p - noise) | (before == 0)
+        highest = ordered.masked_fill(inside, 0.0).amax(dim=-1, keepdim=True)
         maybe = p >= lowest * (1 - 2 * noise)
         surely = p > highest * (1 + 2 * noise)
     cdf = (p * kept).cumsum(dim=-1)

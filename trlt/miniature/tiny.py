@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from trlt.answer import LETTERS
+from trlt import prompt as prompts
+from trlt.answer import LETTERS, AnswerFormat
+from trlt.sample import Sample
 
 SPECIAL = (
     "<|endoftext|>",
@@ -24,6 +26,7 @@ SPECIAL = (
     "<|video_pad|>",
 )
 VOCABULARY = 768
+FORMS: tuple[AnswerFormat, ...] = ("letter", "open")
 
 CHAT_TEMPLATE = (
     "{%- for message in messages %}"
@@ -36,6 +39,18 @@ CHAT_TEMPLATE = (
     "{{- '<|im_end|>\n' }}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
 )
+
+
+def corpus(samples: Sequence[Sample]) -> Iterator[str]:
+    """Every prompt and target that the samples can give rise to: what the tokenizer learns from."""
+    for sample in samples[:4000]:
+        for think in (False, True):
+            for form in FORMS:
+                words = prompts.build(sample, think=think, answer_format=form)
+                reasoning = str(sample.meta.get("reasoning", ""))
+                yield words.system
+                yield words.user
+                yield prompts.render_answer(sample, think=think, answer_format=form, reasoning=reasoning)
 
 
 def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = VOCABULARY) -> Any:
@@ -70,7 +85,7 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = VOCABULARY) -> A
     return tokenizer
 
 
-def _merges(bpe: Any) -> list[tuple[str, str]]:
+def _merges(bpe: Any) -> Any:
     import json
 
     merges = json.loads(bpe.to_str())["model"]["merges"]
@@ -111,8 +126,11 @@ def build(corpus: Iterable[str], *, seed: int = 0, hidden: int = 128, layers: in
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
             "tie_word_embeddings": True,
+            # 1 / sqrt(width): the published 0.02 suits models that are thirty times as wide.
+            "initializer_range": hidden**-0.5,
         },
         vision_config={
+            "initializer_range": 64**-0.5,
             "depth": 2,
             "hidden_size": 64,
             "intermediate_size": 192,
@@ -130,12 +148,12 @@ def build(corpus: Iterable[str], *, seed: int = 0, hidden: int = 128, layers: in
     )
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config.update(
+    model.generation_config.update(  # type: ignore[no-untyped-call]
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]],
         pad_token_id=ids["<|endoftext|>"],
     )
-    processor = Qwen2_5_VLProcessor(
+    processor = Qwen2_5_VLProcessor(  # type: ignore[no-untyped-call]
         Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=CHAT_TEMPLATE
     )
     return model, processor

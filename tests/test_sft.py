@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from trlt import sft
+from trlt.answer import parse
+from trlt.errors import DataError
+from trlt.model import load
+from trlt.recipe import Model, Sft, load_recipe
+from trlt.training import latest_checkpoint, read_log
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+def test_lessons_are_each_sample_in_the_forms_asked_for(material):
+    samples = material.samples
+    assert len(sft.Lessons(samples, Sft(), 0)) == len(samples)
+    mixed = sft.Lessons(samples, Sft(targets="mixed", answer_formats=("letter", "open")), 0)
+    lessons = [mixed[i] for i in range(len(mixed))]
+    assert len(lessons) == 2 * len(samples) and {lesson.think for lesson in lessons} == {True, False}
+    assert {lesson.answer_format for lesson in lessons} == {"letter", "open"}
+
+
+def test_reasoning_that_is_missing_is_named(material):
+    from dataclasses import replace
+
+    bare = [replace(material.samples[0], meta={})]
+    with pytest.raises(DataError, match=r"meta.reasoning.*targets: answer"):
+        sft.Lessons(bare, Sft(targets="reasoning"), 0)
+
+
+def test_a_target_is_the_gold_completion_and_ends(material):
+    lessons = [sft.Lesson(i, think, "letter") for i in range(6) for think in (False, True)]
+    batch = sft.collator(material)(lessons)
+    for row, lesson in enumerate(lessons):
+        sample = material.samples[lesson.sample]
+        tokens = batch["tree"].completions[row, 0][batch["mask"][row]].tolist()
+        assert tokens[-1] == material.builder.end_tokens[0]
+        answer = parse(
+            material.builder.decode(tokens[:-1]),
+            task=sample.task,
+            think=lesson.think,
+            options=sample.options,
+            answer_format="letter",
+        )
+        assert answer.well_formed and answer.option == sample.answer_index
+        assert (answer.reasoning == sample.meta["reasoning"].strip()) if lesson.think else answer.reasoning is None
+
+
+@pytest.fixture
+def recipe():
+    sets = ["model.dtype=float32", "model.device=cpu", "train.method=sft", "train.max_steps=4", "train.save_steps=2"]
+    sets += ["train.prompts_per_pass=2", "train.sft.batch=4", "train.learning_rate=3e-3", "train.gradient_checkpointing=false"]
+    return load_recipe(None, sets=sets)
+
+
+def run(tiny_path, material, recipe, folder):
+    folder.mkdir(exist_ok=True)
+    loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    sft.train(loaded, material, recipe, folder)
+    rows = [(row["step"], row["loss"]) for row in read_log(folder / "log.jsonl")]
+    return {k: v.clone() for k, v in loaded.model.state_dict().items()}, rows
+
+
+def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, monkeypatch):
+    whole, rows = run(tiny_path, material, recipe, tmp_path / "whole")
+    assert [step for step, _ in rows] == [1, 2, 3, 4] and rows[-1][1] < rows[0][1]
+    honest = sft.SftTrainer.compute_loss
+
+    def dies(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            raise KeyboardInterrupt
+        return honest(self, *args, **kwargs)
+
+    monkeypatch.setattr(sft.SftTrainer, "compute_loss", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_path, material, recipe, tmp_path / "killed")
+    with (tmp_path / "killed" / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 3, "loss": 0})[:-4])
+    assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-2"
+    monkeypatch.setattr(sft.SftTrainer, "compute_loss", honest)
+    weights, again = run(tiny_path, material, recipe, tmp_path / "killed")
+    assert again == rows
+    assert all(torch.equal(value, weights[key]) for key, value in whole.items())

@@ -1,0 +1,218 @@
+"""`trlt demo`: the six commands on the miniature, as a user would type them, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from trlt.commands._output import Output
+from trlt.errors import TrltError, UsageError
+from trlt.miniature import layout
+from trlt.recipe import load_recipe
+from trlt.report import gain_table
+from trlt.rollout import read_rows
+from trlt.sample import read_samples, write_text_atomic
+from trlt.selection import histogram
+
+HERE = Path(__file__).parent.parent / "miniature"
+PLACE = "runs/demo"
+"""How the shipped recipes write the demo's folder."""
+
+
+def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[str, Any]:
+    """Lays out the miniature, runs the commands, and shows what training did; see `trlt demo --help`.
+
+    Raises:
+        TrltError: a command failed; its own words stand above.
+    """
+    if any(c.isspace() for c in str(folder)):
+        raise UsageError(f"--out {folder}: a folder without spaces is needed, since recipes name it")
+    began = time.monotonic()
+    recipe = _recipe(folder, "recipe.yaml", "miniature.yaml")
+    output.show(Rule("the miniature: synthetic videos, laid out and annotated as the real data is", align="left"))
+    with output.progress("render") as progress:
+        layout.write(folder / "data", progress=progress)
+    model = str(_rebuild(folder, output)) if rebuild_model else "miniature"
+    pool, chosen, tuned = folder / "pool.jsonl", folder / "train.jsonl", folder / "train" / "model"
+    common = ["--recipe", str(recipe)]
+    run = _Runner(output)
+    run("prepare", recipe, "--out", pool)
+    run("probe", "--data", pool, "-n", 8, *common, "--model", model, "--out", folder / "probe")
+    run("select", "--probe", folder / "probe", *common, "--out", chosen)
+    run("eval", "--bench", "all", *common, "--model", model, "--out", folder / "eval-base")
+    run("train", recipe, "--model", model, "--out", folder / "train")
+    run("eval", "--bench", "all", *common, "--model", tuned, "--out", folder / "eval-tuned")
+    run("probe", "--data", chosen, "-n", 8, *common, "--model", tuned, "--out", folder / "probe-tuned")
+    video, question = _example(folder)
+    run("infer", video, question, "--model", tuned, *common)
+    result = _summary(folder, chosen, time.monotonic() - began, run.seconds)
+    write_text_atomic(folder / "demo.json", json.dumps(result, indent=2) + "\n")
+    _show(folder, result, output)
+    return result
+
+
+def _recipe(folder: Path, shipped: str, name: str) -> Path:
+    """The shipped recipe, for this folder."""
+    path = folder / name
+    write_text_atomic(path, (HERE / shipped).read_text(encoding="utf-8").replace(PLACE, folder.as_posix()))
+    return path
+
+
+class _Runner:
+    """Runs `trlt` commands in processes of their own, each shown as it would be typed."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, command: str, *arguments: object) -> None:
+        words = [command, *map(str, arguments)]
+        self._output.show("", Rule(f"trlt {shlex.join(words)}", align="left"))
+        began = time.monotonic()
+        sys.stdout.flush()
+        quiet = subprocess.DEVNULL if self._output.json_mode else None
+        code = subprocess.run([sys.executable, "-m", "trlt", *words], check=False, stdout=quiet).returncode
+        self.seconds[f"{len(self.seconds) + 1} {command}"] = round(time.monotonic() - began, 1)
+        if code == 130:
+            raise KeyboardInterrupt
+        if code:
+            raise TrltError(f"demo: `trlt {shlex.join(words)}` ended with exit code {code}; its own words stand above")
+
+
+def _rebuild(folder: Path, output: Output) -> Path:
+    """The tiny model from nothing: tokenizer, random weights, and the supervised warm-up by `trlt train`."""
+    from trlt.miniature import warmup
+    from trlt.miniature.tiny import build, corpus
+    from trlt.model import save
+
+    recipe = _recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
+    samples = Path(load_recipe(recipe).train.data or "")
+    output.show(Rule("the tiny model, from nothing", align="left"))
+    if not samples.is_file():
+        with output.progress("render") as progress:
+            warmup.write(samples.parent, WARMUP_SAMPLES, progress=progress)
+    start = folder / "random-model"
+    save(*build(corpus(read_samples(samples))), start)
+    _Runner(output)("train", recipe, "--model", start, "--out", folder / "warmup")
+    return folder / "warmup" / "model"
+
+
+WARMUP_SAMPLES = 16_000
+"""Questions of the warm-up, four a clip."""
+
+
+def _example(folder: Path) -> tuple[Path, str]:
+    """A clip and a query of the in-domain benchmark, which no training saw."""
+    place = layout.layout(folder / "data").bench["charades"]
+    line = (place.annotations / "charades_sta_test.txt").read_text(encoding="utf-8").splitlines()[0]
+    head, _, query = line.partition("##")
+    return next(place.videos.rglob(f"{head.split()[0]}.mp4")), query
+
+
+def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]) -> dict[str, Any]:
+    """Everything that the demo's tables show, from the files that the commands wrote."""
+
+    def results(name: str) -> Any:
+        return json.loads((folder / name / "results.json").read_text(encoding="utf-8"))
+
+    settings = load_recipe(folder / "miniature.yaml").select
+    ids = {sample.id for sample in read_samples(chosen)}
+    probed = list(read_rows(folder / "probe" / "rows" / "probe.jsonl"))
+    again = list(read_rows(folder / "probe-tuned" / "rows" / "probe.jsonl"))
+    report = json.loads(chosen.with_suffix(".report.json").read_text(encoding="utf-8"))
+    return {
+        "seconds": round(seconds, 1),
+        "commands": steps,
+        "base": results("eval-base"),
+        "tuned": results("eval-tuned"),
+        "training": json.loads((folder / "train" / "result.json").read_text(encoding="utf-8")),
+        "selection": {key: report[key] for key in ("rows", "taken", "shortfalls")},
+        "pool": histogram(probed, settings),
+        "before": histogram([row for row in probed if row["id"] in ids], settings),
+        "after": histogram(again, settings),
+    }
+
+
+def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
+    output.show("", Rule("what came of it", align="left"))
+    output.show(gain_table(result["base"], result["tuned"]))
+    output.show(_shift_table(result["before"], result["after"]))
+    chosen = result["selection"]
+    output.show(f"Selected: {chosen['taken']} of {chosen['rows']} probed samples")
+    output.show(*(f"  {line}" for line in chosen["shortfalls"]))
+    training = result["training"]
+    output.show(
+        f"Reward in training: {training['reward_first']:.3f} over the first fifth of {training['steps']} steps, "
+        f"{training['reward_last']:.3f} over the last"
+    )
+    output.show(verdict(result["base"], result["tuned"]))
+    places = {
+        "videos and annotation": folder / "data",
+        "recipe": folder / "miniature.yaml",
+        "probe rows": folder / "probe",
+        "selected samples, and why": folder / "train.jsonl",
+        "training log, tuned model": folder / "train",
+        "results": folder / "eval-tuned" / "results.json",
+        "all of this as JSON": folder / "demo.json",
+    }
+    table = Table(title="Where everything lies", title_justify="left", show_header=False)
+    for what, where in places.items():
+        table.add_row(what, Text(str(where)))
+    output.show(table, f"{result['seconds']:.0f} s in all")
+
+
+def verdict(base: dict[str, Any], tuned: dict[str, Any]) -> str:
+    """Whether training helped, by how many headline figures rose; nothing else decides it."""
+    changes = [
+        entry["paper"][key] - base["benchmarks"][bench]["paper"][key]
+        for bench, entry in tuned["benchmarks"].items()
+        for key in entry["paper"]
+        if key in ("mIoU", "acc")
+    ]
+    rose, mean = sum(c > 0 for c in changes), sum(changes) / len(changes)
+    said = f"{rose} of {len(changes)} figures rose, by {mean:+.1f} points in the mean over mIoU and accuracy"
+    return f"Training helped: {said}." if mean > 0 and rose * 2 > len(changes) else f"Training did NOT help this time: {said}."
+
+
+def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
+    """How the selected samples' difficulty changed (Fig. 4 of the paper)."""
+    table = Table(title="Selected samples, probed before and after training", title_justify="left")
+    table.add_column("task")
+    table.add_column("")
+    for name in ("before", "after"):
+        table.add_column(name, justify="right")
+    for task, old in before["tasks"].items():
+        new = after["tasks"].get(task)
+        if new is None:
+            continue
+        table.add_row(task, "mean reward", f"{old['mean_reward']:.3f}", f"{new['mean_reward']:.3f}")
+        for name in _names(old["classes"], new["classes"]):
+            cells = (
+                f"{side['classes'].get(name, 0)} ({side['classes'].get(name, 0) / side['rows']:.0%})" for side in (old, new)
+            )
+            table.add_row("", name, *cells)
+        for label, key in (("right answers of 8", "correct"), ("IoU, max - mean", "delta_iou")):
+            if old[key] or new[key]:
+                table.add_row("", label, *(_spark(side[key]) for side in (old, new)))
+        table.add_section()
+    return table
+
+
+def _names(*counts: dict[str, int]) -> Sequence[str]:
+    return list(dict.fromkeys(name for side in counts for name in side))
+
+
+def _spark(counts: dict[str, int]) -> str:
+    """A histogram in one line, lowest value first."""
+    most = max(counts.values(), default=0)
+    return "".join(" ▁▂▃▄▅▆▇█"[round(8 * n / most)] if most else " " for n in counts.values())
