@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import pytest
+
+from trlt.commands import demo as demos
+from trlt.commands._output import Output
+from trlt.miniature import layout
+from trlt.recipe import load_recipe
+
+
+def entry(**figures):
+    return {"paper": figures}
+
+
+def test_the_verdict_follows_from_the_figures_alone():
+    base = {"benchmarks": {"charades": entry(mIoU=30.0, **{"R1@0.5": 10.0}), "mvbench": entry(acc=40.0)}}
+    better = {"benchmarks": {"charades": entry(mIoU=36.0, **{"R1@0.5": 0.0}), "mvbench": entry(acc=41.0)}}
+    mixed = {"benchmarks": {"charades": entry(mIoU=36.0), "mvbench": entry(acc=39.0)}}
+    assert demos.verdict(base, better) == (
+        "Training helped: 2 of 2 figures rose, by +3.5 points in the mean over mIoU and accuracy."
+    )
+    assert demos.verdict(better, base).startswith("Training did NOT help this time: 0 of 2")
+    assert demos.verdict(base, mixed).startswith("Training did NOT help this time: 1 of 2")
+
+
+def test_the_recipe_is_written_for_the_folder(tmp_path):
+    path = demos._recipe(tmp_path / "here", "recipe.yaml", "miniature.yaml")
+    assert "runs/demo" not in path.read_text()
+    recipe = load_recipe(path)
+    assert recipe.train.data == str(tmp_path / "here" / "train.jsonl") and len(recipe.eval.benchmarks) == 4
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """A miniature of the miniature: a twentieth of the clips, two steps."""
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    text = (demos.HERE / "recipe.yaml").read_text()
+    for old, new in (
+        ("prompts_per_step: 12", "prompts_per_step: 2"),
+        ("prompts_per_pass: 6", "prompts_per_pass: 2"),
+        ("max_new_tokens: 96", "max_new_tokens: 24"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (shipped / "recipe.yaml").write_text("\n".join("  max_steps: 2" if "max_steps" in x else x for x in text.splitlines()))
+    text = (demos.HERE / "warmup.yaml").read_text()
+    (shipped / "warmup.yaml").write_text("\n".join("  max_steps: 2" if "max_steps" in x else x for x in text.splitlines()))
+    monkeypatch.setattr(demos, "HERE", shipped)
+    monkeypatch.setattr(demos, "WARMUP_SAMPLES", 40)
+    monkeypatch.setattr(layout, "write", partial(layout.write, scale=0.05))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_whole_way_through(small, tmp_path, capfd):
+    """All six commands on a small layout, in processes of their own."""
+    result = demos.demo(demos.Path("out"), output=Output(False))
+    shown = capfd.readouterr().out
+    for command in ("prepare", "probe", "select", "eval", "train", "infer"):
+        assert f"trlt {command} " in shown
+    assert demos.verdict(result["base"], result["tuned"]) in shown and "Where everything lies" in shown
+    assert set(result["tuned"]["benchmarks"]) == {"charades", "activitynet", "mvbench", "nextgqa"}
+    assert result["training"]["steps"] == 2 and result["selection"]["taken"] > 0
+    assert json.loads((tmp_path / "out" / "demo.json").read_text())["tuned"] == result["tuned"]
+
+
+@pytest.mark.slow
+def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
+    from trlt.model import locate
+
+    model = demos._rebuild(demos.Path("out"), Output(True))
+    assert locate(str(model)) == str(model)
+    log = [json.loads(line)["loss"] for line in (tmp_path / "out" / "warmup" / "log.jsonl").read_text().splitlines()]
+    assert len(log) == 2 and log[1] < log[0]
