@@ -40,9 +40,8 @@ def small(monkeypatch, tmp_path):
     shipped.mkdir()
     text = (demos.HERE / "recipe.yaml").read_text()
     for old, new in (
-        ("prompts_per_step: 12", "prompts_per_step: 2"),
+        ("prompts_per_step: 24", "prompts_per_step: 2"),
         ("prompts_per_pass: 6", "prompts_per_pass: 2"),
-        ("max_new_tokens: 96", "max_new_tokens: 24"),
     ):
         assert old in text
         text = text.replace(old, new)

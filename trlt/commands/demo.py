@@ -217,7 +217,8 @@ def _names(*counts: dict[str, int]) -> Sequence[str]:
     return list(dict.fromkeys(name for side in counts for name in side))
 
 
-def _spark(counts: dict[str, int]) -> str:
+def _spark(counts: dict[str, int] | list[int]) -> str:
     """A histogram in one line, lowest value first."""
-    most = max(counts.values(), default=0)
-    return "".join(" ▁▂▃▄▅▆▇█"[round(8 * n / most)] if most else " " for n in counts.values())
+    values = list(counts.values()) if isinstance(counts, dict) else counts
+    most = max(values, default=0)
+    return "".join(" ▁▂▃▄▅▆▇█"[round(8 * n / most)] if most else " " for n in values)
