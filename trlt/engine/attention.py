@@ -38,6 +38,8 @@ class Level:
     """(R,) where each row stands in the flattened `rows`."""
     nodes: Tensor
     """(R,) each row's node."""
+    even: bool = False
+    """Whether every node has the same number of rows, node after node."""
 
 
 class Branches(Protocol):
@@ -68,16 +70,27 @@ def branch_attention(query: Tensor, key: Tensor, value: Tensor, levels: Sequence
     own = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)
     keys, values, seen = [], [], []
     for level in levels:
-        keys.append(level.keys[layer].index_select(0, level.nodes))
-        values.append(level.values[layer].index_select(0, level.nodes))
+        keys.append(_for_rows(level, level.keys[layer], groups))
+        values.append(_for_rows(level, level.values[layer], groups))
         width = keys[-1].shape[2]
         visible = own.new_ones(rows, width) if level.hidden is None else ~level.hidden[level.nodes]
         seen.append(visible[:, None, None, :].expand(rows, 1, length, width))
     mask = torch.cat([*seen, own.expand(rows, 1, length, -1)], dim=-1)
-    full_key, full_value = torch.cat([*keys, key], dim=2), torch.cat([*values, value], dim=2)
-    # Repeated by hand: with a mask, `enable_gqa` takes the slow math kernel on every device.
-    full_key, full_value = full_key.repeat_interleave(groups, 1), full_value.repeat_interleave(groups, 1)
+    # Heads are repeated by hand: with a mask, `enable_gqa` takes the slow math kernel on every device.
+    full_key = torch.cat([*keys, key.repeat_interleave(groups, 1)], dim=2)
+    full_value = torch.cat([*values, value.repeat_interleave(groups, 1)], dim=2)
     return scaled_dot_product_attention(query, full_key, full_value, attn_mask=mask, scale=scale)
+
+
+def _for_rows(level: Level, states: Tensor, groups: int) -> Tensor:
+    """(R, H, L, D): each row's node's keys or values (N, H_kv, L, D), repeated for its query heads."""
+    nodes, kv_heads, length, dim = states.shape
+    each = level.rows.shape[1]
+    if level.even:
+        # A view until the keys are joined: no copy here, and a sum instead of scattered adds on the way back.
+        shared = states[:, None, :, None].expand(nodes, each, kv_heads, groups, length, dim)
+        return shared.reshape(nodes * each, kv_heads * groups, length, dim)
+    return states.index_select(0, level.nodes).repeat_interleave(groups, 1)
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:

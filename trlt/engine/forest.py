@@ -97,7 +97,8 @@ def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequen
             slots[row] = node * most + place
     padded = [[*rows, *[0] * (most - len(rows))] for rows in members]
     index = torch.tensor(padded, device=device), torch.tensor(slots, device=device), torch.tensor(nodes, device=device)
-    return Level(keys, values, hidden, *index)
+    even = list(nodes) == [node for node in range(len(members)) for _ in range(most)]
+    return Level(keys, values, hidden, *index, even)
 
 
 @dataclass
