@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-NOISE = 2e-5
+NOISE = 1e-5
 """Bound on the difference of two float32 evaluations of one logit; scaled by 1 / temperature."""
 
 
