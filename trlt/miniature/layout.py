@@ -54,10 +54,10 @@ def parts(*, seed: int = 0, scale: float = 1.0) -> dict[str, Part]:
         return max(2, round(clips * scale))
 
     return {
-        "train/charades": official.charades("train", n(120), seed),
-        "train/didemo": official.didemo(n(60), seed),
-        "train/nextqa": official.nextqa(n(120), seed),
-        "train/nextgqa": official.nextgqa("val", n(60), seed),
+        "train/charades": official.charades("train", n(240), seed),
+        "train/didemo": official.didemo(n(120), seed),
+        "train/nextqa": official.nextqa(n(240), seed),
+        "train/nextgqa": official.nextgqa("val", n(120), seed),
         "bench/charades": official.charades("test", n(50), seed),
         "bench/activitynet": official.activitynet(n(40), seed),
         "bench/mvbench": mvbench(n(8), seed),
