@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -184,6 +185,8 @@ def _result(folder: Path) -> dict[str, Any]:
 
 def _train(recipe: Recipe, data: Path, root: Path, folder: Path, output: Output) -> dict[str, Any]:
     quiet()
+    # What libraries say about their next versions is for whoever raises the pins.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
     from trlt import model as models
     from trlt.engine.inputs import InputBuilder
     from trlt.training import Material, read_log
