@@ -92,8 +92,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def __init__(
         self, loaded: Loaded, material: Material, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
     ) -> None:
-        rows = [index for index in range(len(material.samples))]
-        dataset = Dataset.from_dict({"prompt": [material.samples[i].id for i in rows], "index": rows})
+        ids = [sample.id for sample in material.samples]
+        dataset = Dataset.from_dict({"prompt": ids, "index": list(range(len(ids)))})
         super().__init__(
             model=loaded.model,
             reward_funcs=_scored_with_the_rollout,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -22,7 +23,7 @@ from trlt.model import locate
 from trlt.prompt import VERSION
 from trlt.recipe import Recipe, save_recipe
 from trlt.rollout import file_digest, model_identity, open_run, videos_root
-from trlt.sample import read_samples, write_text_atomic
+from trlt.sample import Sample, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
 
 IGNORED = ("probe.", "select.", "prepare.", "eval.", "train.launch.", "train.report_to", "train.keep_checkpoints", "train.data")
@@ -61,8 +62,8 @@ def train(
         found = plan(recipe, processes, folder, command)
         output.show(_plan_table(found))
         return {"plan": found, "recipe": recipe.model_dump(mode="json")}
-    samples = Path(recipe.train.data)
-    read_samples(samples)
+    path = Path(recipe.train.data)
+    samples = read_samples(path)
     locate(recipe.model.path)
     if processes > 1 and not worker:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
@@ -70,7 +71,7 @@ def train(
         if code:
             raise TrltError(f"train: the processes ended with exit code {code}; what went wrong stands above")
         return _result(folder)
-    return _run(recipe, samples, folder, fresh, output)
+    return _run(recipe, path, samples, folder, fresh, output)
 
 
 def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def _processes(recipe: Recipe) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def _run(recipe: Recipe, data: Path, folder: Path, fresh: bool, output: Output) -> dict[str, Any]:
+def _run(recipe: Recipe, data: Path, samples: list[Sample], folder: Path, fresh: bool, output: Output) -> dict[str, Any]:
     root = videos_root(recipe.video.root, data)
     located = locate(recipe.model.path)
     if fresh:
@@ -146,7 +147,7 @@ def _run(recipe: Recipe, data: Path, folder: Path, fresh: bool, output: Output) 
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-    source = {"sha256": file_digest(data), "samples": len(read_samples(data)), "path": str(data.resolve())}
+    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
     protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
     run = open_run(
         folder,
@@ -162,9 +163,7 @@ def _run(recipe: Recipe, data: Path, folder: Path, fresh: bool, output: Output) 
     if (folder / "result.json").is_file():
         output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
         return _result(folder)
-    result = _train(recipe, data, root, folder, output)
-    import json
-
+    result = _train(recipe, samples, root, folder, output)
     write_text_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
     first, last = result["reward_first"], result["reward_last"]
     if first is not None:
@@ -174,8 +173,6 @@ def _run(recipe: Recipe, data: Path, folder: Path, fresh: bool, output: Output) 
 
 
 def _result(folder: Path) -> dict[str, Any]:
-    import json
-
     path = folder / "result.json"
     if not path.is_file():
         raise DataError(f"{path}: missing although training ended; look at the output above")
@@ -183,7 +180,7 @@ def _result(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _train(recipe: Recipe, data: Path, root: Path, folder: Path, output: Output) -> dict[str, Any]:
+def _train(recipe: Recipe, samples: list[Sample], root: Path, folder: Path, output: Output) -> dict[str, Any]:
     quiet()
     # What libraries say about their next versions is for whoever raises the pins.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
@@ -192,7 +189,6 @@ def _train(recipe: Recipe, data: Path, root: Path, folder: Path, output: Output)
     from trlt.training import Material, read_log
     from trlt.video.workers import ClipLoader
 
-    samples = read_samples(data)
     settings = recipe.train
     # Weights are kept in float32 whatever the recipe computes in: at a learning rate of 1e-6, BF16 weights don't move.
     loaded = models.load(recipe.model.model_copy(update={"dtype": "float32", "path": locate(recipe.model.path)}))
