@@ -12,8 +12,9 @@ from trl import GRPOTrainer
 from trlt import grpo
 from trlt.errors import DataError, ParityError
 from trlt.model import Loaded, load
-from trlt.recipe import Model, load_recipe
+from trlt.recipe import Model, Video, load_recipe
 from trlt.training import latest_checkpoint, read_log
+from trlt.video.workers import ClipLoader
 
 # The library's own advice about its next versions is none of a run's faults.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -112,6 +113,17 @@ def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, mon
     assert again == rows
     for key, value in whole.items():
         assert torch.equal(value, weights[key]), key
+
+
+def test_clips_loaded_ahead_give_the_same_run(tiny_path, material, recipe, tmp_path):
+    weights, rows, _ = run(tiny_path, material, recipe, tmp_path / "now")
+    with ClipLoader(Video(max_tokens=32, workers=1)) as loader:
+        loaded, begun = loader._attempt, []
+        loader._attempt = lambda request: begun.append(request.key) or loaded(request)
+        again, same, _ = run(tiny_path, replace(material, loader=loader), recipe, tmp_path / "ahead")
+    assert same == rows and all(torch.equal(weights[k], again[k]) for k in weights)
+    parity = min(8, len(material.samples))
+    assert len(begun) <= parity + 4 * 4 + 2 * 4, "each prompt's clip once a step, and what was announced beyond the last step"
 
 
 def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, material, recipe, tmp_path, monkeypatch):

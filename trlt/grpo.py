@@ -1,8 +1,8 @@
 """The GRPO update (2.3 and 4.1 of the paper): TRL's trainer, with videos, the engine's rollouts and a shared prefix.
 
-The only importer of TRL's GRPO. Three methods are overridden: how a batch of completions is made and scored, how it is
-handed out in whole groups, and how its log-probabilities are computed. Loss, clipping, KL (k3), logging, checkpoints
-and PEFT stay TRL's.
+The only importer of TRL's GRPO. Four methods are overridden: the order of prompts (whose clips are loaded ahead), how a batch
+of completions is made and scored, how it is handed out in whole groups, and how its log-probabilities are computed. Loss,
+clipping, KL (k3), logging, checkpoints and PEFT stay TRL's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from trlt.recipe import Recipe
 from trlt.reward import advantages, reward
 from trlt.score import Scores, score
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
+from trlt.training import Announcing, Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 from trlt.video.clip import Clip
 
 with warnings.catch_warnings():
@@ -52,12 +52,17 @@ FIGURES = (
     "cut_off",
     "video_tokens",
     "rounds",
-    "time/decode_s",
+    "time/video_wait_s",
     "time/rollout_s",
     "time/score_s",
 )
 """What is logged of each step's rollouts beside TRL's own figures: means over all processes."""
-OVERRIDDEN = ("_prepare_inputs", "_generate_and_score_completions", "_get_per_token_logps_and_entropies")
+OVERRIDDEN = (
+    "_get_train_sampler",
+    "_prepare_inputs",
+    "_generate_and_score_completions",
+    "_get_per_token_logps_and_entropies",
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,19 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._figures: dict[str, list[float]] = {name: [] for name in FIGURES}
 
     # -- overridden ---------------------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's order, with the clips of coming prompts announced."""
+        turns = int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
+        rows = self._train_batch_size * turns
+        most = 2 * rows // self._recipe.train.group_size
+        return Announcing(
+            super()._get_train_sampler(dataset),
+            lambda coming: self._material.announce(coming, most=most),
+            rows,
+            every=turns * self.num_iterations,
+            process=(self.accelerator.process_index, self.accelerator.num_processes),
+        )
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """A micro-batch of whole groups; TRL would shuffle rows, and a shared prefix needs siblings together."""
@@ -223,7 +241,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             inputs = material.builder.prompt(prompt.system, prompt.user, clip_inputs)
             group = Group(clip_inputs, inputs, tuple(c.tokens for c in completions))
             scored.append(self._score(index, group, completions))
-        self._figures["time/decode_s"].append(decoded - began)
+        self._figures["time/video_wait_s"].append(decoded - began)
         self._figures["time/rollout_s"].append(sampled - decoded)
         self._figures["time/score_s"].append(time.perf_counter() - sampled)
         return scored

@@ -20,7 +20,7 @@ from trlt.model import Loaded
 from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
+from trlt.training import Announcing, Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 
 
 class Lesson(NamedTuple):
@@ -58,7 +58,27 @@ class Lessons(Dataset[Lesson]):
 
 
 class SftTrainer(ResumableTrainer, Trainer):
-    """Transformers' trainer, with the mean negative log-likelihood of the target's tokens as its loss."""
+    """Transformers' trainer, with the mean negative log-likelihood of the target's tokens as its loss.
+
+    Args:
+        material: Whose clips are loaded ahead.
+        **kwargs: Passed to transformers' trainer.
+    """
+
+    def __init__(self, material: Material, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._material = material
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """Transformers' order, with the clips of coming lessons announced."""
+        lessons: Any = train_dataset if train_dataset is not None else self.train_dataset
+        rows, state, order = self._train_batch_size, self.accelerator, super()._get_train_sampler(train_dataset)
+        return order and Announcing(
+            order,
+            lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows),
+            rows,
+            process=(state.process_index, state.num_processes),
+        )
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -114,6 +134,7 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     )
     values |= {"lr_scheduler_type": settings.sft.scheduler, "warmup_steps": settings.sft.warmup_steps}
     trainer = SftTrainer(
+        material,
         model=loaded.model,
         args=TrainingArguments(**values),
         processing_class=loaded.processor,

@@ -5,14 +5,17 @@ Knows samples, clips and the transformers Trainer; neither rewards nor losses.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trlt import prompt as prompts
@@ -49,6 +52,14 @@ class Material:
         sample = self.samples[index]
         start, end = sample.clip or (None, None)
         return Request(self.videos.find(sample.video), start, end, index)
+
+    def announce(self, indices: Sequence[int], most: int) -> None:
+        """Begins to load the clips of samples that will be asked for, at most `most` at a time; misses are told later."""
+        requests = []
+        for index in indices:
+            with contextlib.suppress(VideoError):
+                requests.append(self.request(index))
+        self.loader.announce(requests, most=most)
 
     def clip(self, index: int) -> Clip:
         """A sample's frames.
@@ -123,6 +134,45 @@ def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total
         "disable_tqdm": True,
         "use_cpu": recipe.model.device == "cpu",
     }
+
+
+class Announcing(Sampler[int]):
+    """A sampler that lets the clips of coming rows be loaded while the model works on earlier ones.
+
+    Args:
+        order: The sampler whose order this one keeps.
+        announce: Is told rows of this process, some time before they are wanted.
+        rows: Rows that a process takes at a time; processes take turns.
+        every: Of how many batches of all processes only the first needs its clips.
+        process: (rank, how many there are).
+    """
+
+    def __init__(
+        self,
+        order: Sampler[int],
+        announce: Callable[[Sequence[int]], None],
+        rows: int,
+        *,
+        every: int = 1,
+        process: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._order, self._announce, self._rows, self._every, self._process = order, announce, rows, every, process
+
+    def __len__(self) -> int:
+        return len(self._order)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        rank, processes = self._process
+        batch = self._rows * processes
+        waiting: deque[int] = deque()
+        for position, row in enumerate(self._order):
+            if position // batch % self._every == 0 and position // self._rows % processes == rank:
+                self._announce([row])
+            waiting.append(row)
+            # The dataloader itself is one batch ahead of the model.
+            if len(waiting) > batch * self._every:
+                yield waiting.popleft()
+        yield from waiting
 
 
 class ResumableTrainer:

@@ -173,3 +173,28 @@ def test_the_store_is_read_instead_of_the_video(tmp_path: Path, workers: int) ->
     with ClipLoader(settings(workers=workers, store=str(store))) as loader:
         assert (loader.load(path).frames == first.frames).all()
         assert len(list(store.glob("??/*.clip"))) == 1
+
+
+def test_announced_clips_are_loaded_once_and_before_they_are_asked_for(tmp_path: Path) -> None:
+    requests = [Request(tmp_path / f"slow{i}.mp4", key=i) for i in range(4)]
+    with ClipLoader(settings(workers=2), decoder=MADE) as loader:
+        loader.load(tmp_path / "a.mp4")
+        loader.announce([*requests, Request(tmp_path / "bad.mp4")])
+        time.sleep(1.5)
+        before = loader.waited_s
+        loaded = list(loader.map(Request(r.path, key=f"again {r.key}") for r in requests))
+        assert [item.request.key for item in loaded] == [f"again {i}" for i in range(4)], "the asker's key, not the announcer's"
+        assert all(item.clip for item in loaded) and loader.waited_s - before < 0.2
+        with pytest.raises(VideoError, match=r"bad\.mp4"):
+            loader.load(tmp_path / "bad.mp4")
+        assert not loader._announced
+
+
+def test_announced_clips_that_nobody_wants_are_forgotten(tmp_path: Path) -> None:
+    with ClipLoader(settings(workers=1), decoder=MADE) as loader:
+        loader.announce((Request(tmp_path / f"{i}.mp4") for i in range(10)), most=3)
+        assert [place[0].stem for place in loader._announced] == ["7", "8", "9"]
+        assert loader.load(tmp_path / "2.mp4").frames.shape == (2, 3, 28, 28)
+    with ClipLoader(settings(workers=0), decoder=MADE) as loader:
+        loader.announce([Request(tmp_path / "0.mp4")])
+        assert not loader._announced

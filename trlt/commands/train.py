@@ -192,7 +192,8 @@ def _train(recipe: Recipe, samples: list[Sample], root: Path, folder: Path, outp
     settings = recipe.train
     # Weights are kept in float32 whatever the recipe computes in: at a learning rate of 1e-6, BF16 weights don't move.
     loaded = models.load(recipe.model.model_copy(update={"dtype": "float32", "path": locate(recipe.model.path)}))
-    limit_threads(loaded.model)
+    if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
+        limit_threads(loaded.model)
     with ClipLoader(recipe.video) as loader, output.progress(f"train ({settings.method})") as progress:
         builder = InputBuilder(loaded.model, loaded.processor)
         material = Material(samples, VideoIndex(root), loader, builder)

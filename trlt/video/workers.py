@@ -9,10 +9,10 @@ import os
 import queue
 import time
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +67,7 @@ class ClipLoader:
     ) -> None:
         self.budget = Budget(settings.fps, settings.min_frames, settings.max_frames, settings.min_tokens, settings.max_tokens)
         self.waited_s = 0.0
-        """Seconds that `map` kept its caller waiting, so far."""
+        """Seconds that `load` and `map` kept their callers waiting, so far."""
         size = int(settings.store_gb * 1e9)
         self._store = FrameStore(settings.store, size) if settings.store else None
         self._folder_fps = folder_fps
@@ -80,7 +80,23 @@ class ClipLoader:
         for decoder_ in reversed(self._decoders):
             self._idle.put(decoder_)
         self._pool = ThreadPoolExecutor(settings.workers, "trlt-video") if settings.workers else None
+        self._announced: OrderedDict[tuple[Path, float | None, float | None], Future[Loaded]] = OrderedDict()
         self._close = weakref.finalize(self, _close, self._pool, self._decoders)
+
+    def announce(self, requests: Iterable[Request], *, most: int = 64) -> None:
+        """Begins to load clips that will be asked for later, by `load` or `map`; does nothing without processes.
+
+        Args:
+            requests: The clips, in the order in which they will be wanted.
+            most: Announced clips that are kept; beyond it the oldest are forgotten. Bounds memory.
+        """
+        if self._pool is None or not self._close.alive:
+            return
+        for request in requests:
+            if _place(request) not in self._announced:
+                self._announced[_place(request)] = self._pool.submit(self._attempt, request)
+        while len(self._announced) > most:
+            self._announced.popitem(last=False)[1].cancel()
 
     def load(self, path: str | Path, start: float | None = None, end: float | None = None) -> Clip:
         """One clip, now.
@@ -88,7 +104,13 @@ class ClipLoader:
         Raises:
             VideoError: it can't be read, or not in `timeout_s`; names file, time and reason.
         """
-        path = Path(path)
+        [loaded] = self.map([Request(Path(path), start, end)])
+        if loaded.clip is None:
+            assert loaded.error is not None
+            raise loaded.error
+        return loaded.clip
+
+    def _load(self, path: Path, start: float | None, end: float | None) -> Clip:
         key = store_key(path, self.budget, start, end, self._folder_fps) if self._store else None
         if self._store and key:
             clip = self._store.get(key)
@@ -106,7 +128,13 @@ class ClipLoader:
         return clip
 
     def map(self, requests: Iterable[Request]) -> Iterator[Loaded]:
-        """Clips in the order of the requests, loaded ahead; a file that fails gives its error and the rest goes on."""
+        """Clips in the order of the requests, loaded ahead; a file that fails gives its error and the rest goes on.
+
+        Raises:
+            VideoError: the loader is closed.
+        """
+        if not self._close.alive:
+            raise VideoError("the clip loader is closed")
         if self._pool is None:
             for request in requests:
                 began = time.perf_counter()
@@ -114,16 +142,17 @@ class ClipLoader:
                 self.waited_s += time.perf_counter() - began
                 yield loaded
             return
-        pending: deque[Future[Loaded]] = deque()
+        pending: deque[tuple[Request, Future[Loaded]]] = deque()
         try:
             for request in requests:
-                pending.append(self._pool.submit(self._attempt, request))
+                coming = self._announced.pop(_place(request), None)
+                pending.append((request, coming or self._pool.submit(self._attempt, request)))
                 if len(pending) >= self._ahead:
-                    yield self._next(pending)
+                    yield self._next(*pending.popleft())
             while pending:
-                yield self._next(pending)
+                yield self._next(*pending.popleft())
         finally:
-            for future in pending:
+            for _, future in pending:
                 future.cancel()
 
     def close(self) -> None:
@@ -138,15 +167,19 @@ class ClipLoader:
 
     def _attempt(self, request: Request) -> Loaded:
         try:
-            return Loaded(request, self.load(request.path, request.start, request.end))
+            return Loaded(request, self._load(request.path, request.start, request.end))
         except VideoError as error:
             return Loaded(request, None, error)
 
-    def _next(self, pending: deque[Future[Loaded]]) -> Loaded:
+    def _next(self, request: Request, coming: Future[Loaded]) -> Loaded:
         began = time.perf_counter()
-        loaded = pending.popleft().result()
+        loaded = coming.result()
         self.waited_s += time.perf_counter() - began
-        return loaded
+        return replace(loaded, request=request)
+
+
+def _place(request: Request) -> tuple[Path, float | None, float | None]:
+    return request.path, request.start, request.end
 
 
 def _close(pool: ThreadPoolExecutor | None, decoders: list[Decoder]) -> None:
