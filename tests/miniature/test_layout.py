@@ -120,8 +120,8 @@ def test_gold_answers_stand_everywhere():
     counts = Counter(int(r["answer"]) for r in grid)
     assert len(counts) == 5 and max(counts.values()) < 0.35 * len(grid)
     questions = json.loads(made["bench/activitynet"].annotations["val_2.json"]).values()
-    assert sum(len(e["sentences"]) for e in questions) >= 60
-    assert 60 <= len(made["bench/charades"].annotations["charades_sta_test.txt"].splitlines()) <= 90
+    assert sum(len(e["sentences"]) for e in questions) >= 120
+    assert 140 <= len(made["bench/charades"].annotations["charades_sta_test.txt"].splitlines()) <= 200
 
 
 def test_no_clip_is_used_twice(tmp_path):
@@ -178,6 +178,8 @@ def test_warmup_mixes_tasks_with_reasoning_and_long_clips(tmp_path):
     for sample in samples:
         assert sample.meta["reasoning"].endswith(" .") and (written.videos / sample.video).is_file()
         assert all(isinstance(s, Span) and s.end <= sample.duration for s in sample.spans or ())
-    long = [s for s in samples if s.duration > 10]
+    domains = {s.video: s.meta["domain"] for s in samples}
+    assert 0.15 < sum(domain == "shifted" for domain in domains.values()) / len(domains) < 0.35
+    long = [s for s in samples if s.duration > 10 and s.meta["domain"] == "train"]
     assert long and all(t % 5 == 0 for s in long for span in s.spans or () for t in span)
     assert {len(s.options) for s in samples if s.options} >= {3, 4, 5}

@@ -110,9 +110,9 @@ def _rebuild(folder: Path, output: Output) -> Path:
     return folder / "base-model"
 
 
-WARMUP_SAMPLES = 12_000
-"""Questions of the warm-up, four a clip."""
-SHARPNESS = 1.8
+WARMUP_SAMPLES = 32_000
+"""Questions of the warm-up, three a clip: each is seen once with its reasoning and once without."""
+SHARPNESS = 2.6
 """Factor on the warmed-up model's logits (`tiny.sharpen`): the least at which a probe finds 15% of each difficulty."""
 
 

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from trlt.miniature.layout import Progress, render_all
 from trlt.miniature.official import clip
 from trlt.miniature.questions import Question, ask
-from trlt.miniature.world import Scene
+from trlt.miniature.world import Domain, Scene
 from trlt.sample import Sample, Task, write_samples
 
 _SHARES: dict[Task, int] = {"grounding": 8, "multi_choice": 7, "grounded_qa": 5}
 _LONG_EVERY = 6  # clips: as many are long as in the layout's training sources
+_SHIFTED_EVERY = 4  # clips: a base model has seen more of the world than what it is tuned on
 
 
 class Warmup(NamedTuple):
@@ -23,8 +24,8 @@ class Warmup(NamedTuple):
     videos: Path
 
 
-def write(root: Path, count: int, seed: int = 0, *, questions_per_clip: int = 4, progress: Progress | None = None) -> Warmup:
-    """Writes `count` samples of all three tasks about clips of the training domain, long ones among them.
+def write(root: Path, count: int, seed: int = 0, *, questions_per_clip: int = 3, progress: Progress | None = None) -> Warmup:
+    """Writes `count` samples of all three tasks about clips of both domains, a quarter of them shifted; some are long.
 
     Args:
         root: Gets `samples.jsonl` and `videos/`.
@@ -37,7 +38,8 @@ def write(root: Path, count: int, seed: int = 0, *, questions_per_clip: int = 4,
     videos: dict[str, Scene] = {}
     index = 0
     while len(samples) < count:
-        scene, rng = clip("warmup", "train", seed, index, long=index % _LONG_EVERY == _LONG_EVERY - 1)
+        domain: Domain = "shifted" if index % _SHIFTED_EVERY == _SHIFTED_EVERY - 1 else "train"
+        scene, rng = clip("warmup", domain, seed, index, long=index % _LONG_EVERY == 0)  # never of the shifted
         name = f"w{seed}_{index:05d}.mp4"
         videos[name] = scene
         asked: dict[str, Question] = {}
@@ -67,5 +69,5 @@ def _sample(scene: Scene, video: str, question: Question, number: str) -> Sample
         answer_index=question.answer_index,
         spans=question.spans,
         license="Apache-2.0",
-        meta={"reasoning": question.reasoning, "kind": question.kind},
+        meta={"reasoning": question.reasoning, "kind": question.kind, "domain": scene.domain},
     )
