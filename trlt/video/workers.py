@@ -74,7 +74,8 @@ class ClipLoader:
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        config = Config(decoder, self.budget, folder_fps, max(1, cores // max(1, settings.workers)), settings.store, size)
+        threads = max(1, cores // max(1, settings.workers))
+        config = Config(decoder, self.budget, folder_fps, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
         for decoder_ in reversed(self._decoders):
