@@ -79,6 +79,12 @@ class VideoIndex:
             raise VideoError(f"{video}: ambiguous in {self.root}: {names}; name one by its path")
         return self._inside(self.root / found[0])
 
+    def all(self) -> list[str]:
+        """Every video and folder of frames below the root, as `find` takes them."""
+        if self._stems is None:
+            self._stems = _walk(self.root)
+        return sorted({path.as_posix() for paths in self._stems.values() for path in paths})
+
     def has(self, video: str) -> bool:
         """Whether `find` would give a path; of an address, whether downloads are allowed."""
         if is_remote(video):

@@ -99,6 +99,18 @@ class ClipLoader:
         while len(self._announced) > most:
             self._announced.popitem(last=False)[1].cancel()
 
+    def key(self, path: str | Path, start: float | None = None, end: float | None = None) -> str:
+        """Name of a clip in the frame store; changes with the file, the bounds, the budget and the loader's version.
+
+        Raises:
+            VideoError: no such file.
+        """
+        return store_key(path, self.budget, start, end, self._folder_fps)
+
+    def stored(self, key: str) -> bool:
+        """Whether the frame store holds a clip."""
+        return self._store is not None and self._store.has(key)
+
     def load(self, path: str | Path, start: float | None = None, end: float | None = None) -> Clip:
         """One clip, now.
 
@@ -112,7 +124,7 @@ class ClipLoader:
         return loaded.clip
 
     def _load(self, path: Path, start: float | None, end: float | None) -> Clip:
-        key = store_key(path, self.budget, start, end, self._folder_fps) if self._store else None
+        key = self.key(path, start, end) if self._store else None
         if self._store and key:
             clip = self._store.get(key)
             if clip is not None:
