@@ -71,6 +71,10 @@ def main() -> None:
         except VideoError as error:
             _answer(answers.fileno(), ERROR, str(error).encode("utf-8", "surrogateescape"))
             continue
+        except MemoryError:
+            reason = f"{request['path']}: decoding needs more than {config.memory_bytes / 1e9:g} GB; raise video.memory_gb"
+            _answer(answers.fileno(), ERROR, reason.encode("utf-8", "surrogateescape"))
+            continue
         if store is not None:
             store.put(request["key"], clip)
         _answer(answers.fileno(), CLIP, *pack(clip))

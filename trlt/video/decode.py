@@ -75,6 +75,7 @@ def load_clip(
 
     Raises:
         VideoError: it can't be read, or holds fewer than two frames; names file, time and reason.
+        MemoryError: it is too large.
     """
     budget = Budget(fps, min_frames, max_frames, min_tokens, max_tokens)
     sampled = sample(Path(path), budget, start, end, folder_fps=folder_fps, threads=threads)
@@ -110,9 +111,9 @@ def sample(
         return _sample_file(path, budget, start, end, fit, threads)
     except ValueError as error:
         raise fault(path, str(error), start) from None
-    except (av.error.FFmpegError, OSError, MemoryError) as error:
-        if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
-            raise fault(path, "decoding needs more memory than there is; raise video.memory_gb") from None
+    except (av.error.FFmpegError, OSError) as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"{path}: too large to be decoded") from None
         raise fault(path, f"can't be decoded ({error.strerror or type(error).__name__})", start) from None
 
 

@@ -56,9 +56,10 @@ class Painter:
 
     def _rgb(self, frame: Any) -> Image:
         alpha = any(component.is_alpha for component in frame.format.components) or frame.format.has_palette
-        # Bilinear is what the family's readers ask of FFmpeg; it only concerns colour planes that are smaller than the picture.
+        # Only colour planes that are smaller than the picture are enlarged here; FFmpeg's fast way for 8 bits takes the nearest
+        # sample whatever it is asked for, so deeper pictures get the same.
         picture = self._reformatter.reformat(
-            frame, format="rgba" if alpha else "rgb24", interpolation=Interpolation.BILINEAR, threads=1
+            frame, format="rgba" if alpha else "rgb24", interpolation=Interpolation.POINT, threads=1
         )
         pixels: NDArray[Any] = picture.to_ndarray()
         return opaque(pixels) if alpha else pixels

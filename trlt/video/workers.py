@@ -183,6 +183,8 @@ class ClipLoader:
             return Loaded(request, self._load(request.path, request.start, request.end))
         except VideoError as error:
             return Loaded(request, None, error)
+        except MemoryError:
+            return Loaded(request, None, VideoError(f"{request.path}: decoding needs more memory than there is"))
 
     def _next(self, request: Request, coming: Future[Loaded]) -> Loaded:
         began = time.perf_counter()
