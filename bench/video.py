@@ -159,10 +159,8 @@ def main() -> None:
             sides = " | ".join(_cell(row.get(side)) for side in (OURS, *peers))
             speedup = f"{row['speedup']:.2f}x" if "speedup" in row else ""
             store = row["store"]
-            print(
-                f"| {name} | {row.get('frames')} | {sides} | {speedup} | {store['read_s'] * 1000:.1f} ms, {store['ratio']:.0f}x |",
-                flush=True,
-            )
+            again = f"{store['read_s'] * 1000:.1f} ms, {store['ratio']:.0f}x"
+            print(f"| {name} | {row.get('frames')} | {sides} | {speedup} | {again} |", flush=True)
     if args.json:
         print(json.dumps({"cores": os.cpu_count(), "repeats": args.repeats, "rows": rows}))
 
