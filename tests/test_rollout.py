@@ -22,15 +22,6 @@ from trlt.video.workers import ClipLoader
 SETTINGS = Probe(max_new_tokens=6, n=2, answer_format="letter")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """A model this small only waits for further threads, and for long on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def roll(tiny, tmp_path):
     """`roll(out, samples, **changes)` runs the loop over `tmp_path/videos`."""
