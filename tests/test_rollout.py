@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from made_clips import choice, event, pool
 
 from trlt.engine.forest import Engine

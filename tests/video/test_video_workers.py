@@ -95,7 +95,10 @@ def test_a_file_that_wants_too_much_memory_is_refused(tmp_path: Path) -> None:
     assert names(loaded) == ["a:clip", "greedy:error", "b:clip"]
     assert "greedy.mp4: decoding needs more than 1 GB; raise video.memory_gb" in str(loaded[1].error)
     real = make(tmp_path / "large.mp4", 8, 2, size=(3840, 2160), options={"preset": "ultrafast"})
-    with ClipLoader(settings(workers=1, memory_gb=0.15)) as loader, pytest.raises(VideoError, match=r"video\.memory_gb|process"):
+    with (
+        ClipLoader(settings(workers=1, memory_gb=0.15)) as loader,
+        pytest.raises(VideoError, match=r"video\.memory_gb|process"),
+    ):
         loader.load(real)
     with ClipLoader(settings(workers=1, memory_gb=1.0)) as loader:
         assert numbers(loader.load(real).frames) == list(range(8))
