@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 from made_clips import choice, event, pool
 
 from trlt.engine.forest import Engine
@@ -20,15 +19,6 @@ from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
 SETTINGS = Probe(max_new_tokens=6, n=2, answer_format="letter")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """A model this small only waits for further threads, and for long on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -271,6 +271,65 @@ def infer(
     output.result(result)
 
 
+video_app = typer.Typer(cls=_Group, help="Check videos before a run, and look after the frame store.", no_args_is_help=True)
+cache_app = typer.Typer(cls=_Group, help="The frame store: clips that were decoded once.", no_args_is_help=True)
+video_app.add_typer(cache_app, name="cache")
+app.add_typer(video_app, name="video")
+
+Store = Annotated[Path | None, typer.Option(help="Folder of the frame store; default: the recipe's `video.store`.")]
+
+
+@video_app.command("check")
+def video_check(
+    target: Annotated[Path, typer.Argument(help="Folder of videos, or samples from `trlt prepare`.")],
+    recipe: Recipe = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder that the samples' paths are relative to.")] = None,
+    sets: Sets = None,
+    out: Annotated[Path | None, typer.Option(help="JSONL file of rows; a report goes beside it. Default: in runs/.")] = None,
+    fresh: Fresh = False,
+    json: Json = False,
+) -> None:
+    """Decode every video as a run would, and report what is broken, repaired or of another length than annotated."""
+    from trlt.commands.video import check
+
+    output = _output(json)
+    output.result(check(target, recipe_path=recipe, sets=sets or (), videos=videos, out=out, fresh=fresh, output=output))
+
+
+@cache_app.command("info")
+def video_cache_info(recipe: Recipe = None, store: Store = None, sets: Sets = None, json: Json = False) -> None:
+    """Show how many clips the frame store holds, and how large it is."""
+    from trlt.commands.video import cache_info
+
+    output = _output(json)
+    output.result(cache_info(recipe, sets or (), store, output))
+
+
+@cache_app.command("clear")
+def video_cache_clear(recipe: Recipe = None, store: Store = None, sets: Sets = None, json: Json = False) -> None:
+    """Remove every clip from the frame store."""
+    from trlt.commands.video import cache_clear
+
+    output = _output(json)
+    output.result(cache_clear(recipe, sets or (), store, output))
+
+
+@cache_app.command("warm")
+def video_cache_warm(
+    data: Annotated[Path, typer.Option(help="Samples, from `trlt prepare` or `trlt select`.")],
+    recipe: Recipe = None,
+    store: Store = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder that the samples' paths are relative to.")] = None,
+    sets: Sets = None,
+    json: Json = False,
+) -> None:
+    """Decode the clips of samples into the frame store ahead of a run, with all cores."""
+    from trlt.commands.video import cache_warm
+
+    output = _output(json)
+    output.result(cache_warm(data, recipe_path=recipe, sets=sets or (), store=store, videos=videos, output=output))
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("runs/demo"),

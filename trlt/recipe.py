@@ -60,8 +60,12 @@ class Video(Section):
     """Bound of the frame store; the least recently used entries go first."""
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """A file that takes longer than this to decode is given up and listed."""
+    memory_gb: Annotated[float, Field(gt=0)] = 4.0
+    """Memory that one decoding process may take; a file that wants more is listed as broken."""
     workers: Annotated[int, Field(ge=0)] = 2
-    """Processes that decode ahead; 0 decodes in the main process, without a time limit."""
+    """Processes that decode ahead; 0 decodes in the main process, without limits of time and memory."""
+    downloads: str | None = None
+    """Folder for videos that samples name by http(s) address; null refuses them."""
 
     @model_validator(mode="after")
     def _frames(self) -> Self:

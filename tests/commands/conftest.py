@@ -14,17 +14,6 @@ from trlt.cli import app
 FAST = ["--set", "model.dtype=float32", "--set", "model.device=cpu", "--set", "video.workers=0"]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """A model this small only waits for further threads, and for long on a busy machine."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def trlt(tmp_path, monkeypatch):
     """`trlt("probe", ...)` in an empty folder; checks the exit code and gives stdout, or with --json the object."""

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -189,3 +190,44 @@ def test_real_videos() -> None:
 def test_decoding_needs_no_torch() -> None:
     code = "import sys, trlt.video.child as _; sys.exit(any(name in sys.modules for name in ('torch', 'pydantic', 'PIL')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"bf": "3"}),
+        ("b.mp4", "libx264", {"bf": "3", "x264-params": "b-pyramid=none"}),
+        ("c.mp4", "libx265", {"log-level": "none", "x265-params": "bframes=4:log-level=none"}),
+        ("d.mp4", "mpeg4", {"bf": "2"}),
+        ("e.mpg", "mpeg2video", {"bf": "2"}),
+        ("f.mkv", "libsvtav1", {"preset": "12"}),
+        ("g.webm", "libvpx-vp9", {"deadline": "realtime"}),
+    ],
+)
+def test_leaving_out_frames_that_nobody_needs_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, options: dict[str, str]
+) -> None:
+    try:
+        path = make(tmp_path / name, 90, 25, codec=codec, options=options)
+    except (av.error.FFmpegError, ValueError):
+        pytest.skip(f"this build of FFmpeg has no encoder {codec}")
+    came: list[int] = []
+    frames = decode._frames
+
+    def counted(*args: Any) -> Any:
+        for frame in frames(*args):
+            came[-1] += 1
+            yield frame
+
+    monkeypatch.setattr(decode, "_frames", counted)
+    for changes in ({"fps": 2.0}, {"fps": 7.0, "start": 0.5, "end": 2.9}, {"fps": 25.0}):
+        came.append(0)
+        lean = load(path, **changes)
+        came.append(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(decode, "LEAN", ())
+            full = load(path, **changes)
+        assert (lean.frames == full.frames).all() and (lean.times == full.times).all() and lean.warnings == ()
+        assert len(numbers(lean.frames)) == len(lean.times)
+    if codec in ("libx264", "libx265", "mpeg4", "mpeg2video"):
+        assert came[0] < 0.8 * came[1], "frames that nobody refers to were decoded"

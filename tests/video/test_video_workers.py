@@ -87,6 +87,23 @@ def test_a_crashing_process_is_replaced(tmp_path: Path) -> None:
     assert errors[5].endswith("bad.mp4: at 1.00 s: bäd")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts all private memory as data")
+def test_a_file_that_wants_too_much_memory_is_refused(tmp_path: Path) -> None:
+    order = [tmp_path / f"{name}.mp4" for name in ("a", "greedy", "b")]
+    with ClipLoader(settings(workers=1, memory_gb=1.0), decoder=MADE) as loader:
+        loaded = list(loader.map(map(Request, order)))
+    assert names(loaded) == ["a:clip", "greedy:error", "b:clip"]
+    assert "greedy.mp4: decoding needs more than 1 GB; raise video.memory_gb" in str(loaded[1].error)
+    real = make(tmp_path / "large.mp4", 8, 2, size=(3840, 2160), options={"preset": "ultrafast"})
+    with (
+        ClipLoader(settings(workers=1, memory_gb=0.15)) as loader,
+        pytest.raises(VideoError, match=r"video\.memory_gb|process"),
+    ):
+        loader.load(real)
+    with ClipLoader(settings(workers=1, memory_gb=1.0)) as loader:
+        assert numbers(loader.load(real).frames) == list(range(8))
+
+
 def test_a_process_that_was_killed_while_idle_blames_no_file(tmp_path: Path) -> None:
     with ClipLoader(settings(workers=1), decoder=MADE) as loader:
         first = loader.load(tmp_path / "a.mp4").warnings

@@ -155,7 +155,7 @@ def _ready(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, allow
         return Bench(name, samples, None, 0, identity)
     if place.videos is None:
         raise UsageError(f"{name}: where are its videos? add --videos DIR, or eval.benchmarks.{name}.videos to the recipe")
-    index = VideoIndex(place.videos)
+    index = VideoIndex(place.videos, recipe.video.downloads)
     found = find_videos(samples, index)
     if found.missing and (not allow_missing or not found.samples):
         listing = target / f"{name}.missing_videos.txt"

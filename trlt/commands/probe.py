@@ -43,7 +43,7 @@ def probe(
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
-    index = VideoIndex(root)
+    index = VideoIndex(root, recipe.video.downloads)
     located = locate(recipe.model.path)
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(

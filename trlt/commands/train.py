@@ -196,7 +196,7 @@ def _train(recipe: Recipe, samples: list[Sample], root: Path, folder: Path, outp
         limit_threads(loaded.model)
     with ClipLoader(recipe.video) as loader, output.progress(f"train ({settings.method})") as progress:
         builder = InputBuilder(loaded.model, loaded.processor)
-        material = Material(samples, VideoIndex(root), loader, builder)
+        material = Material(samples, VideoIndex(root, recipe.video.downloads), loader, builder)
         material.require_videos()
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":

@@ -10,6 +10,7 @@ from trlt.datasets import locate
 from trlt.errors import VideoError
 from trlt.rollout.folder import Run
 from trlt.sample import Sample
+from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 
 
@@ -40,23 +41,24 @@ def find_videos(samples: Iterable[Sample], index: VideoIndex) -> Found:
         wanted = placed or sample
         if wanted.video not in paths:
             try:
-                paths[wanted.video] = index.find(wanted.video).relative_to(index.root).as_posix()
+                path = index.find(wanted.video)
+                paths[wanted.video] = wanted.video if is_remote(wanted.video) else path.relative_to(index.root).as_posix()
             except VideoError as error:
                 paths[wanted.video] = error
-        path = paths[wanted.video]
+        there = paths[wanted.video]
         # By its name alone, a cut clip would be taken for the whole video, and bounds would apply twice.
         if (
-            isinstance(path, str)
+            isinstance(there, str)
             and placed is None
             and sample.meta.get("alternatives")
-            and not path.endswith(f"/{sample.video}")
+            and not there.endswith(f"/{sample.video}")
         ):
-            path = VideoError(f"{sample.video}: not in {index.root}, nor in the other layouts of {sample.source}")
-        if isinstance(path, VideoError):
-            missing[sample.video] = str(path)
+            there = VideoError(f"{sample.video}: not in {index.root}, nor in the other layouts of {sample.source}")
+        if isinstance(there, VideoError):
+            missing[sample.video] = str(there)
             left_out += 1
         else:
-            found.append(replace(wanted, video=path))
+            found.append(replace(wanted, video=there))
     return Found(tuple(found), missing, left_out)
 
 

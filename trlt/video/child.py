@@ -35,6 +35,8 @@ class Config:
     threads: int
     store: str | None
     store_bytes: int
+    memory_bytes: int
+    """What the process may allocate; files that want more are refused."""
 
     def to_json(self) -> str:
         """As a command line argument."""
@@ -50,6 +52,7 @@ def main() -> None:
     config = Config(**{**values, "budget": Budget(**values["budget"])})
     module, _, name = config.decoder.partition(":")
     decoder = getattr(importlib.import_module(module), name)
+    _limit_memory(config.memory_bytes)
     store = FrameStore(config.store, config.store_bytes) if config.store else None
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
@@ -68,9 +71,23 @@ def main() -> None:
         except VideoError as error:
             _answer(answers.fileno(), ERROR, str(error).encode("utf-8", "surrogateescape"))
             continue
+        except MemoryError:
+            reason = f"{request['path']}: decoding needs more than {config.memory_bytes / 1e9:g} GB; raise video.memory_gb"
+            _answer(answers.fileno(), ERROR, reason.encode("utf-8", "surrogateescape"))
+            continue
         if store is not None:
             store.put(request["key"], clip)
         _answer(answers.fileno(), CLIP, *pack(clip))
+
+
+def _limit_memory(size: int) -> None:
+    """Lets allocations beyond `size` bytes fail, where the system can (Linux counts all private memory as data)."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+    except (ImportError, AttributeError, ValueError, OSError):
+        return
 
 
 def _listen(requests: queue.SimpleQueue[bytes]) -> None:

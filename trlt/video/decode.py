@@ -5,6 +5,7 @@ Runs inside the decoding processes too: imports numpy and PyAV, never torch.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from trlt.video.folder import FOLDER_FPS, sample_folder
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 
-VERSION = 1
+VERSION = 2
 """Counts up when the same file and budget would give other frames; part of the frame store's keys."""
 
 SKIP_PACKETS = 16
@@ -29,6 +30,9 @@ SKIP_PACKETS = 16
 
 SMALL_PIXELS = 8 << 20
 """A file with fewer pixels in all its frames decodes faster on one thread than it starts several."""
+
+LEAN = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
+"""Decoders that can be told before each packet to leave out what no other frame refers to; others take that only once."""
 
 Image = NDArray[np.uint8]
 
@@ -71,6 +75,7 @@ def load_clip(
 
     Raises:
         VideoError: it can't be read, or holds fewer than two frames; names file, time and reason.
+        MemoryError: it is too large.
     """
     budget = Budget(fps, min_frames, max_frames, min_tokens, max_tokens)
     sampled = sample(Path(path), budget, start, end, folder_fps=folder_fps, threads=threads)
@@ -106,8 +111,10 @@ def sample(
         return _sample_file(path, budget, start, end, fit, threads)
     except ValueError as error:
         raise fault(path, str(error), start) from None
-    except (av.error.FFmpegError, OSError, MemoryError) as error:
-        raise fault(path, f"can't be decoded ({getattr(error, 'strerror', None) or type(error).__name__})", start) from None
+    except (av.error.FFmpegError, OSError) as error:
+        if error.errno == errno.ENOMEM:
+            raise MemoryError(f"{path}: too large to be decoded") from None
+        raise fault(path, f"can't be decoded ({error.strerror or type(error).__name__})", start) from None
 
 
 def _sample_file(path: Path, budget: Budget, start: float | None, end: float | None, fit: bool, threads: int) -> Sampled:
@@ -120,21 +127,21 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
         threads = 1 if small else threads
         stream.codec_context.thread_count = threads
 
-        def decode(picked: Choice, names: list[int], runs: list[tuple[int, int]]) -> _Pass:
+        def decode(picked: Choice, names: list[int], runs: list[tuple[int, int]], *, lean: bool = False) -> _Pass:
             painter = Painter(budget if fit else None, len(picked.indices), aspect)
             wanted = {names[i] for i in picked.indices}
             if listing.kept is not None:
                 stream.codec_context.flush_buffers()
-                return _decode(listing.kept, stream.codec_context, listing, runs, wanted, painter)
+                return _decode(listing.kept, stream.codec_context, listing, runs, wanted, painter, lean)
             with opened(path, threads) as (again, video):
-                return _decode(packets_of(again, video), video.codec_context, listing, runs, wanted, painter)
+                return _decode(packets_of(again, video), video.codec_context, listing, runs, wanted, painter, lean)
 
         names = listing.names
         whole = [(0, len(listing.stamps) - 1)]
-        runs = plan(listing, {names[i] for i in choice.indices})
-        result = decode(choice, names, runs)
+        lean = not listing.ordinal and stream.codec_context.name in LEAN
+        result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), lean=lean)
         warnings = list(listing.warnings)
-        if result.missing and runs != whole:
+        if result.missing:
             result = decode(choice, names, whole)
         if result.missing:
             lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
@@ -195,9 +202,11 @@ def _decode(
     runs: list[tuple[int, int]],
     wanted: set[int],
     paint: Callable[[Any], Image],
+    lean: bool,
 ) -> _Pass:
     result = _Pass({}, set(wanted), set(), 0)
-    for number, frame in enumerate(_frames(packets, context, runs, result)):
+    context.skip_frame = "DEFAULT"
+    for number, frame in enumerate(_frames(packets, context, runs, result, wanted if lean else None)):
         name = number if listing.ordinal else frame.pts
         result.seen.add(name)
         result.faults += frame.is_corrupt
@@ -209,12 +218,19 @@ def _decode(
     return result
 
 
-def _frames(packets: Iterable[Any], context: Any, runs: list[tuple[int, int]], result: _Pass) -> Iterator[Any]:
-    """Decoded frames of the runs, in the order of presentation within each."""
+def _frames(
+    packets: Iterable[Any], context: Any, runs: list[tuple[int, int]], result: _Pass, wanted: set[int] | None
+) -> Iterator[Any]:
+    """Decoded frames of the runs, in the order of presentation within each.
+
+    Where `wanted` (stamps) is given, the decoder leaves out frames that are neither wanted nor referred to by others.
+    """
     numbered = enumerate(packets)
     for first, last in runs:
         for number, packet in numbered:
             if number >= first:
+                if wanted is not None:
+                    context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
                 try:
                     yield from context.decode(packet)
                 except av.error.FFmpegError:

@@ -24,6 +24,17 @@ class DamagedEntry(Exception):
 
 def pack(clip: Clip) -> tuple[bytes, memoryview]:
     """Header and frames, to be written one after the other."""
+    header = _header(clip)
+    frames = np.ascontiguousarray(clip.frames).data.cast("B")
+    return _HEAD.pack(_MAGIC, zlib.crc32(frames, zlib.crc32(header)), len(header)) + header, frames
+
+
+def packed_size(clip: Clip) -> int:
+    """Bytes of a clip's entry."""
+    return _HEAD.size + len(_header(clip)) + clip.frames.nbytes
+
+
+def _header(clip: Clip) -> bytes:
     header = json.dumps(
         {
             "shape": clip.frames.shape,
@@ -33,9 +44,7 @@ def pack(clip: Clip) -> tuple[bytes, memoryview]:
             "warnings": clip.warnings,
         }
     ).encode()
-    header += b" " * (-(_HEAD.size + len(header)) % _ALIGN)
-    frames = np.ascontiguousarray(clip.frames).data.cast("B")
-    return _HEAD.pack(_MAGIC, zlib.crc32(frames, zlib.crc32(header)), len(header)) + header, frames
+    return header + b" " * (-(_HEAD.size + len(header)) % _ALIGN)
 
 
 def unpack(data: NDArray[np.uint8]) -> Clip:

@@ -1,10 +1,11 @@
-"""A decoded frame as a player shows it: RGB, upright, at the budget's size. Knows PyAV frames, not files."""
+"""A decoded frame as a player shows it: RGB, upright, opaque, without combs, resized. Knows PyAV frames, not files."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from av.filter import Graph
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -13,6 +14,10 @@ from trlt.video.resize import resize
 
 SQUARE = 0.02
 """Pixels this close to square are taken as square: such ratios come from rounding, and the model family ignores all of them."""
+WHITE = 255
+"""What is seen through transparent pixels: what the family puts behind images, and FFmpeg behind gifs."""
+
+Image = NDArray[np.uint8]
 
 
 class Painter:
@@ -32,21 +37,81 @@ class Painter:
         self._size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: Any) -> NDArray[np.uint8]:
+    def __call__(self, frame: Any) -> Image:
         """(C, H, W) RGB; a file whose size changes on the way keeps the size of the first frame painted.
 
         Raises:
             ValueError: the frame is too elongated.
         """
-        # Bilinear is what the family's readers ask of FFmpeg; it only concerns colour planes that are smaller than the picture.
-        picture = self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BILINEAR, threads=1)
-        rgb: NDArray[Any] = picture.to_ndarray()
-        height, width = rgb.shape[0], rgb.shape[1] * self._aspect
-        quarters = round(frame.rotation / 90) % 4
-        if quarters:
-            rgb = np.ascontiguousarray(np.rot90(rgb, quarters))
-            if quarters % 2:
-                height, width = width, height
+        turned = matrix(frame)
+        rgb = upright(self._rgb(progressive(frame) if frame.interlaced_frame else frame), turned)
+        height, width = float(rgb.shape[0]), float(rgb.shape[1])
+        if _on_its_side(turned):
+            height *= self._aspect
+        else:
+            width *= self._aspect
         if self._size is None:
             self._size = fit_size(height, width, self._count, self._budget) if self._budget else (rgb.shape[0], rgb.shape[1])
         return resize(rgb, *self._size)
+
+    def _rgb(self, frame: Any) -> Image:
+        alpha = any(component.is_alpha for component in frame.format.components) or frame.format.has_palette
+        # Only colour planes that are smaller than the picture are enlarged here; FFmpeg's fast way for 8 bits takes the nearest
+        # sample whatever it is asked for, so deeper pictures get the same.
+        picture = self._reformatter.reformat(
+            frame, format="rgba" if alpha else "rgb24", interpolation=Interpolation.POINT, threads=1
+        )
+        pixels: NDArray[Any] = picture.to_ndarray()
+        return opaque(pixels) if alpha else pixels
+
+
+def opaque(rgba_HWC: Image) -> Image:
+    """(H, W, 3): the picture in front of white."""
+    if rgba_HWC[..., 3].min() == 255:
+        return np.ascontiguousarray(rgba_HWC[..., :3])
+    alpha = rgba_HWC[..., 3:].astype(np.uint16)
+    mixed: Image = ((rgba_HWC[..., :3] * alpha + WHITE * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return mixed
+
+
+def matrix(frame: Any) -> NDArray[np.int32]:
+    """(2, 2): the display matrix [[a, b], [c, d]] of a frame; a pixel at (x, y) is shown at (ax + cy, bx + dy)."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None or len(bytes(data)) != 36:
+        return np.eye(2, dtype=np.int32)
+    return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+
+
+def upright(image_HWC: Image, turned: NDArray[np.int32]) -> Image:
+    """The image turned and mirrored as its display matrix says, to the nearest quarter turn."""
+    (a, b), (c, d) = turned.tolist()
+    if _on_its_side(turned):
+        image, rows, columns = image_HWC.transpose(1, 0, 2), b, c
+    else:
+        image, rows, columns = image_HWC, d, a
+    if (rows, columns) == (d, a) and rows >= 0 and columns >= 0:
+        return image_HWC
+    return np.ascontiguousarray(image[:: -1 if rows < 0 else 1, :: -1 if columns < 0 else 1])
+
+
+def _on_its_side(turned: NDArray[np.int32]) -> bool:
+    (a, b), (c, d) = np.abs(turned.astype(np.int64)).tolist()
+    return bool(b + c > a + d)
+
+
+def progressive(frame: Any) -> Any:
+    """The frame without combs: the lines of one field, those between drawn along the edges.
+
+    Looks at this frame alone, so that its neighbours needn't be decoded.
+    """
+    graph = Graph()
+    source = graph.add_buffer(
+        template=None, width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    steps = [source, graph.add("estdif", "mode=frame:deint=interlaced"), graph.add("buffersink")]
+    for first, second in zip(steps, steps[1:], strict=False):
+        first.link_to(second)
+    graph.configure()
+    graph.push(frame)
+    graph.push(None)
+    return graph.pull()

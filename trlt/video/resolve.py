@@ -8,8 +8,27 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from trlt.errors import VideoError
+from trlt.video.remote import fetch, is_remote
 
-EXTENSIONS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".gif", ".m4v", ".mpg", ".mpeg", ".flv", ".wmv", ".ts", ".3gp", ".ogv")
+EXTENSIONS = (
+    ".mp4",
+    ".mkv",
+    ".webm",
+    ".avi",
+    ".mov",
+    ".gif",
+    ".m4v",
+    ".mpg",
+    ".mpeg",
+    ".flv",
+    ".wmv",
+    ".ts",
+    ".3gp",
+    ".3g2",
+    ".mts",
+    ".m2ts",
+    ".ogv",
+)
 FRAMES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SHORT = 5
 """Names shorter than this (`3.mp4`) say too little: elsewhere they count only where the folder's name agrees."""
@@ -20,10 +39,12 @@ class VideoIndex:
 
     Args:
         root: Folder that the samples' paths are relative to.
+        downloads: Folder for videos that are named by http(s) address; None refuses them.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, downloads: str | Path | None = None) -> None:
         self.root = Path(root).resolve()
+        self._downloads = Path(downloads) if downloads is not None else None
         if not self.root.is_dir():
             raise VideoError(f"{root}: no such folder; give the folder that holds the videos")
         self._stems: dict[str, list[PurePosixPath]] | None = None
@@ -34,9 +55,13 @@ class VideoIndex:
         First the exact path below the root; then the same name with any known extension anywhere below it. Of several, the one
         whose folders agree best with those in `video`. A name that is found twice equally well is never guessed.
 
+        An http(s) address is downloaded where that is allowed.
+
         Raises:
-            VideoError: missing, ambiguous, or outside of the root.
+            VideoError: missing, ambiguous, outside of the root, or an address that is refused or can't be downloaded.
         """
+        if is_remote(video):
+            return fetch(video, self._downloads)
         wanted = PurePosixPath(video)
         if not video or wanted.is_absolute() or ".." in wanted.parts or "\0" in video:
             raise VideoError(f"{video!r}: must be a path inside the video root {self.root}")
@@ -54,8 +79,16 @@ class VideoIndex:
             raise VideoError(f"{video}: ambiguous in {self.root}: {names}; name one by its path")
         return self._inside(self.root / found[0])
 
+    def all(self) -> list[str]:
+        """Every video and folder of frames below the root, as `find` takes them."""
+        if self._stems is None:
+            self._stems = _walk(self.root)
+        return sorted({path.as_posix() for paths in self._stems.values() for path in paths})
+
     def has(self, video: str) -> bool:
-        """Whether `find` would give a path."""
+        """Whether `find` would give a path; of an address, whether downloads are allowed."""
+        if is_remote(video):
+            return self._downloads is not None
         try:
             self.find(video)
         except VideoError:

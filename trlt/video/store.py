@@ -75,6 +75,10 @@ class FrameStore:
             return None
         return clip
 
+    def has(self, key: str) -> bool:
+        """Whether an entry is there; its bytes aren't looked at."""
+        return self._path(key).exists()
+
     def put(self, key: str, clip: Clip) -> None:
         """Adds a clip, in one step; afterwards the store is within its bound.
 

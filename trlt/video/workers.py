@@ -74,7 +74,8 @@ class ClipLoader:
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        config = Config(decoder, self.budget, folder_fps, max(1, cores // max(1, settings.workers)), settings.store, size)
+        threads = max(1, cores // max(1, settings.workers))
+        config = Config(decoder, self.budget, folder_fps, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
         for decoder_ in reversed(self._decoders):
@@ -98,6 +99,18 @@ class ClipLoader:
         while len(self._announced) > most:
             self._announced.popitem(last=False)[1].cancel()
 
+    def key(self, path: str | Path, start: float | None = None, end: float | None = None) -> str:
+        """Name of a clip in the frame store; changes with the file, the bounds, the budget and the loader's version.
+
+        Raises:
+            VideoError: no such file.
+        """
+        return store_key(path, self.budget, start, end, self._folder_fps)
+
+    def stored(self, key: str) -> bool:
+        """Whether the frame store holds a clip."""
+        return self._store is not None and self._store.has(key)
+
     def load(self, path: str | Path, start: float | None = None, end: float | None = None) -> Clip:
         """One clip, now.
 
@@ -111,7 +124,7 @@ class ClipLoader:
         return loaded.clip
 
     def _load(self, path: Path, start: float | None, end: float | None) -> Clip:
-        key = store_key(path, self.budget, start, end, self._folder_fps) if self._store else None
+        key = self.key(path, start, end) if self._store else None
         if self._store and key:
             clip = self._store.get(key)
             if clip is not None:
@@ -170,6 +183,8 @@ class ClipLoader:
             return Loaded(request, self._load(request.path, request.start, request.end))
         except VideoError as error:
             return Loaded(request, None, error)
+        except MemoryError:
+            return Loaded(request, None, VideoError(f"{request.path}: decoding needs more memory than there is"))
 
     def _next(self, request: Request, coming: Future[Loaded]) -> Loaded:
         began = time.perf_counter()

@@ -1,0 +1,136 @@
+"""`trlt video`: what is checked, what is reported, and what is done only once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from made_clips import write_clip
+
+from trlt.sample import Sample, Span, write_samples
+from trlt.video import workers
+
+
+def sample(id: str, video: str, duration: float | None = None, clip: Span | None = None) -> Sample:
+    return Sample(id, "made", "train", "grounding", video, "a cat runs", clip=clip, duration=duration, spans=(Span(0.0, 0.5),))
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    for seed, (name, seconds) in enumerate((("a/one.mp4", 2), ("a/two.mp4", 3), ("three.mp4", 4))):
+        write_clip(folder / name, seconds, seed)
+    (folder / "page.mp4").write_text("<html>gone</html>")
+    (folder / "b").mkdir()
+    (folder / "b" / "page2.mp4").write_text("<html>gone too</html>")
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path, clips: Path) -> Path:
+    path = tmp_path / "samples.jsonl"
+    write_samples(
+        path,
+        [
+            sample("1", "a/one.mp4", 2.0),
+            sample("2", "a/one.mp4", 2.0),
+            sample("3", "a/two.mp4", 30.0),
+            sample("4", "three.mp4", 2.0, Span(1.0, 3.0)),
+            sample("5", "page.mp4"),
+            sample("6", "page.mp4"),
+            sample("7", "none.mp4"),
+        ],
+    )
+    return path
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were asked for."""
+    names: list[str] = []
+    attempt = workers.ClipLoader._attempt
+
+    def counted(self, request):
+        names.append(request.path.name)
+        return attempt(self, request)
+
+    monkeypatch.setattr(workers.ClipLoader, "_attempt", counted)
+    return names
+
+
+def test_check_of_a_folder(trlt, clips, decoded, tmp_path):
+    found = trlt("video", "check", clips, "--set", "video.max_tokens=64", "--json", "--out", tmp_path / "rows.jsonl")
+    assert (found["clips"], found["readable"], found["repaired"], found["broken"]) == (5, 3, 0, 2)
+    assert found["reasons"] == [
+        {"reason": "a web page, not a video; the download failed", "clips": 2, "example": "b/page2.mp4"}
+    ]
+    assert found["seconds"] == pytest.approx(9, abs=0.2) and found["tokens"]["most"] <= 64 and found["store_fits"]
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["video"] for row in rows] == ["a/one.mp4", "a/two.mp4", "b/page2.mp4", "page.mp4", "three.mp4"]
+    assert found["store_bytes"] == sum(row["store_bytes"] for row in rows) > 10_000
+    report = json.loads((tmp_path / "rows.report.json").read_text())
+    assert report == found
+
+
+def test_check_of_samples(trlt, clips, data):
+    found = trlt("video", "check", data, "--videos", clips, "--json", "--set", "video.store=store")
+    assert (found["clips"], found["samples"], found["broken"], found["samples_broken"]) == (5, 7, 2, 3)
+    assert found["durations"] == {
+        "compared": 3,
+        "differ": 1,
+        "examples": [{"video": "a/two.mp4", "annotated_s": 30.0, "duration_s": 3.0}],
+    }
+    stored = trlt("video", "cache", "info", "--store", "store", "--json")
+    assert stored["entries"] == 3 and stored["bytes"] == found["store_bytes"], "the size that a run will need"
+    text = trlt("video", "check", data, "--videos", clips, "--set", "video.store_gb=1e-5")
+    assert "a web page" in text and "annotated 30.0 s" in text and "raise video.store_gb" in text
+
+
+def test_a_second_check_looks_only_at_what_changed(trlt, clips, data, decoded, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    flags = ("--videos", clips, "--json", "--out", out)
+    first = trlt("video", "check", data, *flags)
+    assert sorted(decoded) == ["one.mp4", "page.mp4", "three.mp4", "two.mp4"]
+    decoded.clear()
+    assert trlt("video", "check", data, *flags) == first and decoded == []
+    whole = out.read_text()
+    out.write_text("".join(whole.splitlines(keepends=True)[:2]) + '{"torn')
+    write_clip(clips / "page.mp4", 2, 9)
+    mended = trlt("video", "check", data, *flags)
+    assert sorted(decoded) == ["page.mp4", "three.mp4"] and mended["broken"] == 1
+    decoded.clear()
+    trlt("video", "check", data, *flags, "--set", "video.max_tokens=32")
+    assert len(decoded) == 4, "another budget, other tokens"
+    trlt("video", "check", data, *flags, "--fresh")
+    assert len(decoded) == 8
+
+
+def test_check_faults(trlt, clips, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no videos" in trlt("video", "check", tmp_path / "empty", code=4)
+    assert "none.jsonl" in trlt("video", "check", tmp_path / "none.jsonl", code=3)
+    (tmp_path / "rows.jsonl").write_text('{"id": "x"}\n')
+    assert "rows.jsonl:1: no row of `trlt video check`" in trlt(
+        "video", "check", clips, "--out", tmp_path / "rows.jsonl", code=3
+    )
+
+
+def test_warm_then_clear(trlt, clips, data, decoded):
+    flags = ("--data", data, "--videos", clips, "--store", "store", "--json")
+    warmed = trlt("video", "cache", "warm", *flags)
+    assert (warmed["decoded"], warmed["there"], warmed["entries"]) == (3, 0, 3)
+    assert sorted(warmed["broken"]) == ["none.mp4", "page.mp4"]
+    decoded.clear()
+    again = trlt("video", "cache", "warm", *flags)
+    assert (again["decoded"], again["there"]) == (0, 3) and decoded == ["page.mp4"]
+    info = trlt("video", "cache", "info", "--store", "store")
+    assert "3 clips" in info
+    assert trlt("video", "cache", "clear", "--store", "store", "--json")["removed"] == 3
+    assert trlt("video", "cache", "info", "--store", "store", "--json")["entries"] == 0
+    assert "which frame store" in trlt("video", "cache", "info", code=2)
+
+
+def test_a_store_that_is_too_small_is_told(trlt, clips, data):
+    text = trlt("video", "cache", "warm", "--data", data, "--videos", clips, "--store", "s", "--set", "video.store_gb=1e-4")
+    assert "it is too small, raise video.store_gb" in text

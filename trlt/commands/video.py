@@ -1,0 +1,215 @@
+"""`trlt video`: look after videos before a run: check a set, warm, show and clear the frame store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from trlt.commands._output import Output
+from trlt.commands._setup import RUNS
+from trlt.errors import UsageError, VideoError
+from trlt.recipe import Recipe, Video, load_recipe
+from trlt.rollout import videos_root
+from trlt.sample import Sample, Span, read_samples, write_text_atomic
+from trlt.video.resolve import VideoIndex
+from trlt.video.store import FrameStore
+from trlt.video.survey import Wanted, listing, summarize, survey
+from trlt.video.workers import ClipLoader, Request
+
+
+def check(
+    target: Path,
+    *,
+    recipe_path: Path | None = None,
+    sets: Sequence[str] = (),
+    videos: Path | None = None,
+    out: Path | None = None,
+    fresh: bool = False,
+    output: Output,
+) -> dict[str, Any]:
+    """Decodes every clip of a folder, or those that samples need; see `trlt video check --help`.
+
+    Raises:
+        TrltError: a recipe, folder or file that can't be used.
+    """
+    recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": str(videos) if videos else None})
+    settings = _all_cores(recipe.video)
+    wanted = _of_folder(target) if target.is_dir() else _of_samples(target, settings)
+    rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
+    output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
+    with ClipLoader(settings) as loader, output.progress("check") as progress:
+        rows = survey(wanted, loader, rows_path, fresh=fresh, progress=progress)
+    result = summarize(rows) | {"rows": str(rows_path)}
+    bound = settings.store_gb * 1e9
+    result["store_fits"] = result["store_bytes"] <= bound
+    report = rows_path.with_suffix(".report.json")
+    write_text_atomic(report, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    table = Table(title=f"Videos of {target}", title_justify="left", show_header=False)
+    for name, value in listing(result):
+        table.add_row(name, Text(value))
+    output.show(table)
+    for title, key in (("Broken, by reason", "reasons"), ("Repaired, by reason", "repairs")):
+        if result[key]:
+            output.show(_reasons(title, result[key]))
+    for example in result["durations"]["examples"]:
+        output.show(f"{example['video']}: {example['duration_s']:.1f} s, annotated {example['annotated_s']:.1f} s")
+    if not result["store_fits"]:
+        output.show(
+            f"The frame store of this recipe holds {settings.store_gb:g} GB and would need {result['store_bytes'] / 1e9:.1f}: "
+            "raise video.store_gb"
+        )
+    output.show(f"Rows: {rows_path}\nReport: {report}")
+    return result
+
+
+def cache_info(recipe_path: Path | None, sets: Sequence[str], store: Path | None, output: Output) -> dict[str, Any]:
+    """What the frame store holds.
+
+    Raises:
+        TrltError: no store is named.
+    """
+    settings = _store_settings(recipe_path, sets, store)
+    folder = Path(str(settings.store))
+    held = _opened(settings).info() if folder.is_dir() else None
+    entries, size = (held.entries, held.bytes) if held else (0, 0)
+    bound = int(settings.store_gb * 1e9)
+    output.show(f"{folder}: {entries:,} clips, {size / 1e9:.3f} GB of {bound / 1e9:g} GB ({size / bound:.0%})")
+    return {"store": str(folder), "entries": entries, "bytes": size, "bound": bound}
+
+
+def cache_clear(recipe_path: Path | None, sets: Sequence[str], store: Path | None, output: Output) -> dict[str, Any]:
+    """Removes every entry of the frame store.
+
+    Raises:
+        TrltError: no store is named.
+    """
+    settings = _store_settings(recipe_path, sets, store)
+    folder = Path(str(settings.store))
+    before = _opened(settings).info() if folder.is_dir() else None
+    if before:
+        _opened(settings).clear()
+    entries, size = (before.entries, before.bytes) if before else (0, 0)
+    output.show(f"{folder}: {entries:,} clips removed, {size / 1e9:.3f} GB")
+    return {"store": str(folder), "removed": entries, "bytes": size}
+
+
+def cache_warm(
+    data: Path,
+    *,
+    recipe_path: Path | None = None,
+    sets: Sequence[str] = (),
+    store: Path | None = None,
+    videos: Path | None = None,
+    output: Output,
+) -> dict[str, Any]:
+    """Decodes the clips of samples into the frame store; see `trlt video cache warm --help`.
+
+    Raises:
+        TrltError: no store is named, or a file that can't be used.
+    """
+    recipe = load_recipe(
+        recipe_path,
+        sets=sets,
+        flags={"video.root": str(videos) if videos else None, "video.store": str(store) if store else None},
+    )
+    settings = _all_cores(_with_store(recipe))
+    wanted = _of_samples(data, settings)
+    broken = {clip.video: clip.reason for clip in wanted if clip.path is None}
+    there = decoded = 0
+    with ClipLoader(settings) as loader, output.progress("warm") as progress:
+        requests = []
+        for clip in wanted:
+            if clip.path is not None and loader.stored(loader.key(clip.path, clip.start, clip.end)):
+                there += 1
+            elif clip.path is not None:
+                requests.append(Request(clip.path, clip.start, clip.end, clip.video))
+        done = len(wanted) - len(requests)
+        for loaded in loader.map(requests):
+            if loaded.error is not None:
+                broken[loaded.request.key] = str(loaded.error)
+            else:
+                decoded += 1
+            done += 1
+            progress(done, len(wanted))
+    held = _opened(settings).info()
+    output.show(
+        f"{settings.store}: {decoded:,} clips decoded, {there:,} were there, {len(broken):,} can't be read; "
+        f"{held.bytes / 1e9:.3f} GB of {settings.store_gb:g} GB"
+    )
+    for reason in list(broken.values())[:5]:
+        output.show(f"  {reason}")
+    if held.entries < there + decoded:
+        output.show(
+            f"Only {held.entries:,} of {there + decoded:,} clips are left in the store: it is too small, raise video.store_gb"
+        )
+    return {
+        "store": settings.store,
+        "decoded": decoded,
+        "there": there,
+        "broken": broken,
+        "entries": held.entries,
+        "bytes": held.bytes,
+    }
+
+
+def _of_folder(folder: Path) -> list[Wanted]:
+    index = VideoIndex(folder)
+    found = [Wanted(video, index.find(video), samples=0) for video in index.all()]
+    if not found:
+        raise VideoError(f"{folder}: holds no videos; give the folder that holds them, or a file of samples")
+    return found
+
+
+def _of_samples(data: Path, settings: Video) -> list[Wanted]:
+    """Every clip that samples need, once."""
+    samples = read_samples(data)
+    index = VideoIndex(videos_root(settings.root, data), settings.downloads)
+    groups: dict[tuple[str, Span | None], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.video, sample.clip), []).append(sample)
+    wanted = []
+    for (video, bounds), group in groups.items():
+        path, reason = None, ""
+        try:
+            path = index.find(video)
+        except VideoError as error:
+            reason = str(error)
+        start, end = bounds or (None, None)
+        wanted.append(Wanted(video, path, reason, start, end, group[0].duration, len(group)))
+    return wanted
+
+
+def _all_cores(settings: Video) -> Video:
+    """As many decoding processes as cores: nothing else works meanwhile."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return settings.model_copy(update={"workers": max(1, settings.workers, cores)})
+
+
+def _store_settings(recipe_path: Path | None, sets: Sequence[str], store: Path | None) -> Video:
+    return _with_store(load_recipe(recipe_path, sets=sets, flags={"video.store": str(store) if store else None}))
+
+
+def _with_store(recipe: Recipe) -> Video:
+    if recipe.video.store is None:
+        raise UsageError("which frame store? give --store DIR, or a recipe that sets video.store")
+    return recipe.video
+
+
+def _opened(settings: Video) -> FrameStore:
+    return FrameStore(str(settings.store), int(settings.store_gb * 1e9))
+
+
+def _reasons(title: str, groups: Sequence[dict[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("clips", justify="right")
+    table.add_column("reason")
+    table.add_column("for example")
+    for group in groups:
+        table.add_row(f"{group['clips']:,}", Text(group["reason"]), Text(group["example"]))
+    return table

@@ -1,0 +1,227 @@
+"""What the files of a set are worth before a run: readable, repaired or broken, how long, how many tokens. Knows no samples."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trlt.errors import DataError, VideoError
+from trlt.sample import iter_jsonl, write_text_atomic
+from trlt.video.entry import packed_size
+from trlt.video.workers import ClipLoader, Loaded, Request
+
+TOLERANCE_S = 1.0
+"""Annotated and real durations this close agree: data sets round, and count the last frame or not."""
+TOLERANCE = 0.05
+"""The same, as a share of the annotated duration."""
+EXAMPLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A clip that samples need."""
+
+    video: str
+    """As the samples name it."""
+    path: Path | None
+    """None where no such file was found."""
+    reason: str = ""
+    """Why there is no path."""
+    start: float | None = None
+    end: float | None = None
+    annotated_s: float | None = None
+    """Duration of the clip by its annotation."""
+    samples: int = 1
+    """How many samples need it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What came of a clip."""
+
+    key: str
+    """Changes with the file, the bounds and the budget; empty where there is no file."""
+    video: str
+    start: float | None
+    end: float | None
+    samples: int
+    annotated_s: float | None
+    error: str | None = None
+    warnings: tuple[str, ...] = ()
+    duration_s: float | None = None
+    frames: int = 0
+    tokens: int = 0
+    store_bytes: int = 0
+
+    @property
+    def differs(self) -> bool:
+        """Whether the clip is longer or shorter than annotated."""
+        if self.annotated_s is None or self.duration_s is None:
+            return False
+        return abs(self.duration_s - self.annotated_s) > max(TOLERANCE_S, TOLERANCE * self.annotated_s)
+
+
+def survey(
+    wanted: Sequence[Wanted],
+    loader: ClipLoader,
+    out: Path,
+    *,
+    fresh: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Row, ...]:
+    """Decodes every clip as a run would, and notes what came of it.
+
+    Rows are written one by one; a later call takes over those that are there, unless file, bounds or budget changed.
+
+    Args:
+        wanted: The clips, each once.
+        loader: Its budget decides frames and tokens; its frame store, where it has one, is filled on the way.
+        out: JSONL file of the rows.
+        fresh: Forget what is there.
+        progress: Called after each clip.
+
+    Raises:
+        DataError: `out` holds something else.
+    """
+    known = {} if fresh else {row.key: row for row in _read(out) if row.key}
+    rows: list[Row | None] = [None] * len(wanted)
+    requests: list[Request] = []
+    keys: dict[int, str] = {}
+    for number, clip in enumerate(wanted):
+        try:
+            if clip.path is None:
+                raise VideoError(clip.reason)
+            keys[number] = loader.key(clip.path, clip.start, clip.end)
+        except VideoError as error:
+            rows[number] = _row(clip, "", error=str(error))
+            continue
+        there = known.get(keys[number])
+        if there is not None:
+            rows[number] = _row(clip, there.key, **{name: getattr(there, name) for name in _MEASURED})
+        else:
+            requests.append(Request(clip.path, clip.start, clip.end, number))
+    kept = [row for row in rows if row is not None]
+    _write(out, kept)
+    with out.open("a", encoding="utf-8") as file:
+        done = len(kept)
+        for loaded in loader.map(requests):
+            number = loaded.request.key
+            row = rows[number] = _measured(wanted[number], keys[number], loaded)
+            file.write(json.dumps(asdict(row)) + "\n")
+            file.flush()
+            done += 1
+            if progress:
+                progress(done, len(wanted))
+    found = tuple(row for row in rows if row is not None)
+    _write(out, found)
+    return found
+
+
+_MEASURED = ("error", "warnings", "duration_s", "frames", "tokens", "store_bytes")
+
+
+def _measured(clip: Wanted, key: str, loaded: Loaded) -> Row:
+    if loaded.clip is None:
+        return _row(clip, key, error=str(loaded.error))
+    made = loaded.clip
+    return _row(
+        clip,
+        key,
+        warnings=made.warnings,
+        duration_s=round(made.duration, 3),
+        frames=len(made.frames),
+        tokens=made.tokens,
+        store_bytes=packed_size(made),
+    )
+
+
+def _row(clip: Wanted, key: str, **measured: Any) -> Row:
+    return Row(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **measured)
+
+
+def _read(path: Path) -> Iterator[Row]:
+    """Rows of an earlier call; a line torn by a kill is left out."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    if data and not data.endswith(b"\n"):
+        path.write_bytes(data[: data.rfind(b"\n") + 1])
+    for number, value in iter_jsonl(path):
+        try:
+            yield Row(**{**value, "warnings": tuple(value["warnings"])})
+        except (TypeError, KeyError):
+            raise DataError(f"{path}:{number}: no row of `trlt video check`; give another --out, or --fresh") from None
+
+
+def _write(path: Path, rows: Iterable[Row]) -> None:
+    write_text_atomic(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+
+
+def summarize(rows: Sequence[Row]) -> dict[str, Any]:
+    """Counts over rows, with the reasons of what is broken: most frequent first, each with an example."""
+    broken = [row for row in rows if row.error is not None]
+    sound = [row for row in rows if row.error is None]
+    repaired = [row for row in sound if row.warnings]
+    compared = [row for row in sound if row.annotated_s is not None]
+    differ = [row for row in compared if row.differs]
+    tokens = [row.tokens for row in sound]
+    return {
+        "clips": len(rows),
+        "readable": len(sound) - len(repaired),
+        "repaired": len(repaired),
+        "broken": len(broken),
+        "samples": sum(row.samples for row in rows),
+        "samples_broken": sum(row.samples for row in broken),
+        "reasons": _grouped((row.error or "", row) for row in broken),
+        "repairs": _grouped((row.warnings[0], row) for row in repaired),
+        "seconds": round(sum(row.duration_s or 0.0 for row in sound), 1),
+        "durations": {
+            "compared": len(compared),
+            "differ": len(differ),
+            "examples": [
+                {"video": row.video, "annotated_s": row.annotated_s, "duration_s": row.duration_s} for row in differ[:EXAMPLES]
+            ],
+        },
+        "tokens": {"total": sum(tokens), "mean": sum(tokens) / len(tokens) if tokens else 0.0, "most": max(tokens, default=0)},
+        "store_bytes": sum(row.store_bytes for row in sound),
+    }
+
+
+def _grouped(reasons: Iterable[tuple[str, Row]]) -> list[dict[str, Any]]:
+    counts: Counter[str] = Counter()
+    examples: dict[str, str] = {}
+    for text, row in reasons:
+        reason = _general(text, row.video)
+        counts[reason] += 1
+        examples.setdefault(reason, row.video)
+    return [{"reason": reason, "clips": count, "example": examples[reason]} for reason, count in counts.most_common()]
+
+
+def _general(text: str, video: str) -> str:
+    """A reason without what differs from file to file: its path, times and counts."""
+    name = video.rpartition("/")[2]
+    _, found, rest = text.partition(f"{name}: ")
+    return re.sub(r"\d+(\.\d+)?", "N", rest if found else text.replace(video, "…"))
+
+
+def listing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The summary as lines of two columns."""
+    yield "clips", f"{values['clips']:,}"
+    yield "readable", f"{values['readable']:,}"
+    yield "repaired", f"{values['repaired']:,}"
+    yield (
+        "broken",
+        f"{values['broken']:,}" + (f" (of {values['samples_broken']:,} samples)" if values["samples_broken"] else ""),
+    )
+    durations = values["durations"]
+    if durations["compared"]:
+        yield "other duration than annotated", f"{durations['differ']:,} of {durations['compared']:,}"
+    yield "total length", f"{values['seconds'] / 3600:,.2f} h"
+    tokens = values["tokens"]
+    yield "video tokens", f"{tokens['total']:,} (mean {tokens['mean']:,.0f}, most {tokens['most']:,})"
+    yield "frame store", f"{values['store_bytes'] / 1e9:,.3f} GB"
