@@ -240,7 +240,7 @@ def evaluate(
 
 @app.command()
 def infer(
-    video: Annotated[Path, typer.Argument(help="Video file, or a folder of numbered frames.")],
+    video: Annotated[str, typer.Argument(help="Video file, a folder of numbered frames, or an address (`video.downloads`).")],
     question: Annotated[str, typer.Argument(help="The question; for grounding, the event.")],
     task: Annotated[
         str | None,

@@ -75,3 +75,8 @@ def test_a_broken_video_is_told_before_the_model_loads(trlt, fast, tmp_path, mon
     monkeypatch.setattr("trlt.commands.infer.make_engine", pytest.fail)
     (tmp_path / "torn.mp4").write_bytes(b"nothing")
     assert "torn.mp4" in trlt("infer", "torn.mp4", "what", *fast, code=4)
+
+
+def test_an_address_is_refused_unless_downloads_are_allowed(trlt, fast):
+    message = trlt("infer", "https://example.org/a.mp4", "the cat runs", *fast, code=4)
+    assert "https://example.org/a.mp4" in message and "set video.downloads" in message

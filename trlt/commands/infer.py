@@ -17,10 +17,11 @@ from trlt.prompt import letter
 from trlt.report import timeline
 from trlt.rollout import read_answer, request
 from trlt.sample import TASKS, Sample, Span
+from trlt.video.remote import fetch, is_remote
 
 
 def infer(
-    video: Path,
+    video: str | Path,
     question: str,
     *,
     task: str | None = None,
@@ -37,6 +38,10 @@ def infer(
         TrltError: a flag, video or model that can't be used.
     """
     recipe = resolve(recipe_path, sets, {"model.path": model, "eval.think": think})
+    if is_remote(str(video)):
+        downloads = recipe.video.downloads
+        video = fetch(str(video), Path(downloads) if downloads else None)
+    video = Path(video)
     if not video.exists():
         raise VideoError(f"{video}: no such file; give a video, or a folder of numbered frames")
     sample = _sample(video, question, task, options)
