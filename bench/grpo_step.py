@@ -115,6 +115,13 @@ class Clock(TrainerCallback):
             self.mib[side] += [] if mib is None else [mib]
 
 
+class WithoutVideos(Material):
+    """No video is read."""
+
+    def announce(self, indices: Any, most: int) -> None:
+        pass
+
+
 def make_trainer(loaded: Loaded, recipe: Recipe, scored: grpo.Scored, folder: Path, clock: Clock) -> Alternating:
     """The trainer as `trlt train` makes it, but for the rollouts."""
     attach(loaded.model)
@@ -123,7 +130,7 @@ def make_trainer(loaded: Loaded, recipe: Recipe, scored: grpo.Scored, folder: Pa
     settings.learning_rate = 0.0
     settings.save_strategy = "no"
     sample = Sample("bench", "bench", "train", "grounding", "bench.mp4", "bench", spans=(Span(0.0, 1.0),))
-    material: Any = Material([sample], None, None, None)  # type: ignore[arg-type]  # no video is read
+    material: Any = WithoutVideos([sample], None, None, None)  # type: ignore[arg-type]
     trainer = Alternating(loaded, material, recipe, folder, settings, callbacks=[clock])
     trainer.remove_callback(PrinterCallback)
     trainer.scored = scored

@@ -106,8 +106,8 @@ def test_a_clip_is_decoded_once_for_all_of_its_questions(roll, tmp_path, monkeyp
     samples = pool(tmp_path / "videos")
     samples = [*samples[:2], *(choice(f"q{i}", samples[0].video, f"what moves {i}") for i in range(3))]
     asked = []
-    load = ClipLoader.load
-    monkeypatch.setattr(ClipLoader, "load", lambda *args: asked.append(args[1]) or load(*args))
+    load = ClipLoader._load
+    monkeypatch.setattr(ClipLoader, "_load", lambda *args: asked.append(args[1]) or load(*args))
     roll("rows.jsonl", samples, SETTINGS.model_copy(update={"max_sequences": 2}))
     assert len(asked) == 1
 
