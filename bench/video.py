@@ -25,27 +25,29 @@ from bench.clips import make
 from bench.peers import Read, Setting, available, difference, ours, theirs
 
 OURS = "trlt"
-SETTING = Setting()
-MADE: tuple[tuple[str, str, tuple[int, int], int, int], ...] = (
-    ("60 s, 720p", "720p_60s.mp4", (1280, 720), 450, 4),
-    ("60 s, 1080p", "1080p_60s.mp4", (1920, 1080), 450, 4),
-    ("10 min, 360p", "360p_10min.mp4", (640, 360), 900, 20),
-    ("1 h, 360p", "360p_1h.mp4", (640, 360), 900, 120),
+MADE: tuple[tuple[str, str, tuple[int, int], int, int, int], ...] = (
+    ("60 s, 720p", "720p_60s.mp4", (1280, 720), 450, 4, 768),
+    ("60 s, 1080p", "1080p_60s.mp4", (1920, 1080), 450, 4, 768),
+    ("10 min, 360p", "360p_10min.mp4", (640, 360), 900, 20, 768),
+    ("1 h, 360p", "360p_1h.mp4", (640, 360), 900, 120, 768),
+    ("1 h, 360p, sparse", "360p_1h.mp4", (640, 360), 900, 120, 64),
 )
+"""Case, file, size, encoded frames, how often they are repeated, and most frames to sample."""
 
 
-def once(side: str, path: Path) -> Read:
-    """One reading by one side."""
-    return ours(path, SETTING) if side == OURS else theirs(path, SETTING, side)
+def once(side: str, path: Path, most: int) -> Read:
+    """One reading of at most `most` frames by one side."""
+    setting = Setting(max_frames=most)
+    return ours(path, setting) if side == OURS else theirs(path, setting, side)
 
 
-def child(side: str, path: Path, warm: Path, frames: Path | None) -> None:
+def child(side: str, path: Path, most: int, warm: Path, frames: Path | None) -> None:
     """Runs in a process of its own: prints seconds and peak memory, and writes the frames where they are wanted."""
     import numpy as np
 
-    once(side, warm)
+    once(side, warm, most)
     began = time.perf_counter()
-    read = once(side, path)
+    read = once(side, path, most)
     seconds = time.perf_counter() - began
     # Not `getrusage`: its peak is the larger of this program's and of the process that started it.
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -55,13 +57,13 @@ def child(side: str, path: Path, warm: Path, frames: Path | None) -> None:
     print(json.dumps({"seconds": seconds, "mib": peak, "frames": len(read.indices)}))
 
 
-def measure(side: str, path: Path, warm: Path, frames: Path | None = None) -> dict[str, Any]:
+def measure(side: str, path: Path, most: int, warm: Path, frames: Path | None = None) -> dict[str, Any]:
     """One reading in a process of its own.
 
     Raises:
         RuntimeError: it failed; the last line says why.
     """
-    words = [sys.executable, "-m", "bench.video", "--child", side, str(path), str(warm)]
+    words = [sys.executable, "-m", "bench.video", "--child", side, str(path), str(most), str(warm)]
     if frames:
         words.append(str(frames))
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -71,7 +73,7 @@ def measure(side: str, path: Path, warm: Path, frames: Path | None = None) -> di
     return result
 
 
-def compare(name: str, path: Path, warm: Path, peers: list[str], repeats: int, folder: Path) -> dict[str, Any]:
+def compare(name: str, path: Path, most: int, warm: Path, peers: list[str], repeats: int, folder: Path) -> dict[str, Any]:
     """One row: median seconds and peak memory of every side, and how far the frames lie apart."""
     import numpy as np
 
@@ -83,7 +85,7 @@ def compare(name: str, path: Path, warm: Path, peers: list[str], repeats: int, f
                 continue
             kept = folder / f"{side}.npy" if turn == 0 else None
             try:
-                result = measure(side, path, warm, kept)
+                result = measure(side, path, most, warm, kept)
             except RuntimeError as error:
                 row[side] = f"fails: {error}"
                 continue
@@ -129,8 +131,8 @@ def _cell(value: Any) -> str:
 def main() -> None:
     """Prints a row a case."""
     if sys.argv[1:2] == ["--child"]:
-        side, path, warm, *rest = sys.argv[2:]
-        child(side, Path(path), Path(warm), Path(rest[0]) if rest else None)
+        side, path, most, warm, *rest = sys.argv[2:]
+        child(side, Path(path), int(most), Path(warm), Path(rest[0]) if rest else None)
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, help="folder of real videos")
@@ -140,20 +142,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     args = parser.parse_args()
     peers = available()
-    cases: list[tuple[str, Path]] = []
-    for name, file, size, frames, times in MADE:
+    cases: list[tuple[str, Path, int]] = []
+    for name, file, size, frames, times, most in MADE:
         if args.only in name:
-            cases.append((name, make(args.files / file, size, frames, Fraction(30), times=times)))
+            cases.append((name, make(args.files / file, size, frames, Fraction(30), times=times), most))
     warm = make(args.files / "warm.mp4", (128, 96), 30, Fraction(30))
     if args.real:
-        cases += [(path.name, path) for path in sorted(args.real.iterdir()) if args.only in path.name]
-    print(f"{os.cpu_count()} cores; {SETTING}; peers: {', '.join(peers) or 'none is installed'}\n")
+        cases += [(path.name, path, 768) for path in sorted(args.real.iterdir()) if args.only in path.name]
+    print(f"{os.cpu_count()} cores; {Setting()}; peers: {', '.join(peers) or 'none is installed'}\n")
     print(f"| case | frames | {OURS} | {' | '.join(peers)} | against the faster peer | second read, frame store |")
     print("|" + "---|" * (5 + len(peers)))
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for name, path in cases:
-            row = compare(name, path, warm, peers, args.repeats, Path(scratch))
+        for name, path, most in cases:
+            row = compare(name, path, most, warm, peers, args.repeats, Path(scratch))
             row["store"] = store_ratio(path, Path(scratch), 1 if row.get("frames", 0) > 200 else args.repeats)
             rows.append(row)
             sides = " | ".join(_cell(row.get(side)) for side in (OURS, *peers))

@@ -10,12 +10,13 @@ import pytest
 from coded import make, numbers
 
 from trlt.errors import VideoError
+from trlt.video import decode
 from trlt.video.clip import Clip
 from trlt.video.decode import load_clip
 
 
-def load(path: Path) -> Clip:
-    return load_clip(path, fps=2, min_frames=4, max_frames=768, min_tokens=4, max_tokens=512)
+def load(path: Path, threads: int = 0) -> Clip:
+    return load_clip(path, fps=2, min_frames=4, max_frames=768, min_tokens=4, max_tokens=512, threads=threads)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +78,16 @@ def test_cut_off(tmp_path: Path) -> None:
     assert numbers(clip.frames) == [round(time * 10) for time in clip.times] and clip.duration < 8
 
 
-def test_damaged_in_the_middle(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", [1, 3])
+def test_damaged_in_the_middle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr(decode, "SMALL_PIXELS", 1)
     path = make(tmp_path / "a.mp4", 120, 10, options={"g": "10"}, container={"movflags": "faststart"})
     data = bytearray(path.read_bytes())
     begin = data.index(b"mdat") + 4
     third = (len(data) - begin) // 3
     data[begin + third : begin + 2 * third] = bytes(third)
     path.write_bytes(data)
-    clip = load(path)
+    clip = load(path, threads)
     assert clip.warnings and "damaged" in clip.warnings[0]
     sound = [(number, time) for number, time in zip(numbers(clip.frames), clip.times, strict=True) if not 3 < time < 9]
     assert len(sound) > 6 and all(number == round(time * 10) for number, time in sound)

@@ -231,3 +231,49 @@ def test_leaving_out_frames_that_nobody_needs_changes_nothing(
         assert len(numbers(lean.frames)) == len(lean.times)
     if codec in ("libx264", "libx265", "mpeg4", "mpeg2video"):
         assert came[0] < 0.8 * came[1], "frames that nobody refers to were decoded"
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"g": "12"}),
+        ("b.mp4", "libx264", {"g": "12", "x264-params": "open-gop=1:bframes=3"}),
+        ("c.mp4", "libx265", {"log-level": "none", "x265-params": "keyint=12:open-gop=1:log-level=none"}),
+        ("d.mp4", "mpeg4", {"g": "12", "bf": "2"}),
+        ("e.webm", "libvpx-vp9", {"g": "12", "deadline": "realtime"}),
+        ("f.mkv", "ffv1", {}),
+    ],
+)
+@pytest.mark.parametrize("keep", [True, False])
+def test_parts_that_are_decoded_side_by_side_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, codec: str, options: dict[str, str], keep: bool
+) -> None:
+    path = make(tmp_path / name, 120, 25, codec=codec, options=options)
+    if not keep:
+        monkeypatch.setattr(container, "KEEP_BYTES", 0)
+    monkeypatch.setattr(decode, "SMALL_PIXELS", 1)
+    counts: list[int] = []
+    split = decode.split
+    monkeypatch.setattr(decode, "split", lambda *args: counts.append(len(made := split(*args))) or made)
+    for changes in ({"fps": 2.0}, {"fps": 25.0}, {"fps": 9.0, "start": 0.5, "end": 3.9}):
+        one, four = (load_clip(path, **{**SETTINGS, **changes}, threads=n) for n in (1, 4))  # type: ignore[arg-type]
+        assert (one.frames == four.frames).all() and (one.times == four.times).all() and one.warnings == four.warnings == ()
+    assert counts[0] == 1 and max(counts) >= 3
+
+
+def test_parts_begin_where_decoding_can(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", 200, 25, options={"g": "10", "x264-params": "open-gop=1:bframes=3"})
+    with container.opened(path, 1) as (file, stream):
+        listing = container.list_packets(path, file, stream)
+    wanted = set(listing.names[::7])
+    runs = decode.plan(listing, wanted)
+    for count in (2, 3, 8, 100):
+        parts = decode.split(listing, runs, wanted, count)
+        assert 1 < len(parts) <= count
+        stretches = [stretch for part, _ in parts for stretch in part]
+        covered = [i for first, last in stretches for i in range(first, last + 1)]
+        assert covered == [i for first, last in runs for i in range(first, last + 1)], "every packet once, in order"
+        assert sorted(name for _, names in parts for name in names) == sorted(wanted)
+        for part, names in parts[1:]:
+            key = part[0][0]
+            assert listing.keys[key] and not any(name < (listing.stamps[key] or 0) for name in names)

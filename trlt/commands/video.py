@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from trlt.errors import UsageError, VideoError
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, write_text_atomic
+from trlt.video.decode import cores
 from trlt.video.resolve import VideoIndex
 from trlt.video.store import FrameStore
 from trlt.video.survey import Wanted, listing, summarize, survey
@@ -187,8 +187,7 @@ def _of_samples(data: Path, settings: Video) -> list[Wanted]:
 
 def _all_cores(settings: Video) -> Video:
     """As many decoding processes as cores: nothing else works meanwhile."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return settings.model_copy(update={"workers": max(1, settings.workers, cores)})
+    return settings.model_copy(update={"workers": max(settings.workers, cores())})
 
 
 def _store_settings(recipe_path: Path | None, sets: Sequence[str], store: Path | None) -> Video:

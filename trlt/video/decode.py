@@ -6,7 +6,9 @@ Runs inside the decoding processes too: imports numpy and PyAV, never torch.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +31,14 @@ SKIP_PACKETS = 16
 """Fewest packets worth skipping: each jump drains the decoder, and its threads start anew."""
 
 SMALL_PIXELS = 8 << 20
-"""A file with fewer pixels in all its frames decodes faster on one thread than it starts several."""
+"""Pixels to decode below which another thread costs more than it brings."""
 
 LEAN = ("h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video")
 """Decoders that can be told before each packet to leave out what no other frame refers to; others take that only once."""
 
 Image = NDArray[np.uint8]
+Runs = list[tuple[int, int]]
+"""Packets to decode: first and last of each stretch, both included, rising."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +48,11 @@ class Sampled:
     images: list[Image]
     choice: Choice
     warnings: tuple[str, ...]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_clip(
@@ -118,53 +127,61 @@ def sample(
 
 
 def _sample_file(path: Path, budget: Budget, start: float | None, end: float | None, fit: bool, threads: int) -> Sampled:
-    with opened(path, threads) as (container, stream):
+    with opened(path, 1) as (container, stream):
         listing = list_packets(path, container, stream)
         line = timeline(listing.times, listing.rate, listing.last_s)
         choice = choose(line, budget, start, end)
         aspect = float(stream.sample_aspect_ratio or 1)
-        small = stream.codec_context.width * stream.codec_context.height * len(listing.stamps) < SMALL_PIXELS
-        threads = 1 if small else threads
-        stream.codec_context.thread_count = threads
-
-        def decode(picked: Choice, names: list[int], runs: list[tuple[int, int]], *, lean: bool = False) -> _Pass:
-            painter = Painter(budget if fit else None, len(picked.indices), aspect)
-            wanted = {names[i] for i in picked.indices}
-            if listing.kept is not None:
-                stream.codec_context.flush_buffers()
-                return _decode(listing.kept, stream.codec_context, listing, runs, wanted, painter, lean)
-            with opened(path, threads) as (again, video):
-                return _decode(packets_of(again, video), video.codec_context, listing, runs, wanted, painter, lean)
-
-        names = listing.names
-        whole = [(0, len(listing.stamps) - 1)]
+        area = stream.codec_context.width * stream.codec_context.height
         lean = not listing.ordinal and stream.codec_context.name in LEAN
-        result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), lean=lean)
-        warnings = list(listing.warnings)
+
+    def decode(picked: Choice, names: list[int], runs: Runs, *, lean: bool = False) -> _Pass:
+        wanted = {names[i] for i in picked.indices}
+
+        def part(runs: Runs, wanted: set[int], threads: int) -> _Pass:
+            painter = Painter(budget if fit else None, len(picked.indices), aspect)
+            with opened(path, threads) as (container, stream):
+                packets = listing.kept if listing.kept is not None else packets_of(container, stream)
+                return _decode(packets, stream.codec_context, listing, runs, wanted, painter, lean)
+
+        busy = area * sum(last - first + 1 for first, last in runs)
+        parts = split(listing, runs, wanted, min(threads or cores(), busy // SMALL_PIXELS))
+        if len(parts) > 1:
+            with ThreadPoolExecutor(len(parts), "trlt-decode") as pool:
+                result = _merged(pool.map(lambda one: part(one[0], one[1], 1), parts))
+            if len({image.shape for image in result.images.values()}) < 2:
+                return result
+            # The picture's size changes on the way: the first frame decides for all, so they are painted in order.
+        return part(runs, wanted, 1 if busy < SMALL_PIXELS else threads)
+
+    names = listing.names
+    whole = [(0, len(listing.stamps) - 1)]
+    result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), lean=lean)
+    warnings = list(listing.warnings)
+    if result.missing:
+        result = decode(choice, names, whole)
+    if result.missing:
+        lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
+        alive = [i for i, name in enumerate(names) if name in result.seen]
+        if len(alive) < 2 or 2 * len(alive) < len(names):
+            raise fault(path, f"only {len(alive)} of {len(names)} frames can be decoded; the file is damaged", lost)
+        warnings.append(f"at {lost:.2f} s: damaged; {len(names) - len(alive)} of {len(names)} frames can't be decoded")
+        choice = choose(timeline(listing.times[alive], listing.rate, listing.last_s), budget, start, end)
+        names = [names[i] for i in alive]
+        result = decode(choice, names, whole)
         if result.missing:
-            result = decode(choice, names, whole)
-        if result.missing:
-            lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
-            alive = [i for i, name in enumerate(names) if name in result.seen]
-            if len(alive) < 2 or 2 * len(alive) < len(names):
-                raise fault(path, f"only {len(alive)} of {len(names)} frames can be decoded; the file is damaged", lost)
-            warnings.append(f"at {lost:.2f} s: damaged; {len(names) - len(alive)} of {len(names)} frames can't be decoded")
-            choice = choose(timeline(listing.times[alive], listing.rate, listing.last_s), budget, start, end)
-            names = [names[i] for i in alive]
-            result = decode(choice, names, whole)
-            if result.missing:
-                raise fault(path, "decodes differently each time; the file is damaged", lost)
-        elif result.faults:
-            warnings.append(f"damaged: {result.faults} packets can't be decoded or are incomplete")
+            raise fault(path, "decodes differently each time; the file is damaged", lost)
+    elif result.faults:
+        warnings.append(f"damaged: {result.faults} packets can't be decoded or are incomplete")
     return Sampled([result.images[names[i]] for i in choice.indices], choice, tuple(warnings))
 
 
-def plan(listing: Listing, wanted: set[int]) -> list[tuple[int, int]]:
+def plan(listing: Listing, wanted: set[int]) -> Runs:
     """Runs of packets, first and last included, that must be decoded to get the wanted frames."""
     final = len(listing.stamps) - 1
     if listing.ordinal:
         return [(0, final)]
-    runs: list[tuple[int, int]] = []
+    runs: Runs = []
     before = key = 0
     for i, stamp in enumerate(listing.stamps):
         if listing.keys[i]:
@@ -183,6 +200,39 @@ def plan(listing: Listing, wanted: set[int]) -> list[tuple[int, int]]:
     return runs
 
 
+def split(listing: Listing, runs: Runs, wanted: set[int], parts: int) -> list[tuple[Runs, set[int]]]:
+    """The runs in up to `parts` parts of about as many packets each, with the wanted frames of each.
+
+    Parts begin with key frames, so that each can be decoded alone: on small frames, and where frames are left out, that uses
+    cores far better than the decoder's own threads. No part begins with a key frame whose leading pictures are wanted, since
+    these refer to the group before.
+    """
+    if parts < 2 or listing.ordinal:
+        return [(runs, wanted)]
+    bound: set[int] = set()
+    key = 0
+    for i, stamp in enumerate(listing.stamps):
+        if listing.keys[i]:
+            key = i
+        elif stamp in wanted and (listing.stamps[key] is None or stamp < (listing.stamps[key] or 0)):
+            bound.add(key)
+    share = sum(last - first + 1 for first, last in runs) / parts
+    made: list[Runs] = [[]]
+    done = 0
+    for first, last in runs:
+        begin = first
+        for i in range(first, last + 1):
+            if done >= share * len(made) and (i == first or (listing.keys[i] and i not in bound)):
+                if i > begin:
+                    made[-1].append((begin, i - 1))
+                made.append([])
+                begin = i
+            done += 1
+        made[-1].append((begin, last))
+    stamps = [{s for first, last in part for s in listing.stamps[first : last + 1]} for part in made]
+    return [(part, {name for name in there if name in wanted}) for part, there in zip(made, stamps, strict=True)]
+
+
 @dataclass(slots=True, eq=False)
 class _Pass:
     """What one run through the decoder gave."""
@@ -195,11 +245,21 @@ class _Pass:
     """Packets that the decoder refused, and frames that it marked as damaged."""
 
 
+def _merged(parts: Iterable[_Pass]) -> _Pass:
+    total = _Pass({}, set(), set(), 0)
+    for part in parts:
+        total.images |= part.images
+        total.missing |= part.missing
+        total.seen |= part.seen
+        total.faults += part.faults
+    return total
+
+
 def _decode(
     packets: Iterable[Any],
     context: Any,
     listing: Listing,
-    runs: list[tuple[int, int]],
+    runs: Runs,
     wanted: set[int],
     paint: Callable[[Any], Image],
     lean: bool,
@@ -218,9 +278,7 @@ def _decode(
     return result
 
 
-def _frames(
-    packets: Iterable[Any], context: Any, runs: list[tuple[int, int]], result: _Pass, wanted: set[int] | None
-) -> Iterator[Any]:
+def _frames(packets: Iterable[Any], context: Any, runs: Runs, result: _Pass, wanted: set[int] | None) -> Iterator[Any]:
     """Decoded frames of the runs, in the order of presentation within each.
 
     Where `wanted` (stamps) is given, the decoder leaves out frames that are neither wanted nor referred to by others.

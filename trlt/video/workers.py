@@ -5,7 +5,6 @@ Knows requests and clips; what the clips are for is the caller's business.
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 import weakref
@@ -22,7 +21,7 @@ from trlt.recipe import Video
 from trlt.video.budget import Budget
 from trlt.video.child import Config
 from trlt.video.clip import Clip
-from trlt.video.decode import load_clip
+from trlt.video.decode import cores, load_clip
 from trlt.video.folder import FOLDER_FPS
 from trlt.video.process import Decoder
 from trlt.video.store import FrameStore, store_key
@@ -73,8 +72,7 @@ class ClipLoader:
         self._folder_fps = folder_fps
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, cores // max(1, settings.workers))
+        threads = max(1, cores() // max(1, settings.workers))
         config = Config(decoder, self.budget, folder_fps, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
