@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from coded import make
 from damage import KINDS, NOT_VIDEOS
+from processes import children
 
 from trlt.recipe import Video
 from trlt.video.workers import ClipLoader, Request
@@ -51,6 +52,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_damaged_files(files: list[Path]) -> None:
     assert len(files) >= 500
     ends: Counter[tuple[str, str]] = Counter()
+    before = children()
     settings = Video(max_tokens=64, workers=2, timeout_s=30, memory_gb=MEMORY_GB)
     with ClipLoader(settings) as loader:
         for loaded in loader.map(map(Request, files)):
@@ -68,6 +70,7 @@ def test_damaged_files(files: list[Path]) -> None:
             assert (np.diff(clip.times) >= 0).all() and clip.duration > 0 and np.isfinite(clip.times).all()
             assert clip.tokens <= 4 * 64, "the budget holds whatever the header says"
             ends[kind, "warning" if clip.warnings else "frames"] += 1
+    assert children() <= before, "no process is left"
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     assert peak < (MEMORY_GB + 0.5) * 1e9, f"{peak / 1e9:.2f} GB"
     assert ends["flip_few", "frames"] > ends["flip_few", "reason"], "small damage doesn't cost the file"

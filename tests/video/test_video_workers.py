@@ -12,17 +12,13 @@ from typing import Any
 
 import pytest
 from coded import make, numbers
+from processes import children
 
 from trlt.errors import VideoError
 from trlt.recipe import Video
 from trlt.video.workers import ClipLoader, Loaded, Request
 
 MADE = "decoders:load"
-
-
-def children() -> set[int]:
-    """Processes started by this one, dead ones that nobody waited for included."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 @pytest.fixture(autouse=True)
