@@ -135,45 +135,51 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
         area = stream.codec_context.width * stream.codec_context.height
         lean = not listing.ordinal and stream.codec_context.name in LEAN
 
-    def decode(picked: Choice, names: list[int], runs: Runs, *, lean: bool = False) -> _Pass:
-        wanted = {names[i] for i in picked.indices}
+        def decode(picked: Choice, names: list[int], runs: Runs, *, lean: bool = False) -> _Pass:
+            wanted = {names[i] for i in picked.indices}
 
-        def part(runs: Runs, wanted: set[int], threads: int) -> _Pass:
-            painter = Painter(budget if fit else None, len(picked.indices), aspect)
-            with opened(path, threads) as (container, stream):
-                packets = listing.kept if listing.kept is not None else packets_of(container, stream)
-                return _decode(packets, stream.codec_context, listing, runs, wanted, painter, lean)
+            def part(runs: Runs, wanted: set[int], threads: int, *, alone: bool = False) -> _Pass:
+                painter = Painter(budget if fit else None, len(picked.indices), aspect)
+                if alone and listing.kept is not None:  # no need to open the file once more
+                    context = stream.codec_context
+                    if not context.is_open:
+                        context.thread_count = threads
+                    context.flush_buffers()
+                    return _decode(listing.kept, context, listing, runs, wanted, painter, lean)
+                with opened(path, threads) as (again, video):
+                    packets = listing.kept if listing.kept is not None else packets_of(again, video)
+                    return _decode(packets, video.codec_context, listing, runs, wanted, painter, lean)
 
-        busy = area * sum(last - first + 1 for first, last in runs)
-        parts = split(listing, runs, wanted, min(threads or cores(), busy // SMALL_PIXELS))
-        if len(parts) > 1:
-            with ThreadPoolExecutor(len(parts), "trlt-decode") as pool:
-                result = _merged(pool.map(lambda one: part(one[0], one[1], 1), parts))
-            if len({image.shape for image in result.images.values()}) < 2:
-                return result
-            # The picture's size changes on the way: the first frame decides for all, so they are painted in order.
-        return part(runs, wanted, 1 if busy < SMALL_PIXELS else threads)
+            busy = area * sum(last - first + 1 for first, last in runs)
+            parts = split(listing, runs, wanted, min(threads or cores(), busy // SMALL_PIXELS))
+            if len(parts) > 1:
+                with ThreadPoolExecutor(len(parts), "trlt-decode") as pool:
+                    result = _merged(pool.map(lambda one: part(one[0], one[1], 1), parts))
+                if len({image.shape for image in result.images.values()}) < 2:
+                    return result
+                # The picture's size changes on the way: the first frame decides for all, so they are painted in order.
+            return part(runs, wanted, 1 if busy < SMALL_PIXELS else threads, alone=True)
 
-    names = listing.names
-    whole = [(0, len(listing.stamps) - 1)]
-    result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), lean=lean)
-    warnings = list(listing.warnings)
-    if result.missing:
-        result = decode(choice, names, whole)
-    if result.missing:
-        lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
-        alive = [i for i, name in enumerate(names) if name in result.seen]
-        if len(alive) < 2 or 2 * len(alive) < len(names):
-            raise fault(path, f"only {len(alive)} of {len(names)} frames can be decoded; the file is damaged", lost)
-        warnings.append(f"at {lost:.2f} s: damaged; {len(names) - len(alive)} of {len(names)} frames can't be decoded")
-        choice = choose(timeline(listing.times[alive], listing.rate, listing.last_s), budget, start, end)
-        names = [names[i] for i in alive]
-        result = decode(choice, names, whole)
+        names = listing.names
+        whole = [(0, len(listing.stamps) - 1)]
+        result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), lean=lean)
+        warnings = list(listing.warnings)
         if result.missing:
-            raise fault(path, "decodes differently each time; the file is damaged", lost)
-    elif result.faults:
-        warnings.append(f"damaged: {result.faults} packets can't be decoded or are incomplete")
-    return Sampled([result.images[names[i]] for i in choice.indices], choice, tuple(warnings))
+            result = decode(choice, names, whole)
+        if result.missing:
+            lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
+            alive = [i for i, name in enumerate(names) if name in result.seen]
+            if len(alive) < 2 or 2 * len(alive) < len(names):
+                raise fault(path, f"only {len(alive)} of {len(names)} frames can be decoded; the file is damaged", lost)
+            warnings.append(f"at {lost:.2f} s: damaged; {len(names) - len(alive)} of {len(names)} frames can't be decoded")
+            choice = choose(timeline(listing.times[alive], listing.rate, listing.last_s), budget, start, end)
+            names = [names[i] for i in alive]
+            result = decode(choice, names, whole)
+            if result.missing:
+                raise fault(path, "decodes differently each time; the file is damaged", lost)
+        elif result.faults:
+            warnings.append(f"damaged: {result.faults} packets can't be decoded or are incomplete")
+        return Sampled([result.images[names[i]] for i in choice.indices], choice, tuple(warnings))
 
 
 def plan(listing: Listing, wanted: set[int]) -> Runs:
