@@ -261,6 +261,22 @@ def test_parts_that_are_decoded_side_by_side_change_nothing(
     assert counts[0] == 1 and max(counts) >= 3
 
 
+def test_parts_that_cannot_be_decoded_alone_cost_no_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make(tmp_path / "a.mp4", 120, 25, options={"g": "250"})
+    sound = load(path)
+    split = decode.split
+
+    def careless(listing: Any, runs: Any, wanted: set[int], parts: int) -> Any:
+        """As if a packet in the middle of a group were a key frame."""
+        listing.keys[60] = parts > 1
+        return split(listing, runs, wanted, parts)
+
+    monkeypatch.setattr(decode, "SMALL_PIXELS", 1)
+    monkeypatch.setattr(decode, "split", careless)
+    clip = load_clip(path, **SETTINGS, threads=2)  # type: ignore[arg-type]
+    assert (clip.frames == sound.frames).all() and clip.warnings == ()
+
+
 def test_parts_begin_where_decoding_can(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4", 200, 25, options={"g": "10", "x264-params": "open-gop=1:bframes=3"})
     with container.opened(path, 1) as (file, stream):

@@ -18,7 +18,7 @@ from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, write_text_atomic
 from trlt.video.decode import cores
 from trlt.video.resolve import VideoIndex
-from trlt.video.store import FrameStore
+from trlt.video.store import FrameStore, StoreInfo
 from trlt.video.survey import Wanted, listing, summarize, survey
 from trlt.video.workers import ClipLoader, Request
 
@@ -75,12 +75,10 @@ def cache_info(recipe_path: Path | None, sets: Sequence[str], store: Path | None
         TrltError: no store is named.
     """
     settings = _store_settings(recipe_path, sets, store)
-    folder = Path(str(settings.store))
-    held = _opened(settings).info() if folder.is_dir() else None
-    entries, size = (held.entries, held.bytes) if held else (0, 0)
-    bound = int(settings.store_gb * 1e9)
-    output.show(f"{folder}: {entries:,} clips, {size / 1e9:.3f} GB of {bound / 1e9:g} GB ({size / bound:.0%})")
-    return {"store": str(folder), "entries": entries, "bytes": size, "bound": bound}
+    held, bound = _held(settings), int(settings.store_gb * 1e9)
+    share = held.bytes / bound
+    output.show(f"{settings.store}: {held.entries:,} clips, {held.bytes / 1e9:.3f} GB of {bound / 1e9:g} GB ({share:.0%})")
+    return {"store": settings.store, "entries": held.entries, "bytes": held.bytes, "bound": bound}
 
 
 def cache_clear(recipe_path: Path | None, sets: Sequence[str], store: Path | None, output: Output) -> dict[str, Any]:
@@ -90,13 +88,11 @@ def cache_clear(recipe_path: Path | None, sets: Sequence[str], store: Path | Non
         TrltError: no store is named.
     """
     settings = _store_settings(recipe_path, sets, store)
-    folder = Path(str(settings.store))
-    before = _opened(settings).info() if folder.is_dir() else None
-    if before:
+    before = _held(settings)
+    if before.entries:
         _opened(settings).clear()
-    entries, size = (before.entries, before.bytes) if before else (0, 0)
-    output.show(f"{folder}: {entries:,} clips removed, {size / 1e9:.3f} GB")
-    return {"store": str(folder), "removed": entries, "bytes": size}
+    output.show(f"{settings.store}: {before.entries:,} clips removed, {before.bytes / 1e9:.3f} GB")
+    return {"store": settings.store, "removed": before.entries, "bytes": before.bytes}
 
 
 def cache_warm(
@@ -137,7 +133,7 @@ def cache_warm(
                 decoded += 1
             done += 1
             progress(done, len(wanted))
-    held = _opened(settings).info()
+    held = _held(settings)
     output.show(
         f"{settings.store}: {decoded:,} clips decoded, {there:,} were there, {len(broken):,} can't be read; "
         f"{held.bytes / 1e9:.3f} GB of {settings.store_gb:g} GB"
@@ -202,6 +198,11 @@ def _with_store(recipe: Recipe) -> Video:
 
 def _opened(settings: Video) -> FrameStore:
     return FrameStore(str(settings.store), int(settings.store_gb * 1e9))
+
+
+def _held(settings: Video) -> StoreInfo:
+    """What a store holds; one that isn't there yet is not made by looking at it."""
+    return _opened(settings).info() if Path(str(settings.store)).is_dir() else StoreInfo(0, 0)
 
 
 def _reasons(title: str, groups: Sequence[dict[str, Any]]) -> Table:

@@ -133,9 +133,11 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
         choice = choose(line, budget, start, end)
         aspect = float(stream.sample_aspect_ratio or 1)
         area = stream.codec_context.width * stream.codec_context.height
-        lean = not listing.ordinal and stream.codec_context.name in LEAN
+        can_be_lean = not listing.ordinal and stream.codec_context.name in LEAN
 
-        def decode(picked: Choice, names: list[int], runs: Runs, *, lean: bool = False) -> _Pass:
+        def decode(picked: Choice, names: list[int], runs: Runs, *, quick: bool = False) -> _Pass:
+            """One pass over the runs; `quick` leaves out what nobody needs, and takes parts side by side."""
+            lean = quick and can_be_lean
             wanted = {names[i] for i in picked.indices}
 
             def part(runs: Runs, wanted: set[int], threads: int, *, alone: bool = False) -> _Pass:
@@ -151,7 +153,7 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
                     return _decode(packets, video.codec_context, listing, runs, wanted, painter, lean)
 
             busy = area * sum(last - first + 1 for first, last in runs)
-            parts = split(listing, runs, wanted, min(threads or cores(), busy // SMALL_PIXELS))
+            parts = split(listing, runs, wanted, min(threads or cores(), busy // SMALL_PIXELS) if quick else 1)
             if len(parts) > 1:
                 with ThreadPoolExecutor(len(parts), "trlt-decode") as pool:
                     result = _merged(pool.map(lambda one: part(one[0], one[1], 1), parts))
@@ -162,9 +164,9 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
 
         names = listing.names
         whole = [(0, len(listing.stamps) - 1)]
-        result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), lean=lean)
+        result = decode(choice, names, plan(listing, {names[i] for i in choice.indices}), quick=True)
         warnings = list(listing.warnings)
-        if result.missing:
+        if result.missing:  # damage, or key frames that aren't: from the start, everything, in order
             result = decode(choice, names, whole)
         if result.missing:
             lost = min(float(listing.times[i]) for i in choice.indices if names[i] in result.missing)
