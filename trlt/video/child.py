@@ -69,15 +69,15 @@ def main() -> None:
                 threads=config.threads,
             )
         except VideoError as error:
-            _answer(answers.fileno(), ERROR, str(error).encode("utf-8", "surrogateescape"))
-            continue
+            reason = str(error)
         except MemoryError:
             reason = f"{request['path']}: decoding needs more than {config.memory_bytes / 1e9:g} GB; raise video.memory_gb"
-            _answer(answers.fileno(), ERROR, reason.encode("utf-8", "surrogateescape"))
+        else:
+            if store is not None:
+                store.put(request["key"], clip)
+            _answer(answers.fileno(), CLIP, *pack(clip))
             continue
-        if store is not None:
-            store.put(request["key"], clip)
-        _answer(answers.fileno(), CLIP, *pack(clip))
+        _answer(answers.fileno(), ERROR, reason.encode("utf-8", "surrogateescape"))
 
 
 def _limit_memory(size: int) -> None:
