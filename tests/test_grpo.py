@@ -93,21 +93,32 @@ def test_shared_prefix_and_full_sequences_learn_the_same(tiny_path, material, re
         assert torch.allclose(value, full_weights[key], atol=1e-4), key
 
 
-def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("samples", "dies_at"),
+    [(99, 3), (9, 3), (13, 3), (9, 5), (5, 3)],
+    ids=["within an epoch", "at an epoch's end", "before an epoch's end", "in a later epoch", "a step an epoch"],
+)
+def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, monkeypatch, samples, dies_at):
+    material = replace(material, samples=material.samples[:samples])
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": dies_at + 1})})
     whole, rows, _ = run(tiny_path, material, recipe, tmp_path / "whole")
-    rolled = grpo.VideoGRPOTrainer._rollouts
+    assert [row["step"] for row in rows] == [*range(1, dies_at + 2)]
+    rolled, asked = grpo.VideoGRPOTrainer._rollouts, []
 
     def dies(self, wanted):
-        if self.state.global_step == 3:
+        if self.state.global_step == dies_at:
             raise KeyboardInterrupt
+        asked.append(wanted)
         return rolled(self, wanted)
 
     monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", dies)
     with pytest.raises(KeyboardInterrupt):
         run(tiny_path, material, recipe, tmp_path / "killed")
-    assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-2"
+    assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == f"checkpoint-{dies_at - 1}"
+    each = min(samples, len(material.samples)) // 4
+    assert each >= dies_at or asked[0] != asked[each], "epochs differ in their order"
     # What a kill in the middle of saving leaves: a folder that isn't complete.
-    (tmp_path / "killed" / "checkpoints" / "checkpoint-3").mkdir()
+    (tmp_path / "killed" / "checkpoints" / f"checkpoint-{dies_at}").mkdir()
     monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", rolled)
     weights, again, _ = run(tiny_path, material, recipe, tmp_path / "killed")
     assert again == rows

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,8 +26,6 @@ def test_lessons_are_each_sample_in_the_forms_asked_for(material):
 
 
 def test_reasoning_that_is_missing_is_named(material):
-    from dataclasses import replace
-
     bare = [replace(material.samples[0], meta={})]
     with pytest.raises(DataError, match=r"meta.reasoning.*targets: answer"):
         sft.Lessons(bare, Sft(targets="reasoning"), 0)
@@ -65,13 +64,20 @@ def run(tiny_path, material, recipe, folder):
     return {k: v.clone() for k, v in loaded.model.state_dict().items()}, rows
 
 
-def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("samples", "dies_at"),
+    [(99, 3), (8, 3), (12, 5), (6, 5)],
+    ids=["within an epoch", "at an epoch's end", "in a later epoch", "epochs that end in half a batch"],
+)
+def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, monkeypatch, samples, dies_at):
+    material = replace(material, samples=material.samples[:samples])
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": dies_at + 1})})
     whole, rows = run(tiny_path, material, recipe, tmp_path / "whole")
-    assert [step for step, _ in rows] == [1, 2, 3, 4] and rows[-1][1] < rows[0][1]
+    assert [step for step, _ in rows] == [*range(1, dies_at + 2)] and rows[-1][1] < rows[0][1]
     honest = sft.SftTrainer.compute_loss
 
     def dies(self, *args, **kwargs):
-        if self.state.global_step == 3:
+        if self.state.global_step == dies_at:
             raise KeyboardInterrupt
         return honest(self, *args, **kwargs)
 
@@ -79,8 +85,8 @@ def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, mon
     with pytest.raises(KeyboardInterrupt):
         run(tiny_path, material, recipe, tmp_path / "killed")
     with (tmp_path / "killed" / "log.jsonl").open("a") as log:
-        log.write(json.dumps({"step": 3, "loss": 0})[:-4])
-    assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == "checkpoint-2"
+        log.write(json.dumps({"step": dies_at, "loss": 0})[:-4])
+    assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == f"checkpoint-{dies_at - 1}"
     monkeypatch.setattr(sft.SftTrainer, "compute_loss", honest)
     weights, again = run(tiny_path, material, recipe, tmp_path / "killed")
     assert again == rows

@@ -33,7 +33,7 @@ from trlt.recipe import Recipe
 from trlt.reward import advantages, reward
 from trlt.score import Scores, score
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Announcing, Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
+from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 from trlt.video.clip import Clip
 
 with warnings.catch_warnings():
@@ -123,12 +123,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         turns = int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
         rows = self._train_batch_size * turns
         most = 2 * rows // self._recipe.train.group_size
-        return Announcing(
-            super()._get_train_sampler(dataset),
-            lambda coming: self._material.announce(coming, most=most),
-            rows,
-            every=turns * self.num_iterations,
-            process=(self.accelerator.process_index, self.accelerator.num_processes),
+        order = super()._get_train_sampler(dataset)
+        return self._announcing(
+            order, lambda coming: self._material.announce(coming, most=most), rows, every=turns * self.num_iterations
         )
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from trlt.model import Loaded
 from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Announcing, Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
+from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 
 
 class Lesson(NamedTuple):
@@ -72,12 +72,9 @@ class SftTrainer(ResumableTrainer, Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """Transformers' order, with the clips of coming lessons announced."""
         lessons: Any = train_dataset if train_dataset is not None else self.train_dataset
-        rows, state, order = self._train_batch_size, self.accelerator, super()._get_train_sampler(train_dataset)
-        return order and Announcing(
-            order,
-            lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows),
-            rows,
-            process=(state.process_index, state.num_processes),
+        rows, order = self._train_batch_size, super()._get_train_sampler(train_dataset)
+        return order and self._announcing(
+            order, lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows), rows
         )
 
     def compute_loss(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.utils.data import Sampler
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -145,6 +146,7 @@ class Announcing(Sampler[int]):
         rows: Rows that a process takes at a time; processes take turns.
         every: Of how many batches of all processes only the first needs its clips.
         process: (rank, how many there are).
+        reseed: Called before each pass with `order`, to fix what it draws.
     """
 
     def __init__(
@@ -155,8 +157,10 @@ class Announcing(Sampler[int]):
         *,
         every: int = 1,
         process: tuple[int, int] = (0, 1),
+        reseed: Callable[[Sampler[int]], None] | None = None,
     ) -> None:
         self._order, self._announce, self._rows, self._every, self._process = order, announce, rows, every, process
+        self._reseed = reseed
 
     def __len__(self) -> int:
         return len(self._order)  # type: ignore[arg-type]
@@ -164,6 +168,8 @@ class Announcing(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rank, processes = self._process
         batch = self._rows * processes
+        if self._reseed:
+            self._reseed(self._order)
         waiting: deque[int] = deque()
         for position, row in enumerate(self._order):
             if position // batch % self._every == 0 and position // self._rows % processes == rank:
@@ -176,11 +182,30 @@ class Announcing(Sampler[int]):
 
 
 class ResumableTrainer:
-    """A mix-in for transformers' Trainer: resuming really loads the weights, or fails.
+    """A mix-in for transformers' Trainer: resuming really loads the weights, and goes on in the same order of samples.
 
     Qwen2.5-VL is saved under its published tensor names, which differ from the module's; transformers 5.23 maps them
     back in `from_pretrained`, but its trainer loads them as they are, finds none, warns, and trains on from the base.
+
+    A sampler's generator moves on from epoch to epoch and isn't part of a checkpoint, so a run resumed in its second
+    epoch would get the first one's order again. Here an epoch's order depends on the seed and the epoch alone.
     """
+
+    def _announcing(self, order: Any, announce: Callable[[Sequence[int]], None], rows: int, every: int = 1) -> Announcing:
+        """The trainer's order of rows, with the clips of coming ones announced; see `Announcing`."""
+        state: Any = self.accelerator  # type: ignore[attr-defined]
+        process = (state.process_index, state.num_processes)
+        return Announcing(order, announce, rows, every=every, process=process, reseed=self._reseed)
+
+    def _reseed(self, order: Any) -> None:
+        """Fixes the order of the epoch that begins.
+
+        Not by `set_epoch`: behind the samplers that shard and skip batches, accelerate 1.15 doesn't hand it on.
+        """
+        args, state = self.args, self.state  # type: ignore[attr-defined]
+        order.generator = torch.Generator()
+        # At the end of an epoch, in a checkpoint too, `state.epoch` is a whole number: the one that begins.
+        order.generator.manual_seed(args.seed + 1_000_003 * int(state.epoch or 0))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights of a checkpoint into the model, by the same way that any model is loaded."""
