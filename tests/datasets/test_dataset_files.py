@@ -46,9 +46,13 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 def test_constants(name: str) -> None:
     module = load(name)
     assert module.TITLE and module.LICENSE and module.TASK in TASKS and len(module.__doc__.splitlines()) > 5
-    assert module.TEST_SPLIT in module.FILES
+    assert module.WHERE and module.DOMAIN
+    if name in names("bench"):
+        assert module.TEST_SPLIT in module.FILES
     if name in names("train"):
-        assert module.TRAIN_SPLIT in module.FILES and module.TRAIN_SPLIT != module.TEST_SPLIT and module.PAPER_COUNT > 0
+        assert module.TRAIN_SPLIT in module.FILES and module.TRAIN_SPLIT != getattr(module, "TEST_SPLIT", None)
+        assert module.PAPER_COUNT is None or module.PAPER_COUNT > 0
+    assert set(getattr(module, "STREAMED", ())) <= {file for files in module.FILES.values() for file in files}
     everything = {file for files in module.FILES.values() for file in files}
     assert set(getattr(module, "OPTIONAL", ())) <= everything
 

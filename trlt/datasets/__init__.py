@@ -1,9 +1,10 @@
 """Annotation becomes samples: one file a data set, found by its name.
 
 `trlt eval --bench nextgqa` opens `nextgqa.py`; there is no list to keep. Such a file holds a docstring (origin, splits,
-protocol, licence), the constants `TITLE`, `TASK`, `LICENSE`, `FILES` (official file names by split), perhaps `OPTIONAL`
-(those that may be missing), an invented `EXAMPLE` with its expected samples, and `read(files, split, purpose)`. What can
-be trained on has `TRAIN_SPLIT` and `PAPER_COUNT`; a benchmark has `TEST_SPLIT`, `values`, `official` and `metrics`.
+protocol, licence), the constants `TITLE`, `TASK`, `LICENSE`, `WHERE` (to get it), `DOMAIN` (what its videos show), `FILES`
+(official file names by split), perhaps `OPTIONAL` (those that may be missing) and `STREAMED` (large lists of records), an
+invented `EXAMPLE` with its expected samples, and `read(files, split, purpose)`. What can be trained on has `TRAIN_SPLIT`
+and `PAPER_COUNT` (None where the paper doesn't use it); a benchmark has `TEST_SPLIT`, `values`, `official` and `metrics`.
 A file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
 """
 

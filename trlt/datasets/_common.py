@@ -16,7 +16,10 @@ Purpose = Literal["train", "bench"]
 """`train` repairs spans and names samples `<source>:<split>:…`; `bench` keeps gold spans and has the benchmark's ids."""
 
 Files = Mapping[str, Any]
-"""Official file name to its parsed content: text lines of .txt, rows (dicts of text) of .csv, the value of .json."""
+"""Official file name to its parsed content: lines of .txt, rows of .csv (dicts of text) and .parquet, the value of .json.
+
+Of a file in a module's `STREAMED`, records one after the other (`Records`), whatever its size.
+"""
 
 EXAMPLES_KEPT = 3
 
@@ -68,7 +71,7 @@ class Collector:
         self._show(reason, where)
 
     def keep(self, flags: Sequence[str] = (), **fields: Any) -> None:
-        """Makes a sample of a record; one that contradicts the schema, or repeats an id, is dropped instead.
+        """Makes a sample of a record; one that contradicts the schema, repeats an id, or holds a placeholder is dropped.
 
         Args:
             flags: Repairs and peculiarities; they are counted and written to `meta.flags`.
@@ -83,6 +86,9 @@ class Collector:
             return
         if sample.id in self.samples:
             self.drop("duplicate_id", sample.id)
+            return
+        if any(left_over(text) for text in (sample.question, *(sample.options or ()))):
+            self.drop("placeholder_left", f"{sample.id}: {sample.question:.80}")
             return
         self.read += 1
         self.samples[sample.id] = sample
@@ -101,12 +107,30 @@ class Collector:
             shown.append(where)
 
 
-_TAG = re.compile(r"</?(?:image|video)>", re.IGNORECASE)
+_TAG = re.compile(r"</?(?:image|video|speech|audio)>", re.IGNORECASE)
+# How to answer, as the last line or sentence: "Please provide your answer by stating the letter followed by the full option."
+_INSTRUCTION = re.compile(
+    r"(?:^|(?<=[.?!:])\s+|\n\s*)(?:please\s+|only\s+)*(?:provide|give|answer|respond|reply|select|choose|pick|output|write|state)\b"
+    r"[^?\n]*\b(?:letter|option|choice|word|phrase|sentence)s?\b[^?\n]*$",
+    re.IGNORECASE,
+)
+_LEFT_OVER = re.compile(r"<(?:[se]\d+|TIME_[A-Z]+|image|video|\d+(?:\.\d+)?)>|\[[SE]\d+\]", re.IGNORECASE)
 
 
 def clean(text: str) -> str:
     """A text without media tags and without stray white space."""
     return " ".join(_TAG.sub(" ", text).split())
+
+
+def without_instruction(text: str) -> str:
+    """A question without the instruction how to answer that stands at its end; lines stay lines."""
+    shorter = _INSTRUCTION.sub("", text.rstrip()).rstrip()
+    return shorter or text  # a text that is nothing but an instruction is no question with a tail
+
+
+def left_over(text: str) -> bool:
+    """Whether a placeholder that a reader should have replaced is still there: `<s0>`, `<TIME_ONE>`, `<12.5>`, `<image>`."""
+    return _LEFT_OVER.search(text) is not None
 
 
 _YOUTUBE = re.compile(r"(?:ytb_|video-|v_)?([A-Za-z0-9_-]{11})(?:_\d+(?:\.\d+)?_\d+(?:\.\d+)?)?")

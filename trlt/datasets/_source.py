@@ -37,13 +37,15 @@ def read_source(
     split = split or _split_of(module, annotations) or (module.TRAIN_SPLIT if purpose == "train" else module.TEST_SPLIT)
     if split not in module.FILES:
         raise UsageError(f"{name}: unknown split {split!r}; {did_you_mean(split, module.FILES)}")
-    if purpose == "train" and split == module.TEST_SPLIT and not allow_test:
+    if purpose == "train" and split == getattr(module, "TEST_SPLIT", None) and not allow_test:
         raise UsageError(
             f"{name}: {split!r} is its test split, and training on it spoils the benchmark; "
             f"take {module.TRAIN_SPLIT!r}, or allow it with --allow-test"
         )
     paths = _find(name, module, annotations, split)
-    reading: Reading = module.read({file: parse_file(path) for file, path in paths.items()}, split, purpose)
+    streamed = getattr(module, "STREAMED", ())
+    files = {file: parse_file(path, streamed=file in streamed) for file, path in paths.items()}
+    reading: Reading = module.read(files, split, purpose)
     where = ", ".join(str(path) for path in paths.values())
     if not reading.samples:
         why = "; ".join(f"{count} {reason} (as {reading.examples[reason][0]})" for reason, count in reading.dropped.items())

@@ -22,6 +22,8 @@ from trlt.sample import Sample, Span, Task
 TITLE = "ActivityNet Captions"
 TASK: Task = "grounding"
 LICENSE = "ActivityNet: research use"
+WHERE = "cs.stanford.edu/people/ranjaykrishna/densevid; videos from YouTube"
+DOMAIN = "human activities"
 TEST_SPLIT = "val_2"
 FILES = {"val_2": ("val_2.json",), "val_1": ("val_1.json",)}
 

@@ -27,6 +27,8 @@ from trlt.sample import Sample, Span, Task
 TITLE = "Charades-STA"
 TASK: Task = "grounding"
 LICENSE = "Charades: non-commercial use"
+WHERE = "github.com/jiyanggao/TALL (sentences and times), prior.allenai.org/projects/charades (csv files and videos)"
+DOMAIN = "daily life indoors"
 PAPER_COUNT = 12_408
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "test"

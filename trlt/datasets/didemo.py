@@ -25,6 +25,8 @@ from trlt.sample import Sample, Span, Task
 TITLE = "DiDeMo"
 TASK: Task = "grounding"
 LICENSE = "annotations BSD-2-Clause; videos under their uploaders' licences, many NC or ND"
+WHERE = "github.com/LisaAnne/LocalizingMoments; videos from Flickr"
+DOMAIN = "personal videos"
 PAPER_COUNT = 33_002
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "test"

@@ -48,6 +48,8 @@ _PERCEPTION = ("perception/videos", "perceptiontest")
 TITLE = "MVBench"
 TASK: Task = "multi_choice"
 LICENSE = "annotations MIT; videos under their data sets' licences"
+WHERE = "huggingface.co/datasets/OpenGVLab/MVBench"
+DOMAIN = "mixed"
 TEST_SPLIT = "test"
 TASKS = {
     "action_sequence": Place("Action Sequence", *_STAR),

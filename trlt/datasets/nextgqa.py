@@ -38,6 +38,8 @@ from trlt.sample import Sample, Span, Task
 TITLE = "NExT-GQA"
 TASK: Task = "grounded_qa"
 LICENSE = "MIT"
+WHERE = "github.com/doc-doc/NExT-GQA; videos are VidOR's"
+DOMAIN = "personal videos"
 PAPER_COUNT = 3_358
 TRAIN_SPLIT = "val"
 TEST_SPLIT = "test"

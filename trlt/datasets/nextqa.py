@@ -18,6 +18,8 @@ from trlt.sample import Sample, Task
 TITLE = "NExT-QA"
 TASK: Task = "multi_choice"
 LICENSE = "MIT"
+WHERE = "github.com/doc-doc/NExT-QA; videos are VidOR's"
+DOMAIN = "personal videos"
 PAPER_COUNT = 17_024
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "test"
