@@ -24,7 +24,7 @@ def ask(sample: Sample, think: bool = False, form: AnswerFormat = "letter", as_g
 
 
 def test_wording() -> None:
-    assert VERSION == "1", "raise it with any change of the words below"
+    assert VERSION == "2", "raise it with any change of the words below"
     assert build(MC, think=False, answer_format="letter").system == "You answer questions about a video."
     assert ask(MC) == (
         "Question: What moves?\nA. a ball\nB. a cat\nGive the letter of the right option: <answer> letter </answer>"

@@ -79,16 +79,29 @@ def _output(json_mode: bool) -> Output:
 
 @app.command()
 def prepare(
-    dataset: Annotated[str | None, typer.Argument(help="Data set, or a recipe whose `prepare.sources` are pooled.")] = None,
+    dataset: Annotated[str | None, typer.Argument(help="Data set, or a recipe whose `prepare.sources` make a pool.")] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
     split: Annotated[str | None, typer.Option(help="Another split than the training split.")] = None,
     allow_test: Annotated[bool, typer.Option("--allow-test", help="Read a test split as training data.")] = False,
     check_videos: Annotated[
-        bool, typer.Option("--check-videos/--no-check-videos", help="Drop samples whose video is missing.")
+        bool, typer.Option("--check-videos/--no-check-videos", help="Drop samples whose video is missing or broken.")
     ] = True,
-    out: Annotated[Path, typer.Option(help="File of samples to write.")] = Path("samples.jsonl"),
-    list_: Annotated[bool, typer.Option("--list", help="List the data sets and the files that they want.")] = False,
+    several_spans: Annotated[
+        str | None, typer.Option(help="Samples of several gold spans: keep (default), longest, hull or drop.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Benchmarks whose videos are left out: `benchmarks`, BENCH=DIR, or a folder of them; repeatable."),
+    ] = None,
+    leaks: Annotated[str | None, typer.Option(help="Samples on benchmarks' videos: remove (default) or list.")] = None,
+    scan: Annotated[Path | None, typer.Option(help="Cache of verdicts on videos; default: runs/video-scan.jsonl.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with an error when any record was dropped.")] = False,
+    sets: Sets = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File of samples, or for a recipe a folder; default: samples.jsonl, or one in runs/.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the data sets, their files and where to get them.")] = False,
     json: Json = False,
 ) -> None:
     """Turn official annotation files into samples."""
@@ -103,12 +116,18 @@ def prepare(
         raise UsageError("which data set? give its name, or a recipe; `trlt prepare --list` shows them")
     result = prepare(
         dataset,
+        out=out,
         annotations=annotations,
         videos=videos,
         split=split,
         allow_test=allow_test,
         check_videos=check_videos,
-        out=out,
+        several_spans=several_spans,
+        against=against or (),
+        leaks=leaks,
+        scan=scan,
+        strict=strict,
+        sets=sets or (),
         output=output,
     )
     output.result(result)

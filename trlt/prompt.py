@@ -10,11 +10,12 @@ import re
 from typing import NamedTuple
 
 from trlt.answer import LETTERS, AnswerFormat
+from trlt.datasets import needs_options
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
 
-VERSION = "1"
-"""Changes with any word below; saved with every run, since figures under two wordings don't compare."""
+VERSION = "2"
+"""Changes with any word below, or with who is asked how; saved with every run: figures under two wordings don't compare."""
 
 SYSTEM = "You answer questions about a video."
 
@@ -68,8 +69,14 @@ def asked_as(sample: Sample, *, as_gqa: bool = False) -> Task:
 
 
 def asked_format(sample: Sample, answer_format: AnswerFormat) -> AnswerFormat:
-    """The answer format that a sample can be asked in: without options there is nothing to choose from."""
-    return answer_format if sample.options is not None else "open"
+    """The answer format that a sample can be asked in.
+
+    Without options there is nothing to choose from. And where the question needs them ("which of the following ..."),
+    hiding them would ask for what nobody can know: such a question is answered by its option's text.
+    """
+    if sample.options is None:
+        return "open"
+    return "text" if answer_format == "open" and needs_options(sample.question, sample.options) else answer_format
 
 
 def render_answer(sample: Sample, *, think: bool, answer_format: AnswerFormat, reasoning: str | None = None) -> str:

@@ -217,9 +217,17 @@ class Source(Section):
 
 
 class Prepare(Section):
-    """Which sources make up the pool."""
+    """Which sources make up the pool, and what is done where a choice has to be made."""
 
     sources: tuple[Source, ...] = Field(default=(), strict=False)
+    """In this order: of a sample that two sources hold, the first keeps it."""
+    several_spans: Literal["keep", "longest", "hull", "drop"] = "keep"
+    """What is done with a sample of several gold spans."""
+    against: tuple[str, ...] = Field(default=(), strict=False)
+    """Benchmarks whose videos must not be trained on: `benchmarks` (those of `eval.benchmarks`), `<bench>=<folder>`, or a
+    folder with one folder a benchmark."""
+    leaks: Literal["remove", "list"] = "remove"
+    """Samples on a benchmark's video are left out, or kept, flagged and listed."""
 
 
 class Benchmark(Section):

@@ -7,9 +7,10 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, TextIO, get_args
 
 from trlt.errors import DataError, did_you_mean
 
@@ -184,37 +185,70 @@ def iter_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
                     raise DataError(f"{path}:{number}: not JSON ({error}); one object a line is expected") from None
 
 
+def mend_tail(path: Path) -> None:
+    """Cuts off the last line of a JSONL file where a kill left it torn."""
+    with path.open("rb+") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(0, end - (1 << 16))
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                end = begin + found + 1
+                break
+            end = begin
+        if end < size:
+            file.truncate(end)
+
+
+def sample_files(path: Path) -> list[Path]:
+    """The JSONL files of samples that a path stands for: itself, or those of a folder from `trlt prepare`, by name."""
+    return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+
+
 def read_samples(path: Path) -> list[Sample]:
-    """All samples of a JSONL file, in its order.
+    """All samples of a JSONL file, or of a folder of them, in their order.
 
     Raises:
         DataError: an unreadable line, an empty file, or an id that occurs twice.
     """
     samples: list[Sample] = []
-    seen: dict[str, int] = {}
-    for number, obj in iter_jsonl(path):
-        sample = Sample.from_json(obj, f"{path}:{number}")
-        if sample.id in seen:
-            raise DataError(f"{path}:{number}: id {sample.id!r} stands already on line {seen[sample.id]}; ids are unique")
-        seen[sample.id] = number
-        samples.append(sample)
+    seen: dict[str, tuple[Path, int]] = {}
+    for file in sample_files(path):
+        for number, obj in iter_jsonl(file):
+            sample = Sample.from_json(obj, f"{file}:{number}")
+            if sample.id in seen:
+                first, line = seen[sample.id]
+                where = f"on line {line}" if first == file else f"in {first}:{line}"
+                raise DataError(f"{file}:{number}: id {sample.id!r} stands already {where}; ids are unique")
+            seen[sample.id] = (file, number)
+            samples.append(sample)
     if not samples:
         raise DataError(f"{path}: holds no samples; make it with `trlt prepare` or `trlt select`")
     return samples
 
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
-    """Writes samples as JSONL, atomically."""
-    write_text_atomic(path, "".join(json.dumps(s.to_json(), ensure_ascii=False) + "\n" for s in samples))
+    """Writes samples as JSONL, atomically, one at a time."""
+    with open_atomic(path) as out:
+        for sample in samples:
+            out.write(json.dumps(sample.to_json(), ensure_ascii=False) + "\n")
 
 
 def write_text_atomic(path: Path, text: str) -> None:
     """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
+    with open_atomic(path) as out:
+        out.write(text)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[TextIO]:
+    """A file to write text to that takes its place in one step at the end; after an error, the old content stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
-            out.write(text)
+            yield out
             out.flush()
             os.fsync(out.fileno())
         os.chmod(name, 0o644)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dataset_helpers import item, lay_out, write_files
 
-from trlt.datasets import Reading, fit_duration, locate, names, read_source
+from trlt.datasets import Reading, fit_to_file, locate, names, read_source
 from trlt.datasets import load as load_dataset
 from trlt.datasets.didemo import choose
 from trlt.sample import Span
@@ -76,13 +76,14 @@ def didemo(folder: Path, times: list[list[int]], video: str = "1@N02_777_0ab.mov
 def test_didemo_fits_the_video_once_its_length_is_known(tmp_path: Path) -> None:
     (sample,) = didemo(tmp_path, [[4, 5], [4, 5], [0, 0]]).samples
     assert sample.spans == (Span(20.0, 30.0),) and sample.duration is None and sample.meta["agree"] == 2
-    short = fit_duration(sample, 27.5).sample
+    short = fit_to_file(sample, 27.5).sample
     assert short and short.spans == (Span(20.0, 27.5),) and short.duration == 27.5 and short.clip is None
     assert short.meta["flags"] == ["clamped_end"]
-    long = fit_duration(sample, 95.0).sample
+    long = fit_to_file(sample, 95.0).sample
     assert long and long.spans == sample.spans and long.clip == Span(0.0, 30.0) and long.duration == 30.0
-    assert fit_duration(sample, 19.0).reason == "starts_past_end"
-    assert fit_duration(long, 3.0).sample == long
+    assert fit_to_file(sample, 19.0).reason == "starts_past_end"
+    assert long == fit_to_file(long, 95.0).sample
+    assert fit_to_file(long, 3.0).reason == "clip_past_file_end"
 
 
 def test_didemo_names_without_extension_are_one_key(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataset_helpers import write_files
 
 from trlt.datasets import read_source
 from trlt.datasets._common import youtube_key
+from trlt.datasets._files import Records, parse_file
 from trlt.errors import DataError, UsageError
 
 CHARADES = {
@@ -96,6 +97,56 @@ def test_faulty_csv_is_named(text: str, message: str, tmp_path: Path) -> None:
     write_files(tmp_path, {"val.csv": text, "gsub_val.json": "{}"})
     with pytest.raises(DataError, match=message):
         read_source("nextgqa", tmp_path)
+
+
+def records(folder: Path, raw: bytes) -> Records:
+    path = folder / "r.json"
+    path.write_bytes(raw)
+    return Records(path)
+
+
+def test_records_are_read_one_at_a_time_and_again(tmp_path: Path) -> None:
+    found = records(tmp_path, b'\xef\xbb\xbf [{"a": 1.5, "b": [1, "x"]}, 2,\n"\xc3\xa9"]')
+    assert list(found) == [{"a": 1.5, "b": [1, "x"]}, 2, "\u00e9"] == list(found)
+    assert type(next(iter(found))["a"]) is float, "no Decimal reaches a sample"
+    assert next(iter(records(tmp_path, b'[{"a": 1}, {"b"'))) == {"a": 1}, "what comes before a fault is there"
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "git-LFS pointer"),
+        (b"<!DOCTYPE html>", "an HTML page"),
+        (b"\x1f\x8b", "archive"),
+        (b" ", "empty"),
+        (b'{"a": [1]}', "expected a list of records, got an object"),
+        (b"12", "got something else"),
+        (b'[{"a": 1}, {"b', "not JSON after 1 records .*truncated"),
+        (b'[{"a": 1}, {"a": 2}', "not JSON after 2 records .*truncated"),
+        (b'[{"a": 1}, {a: 2}]', "not JSON after 1 records .*official file"),
+        (b'[{"a": "\xff"}]', "not JSON after 0 records"),
+    ],
+)
+def test_faulty_records_are_named(raw: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"r\.json: .*{message}"):
+        list(records(tmp_path, raw))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"id": "1", "options": ["a", "b"]}, {"id": "2", "options": []}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    assert parse_file(tmp_path / "t.parquet") == rows
+    (tmp_path / "t.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(DataError, match="not a parquet file"):
+        parse_file(tmp_path / "t.parquet")
+    (tmp_path / "t.parquet").write_bytes(b"<html>")
+    with pytest.raises(DataError, match="an HTML page"):
+        parse_file(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="can't be read"):
+        parse_file(tmp_path / "none.parquet")
 
 
 @pytest.mark.parametrize("name", ["ytb_{}", "video-{}", "v_{}", "{}_12_30", "{}_60.0_210.0", "{}", "v_{}_1_2"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,10 @@ def test_activitynet_val_1(annotations: Path) -> None:
     reading = read_source("activitynet", annotations / "activitynet", "val_1", purpose="bench")
     assert len(reading.samples) == reading.read == 17_505 and len({sample.video for sample in reading.samples}) == 4_917
     assert whole_video("activitynet", reading)["mIoU"] == pytest.approx(32.29, abs=0.005)
+
+
+def test_footage_that_didemo_shares_with_nextqa(annotations: Path) -> None:
+    """Both are Flickr's: 15 of DiDeMo's validation videos stand in NExT-QA's map."""
+    didemo = {sample.video_key for sample in read_source("didemo", annotations / "didemo", "val").samples}
+    known = json.loads((annotations / "nextqa/map_vid_vidorID.json").read_text(encoding="utf-8"))
+    assert len(didemo & {f"flickr:{video}" for video in known}) == 15

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
@@ -57,6 +58,24 @@ class Output:
         if self.json_mode:
             sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
             sys.stdout.flush()
+
+    @contextmanager
+    def stages(self, names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
+        """A line for each of several pieces of work, with what is being done and the time it took so far.
+
+        Gives the function that is told which piece is at what; an empty text ends it.
+        """
+        columns = (SpinnerColumn(finished_text="·"), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, TextColumn("{task.fields[state]}"), console=self._errors) as lines:
+            tasks = [lines.add_task(Text(name).markup, total=1, start=False, state="") for name in names]
+
+            def update(place: int, state: str) -> None:
+                task = tasks[place]
+                if lines.tasks[place].start_time is None:
+                    lines.start_task(task)
+                lines.update(task, state=Text(state).markup, completed=0 if state else 1)
+
+            yield update
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:

@@ -43,10 +43,10 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     with output.progress("render") as progress:
         layout.write(folder / "data", progress=progress)
     model = str(_rebuild(folder, output)) if rebuild_model else "miniature"
-    pool, chosen, tuned = folder / "pool.jsonl", folder / "train.jsonl", folder / "train" / "model"
+    pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
     common = ["--recipe", str(recipe)]
     run = _Runner(output)
-    run("prepare", recipe, "--out", pool)
+    run("prepare", recipe, "--scan", folder / "video-scan.jsonl", "--out", pool)
     run("probe", "--data", pool, "-n", 8, *common, "--model", model, "--out", folder / "probe")
     run("select", "--probe", folder / "probe", *common, "--out", chosen)
     run("eval", "--bench", "all", *common, "--model", model, "--out", folder / "eval-base")

@@ -1,10 +1,12 @@
-"""`trlt prepare`: official annotation files become samples."""
+"""`trlt prepare`: official annotation files become samples, one source or a whole pool."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,104 +14,204 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
-from trlt.datasets import Reading, load, names, read_source
+from trlt.commands._setup import RUNS
+from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
-from trlt.recipe import Source, load_recipe
-from trlt.report import reading_table
-from trlt.rollout import Found, Run, environment, file_digest, find_videos
+from trlt.preparation import (
+    Entry,
+    Leaks,
+    Prepared,
+    Rules,
+    Seen,
+    Statistics,
+    benchmark_keys,
+    benchmark_places,
+    prepare_source,
+)
+from trlt.recipe import Recipe, Source, load_recipe
+from trlt.report import prepared_markdown, reading_table, statistics_view
+from trlt.rollout import Run, environment, file_digest
 from trlt.sample import Sample, write_samples, write_text_atomic
-from trlt.video.resolve import VideoIndex
+from trlt.video.scan import Scan
 
-MISSING = "video_missing"
+DATA = Path("data")
+"""Where a benchmark's files are looked for that the recipe doesn't name: `data/<bench>`."""
+SCAN = RUNS / "video-scan.jsonl"
+"""Verdicts on videos, shared by all runs in a folder."""
 
 
 def prepare(
     target: str,
     *,
-    out: Path,
+    out: Path | None = None,
     annotations: Path | None = None,
     videos: Path | None = None,
     split: str | None = None,
     allow_test: bool = False,
     check_videos: bool = True,
+    several_spans: str | None = None,
+    against: Sequence[str] = (),
+    leaks: str | None = None,
+    scan: Path | None = None,
+    strict: bool = False,
+    sets: Sequence[str] = (),
     output: Output,
 ) -> dict[str, Any]:
-    """Reads one data set, or all sources of a recipe, into one file of samples; see `trlt prepare --help`.
+    """Reads one data set into a file, or all sources of a recipe into a folder; see `trlt prepare --help`.
 
     Paths of videos become relative to one folder: `videos`, or the one that holds those of all sources.
 
     Raises:
-        TrltError: an unknown data set, a file that can't be used, or no sample whose video is there.
+        TrltError: an unknown data set, a file that can't be used, no sample whose video is there, or (`strict`) any drop.
     """
-    sources = _sources(target, annotations, videos, split)
+    recipe, sources = _sources(
+        target,
+        annotations,
+        videos,
+        split,
+        sets,
+        {"prepare.several_spans": several_spans, "prepare.leaks": leaks, "prepare.against": list(against) or None},
+    )
+    pooled = _is_recipe(target)
+    place = _place(target, out, pooled)
     roots = [Path(source.videos).resolve() for source in sources if source.videos]
     if roots and len(roots) < len(sources):
         raise UsageError(f"{target}: some sources name their videos and others don't; name all, or none")
     root = Path(os.path.commonpath(roots)) if roots else None
-    samples: dict[str, Sample] = {}
-    entries: list[dict[str, Any]] = []
+    settings = recipe.prepare
+    leaking = _leaks(recipe, output)
+    rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test)
+    looked = Scan(scan or SCAN, recipe.video) if roots and check_videos else None
+    statistics, seen, entries = Statistics(), Seen(), list[dict[str, Any]]()
+    leaked: list[str] = []
     missing: list[str] = []
-    for source in sources:
-        output.note(f"reading {source.dataset} from {source.annotations}")
-        reading = read_source(source.dataset, Path(source.annotations), source.split, allow_test=allow_test)
-        kept: Sequence[Sample] = reading.samples
-        found: Found | None = None
-        if source.videos and check_videos:
-            found = find_videos(kept, VideoIndex(source.videos))
-            kept = found.samples
-            missing += [f"{source.dataset}\t{video}\t{why}" for video, why in found.missing.items()]
-        if source.videos and root:
-            prefix = Path(source.videos).resolve().relative_to(root).as_posix()
-            kept = [_below(prefix, sample) for sample in kept]
-        for sample in kept:
-            if samples.setdefault(sample.id, sample) is not sample:
-                raise UsageError(f"{source.dataset}: {sample.id!r} comes from two sources; name each split once")
-        entries.append(_entry(source, reading, len(kept), found))
-    missing_path = out.with_suffix(".missing_videos.txt")
-    if missing:
-        write_text_atomic(missing_path, "".join(f"{line}\n" for line in missing))
-    else:
-        missing_path.unlink(missing_ok=True)
-    if not samples:
-        raise DataError(f"{target}: none of the {len(missing):,} videos is there ({missing_path} lists them); check --videos")
-    write_samples(out, samples.values())
+    ids: dict[str, str] = {}
+    files = _files_of(place, sources, pooled)
+    run = Run(place)
+    run.manifest.unlink(missing_ok=True)  # until all is there, nobody should take it for whole
+    with output.stages([f"{s.dataset}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
+        for number, (source, path) in enumerate(zip(sources, files, strict=True)):
+            made = prepare_source(source, rules, seen, leaks=leaking, scan=looked, say=partial(stage, number))
+            stage(number, "writing")
+            samples = _placed(made, root)
+            _require_new(samples, source, ids)
+            if samples:
+                write_samples(path, samples)
+            else:
+                path.unlink(missing_ok=True)
+            statistics.add(samples)
+            entries.append(_entry(made.entry, path if samples else None))
+            leaked += ["\t".join(row) for row in made.entry.leaked]
+            missing += [f"{source.dataset}\t{video}\t{why}" for video, why in made.entry.missing.items()]
+            stage(number, "")
+    for path in set(place.glob("*.jsonl")) - set(files):  # of an earlier run with other sources
+        path.unlink()
+    missing_path = _listing(place, "missing_videos.txt", missing)
+    leaks_path = _listing(place, "leaks.tsv", leaked)
+    if not statistics.samples:
+        raise DataError(_nothing(target, entries, missing_path))
     manifest = {
         "schema": 1,
         "kind": "prepare",
         **environment(),
         "videos": str(root) if root else None,
-        "samples": len(samples),
-        "sha256": file_digest(out),
+        "rules": settings.model_dump(mode="json", include={"several_spans", "against", "leaks"}),
+        "samples": statistics.samples,
+        "sha256": file_digest(place),
         "sources": entries,
+        "against": _against(leaking, entries, settings.leaks),
+        "statistics": statistics.to_json(),
     }
-    Run(out).write_manifest(manifest)
-    output.show(reading_table(entries))
-    for entry in entries:
-        for note in entry["notes"]:
-            output.show(f"  {entry['dataset']}: {note}")
-    if missing:
-        output.show(f"  {len(missing):,} videos are missing: {missing_path}")
-    output.show(f"\n{len(samples):,} samples: {out}\nNext: trlt probe --data {out}")
-    return {"samples": str(out), "missing_videos": str(missing_path) if missing else None, **manifest, "count": len(samples)}
+    run.write_manifest(manifest)
+    report = place / "report.md" if pooled else place.with_suffix(".report.md")
+    write_text_atomic(report, prepared_markdown(manifest))
+    _show(manifest, output, missing_path, leaks_path)
+    output.show(f"\n{statistics.samples:,} samples: {place}\nReport: {report}\nNext: trlt probe --data {place}")
+    dropped = sum(sum(entry["dropped"].values()) for entry in entries)
+    if strict and dropped:
+        raise DataError(f"--strict: {dropped:,} records were dropped; {report} says which, and why")
+    listings = {
+        "missing_videos": str(missing_path) if missing_path else None,
+        "leaks": str(leaks_path) if leaks_path else None,
+    }
+    return {"path": str(place), "report": str(report), **listings, **manifest, "count": statistics.samples}
 
 
-def _sources(target: str, annotations: Path | None, videos: Path | None, split: str | None) -> list[Source]:
-    """One data set with its folders, or the sources of a recipe."""
-    if not target.endswith((".yaml", ".yml")):
+def _is_recipe(target: str) -> bool:
+    return target.endswith((".yaml", ".yml"))
+
+
+def _place(target: str, out: Path | None, pooled: bool) -> Path:
+    """A file for one source, a folder for the sources of a recipe."""
+    if pooled:
+        place = out or RUNS / Path(target).stem / "samples"
+        if place.suffix == ".jsonl" or place.is_file():
+            raise UsageError(f"--out {place}: a recipe makes a folder with one file a source; give {place.with_suffix('')}")
+        return place
+    place = out or Path("samples.jsonl")
+    if place.suffix != ".jsonl":
+        raise UsageError(f"--out {place}: one source makes one file; give it a name that ends in .jsonl")
+    return place
+
+
+def _sources(
+    target: str,
+    annotations: Path | None,
+    videos: Path | None,
+    split: str | None,
+    sets: Sequence[str],
+    flags: Mapping[str, Any],
+) -> tuple[Recipe, list[Source]]:
+    """The recipe, and one data set with its folders or the recipe's sources."""
+    if not _is_recipe(target):
         load(target)  # an unknown name is told before anything else
         if annotations is None:
-            raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_files(target)}")
-        return [Source(dataset=target, annotations=str(annotations), videos=str(videos) if videos else None, split=split)]
+            raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_wanted(target)}")
+        one = Source(dataset=target, annotations=str(annotations), videos=str(videos) if videos else None, split=split)
+        return load_recipe(None, sets=sets, flags=flags), [one]
     if annotations or videos or split:
         raise UsageError(f"{target}: a recipe names its own folders and splits; leave --annotations, --videos and --split out")
-    sources = list(load_recipe(Path(target)).prepare.sources)
+    recipe = load_recipe(Path(target), sets=sets, flags=flags)
+    sources = list(recipe.prepare.sources)
     if not sources:
         raise UsageError(f"{target}: prepare.sources is empty; add entries with dataset, annotations and videos")
-    return sources
+    for source in sources:
+        load(source.dataset)
+    return recipe, sources
+
+
+def _files_of(place: Path, sources: Sequence[Source], pooled: bool) -> list[Path]:
+    """Where each source's samples go."""
+    if not pooled:
+        return [place]
+    counts = Counter(source.dataset for source in sources)
+    stems = [s.dataset if counts[s.dataset] == 1 else f"{s.dataset}-{s.split or 'default'}" for s in sources]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem, count in Counter(stems).items() if count > 1)
+        raise UsageError(f"prepare.sources: {twice} is named twice; name each split once")
+    return [place / f"{stem}.jsonl" for stem in stems]
+
+
+def _leaks(recipe: Recipe, output: Output) -> Leaks | None:
+    if not recipe.prepare.against:
+        return None
+    usual = {name: DATA / name for name in names("bench")}
+    usual |= {name: Path(bench.annotations) for name, bench in recipe.eval.benchmarks.items()}
+    places = benchmark_places(recipe.prepare.against, usual)
+    output.note(f"prepare: reading the videos of {', '.join(places)}")
+    return benchmark_keys(places)
+
+
+def _placed(made: Prepared, root: Path | None) -> Sequence[Sample]:
+    """Samples with video paths relative to the root of all sources."""
+    if root is None or made.entry.source.videos is None:
+        return made.samples
+    prefix = Path(made.entry.source.videos).resolve().relative_to(root).as_posix()
+    return made.samples if prefix == "." else [_below(prefix, sample) for sample in made.samples]
 
 
 def _below(prefix: str, sample: Sample) -> Sample:
-    return sample if prefix == "." else replace(sample, video=f"{prefix}/{sample.video}", meta=_moved(prefix, sample.meta))
+    return replace(sample, video=f"{prefix}/{sample.video}", meta=_moved(prefix, sample.meta))
 
 
 def _moved(prefix: str, meta: dict[str, Any]) -> dict[str, Any]:
@@ -119,56 +221,115 @@ def _moved(prefix: str, meta: dict[str, Any]) -> dict[str, Any]:
     return meta | {"alternatives": [other | {"video": f"{prefix}/{other['video']}"} for other in meta["alternatives"]]}
 
 
-def _entry(source: Source, reading: Reading, kept: int, found: Found | None) -> dict[str, Any]:
+def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str]) -> None:
+    for sample in samples:
+        if ids.setdefault(sample.id, source.dataset) != source.dataset:
+            raise UsageError(f"{source.dataset}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
+
+
+def _entry(entry: Entry, path: Path | None) -> dict[str, Any]:
     """What a manifest says about one source."""
-    module = load(source.dataset)
-    dropped, examples = dict(reading.dropped), dict(reading.examples)
-    if found and found.left_out:
-        dropped[MISSING], examples[MISSING] = found.left_out, list(found.missing)[:3]
+    module = load(entry.source.dataset)
     return {
-        "dataset": source.dataset,
-        "split": reading.samples[0].split,
+        "dataset": entry.source.dataset,
+        "split": entry.split,
         "task": module.TASK,
         "license": module.LICENSE,
-        "read": reading.read,
-        "kept": kept,
-        "repaired": dict(reading.repaired),
-        "dropped": dropped,
-        "examples": examples,
-        "missing_videos": len(found.missing) if found else None,
-        "paper": module.PAPER_COUNT,
-        "notes": list(reading.notes),
-        "files": {str(path): file_digest(path) for path in reading.files},
+        "file": path.name if path else None,
+        "sha256": file_digest(path) if path else None,
+        "read": entry.read,
+        "kept": entry.kept,
+        "repaired": dict(entry.repaired),
+        "dropped": dict(entry.dropped),
+        "examples": entry.examples,
+        "missing_videos": len(entry.missing),
+        "leaked": dict(Counter(bench for _, _, benches in entry.leaked for bench in benches.split(","))),
+        "paper": module.PAPER_COUNT if entry.split == module.TRAIN_SPLIT else None,
+        "notes": entry.notes,
+        "files": {str(path): file_digest(path) for path in entry.files},
     }
 
 
+def _against(leaks: Leaks | None, entries: Sequence[Mapping[str, Any]], done: str) -> dict[str, Any] | None:
+    if leaks is None:
+        return None
+    counts: Counter[str] = Counter()
+    for entry in entries:
+        counts.update(entry["leaked"])
+    return {"videos": dict(leaks.videos), "leaked": dict(counts), "unchecked": list(leaks.unchecked), "leaks": done}
+
+
+def _listing(place: Path, name: str, lines: Sequence[str]) -> Path | None:
+    """Writes a list beside the samples, or removes an earlier one where there is nothing to list."""
+    path = place.with_suffix(f".{name}") if place.suffix == ".jsonl" else place / name
+    if lines:
+        write_text_atomic(path, "".join(f"{line}\n" for line in lines))
+        return path
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _nothing(target: str, entries: Sequence[Mapping[str, Any]], missing: Path | None) -> str:
+    """Why there is no sample."""
+    reasons: Counter[str] = Counter()
+    for entry in entries:
+        reasons.update(entry["dropped"])
+    why = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(5))
+    remedy = f"; {missing} lists videos that aren't there or broken: check --videos" if missing else ""
+    return f"{target}: no sample is left of {sum(entry['read'] for entry in entries):,} records ({why}){remedy}"
+
+
+def _show(manifest: Mapping[str, Any], output: Output, missing: Path | None, leaks: Path | None) -> None:
+    output.show(reading_table(manifest["sources"]), "", statistics_view(manifest["statistics"]))
+    for entry in manifest["sources"]:
+        for note in entry["notes"]:
+            output.show(f"  {entry['dataset']}: {note}")
+    against = manifest["against"]
+    if against is not None:
+        found = ", ".join(f"{name} {count:,}" for name, count in against["leaked"].items()) or "none"
+        done = "left out" if against["leaks"] == "remove" else "kept, flagged"
+        output.show(
+            f"  samples on footage of {', '.join(against['videos'])} ({done}): {found}" + (f"; {leaks}" if leaks else "")
+        )
+        if against["unchecked"]:
+            output.show(f"  not compared with (no annotation given): {', '.join(against['unchecked'])}")
+    else:
+        output.show("  not compared with benchmarks' videos: --against benchmarks does that")
+    if missing:
+        count = sum(entry["missing_videos"] for entry in manifest["sources"])
+        output.show(f"  {count:,} videos are missing or broken: {missing}")
+
+
 def list_sources(output: Output) -> dict[str, Any]:
-    """The data sets that can be prepared: what they are, and which files they want."""
+    """The data sets that can be prepared: what they are, which files they want, and where to get them."""
     found = []
-    table = Table(title="Training sources", title_justify="left")
-    for column in ("name", "title", "task", "files of the training split", "licence", "paper"):
-        table.add_column(column, justify="right" if column == "paper" else "left")
+    table = Table(title="Training sources", title_justify="left", show_lines=True)
+    for column in ("name", "task", "files of the training split", "where to get it, licence", "paper"):
+        table.add_column(column, justify="right" if column == "paper" else "left", overflow="fold")
     for name in names("train"):
         module = load(name)
         files = module.FILES[module.TRAIN_SPLIT]
         found.append(
             {
-                **{
-                    "name": name,
-                    "title": module.TITLE,
-                    "task": module.TASK,
-                    "splits": {s: list(f) for s, f in module.FILES.items()},
-                },
-                **{"train_split": module.TRAIN_SPLIT, "license": module.LICENSE, "paper": module.PAPER_COUNT},
+                "name": name,
+                "title": module.TITLE,
+                "task": module.TASK,
+                "splits": {s: list(f) for s, f in module.FILES.items()},
+                "train_split": module.TRAIN_SPLIT,
+                "where": module.WHERE,
+                "license": module.LICENSE,
+                "paper": module.PAPER_COUNT,
             }
         )
-        table.add_row(
-            name, Text(module.TITLE), module.TASK, Text("\n".join(files)), Text(module.LICENSE), f"{module.PAPER_COUNT:,}"
-        )
-    output.show(table)
-    return {"sources": found}
+        head = Text(f"{name}\n").append(module.TITLE, style="dim")
+        get = Text(f"{module.WHERE}\n").append(module.LICENSE, style="dim")
+        paper = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "-"
+        table.add_row(head, module.TASK, Text("\n".join(files)), get, paper)
+    total = sum(one["paper"] or 0 for one in found)
+    output.show(table, f"The paper's counts sum to {total:,}.")
+    return {"sources": found, "paper_total": total}
 
 
-def _files(name: str) -> str:
+def _wanted(name: str) -> str:
     module = load(name)
     return ", ".join(module.FILES[getattr(module, "TRAIN_SPLIT", None) or module.TEST_SPLIT])

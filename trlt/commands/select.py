@@ -86,6 +86,6 @@ def _noted_data(run: Run) -> Path:
     if "path" not in noted:
         raise UsageError(f"{run.manifest}: isn't there, or names no samples; give those that were probed with --data")
     path = Path(noted["path"])
-    if not path.is_file() or file_digest(path) != noted.get("sha256"):
+    if not path.exists() or file_digest(path) != noted.get("sha256"):
         raise DataError(f"{path}: has changed since it was probed, or is gone; give the samples that were probed with --data")
     return path

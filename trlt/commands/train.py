@@ -88,7 +88,7 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
             f"{settings.prompts_per_pass}; take a multiple of {each}"
         )
     path = Path(recipe.train.data or "")
-    count = len(read_samples(path)) if path.is_file() else None
+    count = len(read_samples(path)) if path.exists() else None
     batch = settings.prompts_per_step if settings.method == "grpo" else settings.sft.batch
     steps = settings.max_steps or (math.ceil(settings.epochs * count / batch) if count else None)
     return {

@@ -15,7 +15,7 @@ from trlt.commands._setup import RUNS
 from trlt.errors import UsageError, VideoError
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, Span, read_samples, write_text_atomic
+from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
 from trlt.video.decode import cores
 from trlt.video.resolve import VideoIndex
 from trlt.video.store import FrameStore, StoreInfo
@@ -40,7 +40,8 @@ def check(
     """
     recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": str(videos) if videos else None})
     settings = _all_cores(recipe.video)
-    wanted = _of_folder(target) if target.is_dir() else _of_samples(target, settings)
+    # A folder from `trlt prepare` holds samples, any other one videos.
+    wanted = _of_folder(target) if target.is_dir() and not sample_files(target) else _of_samples(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
     output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
     with ClipLoader(settings) as loader, output.progress("check") as progress:

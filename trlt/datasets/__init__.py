@@ -12,20 +12,23 @@ from trlt.datasets._common import Example, Purpose, Reading
 from trlt.datasets._metrics import Item, gold_text
 from trlt.datasets._modules import load, names
 from trlt.datasets._source import read_source
-from trlt.datasets._spans import fit_duration
+from trlt.datasets._spans import durations_differ, fit_to_file
 from trlt.datasets._summary import summary
 from trlt.datasets._videos import locate
+from trlt.datasets._wording import needs_options
 
 __all__ = [
     "Example",
     "Item",
     "Purpose",
     "Reading",
-    "fit_duration",
+    "durations_differ",
+    "fit_to_file",
     "gold_text",
     "load",
     "locate",
     "names",
+    "needs_options",
     "read_source",
     "summary",
 ]

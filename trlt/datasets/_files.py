@@ -12,6 +12,8 @@ from typing import Any
 from trlt.errors import DataError
 
 HEAD_BYTES = 512
+_MARK = b"\xef\xbb\xbf"
+"""The byte order mark that some tools write before UTF-8."""
 
 
 def parse_file(path: Path, *, streamed: bool = False) -> Any:
@@ -61,6 +63,8 @@ class Records:
 
         count = 0
         with self._path.open("rb") as handle:
+            if handle.read(len(_MARK)) != _MARK:
+                handle.seek(0)
             try:
                 for record in ijson.items(handle, "item", use_float=True, buf_size=1 << 18):
                     count += 1
@@ -97,7 +101,7 @@ def _checked(path: Path, start: bytes) -> bytes:
     Raises:
         DataError: they are those of something else than data.
     """
-    start = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = start.removeprefix(_MARK).lstrip()
     low = start.lower()
     if low.startswith(b"version https://git-lfs"):
         raise DataError(f"{path}: a git-LFS pointer, not the file itself; run `git lfs pull` in its repository")

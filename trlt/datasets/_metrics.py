@@ -7,6 +7,7 @@ on the text inside the tags, or on the whole text where there are none. What was
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,7 +31,7 @@ class Item:
 
 
 Values = Callable[[Item], dict[str, float]]
-"""Named figures of one item, each from 0 to 1; a benchmark's figure is 100 times their mean."""
+"""Named figures of one item, each from 0 to 1; a benchmark's figure is 100 times their mean over the items that have it."""
 
 
 def figures(
@@ -73,10 +74,16 @@ def figures(
 
 
 def mean_values(items: Sequence[Item], values: Values, weights: Sequence[float] | None = None) -> dict[str, float]:
-    """Mean of each named figure over the items, in percent."""
+    """Mean of each named figure over the items that have it, in percent; the first items' names come first."""
     rows = [values(item) for item in items]
     scale = weights or [1.0] * len(rows)
-    return {key: 100 * sum(w * row[key] for w, row in zip(scale, rows, strict=True)) / len(rows) for key in rows[0]}
+    sums: dict[str, float] = {}
+    counts: Counter[str] = Counter()
+    for weight, row in zip(scale, rows, strict=True):
+        for key, value in row.items():
+            sums[key] = sums.get(key, 0.0) + weight * value
+            counts[key] += 1
+    return {key: 100 * total / counts[key] for key, total in sums.items()}
 
 
 def paper_tiou(item: Item) -> float:

@@ -41,10 +41,10 @@ def split_options(text: str) -> Asked:
     marked = [(number, match) for number, line in enumerate(lines) if (match := _LINE.match(line))]
     run: list[tuple[int, re.Match[str]]] = []
     for number, match in marked:
-        # A question may hold a line such as "A: why did you come?"; the last run from A counts.
+        # A question may hold a line such as "A: why did you come?", which is followed by another A, not by a B.
         if match[1] == LETTERS[len(run) % 26]:
             run.append((number, match))
-        elif match[1] == "A":
+        elif match[1] == "A" and len(run) < 2:
             run = [(number, match)]
     if len(run) >= 2:
         question = "\n".join(lines[: run[0][0]])
@@ -60,7 +60,7 @@ def _inline(text: str) -> Asked:
     for match in _INLINE.finditer(joined):
         if match[1] == LETTERS[len(found) % 26]:
             found.append(match)
-        elif match[1] == "A":
+        elif match[1] == "A" and len(found) < 2:
             found = [match]
     if len(found) < 2:
         return Asked(clean(text), ())

@@ -15,6 +15,10 @@ OVERSHOOT_S = 1.5
 """Seconds by which an end may pass the duration, or a start lie before 0, and still be clamped."""
 ROUNDING_S = 0.05
 """Times are annotated to a tenth of a second, durations finer: 1.54 s over is 1.5 s over, rounded."""
+TOLERANCE_S = 1.0
+"""Annotated and real durations this close agree."""
+TOLERANCE = 0.05
+"""The same, as a share of the annotated duration."""
 WHOLE = 0.95
 """A span that covers more of the video than this is flagged: it says little about when."""
 
@@ -98,27 +102,71 @@ class Fit:
     reason: str | None = None
 
 
-def fit_duration(sample: Sample, file_s: float) -> Fit:
-    """A training sample whose annotation gives no duration, fitted to the length of its file.
+def durations_differ(annotated_s: float, file_s: float) -> bool:
+    """Whether a file is longer or shorter than annotated, beyond max(1 s, 5%): data sets round their numbers."""
+    return abs(file_s - annotated_s) > max(TOLERANCE_S, TOLERANCE * annotated_s)
 
-    `meta.annotated_s` is how much of the file was shown to annotators (DiDeMo: 30 s): the rest becomes no part of the
-    sample. `meta.chunk_s` is the length of the steps that times were annotated in: an end may overshoot by one.
+
+def fit_to_file(sample: Sample, file_s: float) -> Fit:
+    """A training sample, fitted to the length of its file.
+
+    - `meta.maybe_cut` (InternVid): a file as long as `clip`, too short to hold it, is that clip, cut already.
+    - `meta.annotated_s` is how much of the file was shown to annotators (DiDeMo: 30 s): the rest becomes no part of the sample.
+    - `meta.chunk_s` is the length of the steps that times were annotated in: an end may overshoot by one.
+    - A clip or span that the file doesn't hold drops the sample; a file of another length than annotated that holds all
+      of them is flagged `other_duration`, and its own length counts.
 
     Args:
-        sample: A sample; one with an annotated duration, or a clip, is returned as it is.
+        sample: As read.
         file_s: Seconds of the video file.
+
+    Returns:
+        The sample, its flags in `meta.flags` too.
     """
-    if sample.duration is not None or sample.clip is not None:
-        return Fit(sample)
+    fitted = _fit(sample, file_s)
+    if fitted.sample is None or not fitted.flags:
+        return fitted
+    meta = fitted.sample.meta
+    flags = sorted({*meta.get("flags", ()), *fitted.flags})
+    return replace(fitted, sample=replace(fitted.sample, meta=meta | {"flags": flags}))
+
+
+def _fit(sample: Sample, file_s: float) -> Fit:
+    if sample.clip is not None:
+        return _fit_clip(sample, sample.clip, file_s)
     annotated_s = sample.meta.get("annotated_s")
+    if sample.duration is not None and annotated_s is None:
+        if not durations_differ(sample.duration, file_s):
+            return Fit(sample)
+        fitted = _fit_spans(replace(sample, duration=file_s, meta=sample.meta | {"annotated_duration": sample.duration}))
+        return replace(fitted, flags=(*fitted.flags, "other_duration")) if fitted.sample else fitted
     clip = Span(0.0, annotated_s) if annotated_s is not None and file_s > annotated_s else None
-    duration_s = clip.end if clip else file_s
+    return _fit_spans(replace(sample, clip=clip, duration=clip.end if clip else file_s))
+
+
+def _fit_clip(sample: Sample, clip: Span, file_s: float) -> Fit:
+    """A sample about a part of its file."""
+    holds = clip.end <= file_s + max(TOLERANCE_S, TOLERANCE * clip.length)
+    if sample.meta.get("maybe_cut"):
+        meta = {key: value for key, value in sample.meta.items() if key != "maybe_cut"}
+        if not holds and not durations_differ(clip.length, file_s):
+            return Fit(replace(sample, clip=None, meta=meta), ("cut_already",))
+        sample = replace(sample, meta=meta)
+    if not holds:
+        return Fit(None, reason="clip_past_file_end")
+    end = min(clip.end, file_s)
+    if end == clip.end:
+        return Fit(sample)
+    fitted = _fit_spans(replace(sample, clip=Span(clip.start, end), duration=end - clip.start))
+    return replace(fitted, flags=(*fitted.flags, "clamped_clip")) if fitted.sample else fitted
+
+
+def _fit_spans(sample: Sample) -> Fit:
+    """A sample's spans clamped to its duration."""
     if sample.spans is None:
-        return Fit(replace(sample, clip=clip, duration=duration_s))
+        return Fit(sample)
     overshoot_s = max(OVERSHOOT_S, sample.meta.get("chunk_s", 0.0))
-    repairs = repair_spans(sample.spans, duration_s, clip=True, overshoot_s=overshoot_s)
+    repairs = repair_spans(sample.spans, sample.duration, clip=True, overshoot_s=overshoot_s)
     if repairs.reason:
         return Fit(None, reason=repairs.reason)
-    flags = sorted({*sample.meta.get("flags", ()), *repairs.flags})
-    meta = sample.meta | ({"flags": flags} if flags else {})
-    return Fit(replace(sample, clip=clip, duration=duration_s, spans=repairs.spans, meta=meta), repairs.flags)
+    return Fit(replace(sample, spans=repairs.spans), repairs.flags)

@@ -37,9 +37,10 @@ def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap
     rows = [module.values(item) for item in items]
     videos = [item.sample.video_key or item.sample.video for item in items]
     ci95: dict[str, list[float]] = {}
-    for key in rows[0]:
-        values = [100 * weight * row[key] for weight, row in zip(weights, rows, strict=True)]
-        interval = mean_interval(values, videos, bootstrap, seed)
+    for key in entry["paper"]:
+        mine = [index for index, row in enumerate(rows) if key in row]
+        values = [100 * weights[index] * rows[index][key] for index in mine]
+        interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed)
         ci95[key] = [interval.low, interval.high]
     order = ("n", "unanswered", "missing_videos", "paper", "official", "by", "ci95")
     entry |= {"missing_videos": missing_videos, "ci95": ci95}

@@ -8,6 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+_EXAMPLE = 38
+
 
 def reading_table(sources: Sequence[Mapping[str, Any]]) -> Table:
     """A line a source, and below it each reason with its count and first example.
@@ -18,10 +20,10 @@ def reading_table(sources: Sequence[Mapping[str, Any]]) -> Table:
     """
     table = Table(title="Prepared", title_justify="left")
     for name in ("source", "split"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("read", "kept", "repaired", "dropped", "paper"):
-        table.add_column(name, justify="right")
-    table.add_column("first example", overflow="ellipsis", no_wrap=True, max_width=60)
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("first example", no_wrap=True)
     for source in sources:
         repaired, dropped = source["repaired"], source["dropped"]
         counts = (source["read"], source["kept"], sum(repaired.values()), sum(dropped.values()))
@@ -31,6 +33,12 @@ def reading_table(sources: Sequence[Mapping[str, Any]]) -> Table:
             for reason, count in sorted(reasons.items(), key=lambda item: (-item[1], item[0])):
                 cells: list[str | Text] = [""] * 8
                 cells[0], cells[place] = Text(f"  {reason}", style="dim"), f"{count:,}"
-                cells[7] = Text(next(iter(source["examples"].get(reason, [])), ""), style="dim")
+                cells[7] = Text(shorten(next(iter(source["examples"].get(reason, [])), "")), style="dim")
                 table.add_row(*cells)
     return table
+
+
+def shorten(text: str) -> str:
+    """An example's beginning, in one line: the report has all of it."""
+    line = " ".join(text.split())
+    return line if len(line) <= _EXAMPLE else line[: _EXAMPLE - 1] + "…"

@@ -20,7 +20,7 @@ from trlt import __version__
 from trlt.errors import DataError, ResumeError
 from trlt.prompt import VERSION
 from trlt.recipe import Recipe, differences, load_recipe, save_recipe
-from trlt.sample import write_text_atomic
+from trlt.sample import sample_files, write_text_atomic
 
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
@@ -163,11 +163,14 @@ def environment() -> dict[str, Any]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file.
+    """SHA-256 of a file; of a folder of samples, that of its files' names and contents.
 
     Raises:
         DataError: it can't be read.
     """
+    if path.is_dir():
+        inner = "".join(f"{file.name} {file_digest(file)}\n" for file in sample_files(path))
+        return hashlib.sha256(inner.encode()).hexdigest()
     try:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -10,15 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.datasets import durations_differ
 from trlt.errors import DataError, VideoError
-from trlt.sample import iter_jsonl, write_text_atomic
+from trlt.sample import iter_jsonl, mend_tail, write_text_atomic
 from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, Loaded, Request
 
-TOLERANCE_S = 1.0
-"""Annotated and real durations this close agree: data sets round, and count the last frame or not."""
-TOLERANCE = 0.05
-"""The same, as a share of the annotated duration."""
 EXAMPLES = 5
 
 
@@ -63,7 +60,7 @@ class Row:
         """Whether the clip is longer or shorter than annotated."""
         if self.annotated_s is None or self.duration_s is None:
             return False
-        return abs(self.duration_s - self.annotated_s) > max(TOLERANCE_S, TOLERANCE * self.annotated_s)
+        return durations_differ(self.annotated_s, self.duration_s)
 
 
 def survey(
@@ -148,9 +145,7 @@ def _read(path: Path) -> Iterator[Row]:
     """Rows of an earlier call; a line torn by a kill is left out."""
     if not path.is_file():
         return
-    data = path.read_bytes()
-    if data and not data.endswith(b"\n"):
-        path.write_bytes(data[: data.rfind(b"\n") + 1])
+    mend_tail(path)
     for number, value in iter_jsonl(path):
         try:
             yield Row(**{**value, "warnings": tuple(value["warnings"])})

@@ -1,0 +1,113 @@
+"""Whether files are what samples take them for: the header, the first, middle and last frames, the length. Cached by file.
+
+Knows paths and verdicts; nothing of samples. `survey` decodes clips as a run will and measures tokens; this only looks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trlt.errors import DataError, VideoError
+from trlt.recipe import Video
+from trlt.sample import iter_jsonl, mend_tail
+from trlt.video.decode import cores
+from trlt.video.workers import ClipLoader, Request
+
+FRAMES = 4
+"""First, last, and two in the middle: an even number, as of every clip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What came of looking at a file."""
+
+    duration_s: float | None
+    """Seconds of the file; None where it can't be read."""
+    error: str | None = None
+    """Why it can't be used."""
+    warnings: tuple[str, ...] = ()
+    """What is wrong with it although it can."""
+
+
+class Scan:
+    """Verdicts on files, kept in a JSONL file so that each is looked at once; changes of size or time count as another file.
+
+    Args:
+        cache: The JSONL file; made when it isn't there.
+        settings: The recipe's `video` section: its limits of time and memory hold.
+
+    Raises:
+        DataError: `cache` holds something else.
+    """
+
+    def __init__(self, cache: Path, settings: Video) -> None:
+        self._cache = cache
+        self._settings = settings.model_copy(
+            # Frames of 28 x 28, four of the whole file: the least that every decoder has to do.
+            update={"fps": 1e-4, "min_frames": FRAMES, "max_frames": FRAMES, "min_tokens": 1, "max_tokens": FRAMES // 2}
+            | {"store": None, "workers": cores()}
+        )
+        self._known: dict[str, tuple[int, int, Verdict]] = {}
+        self._load()
+
+    def look(self, paths: Iterable[Path], progress: Callable[[int, int], None] | None = None) -> dict[Path, Verdict]:
+        """A verdict for each path; those that aren't in the cache are looked at, several at a time.
+
+        A verdict is written as soon as it is there, so that an interrupted scan goes on.
+
+        Args:
+            paths: Files, or folders of numbered frames.
+            progress: Is told how many of the files that had to be looked at are done.
+        """
+        found: dict[Path, Verdict] = {}
+        new: dict[Path, tuple[int, int]] = {}
+        for path in paths:
+            stamp = _stamp(path)
+            known = self._known.get(str(path))
+            if known is not None and known[:2] == stamp:
+                found[path] = known[2]
+            else:
+                new[path] = stamp
+        if new:
+            self._cache.parent.mkdir(parents=True, exist_ok=True)
+            with self._cache.open("a", encoding="utf-8") as out, ClipLoader(self._settings) as loader:
+                for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
+                    path, clip = loaded.request.path, loaded.clip
+                    verdict = Verdict(None, str(loaded.error))
+                    if clip is not None:
+                        verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
+                    found[path] = verdict
+                    self._known[str(path)] = (*new[path], verdict)
+                    out.write(json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n")
+                    out.flush()
+                    if progress:
+                        progress(done, len(new))
+        return found
+
+    def _load(self) -> None:
+        if not self._cache.is_file():
+            return
+        mend_tail(self._cache)
+        for number, row in iter_jsonl(self._cache):
+            try:
+                verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
+                self._known[row["path"]] = (row["size"], row["mtime_ns"], verdict)
+            except (KeyError, TypeError):
+                raise DataError(f"{self._cache}:{number}: no verdict on a video; give another file as --scan") from None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Size and time of change: together with the path they stand for the content."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise VideoError(f"{path}: can't be looked at ({error.strerror})") from None
+    return (0 if path.is_dir() else stat.st_size), stat.st_mtime_ns
+
+
+def _row(path: Path, stamp: tuple[int, int], verdict: Verdict) -> dict[str, object]:
+    row: dict[str, object] = {"path": str(path), "size": stamp[0], "mtime_ns": stamp[1], "duration_s": verdict.duration_s}
+    return row | {"error": verdict.error, "warnings": list(verdict.warnings)}
