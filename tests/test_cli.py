@@ -63,4 +63,5 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 def test_json_is_one_object_and_nothing_else():
     result = CliRunner().invoke(app, ["prepare", "--list", "--json"])
-    assert set(json.loads(result.stdout)) == {"sources", "paper_total"} and result.stdout.count("\n") == 1 and result.stderr == ""
+    assert set(json.loads(result.stdout)) == {"sources", "paper_total"}
+    assert result.stdout.count("\n") == 1 and result.stderr == ""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trlt.datasets import names
+from trlt.datasets import load, names
 from trlt.recipe import Recipe, Select, differences, load_recipe
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
@@ -59,9 +59,16 @@ def test_the_baseline_sees_the_same_samples_in_the_same_way() -> None:
     assert (sft.model, sft.video) == (grpo.model, grpo.video)
 
 
-def test_the_pool_is_of_all_sources_that_have_a_reader() -> None:
+def test_every_benchmark_is_evaluated_and_kept_out_of_the_pool() -> None:
+    assert set(recipe("32k").eval.benchmarks) == set(recipe("sft").eval.benchmarks) == set(names("bench"))
+    pool = recipe("full-490k")
+    assert set(pool.eval.benchmarks) == set(names("bench")) and pool.prepare.against == ("benchmarks",)
+
+
+def test_the_pool_is_the_papers() -> None:
     sources = recipe("full-490k").prepare.sources
-    assert [source.dataset for source in sources] == ["charades", "didemo", "nextqa", "nextgqa"]
+    assert {source.dataset for source in sources} == {name for name in names("train") if load(name).PAPER_COUNT}
+    assert len(sources) == 9 and sum(load(source.dataset).PAPER_COUNT for source in sources) == 490_896
     assert all(source.videos and source.split is None for source in sources)
 
 

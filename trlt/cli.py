@@ -224,6 +224,7 @@ def evaluate(
         int | None, typer.Option(help="Another video budget than the recipe's, e.g. 4096.", min=1)
     ] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Show the paper's figures beside.")] = False,
+    lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
     sets: Sets = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Fresh = False,
@@ -249,12 +250,28 @@ def evaluate(
         as_gqa=as_gqa,
         max_tokens_video=max_tokens_video,
         paper=paper,
+        lmms_eval=lmms_eval,
         out=out,
         fresh=fresh,
         retry_errors=retry_errors,
         output=output,
     )
     output.result(result)
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run of `trlt eval`.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another one.")],
+    bench: Annotated[list[str] | None, typer.Option("--bench", "-b", help="Benchmark; default: all of both.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare two runs of `trlt eval`, question by question."""
+    from trlt.commands.compare import compare
+
+    output = _output(json)
+    output.result(compare(a, b, benches=bench or (), out=out, output=output))
 
 
 @app.command()
@@ -288,6 +305,25 @@ def infer(
         output=output,
     )
     output.result(result)
+
+
+@app.command()
+def export(
+    samples: Annotated[Path, typer.Argument(help="File of samples, or a folder from `trlt prepare`.")],
+    format: Annotated[str, typer.Option(help="video-r1, temporal-r1, ms-swift or trl.")],
+    out: Annotated[Path, typer.Option(help="File to write: .json for video-r1 and temporal-r1, .jsonl for the others.")],
+    videos: Annotated[Path | None, typer.Option(help="Folder to put before the videos' paths.")] = None,
+    think: Think = None,
+    answer_format: Annotated[str | None, typer.Option(help="letter (default), text or open.")] = None,
+    json: Json = False,
+) -> None:
+    """Write samples in the format of another tool; what it can't carry is left out and counted."""
+    from trlt.commands.export import export
+
+    output = _output(json)
+    output.result(
+        export(samples, format=format, out=out, videos=videos, think=think, answer_format=answer_format, output=output)
+    )
 
 
 video_app = typer.Typer(cls=_Group, help="Check videos before a run, and look after the frame store.", no_args_is_help=True)

@@ -6,7 +6,11 @@ import json
 
 import pytest
 
-from trlt.rollout import read_rows
+from trlt.commands._output import Output
+from trlt.commands.eval import evaluate
+from trlt.engine.forest import Engine
+from trlt.rollout import file_digest, read_rows
+from trlt.rollout.items import COLUMNS, read_items
 
 SHORT = ["--no-think", "--set", "eval.max_new_tokens=4"]
 
@@ -30,7 +34,7 @@ def test_predictions_are_scored_without_model_or_videos(trlt, bench, write_jsonl
     rows = list(read_rows(tmp_path / "e/rows/charades.jsonl"))
     assert [row["error"] for row in rows] == [None, None, None, "no prediction"] and rows[1]["ious"] == [0.5]
     shown = trlt(*args, "--paper")
-    assert "28.0, 57.0" in shown and "1 questions have no prediction; they count as wrong" in shown
+    assert "28.0, 43.0, 57.0" in shown and "1 questions have no prediction; they count as wrong" in shown
     write_jsonl(tmp_path / "p.jsonl", [{"id": "AAAAA:0", "text": said(0, 1)}])
     assert "model.predictions" in trlt(*args, code=7)
     assert trlt(*args, "--fresh", "--json")["benchmarks"]["charades"]["paper"]["mIoU"] == 25
@@ -100,3 +104,109 @@ def test_what_cannot_be_evaluated_is_named(trlt, bench):
     assert "didemo is no benchmark" in trlt("eval", "--bench", "didemo", code=2)
     assert "eval.benchmarks" in trlt("eval", "--bench", "all", code=2)
     assert "go with one --bench" in trlt("eval", "-b", "charades", "-b", "nextgqa", "--annotations", bench, code=2)
+
+
+WRITTEN = ("results.json", "results.md", "results.tex", "lmms_eval/results.json", "lmms_eval/samples_charades.jsonl")
+
+
+def test_a_killed_and_resumed_run_writes_what_an_uninterrupted_one_does(tiny_path, bench, tmp_path, monkeypatch):
+    sets = ["model.dtype=float32", "model.device=cpu", "video.workers=0", "eval.max_new_tokens=4", "eval.max_sequences=1"]
+    given = dict(annotations=bench, videos=bench, model=str(tiny_path), think=False, sets=sets, lmms_eval=True)
+
+    def go(folder):
+        return evaluate(["charades"], **given, out=tmp_path / folder, output=Output(json_mode=True))
+
+    go("whole")
+    with monkeypatch.context() as patch:
+        calls, generate = [], Engine.generate
+
+        def dies(self, *args, **more):
+            calls.append(args)
+            if len(calls) == 3:
+                raise RuntimeError("killed")
+            return generate(self, *args, **more)
+
+        patch.setattr(Engine, "generate", dies)
+        with pytest.raises(RuntimeError, match="killed"):
+            go("resumed")
+    assert len(list(read_rows(tmp_path / "resumed/rows/charades.jsonl"))) == 2
+    assert not (tmp_path / "resumed/results.json").exists() and not (tmp_path / "resumed/items").exists()
+    go("resumed")
+    for name in (*WRITTEN, "rows/charades.jsonl"):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    items = [read_items(tmp_path / folder / "items/charades.parquet") for folder in ("resumed", "whole")]
+    assert items[0] == items[1] and len(items[0]["id"]) == 4
+
+
+def test_items_hold_a_row_a_question(trlt, bench, write_jsonl, tmp_path):
+    lines = [{"id": "AAAAA:0", "text": said(0, 1)}, {"id": "AAAAA:1", "text": "from 0 to 2"}, {"id": "BBBBB:2", "text": "no"}]
+    write_jsonl(tmp_path / "p.jsonl", lines)
+    trlt("eval", "-b", "charades", "--annotations", bench, "--predictions", "p.jsonl", "--out", "e")
+    columns = read_items(tmp_path / "e/items/charades.parquet")
+    figures = [f"{kind}.{key}" for kind in ("paper", "official") for key in ("mIoU", "R1@0.3", "R1@0.5", "R1@0.7")]
+    assert list(columns) == [*COLUMNS, *figures]
+    assert columns["id"] == ["AAAAA:0", "AAAAA:1", "BBBBB:2", "BBBBB:3"]
+    assert columns["video"] == ["charades:AAAAA"] * 2 + ["charades:BBBBB"] * 2
+    assert columns["gold_spans"][0] == "[[0.0, 1.0]]" and columns["gold_answer"] == columns["gold_option"] == [None] * 4
+    assert columns["text"] == [line["text"] for line in lines] + [""]
+    assert columns["error"] == [None] * 3 + ["no prediction"] and columns["option"] == columns["group"] == [None] * 4
+    assert columns["start"] == [0, None, None, None] and columns["end"] == [1, None, None, None]
+    assert columns["answered"] == [True, False, False, False] and columns["weight"] == columns["official_weight"] == [1] * 4
+    assert columns["paper.mIoU"] == [1, 0, 0, 0] and columns["official.mIoU"] == [1, 0.5, 0, 0]
+    assert columns["official.R1@0.5"] == [1, 1, 0, 0] and columns["official.R1@0.7"] == [1, 0, 0, 0]
+
+
+def test_each_benchmark_keeps_its_own_protocol(trlt, bench, write_jsonl, tmp_path):
+    write_jsonl(tmp_path / "p.jsonl", [{"id": "AAAAA:0", "text": said(0, 1)}, {"id": "v_aaaaaaaaaaa:0", "text": said(0, 1)}])
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "val_2.json").write_text('{"v_aaaaaaaaaaa": {"duration": 9, "timestamps": [[0, 2]], "sentences": ["a"]}}')
+    common = ["--predictions", "p.jsonl", "--out", "e"]
+    trlt("eval", "-b", "charades", "--annotations", bench, *common)
+    more = ["--set", "eval.bootstrap=200", "--json"]
+    results = trlt("eval", "-b", "activitynet", "--annotations", other, *common, *more)
+    charades, activitynet = (results["benchmarks"][name]["protocol"] for name in ("charades", "activitynet"))
+    names = ("charades_sta_test.txt", "Charades_v1_test.csv")
+    assert charades == {
+        "outputs": "predictions",
+        "prompt": results["protocol"]["prompt"],
+        "decoding": {"think": True, "answer_format": "letter", "open_threshold": 0.5, "as_gqa": False},
+        "budget": None,
+        "bootstrap": {"resamples": 1000, "seed": 0},
+        "split": "test",
+        "annotations": {name: file_digest(bench / name) for name in names},
+        "videos_read": 0,
+        "questions_left_out": 0,
+    }
+    assert activitynet["split"] == "val_2" and activitynet["bootstrap"]["resamples"] == 200
+    table = (tmp_path / "e/results.md").read_text()
+    assert "| charades | mIoU | 25.0 |" in table and r"| activitynet | mIoU | 50.0 |" in table
+
+
+def test_left_out_questions_change_the_denominator_everywhere(trlt, fast, bench, tmp_path):
+    (bench / "Charades_v1_480/AAAAA.mp4").unlink()
+    args = ["eval", "-b", "charades", "--annotations", bench, "--videos", bench, *fast, *SHORT, "--allow-missing", "--out", "e"]
+    shown = trlt(*args)
+    protocol = json.loads((tmp_path / "e/results.json").read_text())["benchmarks"]["charades"]["protocol"]
+    assert protocol["outputs"] == "model" and protocol["videos_read"] == 1 and protocol["questions_left_out"] == 2
+    assert protocol["decoding"]["max_new_tokens"] == 4 and protocol["budget"]["max_tokens"] == 2048
+    for text in (shown, (tmp_path / "e/results.md").read_text(), (tmp_path / "e/results.tex").read_text()):
+        assert "2 of 4" in text and "1 videos are missing; their 2 questions are left out of n" in text
+
+
+def test_lmms_eval_layout(bench, write_jsonl, tmp_path):
+    write_jsonl(tmp_path / "p.jsonl", [{"id": "AAAAA:0", "text": said(0, 1)}, {"id": "AAAAA:1", "text": "0 to 2"}])
+    given = dict(annotations=bench, predictions=tmp_path / "p.jsonl", output=Output(json_mode=True))
+    evaluate(["charades"], **given, out=tmp_path / "without")
+    assert not (tmp_path / "without/lmms_eval").exists()
+    evaluate(["charades"], **given, out=tmp_path / "e", lmms_eval=True)
+    results = json.loads((tmp_path / "e/lmms_eval/results.json").read_text())
+    figures = results["results"]["charades"]
+    assert figures["mIoU,none"] == 25 and figures["official_mIoU,none"] == 37.5 and figures["mIoU_stderr,none"] == "N/A"
+    assert results["n-samples"] == {"charades": {"original": 4, "effective": 4}} and results["n-shot"] == {"charades": 0}
+    assert results["higher_is_better"]["charades"]["R1@0.5"] is True and results["configs"]["charades"]["test_split"] == "test"
+    samples = [json.loads(line) for line in (tmp_path / "e/lmms_eval/samples_charades.jsonl").read_text().splitlines()]
+    assert [sample["doc_id"] for sample in samples] == [0, 1, 2, 3]
+    first, second = samples[:2]
+    assert first["resps"] == [[said(0, 1)]] and first["filtered_resps"] == ["0.0 to 1.0"] and first["target"] == "0.0 to 1.0"
+    assert second["filtered_resps"] == [""] and second["mIoU"] == 0 and second["official_mIoU"] == 0.5

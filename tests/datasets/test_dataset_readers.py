@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from dataset_helpers import item, lay_out, write_files
 
 from trlt.datasets import Reading, fit_to_file, locate, names, read_source
 from trlt.datasets import load as load_dataset
+from trlt.datasets._spans import Fit
 from trlt.datasets.didemo import choose
-from trlt.sample import Span
+from trlt.sample import Sample, Span
 
 
 def test_charades_training_spans_are_repaired_or_dropped(tmp_path: Path) -> None:
@@ -215,3 +217,52 @@ def test_reading_twice_gives_the_same(name: str, tmp_path: Path) -> None:
     lay_out(tmp_path, example)
     first, second = (read_source(name, tmp_path, example.split, purpose=example.purpose) for _ in range(2))
     assert first == second
+
+
+CLIPPED = Sample(
+    "i:1",
+    "internvid",
+    "train",
+    "grounding",
+    "a.mp4",
+    "a dog",
+    clip=Span(100.0, 160.0),
+    duration=60.0,
+    spans=(Span(50.0, 60.0),),
+    meta={"maybe_cut": True},
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "file_s", "flags", "clip"),
+    [
+        (100.0, 60.4, ("cut_already",), None),  # as long as the clip, which lies further back
+        (100.0, 300.0, (), Span(100.0, 160.0)),
+        (100.0, 159.0, ("clamped_clip", "clamped_end"), Span(100.0, 159.0)),  # the file lost its last seconds
+        (2.0, 60.0, ("cut_already",), None),  # nearer to the clip's length than to its end
+        (2.0, 61.5, ("clamped_clip", "clamped_end"), Span(2.0, 61.5)),
+        (0.0, 60.0, (), Span(0.0, 60.0)),
+    ],
+)
+def test_a_clip_may_be_cut_already(start: float, file_s: float, flags: tuple[str, ...], clip: Span | None) -> None:
+    fit = fit_to_file(replace(CLIPPED, clip=Span(start, start + 60.0)), file_s)
+    assert fit.sample is not None and fit.sample.clip == clip and set(fit.flags) == set(flags)
+    assert "maybe_cut" not in fit.sample.meta and fit.sample.meta.get("flags", []) == sorted(flags)
+    length = 60.0 if clip is None else clip.length
+    assert fit.sample.duration == length and fit.sample.spans == (Span(50.0, min(60.0, length)),)
+
+
+def test_a_clip_that_the_file_does_not_hold_goes() -> None:
+    assert fit_to_file(CLIPPED, 110.0).reason == "clip_past_file_end"
+    # Without a word that it may be cut, a short file is a short file.
+    assert fit_to_file(replace(CLIPPED, meta={}), 60.0).reason == "clip_past_file_end"
+
+
+def test_a_file_of_another_length_counts_where_it_holds_all_moments() -> None:
+    sample = replace(CLIPPED, clip=None, duration=60.0, spans=(Span(20.0, 30.0),), meta={})
+    assert fit_to_file(sample, 61.0) == Fit(sample), "within the tolerance, the annotation's own duration stays"
+    longer = fit_to_file(sample, 80.0)
+    assert longer.flags == ("other_duration",) and longer.sample is not None and longer.sample.duration == 80.0
+    assert longer.sample.meta == {"annotated_duration": 60.0, "flags": ["other_duration"]}
+    assert fit_to_file(sample, 15.0).reason == "starts_past_end"
+    assert fit_to_file(sample, 25.0).reason == "overshoot"

@@ -110,7 +110,7 @@ class Collector:
 _TAG = re.compile(r"</?(?:image|video|speech|audio)>", re.IGNORECASE)
 # How to answer, as the last line or sentence: "Please provide your answer by stating the letter followed by the full option."
 _INSTRUCTION = re.compile(
-    r"(?:^|(?<=[.?!:])\s+|\n\s*)(?:please\s+|only\s+)*(?:provide|give|answer|respond|reply|select|choose|pick|output|write|state)\b"
+    r"(?:^\s*|(?<=[.?!:])\s+|\s+(?=(?-i:Please)\b))(?:please\s+|only\s+)*(?:provide|give|answer|respond|reply|select|choose|pick|output|write|state)\b"
     r"[^?\n]*\b(?:letter|option|choice|word|phrase|sentence)s?\b[^?\n]*$",
     re.IGNORECASE,
 )
@@ -124,7 +124,9 @@ def clean(text: str) -> str:
 
 def without_instruction(text: str) -> str:
     """A question without the instruction how to answer that stands at its end; lines stay lines."""
-    shorter = _INSTRUCTION.sub("", text.rstrip()).rstrip()
+    stripped = text.rstrip()
+    last = max(0, stripped.rfind("\n"))  # it is part of the last line
+    shorter = (stripped[:last] + _INSTRUCTION.sub("", stripped[last:])).rstrip()
     return shorter or text  # a text that is nothing but an instruction is no question with a tail
 
 
@@ -132,6 +134,9 @@ def left_over(text: str) -> bool:
     """Whether a placeholder that a reader should have replaced is still there: `<s0>`, `<TIME_ONE>`, `<12.5>`, `<image>`."""
     return _LEFT_OVER.search(text) is not None
 
+
+_TOO_MANY = 1e9
+"""No number of seconds or frames; integers that are far larger are no floats at all."""
 
 _YOUTUBE = re.compile(r"(?:ytb_|video-|v_)?([A-Za-z0-9_-]{11})(?:_\d+(?:\.\d+)?_\d+(?:\.\d+)?)?")
 
@@ -175,6 +180,12 @@ def get(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any
         names = "/".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise DataError(f"{where}: {key}: expected {names}, got {value!r:.60}")
     return value
+
+
+def seconds(value: Any) -> float | None:
+    """A JSON value as seconds, from 0; None where it is something else, or absurdly large."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if number and 0 <= value < _TOO_MANY else None
 
 
 def pair(value: Any, where: str) -> tuple[float, float]:

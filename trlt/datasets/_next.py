@@ -40,21 +40,3 @@ def video_path(video_id: str, paths: Mapping[str, str]) -> str:
 def options(row: Mapping[str, str]) -> tuple[str, ...]:
     """The five answers, without stray spaces."""
     return tuple(clean(row[column]) for column in OPTION_COLUMNS)
-
-
-def fault(texts: tuple[str, ...], index: int, *, bench: bool) -> str | None:
-    """Why a question can't be used, or None.
-
-    An answer that stands twice can't be told by its letter, so it isn't trained on; a benchmark keeps it, and either
-    letter counts as right.
-    """
-    if not all(texts):
-        return "empty_option"
-    if not bench and texts.count(texts[index]) > 1:
-        return "ambiguous_answer"
-    return None
-
-
-def flags(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """`duplicate_options` where two options are the same."""
-    return ("duplicate_options",) if len(set(texts)) < len(texts) else ()

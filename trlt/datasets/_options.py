@@ -96,3 +96,21 @@ def bare(option: str, index: int) -> str:
     """An option without the letter that it is listed under: `B. text` at place 1 becomes `text`."""
     match = _LINE.match(option)
     return clean(match[2]) if match and match[1] == LETTERS[index] else clean(option)
+
+
+def fault(texts: tuple[str, ...], index: int, *, bench: bool) -> str | None:
+    """Why a question can't be used, or None.
+
+    An answer that stands twice can't be told by its letter, so it isn't trained on; a benchmark keeps it, and either
+    letter counts as right.
+    """
+    if not all(texts):
+        return "empty_option"
+    if not bench and texts.count(texts[index]) > 1:
+        return "ambiguous_answer"
+    return None
+
+
+def flags(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """`duplicate_options` where two options are the same."""
+    return ("duplicate_options",) if len(set(texts)) < len(texts) else ()

@@ -110,7 +110,7 @@ def durations_differ(annotated_s: float, file_s: float) -> bool:
 def fit_to_file(sample: Sample, file_s: float) -> Fit:
     """A training sample, fitted to the length of its file.
 
-    - `meta.maybe_cut` (InternVid): a file as long as `clip`, too short to hold it, is that clip, cut already.
+    - `meta.maybe_cut` (InternVid): a file as long as `clip`, and too short to hold it, is that clip, cut already.
     - `meta.annotated_s` is how much of the file was shown to annotators (DiDeMo: 30 s): the rest becomes no part of the sample.
     - `meta.chunk_s` is the length of the steps that times were annotated in: an end may overshoot by one.
     - A clip or span that the file doesn't hold drops the sample; a file of another length than annotated that holds all
@@ -149,7 +149,8 @@ def _fit_clip(sample: Sample, clip: Span, file_s: float) -> Fit:
     holds = clip.end <= file_s + max(TOLERANCE_S, TOLERANCE * clip.length)
     if sample.meta.get("maybe_cut"):
         meta = {key: value for key, value in sample.meta.items() if key != "maybe_cut"}
-        if not holds and not durations_differ(clip.length, file_s):
+        nearer = abs(file_s - clip.length) < abs(file_s - clip.end)
+        if file_s < clip.end and nearer and not durations_differ(clip.length, file_s):
             return Fit(replace(sample, clip=None, meta=meta), ("cut_already",))
         sample = replace(sample, meta=meta)
     if not holds:

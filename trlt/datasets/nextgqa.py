@@ -31,7 +31,8 @@ from trlt.datasets._metrics import (
     paper_tiou,
     union_iou,
 )
-from trlt.datasets._next import MAP, NO_MAP, OPTION_COLUMNS, fault, flags, folders, options, video_path
+from trlt.datasets._next import MAP, NO_MAP, OPTION_COLUMNS, folders, options, video_path
+from trlt.datasets._options import fault, flags
 from trlt.datasets._spans import repair_spans
 from trlt.sample import Sample, Span, Task
 

@@ -12,7 +12,8 @@ Licence: MIT (annotations); the videos are YFCC100M's.
 from __future__ import annotations
 
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns
-from trlt.datasets._next import MAP, NO_MAP, OPTION_COLUMNS, fault, flags, folders, options, video_path
+from trlt.datasets._next import MAP, NO_MAP, OPTION_COLUMNS, folders, options, video_path
+from trlt.datasets._options import fault, flags
 from trlt.sample import Sample, Task
 
 TITLE = "NExT-QA"

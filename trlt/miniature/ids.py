@@ -15,11 +15,20 @@ Use = Literal[
     "bench/activitynet",
     "bench/mvbench",
     "bench/nextgqa",
+    "train/llava_video",
+    "train/perceptiontest",
+    "train/internvid",
+    "train/vtg_it",
+    "train/gvideollm",
+    "bench/activitynet_rtl",
+    "bench/tempcompass",
+    "bench/videomme",
+    "bench/mmvu",
 ]
 USES: tuple[Use, ...] = get_args(Use)
 
 _CLIPS = 1 << 20  # clips of one use and seed
-_USES = 16  # room for more uses without moving the seeds of these
+_USES = 16  # never changes, since it would move the seeds of all uses; as many more have negative seeds
 _SCATTER = 3_202_034_522_624_059_733  # shares no factor with the counts of names below: different clips, different names
 
 
@@ -33,7 +42,9 @@ def scene_seed(use: Use, seed: int, index: int) -> int:
     """
     if seed < 0 or not 0 <= index < _CLIPS:
         raise ValueError(f"seed {seed} and index {index} must be at least 0, and the index below {_CLIPS}")
-    return (seed * _USES + USES.index(use)) * _CLIPS + index
+    late, place = divmod(USES.index(use), _USES)
+    number = (seed * _USES + place) * _CLIPS + index
+    return -number - 1 if late else number
 
 
 def _number(use: Use, index: int, names: int) -> int:

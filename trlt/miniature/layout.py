@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -10,21 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from trlt.miniature import official
+from trlt.miniature import benchmarks, official, sources
 from trlt.miniature.mvbench import mvbench
 from trlt.miniature.official import Part
 from trlt.miniature.render import write_frames, write_video
 from trlt.miniature.world import Scene
 from trlt.sample import write_text_atomic
 
-VERSION = 2
+VERSION = 3
 """Rises with every change of what is written, so that an old folder is written anew."""
 
 Progress = Callable[[int, int], None]
 """Is told how many clips of how many are written."""
 
-_TRAIN = ("charades", "didemo", "nextqa", "nextgqa")
-_BENCH = ("charades", "activitynet", "mvbench", "nextgqa")
+_TRAIN = ("charades", "didemo", "nextqa", "nextgqa", "llava_video", "perceptiontest", "internvid", "vtg_it", "gvideollm")
+_BENCH = ("charades", "activitynet", "mvbench", "nextgqa", "activitynet_rtl", "tempcompass", "videomme", "mmvu")
 _STAMP = "layout.json"
 _WORKERS = 2
 
@@ -62,6 +63,15 @@ def parts(*, seed: int = 0, scale: float = 1.0) -> dict[str, Part]:
         "bench/activitynet": official.activitynet(n(80), seed),
         "bench/mvbench": mvbench(n(18), seed),
         "bench/nextgqa": official.nextgqa("test", n(110), seed),
+        "train/llava_video": sources.llava_video(n(40), seed),
+        "train/perceptiontest": sources.perceptiontest(n(24), seed),
+        "train/internvid": sources.internvid(n(32), seed),
+        "train/vtg_it": sources.vtg_it(n(24), seed),
+        "train/gvideollm": sources.gvideollm(n(24), seed),
+        "bench/activitynet_rtl": benchmarks.activitynet_rtl(n(24), seed),
+        "bench/tempcompass": benchmarks.tempcompass(n(30), seed),
+        "bench/videomme": benchmarks.videomme(n(10), seed),
+        "bench/mmvu": benchmarks.mmvu(n(30), seed),
     }
 
 
@@ -71,7 +81,7 @@ def write(root: Path, *, seed: int = 0, scale: float = 1.0, progress: Progress |
     Args:
         root: A folder of its own; made when it doesn't exist.
         seed: Another seed gives other scenes and questions, and replaces those that are there.
-        scale: 1 gives 720 clips to train on and about 460 to be tested on.
+        scale: 1 gives 864 clips to train on and about 570 to be tested on.
         progress: Called after each clip that had to be written.
     """
     made = parts(seed=seed, scale=scale)
@@ -84,10 +94,21 @@ def write(root: Path, *, seed: int = 0, scale: float = 1.0, progress: Progress |
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         write_text_atomic(marker, stamp)
     for key, part in made.items():
-        for name, text in part.annotations.items():
-            write_text_atomic(root / key / "annotations" / name, text)
+        for name, content in part.annotations.items():
+            _write_annotation(root / key / "annotations" / name, content)
     render_all(((path, scene) for path, scene in videos.items() if not path.exists()), progress)
     return layout(root)
+
+
+def _write_annotation(path: Path, content: str | bytes) -> None:
+    """Replaces a file's content in one step."""
+    if isinstance(content, str):
+        write_text_atomic(path, content)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 def layout(root: Path) -> Layout:

@@ -43,8 +43,8 @@ _NEXTGQA_TYPES: dict[AskKind, str] = {**_NEXT_TYPES, "count_moving": "TC", "colo
 class Part:
     """A data set or a benchmark of the miniature."""
 
-    annotations: Mapping[str, str]
-    """File name -> text."""
+    annotations: Mapping[str, str | bytes]
+    """File name -> text, or the bytes of a file that is none."""
     videos: Mapping[str, Scene]
     """Path -> what it shows; a path without a suffix is a folder of frames."""
 

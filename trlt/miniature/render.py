@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,21 +57,34 @@ def render_frames(scene: Scene, *, fps: int = FPS, noise: bool = True) -> Frames
     return frames
 
 
+class _Encoding(NamedTuple):
+    codec: Literal["libx264", "libvpx", "mpeg4"]
+    options: dict[str, str]
+    bit_rate: int | None = None
+
+
+_ENCODINGS = {
+    ".mp4": _Encoding("libx264", {"preset": "superfast", "crf": "26"}),
+    ".webm": _Encoding("libvpx", {"deadline": "realtime", "cpu-used": "8"}, 400_000),
+    ".avi": _Encoding("mpeg4", {}, 400_000),
+}
+"""Suffix, which is also the container's name -> what is inside."""
+
+
 def write_video(scene: Scene, path: Path) -> None:
-    """Writes a scene as H.264 (.mp4) or VP8 (.webm); a kill leaves no half-written file under this name."""
+    """Writes a scene as H.264 (.mp4), VP8 (.webm) or MPEG-4 part 2 (.avi); a kill leaves no half-written file of this name."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
-    webm = path.suffix == ".webm"
-    options = {"deadline": "realtime", "cpu-used": "8"} if webm else {"preset": "superfast", "crf": "26"}
-    with av.open(str(part), "w", format="webm" if webm else "mp4") as container:
-        stream = container.add_stream("libvpx" if webm else "libx264", rate=FPS, options=options)
+    encoding = _ENCODINGS[path.suffix]
+    with av.open(str(part), "w", format=path.suffix[1:]) as container:
+        stream = container.add_stream(encoding.codec, rate=FPS, options=dict(encoding.options))
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
         stream.thread_count = 1
-        if webm:
-            stream.bit_rate = 400_000
+        if encoding.bit_rate:
+            stream.bit_rate = encoding.bit_rate
         for pixels in render_frames(scene):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())

@@ -3,18 +3,26 @@
 Texts that come from data are `Text`, never markup: an answer such as `[red]` must show as it is.
 """
 
+from trlt.report.comparison import comparison_table
 from trlt.report.figures import PAPER, gain_table, results_table
 from trlt.report.histogram import histogram_table
+from trlt.report.lmms_eval import lmms_eval_results, lmms_eval_samples
 from trlt.report.prepared import prepared_markdown
 from trlt.report.reading import reading_table
 from trlt.report.selection import selection_table
 from trlt.report.statistics import statistics_view
+from trlt.report.tables import latex, markdown
 from trlt.report.timeline import timeline
 
 __all__ = [
     "PAPER",
+    "comparison_table",
     "gain_table",
     "histogram_table",
+    "latex",
+    "lmms_eval_results",
+    "lmms_eval_samples",
+    "markdown",
     "prepared_markdown",
     "reading_table",
     "results_table",

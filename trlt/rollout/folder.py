@@ -211,6 +211,7 @@ def _rows_there(run: Run) -> list[Path]:
 
 def _forget(run: Run) -> None:
     """Removes rows, recipe and manifest, and nothing else that lies there."""
-    results = [] if run.out.suffix == ".jsonl" else [run.out / "results.json"]
+    made = ("results.json", "results.md", "results.tex", "items/*.parquet", "lmms_eval/*.json*")
+    results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
     for path in (run.manifest, *_rows_there(run), run.recipe, *results):
         path.unlink(missing_ok=True)

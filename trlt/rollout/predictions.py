@@ -56,5 +56,6 @@ def write_prediction_rows(
         else:
             said = [Said(text, 0, True)]
             row = to_row(sample, said, settings=settings, weights=weights, video_tokens=0, as_gqa=settings.as_gqa)
-        lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        # Escaped, since an output may hold half a surrogate pair, which UTF-8 can't.
+        lines.append(json.dumps(row) + "\n")
     write_text_atomic(out, "".join(lines))

@@ -1,0 +1,145 @@
+"""Two runs of `trlt eval`, paired."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from trlt.commands._output import Output
+from trlt.commands.compare import compare as compare_runs
+from trlt.errors import DataError, UsageError
+from trlt.rollout.items import read_items, write_items
+
+
+def said(start, end):
+    return f"<think> hm </think> <answer> {start} to {end} </answer>"
+
+
+GOLD = {"AAAAA:0": said(0, 1), "AAAAA:1": said(1, 2), "BBBBB:2": said(0.5, 1.5), "BBBBB:3": said(1, 3)}
+
+
+@pytest.fixture
+def evaluated(trlt, bench, write_jsonl, tmp_path):
+    """`evaluated("a", texts)` scores predictions into a folder, and gives that."""
+
+    def go(name, texts, *more, name_of="charades", annotations=bench):
+        path = write_jsonl(tmp_path / f"{name}.jsonl", [{"id": id, "text": text} for id, text in texts.items()])
+        trlt("eval", "-b", name_of, "--annotations", annotations, "--predictions", path, "--out", name, *more)
+        return tmp_path / name
+
+    return go
+
+
+def compare(*args, **more):
+    return compare_runs(*args, **more, output=Output(json_mode=True))
+
+
+def test_two_runs_are_compared_question_by_question(evaluated, tmp_path, capsys):
+    a, b = evaluated("a", {"AAAAA:0": said(0, 1)}), evaluated("b", GOLD)
+    result = compare(a, b, out=tmp_path / "c.json")
+    assert result == json.loads((tmp_path / "c.json").read_text()) and result["a"]["run"] == str(a)
+    entry = result["benchmarks"]["charades"]
+    assert (entry["n"], entry["videos"], entry["only_a"], entry["only_b"], entry["warnings"]) == (4, 2, 0, 0, [])
+    figure = entry["figures"]["mIoU"]
+    assert (figure["n"], figure["a"], figure["b"], figure["difference"]) == (4, 25, 100, 75)
+    assert figure["ci95"] == [50, 100], "A is 1, 0 on one video and 0, 0 on the other"
+    assert figure["better"] == "B" and figure["statement"] == "B better"
+    assert compare(b, a)["benchmarks"]["charades"]["figures"]["mIoU"]["statement"] == "A better"
+    same = compare(a, a)["benchmarks"]["charades"]["figures"]["R1@0.5"]
+    assert same["ci95"] == [0, 0] and same["statement"] == "no significant difference"
+    compare_runs(a, b, output=Output())
+    shown = capsys.readouterr().out
+    assert "B better" in shown and "+75.0" in shown and "+50.0 to +100.0" in shown
+
+
+def test_questions_of_one_run_are_left_out_and_counted(evaluated):
+    a, b = evaluated("a", GOLD), evaluated("b", GOLD)
+    columns = read_items(b / "items/charades.parquet")
+    write_items(b / "items/charades.parquet", {key: values[1:] for key, values in columns.items()})
+    with pytest.raises(DataError, match=r"charades.parquet: holds 3 questions, .*results.json says 4"):
+        compare(a, b)
+    results = json.loads((b / "results.json").read_text())
+    results["benchmarks"]["charades"]["n"] = 3
+    (b / "results.json").write_text(json.dumps(results))
+    entry = compare(a, b)["benchmarks"]["charades"]
+    assert (entry["n"], entry["only_a"], entry["only_b"]) == (3, 1, 0)
+
+
+def test_tasks_of_mvbench_count_alike_among_the_shared_questions(evaluated, tmp_path):
+    folder = tmp_path / "mvbench"
+    folder.mkdir()
+    question = {"question": "?", "candidates": ["x", "y"], "answer": "y"}
+    for task, count in (("action_count", 3), ("object_shuffle", 1)):
+        records = [question | {"video": f"{task}{i}.mp4"} for i in range(count)]
+        (folder / f"{task}.json").write_text(json.dumps(records))
+    right, wrong = "<answer> B </answer>", "<answer> A </answer>"
+    base = {f"action_count:{i}": wrong for i in range(3)} | {"object_shuffle:0": right}
+    given = dict(name_of="mvbench", annotations=folder)
+    a, b = evaluated("a", base, **given), evaluated("b", base | {"action_count:0": right}, **given)
+    entry = compare(a, b)["benchmarks"]["mvbench"]
+    figure = entry["figures"]["acc"]
+    # Of action_count 0 and 1/3, of object_shuffle 1: the means of the tasks.
+    assert (figure["a"], figure["b"], figure["difference"]) == pytest.approx((50, 200 / 3, 50 / 3))
+
+
+def test_protocols_that_differ_are_warned_of(evaluated, capsys):
+    a, b = evaluated("a", GOLD), evaluated("b", GOLD, "--no-think", "--set", "eval.bootstrap=100")
+    assert compare(a, b)["benchmarks"]["charades"]["warnings"] == ["decoding.think: true in A, false in B"]
+    compare_runs(a, b, output=Output())
+    assert "warning: charades: decoding.think: true in A, false in B" in capsys.readouterr().out
+
+
+def test_other_annotation_is_refused(evaluated, bench):
+    a = evaluated("a", GOLD)
+    path = bench / "charades_sta_test.txt"
+    path.write_text(path.read_text().replace("a cat sits", "a cat stands"))
+    b = evaluated("b", GOLD)
+    with pytest.raises(DataError, match=r"charades: .* different annotation files \(charades_sta_test.txt\).*--bench"):
+        compare(a, b)
+
+
+def test_what_cannot_be_compared_is_named(evaluated, tmp_path):
+    a, b = evaluated("a", GOLD), evaluated("b", GOLD)
+    with pytest.raises(UsageError, match="--bench mmvu: isn't in A, .*it holds: charades"):
+        compare(a, b, benches=["mmvu"])
+    with pytest.raises(DataError, match="nowhere/results.json: can't be read.*two folders of `trlt eval`"):
+        compare(a, tmp_path / "nowhere")
+    (b / "items/charades.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"charades.parquet: can't be read .*same `trlt eval` again"):
+        compare(a, b)
+    (b / "items/charades.parquet").unlink()
+    with pytest.raises(DataError, match=r"charades.parquet: isn't there; run the same `trlt eval` again"):
+        compare(a, b)
+    results = json.loads((b / "results.json").read_text())
+    for damaged, message in (
+        ("{", "damaged"),
+        ('{"benchmarks": [1]}', "damaged"),
+        ('{"benchmarks": {"charades": {"n": 4}}}', "charades: has no protocol"),
+        (json.dumps({"benchmarks": {"other": results["benchmarks"]["charades"]}}), "no benchmark is in both"),
+    ):
+        (b / "results.json").write_text(damaged)
+        with pytest.raises(DataError, match=message):
+            compare(a, b)
+
+
+def test_a_file_without_its_columns_is_named(evaluated):
+    a, b = evaluated("a", GOLD), evaluated("b", GOLD)
+    columns = read_items(b / "items/charades.parquet")
+    write_items(b / "items/charades.parquet", {key: values for key, values in columns.items() if key != "group"})
+    with pytest.raises(DataError, match="lacks the columns group"):
+        compare(a, b)
+
+
+def test_a_benchmark_of_one_run_is_named(evaluated, tmp_path, capsys):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "val_2.json").write_text('{"v_aaaaaaaaaaa": {"duration": 9, "timestamps": [[0, 2]], "sentences": ["a"]}}')
+    texts = GOLD | {"v_aaaaaaaaaaa:0": said(0, 1)}
+    a, b = evaluated("a", GOLD), evaluated("b", texts)
+    evaluated("b", texts, name_of="activitynet", annotations=other)
+    result = compare_runs(a, b, output=Output())
+    assert result["only_b"] == ["activitynet"] and result["only_a"] == [] and list(result["benchmarks"]) == ["charades"]
+    assert "only in B: activitynet" in capsys.readouterr().out
+    alone = compare(b, b, benches=["activitynet"])["benchmarks"]["activitynet"]["figures"]["mIoU"]
+    assert alone["ci95"] is None and alone["statement"] == "no significant difference"

@@ -1,0 +1,112 @@
+"""`trlt compare`: two runs of `trlt eval` on the same questions, and which differences are beyond chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trlt.commands._output import Output
+from trlt.commands._results import items_path
+from trlt.comparison import compare as pair
+from trlt.comparison import other_annotations, protocol_differences
+from trlt.errors import DataError, UsageError
+from trlt.report import comparison_table
+from trlt.rollout import Run
+from trlt.rollout.items import Columns, read_items, scored
+from trlt.sample import write_text_atomic
+
+
+def compare(a: Path, b: Path, *, benches: Sequence[str] = (), out: Path | None = None, output: Output) -> dict[str, Any]:
+    """Pairs two runs question by question; see `trlt compare --help`.
+
+    Args:
+        a: Folder of a run of `trlt eval`.
+        b: The other; differences are b - a.
+        benches: Which benchmarks; none given stands for all that both runs hold.
+        out: File for the result as JSON.
+        output: Where the table goes.
+
+    Raises:
+        UsageError: a benchmark was asked for that one of the runs doesn't hold.
+        DataError: a folder that holds no results, no benchmark in both, or questions from other annotation files.
+    """
+    results = {"A": _read_results(a), "B": _read_results(b)}
+    in_a, in_b = (list(results[run]) for run in ("A", "B"))
+    for name in benches:
+        for run, there, folder in (("A", in_a, a), ("B", in_b, b)):
+            if name not in there:
+                raise UsageError(f"--bench {name}: isn't in {run}, {folder}; it holds: {', '.join(there)}")
+    shared = list(dict.fromkeys(benches)) or [name for name in in_a if name in in_b]
+    if not shared:
+        raise DataError(f"{a} and {b}: no benchmark is in both; A holds {', '.join(in_a)}, B holds {', '.join(in_b)}")
+    result = {
+        "schema": 1,
+        "a": {"run": str(a), "model": _model(a)},
+        "b": {"run": str(b), "model": _model(b)},
+        "benchmarks": {name: _compare_bench(name, a, b, results["A"][name], results["B"][name]) for name in shared},
+        "only_a": [name for name in in_a if name not in in_b],
+        "only_b": [name for name in in_b if name not in in_a],
+    }
+    if out is not None:
+        write_text_atomic(out, json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+    output.show(comparison_table(result), *([f"\nComparison: {out}"] if out else []))
+    return result
+
+
+def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entry_b: Mapping[str, Any]) -> dict[str, Any]:
+    """One benchmark's part of the result.
+
+    Raises:
+        DataError: other annotation, no shared question, or a file that can't be used.
+    """
+    before, after = entry_a["protocol"], entry_b["protocol"]
+    other = other_annotations(before, after)
+    if other:
+        raise DataError(
+            f"{name}: {a} and {b} were asked from different annotation files ({', '.join(other)}), so one id may stand for two "
+            f"questions; evaluate both on the same files, or choose other benchmarks with --bench"
+        )
+    resamples = max(entry["bootstrap"]["resamples"] for entry in (before, after))
+    paired = pair(scored(_items(a, name, entry_a)), scored(_items(b, name, entry_b)), resamples, before["bootstrap"]["seed"])
+    if not paired.n:
+        raise DataError(f"{name}: no question is in both {a} and {b}; evaluate both on the same split and videos")
+    return {
+        "n": paired.n,
+        "videos": paired.videos,
+        "only_a": paired.only_a,
+        "only_b": paired.only_b,
+        "figures": {change.figure: change.to_json() for change in paired.changes},
+        "warnings": [str(difference) for difference in protocol_differences(before, after)],
+    }
+
+
+def _items(run: Path, name: str, entry: Mapping[str, Any]) -> Columns:
+    path = items_path(run, name)
+    columns = read_items(path)
+    if len(columns["id"]) != entry["n"]:
+        raise DataError(
+            f"{path}: holds {len(columns['id']):,} questions, {run / 'results.json'} says {entry['n']:,}; "
+            "run the same `trlt eval` again (rows that are there are kept)"
+        )
+    return columns
+
+
+def _read_results(run: Path) -> Mapping[str, Any]:
+    """The benchmarks of a run's `results.json`."""
+    path = run / "results.json"
+    try:
+        benches = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+        old = [name for name, entry in benches.items() if "protocol" not in entry or "n" not in entry]
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); give two folders of `trlt eval`") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{path}: damaged, or no results; run the same `trlt eval` again") from None
+    if old:
+        raise DataError(f"{path}: {old[0]}: has no protocol, it's from an older trlt; run the same `trlt eval` again")
+    return benches if isinstance(benches, dict) else {}
+
+
+def _model(run: Path) -> Any:
+    return (Run(run).read_manifest() or {}).get("model")

@@ -1,0 +1,49 @@
+"""What `trlt compare` found, as a table for the terminal. Knows rich; neither runs nor files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+_STYLES = {"A": "red", "B": "green", None: "dim"}
+
+
+def comparison_table(result: Mapping[str, Any]) -> Group:
+    """A line a figure: both runs over the shared questions, the difference with its interval, and what can be said.
+
+    Args:
+        result: As `trlt compare --json` gives it.
+    """
+    table = Table(title="B - A (percent, over the questions of both)", title_justify="left")
+    for name in ("benchmark", "figure"):
+        table.add_column(name)
+    for name in ("A", "B", "B - A", "95% interval"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    table.add_column("n", justify="right")
+    notes: list[Text] = []
+    for bench, entry in result["benchmarks"].items():
+        for place, (figure, change) in enumerate(entry["figures"].items()):
+            bounds = change["ci95"]
+            interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
+            numbers = (f"{change['a']:.1f}", f"{change['b']:.1f}", f"{change['difference']:+.1f}", interval)
+            said = Text(change["statement"], style=_STYLES[change["better"]])
+            table.add_row(Text("" if place else bench), Text(figure), *numbers, said, f"{change['n']:,}")
+        table.add_section()
+        notes += [Text(f"  warning: {bench}: {line}", style="yellow") for line in entry["warnings"]]
+        notes += [Text(f"  {bench}: {line}") for line in _left_out(entry)]
+    for run in ("A", "B"):
+        if result[f"only_{run.lower()}"]:
+            notes.append(Text(f"  only in {run}: {', '.join(result[f'only_{run.lower()}'])}"))
+    names = [Text(f"{run}: {result[run.lower()]['run']}") for run in ("A", "B")]
+    return Group(*names, Text(""), table, *notes)
+
+
+def _left_out(entry: Mapping[str, Any]) -> list[str]:
+    counts = [f"{entry[f'only_{run.lower()}']:,} only in {run}" for run in ("A", "B") if entry[f"only_{run.lower()}"]]
+    lines = [f"questions in one of the runs are left out: {', '.join(counts)}"] if counts else []
+    return lines + (["all questions are about one video, which gives no interval"] if entry["videos"] < 2 else [])

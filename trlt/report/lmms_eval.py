@@ -1,0 +1,95 @@
+"""`results.json` and a benchmark's items in the layout of lmms-eval, for tools that read that. Pure; writes nothing.
+
+lmms-eval writes `<model>/<date>_results.json` and a `<date>_samples_<task>.jsonl` a task. Ours have no dates: the files of
+a resumed run are those of one that ran through. What its layout has and we don't know stays away (`git_hash`, `date`), and
+standard errors are `N/A`, as it writes where none were computed: `results.json` holds intervals over videos instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from trlt.answer import LETTERS
+
+FILTER = "none"
+"""lmms-eval's name of the output filter, which ends each metric's name."""
+
+
+def lmms_eval_results(results: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
+    """The aggregated file; figures in percent, the official ones as `official_<figure>`.
+
+    Args:
+        results: What stands in `results.json`.
+        model: As the manifest names it.
+    """
+    benches = results["benchmarks"]
+    metrics = {bench: _metrics(entry) for bench, entry in benches.items()}
+    name = str(model.get("hub") or model.get("name") or "predictions")
+    return {
+        "results": {
+            bench: {
+                "alias": bench,
+                **{f"{key},{FILTER}": value for key, value in values.items()},
+                **{f"{key}_stderr,{FILTER}": "N/A" for key in values},
+            }
+            for bench, values in metrics.items()
+        },
+        "group_subtasks": {bench: [] for bench in benches},
+        "configs": {
+            bench: {"task": bench, "test_split": entry["protocol"]["split"], "num_fewshot": 0, "metadata": entry["protocol"]}
+            for bench, entry in benches.items()
+        },
+        "versions": {bench: entry["protocol"]["prompt"] for bench, entry in benches.items()},
+        "n-shot": dict.fromkeys(benches, 0),
+        "higher_is_better": {bench: dict.fromkeys(values, True) for bench, values in metrics.items()},
+        "n-samples": {
+            bench: {"original": entry["n"] + entry["protocol"]["questions_left_out"], "effective": entry["n"]}
+            for bench, entry in benches.items()
+        },
+        "config": {"model": "trlt", "model_args": f"pretrained={name}"},
+        "model_source": "trlt",
+        "model_name": name,
+        "model_name_sanitized": name.replace("/", "__"),
+    }
+
+
+def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """A line a question: `resps` is the raw output, `filtered_resps` what was read from it; values from 0 to 1.
+
+    Args:
+        columns: As `trlt.rollout.items` reads them.
+    """
+    prefixes = {"paper.": "", "official.": "official_"}
+    named = {
+        key: prefix + key.removeprefix(kind) for kind, prefix in prefixes.items() for key in columns if key.startswith(kind)
+    }
+    for place, id in enumerate(columns["id"]):
+        row = {key: values[place] for key, values in columns.items()}
+        spans = json.loads(row["gold_spans"]) if row["gold_spans"] is not None else []
+        said = [[row["start"], row["end"]]] if row["start"] is not None else []
+        target = _stated(row["gold_option"], spans)
+        doc = json.dumps([id, row["question"], row["gold_answer"], spans], ensure_ascii=False)
+        yield {
+            "doc_id": place,
+            "id": id,
+            "target": target,
+            "input": row["question"],
+            "resps": [[row["text"]]],
+            "filtered_resps": [_stated(row["option"], said)],
+            "doc_hash": hashlib.sha256(doc.encode()).hexdigest(),
+            "target_hash": hashlib.sha256(target.encode()).hexdigest(),
+            **{name: row[key] for key, name in named.items() if row[key] is not None},
+        }
+
+
+def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
+    return {**entry["paper"], **{f"official_{key}": value for key, value in entry["official"].items()}}
+
+
+def _stated(option: int | None, spans: Sequence[Sequence[float]]) -> str:
+    """A letter, spans in seconds, or both (`B; 3.5 to 9.0`); empty where nothing is stated."""
+    letter = [LETTERS[option]] if option is not None else []
+    return "; ".join([*letter, *(f"{start} to {end}" for start, end in spans)])
