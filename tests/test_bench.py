@@ -42,3 +42,12 @@ def test_sample():
     for name in ("samples", "questions"):
         ratio = figures[f"{name}_library_s"] / figures[f"{name}_engine_s"]
         assert figures[f"{name}_speedup"] == pytest.approx(ratio, rel=1e-3)
+
+
+def test_prepare():
+    command = [sys.executable, "-m", "bench.prepare", "--scale", "0.002", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["records"] > figures["samples"] > 0.9 * figures["records"] and figures["videos"] > 100
+    assert figures["seconds"] > 0 and figures["peak_mb"] > 20

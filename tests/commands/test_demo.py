@@ -7,6 +7,7 @@ import pytest
 
 from trlt.commands import demo as demos
 from trlt.commands._output import Output
+from trlt.datasets import names
 from trlt.miniature import layout
 from trlt.recipe import load_recipe
 
@@ -30,7 +31,7 @@ def test_the_recipe_is_written_for_the_folder(tmp_path):
     path = demos._recipe(tmp_path / "here", "recipe.yaml", "miniature.yaml")
     assert "runs/demo" not in path.read_text()
     recipe = load_recipe(path)
-    assert recipe.train.data == str(tmp_path / "here" / "train.jsonl") and len(recipe.eval.benchmarks) == 4
+    assert recipe.train.data == str(tmp_path / "here" / "train.jsonl") and len(recipe.eval.benchmarks) == 8
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_the_whole_way_through(small, tmp_path, capfd):
     for command in ("prepare", "probe", "select", "eval", "train", "infer"):
         assert f"trlt {command} " in shown
     assert demos.verdict(result["base"], result["tuned"]) in shown and "Where everything lies" in shown
-    assert set(result["tuned"]["benchmarks"]) == {"charades", "activitynet", "mvbench", "nextgqa"}
+    assert set(result["tuned"]["benchmarks"]) == set(names("bench"))
     assert result["training"]["steps"] == 2 and result["selection"]["taken"] > 0
     assert json.loads((tmp_path / "out" / "demo.json").read_text())["tuned"] == result["tuned"]
 

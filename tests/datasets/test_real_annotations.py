@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dataset_helpers import item
 
-from trlt.datasets import Reading, load, read_source
+from trlt.datasets import Reading, gold_text, load, read_source, summary
 from trlt.datasets._metrics import Item
 
 
@@ -76,3 +76,36 @@ def test_footage_that_didemo_shares_with_nextqa(annotations: Path) -> None:
     didemo = {sample.video_key for sample in read_source("didemo", annotations / "didemo", "val").samples}
     known = json.loads((annotations / "nextqa/map_vid_vidorID.json").read_text(encoding="utf-8"))
     assert len(didemo & {f"flickr:{video}" for video in known}) == 15
+
+
+GROUNDED = [("charades", "charades_sta", None), ("activitynet", "activitynet", "val_1"), ("nextgqa", "nextgqa", "val")]
+
+
+def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
+    """IoU of two stretches, written once more so that the metric isn't compared with itself."""
+    shared = min(a[1], b[1]) - max(a[0], b[0])
+    return shared / (max(a[1], b[1]) - min(a[0], b[0])) if shared > 0 else 0.0
+
+
+@pytest.mark.parametrize(("name", "folder", "split"), GROUNDED)
+def test_gold_is_right_and_shuffled_gold_as_arithmetic_says(
+    name: str, folder: str, split: str | None, annotations: Path
+) -> None:
+    samples = read_source(name, annotations / folder, split, purpose="bench").samples
+    gold = summary(name, [item(sample, gold_text(sample)) for sample in samples], bootstrap=100)
+    assert set(gold["paper"].values()) == set(gold["official"].values()) == {100.0} and gold["unanswered"] == 0
+    others = samples[1:] + samples[:1]
+    mixed = summary(name, [item(a, gold_text(b)) for a, b in zip(samples, others, strict=True)], bootstrap=100)
+    # Of several gold spans the first is the one that is told.
+    ious = [
+        max(overlap(b.spans[0], span) for span in a.spans) for a, b in zip(samples, others, strict=True) if a.spans and b.spans
+    ]
+    assert mixed["paper"]["mIoU"] == pytest.approx(100 * sum(ious) / len(samples), abs=1e-6)
+    assert mixed["official"]["mIoU"] == pytest.approx(mixed["paper"]["mIoU"], abs=1e-6)
+    if name == "nextgqa":
+        letters = [a.answer_index == b.answer_index or a.options[b.answer_index] == a.answer for a, b in zip(samples, others)]  # type: ignore
+        assert mixed["paper"]["acc"] == pytest.approx(100 * sum(letters) / len(samples))
+    else:
+        for recall in (0.3, 0.5, 0.7):
+            share = sum(iou >= recall for iou in ious) / len(samples)
+            assert mixed["paper"][f"R1@{recall}"] == pytest.approx(100 * share)
