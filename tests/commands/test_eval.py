@@ -71,8 +71,15 @@ def test_a_model_is_asked_and_scored(trlt, fast, bench, tmp_path):
     assert trlt(*args) == results
 
     (bench / "Charades_v1_480/AAAAA.mp4").write_bytes(b"broken")
-    results = trlt(*args[:-3], "--out", "f", "--json")
-    assert results["benchmarks"]["charades"]["n"] == 4 and results["benchmarks"]["charades"]["broken_videos"] == 1
+    message = trlt(*args[:-3], "--out", "f", code=4)
+    assert "1 videos of 2 questions can't be read" in message and "--allow-missing" in message
+    assert (
+        "AAAAA.mp4\t" in (tmp_path / "f/charades.broken_videos.txt").read_text() and not (tmp_path / "f/results.json").exists()
+    )
+    results = trlt(*args[:-3], "--out", "f", "--allow-missing", "--json")
+    entry = results["benchmarks"]["charades"]
+    assert entry["n"] == 2 and entry["broken_videos"] == 1 and entry["protocol"]["questions_left_out"] == 2
+    assert entry["protocol"]["videos_read"] == 1 and "2 of 4" in (tmp_path / "f/results.md").read_text()
 
     (bench / "Charades_v1_480/AAAAA.mp4").unlink()
     message = trlt(*args, "--fresh", code=4)
@@ -191,7 +198,7 @@ def test_left_out_questions_change_the_denominator_everywhere(trlt, fast, bench,
     assert protocol["outputs"] == "model" and protocol["videos_read"] == 1 and protocol["questions_left_out"] == 2
     assert protocol["decoding"]["max_new_tokens"] == 4 and protocol["budget"]["max_tokens"] == 2048
     for text in (shown, (tmp_path / "e/results.md").read_text(), (tmp_path / "e/results.tex").read_text()):
-        assert "2 of 4" in text and "1 videos are missing; their 2 questions are left out of n" in text
+        assert "2 of 4" in text and "1 videos are missing" in text and "2 questions in all are left out of n" in text
 
 
 def test_lmms_eval_layout(bench, write_jsonl, tmp_path):

@@ -85,9 +85,12 @@ def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, a
         raise UsageError(f"{name}: where are its videos? add --videos DIR, or eval.benchmarks.{name}.videos to the recipe")
     index = VideoIndex(place.videos, recipe.video.downloads)
     found = find_videos(samples, index)
-    if found.missing and (not allow_missing or not found.samples):
-        listing = target / f"{name}.missing_videos.txt"
+    listing = target / f"{name}.missing_videos.txt"
+    if found.missing:
         write_text_atomic(listing, "".join(f"{video}\n" for video in found.missing))
+    else:
+        listing.unlink(missing_ok=True)
+    if found.missing and (not allow_missing or not found.samples):
         shown = "\n  ".join([*list(found.missing)[:5], *(["…"] if len(found.missing) > 5 else [])])
         remedy = "" if not found.samples else ", or leave their questions out with --allow-missing"
         raise VideoError(

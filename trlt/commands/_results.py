@@ -34,7 +34,9 @@ def items_path(run: Path, bench: str) -> Path:
 def score_bench(
     bench: Bench, recipe: Recipe, settings: Mapping[str, Any], folder: Run, given: Predictions | None = None, extra: int = 0
 ) -> dict[str, Any]:
-    """A benchmark's entry in `results.json`, and its file of items; rows without an answer count as wrong.
+    """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
+
+    Questions of videos that couldn't be read are left out: they say nothing about the model.
 
     Args:
         bench: The benchmark.
@@ -52,6 +54,8 @@ def score_bench(
         text = row["texts"][0] if row["texts"] else ""
         if row["error"] is not None:
             errors[sample.id] = row["error"]
+            if given is None:
+                continue
         items.append(Item(sample, text, read_answer(sample, text, recipe.eval, as_gqa=recipe.eval.as_gqa)))
     entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
     write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
@@ -61,10 +65,36 @@ def score_bench(
         return entry | {"protocol": _protocol(bench, settings, None)}
     broken = {by_id[id].video for id in errors}
     entry["broken_videos"] = len(broken)
-    return entry | {"protocol": _protocol(bench, settings, len({sample.video for sample in bench.samples} - broken))}
+    read = len({sample.video for sample in bench.samples} - broken)
+    return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
 
 
-def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None) -> dict[str, Any]:
+def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
+    """Lists the videos that couldn't be read, with their reasons, in `<bench>.broken_videos.txt`.
+
+    Returns:
+        What a user has to be told about them; None where all could be read.
+    """
+    by_id = {sample.id: sample for sample in bench.samples}
+    reasons: dict[str, str] = {}
+    questions = 0
+    for row in read_rows(rows):
+        if row["error"] is not None:
+            reasons.setdefault(by_id[row["id"]].video, row["error"])
+            questions += 1
+    listing = run / f"{bench.name}.broken_videos.txt"
+    if not reasons:
+        listing.unlink(missing_ok=True)
+        return None
+    write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in reasons.items()))
+    first = next(iter(reasons.values()))
+    return (
+        f"{bench.name}: {len(reasons):,} videos of {questions:,} questions can't be read (all in {listing}): repair them and "
+        f"repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
+    )
+
+
+def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
     """What a benchmark's figures depend on besides the model; `videos_read` is None where no model was asked."""
     asked = videos_read is not None
     return {
@@ -76,7 +106,7 @@ def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None
         "split": bench.identity["split"],
         "annotations": dict(bench.identity["files"]),
         "videos_read": videos_read or 0,
-        "questions_left_out": bench.questions_left_out,
+        "questions_left_out": bench.questions_left_out + broken,
     }
 
 

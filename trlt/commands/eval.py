@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from trlt.commands._bench import Bench, find_place, open_bench, wanted_benches
 from trlt.commands._output import Output
-from trlt.commands._results import count_extra, score_bench, write_results
+from trlt.commands._results import broken_videos, count_extra, score_bench, write_results
 from trlt.commands._setup import RUNS, make_engine, protocol, resolve
 from trlt.datasets import read_source
+from trlt.errors import VideoError
 from trlt.model import locate
 from trlt.prompt import build
 from trlt.recipe import Benchmark, Recipe, Video
@@ -52,7 +53,8 @@ def evaluate(
     """Asks, scores and writes `results.json` and what `docs/results.md` lists beside it; see `trlt eval --help`.
 
     Raises:
-        TrltError: a benchmark, file, video, model or run folder that can't be used; before any work.
+        TrltError: a benchmark, file, model or run folder that can't be used, or missing videos; before any work.
+        VideoError: videos that can't be read; the other benchmarks are scored all the same.
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
     recipe = resolve(recipe_path, sets, flags)
@@ -80,15 +82,24 @@ def evaluate(
     )
     engine = make_engine(recipe.model) if given is None else None
     entries: dict[str, Any] = {}
+    unread: list[str] = []
     for bench in ready:
         rows = folder.rows(bench.name)
         if engine is not None:
             _ask(bench, recipe, video, engine, rows, retry_errors, output)
         if given is not None:
             write_prediction_rows(bench.samples, given, rows, settings=recipe.eval, weights=recipe.reward.weights())
+        fault = broken_videos(bench, rows, target) if given is None else None
+        if fault and not allow_missing:
+            unread.append(fault)
+            continue
         entries[bench.name] = score_bench(bench, recipe, settings, folder, given, extra)
-    results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
-    output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
+    results: dict[str, Any] = {}
+    if entries:
+        results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
+        output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
+    if unread:
+        raise VideoError("\n".join(unread))
     return results
 
 

@@ -106,11 +106,12 @@ def left_out(entry: Mapping[str, Any]) -> int:
 def notes_on(entry: Mapping[str, Any]) -> list[str]:
     """What a reader of the figures must know."""
     lines: list[str] = []
-    if entry["missing_videos"]:
-        count = f"{left_out(entry):,} " if left_out(entry) else ""
-        lines.append(f"{entry['missing_videos']:,} videos are missing; their {count}questions are left out of n")
+    for key, what in (("missing_videos", "are missing"), ("broken_videos", "couldn't be read")):
+        if entry.get(key):
+            lines.append(f"{entry[key]:,} videos {what}; their questions are left out of n")
+    if left_out(entry):
+        lines.append(f"{left_out(entry):,} questions in all are left out of n")
     for key, what in (
-        ("broken_videos", "videos couldn't be read; their questions count as wrong"),
         ("missing_predictions", "questions have no prediction; they count as wrong"),
         ("extra_predictions", "predictions belong to no question; they are left out"),
     ):
