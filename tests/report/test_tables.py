@@ -50,7 +50,7 @@ def shown(what):
 @pytest.mark.parametrize("form", [markdown, latex, lambda *args, **more: shown(results_table(*args, **more))])
 def test_every_table_has_the_changed_denominator_and_says_why(form):
     text = form(results(charades=entry(left_out=208, missing_videos=75)))
-    assert "3,512 of 3,720" in text and "75 videos are missing; their 208 questions are left out of n" in text
+    assert "3,512 of 3,720" in text and "208 questions in all are left out of n" in text
     assert "of 3," not in form(results(charades=entry())) and "missing" not in form(results(charades=entry()))
 
 
