@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple, TextIO, get_args
+from typing import IO, Any, Literal, NamedTuple, get_args
 
 from trlt.errors import DataError, did_you_mean
 
@@ -242,12 +242,12 @@ def write_text_atomic(path: Path, text: str) -> None:
 
 
 @contextmanager
-def open_atomic(path: Path) -> Iterator[TextIO]:
-    """A file to write text to that takes its place in one step at the end; after an error, the old content stays."""
+def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """A file to write to that takes its place in one step at the end; after an error, the old content stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
+        with os.fdopen(handle, mode, encoding="utf-8" if mode == "w" else None) as out:
             yield out
             out.flush()
             os.fsync(out.fileno())

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.commands._setup import DATA
 from trlt.datasets import load, names, read_source
 from trlt.errors import UsageError, VideoError
 from trlt.recipe import Benchmark, Recipe
 from trlt.rollout import file_digest, find_videos
 from trlt.sample import Sample, write_text_atomic
 from trlt.video.resolve import VideoIndex
-
-DATA = Path("data")
-"""Where a benchmark's files are looked for that neither flags nor recipe name: `data/<bench>`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO, cast, get_args
+from typing import IO, Any, cast, get_args
 
 from rich.table import Table
 from rich.text import Text
@@ -170,7 +170,7 @@ def _records(
         yield made
 
 
-def _write(file: TextIO, records: Iterator[dict[str, Any]], format: Format) -> None:
+def _write(file: IO[str], records: Iterator[dict[str, Any]], format: Format) -> None:
     """One list, or an object a line."""
     listed = TOOLS[format].suffix == ".json"
     before, between, after = ("[\n", ",\n", "\n]\n") if listed else ("", "\n", "\n")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS
+from trlt.commands._setup import DATA, RUNS
 from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
 from trlt.preparation import (
@@ -34,8 +34,6 @@ from trlt.rollout import Run, environment, file_digest
 from trlt.sample import Sample, write_samples, write_text_atomic
 from trlt.video.scan import Scan
 
-DATA = Path("data")
-"""Where a benchmark's files are looked for that the recipe doesn't name: `data/<bench>`."""
 SCAN = RUNS / "video-scan.jsonl"
 """Verdicts on videos, shared by all runs in a folder."""
 

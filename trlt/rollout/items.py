@@ -6,8 +6,6 @@ Knows items and Parquet; neither models nor videos. The columns are described in
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ from typing import Any
 from trlt.comparison import Scored
 from trlt.datasets import Item, load
 from trlt.errors import DataError
-from trlt.sample import Sample
+from trlt.sample import Sample, open_atomic
 
 COLUMNS = {
     "id": "string",
@@ -94,18 +92,8 @@ def write_items(path: Path, columns: Columns) -> None:
     types = COLUMNS | dict.fromkeys((key for key in columns if key not in COLUMNS), "float64")
     schema = pa.schema([(key, pa.type_for_alias(types[key])) for key in columns])
     table = pa.table(columns, schema)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            pq.write_table(table, out)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with open_atomic(path, "wb") as out:
+        pq.write_table(table, out)
 
 
 def read_items(path: Path) -> Columns:
