@@ -20,11 +20,13 @@ def test_the_verdict_follows_from_the_figures_alone():
     base = {"benchmarks": {"charades": entry(mIoU=30.0, **{"R1@0.5": 10.0}), "mvbench": entry(acc=40.0)}}
     better = {"benchmarks": {"charades": entry(mIoU=36.0, **{"R1@0.5": 0.0}), "mvbench": entry(acc=41.0)}}
     mixed = {"benchmarks": {"charades": entry(mIoU=36.0), "mvbench": entry(acc=39.0)}}
-    assert demos.verdict(base, better) == (
-        "Training helped: 2 of 2 figures rose, by +3.5 points in the mean over mIoU and accuracy."
+    paired = {"benchmarks": {"charades": {"figures": {"mIoU": {"better": "B"}, "R1@0.5": {"better": "A"}}}}}
+    assert demos.verdict(base, better, paired) == (
+        "Training helped: 2 of 2 figures rose, by +3.5 points in the mean over mIoU and accuracy "
+        "(beyond chance 1 rose and 0 fell)."
     )
-    assert demos.verdict(better, base).startswith("Training did NOT help this time: 0 of 2")
-    assert demos.verdict(base, mixed).startswith("Training did NOT help this time: 1 of 2")
+    assert demos.verdict(better, base, paired).startswith("Training did NOT help this time: 0 of 2")
+    assert demos.verdict(base, mixed, paired).startswith("Training did NOT help this time: 1 of 2")
 
 
 def test_the_recipe_is_written_for_the_folder(tmp_path):
@@ -60,9 +62,9 @@ def test_the_whole_way_through(small, tmp_path, capfd):
     """All six commands on a small layout, in processes of their own."""
     result = demos.demo(demos.Path("out"), output=Output(False))
     shown = capfd.readouterr().out
-    for command in ("prepare", "probe", "select", "eval", "train", "infer"):
+    for command in ("prepare", "probe", "select", "eval", "train", "compare", "infer"):
         assert f"trlt {command} " in shown
-    assert demos.verdict(result["base"], result["tuned"]) in shown and "Where everything lies" in shown
+    assert demos.verdict(result["base"], result["tuned"], result["comparison"]) in shown and "Where everything lies" in shown
     assert set(result["tuned"]["benchmarks"]) == set(names("bench"))
     assert result["training"]["steps"] == 2 and result["selection"]["taken"] > 0
     assert json.loads((tmp_path / "out" / "demo.json").read_text())["tuned"] == result["tuned"]

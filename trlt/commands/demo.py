@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
+from trlt.commands.compare import compare
 from trlt.errors import TrltError, UsageError
 from trlt.miniature import layout
 from trlt.recipe import Model, load_recipe
@@ -52,6 +53,7 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     run("eval", "--bench", "all", *common, "--model", model, "--out", folder / "eval-base")
     run("train", recipe, "--model", model, "--out", folder / "train")
     run("eval", "--bench", "all", *common, "--model", tuned, "--out", folder / "eval-tuned")
+    run("compare", folder / "eval-base", folder / "eval-tuned")
     run("probe", "--data", chosen, "-n", 8, *common, "--model", tuned, "--out", folder / "probe-tuned")
     video, question = _example(folder)
     run("infer", video, question, "--model", tuned, *common)
@@ -140,6 +142,7 @@ def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]
         "commands": steps,
         "base": results("eval-base"),
         "tuned": results("eval-tuned"),
+        "comparison": compare(folder / "eval-base", folder / "eval-tuned", output=Output(json_mode=True)),
         "training": json.loads((folder / "train" / "result.json").read_text(encoding="utf-8")),
         "selection": {key: report[key] for key in ("rows", "taken", "shortfalls")},
         "pool": histogram(probed, settings),
@@ -160,7 +163,7 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
         f"Reward in training: {training['reward_first']:.3f} over the first fifth of {training['steps']} steps, "
         f"{training['reward_last']:.3f} over the last"
     )
-    output.show(verdict(result["base"], result["tuned"]))
+    output.show(verdict(result["base"], result["tuned"], result["comparison"]))
     places = {
         "videos and annotation": folder / "data",
         "recipe": folder / "miniature.yaml",
@@ -176,8 +179,14 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
     output.show(table, f"{result['seconds']:.0f} s in all")
 
 
-def verdict(base: dict[str, Any], tuned: dict[str, Any]) -> str:
-    """Whether training helped, by how many headline figures rose; nothing else decides it."""
+def verdict(base: dict[str, Any], tuned: dict[str, Any], comparison: dict[str, Any]) -> str:
+    """Whether training helped, by how many headline figures rose; how many of them beyond chance is told beside.
+
+    Args:
+        base: `results.json` of the base model.
+        tuned: The same of the tuned one.
+        comparison: Of `trlt compare`.
+    """
     changes = [
         entry["paper"][key] - base["benchmarks"][bench]["paper"][key]
         for bench, entry in tuned["benchmarks"].items()
@@ -185,7 +194,14 @@ def verdict(base: dict[str, Any], tuned: dict[str, Any]) -> str:
         if key in ("mIoU", "acc")
     ]
     rose, mean = sum(c > 0 for c in changes), sum(changes) / len(changes)
-    said = f"{rose} of {len(changes)} figures rose, by {mean:+.1f} points in the mean over mIoU and accuracy"
+    better = [
+        entry["figures"][key]["better"]
+        for entry in comparison["benchmarks"].values()
+        for key in ("mIoU", "acc")
+        if key in entry["figures"]
+    ]
+    beyond = f"beyond chance {better.count('B')} rose and {better.count('A')} fell"
+    said = f"{rose} of {len(changes)} figures rose, by {mean:+.1f} points in the mean over mIoU and accuracy ({beyond})"
     return f"Training helped: {said}." if mean > 0 and rose * 2 > len(changes) else f"Training did NOT help this time: {said}."
 
 
