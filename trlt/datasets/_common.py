@@ -21,7 +21,7 @@ Files = Mapping[str, Any]
 Of a file in a module's `STREAMED`, records one after the other (`Records`), whatever its size.
 """
 
-EXAMPLES_KEPT = 3
+EXAMPLES_KEPT = 5
 
 
 @dataclass(frozen=True)
