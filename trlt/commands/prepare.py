@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +15,11 @@ from trlt.commands._output import Output
 from trlt.commands._setup import DATA, RUNS
 from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
-from trlt.preparation import (
-    Entry,
-    Leaks,
-    Prepared,
-    Rules,
-    Seen,
-    Statistics,
-    benchmark_keys,
-    benchmark_places,
-    prepare_source,
-)
+from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.recipe import Recipe, Source, load_recipe
 from trlt.report import prepared_markdown, reading_table, statistics_view
 from trlt.rollout import Run, environment, file_digest
-from trlt.sample import Sample, write_samples, write_text_atomic
+from trlt.sample import write_text_atomic
 from trlt.video.scan import Scan
 
 SCAN = RUNS / "video-scan.jsonl"
@@ -80,32 +68,16 @@ def prepare(
     leaking = _leaks(recipe, output)
     rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test)
     looked = Scan(scan or SCAN, recipe.video) if roots and check_videos else None
-    statistics, seen, entries = Statistics(), Seen(), list[dict[str, Any]]()
-    leaked: list[str] = []
-    missing: list[str] = []
-    ids: dict[str, str] = {}
-    files = _files_of(place, sources, pooled)
+    files = source_files(place, sources, pooled=pooled)
     run = Run(place)
     run.manifest.unlink(missing_ok=True)  # until all is there, nobody should take it for whole
     with output.stages([f"{s.dataset}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
-        for number, (source, path) in enumerate(zip(sources, files, strict=True)):
-            made = prepare_source(source, rules, seen, leaks=leaking, scan=looked, say=partial(stage, number))
-            stage(number, "writing")
-            samples = _placed(made, root)
-            _require_new(samples, source, ids)
-            if samples:
-                write_samples(path, samples)
-            else:
-                path.unlink(missing_ok=True)
-            statistics.add(samples)
-            entries.append(_entry(made.entry, path if samples else None))
-            leaked += ["\t".join(row) for row in made.entry.leaked]
-            missing += [f"{source.dataset}\t{video}\t{why}" for video, why in made.entry.missing.items()]
-            stage(number, "")
+        made = write_sources(sources, files, root, rules, leaks=leaking, scan=looked, tell=stage)
+    entries, statistics = made.entries, made.statistics
     for path in set(place.glob("*.jsonl")) - set(files):  # of an earlier run with other sources
         path.unlink()
-    missing_path = _listing(place, "missing_videos.txt", missing)
-    leaks_path = _listing(place, "leaks.tsv", leaked)
+    missing_path = _listing(place, "missing_videos.txt", made.missing)
+    leaks_path = _listing(place, "leaks.tsv", made.leaked)
     if not statistics.samples:
         raise DataError(_nothing(target, entries, missing_path))
     manifest = {
@@ -178,18 +150,6 @@ def _sources(
     return recipe, sources
 
 
-def _files_of(place: Path, sources: Sequence[Source], pooled: bool) -> list[Path]:
-    """Where each source's samples go."""
-    if not pooled:
-        return [place]
-    counts = Counter(source.dataset for source in sources)
-    stems = [s.dataset if counts[s.dataset] == 1 else f"{s.dataset}-{s.split or 'default'}" for s in sources]
-    if len(set(stems)) < len(stems):
-        twice = next(stem for stem, count in Counter(stems).items() if count > 1)
-        raise UsageError(f"prepare.sources: {twice} is named twice; name each split once")
-    return [place / f"{stem}.jsonl" for stem in stems]
-
-
 def _leaks(recipe: Recipe, output: Output) -> Leaks | None:
     if not recipe.prepare.against:
         return None
@@ -198,54 +158,6 @@ def _leaks(recipe: Recipe, output: Output) -> Leaks | None:
     places = benchmark_places(recipe.prepare.against, usual)
     output.note(f"prepare: reading the videos of {', '.join(places)}")
     return benchmark_keys(places)
-
-
-def _placed(made: Prepared, root: Path | None) -> Sequence[Sample]:
-    """Samples with video paths relative to the root of all sources."""
-    if root is None or made.entry.source.videos is None:
-        return made.samples
-    prefix = Path(made.entry.source.videos).resolve().relative_to(root).as_posix()
-    return made.samples if prefix == "." else [_below(prefix, sample) for sample in made.samples]
-
-
-def _below(prefix: str, sample: Sample) -> Sample:
-    return replace(sample, video=f"{prefix}/{sample.video}", meta=_moved(prefix, sample.meta))
-
-
-def _moved(prefix: str, meta: dict[str, Any]) -> dict[str, Any]:
-    """`meta` with the other layouts' paths below the same folder."""
-    if "alternatives" not in meta:
-        return meta
-    return meta | {"alternatives": [other | {"video": f"{prefix}/{other['video']}"} for other in meta["alternatives"]]}
-
-
-def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str]) -> None:
-    for sample in samples:
-        if ids.setdefault(sample.id, source.dataset) != source.dataset:
-            raise UsageError(f"{source.dataset}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
-
-
-def _entry(entry: Entry, path: Path | None) -> dict[str, Any]:
-    """What a manifest says about one source."""
-    module = load(entry.source.dataset)
-    return {
-        "dataset": entry.source.dataset,
-        "split": entry.split,
-        "task": module.TASK,
-        "license": module.LICENSE,
-        "file": path.name if path else None,
-        "sha256": file_digest(path) if path else None,
-        "read": entry.read,
-        "kept": entry.kept,
-        "repaired": dict(entry.repaired),
-        "dropped": dict(entry.dropped),
-        "examples": entry.examples,
-        "missing_videos": len(entry.missing),
-        "leaked": dict(Counter(bench for _, _, benches in entry.leaked for bench in benches.split(","))),
-        "paper": module.PAPER_COUNT if entry.split == module.TRAIN_SPLIT else None,
-        "notes": entry.notes,
-        "files": {str(path): file_digest(path) for path in entry.files},
-    }
 
 
 def _against(leaks: Leaks | None, entries: Sequence[Mapping[str, Any]], done: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ Everything that is left out is counted with its reason and an example; what is k
 """
 
 from trlt.preparation.duplicates import Seen
+from trlt.preparation.folder import Written, source_files, write_sources
 from trlt.preparation.leakage import Leaks, benchmark_keys, benchmark_places
 from trlt.preparation.pool import Entry, Prepared, Rules, several_spans
 from trlt.preparation.pool import prepare as prepare_source
@@ -16,8 +17,11 @@ __all__ = [
     "Rules",
     "Seen",
     "Statistics",
+    "Written",
     "benchmark_keys",
     "benchmark_places",
     "prepare_source",
     "several_spans",
+    "source_files",
+    "write_sources",
 ]
