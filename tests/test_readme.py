@@ -29,7 +29,8 @@ def test_commands_parse(line: str) -> None:
     command = typer.main.get_command(app)
     name, *arguments = shlex.split(line)
     context = command.make_context(name, list(arguments))
-    while hasattr(command, "get_command"):  # a group: the next word is one of its commands
+    # A group: the next word is one of its commands, save where the group is a command itself and an option follows.
+    while hasattr(command, "get_command") and not (command.invoke_without_command and arguments[:1] and arguments[0][0] == "-"):
         name, *arguments = arguments
         command = command.get_command(context, name)
         assert command is not None, f"{line}: no such command as {name}"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
+_ORDER = "prepare probe select train eval compare infer export video demo".split()
+
+
 class _Group(TyperGroup):
     """Turns errors that a user can act on into a message and an exit code; anything else keeps its traceback."""
 
@@ -34,9 +37,16 @@ class _Group(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
 
 
+class _Root(_Group):
+    """Lists commands in the order in which one uses them; Typer puts groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
 app = typer.Typer(
     name="trlt",
-    cls=_Group,
+    cls=_Root,
     help="Reinforcement learning tuning for video language models: prepare, probe, select, train, eval, infer.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -133,9 +143,14 @@ def prepare(
     output.result(result)
 
 
-@app.command()
+probe_app = typer.Typer(cls=_Group, invoke_without_command=True, subcommand_metavar="[show|compare ...]")
+app.add_typer(probe_app, name="probe")
+
+
+@probe_app.callback()
 def probe(
-    data: Annotated[Path, typer.Option(help="Samples, from `trlt prepare`.")],
+    context: typer.Context,
+    data: Annotated[Path | None, typer.Option(help="Samples, from `trlt prepare`.")] = None,
     n: Annotated[int | None, typer.Option("-n", help="Answers a sample; default: the recipe's, else 8.", min=2)] = None,
     recipe: Recipe = None,
     model: Model = None,
@@ -150,7 +165,17 @@ def probe(
     retry_errors: Retry = False,
     json: Json = False,
 ) -> None:
-    """Ask the base model several times about each sample, to see how difficult it is."""
+    """Ask the base model several times about each sample, to see how difficult it is; or look at what it answered."""
+    from trlt.errors import UsageError
+
+    if context.invoked_subcommand is not None:
+        given = [param.opts[0] for param in context.command.params if _typed(context, param.name)]
+        if given:
+            word = context.invoked_subcommand
+            raise UsageError(f"{', '.join(given)}: stands before `{word}`; options of `trlt probe {word}` come after it")
+        return
+    if data is None:
+        raise UsageError("--data: which samples? give the file or folder that `trlt prepare` wrote")
     from trlt.commands.probe import probe
 
     output = _output(json)
@@ -169,10 +194,54 @@ def probe(
     output.result(result)
 
 
+def _typed(context: typer.Context, name: str | None) -> bool:
+    source = context.get_parameter_source(name) if name else None
+    return source is not None and source.name == "COMMANDLINE"
+
+
+Probed = Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")]
+
+
+@probe_app.command("show")
+def probe_show(
+    id: Annotated[str, typer.Argument(help="Id of the sample.")],
+    probe: Annotated[Path, typer.Option(help="Rows of `trlt probe`, or its folder.")],
+    data: Probed = None,
+    json: Json = False,
+) -> None:
+    """Show a sample, everything that was answered, and what selection makes of it."""
+    from trlt.commands.probe_show import show
+
+    output = _output(json)
+    output.result(show(id, probe=probe, data=data, output=output))
+
+
+@probe_app.command("compare")
+def probe_compare(
+    a: Annotated[Path, typer.Argument(help="Rows of `trlt probe`, or its folder; the base model's, say.")],
+    b: Annotated[Path, typer.Argument(help="The same of another model, say the tuned one's.")],
+    data: Probed = None,
+    png: Annotated[Path | None, typer.Option(help="File for the histograms as a picture.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare two probes of the same samples: rewards, classes and histograms, before and after tuning."""
+    from trlt.commands.probe_compare import compare
+
+    output = _output(json)
+    output.result(compare(a, b, data=data, png=png, output=output))
+
+
 @app.command()
 def select(
     probe: Annotated[Path, typer.Option(help="Rows of `trlt probe`, or its folder.")],
     data: Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(help="rules (default: difficulty and IoU spread) or variance (std of rewards)."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Samples in all, shared among tasks in proportion to `select.sizes`.", min=1)
+    ] = None,
     recipe: Recipe = None,
     sets: Sets = None,
     out: Annotated[Path, typer.Option(help="File of samples to write; its report goes beside it.")] = Path("train.jsonl"),
@@ -182,7 +251,7 @@ def select(
     from trlt.commands.select import select
 
     output = _output(json)
-    output.result(select(probe, data=data, recipe_path=recipe, sets=sets or (), out=out, output=output))
+    output.result(select(probe, data=data, recipe_path=recipe, by=by, budget=budget, sets=sets or (), out=out, output=output))
 
 
 @app.command()

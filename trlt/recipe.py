@@ -121,6 +121,10 @@ class Select(Section):
     sizes: Sizes = Sizes()
     ratio: Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")] = "0:10:0"
     """easy:medium:hard shares of multi-choice samples (Table 4a)."""
+    by: Literal["rules", "variance"] = "rules"
+    """`rules` goes by difficulty and IoU spread, as above; `variance` takes the samples whose rewards vary most."""
+    budget: Positive | None = None
+    """Samples in all, shared among the tasks in proportion to `sizes`; null takes `sizes` as they are."""
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -132,6 +136,8 @@ class Select(Section):
             )
         if not any(int(part) for part in self.ratio.split(":")):
             raise ValueError("ratio must have at least one share above 0")
+        if self.budget is not None and not any(self.sizes.model_dump().values()):
+            raise ValueError(f"budget ({self.budget}) is shared in proportion to sizes, of which one must be above 0")
         return self
 
 

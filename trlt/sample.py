@@ -206,23 +206,34 @@ def sample_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
 
 
+def iter_sample_lines(path: Path) -> Iterator[tuple[str, str, Any]]:
+    """(place, id, JSON values) of each sample of a file, or of a folder of them; the values aren't checked.
+
+    Raises:
+        DataError: an unreadable line, one without an id, or an id that occurs twice.
+    """
+    seen: dict[str, tuple[Path, int]] = {}
+    for file in sample_files(path):
+        for number, obj in iter_jsonl(file):
+            where = f"{file}:{number}"
+            id = obj.get("id") if isinstance(obj, dict) else None
+            if not isinstance(id, str):
+                raise DataError(f"{where}: no sample (an object with an id); give a file of `trlt prepare` or `trlt select`")
+            if id in seen:
+                first, line = seen[id]
+                there = f"on line {line}" if first == file else f"in {first}:{line}"
+                raise DataError(f"{where}: id {id!r} stands already {there}; ids are unique")
+            seen[id] = (file, number)
+            yield where, id, obj
+
+
 def read_samples(path: Path) -> list[Sample]:
     """All samples of a JSONL file, or of a folder of them, in their order.
 
     Raises:
         DataError: an unreadable line, an empty file, or an id that occurs twice.
     """
-    samples: list[Sample] = []
-    seen: dict[str, tuple[Path, int]] = {}
-    for file in sample_files(path):
-        for number, obj in iter_jsonl(file):
-            sample = Sample.from_json(obj, f"{file}:{number}")
-            if sample.id in seen:
-                first, line = seen[sample.id]
-                where = f"on line {line}" if first == file else f"in {first}:{line}"
-                raise DataError(f"{file}:{number}: id {sample.id!r} stands already {where}; ids are unique")
-            seen[sample.id] = (file, number)
-            samples.append(sample)
+    samples = [Sample.from_json(obj, where) for where, _, obj in iter_sample_lines(path)]
     if not samples:
         raise DataError(f"{path}: holds no samples; make it with `trlt prepare` or `trlt select`")
     return samples

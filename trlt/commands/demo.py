@@ -19,11 +19,12 @@ from trlt.commands._output import Output
 from trlt.commands.compare import compare
 from trlt.errors import TrltError, UsageError
 from trlt.miniature import layout
+from trlt.probing import histograms
 from trlt.recipe import Model, load_recipe
 from trlt.report import gain_table
+from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
 from trlt.sample import read_samples, write_text_atomic
-from trlt.selection import histogram
 
 HERE = Path(__file__).parent.parent / "miniature"
 PLACE = "runs/demo"
@@ -59,6 +60,7 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     run("infer", video, question, "--model", tuned, *common)
     result = _summary(folder, chosen, time.monotonic() - began, run.seconds)
     write_text_atomic(folder / "demo.json", json.dumps(result, indent=2) + "\n")
+    shift_png(result["before"], result["after"], folder / "shift.png")
     _show(folder, result, output)
     return result
 
@@ -145,9 +147,9 @@ def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]
         "comparison": compare(folder / "eval-base", folder / "eval-tuned", output=Output(json_mode=True)),
         "training": json.loads((folder / "train" / "result.json").read_text(encoding="utf-8")),
         "selection": {key: report[key] for key in ("rows", "taken", "shortfalls")},
-        "pool": histogram(probed, settings),
-        "before": histogram([row for row in probed if row["id"] in ids], settings),
-        "after": histogram(again, settings),
+        "pool": histograms(probed, settings),
+        "before": histograms([row for row in probed if row["id"] in ids], settings),
+        "after": histograms(again, settings),
     }
 
 
@@ -171,6 +173,7 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
         "selected samples, and why": folder / "train.jsonl",
         "training log, tuned model": folder / "train",
         "results": folder / "eval-tuned" / "results.json",
+        "difficulty before and after, as a picture": folder / "shift.png",
         "all of this as JSON": folder / "demo.json",
     }
     table = Table(title="Where everything lies", title_justify="left", show_header=False)
@@ -206,7 +209,11 @@ def verdict(base: dict[str, Any], tuned: dict[str, Any], comparison: dict[str, A
 
 
 def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
-    """How the selected samples' difficulty changed (Fig. 4 of the paper)."""
+    """How the selected samples' difficulty changed (Fig. 4 of the paper).
+
+    They were chosen by the first of these answers, so part of the change is chance: a second probe of the same model
+    would show some of it too.
+    """
     table = Table(title="Selected samples, probed before and after training", title_justify="left")
     table.add_column("task")
     table.add_column("")
@@ -222,7 +229,7 @@ def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
                 f"{side['classes'].get(name, 0)} ({side['classes'].get(name, 0) / side['rows']:.0%})" for side in (old, new)
             )
             table.add_row("", name, *cells)
-        for label, key in (("right answers of 8", "correct"), ("IoU, max - mean", "delta_iou")):
+        for label, key in (("right answers of 8", "correct"), ("IoU, max - mean", "delta_iou"), ("IoU, mean", "mean_iou")):
             if old[key] or new[key]:
                 table.add_row("", label, *(_spark(side[key]) for side in (old, new)))
         table.add_section()

@@ -1,4 +1,8 @@
-"""`trlt select`: which probed samples are worth training on."""
+"""`trlt select`: which probed samples are worth training on.
+
+Neither rows nor samples are held: of a pool of half a million, only what selection needs of a row stands in memory, and
+the samples are read once more, to copy the chosen ones.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from trlt.commands._output import Output
+from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import resolve
 from trlt.errors import DataError, UsageError
 from trlt.report import histogram_table, selection_table
+from trlt.report.selection import selection_markdown
 from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
-from trlt.sample import read_samples, write_samples, write_text_atomic
+from trlt.sample import Sample, iter_jsonl, iter_sample_lines, open_atomic, sample_files, write_text_atomic
 from trlt.selection import select as choose
 
 
@@ -22,6 +28,8 @@ def select(
     out: Path,
     data: Path | None = None,
     recipe_path: Path | None = None,
+    by: str | None = None,
+    budget: int | None = None,
     sets: Sequence[str] = (),
     output: Output,
 ) -> dict[str, Any]:
@@ -30,28 +38,26 @@ def select(
     Raises:
         TrltError: a recipe or file that can't be used, or rows and samples that don't belong together.
     """
-    recipe = resolve(recipe_path, sets, {})
-    run = _run_of(probe)
+    recipe = resolve(recipe_path, sets, {"select.by": by, "select.budget": budget})
+    run = run_of(probe)
     rows = run.rows("probe")
     if data is None:
-        data = _noted_data(run)
-    if out.resolve() in (data.resolve(), rows.resolve()):
+        data = noted_data(run)
+    files = sample_files(data)
+    if out.resolve() in [path.resolve() for path in (data, rows, *files)]:
         raise UsageError(f"--out {out}: would overwrite its own input; give another file")
-    by_id = {sample.id: sample for sample in read_samples(data)}
+    for file in files:  # so that a file that isn't there, or is of another kind, is found before the rows are read
+        next(iter_jsonl(file), None)
     selection = choose(read_rows(rows), recipe.select)
-    unknown = [id for id in selection.ids if id not in by_id]
-    if unknown:
-        raise DataError(
-            f"{rows}: {len(unknown):,} probed samples aren't in {data} (the first: {unknown[0]!r}); "
-            "give the samples that were probed with --data"
-        )
+    if selection.ids:
+        _copy(data, selection.ids, out, rows)
     report = selection.report.to_json()
     report_path = out.with_suffix(".report.json")
     write_text_atomic(report_path, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    write_text_atomic(out.with_suffix(".report.md"), selection_markdown(selection.report))
     output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
     if not selection.ids:
         raise DataError(f"{rows}: nothing was selected; {report_path} says what there was; probe more, or widen `select.*`")
-    write_samples(out, (by_id[id] for id in selection.ids))
     root = (run.read_manifest() or {}).get("inputs", {}).get("data", {}).get("videos")
     Run(out).write_manifest(
         {
@@ -71,21 +77,28 @@ def select(
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
 
 
-def _run_of(probe: Path) -> Run:
-    """The run behind a file of rows, or behind a run's folder."""
-    if probe.is_dir():
-        return Run(probe)
-    if probe.parent.name == "rows" and (probe.parent.parent / "manifest.json").is_file():
-        return Run(probe.parent.parent)
-    return Run(probe)
+def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:
+    """Writes the samples of these ids in their order, in one pass over all samples.
 
+    A sample waits until those before it are written: a probe's rows come in the order of its samples, so few ever do.
 
-def _noted_data(run: Run) -> Path:
-    """The samples that were probed, as the run's manifest names them."""
-    noted = (run.read_manifest() or {}).get("inputs", {}).get("data", {})
-    if "path" not in noted:
-        raise UsageError(f"{run.manifest}: isn't there, or names no samples; give those that were probed with --data")
-    path = Path(noted["path"])
-    if not path.exists() or file_digest(path) != noted.get("sha256"):
-        raise DataError(f"{path}: has changed since it was probed, or is gone; give the samples that were probed with --data")
-    return path
+    Raises:
+        DataError: an id that no sample has, or a sample that can't be used; then what `out` held before stays.
+    """
+    places = {id: place for place, id in enumerate(ids)}
+    waiting: dict[int, str] = {}
+    turn = 0
+    with open_atomic(out) as file:
+        for where, id, values in iter_sample_lines(data):
+            if id not in places:  # the probe has read it, and nothing is made of it here
+                continue
+            sample = Sample.from_json(values, where)
+            waiting[places.pop(id)] = json.dumps(sample.to_json(), ensure_ascii=False) + "\n"
+            while turn in waiting:
+                file.write(waiting.pop(turn))
+                turn += 1
+        if places:
+            raise DataError(
+                f"{rows}: {len(places):,} probed samples aren't in {data} (the first: {next(iter(places))!r}); "
+                "give the samples that were probed with --data"
+            )

@@ -29,9 +29,17 @@ def histogram_table(histograms: Mapping[str, Any], *, title: str = "Difficulty")
         if found["correct"]:
             parts.append(_bars("right answers", list(found["correct"].items())))
         if found["delta_iou"]:
-            steps = [(f"{0.1 * i:.1f} to {0.1 * (i + 1):.1f}", count) for i, count in enumerate(found["delta_iou"])]
-            parts.append(_bars("IoU, max - mean", steps))
+            parts.append(_bars("IoU, max - mean", _tenths(found["delta_iou"])))
+        if found.get("mean_iou"):
+            parts.append(
+                _bars("IoU, mean", [(f"{0.1 * i:.1f} to {0.1 * (i + 1):.1f}", n) for i, n in enumerate(found["mean_iou"])])
+            )
     return Group(*parts)
+
+
+def _tenths(counts: Sequence[int]) -> list[tuple[str, int]]:
+    """Classes of a tenth each, with their counts."""
+    return [(f"{0.1 * i:.1f} to {0.1 * (i + 1):.1f}", count) for i, count in enumerate(counts)]
 
 
 def _bars(name: str, counts: Sequence[tuple[str, int]]) -> Table:

@@ -1,0 +1,86 @@
+"""`trlt probe show`: one probed sample with all of its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trlt.answer import parse
+from trlt.commands._output import Output
+from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
+from trlt.errors import DataError
+from trlt.probing import digest
+from trlt.report.answers import answers_view
+from trlt.sample import Sample, sample_files
+from trlt.selection import deviation
+
+_LISTS = ("texts", "answers", "scores", "rewards", "tokens", "finished")
+
+
+def show(id: str, *, probe: Path, data: Path | None = None, output: Output) -> dict[str, Any]:
+    """Shows a sample, what was answered, and what selection makes of it; see `trlt probe show --help`.
+
+    Args:
+        id: Of the sample.
+        probe: Rows of `trlt probe`, or its folder.
+        data: Samples that were probed; default: the file or folder that the probe noted.
+        output: Where it goes.
+
+    Raises:
+        UsageError: the probe noted no samples, and none were given.
+        DataError: a file that can't be used, or no such id; the nearest are suggested.
+        RecipeError: the recipe beside the rows has faults.
+    """
+    run = run_of(probe)
+    rows = probe_rows(run)
+    where, row = find_line([rows], id, rows)
+    samples = data if data is not None else noted_data(run)
+    place, found = find_line(sample_files(samples), id, samples)
+    result = shown(Sample.from_json(found, place), row, thresholds(run), where)
+    output.show(answers_view(result), f"  (`select` of {result['select']['origin']})")
+    return result
+
+
+def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str) -> dict[str, Any]:
+    """A sample and its row as one object.
+
+    Raises:
+        DataError: they don't belong together, or the row lacks something; `where` starts the message.
+    """
+    if row.get("task") != sample.task:
+        raise DataError(
+            f"{where}: is {row.get('task')!r}, the sample {sample.task!r}; give the samples that were probed (--data)"
+        )
+    head = {key: value for key, value in sample.to_json().items() if key not in ("split", "video_key", "license", "meta")}
+    numbers = {key: row.get(key) for key in ("n", "correct", "delta_iou", "spread", "mean", "format_rate", "error")}
+    found = digest(row, limits.settings)
+    chosen = limits.settings.model_dump(include={"by", "hard", "easy", "delta_iou", "grounded_delta_iou"})
+    return {
+        **head,
+        "answers": _answers(sample, row, where) if found is not None else [],
+        **numbers,
+        "deviation": deviation(row) if found is not None else None,
+        "mean_iou": found.mean_iou if found is not None else None,
+        "class": found.klass if found is not None else None,
+        "select": {**chosen, "origin": limits.origin},
+    }
+
+
+def _answers(sample: Sample, row: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    """Each answer: text, what was read from it, scores and reward."""
+    columns = [row.get(name) for name in _LISTS]
+    if any(not isinstance(column, list) or len(column) != row.get("n") for column in columns):
+        raise DataError(f"{where}: {', '.join(_LISTS)} must be lists of n = {row.get('n')!r} entries; probe the sample again")
+    result = []
+    for text, answer, scores, reward, tokens, finished in zip(*(column for column in columns if column), strict=True):
+        choice = answer["option"]
+        if choice is not None and not (sample.options and 0 <= choice < len(sample.options)):
+            raise DataError(f"{where}: option {choice!r} isn't one of the sample's; give the samples that were probed (--data)")
+        read = parse(text, task=sample.task, think=True, options=None, answer_format="open")
+        right = None if scores["accuracy"] is None else scores["accuracy"] == 1
+        result.append(
+            {"text": text, "reasoning": read.reasoning, **answer, "right": right, **scores}
+            | {"reward": reward, "tokens": tokens, "finished": finished}
+        )
+    return result

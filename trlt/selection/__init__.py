@@ -1,0 +1,28 @@
+"""Probe rows become the ids to train on, with a report of what was taken and what fell short (pure).
+
+Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neither samples' texts nor videos.
+"""
+
+from trlt.selection.choose import Selection, select
+from trlt.selection.classes import CLASSES, Class, Difficulty, classify, deviation, difficulty
+from trlt.selection.report import Cell, SelectionReport, TaskTotal
+from trlt.selection.shares import apportion, redistributed, water_fill
+from trlt.selection.tally import histogram
+
+__all__ = [
+    "CLASSES",
+    "Cell",
+    "Class",
+    "Difficulty",
+    "Selection",
+    "SelectionReport",
+    "TaskTotal",
+    "apportion",
+    "classify",
+    "deviation",
+    "difficulty",
+    "histogram",
+    "redistributed",
+    "select",
+    "water_fill",
+]

@@ -1,0 +1,146 @@
+"""The selection itself: rows are classed one by one, sizes shared, and within a source chance or variance decides."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from trlt.errors import DataError
+from trlt.recipe import Select
+from trlt.sample import TASKS, Task
+from trlt.selection.classes import Class, classes_of, classify, deviation, field_of, task_of
+from trlt.selection.report import Cell, SelectionReport, TaskTotal, budget_shortfalls, class_shortfalls
+from trlt.selection.shares import apportion, by_class, redistributed, task_shares, task_sizes, water_fill
+from trlt.selection.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The kept ids, in the order in which their rows came, and the report."""
+
+    ids: tuple[str, ...]
+    report: SelectionReport
+
+
+class _Candidate(NamedTuple):
+    """What is kept of a row: half a million of them have to fit. The least are taken first."""
+
+    order: float
+    """Minus the rewards' deviation by variance, else 0."""
+    rank: bytes
+    id: str
+    position: int
+
+
+_Pool = dict[tuple[Task, Class], dict[str, list[_Candidate]]]
+"""Candidates by task and class, then by source."""
+
+
+class _Read(NamedTuple):
+    """What one pass over the rows gives."""
+
+    pool: _Pool
+    tally: Tally
+    fewest: float
+    """Least n of a row."""
+
+
+def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
+    """Chooses what to train on (3.2 to 3.4 and appendix A of the paper).
+
+    Each task has its size, multi-choice split by the easy:medium:hard ratio. A size is shared evenly among the
+    sources (`water_fill`); within a source, chance decides: a hash of seed and id, so that rows in another order, or
+    more rows of another source, give the same rank. A class that is short isn't made up from another.
+
+    By variance, the rewards' standard deviation comes before chance, and takes the place of classes and thresholds.
+
+    Raises:
+        DataError: a row that lacks what selection needs, or an id that occurs twice.
+    """
+    pool, tally, fewest = _read(rows, settings)
+    counts = {key: {source: len(found) for source, found in sorted(by_source.items())} for key, by_source in pool.items()}
+    sizes = task_sizes(
+        {task: {klass: sum(counts[task, klass].values()) for klass in classes_of(task, settings)} for task in TASKS}, settings
+    )
+    wanted = {task: by_class(task, size, settings) for task, size in sizes.items()}
+    kept: list[_Candidate] = []
+    cells: list[Cell] = []
+    shortfalls: list[str] = []
+    for (task, klass), available in counts.items():
+        size = wanted[task].get(klass, 0)
+        quota = water_fill(available, size)
+        for source, count in quota.items():
+            if count:
+                kept += sorted(pool[task, klass][source])[:count]
+        shares = apportion(size, dict.fromkeys(available, 1))
+        moved = redistributed(shares, quota)
+        found = [Cell(task, name, klass, available[name], shares[name], quota[name], moved[name]) for name in available]
+        shortfalls += class_shortfalls(found, size, settings)
+        cells += found
+    totals = _totals(cells, settings)
+    shortfalls += budget_shortfalls(totals, settings)
+    if settings.by == "rules" and fewest < settings.easy:
+        shortfalls.append(f"easy begins at {settings.easy} right answers, but rows have only n = {fewest}: lower `select.easy`")
+    ids = tuple(candidate.id for candidate in sorted(kept, key=lambda candidate: candidate.position))
+    report = SelectionReport(
+        rows=tally.rows,
+        errors=tally.errors,
+        taken=len(ids),
+        settings=settings.model_dump(mode="json"),
+        wanted={task: {str(klass): size for klass, size in sizes.items()} for task, sizes in wanted.items()},
+        tasks=tuple(totals.values()),
+        cells=tuple(cells),
+        shortfalls=tuple(shortfalls),
+        histograms=tally.to_json(),
+    )
+    return Selection(ids, report)
+
+
+def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _Read:
+    """One pass over the rows; of each, only a candidate is kept."""
+    classes = {task: classes_of(task, settings) for task in TASKS}
+    pool: _Pool = {(task, klass): {} for task in TASKS for klass in classes[task]}
+    tally = Tally()
+    seen: set[str] = set()
+    fewest = math.inf
+    for position, row in enumerate(rows):
+        name, task, source = str(field_of(row, "id", str)), task_of(row), str(field_of(row, "source", str))
+        if name in seen:
+            raise DataError(f"probe row {name!r}: stands twice; ids are unique, keep one of the rows")
+        seen.add(name)
+        klass = None if row.get("error") is not None else classify(row, settings)
+        tally.add(row, task, klass)
+        if klass is None:
+            continue
+        order = 0.0
+        if settings.by == "variance":
+            order = -deviation(row)
+            klass = "varied" if order < 0 else "flat"
+        fewest = min(fewest, row.get("n", math.inf))
+        if source not in pool[task, klass]:
+            for other in classes[task]:  # so that a source without any row of a class is reported with 0
+                pool[task, other].setdefault(source, [])
+        pool[task, klass][source].append(_Candidate(order, _rank(settings.seed, name), name, position))
+    return _Read(pool, tally, fewest)
+
+
+def _totals(cells: Iterable[Cell], settings: Select) -> dict[Task, TaskTotal]:
+    """Each task that has rows, or was to give some."""
+    shares = task_shares(settings)
+    available, taken = dict.fromkeys(TASKS, 0), dict.fromkeys(TASKS, 0)
+    for cell in cells:
+        available[cell.task] += cell.available
+        taken[cell.task] += cell.taken
+    moved = redistributed(shares, taken)
+    return {
+        task: TaskTotal(task, available[task], shares[task], taken[task], moved[task])
+        for task in TASKS
+        if available[task] or shares[task]
+    }
+
+
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

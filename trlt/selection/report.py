@@ -1,0 +1,109 @@
+"""What a selection saw and took: counts by task, source and class, and a sentence for each shortfall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trlt.recipe import Select
+from trlt.sample import Task
+from trlt.selection.classes import Class
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The rows of one task, source and class."""
+
+    task: Task
+    source: str
+    klass: Class
+    available: int
+    share: int
+    """What the source would give if all gave the same."""
+    taken: int
+    redistributed: int
+    """Above 0, what it gave beyond its share; below 0, what the other sources gave in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTotal:
+    """A task as a whole."""
+
+    task: Task
+    available: int
+    """Rows without an error, whatever their class."""
+    share: int
+    """Its size, or its part of the budget."""
+    taken: int
+    redistributed: int
+    """As of a cell, between tasks: only a budget is filled across tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionReport:
+    """What a selection saw and took."""
+
+    rows: int
+    errors: int
+    """Rows whose probe failed; never selected."""
+    taken: int
+    settings: dict[str, Any]
+    wanted: dict[str, dict[str, int]]
+    """Size aimed at, by task and class; with a budget, with what other tasks couldn't fill."""
+    tasks: tuple[TaskTotal, ...]
+    cells: tuple[Cell, ...]
+    shortfalls: tuple[str, ...]
+    """A sentence for each size that wasn't reached, and for each source that ran dry."""
+    histograms: dict[str, Any]
+    """Of all rows, as `histogram` gives them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return asdict(self) | {
+            "tasks": [asdict(total) for total in self.tasks],
+            "cells": [{("class" if key == "klass" else key): value for key, value in asdict(c).items()} for c in self.cells],
+            "shortfalls": list(self.shortfalls),
+        }
+
+
+def class_shortfalls(cells: list[Cell], size: int, settings: Select) -> Iterator[str]:
+    """Says which sources gave less than an even share, and whether the size was reached.
+
+    Args:
+        cells: All of one task and class.
+        size: Aimed at.
+        settings: Of the selection.
+    """
+    if not size or not cells:
+        return
+    what = f"{cells[0].task} ({cells[0].klass})"
+    for cell in cells if len(cells) > 1 else ():
+        if cell.taken < cell.share:
+            filled = _filled("sources", cell.share - cell.taken, -cell.redistributed)
+            yield f"{what}: {cell.source} has {cell.taken:,} of an even share of {cell.share:,}; {filled}"
+    there = sum(cell.available for cell in cells)
+    if there < size:
+        remedy = "probe more samples" + (" or widen the thresholds" if settings.by == "rules" else "")
+        yield f"{what}: {there:,} of {size:,}: the pool holds no more; {remedy}"
+
+
+def budget_shortfalls(totals: Mapping[Task, TaskTotal], settings: Select) -> Iterator[str]:
+    """Says which tasks gave less than their part of the budget, who filled in, and whether it was reached."""
+    if settings.budget is None:
+        return
+    for task, total in totals.items():
+        if total.taken < total.share:
+            filled = _filled("tasks", total.share - total.taken, -total.redistributed)
+            yield f"budget: {task} has {total.taken:,} of its share of {total.share:,}; {filled}"
+    taken = sum(total.taken for total in totals.values())
+    if taken < settings.budget:
+        yield f"budget: {taken:,} of {settings.budget:,}: no task can give more; what each lacks stands above"
+
+
+def _filled(others: str, missing: int, filled: int) -> str:
+    if filled == missing:
+        return f"the other {others} fill in {filled:,}"
+    if not filled:
+        return f"the other {others} hold no more"
+    return f"the other {others} fill in {filled:,} of the missing {missing:,}"
