@@ -15,12 +15,12 @@ def model(tiny):
 
 @pytest.fixture
 def groups(tiny, noise_clip):
-    """Three groups with ragged prompts, clips and completions."""
+    """Three groups with ragged prompts, clips and completions; the last clip is longer than its text, counted in positions."""
     builder = InputBuilder(tiny.model, tiny.processor)
     generator = torch.Generator().manual_seed(0)
     made = []
     for g, frames in enumerate((4, 10, 6)):
-        clip = builder.clip(noise_clip(frames=frames, seed=g, fps=1.5 + g))
+        clip = builder.clip(noise_clip(frames=frames, seed=g, fps=(1.5, 2.5, 0.02)[g]))
         prompt = builder.prompt("sys", "what is shown " * (1 + 3 * g), clip)
         lengths = torch.randint(1, 12, (8,), generator=generator).tolist()
         completions = tuple(tuple(torch.randint(0, 300, (n,), generator=generator).tolist()) for n in lengths)

@@ -88,6 +88,8 @@ def load(settings: Model) -> Loaded:
     import torch
     from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
+    from trlt.positions import follow_published_positions
+
     path = locate(settings.path)
     device = settings.device
     if device == "auto":
@@ -103,6 +105,7 @@ def load(settings: Model) -> Loaded:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
     model.to(torch.device(device))  # type: ignore[arg-type]
     model.train(False)
+    follow_published_positions(model)
     return Loaded(model, processor, path)
 
 

@@ -60,9 +60,10 @@ def test_every_draw_that_is_settled_alone_gives_the_same_tokens(tiny, trees, mon
     assert slow.settled > 50
 
 
-def test_matches_the_library_when_greedy(engine, tiny, noise_clip):
+@pytest.mark.parametrize(("frames", "fps"), [(8, 1.7), (40, 0.27)], ids=["short", "longer than its text"])
+def test_matches_the_library_when_greedy(engine, tiny, noise_clip, frames, fps):
     """Near temperature 0 the forest writes what `generate` writes for the same inputs."""
-    clip, user = noise_clip(frames=8, seed=9, fps=1.7), "what moves left"
+    clip, user = noise_clip(frames=frames, seed=9, fps=fps), "what moves left"
     [[[mine]]] = engine.generate(
         [Tree(clip, (Request("k", "sys", user),))], Sampling(temperature=1e-3, top_p=1.0, max_new_tokens=16)
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trlt.errors import ModelError
+from trlt.positions import follow_published_positions
 from trlt.video.clip import Clip
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
@@ -49,13 +50,14 @@ class PromptInputs:
 
 
 class InputBuilder:
-    """Makes inputs with a model's own processor and its own rule of positions.
+    """Makes inputs with a model's own processor and the published rule of positions.
 
     Raises:
         ModelError: the chat template doesn't render a video as one placeholder between its marks.
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
+        follow_published_positions(model)
         self._rope = model.model.get_rope_index
         self._processor = processor
         self._tokenizer = processor.tokenizer
