@@ -57,3 +57,15 @@ def test_it_is_done_once(tiny):
     first = tiny.model.model.get_rope_index
     follow_published_positions(tiny.model)
     assert tiny.model.model.get_rope_index is first
+
+
+def test_weights_may_say_that_they_follow_the_library(tiny, tmp_path):
+    """Such weights stay so when they are saved and loaded again."""
+    from trlt.model import load, save
+    from trlt.recipe import Model
+
+    tiny.model.config.text_after_video = "library"
+    save(tiny.model, tiny.processor, tmp_path)
+    again = load(Model(path=str(tmp_path), dtype="float32", device="cpu")).model
+    assert not getattr(again.model.get_rope_index, "published", False)
+    assert rope(again, [[0] * 3 + [VIDEO] * 12 + [0] * 2], 25.0)[0][0, 0, -2:].tolist() == [5, 6]

@@ -78,6 +78,13 @@ Model = Annotated[
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget rows that are there, instead of going on from them.")]
 Retry = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        help="OpenAI-compatible server of the model (vLLM, SGLang), http://host:port; repeatable. Key: TRLT_API_KEY.",
+    ),
+]
 Think = Annotated[bool | None, typer.Option("--think/--no-think", help="Ask for reasoning before the answer.")]
 
 
@@ -163,6 +170,8 @@ def probe(
     ] = None,
     fresh: Fresh = False,
     retry_errors: Retry = False,
+    processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one a local GPU, else one.", min=0)] = 0,
+    server: Servers = None,
     json: Json = False,
 ) -> None:
     """Ask the base model several times about each sample, to see how difficult it is; or look at what it answered."""
@@ -189,6 +198,8 @@ def probe(
         out=out,
         fresh=fresh,
         retry_errors=retry_errors,
+        processes=processes,
+        servers=server or (),
         output=output,
     )
     output.result(result)
@@ -283,6 +294,7 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} a line; needs no videos.')
     ] = None,
+    server: Servers = None,
     samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
     think: Think = None,
@@ -313,6 +325,7 @@ def evaluate(
         videos=videos,
         split=split,
         predictions=predictions,
+        servers=server or (),
         list_samples=samples,
         allow_missing=allow_missing,
         think=think,

@@ -7,7 +7,8 @@ TrltError                  1  something the user can act on
 ├── VideoError             4  a video that can't be read; names file, time and reason
 ├── ModelError             5  a model that can't be had or isn't a Qwen2.5-VL
 ├── ParityError            6  rollout and trainer disagree about the same input
-└── ResumeError            7  a run's folder belongs to another recipe or data set
+├── ResumeError            7  a run's folder belongs to another recipe or data set
+└── ServerError            8  a server of the model that can't be used, or none that is left
 
 Anything else that is raised is a bug and keeps its traceback.
 """
@@ -64,6 +65,12 @@ class ResumeError(TrltError):
     """A run's folder belongs to another recipe or data set."""
 
     exit_code = 7
+
+
+class ServerError(TrltError):
+    """A server of the model that can't be used, or none that is left; names the server, its own words and the remedy."""
+
+    exit_code = 8
 
 
 def did_you_mean(value: str, choices: Iterable[str]) -> str:

@@ -13,16 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+RULE = "text_after_video"
+"""Key of a model's config.json, for weights that were trained by another rule than the published: `library`."""
+LIBRARY = "library"
+
 
 def follow_published_positions(model: Any) -> None:
     """Makes a loaded model place text after a video as it was trained; `generate` and every forward pass follow.
+
+    Weights that were trained with transformers 5.3 to 5.23 as it is say `"text_after_video": "library"` in their
+    config.json, and are left to the library.
 
     Args:
         model: `Qwen2_5_VLForConditionalGeneration`; a second call changes nothing. It is saved as before.
     """
     inner = model.model
     library = inner.get_rope_index
-    if getattr(library, "published", False):
+    if getattr(library, "published", False) or getattr(model.config, RULE, None) == LIBRARY:
         return
 
     def get_rope_index(input_ids: Tensor, mm_token_type_ids: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:

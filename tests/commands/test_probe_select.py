@@ -27,7 +27,7 @@ def test_probe_then_select(trlt, fast, data, tmp_path):
     result = trlt("probe", "--data", data, *fast, *SHORT, "--json")
     folder = tmp_path / "runs/trlt/probe-pool"
     assert result["rows"] == "runs/trlt/probe-pool/rows/probe.jsonl" and result["summary"]["errors"] == 2
-    assert {path.name for path in folder.iterdir()} == {"rows", "recipe.yaml", "manifest.json"}
+    assert {path.name for path in folder.iterdir()} == {"rows", "recipe.yaml", "manifest.json", "difficulty.png"}
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["prompt"] and manifest["versions"]["torch"] and manifest["inputs"]["data"]["samples"] == 6
     assert manifest["protocol"]["temperature"] == 1.0 and manifest["protocol"]["video"]["max_tokens"] == 2048

@@ -12,7 +12,9 @@ from trlt.prompt import VERSION
 from trlt.recipe import Decoding, Model, Recipe, Video, load_recipe
 
 if TYPE_CHECKING:
+    from trlt.commands._output import Output
     from trlt.engine.forest import Engine
+    from trlt.rollout.server import Servers
 
 RUNS = Path("runs")
 """Where results go that no `--out` was given for."""
@@ -56,6 +58,27 @@ def make_engine(settings: Model) -> Engine:
     loaded = load(settings)
     limit_threads(loaded.model)
     return Engine(loaded.model, loaded.processor)
+
+
+def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:
+    """The servers that are asked in place of a model of this process, tried out; None where none are named.
+
+    Args:
+        urls: Where they listen.
+        model: The model's name there; None takes the only one that they serve.
+        output: Is told when a server is set aside or comes back.
+
+    Raises:
+        UsageError: an address that can't be used.
+        ServerError: none can be reached, or one doesn't take videos as they are.
+    """
+    if not urls:
+        return None
+    from trlt.rollout.server import Servers
+
+    servers = Servers(urls, model=model, notice=output.note)
+    servers.check()
+    return servers
 
 
 def limit_threads(model: Any) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from trlt.commands._bench import Bench, find_place, open_bench, wanted_benches
 from trlt.commands._output import Output
 from trlt.commands._results import broken_videos, count_extra, score_bench, write_results
-from trlt.commands._setup import RUNS, make_engine, protocol, resolve
+from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
 from trlt.datasets import read_source
-from trlt.errors import VideoError
+from trlt.errors import UsageError, VideoError
 from trlt.model import locate
 from trlt.prompt import build
 from trlt.recipe import Benchmark, Recipe, Video
@@ -22,7 +22,7 @@ from trlt.rollout.predictions import read_predictions, write_prediction_rows
 from trlt.sample import write_text_atomic
 
 if TYPE_CHECKING:
-    from trlt.engine.forest import Engine
+    from trlt.rollout.loop import Asker
 
 IGNORED = ("prepare.", "probe.", "select.", "train.")
 """Sections of a recipe that don't concern an evaluation's rows."""
@@ -38,6 +38,7 @@ def evaluate(
     videos: Path | None = None,
     split: str | None = None,
     predictions: Path | None = None,
+    servers: Sequence[str] = (),
     list_samples: bool = False,
     allow_missing: bool = False,
     think: bool | None = None,
@@ -63,8 +64,14 @@ def evaluate(
     if list_samples:
         return _list_samples(places, recipe, out or RUNS / recipe.name / "samples", output)
     given = read_predictions(predictions) if predictions else None
-    located = locate(recipe.model.path) if given is None else ""
+    if servers and given is not None:
+        raise UsageError("--server and --predictions: one of them answers the questions; leave the other out")
+    asker = connect(servers, model, output)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
+    if predictions:
+        identity = {"predictions": file_digest(predictions)}
+    else:
+        identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
     target = out or RUNS / recipe.name / default
     ready = [open_bench(name, place, recipe, given is None, allow_missing, target) for name, place in places.items()]
     extra = count_extra(ready, given) if given is not None else 0
@@ -74,13 +81,13 @@ def evaluate(
         target,
         "eval",
         recipe,
-        model=model_identity(located) if predictions is None else {"predictions": file_digest(predictions)},
+        model=identity,
         inputs={bench.name: bench.identity for bench in ready},
         protocol=settings,
         ignore=IGNORED,
         fresh=fresh,
     )
-    engine = make_engine(recipe.model) if given is None else None
+    engine = (asker or make_engine(recipe.model)) if given is None else None
     entries: dict[str, Any] = {}
     unread: list[str] = []
     for bench in ready:
@@ -108,7 +115,7 @@ def _video(recipe: Recipe) -> Video:
     return recipe.video.model_copy(update={"max_tokens": most}) if most else recipe.video
 
 
-def _ask(bench: Bench, recipe: Recipe, video: Video, engine: Engine, rows: Path, retry_errors: bool, output: Output) -> None:
+def _ask(bench: Bench, recipe: Recipe, video: Video, engine: Asker, rows: Path, retry_errors: bool, output: Output) -> None:
     from trlt.video.workers import ClipLoader
 
     assert bench.index is not None

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, make_engine, protocol, resolve
-from trlt.errors import VideoError
+from trlt.commands._ranks import (
+    Rank,
+    audible,
+    count_processes,
+    failures,
+    find_rank,
+    follow_launcher,
+    launch,
+    python_command,
+    rank_device,
+)
+from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.errors import TrltError, UsageError, VideoError
 from trlt.model import locate
+from trlt.probing import histograms
+from trlt.recipe import Recipe
 from trlt.report import histogram_table
-from trlt.rollout import file_digest, model_identity, open_run, read_rows, run, videos_root
-from trlt.sample import read_samples
-from trlt.selection import histogram
+from trlt.report.plots import difficulty_png
+from trlt.rollout import Sharing, Summary, file_digest, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout.loop import Asker
+from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
+from trlt.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 
 IGNORED = ("prepare.", "select.", "train.", "eval.")
@@ -32,37 +50,94 @@ def probe(
     out: Path | None = None,
     fresh: bool = False,
     retry_errors: bool = False,
+    processes: int = 1,
+    servers: Sequence[str] = (),
     output: Output,
 ) -> dict[str, Any]:
     """Asks a model n times about each sample of `data`; see `trlt probe --help`.
 
+    Started by `accelerate launch`, `torchrun` or `srun`, the processes share the work; `processes` starts as many here, 0 one a
+    local GPU. With `servers`, these are asked instead of a model of this process.
+
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used; before any work, where it can be known.
     """
+    rank = find_rank(os.environ)
+    follow_launcher(rank)
+    output = audible(output, rank)
+    if fresh and rank:
+        raise UsageError(
+            "--fresh: each of several processes would forget what the others have written; remove the run's folder first, "
+            "or give another --out"
+        )
     flags = {"probe.n": n, "model.path": model, "video.root": str(videos) if videos else None}
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads)
-    located = locate(recipe.model.path)
+    if servers and processes > 1:
+        raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
+    asker = connect(servers, model, output)
+    identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(
         out or RUNS / recipe.name / f"probe-{data.stem}",
         "probe",
         recipe,
-        model=model_identity(located),
+        model=identity,
         inputs={"data": source},
         protocol=protocol(recipe.probe, recipe.video),
         ignore=IGNORED,
         fresh=fresh,
     )
     rows = folder.rows("probe")
-    output.note(f"probe: {len(samples):,} samples, {recipe.probe.n} answers each, by {recipe.model.path}; rows in {rows}")
-    engine = make_engine(recipe.model)
+    by = f"{asker.model} at {', '.join(servers)}" if asker else recipe.model.path
+    output.note(f"probe: {len(samples):,} samples, {recipe.probe.n} answers each, by {by}; rows in {rows}")
+    count = 1 if asker else count_processes(processes, rank, recipe.model.device)
+    if count > 1:
+        options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
+        given = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
+        command = python_command(
+            "probe", "--data", str(data), *given, *(text for one in sets for text in ("--set", one)), "--json"
+        )
+        summary = _launch(command, count, rank, samples, rows, retry_errors, output)
+    else:
+        summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, asker)
+    if rank and (rank.launcher is not None or rank.place):
+        return {"rows": str(rows), "summary": asdict(summary)}
+    if summary.errors == summary.rows:
+        first = next(read_rows(rows))["error"]
+        raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")
+    found = histograms(read_rows(rows), recipe.select)
+    difficulty_png(found, folder.picture)
+    output.show(histogram_table(found))
+    if summary.errors:
+        output.show(f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
+    output.show(f"\nRows: {rows}\nPicture: {folder.picture}\nNext: trlt select --probe {rows} --out train.jsonl")
+    return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
+
+
+def _ask(
+    recipe: Recipe,
+    rank: Rank | None,
+    samples: Sequence[Sample],
+    index: VideoIndex,
+    rows: Path,
+    retry_errors: bool,
+    output: Output,
+    asker: Asker | None = None,
+) -> Summary:
+    """Asks in this process, alone or as one of several; `asker` stands in for a model of its own."""
+    sharing = Sharing(ranks=rank.world) if rank else None
+    if sharing:
+        # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't
+        # to be asked once more.
+        prepare(rows, [sample.id for sample in samples], retry_errors=retry_errors)
+    engine = asker or make_engine(recipe.model.model_copy(update={"device": rank_device(rank, recipe.model.device)}))
     from trlt.video.workers import ClipLoader
 
     with ClipLoader(recipe.video) as loader, output.progress("probe") as progress:
-        summary = run(
+        return run(
             samples,
             engine=engine,
             loader=loader,
@@ -71,15 +146,47 @@ def probe(
             n=recipe.probe.n,
             weights=recipe.reward.weights(),
             out=rows,
-            retry_errors=retry_errors,
+            retry_errors=retry_errors and sharing is None,
             progress=progress,
+            sharing=sharing,
         )
-    if summary.errors == summary.rows:
-        first = next(read_rows(rows))["error"]
-        raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")
-    found = histogram(read_rows(rows), recipe.select)
-    output.show(histogram_table(found))
-    if summary.errors:
-        output.show(f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
-    output.show(f"\nRows: {rows}\nNext: trlt select --probe {rows} --out train.jsonl")
-    return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
+
+
+def _launch(
+    command: Sequence[str],
+    count: int,
+    rank: Rank | None,
+    samples: Sequence[Sample],
+    rows: Path,
+    retry_errors: bool,
+    output: Output,
+) -> Summary:
+    """Asks in several processes, and sums up what they did.
+
+    Raises:
+        TrltError: they ended and rows are missing; with the exit code of one that failed.
+    """
+    began = time.perf_counter()
+    ids = [sample.id for sample in samples]
+    if retry_errors and rank is None:
+        settle(rows, ids)
+    there = prepare(rows, ids, retry_errors=retry_errors)
+    tally = Tally(rows, there, len(ids))
+    resumed, ended = tally.count(), []
+    if there < len(ids):
+        output.note(f"probe: starting {count} processes")
+        with output.progress("probe") as progress:
+            progress(resumed, len(ids))
+            ended = launch(command, count, rank, lambda: progress(tally.count(), len(ids)))
+    failed = {line.id: line.failed for line in base_lines(rows, frozenset(ids))}
+    faults = failures(ended)
+    if len(failed) < len(ids) or work_folder(rows).is_dir():
+        state = f"{tally.count():,} of {len(ids):,} rows are there; the same command goes on from them"
+        error = TrltError("\n".join([*faults, f"{rows}: not finished; {state}"]))
+        error.exit_code = next((one.code for one in ended if one.code > 0), error.exit_code)
+        raise error
+    for fault in faults:
+        output.note(f"{fault}\nThe other processes have done its work.")
+    did = [json.loads(one.out)["summary"] for one in ended if not one.code]
+    tokens, waited_s = sum(one["tokens"] for one in did), sum(one["waited_s"] for one in did)
+    return Summary(len(ids), resumed, sum(failed.values()), tokens, time.perf_counter() - began, waited_s)

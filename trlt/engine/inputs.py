@@ -45,8 +45,8 @@ class PromptInputs:
 
     @property
     def next_position(self) -> int:
-        """Position of the completion's first token, on all three axes."""
-        return int(self.positions.max()) + 1
+        """Position of the completion's first token, on all three axes: text goes on where it stands."""
+        return int(self.positions[:, -1].max()) + 1
 
 
 class InputBuilder:

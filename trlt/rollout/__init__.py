@@ -4,15 +4,18 @@ Brings videos, prompts, engine, parser, scores and rewards together; decides not
 """
 
 from trlt.rollout.folder import Run, environment, file_digest, model_identity, open_run
-from trlt.rollout.loop import Progress, Summary, request, run
+from trlt.rollout.loop import Asker, Progress, Summary, request, run
 from trlt.rollout.row import read_answer, to_row
 from trlt.rollout.rows import read_rows
+from trlt.rollout.share import Sharing
 from trlt.rollout.videos import Found, find_videos, videos_root
 
 __all__ = [
+    "Asker",
     "Found",
     "Progress",
     "Run",
+    "Sharing",
     "Summary",
     "environment",
     "file_digest",

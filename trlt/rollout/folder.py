@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ from typing import Any
 from trlt import __version__
 from trlt.errors import DataError, ResumeError
 from trlt.prompt import VERSION
-from trlt.recipe import Recipe, differences, load_recipe, save_recipe
+from trlt.recipe import Recipe, differences, dump_recipe, load_recipe, save_recipe
+from trlt.rollout.claims import at_work, remove
+from trlt.rollout.parts import work_folder
 from trlt.sample import sample_files, write_text_atomic
 
 LIBRARIES = ("torch", "transformers", "numpy", "av")
@@ -49,6 +53,11 @@ class Run:
         """Versions, checksums, protocol and seeds."""
         return self._beside("manifest.json")
 
+    @property
+    def picture(self) -> Path:
+        """How difficult probed samples are, as a picture."""
+        return self._beside("difficulty.png")
+
     def rows(self, name: str) -> Path:
         """The rows of one data set."""
         return self.out if self.out.suffix == ".jsonl" else self.out / "rows" / f"{name}.jsonl"
@@ -73,7 +82,7 @@ class Run:
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replaces the manifest."""
-        write_text_atomic(self.manifest, json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+        write_text_atomic(self.manifest, _text(values))
 
     def _beside(self, name: str) -> Path:
         return self.out.with_suffix(f".{name}") if self.out.suffix == ".jsonl" else self.out / name
@@ -90,7 +99,7 @@ def open_run(
     ignore: Sequence[str] = (),
     fresh: bool = False,
 ) -> Run:
-    """A new run, or the one that is there, when it is the same.
+    """A new run, or the one that is there, when it is the same. Of several processes that open one, all agree or fail.
 
     Args:
         out: Folder, or .jsonl file of rows.
@@ -103,43 +112,43 @@ def open_run(
         fresh: Forget what is there.
 
     Raises:
-        ResumeError: what is there has another recipe, model or input; names the keys that differ.
+        ResumeError: what is there has another recipe, model or input; names the keys that differ. Or processes are at work
+            on what is to be forgotten.
         DataError: a manifest that can't be read.
     """
     run = Run(out)
     if fresh:
         _forget(run)
     old = run.read_manifest()
-    if old is None and any(path.is_file() for path in _rows_there(run)):
+    if old is None and any(path.exists() for rows in _rows_there(run) for path in (rows, work_folder(rows))):
         raise ResumeError(f"{out}: there are rows, but no {run.manifest.name} that tells whose; give another --out, or --fresh")
+    values = {
+        "schema": 1,
+        "kind": kind,
+        "created": now(),
+        **environment(),
+        "prompt": VERSION,
+        "protocol": dict(protocol),
+        "model": dict(model),
+        "inputs": {name: dict(given) for name, given in sorted(inputs.items())},
+    }
+    # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
+    _create(run.recipe, dump_recipe(recipe))
+    found = differences(load_recipe(run.recipe), recipe, ignore=(*WITHOUT_EFFECT, *ignore))
+    if old is None and not found and not _create(run.manifest, _text(values)):
+        old = run.read_manifest()
     if old is not None:
-        found = [
-            f"{key}: {old.get(key)!r} -> {new!r}" for key, new in (("kind", kind), ("prompt", VERSION)) if old.get(key) != new
-        ]
-        found += _changed("model", old.get("model", {}), model)
-        for name in inputs.keys() & old.get("inputs", {}).keys():
-            found += _changed(f"inputs.{name}", old["inputs"][name], inputs[name])
-        if run.recipe.is_file():
-            found += differences(load_recipe(run.recipe), recipe, ignore=(*WITHOUT_EFFECT, *ignore))
-        if found:
-            listed = "\n  ".join(found)
-            raise ResumeError(
-                f"{out}: belongs to another run; give another --out, or --fresh to start anew. What differs:\n  {listed}"
-            )
-        inputs = {**old.get("inputs", {}), **inputs}
+        found = _other(old, values) + found
+    if found:
+        listed = "\n  ".join(found)
+        raise ResumeError(
+            f"{out}: belongs to another run; give another --out, or --fresh to start anew. What differs:\n  {listed}"
+        )
+    if old is not None:
+        values["created"] = old.get("created") or values["created"]
+        values["inputs"] = dict(sorted({**old.get("inputs", {}), **values["inputs"]}.items()))
+        run.write_manifest(values)
     save_recipe(run.recipe, recipe)
-    run.write_manifest(
-        {
-            "schema": 1,
-            "kind": kind,
-            "created": (old or {}).get("created") or now(),
-            **environment(),
-            "prompt": VERSION,
-            "protocol": dict(protocol),
-            "model": dict(model),
-            "inputs": {name: dict(values) for name, values in sorted(inputs.items())},
-        }
-    )
     return run
 
 
@@ -205,13 +214,54 @@ def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
     return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
 
 
+def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What tells two manifests' runs apart, apart from the recipe."""
+    found = [f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in ("kind", "prompt") if old.get(key) != new[key]]
+    found += _changed("model", old.get("model", {}), new["model"])
+    for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
+        found += _changed(f"inputs.{name}", old["inputs"][name], new["inputs"][name])
+    return found
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
+
+
+def _create(path: Path, text: str) -> bool:
+    """Writes a file, whole and in one step, unless it is there; gives whether it wasn't."""
+    if path.exists():
+        return False
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_text_atomic(new, text)
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: whoever comes in between is overwritten
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    return True
+
+
 def _rows_there(run: Run) -> list[Path]:
-    return [run.out] if run.out.suffix == ".jsonl" else sorted((run.out / "rows").glob("*.jsonl"))
+    """Files of rows, those too of which there is only what ranks have written so far."""
+    if run.out.suffix == ".jsonl":
+        return [run.out]
+    folder = run.out / "rows"
+    shared = [path.with_name(path.name[1 : -len(".work")]) for path in folder.glob(".*.jsonl.work")]
+    return sorted({*folder.glob("*.jsonl"), *shared})
 
 
 def _forget(run: Run) -> None:
     """Removes rows, recipe and manifest, and nothing else that lies there."""
+    there = _rows_there(run)
+    for rows in there:
+        if busy := at_work(work_folder(rows)):
+            raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
+    for rows in there:
+        remove(work_folder(rows))
     made = ("results.json", "results.md", "results.tex", "items/*.parquet", "lmms_eval/*.json*")
     results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
-    for path in (run.manifest, *_rows_there(run), run.recipe, *results):
+    for path in (run.manifest, *there, run.recipe, run.picture, *results):
         path.unlink(missing_ok=True)

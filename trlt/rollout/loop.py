@@ -1,28 +1,33 @@
-"""The loop: pending samples by clip, clips decoded ahead, batches of trees through the engine, a row a sample.
+"""The loop: pending samples by clip, clips decoded ahead, batches of trees through an asker, a row a sample.
 
-Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed.
+Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed, and several
+processes can share it (`share`).
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from trlt.errors import VideoError
 from trlt.prompt import build
 from trlt.recipe import Decoding
 from trlt.reward import Weights
+from trlt.rollout.claims import at_work
+from trlt.rollout.parts import absorb, work_folder
 from trlt.rollout.row import Said, error_row, to_row
 from trlt.rollout.rows import RowFile
+from trlt.rollout.share import SharedRows, Sharing
 from trlt.sample import Sample, Span
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`
-    from trlt.engine.forest import Engine, Request
+    from trlt.engine.forest import Completion, Request, Tree
+    from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
     from trlt.video.workers import ClipLoader
 
@@ -33,18 +38,26 @@ Progress = Callable[[int, int], None]
 """Is told how many rows of how many are there; first, with what was there already."""
 
 
+class Asker(Protocol):
+    """Whatever answers prompts about clips: the engine of this process, or servers."""
+
+    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = ...) -> list[list[list[Completion]]]:
+        """Completions by tree, request and branch; at most `max_sequences` grow side by side."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What a run did."""
 
     rows: int
-    """Rows in the file, those from before included."""
+    """Rows in the file, those from before and those of other ranks included."""
     resumed: int
     """Rows that were there already."""
     errors: int
     """Rows whose video couldn't be read."""
     tokens: int
-    """Tokens sampled by this run."""
+    """Tokens sampled by this process."""
     seconds: float
     waited_s: float
     """Seconds in which the model waited for videos."""
@@ -61,7 +74,7 @@ def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False)
 def run(
     samples: Sequence[Sample],
     *,
-    engine: Engine,
+    engine: Asker,
     loader: ClipLoader,
     videos: VideoIndex,
     settings: Decoding,
@@ -71,11 +84,13 @@ def run(
     as_gqa: bool = False,
     retry_errors: bool = False,
     progress: Progress | None = None,
+    sharing: Sharing | None = None,
 ) -> Summary:
     """Asks every sample n times and writes its row to `out` as soon as it is done; samples that have one are skipped.
 
     A video that is missing or broken gives a row with `error`, and the run goes on. At the end the rows stand in the
-    order of the samples.
+    order of the samples. With `sharing`, any number of processes may do this at once, and `out` is whole when the last
+    row is there; each process returns then.
 
     Args:
         samples: With ids of their own.
@@ -89,9 +104,11 @@ def run(
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
         progress: Called after each batch.
+        sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
+            takes part all the same when others are at work already.
 
     Raises:
-        ResumeError: `out` holds rows of other samples.
+        ResumeError: `out` holds rows of other samples, or another process writes to it alone, or began anew.
         DataError: `out` is damaged, or a sample can't be asked.
     """
     from trlt.engine.forest import Tree
@@ -99,7 +116,7 @@ def run(
 
     began, waited, tokens = time.perf_counter(), loader.waited_s, 0
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-    with RowFile(out, [sample.id for sample in samples], retry_errors=retry_errors) as rows:
+    with _open(samples, out, retry_errors, sharing) as rows:
         resumed = len(rows)
 
         def report() -> None:
@@ -112,20 +129,43 @@ def run(
             report()
 
         report()
-        groups = _by_clip([sample for sample in samples if sample.id not in rows])
-        for batch in _batches(_clips(groups, loader, videos, fail), n, settings.max_sequences):
-            trees = [Tree(c.clip, tuple(request(s, settings, n, as_gqa=as_gqa) for s in c.samples)) for c in batch]
-            done = engine.generate(trees, sampling, max_sequences=settings.max_sequences)
-            for one, tree in zip(batch, done, strict=True):
-                for sample, completions in zip(one.samples, tree, strict=True):
-                    said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
-                    tokens += sum(s.tokens for s in said)
-                    rows.append(
-                        to_row(sample, said, settings=settings, weights=weights, video_tokens=one.clip.tokens, as_gqa=as_gqa)
-                    )
-            report()
+        for groups in _rounds(rows, samples):
+            for batch in _batches(_clips(groups, loader, videos, fail), n, settings.max_sequences):
+                trees = [Tree(c.clip, tuple(request(s, settings, n, as_gqa=as_gqa) for s in c.samples)) for c in batch]
+                done = engine.generate(trees, sampling, max_sequences=settings.max_sequences)
+                for one, tree in zip(batch, done, strict=True):
+                    for sample, completions in zip(one.samples, tree, strict=True):
+                        said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
+                        tokens += sum(s.tokens for s in said)
+                        shown = one.clip.tokens
+                        rows.append(to_row(sample, said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa))
+                report()
         rows.finish()
-        return Summary(len(rows), resumed, rows.errors, tokens, time.perf_counter() - began, loader.waited_s - waited)
+        report()
+        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, loader.waited_s - waited)
+
+
+def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:
+    """The rows of this process alone, or those that it writes together with others."""
+    ids = [sample.id for sample in samples]
+    if sharing is None and at_work(work_folder(out)):
+        sharing = Sharing()
+    if sharing is not None:
+        return SharedRows(out, ids, _by_clip(samples), sharing, retry_errors=retry_errors)
+    rows = RowFile(out, ids, retry_errors=retry_errors)
+    try:
+        absorb(rows, ids, retry_errors=retry_errors)
+    except BaseException:
+        rows.__exit__(None, None, None)
+        raise
+    return rows
+
+
+def _rounds(rows: RowFile | SharedRows, samples: Sequence[Sample]) -> Iterable[Iterable[list[Sample]]]:
+    """What there is to ask, by clip: all at once, or as this process gets it."""
+    if isinstance(rows, SharedRows):
+        return rows.rounds()
+    return [_by_clip([sample for sample in samples if sample.id not in rows])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +183,7 @@ def _by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
 
 
 def _clips(
-    groups: Sequence[list[Sample]],
+    groups: Iterable[list[Sample]],
     loader: ClipLoader,
     videos: VideoIndex,
     fail: Callable[[Sequence[Sample], VideoError], None],

@@ -5,9 +5,11 @@ Knows JSONL and ids; nothing of what a row means.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -28,6 +30,56 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         yield row
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where a row stands in its file."""
+
+    id: str
+    offset: int
+    """Bytes before it."""
+    length: int
+    """Bytes, with the line's end."""
+    failed: bool
+    """The row holds an error."""
+
+
+def encode(row: dict[str, Any]) -> bytes:
+    """The line of a row; an output may hold half a surrogate pair."""
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[Line]:
+    """The rows of a file, up to a tail that was torn by a kill.
+
+    Args:
+        file: Open at its beginning.
+        path: Its name, for messages.
+        known: The samples' ids.
+        skip_damaged: Pass over lines that are no rows, instead of raising.
+
+    Raises:
+        ResumeError: a row of another sample.
+        DataError: a line that is no row.
+    """
+    offset = 0
+    for number, line in enumerate(file, 1):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict) and isinstance(row.get("id"), str):
+            if row["id"] not in known:
+                raise ResumeError(
+                    f"{path}:{number}: a row of {row['id']!r}, which isn't a sample's; give another --out, or --fresh"
+                )
+            yield Line(row["id"], offset, len(line), row.get("error") is not None)
+        elif not skip_damaged:
+            raise DataError(f"{path}:{number}: damaged, not a row; delete the line, or start anew with --fresh")
+        offset += len(line)
+
+
 class RowFile:
     """Rows of a run, by the ids of its samples; a context manager.
 
@@ -37,7 +89,7 @@ class RowFile:
         retry_errors: Forget rows that hold an error, so that those samples are asked again.
 
     Raises:
-        ResumeError: the file holds rows of other samples.
+        ResumeError: the file holds rows of other samples, or another process is writing to it.
         DataError: the file is damaged before its last line.
     """
 
@@ -51,6 +103,7 @@ class RowFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("a+b")
         try:
+            self._lock()
             self._read(frozenset(ids), retry_errors)
         except BaseException:
             self._file.close()
@@ -72,7 +125,7 @@ class RowFile:
 
     def append(self, row: dict[str, Any]) -> None:
         """Writes a row at once: after this, a kill doesn't lose it."""
-        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+        line = encode(row)
         self._places[row["id"]] = (self._file.seek(0, os.SEEK_END), len(line))
         self._file.write(line)
         self._file.flush()
@@ -96,28 +149,28 @@ class RowFile:
         os.replace(sorted_path, self.path)
         self._file.close()
 
+    def _lock(self) -> None:
+        """Two writers would take each other's rows for their own; a kill ends the lock with the process."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ResumeError(
+                f"{self.path}: another process is writing to it; wait for its end, or end it and let several share the work "
+                "(--processes)"
+            ) from None
+        except OSError:
+            return  # a file system without locks
+
     def _read(self, known: frozenset[str], retry_errors: bool) -> None:
         self._file.seek(0)
-        offset = 0
-        for number, line in enumerate(self._file, 1):
-            if not line.endswith(b"\n"):
-                break  # torn by a kill
-            row = self._parse(line, number)
-            if row["id"] not in known:
-                raise ResumeError(
-                    f"{self.path}:{number}: a row of {row['id']!r}, which isn't a sample's; give another --out, or --fresh"
-                )
-            if row.get("error") is None or not retry_errors:
-                self._places[row["id"]] = (offset, len(line))
-                self.errors += row.get("error") is not None
-            offset += len(line)
-        self._file.truncate(offset)
-
-    def _parse(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-            raise DataError(f"{self.path}:{number}: damaged, not a row; delete the line, or start anew with --fresh")
-        return row
+        end = 0
+        failed: dict[str, bool] = {}
+        for line in scan(self._file, self.path, known):
+            end = line.offset + line.length
+            if line.failed and retry_errors:
+                continue
+            # Of a sample that was asked again, the later row counts.
+            self._places[line.id] = (line.offset, line.length)
+            failed[line.id] = line.failed
+        self.errors = sum(failed.values())
+        self._file.truncate(end)

@@ -1,0 +1,309 @@
+"""An OpenAI-compatible server of a video model, small and strict, run as a program: `fake_server.py --kind vllm`.
+
+It takes requests in the form of its kind and refuses any other, decodes the frames as that kind does, and answers as a
+function of prompt, frames, rate, seed and index. With `--model` a real model answers, its inputs made by transformers'
+processor from the frames and the metadata, as vLLM makes them. `POST /control` injects faults; `GET /log` tells what came.
+It prints its port.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import io
+import json
+import os
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+
+COMMON = {
+    *("model", "messages", "n", "seed", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty"),
+    *("presence_penalty", "frequency_penalty", "skip_special_tokens", "stream"),
+}
+FIELDS = {"vllm": COMMON | {"media_io_kwargs", "mm_processor_kwargs", "bad_words", "return_token_ids"}, "sglang": COMMON}
+NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0, "stream": False}
+
+
+class Bad(Exception):
+    """A request that isn't as it should be."""
+
+
+class State:
+    def __init__(self, kind: str, name: str, model: str | None) -> None:
+        self.kind, self.name = kind, name
+        self.lock = threading.Lock()
+        self.queue: list[Any] = []
+        self.traits: set[str] = set()
+        self.log: list[dict[str, Any]] = []
+        self.active = self.most = 0
+        self.loaded = load(model) if model else None
+
+    def fault(self) -> Any:
+        with self.lock:
+            if not self.queue:
+                return None
+            return self.queue[0] if self.queue[0] in self.traits else self.queue.pop(0)
+
+
+def load(path: str) -> Any:
+    from trlt.model import load as load_model
+    from trlt.recipe import Model
+
+    return load_model(Model(path=path, dtype="float32", device="cpu"))
+
+
+def frames_of(state: State, body: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """(T, H, W, 3) and the rate, as a server of this kind sees them."""
+    parts = body["messages"][-1]["content"]
+    if [part["type"] for part in parts] != ["video_url", "text"]:
+        raise Bad("the user's turn must be a video and a text")
+    source = parts[0]["video_url"]
+    media, _, data = source["url"].partition(";base64,")
+    if state.kind == "sglang":
+        if media != "data:video/mp4" or set(source) != {"url", "fps", "max_frames"}:
+            raise Bad(f"sglang takes an mp4 file, got {media}")
+        return _mp4(base64.b64decode(data, validate=True), source)
+    if media != "data:video/jpeg" or set(source) != {"url"}:
+        raise Bad(f"vllm takes frames, got {media}")
+    return _pictures(data.split(","), body)
+
+
+def _pictures(parts: list[str], body: dict[str, Any]) -> tuple[np.ndarray, float]:
+    from PIL import Image
+
+    pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(part, validate=True)))) for part in parts]
+    io_settings, settings = body["media_io_kwargs"]["video"], body["mm_processor_kwargs"]
+    if settings != {"fps": io_settings["fps"], "do_sample_frames": False, "do_resize": False}:
+        raise Bad(f"mm_processor_kwargs: {settings}")
+    if io_settings["num_frames"] != -1 or io_settings["frames_indices"] != list(range(len(parts))):
+        raise Bad(f"media_io_kwargs: {io_settings}")
+    fps, total = io_settings["fps"], io_settings["total_num_frames"]
+    if total != len(parts) or io_settings["do_sample_frames"] or abs(io_settings["duration"] * fps - total) > 1e-9:
+        raise Bad(f"media_io_kwargs: {io_settings}")
+    return np.stack(pictures), len(parts) / total * fps
+
+
+def _mp4(data: bytes, source: dict[str, Any]) -> tuple[np.ndarray, float]:
+    import av
+
+    with av.open(io.BytesIO(data)) as container:
+        fps = float(container.streams.video[0].average_rate)
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    # SGLang's rule of how many frames it takes; all of them must be.
+    count = min(max(len(frames) / fps * source["fps"], 4), source["max_frames"], len(frames)) // 2 * 2
+    if count != len(frames):
+        raise Bad(f"{count} of {len(frames)} frames would be sampled")
+    return frames, fps
+
+
+def check(state: State, body: dict[str, Any]) -> None:
+    if set(body) != FIELDS[state.kind]:
+        raise Bad(f"fields: {sorted(set(body) ^ FIELDS[state.kind])}")
+    if body["model"] != state.name:
+        raise KeyError(f"The model `{body['model']}` does not exist.")
+    if any(body[name] != value for name, value in NEUTRAL.items()) or body["skip_special_tokens"] is not False:
+        raise Bad("a setting that shapes the draw isn't neutral")
+    if [m["role"] for m in body["messages"]] not in (["user"], ["system", "user"]):
+        raise Bad("the roles must be system and user")
+    for name, kind in (("n", int), ("seed", int), ("max_tokens", int), ("temperature", float), ("top_p", float)):
+        if type(body[name]) is not kind:
+            raise Bad(f"{name}: {body[name]!r}")
+    if body["n"] > 1 and "one" in state.traits:
+        raise Bad("n must be 1")
+
+
+def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
+    check(state, body)
+    frames, fps = frames_of(state, body)
+    digest = hashlib.sha256(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).tobytes()).hexdigest()
+    asked = {"text": body["messages"][-1]["content"][1]["text"], "frames": digest, "shape": list(frames.shape), "fps": fps}
+    with state.lock:
+        state.log.append({**asked, "n": body["n"], "seed": body["seed"]})
+    if state.loaded:
+        return answer_of_model(state, body, frames, fps)
+    t, h, w, _ = frames.shape
+    seen = {"blind": 0, "cut": min(t, 32), "large": 4 * t}
+    t = next((seen[trait] for trait in seen if trait in state.traits), t)
+    video = t // 2 * (h // 28) * (w // 28)
+    choices = []
+    for index in range(body["n"]):
+        key = f"{body['messages']}"[-200:] + f"{digest}{fps:.6f}{body['seed'] + index}"
+        number = hashlib.sha256(key.encode()).digest()[0]
+        words = f"<answer> {'ABC'[number % 3]} </answer>"
+        if "marked" in state.traits:
+            words += "<|im_end|>"
+        message: dict[str, Any] = {"role": "assistant", "content": words}
+        if "reasons" in state.traits:
+            message["reasoning_content"] = "because"
+        choice = {"index": index, "message": message, "finish_reason": "length" if number & 4 else "stop"}
+        if body.get("return_token_ids") and "countless" not in state.traits:
+            choice["token_ids"] = [*range(number % 7 + 1)]
+        choices.append(choice)
+    words = sum(len(part["text"].split()) for m in body["messages"] for part in m["content"] if part["type"] == "text")
+    usage = {"prompt_tokens": video + 20 + words, "completion_tokens": 5 * body["n"]}
+    return {"object": "chat.completion", "choices": choices[::-1], "usage": usage}
+
+
+def answer_of_model(state: State, body: dict[str, Any], frames: np.ndarray, fps: float) -> dict[str, Any]:
+    """Greedy, with the vision marks banned; the inputs are transformers' own, not trlt's."""
+    import torch
+
+    processor, model = state.loaded.processor, state.loaded.model
+    turns = [{"role": m["role"], "content": m["content"]} for m in body["messages"]]
+    turns[-1]["content"] = [{"type": "video"}, turns[-1]["content"][1]]
+    text = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    metadata = {"fps": fps, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}
+    video = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy())
+    settings = {**body["mm_processor_kwargs"], "cap_pixels_per_frame": False}
+    inputs = processor(text=[text], videos=[video], video_metadata=[metadata], return_tensors="pt", **settings)
+    banned = processor.tokenizer.convert_tokens_to_ids(body["bad_words"])
+    banned += range(len(processor.tokenizer), model.config.text_config.vocab_size)  # ids that no text has
+    count = inputs["input_ids"].shape[1]
+    with torch.inference_mode():
+        ids = model.generate(**inputs, max_new_tokens=body["max_tokens"], do_sample=False, suppress_tokens=banned)[0, count:]
+    ended = int(ids[-1]) in processor.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    words = processor.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=False)
+    choice = {"message": {"content": words}, "finish_reason": "stop" if ended else "length", "token_ids": ids.tolist()}
+    choices = [{"index": index, **choice} for index in range(body["n"])]
+    return {"choices": choices, "usage": {"prompt_tokens": count, "completion_tokens": len(ids) * body["n"]}}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def state(self) -> State:
+        return self.server.state  # type: ignore[attr-defined, no-any-return]
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def send(self, status: int, content: Any, *, headers: dict[str, str] | None = None, promise: int | None = None) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in (headers or {"Content-Type": "application/json"}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(promise or len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+        if promise:
+            self.close_connection = True
+
+    def do_GET(self) -> None:
+        state = self.state
+        if self.path == "/health":
+            self.send(503 if "ill" in state.traits else 200, b"")
+        elif self.path == "/v1/models" and self.admitted():
+            self.send(200, {"data": [{"id": state.name, "object": "model", "owned_by": state.kind}]})
+        elif self.path == "/log":
+            self.send(200, {"log": state.log, "most": state.most})
+        else:
+            self.send(404, {"detail": "Not Found"})
+
+    def admitted(self) -> bool:
+        key = os.environ.get("FAKE_KEY")
+        given = self.headers.get("Authorization", "")
+        if key and given != f"Bearer {key}":
+            self.send(401, {"error": {"message": f"Unauthorized: {given}"}})
+            return False
+        return True
+
+    def do_POST(self) -> None:
+        state = self.state
+        if self.path == "/v1/chat/completions" and "small" in state.traits:
+            self.send(413, b"<html><h1>Request Entity Too Large</h1></html>")  # before the body is read
+            self.rfile.read(int(self.headers["Content-Length"]))
+            return
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/control":
+            state.queue, state.traits = list(body.get("queue", [])), set(body.get("traits", []))
+            self.send(200, {})
+        elif self.path != "/v1/chat/completions":
+            self.send(404, {"detail": "Not Found"})
+        elif self.admitted():
+            with state.lock:
+                state.active += 1
+                state.most = max(state.most, state.active)
+            try:
+                self.chat(body)
+            finally:
+                with state.lock:
+                    state.active -= 1
+
+    def chat(self, body: dict[str, Any]) -> None:
+        fault = self.state.fault()
+        if fault is not None and self.failed(fault):
+            return
+        if "slow" in self.state.traits:
+            time.sleep(0.05)
+        try:
+            self.send(200, answer(self.state, body))
+        except Bad as error:
+            self.send(400, {"object": "error", "message": str(error), "type": "BadRequestError", "code": 400})
+        except KeyError as error:
+            self.send(404, {"error": {"message": str(error), "code": 404}})
+
+    def failed(self, fault: str) -> bool:
+        if fault == "500":
+            self.send(500, {"error": {"message": "CUDA out of memory", "code": 500}})
+        elif fault.startswith("429"):
+            self.send(429, {"error": {"message": "queue is full"}}, headers={"Retry-After": fault.partition(" ")[2] or "0.2"})
+        elif fault == "cut":
+            self.send(200, b'{"choices": [{"ind', promise=5000)
+        elif fault == "json":
+            self.send(200, b'{"choices": [{"ind')
+        elif fault == "html":
+            self.send(200, b"<html><body><h1>Gateway</h1></body></html>", headers={"Content-Type": "text/html"})
+        elif fault == "shape":
+            self.send(200, {"choices": []})
+        elif fault == "abort":
+            choice = {"index": 0, "message": {"content": ""}, "finish_reason": "abort"}
+            self.send(200, {"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 0}})
+        elif fault == "hang":
+            time.sleep(5)
+            self.close_connection = True
+        elif fault == "trickle":
+            self.send(200, b" ", promise=5000)
+            for _ in range(50):
+                self.wfile.write(b" ")
+                time.sleep(0.1)
+        elif fault == "reset":
+            self.close_connection = True
+            self.connection.close()
+        elif fault == "die":
+            os._exit(1)
+        else:
+            return False
+        return True
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        pass  # a client that gave up is no error here
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kind", choices=sorted(FIELDS), default="vllm")
+    parser.add_argument("--name", default="tuned")
+    parser.add_argument("--model")
+    parser.add_argument("--port", type=int, default=0)
+    given = parser.parse_args()
+    server = Server(("127.0.0.1", given.port), Handler)
+    server.state = State(given.kind, given.name, given.model)  # type: ignore[attr-defined]
+    sys.stdout.write(f"{server.server_address[1]}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

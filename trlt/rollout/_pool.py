@@ -1,0 +1,181 @@
+"""Which server is asked next, which is set aside, and when it comes back. Knows failures and clocks; nothing of requests."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from trlt.errors import ServerError
+from trlt.rollout._transport import Address, Fault
+from trlt.rollout._wire import Kind
+
+LONGEST_PAUSE_S = 60.0
+"""Waits grow up to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is asked at once, and how long failures are put up with."""
+
+    concurrency: int = 32
+    """Requests under way at one server."""
+    timeout_s: float = 600.0
+    """For one request, its time in the server's own queue included."""
+    attempts: int = 10
+    """Failures after which a request is given up, and the run with it."""
+    strikes: int = 3
+    """Failures in a row after which a server is set aside."""
+    backoff_s: float = 1.0
+    """Wait after a first failure; doubled with each further one, give or take half."""
+    patience_s: float = 600.0
+    """How long all servers may be away or busy."""
+    health_s: float = 10.0
+    """Until a server that was set aside is looked at again; doubled each time."""
+
+
+@dataclass(eq=False)
+class Server:
+    """One server, and how it has behaved."""
+
+    address: Address
+    kind: Kind = "vllm"
+    proven: bool = False
+    """It was seen to take videos."""
+    many: bool = True
+    """It gives several completions to one request, and the tokens of each."""
+    template: int = 0
+    """Tokens that its chat template adds to the texts."""
+    active: int = 0
+    failures: int = 0
+    """In a row."""
+    aside: bool = False
+    looked: int = 0
+    """Times that it was looked at since it was set aside."""
+    next_look: float = 0.0
+    resting: float = 0.0
+    """Until when it asked to be left alone."""
+    last: str = ""
+    """What went wrong last."""
+
+
+class Pool:
+    """Servers that threads share.
+
+    Args:
+        servers: All of them.
+        limits: See `Limits`.
+        look: Asks a server that was set aside whether it is well; raises Fault or ServerError when not.
+        notice: Is told when a server is set aside or comes back.
+    """
+
+    def __init__(
+        self, servers: Sequence[Server], limits: Limits, look: Callable[[Server], None], notice: Callable[[str], None]
+    ) -> None:
+        self.servers = servers
+        self._limits = limits
+        self._look = look
+        self._notice = notice
+        self._ready = threading.Condition()
+        self._dark: float | None = None
+        self._good = time.monotonic()
+
+    def begin(self) -> None:
+        """Starts to count the time in which no server is of use."""
+        with self._ready:
+            self._dark, self._good = None, time.monotonic()
+
+    def take(self, stop: threading.Event, avoid: Server | None = None) -> Server:
+        """The least busy of the servers that can be asked, rather not `avoid`; waits for one. To be given back.
+
+        Raises:
+            ServerError: none has been of use for too long, or `stop` is set.
+        """
+        while True:
+            with self._ready:
+                now = time.monotonic()
+                if stop.is_set():
+                    raise ServerError("stopped")
+                due = next((one for one in self.servers if one.aside and one.next_look <= now), None)
+                if due is None:
+                    free = [one for one in self.servers if self._is_free(one, now)]
+                    if free:
+                        best = min(free, key=lambda one: (one is avoid, one.active))
+                        best.active += 1
+                        return best
+                    self._lose_patience(now)
+                    self._ready.wait(0.05)
+                    continue
+                due.looked += 1
+                due.next_look = now + min(LONGEST_PAUSE_S, self._limits.health_s * 2.0**due.looked)
+            self._revive(due)
+
+    def _is_free(self, server: Server, now: float) -> bool:
+        return not server.aside and server.resting <= now and server.active < self._limits.concurrency
+
+    def _lose_patience(self, now: float) -> None:
+        if all(one.aside for one in self.servers):
+            self._dark = self._dark or now
+            since = self._dark
+        elif all(one.aside or one.resting > now for one in self.servers):
+            since = self._good
+        else:
+            return
+        if now - since > self._limits.patience_s:
+            raise ServerError(
+                f"no server could be used for {self._limits.patience_s:g} s; start one, then run the command again: "
+                f"it goes on where it stopped\n{self.complaints()}"
+            )
+
+    def _revive(self, server: Server) -> None:
+        try:
+            self._look(server)
+        except (Fault, ServerError) as error:
+            server.last = str(error)
+            return
+        with self._ready:
+            # One more failure sets it aside again.
+            server.aside, server.failures, self._dark = False, self._limits.strikes - 1, None
+            self._ready.notify_all()
+        self._notice(f"{server.address}: back")
+
+    def give_back(self, server: Server, fault: Fault | None = None) -> None:
+        """Says that a request has ended, and how."""
+        out = False
+        with self._ready:
+            server.active -= 1
+            if fault is None:
+                server.failures, self._good, self._dark = 0, time.monotonic(), None
+            elif fault.busy:
+                server.last = str(fault)
+                server.resting = time.monotonic() + (self.pause(1) if fault.wait_s is None else fault.wait_s)
+            else:
+                server.last = str(fault)
+                server.failures += 1
+                out = server.failures >= self._limits.strikes and not server.aside
+                if out:
+                    self._leave_out(server)
+            self._ready.notify_all()
+        if out:
+            self._notice(f"{server.address}: set aside ({fault})")
+
+    def set_aside(self, server: Server, fault: Fault) -> None:
+        """Leaves a server out until it is well."""
+        with self._ready:
+            server.last = str(fault)
+            self._leave_out(server)
+        self._notice(f"{server.address}: set aside ({fault})")
+
+    def _leave_out(self, server: Server) -> None:
+        server.aside, server.looked = True, 0
+        server.next_look = time.monotonic() + self._limits.health_s
+
+    def pause(self, failed: int) -> float:
+        """Seconds to wait after so many failures; jitter keeps requests that failed together from coming back together."""
+        return min(LONGEST_PAUSE_S, self._limits.backoff_s * 2.0 ** (failed - 1)) * random.uniform(0.5, 1.5)
+
+    def complaints(self) -> str:
+        """What each server did wrong last, a line each."""
+        return "\n".join(f"  {one.address}: {one.last or 'busy'}" for one in self.servers)

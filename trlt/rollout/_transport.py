@@ -1,0 +1,197 @@
+"""One call over HTTP, and what may have gone wrong with it. Knows addresses, JSON and errors; nothing of models."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from trlt.errors import UsageError
+
+_BLOCK = 1 << 16
+
+
+class Fault(Exception):
+    """A failure that may pass: worth another try, here or elsewhere."""
+
+    def __init__(self, words: str, *, busy: bool = False, wait_s: float | None = None) -> None:
+        super().__init__(words)
+        self.busy = busy
+        """The server is well, and asks for patience."""
+        self.wait_s = wait_s
+        """Seconds that it asks for."""
+
+
+class Refused(Exception):
+    """An answer that will be the same next time (4xx)."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(f"{status}: {words}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a server listens."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    """Before `/v1` and `/health`, without a slash at the end."""
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Takes `http://host:8000`, with or without `/v1`.
+
+        Raises:
+            UsageError: no http(s) address, or one with a password, a query or a fragment (which it doesn't repeat).
+        """
+        parts = urlsplit(url.strip())
+        shown = f"--server {parts.scheme}://{parts.hostname or ''}"
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError(f"{shown}: give an http or https address, such as http://localhost:8000")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise UsageError(
+                f"{shown}: holds a user, a password or a query, which would end up in manifests; "
+                "give the plain address, and a key in the environment variable TRLT_API_KEY"
+            )
+        try:
+            port = parts.port
+        except ValueError:
+            raise UsageError(f"{shown}: the port is no number from 0 to 65535") from None
+        path = parts.path.rstrip("/").removesuffix("/v1")
+        return cls(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80), path)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+def call(
+    address: Address,
+    path: str,
+    *,
+    key: str | None,
+    timeout_s: float,
+    body: Mapping[str, Any] | None = None,
+    wordless: bool = False,
+) -> dict[str, Any]:
+    """The JSON object that a server answers with.
+
+    A connection is made for each call: next to the frames it costs nothing, and none can be stale.
+
+    Args:
+        address: The server.
+        path: From its root, such as `/v1/models`.
+        key: Sent as a bearer token, and blotted out of whatever the server says.
+        timeout_s: For the whole call.
+        body: Posted as JSON; None asks with GET.
+        wordless: Only the status counts; gives `{}`.
+
+    Raises:
+        Fault: no connection, no answer in time, a broken one, 408, 429 or 5xx.
+        Refused: another 4xx, or a redirection.
+    """
+    deadline = time.monotonic() + timeout_s
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    connection = kind(address.host, address.port, timeout=timeout_s)
+    headers = {"Accept": "application/json"}
+    if key:
+        headers["Authorization"] = f"Bearer {key}"
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        headers["Content-Type"] = "application/json"
+    try:
+        connection.connect()
+        try:
+            connection.request("GET" if data is None else "POST", address.path + path, data, headers)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # a server that doesn't want so large a request may have said so before it hung up
+        response, content = _receive(connection, deadline)
+    except TimeoutError:
+        raise Fault(f"no whole answer in {timeout_s:g} s") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise Fault(f"{type(error).__name__}: {error}".rstrip(": ")) from None
+    finally:
+        connection.close()
+    if response.status >= 300:
+        _raise(response.status, response.headers, _words(content, key))
+    return {} if wordless else _parse(content, key)
+
+
+def _receive(connection: http.client.HTTPConnection, deadline: float) -> tuple[http.client.HTTPResponse, bytes]:
+    """The answer with its whole body; `read` of the library would take one that is too short for whole in places."""
+    socket = connection.sock
+    socket.settimeout(max(0.01, deadline - time.monotonic()))
+    response = connection.getresponse()
+    blocks = []
+    while block := response.read1(_BLOCK):
+        blocks.append(block)
+        # The limit of a socket is one of silence: without this, a trickle would never end.
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        socket.settimeout(max(0.01, deadline - time.monotonic()))
+    content = b"".join(blocks)
+    promised = response.headers.get("Content-Length")
+    if promised is not None and promised.isdigit() and len(content) != int(promised):
+        raise Fault(f"the answer broke off after {len(content)} of {promised} bytes")
+    return response, content
+
+
+def _raise(status: int, headers: http.client.HTTPMessage, words: str) -> None:
+    said = f"{status} {http.client.responses.get(status, '')}".strip() + (f": {words}" if words else "")
+    wait = _wait(headers.get("Retry-After"))
+    if status == 429 or (status == 503 and wait is not None):
+        raise Fault(said, busy=True, wait_s=wait)
+    if status == 408 or status >= 500:
+        raise Fault(said)
+    if status < 400:
+        raise Refused(status, f"sends on to {headers.get('Location')}; give that address")
+    raise Refused(status, words or http.client.responses.get(status, ""))
+
+
+def _wait(value: str | None) -> float | None:
+    """Seconds of a Retry-After header, which holds seconds or a date."""
+    if value is None:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _parse(content: bytes, key: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        raise Fault(f"the answer is no JSON: {_words(content, key)}") from None
+    if not isinstance(value, dict):
+        raise Fault(f"the answer is no JSON object: {_words(content, key)}")
+    return value
+
+
+def _words(content: bytes, key: str | None) -> str:
+    """What a server said of an error, in one short line without the key."""
+    text = content.decode("utf-8", "replace")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        text = re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL)
+    else:
+        while isinstance(value, dict):
+            value = next((value[name] for name in ("error", "message", "detail") if value.get(name)), str(value))
+        text = str(value)
+    text = " ".join(text.split())
+    return (text.replace(key, "***") if key else text)[:300]

@@ -1,0 +1,288 @@
+"""Who works on what, in a folder that several processes see: ranks with a heartbeat, claims of pieces, marks of what is done.
+
+Knows files and processes; nothing of rows and samples. Relies only on what every shared file system gives: a file is created by
+one process alone (`O_EXCL`), a folder is renamed in one step, and times of files come from one clock, the file system's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+LEASE_S = 60.0
+"""Seconds without a heartbeat after which a rank counts as dead, unless told otherwise."""
+BEATS = 6
+"""Heartbeats in the time after which a rank counts as dead: some may come late."""
+FORGOTTEN_S = 3600.0
+"""A folder that was begun and not put in its place for so long was left by a kill."""
+
+
+class Gone(Exception):
+    """The folder isn't there any more: a rank has finished the work, or it was started anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The state of the work at one moment."""
+
+    done: frozenset[str]
+    """Pieces that are done."""
+    claimed: dict[str, int]
+    """Pieces that were ever claimed, and the number of the latest claim, from 0."""
+    ranks: int
+    """Ranks that haven't left; those that were killed count too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A piece that this rank may work on."""
+
+    name: str
+    before: tuple[str, ...]
+    """Ranks that had claimed it and died, by their tokens."""
+
+
+def make(folder: Path, marks: tuple[str, ...] = ()) -> None:
+    """Makes the folder of a work, whole and in one step; does nothing where another process was first.
+
+    Args:
+        folder: Where; its parents are made too.
+        marks: Names of empty files that lie in it from the beginning.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.new")
+    for name in ("ranks", "claims", "done", "parts"):
+        (new / name).mkdir(parents=True)
+    for mark in marks:
+        (new / mark).touch()
+    try:
+        new.rename(folder)
+    except OSError as error:
+        shutil.rmtree(new)
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def remove(folder: Path) -> None:
+    """Takes the folder away in one step, then deletes it, with what earlier kills left of such folders."""
+    with contextlib.suppress(FileNotFoundError):  # another process was first
+        folder.rename(folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.old"))
+    for left in folder.parent.glob(f"{folder.name}.*"):
+        with contextlib.suppress(FileNotFoundError):
+            # A new folder may be another rank's that comes just now. The margin is so wide that clocks don't matter.
+            if left.suffix == ".old" or time.time() - left.stat().st_mtime > FORGOTTEN_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def at_work(folder: Path, lease_s: float = LEASE_S) -> list[str]:
+    """The tokens of ranks that are alive; none where there is no such folder.
+
+    Args:
+        folder: Of the work.
+        lease_s: Seconds without a heartbeat after which a rank counts as dead.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as mine:
+            now = os.fstat(mine.fileno()).st_mtime
+        return [name for name in sorted(os.listdir(folder / "ranks")) if _alive(folder / "ranks" / name, now, lease_s)]
+    except FileNotFoundError:
+        return []
+
+
+class Claims:
+    """This process as a rank; a context manager that leaves at the end, so that others take over its pieces at once.
+
+    A piece is claimed by creating `claims/<piece>.<number>`, which holds the rank's token. Where the rank of the latest number
+    is dead, the next number may be created. Claims aren't renamed or passed on, so none can be mistaken for an older one.
+
+    Args:
+        folder: Of the work, as `make` made it.
+        lease_s: Seconds without a heartbeat after which a rank counts as dead.
+
+    Raises:
+        Gone: the folder isn't there.
+    """
+
+    def __init__(self, folder: Path, lease_s: float) -> None:
+        self.token = f"{re.sub(r'[^A-Za-z0-9-]', '_', platform.node())}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._claims, self._done, self._ranks = folder / "claims", folder / "done", folder / "ranks"
+        self._me = self._ranks / self.token
+        self._lease_s = lease_s
+        self._now = 0.0
+        """The file system's time at the latest look."""
+        self._owners: dict[str, str] = {}
+        """Token by name of a claim's file."""
+        about = {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
+        with gone_if_missing():
+            self._me.write_text(json.dumps(about), encoding="utf-8")
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="trlt-heartbeat", daemon=True)
+        self._heart.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def look(self) -> Look:
+        """What is done and claimed now.
+
+        Raises:
+            Gone: the folder, or this rank's place in it, isn't there any more.
+        """
+        with gone_if_missing():
+            os.utime(self._me)
+            self._now = self._me.stat().st_mtime
+            claimed: dict[str, int] = {}
+            for file in os.listdir(self._claims):
+                name, _, number = file.rpartition(".")
+                claimed[name] = max(claimed.get(name, 0), int(number))
+            return Look(frozenset(os.listdir(self._done)), claimed, len(os.listdir(self._ranks)))
+
+    def take(self, name: str, look: Look) -> Claim | None:
+        """Claims a piece that is free or whose rank is dead; None where another rank has it, was faster, or has done it.
+
+        Raises:
+            Gone: the folder isn't there any more.
+        """
+        latest = look.claimed.get(name, -1)
+        with gone_if_missing():
+            if latest >= 0 and self._is_held(f"{name}.{latest}"):
+                return None
+            try:
+                handle = os.open(self._claims / f"{name}.{latest + 1}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            except FileExistsError:
+                return None
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(self.token)
+            # Its rank may have finished it, and left, since the look.
+            if (self._done / name).exists():
+                return None
+            return Claim(name, tuple(self._owner(f"{name}.{number}") for number in range(latest + 1)))
+
+    def finish(self, name: str) -> None:
+        """Marks a piece as done, for good.
+
+        Raises:
+            Gone: the folder, or this rank's place in it, isn't there any more.
+        """
+        with gone_if_missing():
+            os.utime(self._me)  # a rank that slept through the end of the work marks nothing in the next one's folder
+            (self._done / name).touch()
+
+    def give_up(self, *names: str) -> None:
+        """Makes pieces free again, done or not.
+
+        Raises:
+            Gone: the folder isn't there any more.
+        """
+        with gone_if_missing():
+            for name in names:
+                (self._done / name).unlink(missing_ok=True)
+                for path in self._claims.glob(f"{name}.*"):
+                    path.unlink(missing_ok=True)
+                    self._owners.pop(path.name, None)
+
+    def close(self) -> None:
+        """Leaves: what this rank holds is free for the others."""
+        self._ended.set()
+        self._heart.join()
+        with contextlib.suppress(Gone), gone_if_missing():
+            self._me.unlink()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._lease_s / BEATS):
+            # A file server that is away for a moment must not end the heartbeat.
+            with contextlib.suppress(OSError):
+                os.utime(self._me)
+
+    def _owner(self, file: str) -> str:
+        """The token in a claim's file; empty where its rank was killed before it could write it, or gave the piece up."""
+        if not self._owners.get(file):
+            with contextlib.suppress(FileNotFoundError):
+                self._owners[file] = (self._claims / file).read_text(encoding="utf-8")
+        return self._owners.get(file, "")
+
+    def _is_held(self, file: str) -> bool:
+        token = self._owner(file)
+        if not token:
+            try:
+                return self._now - (self._claims / file).stat().st_mtime <= self._lease_s
+            except FileNotFoundError:
+                return True  # given up since the look; the next one shows it
+        return token == self.token or _alive(self._ranks / token, self._now, self._lease_s)
+
+
+@contextlib.contextmanager
+def gone_if_missing() -> Iterator[None]:
+    """Turns "no such file", and NFS's word for it, into `Gone`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+        raise Gone from None
+
+
+def _alive(path: Path, now: float, lease_s: float) -> bool:
+    """Whether the rank of a file in `ranks/` is at work; on the same machine, its process is asked for."""
+    try:
+        with path.open(encoding="utf-8") as file:  # opened, because NFS then asks the server how old it is
+            text, beat = file.read(), os.fstat(file.fileno()).st_mtime
+    except FileNotFoundError:
+        return False
+    if now - beat > lease_s:
+        return False
+    try:
+        about: dict[str, object] = json.loads(text)
+        pid = int(str(about["pid"]))
+    except ValueError:  # killed while it was writing, or not yet done with it
+        return True
+    return about["machine"] != _machine() or about["started"] == _started(pid)
+
+
+@functools.cache
+def _machine() -> str:
+    """Tells machines apart, and containers that number their processes anew."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, which tells it from a later one of the same number; None when it doesn't run."""
+    try:
+        # A process's name stands in brackets, and may hold any bytes.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if Path("/proc/self/stat").exists() else _answers(pid)
+    return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def _answers(pid: int) -> str | None:
+    """The same where there is no /proc: all that can be known is that the number is in use."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return ""

@@ -1,0 +1,294 @@
+"""OpenAI-compatible servers of the model (vLLM, SGLang) in place of the engine.
+
+Many requests at once, spread over the servers; failures are tried again, elsewhere where there is another server; a
+server that keeps failing is set aside until it is well. Frames go out as the loader made them, and each answer is
+checked for having seen all of them. Knows trees, requests and servers; never answers or rewards.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trlt.errors import ModelError, ServerError, UsageError
+from trlt.rollout._pool import Limits, Pool, Server
+from trlt.rollout._transport import Address, Fault, Refused, call
+from trlt.rollout._wire import Said, Videos, check_tokens, first_seed, pattern, question, read, remedy
+
+if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.forest import Completion, Request, Tree
+    from trlt.engine.sampling import Sampling
+    from trlt.video.clip import Clip
+
+__all__ = ["Limits", "ServerError", "Servers"]
+
+KEYS = ("TRLT_API_KEY", "OPENAI_API_KEY")
+"""Environment variables that a key is read from, the first that is set; it is written nowhere."""
+PROBE_FRAMES = (2, 40)
+"""Of the clips that a server is tried with; more than the 32 that vLLM takes of a video unless it is told otherwise."""
+
+
+_Place = tuple[int, int, int]
+"""Tree, request, first branch."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    place: _Place
+    request: Request
+    videos: Videos
+    n: int
+    sampling: Sampling
+    stop: threading.Event
+
+
+class Servers:
+    """Asks servers what the engine would be asked.
+
+    Args:
+        urls: Where they listen: `http://host:8000`, with or without `/v1`.
+        model: Name of the model there; None takes the only one that they serve.
+        limits: See `Limits`.
+        notice: Is told when a server is set aside or comes back; from any thread.
+
+    Raises:
+        UsageError: an address that can't be used.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        model: str | None = None,
+        limits: Limits | None = None,
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        if not urls:
+            raise UsageError("--server: give at least one address")
+        self.model = model
+        self.limits = limits or Limits()
+        servers = [Server(address) for address in dict.fromkeys(Address.parse(url) for url in urls)]
+        self._pool = Pool(servers, self.limits, self._look, notice or (lambda _: None))
+        self._key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+
+    def check(self) -> None:
+        """Finds out what the servers are, and that they take whole videos; to be called before `generate`.
+
+        Servers that can't be reached are set aside, so long as one is there.
+
+        Raises:
+            ServerError: none can be reached, or one serves another model, ignores videos or changes their frames.
+        """
+        for server in self._pool.servers:
+            try:
+                self._prove(server)
+            except Fault as fault:
+                self._pool.set_aside(server, fault)
+        if all(server.aside for server in self._pool.servers):
+            raise ServerError(f"no server can be used; start one, or correct --server:\n{self._pool.complaints()}")
+
+    def identity(self) -> dict[str, Any]:
+        """What tells the model apart in a manifest: its name at the servers (their weights can't be seen from here)."""
+        return {"served": self.model}
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The servers, for a manifest; without keys."""
+        return [{"url": str(server.address), "kind": server.kind} for server in self._pool.servers]
+
+    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
+        """Completions by tree, request and branch, with at most `max_sequences` (or one request's n) under way.
+
+        Each request has a seed of its own, which depends on the sampling seed and the request alone. How far a server
+        keeps to it is its own affair.
+
+        Raises:
+            ServerError: a server refuses a request or doesn't see its whole video, or no server is left.
+            ModelError: a question that holds a mark of the vision tower.
+        """
+        stop = threading.Event()
+        todo: queue.SimpleQueue[_Job] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[_Place, list[Completion] | BaseException]] = queue.SimpleQueue()
+        count, widest = 0, 1
+        # Nothing but the queue holds on to jobs: a clip's encoding goes with the last of its own.
+        for job in self._jobs(trees, sampling, stop):
+            todo.put(job)
+            count, widest = count + 1, max(widest, job.n)
+        self._pool.begin()
+        for _ in range(min(count, self.limits.concurrency * len(self._pool.servers), max(1, max_sequences // widest))):
+            # Daemons: a server that hangs must not keep an interrupted run alive.
+            threading.Thread(target=self._work, args=(todo, done), daemon=True).start()
+        parts: dict[_Place, list[Completion]] = {}
+        try:
+            for _ in range(count):
+                place, answer = done.get()
+                if isinstance(answer, BaseException):
+                    raise answer
+                parts[place] = answer
+        finally:
+            stop.set()
+        results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
+        for t, r, branch in sorted(parts):
+            results[t][r] += parts[t, r, branch]
+        return results
+
+    def _jobs(self, trees: Sequence[Tree], sampling: Sampling, stop: threading.Event) -> list[_Job]:
+        from trlt.engine.inputs import VISION_TOKENS
+
+        whole = all(server.many for server in self._pool.servers)
+        jobs = []
+        for t, tree in enumerate(trees):
+            videos = Videos(tree.clip)
+            for r, request in enumerate(tree.requests):
+                if any(mark in request.system + request.user for mark in VISION_TOKENS):
+                    raise ModelError(f"prompt {request.key!r}: holds a mark of the vision tower; take it out of the question")
+                step = request.n if whole else 1
+                jobs += [_Job((t, r, branch), request, videos, step, sampling, stop) for branch in range(0, request.n, step)]
+        return jobs
+
+    def _work(
+        self, todo: queue.SimpleQueue[_Job], done: queue.SimpleQueue[tuple[_Place, list[Completion] | BaseException]]
+    ) -> None:
+        while True:
+            try:
+                job = todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                done.put((job.place, self._answer(job)))
+            except BaseException as error:  # raised again by `generate`, in the thread that called it
+                done.put((job.place, error))
+                return
+
+    def _answer(self, job: _Job) -> list[Completion]:
+        """Asks until there is an answer."""
+        failed = 0
+        last: Server | None = None
+        while True:
+            server = self._pool.take(job.stop, avoid=last)
+            try:
+                completions = self._ask(server, job)
+            except Fault as fault:
+                self._pool.give_back(server, fault)
+                if fault.busy:
+                    continue
+                last, failed = server, failed + 1
+                if failed >= self.limits.attempts:
+                    raise ServerError(
+                        f"{server.address}: sample {job.request.key!r} failed {failed} times, the last time with: {fault}; "
+                        "see the server's log, then run the command again: it goes on where it stopped"
+                    ) from None
+                job.stop.wait(self._pool.pause(failed))
+            except BaseException:
+                self._pool.give_back(server)
+                raise
+            else:
+                self._pool.give_back(server)
+                return completions
+
+    def _ask(self, server: Server, job: _Job) -> list[Completion]:
+        try:
+            if job.n > 1 and server.many:
+                said = self._together(server, job)
+                if said is not None and said.counted:
+                    return said.completions
+                server.many = False  # from here on one by one, with the seeds that it would have counted up itself
+            return [one for index in range(job.n) for one in self._request(server, job, index, 1).completions]
+        except Refused as refused:
+            raise self._refusal(server, refused) from None
+
+    def _together(self, server: Server, job: _Job) -> Said | None:
+        """All completions by one request; None where the server refuses that."""
+        try:
+            return self._request(server, job, 0, job.n)
+        except Refused as refused:
+            if refused.status in (400, 422):  # if n isn't why, a single one will be refused as well
+                return None
+            raise
+
+    def _request(self, server: Server, job: _Job, index: int, n: int) -> Said:
+        clip, request = job.videos.clip, job.request
+        video, seed = job.videos.of(server.kind), first_seed(job.sampling.seed, request) + job.place[2] + index
+        body = question(server.kind, self.model or "", request, clip, video, job.sampling, n=n, seed=seed)
+        answer = self._call(server, "/v1/chat/completions", body)
+        try:
+            said = read(answer, n)
+            check_tokens(said, request, clip, server.kind, server.template)
+        except ServerError as error:
+            raise ServerError(f"{server.address}: {error}") from None
+        return said
+
+    def _refusal(self, server: Server, refused: Refused) -> ServerError:
+        hint = {
+            401: f"; set the key in {KEYS[0]}",
+            403: f"; set the key in {KEYS[0]}",
+            404: f"; is {self.model!r} the name of the model there?",
+            413: "; let the server take larger requests, or lower video.max_tokens",
+        }.get(refused.status, "")
+        return ServerError(f"{server.address}: refused a request with {refused}{hint}")
+
+    def _call(self, server: Server, path: str, body: dict[str, Any] | None = None, timeout_s: float | None = None) -> Any:
+        return call(server.address, path, key=self._key, timeout_s=timeout_s or self.limits.timeout_s, body=body)
+
+    def _look(self, server: Server) -> None:
+        """Raises when a server isn't well, has another model by now, or can't take videos."""
+        if not server.proven:
+            self._prove(server)
+            return
+        try:
+            call(server.address, "/health", key=self._key, timeout_s=10.0, wordless=True)
+        except Refused as refused:
+            if refused.status not in (404, 405):  # not every server has it
+                raise self._refusal(server, refused) from None
+        self._models(server)
+
+    def _models(self, server: Server) -> None:
+        """Learns the model's name and the kind of the server."""
+        try:
+            answer = self._call(server, "/v1/models", timeout_s=30.0)
+            owners = {str(card["id"]): str(card.get("owned_by", "")) for card in answer["data"]}
+        except Refused as refused:
+            raise self._refusal(server, refused) from None
+        except (KeyError, TypeError, AttributeError):
+            raise Fault("/v1/models doesn't list models as OpenAI's does") from None
+        names = ", ".join(owners) or "none"
+        if self.model is None and len(owners) == 1:
+            self.model = next(iter(owners))
+        if self.model is None:
+            raise ServerError(f"{server.address}: serves {len(owners)} models ({names}); name one with --model")
+        if owners and self.model not in owners:  # one that lists none may still know the name
+            raise ServerError(f"{server.address}: doesn't serve {self.model!r}, but {names}; all servers must serve one model")
+        server.kind = "sglang" if owners.get(self.model) == "sglang" else "vllm"
+
+    def _prove(self, server: Server) -> None:
+        """Tries a server with two small clips: its prompts must grow by the tokens of the frames, no more and no less."""
+        self._models(server)
+        # SGLang may draw the completions of one request from one seed: it is asked for them one by one.
+        server.many = server.kind == "vllm"
+        server.template = 0
+        few, many = (pattern(frames) for frames in PROBE_FRAMES)
+        first = self._try(server, few)
+        grown, due = self._try(server, many) - first, many.tokens - few.tokens
+        if grown != due:
+            frames = PROBE_FRAMES[1] - PROBE_FRAMES[0]
+            raise ServerError(
+                f"{server.address}: {frames} more frames added {grown} tokens to a prompt, not {due}; {remedy(server.kind)}"
+            )
+        server.template = first - few.tokens - 2  # the two texts were a token each
+        server.proven = True
+
+    def _try(self, server: Server, clip: Clip) -> int:
+        """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
+        from trlt.engine.forest import Request
+        from trlt.engine.sampling import Sampling
+
+        job = _Job((0, 0, 0), Request("check", "?", "?"), Videos(clip), 2, Sampling(max_new_tokens=1), threading.Event())
+        if server.many:
+            self._ask(server, job)
+        try:
+            return self._request(server, job, 0, 1).prompt_tokens
+        except Refused as refused:
+            raise self._refusal(server, refused) from None
