@@ -76,3 +76,19 @@ def material(tiny: Any, clips_and_samples: Any) -> Any:
     loader = ClipLoader(Video(max_tokens=32, workers=0))
     videos = VideoIndex(clips_and_samples.videos)
     return Material(read_samples(clips_and_samples.samples), videos, loader, InputBuilder(tiny.model, tiny.processor))
+
+
+@pytest.fixture
+def fake() -> Any:
+    """Starts small servers of a video model: `fake("--kind", "sglang")`."""
+    from served import Fake
+
+    started: list[Fake] = []
+
+    def start(*args: str, env: dict[str, str] | None = None) -> Fake:
+        started.append(Fake(*args, env=env))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.end()

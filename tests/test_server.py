@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_clips import pool
+from served import Fake
 
 from trlt.engine.forest import Engine, Request, Tree
 from trlt.engine.sampling import Sampling
@@ -33,48 +33,6 @@ from trlt.video.workers import ClipLoader
 
 HASTY = Limits(timeout_s=1.0, backoff_s=0.01, health_s=0.1, patience_s=2.0)
 SAMPLING = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=8, seed=5)
-
-
-class Fake:
-    """A server process of `fake_server.py`."""
-
-    def __init__(self, *args: str, env: dict[str, str] | None = None) -> None:
-        program = [sys.executable, str(Path(__file__).parent / "fake_server.py"), *args]
-        self.process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
-        assert self.process.stdout
-        self.port = int(self.process.stdout.readline())
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def control(self, *, queue=(), traits=()) -> None:
-        data = json.dumps({"queue": list(queue), "traits": list(traits)}).encode()
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/control", data), timeout=5).close()
-
-    def seen(self) -> dict:
-        with urllib.request.urlopen(f"{self.url}/log", timeout=5) as answer:
-            return json.load(answer)
-
-    @property
-    def log(self) -> list[dict]:
-        return [entry for entry in self.seen()["log"] if entry["text"] != "?"]
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def fake():
-    """Starts servers: `fake("--kind", "sglang")`."""
-    started: list[Fake] = []
-
-    def start(*args: str, env: dict[str, str] | None = None) -> Fake:
-        started.append(Fake(*args, env=env))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.end()
 
 
 @pytest.fixture(autouse=True)
