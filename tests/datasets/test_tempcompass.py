@@ -249,3 +249,14 @@ def test_real_captioning(annotations: Path) -> None:
     assert entry["n"] == 7_540 and entry["paper"]["acc_captioning"] == 100.0
     assert entry["official"]["acc_micro"] == pytest.approx(100 * 2_004 / 7_540)
     assert entry["paper"]["acc_micro_without_captioning"] == 0.0
+
+
+def test_all_tasks_together_give_the_leaderboards_average(annotations: Path) -> None:
+    """The judge's answers are predictions like the others: micro over 7,540 questions."""
+    samples = read_source("tempcompass", annotations / "tempcompass", "all", purpose="bench").samples
+    assert len(samples) == 7_540 and len({sample.id for sample in samples}) == 7_540
+    # A judge who finds every caption wrong, and everything else right.
+    texts = ["" if sample.meta["task"] == "captioning" else gold_text(sample) for sample in samples]
+    entry = summary("tempcompass", [item(sample, text) for sample, text in zip(samples, texts, strict=True)], bootstrap=100)
+    assert entry["paper"]["acc_captioning"] == 0.0 and entry["paper"]["acc_micro_without_captioning"] == 100.0
+    assert entry["paper"]["acc_micro"] == pytest.approx(100 * 5_536 / 7_540) == entry["official"]["acc_micro"]

@@ -145,6 +145,8 @@ def _list_samples(places: Mapping[str, Benchmark], recipe: Recipe, out: Path, ou
             prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=settings.as_gqa)
             where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}
             asked = {"id": sample.id, **where, "task": sample.task, "system": prompt.system, "user": prompt.user}
+            if "caption_prompt" in sample.meta:  # asked first; `user` is for the judge of what it gave
+                asked["caption_prompt"] = sample.meta["caption_prompt"]
             lines.append(json.dumps(asked, ensure_ascii=False) + "\n")
         path = out / f"{name}.jsonl"
         write_text_atomic(path, "".join(lines))

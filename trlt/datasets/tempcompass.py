@@ -7,7 +7,9 @@ question, a line each (`A. text`; `Option 1: text`, `Sentence A: text` or `Capti
 Splits: test is the three tasks that need no judge model (1,580 + 2,453 + 1,503 = 5,536). captioning (2,004) is left out of it:
 a judge has to answer the multi-choice question from the model's caption. The split `captioning` reads that question (a
 record's own `mc_question` and `mc_answer` where it has them, as the hub's rows do; else, as the official script does, the
-first of that video and dimension in `multi-choice.json`), and keeps in `meta.caption_prompt` what the model is asked.
+first of that video and dimension in `multi-choice.json`), and keeps in `meta.caption_prompt` what the model is asked. `all`
+(7,540) is both. To score captions: `trlt eval --bench tempcompass --split captioning --samples` lists caption prompts and the
+judge's questions; the judge's answers are predictions of that split, or with those of the other tasks of the split `all`.
 Protocol: accuracy, micro over what was asked; by task and by dimension. Official rules (`eval_<task>.py`, without their judge):
 see `official`. Our prompt lists every task's options under letters, so a letter counts for yes/no and matching too.
 Licence: for research, by the repository; the videos belong to their owners.
@@ -32,9 +34,11 @@ WHERE = "github.com/llyx97/TempCompass (questions/); videos at huggingface.co/da
 DOMAIN = "short clips"
 TEST_SPLIT = "test"
 CAPTIONING = "captioning"
+CAPTIONS = "captioning.json"
 FILES = {
     "test": ("multi-choice.json", "yes_no.json", "caption_matching.json"),
     "captioning": ("captioning.json", "multi-choice.json"),
+    "all": ("multi-choice.json", "yes_no.json", "caption_matching.json", "captioning.json"),
 }
 
 EXAMPLE = Example(
@@ -107,16 +111,16 @@ class _Record(NamedTuple):
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the parsed files of a split, task by task."""
     out = Collector()
-    if split == CAPTIONING:
-        first = {(r.video, r.dim): r.content for r in _records(files, "multi-choice.json") if r.place == 0}
-        for record in _records(files, "captioning.json"):
-            _captioning(out, record, first.get((record.video, record.dim)))
-        return out.reading("captioning: a judge answers these questions from a caption, which meta.caption_prompt asks for")
-    for name in FILES[split]:
-        for record in _records(files, name):
+    for name in FILES[split] if split != CAPTIONING else ():
+        for record in _records(files, name) if name != CAPTIONS else ():
             question, answer = (get(record.content, key, str, record.where) for key in ("question", "answer"))
             _keep(out, record, name.removesuffix(".json"), split, question, answer)
-    return out.reading("captioning (2,004 questions) needs a judge model and is left out")
+    if CAPTIONS not in FILES[split]:
+        return out.reading("captioning (2,004 questions) needs a judge model and is left out")
+    first = {(r.video, r.dim): r.content for r in _records(files, "multi-choice.json") if r.place == 0}
+    for record in _records(files, CAPTIONS):
+        _captioning(out, record, split, first.get((record.video, record.dim)))
+    return out.reading("captioning: a judge answers these questions from a caption, which meta.caption_prompt asks for")
 
 
 def _records(files: Files, name: str) -> Iterator[_Record]:
@@ -130,7 +134,7 @@ def _records(files: Files, name: str) -> Iterator[_Record]:
                 yield _Record(video, dim, place, content, f"{name}: {video}: {dim}[{place}]")
 
 
-def _captioning(out: Collector, record: _Record, first: Any) -> None:
+def _captioning(out: Collector, record: _Record, split: str, first: Any) -> None:
     """A question for the judge; what the model is asked stays in `meta`, as it is: its lines matter."""
     prompt = get(record.content, "question", str, record.where)
     own = "mc_question" in record.content
@@ -139,7 +143,7 @@ def _captioning(out: Collector, record: _Record, first: Any) -> None:
         return
     source, keys = (record.content, ("mc_question", "mc_answer")) if own else (first, ("question", "answer"))
     question, answer = (get(source, key, str, record.where) for key in keys)
-    _keep(out, record, CAPTIONING, CAPTIONING, question, answer, caption_prompt=prompt)
+    _keep(out, record, CAPTIONING, split, question, answer, caption_prompt=prompt)
 
 
 def _keep(out: Collector, record: _Record, task: str, split: str, question: str, answer: str, **meta: Any) -> None:
