@@ -63,7 +63,7 @@ def test_two_processes_write_what_one_writes(go, tmp_path):
     one, _ = go("one")
     two, said = go("two", processes=2)
     assert (tmp_path / "two/rows/probe.jsonl").read_bytes() == (tmp_path / "one/rows/probe.jsonl").read_bytes()
-    assert {path.name for path in (tmp_path / "two").iterdir()} == {"rows", "recipe.yaml", "manifest.json"}
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {"rows", "recipe.yaml", "manifest.json", "difficulty.png"}
     assert [path.name for path in (tmp_path / "two/rows").iterdir()] == ["probe.jsonl"]
     for key in ("rows", "resumed", "errors", "tokens"):
         assert two["summary"][key] == one["summary"][key]

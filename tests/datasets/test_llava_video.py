@@ -146,6 +146,8 @@ def test_malformed_records_are_dropped_with_their_place() -> None:
         f"{SHORT}[0]: expected an object, got list",
         f"{SHORT}[1]: no field 'video'; found id, conversations, data_source",
         f"{SHORT}[2]: id: expected str/int, got None",
+        f"{SHORT}[3]: id: empty",
+        f"{SHORT}[4]: video: empty",
     ]
 
 

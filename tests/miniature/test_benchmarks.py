@@ -56,7 +56,7 @@ def seconds(path: Path) -> float:
 
 
 def test_sizes_and_domains(made):
-    assert [len(made[name].videos) for name in NAMES] == [24, 30, 10, 30]
+    assert [len(made[name].videos) for name in NAMES] == [48, 30, 20, 60]
     domains = [{scene.domain for scene in made[name].videos.values()} for name in NAMES]
     assert domains == [{"shifted"}, {"train"}, {"shifted"}, {"shifted"}]
 
@@ -154,7 +154,7 @@ def test_videomme_is_a_parquet_file_with_three_questions_a_video(made):
     part = made["videomme"]
     rows = parquet(part)
     columns = "video_id duration domain sub_category url videoID question_id task_type question options answer".split()
-    assert len(rows) == 30 and all(list(row) == columns for row in rows)
+    assert len(rows) == 60 and all(list(row) == columns for row in rows)
     assert Counter(row["videoID"] for row in rows).most_common() == [(row["videoID"], 3) for row in rows[::3]]
     for row in rows:
         scene = part.videos[f"data/{row['videoID']}.mp4"]
@@ -163,7 +163,7 @@ def test_videomme_is_a_parquet_file_with_three_questions_a_video(made):
         assert [option[:3] for option in row["options"]] == ["A. ", "B. ", "C. ", "D. "] and row["answer"] in "ABCD"
         assert row["duration"] == ("short" if scene.duration <= 11 else "medium" if scene.duration <= 12 else "long")
     assert {row["duration"] for row in rows} == {"short", "medium", "long"}
-    assert len({row["question_id"] for row in rows}) == 30
+    assert len({row["question_id"] for row in rows}) == 60
 
 
 def test_mmvu_has_five_choices_save_for_open_questions(made):
@@ -180,7 +180,7 @@ def test_mmvu_has_five_choices_save_for_open_questions(made):
             assert texts == {""} and record["answer"]
         else:
             assert record["question_type"] == "multiple-choice" and len(texts) == 5 and record["answer"] in "ABCDE"
-    assert Counter(r["question_type"] for r in records) == {"multiple-choice": 28, "open-ended": 2}
+    assert Counter(r["question_type"] for r in records) == {"multiple-choice": 56, "open-ended": 4}
     assert len({r["id"] for r in records}) == len(records) == len(part.videos)
 
 
