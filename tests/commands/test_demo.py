@@ -72,9 +72,11 @@ def test_the_whole_way_through(small, tmp_path, capfd):
 
 @pytest.mark.slow
 def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
-    from trlt.model import locate
+    from trlt.model import locate, miniature_path
 
     model = demos._rebuild(demos.Path("out"), Output(True))
     assert locate(str(model)) == str(model)
+    shipped = json.loads((miniature_path() / "config.json").read_text())
+    assert json.loads((model / "config.json").read_text())["text_after_video"] == shipped["text_after_video"]
     log = [json.loads(line)["loss"] for line in (tmp_path / "out" / "warmup" / "log.jsonl").read_text().splitlines()]
     assert len(log) == 6 and log[5] < log[0] - 0.1
