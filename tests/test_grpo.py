@@ -233,3 +233,27 @@ def test_parity_notices_log_probabilities(tiny_path, material, monkeypatch):
 
     with pytest.raises(ParityError, match="log-probabilities differ"):
         parity.check(engine, loaded.processor, [("s", material.clip(0), words)], make, Sampling(max_new_tokens=8))
+
+
+def test_parity_holds_for_a_clip_that_is_longer_than_its_text(tiny_path, material, noise_clip):
+    """Counted in positions: the text behind it must stand where the library's full sequence has it."""
+    from trlt import parity
+    from trlt.engine.forest import Engine
+    from trlt.engine.sampling import Sampling
+    from trlt.prompt import build
+    from trlt.shared_prefix import attach
+
+    loaded: Loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    attach(loaded.model)
+    engine = Engine(loaded.model, loaded.processor)
+    words = build(material.samples[0], think=True, answer_format="letter")
+
+    def make(clip, prompt):
+        inputs = engine.builder.clip(clip)
+        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
+
+    clip = noise_clip(frames=40, seed=2, fps=0.05)
+    prompt = make(clip, words)[1]
+    assert prompt.positions[0, len(prompt.prefix) - 2] > 400 > len(prompt.suffix)
+    measured = parity.check(engine, loaded.processor, [("s", clip, words)], make, Sampling(max_new_tokens=8))
+    assert measured.largest < 1e-4
