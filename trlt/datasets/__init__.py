@@ -8,7 +8,7 @@ and `PAPER_COUNT` (None where the paper doesn't use it); a benchmark has `TEST_S
 A file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
 """
 
-from trlt.datasets._common import Example, Purpose, Reading
+from trlt.datasets._common import Example, Purpose, Reading, keep_example
 from trlt.datasets._metrics import Item, gold_text
 from trlt.datasets._modules import load, names
 from trlt.datasets._source import read_source
@@ -25,6 +25,7 @@ __all__ = [
     "durations_differ",
     "fit_to_file",
     "gold_text",
+    "keep_example",
     "load",
     "locate",
     "names",

@@ -102,9 +102,14 @@ class Collector:
         return Reading(kept, self.read, self.repaired, self.dropped, self.examples, tuple(note for note in notes if note))
 
     def _show(self, reason: str, where: str) -> None:
-        shown = self.examples.setdefault(reason, [])
-        if len(shown) < EXAMPLES_KEPT:
-            shown.append(where)
+        keep_example(self.examples, reason, where)
+
+
+def keep_example(examples: dict[str, list[str]], reason: str, example: str) -> None:
+    """Adds an example to those of its reason, unless there are enough."""
+    shown = examples.setdefault(reason, [])
+    if len(shown) < EXAMPLES_KEPT:
+        shown.append(example)
 
 
 _TAG = re.compile(r"</?(?:image|video|speech|audio)>", re.IGNORECASE)
@@ -150,6 +155,20 @@ def youtube_key(name: str) -> str:
     return f"youtube:{found[1] if found else name.removeprefix('v_')}"
 
 
+_EXTENSION = re.compile(r"\.\w+$")
+_DIDEMO = re.compile(r".+_(\d+)_[0-9a-f]+")
+
+
+def didemo_key(video: str) -> str:
+    """`flickr:<id>` of DiDeMo's `<user>_<flickr id>_<hash>`, with or without an extension; another name stays, without it.
+
+    Data sets that hold DiDeMo's videos must spell the key alike, or a duplicate isn't one.
+    """
+    stem = _EXTENSION.sub("", video)
+    found = _DIDEMO.fullmatch(stem)
+    return f"flickr:{found[1]}" if found else f"didemo:{stem}"
+
+
 def columns(files: Files, name: str, wanted: Sequence[str], hint: str = "") -> list[dict[str, str]]:
     """Rows of a parsed csv file that must have these columns.
 
@@ -182,8 +201,8 @@ def get(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any
     return value
 
 
-def seconds(value: Any) -> float | None:
-    """A JSON value as seconds, from 0; None where it is something else, or absurdly large."""
+def amount(value: Any) -> float | None:
+    """A JSON value as a number of seconds or frames, from 0; None where it is something else, or absurdly large."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if number and 0 <= value < _TOO_MANY else None
 

@@ -14,11 +14,10 @@ Licence: annotations BSD-2-Clause; each video has its uploader's licence, many o
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import Any
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, pair
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, didemo_key, get, pair
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
 
@@ -62,8 +61,6 @@ EXAMPLE = Example(
     ),
 )
 
-_FLICKR = re.compile(r".+_(\d+)_[0-9a-f]+(?:\.\w+)?")
-
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `<split>_data.json`."""
@@ -84,7 +81,6 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
             )
             continue
         (first, last), agree = chosen
-        flickr = _FLICKR.fullmatch(video)
         meta: dict[str, Any] = {"times": times, "agree": agree, "annotated_s": ANNOTATED_S, "chunk_s": STEP_S}
         out.keep(
             flags=("no_agreement",) if agree < 2 else (),
@@ -93,7 +89,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
             split=split,
             task=TASK,
             video=video,
-            video_key=f"flickr:{flickr[1]}" if flickr else f"didemo:{video}",
+            video_key=didemo_key(video),
             question=query,
             spans=(Span(STEP_S * first, STEP_S * (last + 1)),),
             license=LICENSE,

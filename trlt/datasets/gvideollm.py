@@ -30,10 +30,10 @@ from trlt.datasets._common import (
     Files,
     Purpose,
     Reading,
+    amount,
     clean,
     get,
     pair,
-    seconds,
     without_instruction,
     youtube_key,
 )
@@ -248,7 +248,7 @@ def _keep(out: Collector, id_: str, split: str, video: str, record: Mapping[str,
     question, options = (clean(asked.question), asked.options) if asked.options else inside
     chosen = choose(asked.answer, options) if options else None
     index = chosen.place if chosen else None
-    duration = seconds(record.get("duration"))
+    duration = amount(record.get("duration"))
     repairs = repair_spans(asked.times, duration, clip=True)
     reason = _reason(question, asked) or (chosen.reason if chosen else None) or repairs.reason
     if not reason and index is not None:

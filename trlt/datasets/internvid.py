@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, left_over, pair, seconds, youtube_key
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get, left_over, pair, youtube_key
 from trlt.datasets._spans import repair_spans
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
@@ -143,7 +143,7 @@ def _record(raw: Any, where: str) -> _Record:
     if clip and not 0 <= clip.start < clip.end < math.inf:
         raise DataError(f"{where}: meta: split: {list(clip)} must be 0 <= start < end")
     # Times have at most three decimals; 184.0 - 129.8 would be a hair less than the last event's end.
-    duration = round(clip.length, 3) if clip else seconds(meta.get("duration"))
+    duration = round(clip.length, 3) if clip else amount(meta.get("duration"))
     return _Record(video, turns, tokens if isinstance(tokens, dict) else None, clip, duration or None)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
 from trlt.datasets._metrics import Item, figures, official_option, official_text, paper_accuracy
-from trlt.datasets._options import choose
+from trlt.datasets._options import choose, flags
 from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
@@ -112,7 +112,7 @@ def _read(out: Collector, record: Any, split: str, where: str) -> None:
         return
     video = "/".join(get(record, "video", str, where).split("/")[-2:])
     out.keep(
-        flags=["duplicate_options"] * (len(set(options)) < len(options)),
+        flags=flags(options),
         id=name,
         source="mmvu",
         split=split,

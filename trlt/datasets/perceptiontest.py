@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trlt.answer import plain
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get
 from trlt.datasets._options import fault, flags
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
@@ -36,8 +36,6 @@ TEST_SPLIT = "valid"
 FILES = {split: (f"mc_question_{split}.json", f"cut_frame_mapping_{split}.json") for split in ("train", "valid")}
 OPTIONAL = tuple(cuts for _, cuts in FILES.values())
 NO_CUT = -1
-_TOO_MANY = 1e9
-"""No rate and no number of frames; far larger integers are no floats at all."""
 
 EXAMPLE = Example(
     split="train",
@@ -132,21 +130,16 @@ def _object(value: Any, name: str) -> Mapping[str, Any]:
 
 
 def _shown(metadata: Mapping[str, Any], cut: Any) -> _Shown:
-    rate, frames = _positive(metadata.get("frame_rate")), _positive(metadata.get("num_frames"))
+    rate, frames = amount(metadata.get("frame_rate")), amount(metadata.get("num_frames"))
     whole = frames / rate if rate and frames else None
     missing = () if whole else ("no_duration",)
     if cut == NO_CUT or (frames and cut == frames):
         return _Shown(None, whole, missing)
-    frame = _positive(cut)
+    frame = amount(cut)
     if not (rate and frames and frame and frame < frames):
         return _Shown(None, whole, (*missing, "bad_cut"))
     # Half-open: the frame at which to cut is the first that isn't shown.
     return _Shown(Span(0.0, frame / rate), frame / rate, ())
-
-
-def _positive(value: Any) -> float | None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if number and 0 < value < _TOO_MANY else None
 
 
 def _keep(out: Collector, raw: Any, video: str, shown: _Shown, split: str, where: str) -> None:

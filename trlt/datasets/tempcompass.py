@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get
 from trlt.datasets._metrics import Item, figures, mean_values, official_text, paper_accuracy
-from trlt.datasets._options import Asked, choose, split_options
+from trlt.datasets._options import Asked, choose, flags, split_options
 from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
@@ -153,7 +153,7 @@ def _keep(out: Collector, record: _Record, task: str, split: str, question: str,
         out.drop(chosen.reason or "answer_not_an_option", f"{record.where}: {answer}")
         return
     out.keep(
-        flags=["duplicate_options"] * (len(set(asked.options)) < len(asked.options)),
+        flags=flags(asked.options),
         id=f"{task}:{record.video}:{record.dim}:{record.place}",
         source="tempcompass",
         split=split,

@@ -23,7 +23,7 @@ from typing import Any
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
-from trlt.datasets._options import Chosen, bare, choose, split_options
+from trlt.datasets._options import Chosen, bare, choose, fault, flags, split_options
 from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
@@ -111,10 +111,10 @@ def _read(out: Collector, record: Any, split: str, where: str) -> None:
     video = PurePosixPath(get(record, "path", str, where))  # without the leading ./
     if not video.name:
         raise DataError(f"{where}: path: expected a file, got {record['path']!r}")
-    reasoning, flags = _reasoning(record)
+    reasoning, kept = _reasoning(record)
     meta = {"data_source": str(record.get("data_source") or ""), "reasoning": reasoning}
     out.keep(
-        flags=[*flags, *["duplicate_options"] * (len(set(options)) < len(options))],
+        flags=(*kept, *flags(options)),
         id=f"video_r1:{split}:{number}",
         source="video_r1",
         split=split,
@@ -134,11 +134,11 @@ def _fault(question: str, options: tuple[str, ...], chosen: Chosen) -> str | Non
     """Why a question can't be used, or None."""
     if not question:
         return "empty_question"
-    if not options or not all(options):
-        return "empty_option" if options else "no_options"
-    # What stands twice can't be told by its letter.
-    twice = chosen.place is not None and options.count(options[chosen.place]) > 1
-    return "ambiguous_answer" if twice else chosen.reason
+    if not options:
+        return "no_options"
+    if chosen.place is None:
+        return chosen.reason if all(options) else "empty_option"
+    return fault(options, chosen.place, bench=False)
 
 
 def _asked(record: Any, where: str) -> tuple[str, tuple[str, ...]]:

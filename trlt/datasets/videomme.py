@@ -21,7 +21,7 @@ from typing import Any
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
 from trlt.datasets._metrics import Item, figures, official_text, paper_accuracy
-from trlt.datasets._options import bare, choose
+from trlt.datasets._options import bare, choose, flags
 from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
@@ -83,7 +83,7 @@ def _read(out: Collector, row: Any, split: str, where: str) -> None:
         out.drop(chosen.reason or "answer_not_an_option", name)
         return
     out.keep(
-        flags=["duplicate_options"] * (len(set(options)) < len(options)),
+        flags=flags(options),
         id=name,
         source="videomme",
         split=split,

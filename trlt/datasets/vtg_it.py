@@ -20,7 +20,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, seconds, youtube_key
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, didemo_key, get, youtube_key
 from trlt.datasets._spans import repair_spans
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
@@ -106,7 +106,7 @@ def _record(raw: Any, folder: str, where: str) -> _Record:
         raise DataError(f"{where}: video: {raw['video']!r} names no file")
     turns = [(get(turn, "q", str, place), get(turn, "a", str, place)) for turn in get(raw, "QA", list, where)]
     source = folder or raw.get("source")
-    return _Record(video, turns, source if isinstance(source, str) else "", seconds(raw.get("duration")) or None)
+    return _Record(video, turns, source if isinstance(source, str) else "", amount(raw.get("duration")) or None)
 
 
 def inside(path: str) -> str:
@@ -133,8 +133,7 @@ def _key(origin: str, video: str) -> str:
     if origin == "Charades":
         return f"charades:{stem}"
     if origin == "DideMo":
-        flickr = _FLICKR.fullmatch(stem)
-        return f"flickr:{flickr[1]}" if flickr else f"didemo:{stem}"
+        return didemo_key(stem)
     return youtube_key(stem)
 
 
@@ -173,7 +172,6 @@ def _keep(out: Collector, id_: str, split: str, record: _Record, question: str, 
 
 _ORIGINS = {name.casefold(): name for name in MOMENTS} | {"queryd": "QueryD", "hirest": "HiREST_grounding"}
 _EXTENSION = re.compile(r"\.\w{0,4}$")
-_FLICKR = re.compile(r".+_(\d+)_[0-9a-f]+")
 _NAMES = "ZERO ONE TWO THREE FOUR FIVE SIX SEVEN EIGHT NINE".split()
 _SIGNS = {f"<TIME_{name}>": str(digit) for digit, name in enumerate(_NAMES)} | {"<TIME_DOT>": "."}
 _TOKEN = re.compile(r"<TIME_[A-Z]+>")

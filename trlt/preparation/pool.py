@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trlt.datasets import fit_to_file as fit
-from trlt.datasets import load, needs_options, read_source
+from trlt.datasets import keep_example, needs_options, read_source
 from trlt.preparation.duplicates import Seen
 from trlt.preparation.leakage import Leaks
 from trlt.recipe import Source
@@ -24,7 +24,6 @@ from trlt.video.resolve import VideoIndex
 from trlt.video.scan import Scan
 
 SeveralSpans = Literal["keep", "longest", "hull", "drop"]
-EXAMPLES_KEPT = 5
 Say = Callable[[str], None]
 """Is told in a few words what is being done."""
 
@@ -68,9 +67,7 @@ class Entry:
         self._show(reason, example)
 
     def _show(self, reason: str, example: str) -> None:
-        shown = self.examples.setdefault(reason, [])
-        if len(shown) < EXAMPLES_KEPT:
-            shown.append(example)
+        keep_example(self.examples, reason, example)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +185,8 @@ def _with_videos(samples: Sequence[Sample], videos: str, scan: Scan | None, entr
     entry.missing |= found.missing
     if found.left_out:
         entry.dropped["video_missing"] += found.left_out
-        entry.examples["video_missing"] = list(found.missing)[:EXAMPLES_KEPT]
+        for video in found.missing:
+            keep_example(entry.examples, "video_missing", video)
     if scan is None:
         return list(found.samples)
     local = {sample.video: index.root / sample.video for sample in found.samples if not is_remote(sample.video)}
@@ -216,9 +214,3 @@ def _with_videos(samples: Sequence[Sample], videos: str, scan: Scan | None, entr
             made = replace(made, meta=flagged(made.meta, "video_repaired"))
         kept.append(made)
     return kept
-
-
-def paper_count(source: Source) -> int | None:
-    """The paper's count of a source."""
-    count: int | None = load(source.dataset).PAPER_COUNT
-    return count
