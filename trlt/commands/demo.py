@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
-from trlt.commands.compare import compare
 from trlt.errors import TrltError, UsageError
 from trlt.miniature import layout
 from trlt.probing import histograms
@@ -54,7 +53,7 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     run("eval", "--bench", "all", *common, "--model", model, "--out", folder / "eval-base")
     run("train", recipe, "--model", model, "--out", folder / "train")
     run("eval", "--bench", "all", *common, "--model", tuned, "--out", folder / "eval-tuned")
-    run("compare", folder / "eval-base", folder / "eval-tuned")
+    run("compare", folder / "eval-base", folder / "eval-tuned", "--out", folder / "comparison.json")
     run("probe", "--data", chosen, "-n", 8, *common, "--model", tuned, "--out", folder / "probe-tuned")
     video, question = _example(folder)
     run("infer", video, question, "--model", tuned, *common)
@@ -148,7 +147,7 @@ def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]
         "commands": steps,
         "base": results("eval-base"),
         "tuned": results("eval-tuned"),
-        "comparison": compare(folder / "eval-base", folder / "eval-tuned", output=Output(json_mode=True)),
+        "comparison": json.loads((folder / "comparison.json").read_text(encoding="utf-8")),
         "training": json.loads((folder / "train" / "result.json").read_text(encoding="utf-8")),
         "selection": {key: report[key] for key in ("rows", "taken", "shortfalls")},
         "pool": histograms(probed, settings),
