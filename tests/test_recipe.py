@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trlt.errors import RecipeError
@@ -197,6 +197,7 @@ paths = st.none() | st.text(st.characters(codec="utf-8"))
 numbers = st.floats(0, 1e9, allow_subnormal=False)
 
 
+@example("a", "\x85 b\u2028", 0.0, 0, [])
 @given(names, paths, numbers, st.integers(0, 10**9), st.lists(st.sampled_from(["wandb", "trackio"]), max_size=2))
 def test_saved_recipes_are_read_back_equal(
     tmp_path_factory: pytest.TempPathFactory, name: str, root: str | None, beta: float, seed: int, report_to: list[str]

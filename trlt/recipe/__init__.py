@@ -1,0 +1,48 @@
+"""One recipe describes a whole experiment, one section a stage.
+
+Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
+"""
+
+from trlt.recipe.load import differences, dump_recipe, load_recipe, save_recipe, schema_json
+from trlt.recipe.sections import (
+    Benchmark,
+    Decoding,
+    Eval,
+    Launch,
+    Model,
+    Prepare,
+    Probe,
+    Recipe,
+    Rewards,
+    Section,
+    Select,
+    Sft,
+    Sizes,
+    Source,
+    Train,
+    Video,
+)
+
+__all__ = [
+    "Benchmark",
+    "Decoding",
+    "Eval",
+    "Launch",
+    "Model",
+    "Prepare",
+    "Probe",
+    "Recipe",
+    "Rewards",
+    "Section",
+    "Select",
+    "Sft",
+    "Sizes",
+    "Source",
+    "Train",
+    "Video",
+    "differences",
+    "dump_recipe",
+    "load_recipe",
+    "save_recipe",
+    "schema_json",
+]

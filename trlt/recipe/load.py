@@ -1,0 +1,183 @@
+"""Loads, overrides, compares and saves recipes; says all faults of one at once, each with its origin and key."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from trlt.errors import RecipeError, did_you_mean
+from trlt.recipe._yaml import from_yaml, to_yaml
+from trlt.recipe.sections import Recipe
+from trlt.sample import write_text_atomic
+
+
+def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
+    """The resolved recipe.
+
+    Args:
+        path: A recipe file, or None for the defaults.
+        sets: `a.b=c` overrides; the value is read as YAML.
+        flags: Dotted key to value, applied last; None values are left out.
+
+    Raises:
+        RecipeError: every fault at once, each with file and key.
+    """
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    where = str(path) if path else "recipe"
+    if path is not None:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RecipeError(
+                f"{path}: can't be read ({error.strerror}); give a recipe's path, e.g. recipes/32k.yaml"
+            ) from None
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path}: isn't UTF-8 text (byte {error.start}); give a recipe's path") from None
+        loaded = from_yaml(text, where)
+        if loaded is not None and not isinstance(loaded, dict):
+            raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
+        values = loaded or {}
+    for item in sets:
+        key, equals, raw = item.partition("=")
+        if not equals or not all(key.split(".")):
+            raise RecipeError(f"--set {item}: expected key=value, e.g. --set train.beta=0")
+        _put(values, key, from_yaml(raw, f"--set {item}"), origin, f"--set {key}")
+    for key, value in (flags or {}).items():
+        if value is not None:
+            _put(values, key, value, origin, "flag")
+    if faults := _faults(values, where, origin):
+        raise RecipeError("\n".join(faults))
+    return Recipe.model_validate(values)
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str], source: str) -> None:
+    *parents, last = dotted.split(".")
+    for part in parents:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise RecipeError(f"{source}: {dotted}: {part} is a value, not a section")
+        values = inner
+    values[last] = value
+    origin[dotted] = source
+
+
+def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) -> list[str]:
+    """Every fault, each with its origin and key.
+
+    Checks of several keys wait until each key is valid. So what is at fault is taken out, and the rest checked again;
+    what then is said about keys that were taken out concerns their defaults, and is left out.
+    """
+    found: list[str] = []
+    taken_out: list[str] = []
+    rest = copy.deepcopy(dict(values))
+    while True:
+        try:
+            Recipe.model_validate(rest)
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
+        else:
+            return found
+        for fault in faults:
+            dotted = ".".join(str(part) for part in fault["loc"])
+            message = _message(fault["type"], fault["msg"], fault["loc"], fault["input"])
+            if not any(re.search(rf"\b{re.escape(key)}\b", f"{dotted} {message}") for key in taken_out):
+                source = _source(dotted, message, origin) or where
+                found.append(f"{source}: {dotted}: {message}" if dotted else f"{source}: {message}")
+        # An entry that lacks a key can only go as a whole.
+        locations = [fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"] for fault in faults]
+        if () in locations:  # the last check, of the whole
+            return found
+        taken_out += [".".join(str(part) for part in fault["loc"]) for fault in faults if fault["type"] != "extra_forbidden"]
+        before = copy.deepcopy(rest)
+        for location in locations:
+            _take_out(rest, location)
+        if rest == before:
+            return found
+
+
+def _source(dotted: str, message: str, origin: Mapping[str, str]) -> str | None:
+    """The `--set` or flag behind a fault: it set the key itself, or a key inside the section that the message names."""
+    for key, source in origin.items():
+        inside = not dotted or key.startswith(f"{dotted}.")
+        if key == dotted or (inside and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message)):
+            return source
+    return None
+
+
+def _take_out(values: dict[str, Any], location: Sequence[int | str]) -> None:
+    """Removes a key; for an entry of a list, the whole list."""
+    *parents, last = location
+    section: Any = values
+    for part in parents:
+        inner = section.get(part)
+        if not isinstance(inner, dict):
+            last = part
+            break
+        section = inner
+    section.pop(last, None)
+
+
+def _message(kind: str, text: str, location: Sequence[int | str], value: Any) -> str:
+    if kind == "extra_forbidden":
+        return f"unknown key; {did_you_mean(str(location[-1]), _keys(location[:-1]))}"
+    if kind == "missing":
+        return "missing, and has no default"
+    if kind == "model_type":
+        return f"expected a section of keys, got {value!r}"
+    if kind == "value_error":
+        return text.removeprefix("Value error, ")
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", text)
+        return f"{value!r} is unknown; {did_you_mean(str(value), choices)}"
+    return f"{text} (got {value!r})"
+
+
+def _keys(location: Sequence[int | str]) -> list[str]:
+    """The keys that a section knows; entries of lists and of named tables are sections too."""
+    kind: Any = Recipe
+    for part in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            kind = next(inner for inner in get_args(kind) if isinstance(inner, type) and issubclass(inner, BaseModel))
+    return list(kind.model_fields)
+
+
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Writes the resolved recipe as YAML, atomically; `load_recipe` reads it back equal."""
+    write_text_atomic(path, dump_recipe(recipe))
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The resolved recipe as YAML."""
+    return to_yaml(recipe.model_dump(mode="json"))
+
+
+def differences(a: Recipe, b: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:
+    """Dotted keys whose values differ, each as `key: left -> right`; keys that start with one of `ignore` are left out."""
+    left, right = dict(_flat(a.model_dump(mode="json"))), dict(_flat(b.model_dump(mode="json")))
+    return [
+        f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
+        for key in sorted(left.keys() | right.keys())
+        if left.get(key) != right.get(key) and not key.startswith(tuple(ignore))
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def schema_json() -> str:
+    """JSON schema of a recipe, for editors."""
+    return json.dumps(Recipe.model_json_schema(), indent=2) + "\n"
