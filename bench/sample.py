@@ -11,7 +11,6 @@ import statistics
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 if not __package__:  # run as a file: the folder above holds the package `bench`
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -20,6 +19,7 @@ from bench import common  # isort: skip  (first: it quietens the libraries)
 
 import torch
 
+from bench.library import Library
 from trlt.engine.forest import Completion, Engine, Request, Tree
 from trlt.engine.sampling import Sampling
 from trlt.video.clip import Clip
@@ -47,66 +47,22 @@ class Mine:
         self.engine._banned[self.engine.builder.end_tokens] = True
         self._clip, self._args = clip, args
 
+    @property
+    def banned(self) -> list[int]:
+        """Ids that are never drawn."""
+        ids: list[int] = self.engine._banned.nonzero()[:, 0].tolist()
+        return ids
+
     def __call__(self, users: list[str], n: int, length: int) -> list[list[Completion]]:
         requests = tuple(Request(str(i), common.SYSTEM, user, n) for i, user in enumerate(users))
         sampling = Sampling(1.0, TOP_P, length, self._args.seed)
         return self.engine.generate([Tree(self._clip, requests)], sampling)[0]
 
 
-class Theirs:
-    """The library, as its documentation has it: the processor, then `generate`."""
-
-    def __init__(self, args: argparse.Namespace, clip: Clip, banned: list[int]) -> None:
-        model, self.processor = common.build(args)
-        self.model = model.to(args.device, getattr(torch, common.dtype(args))).eval()
-        self._clip, self._args, self._banned = clip, args, banned
-
-    def inputs(self, user: str) -> Any:
-        """One prompt with its clip; frames are taken as they are, as the engine takes them."""
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": common.SYSTEM}]},
-            {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]},
-        ]
-        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        videos = [torch.from_numpy(self._clip.frames)]
-        made = self.processor(text=[text], videos=videos, do_resize=False, do_sample_frames=False, return_tensors="pt")
-        made["second_per_grid_ts"] = torch.tensor([self._clip.seconds_per_grid])
-        return made.to(self._args.device)
-
-    def __call__(self, users: list[str], n: int, length: int) -> list[list[list[int]]]:
-        return [self._one(self.inputs(user), n, length) for user in users]
-
-    def _one(self, inputs: Any, n: int, length: int) -> list[list[int]]:
-        # top_k=0: the library's default of 50 would draw from another distribution.
-        out = self.model.generate(
-            **inputs,
-            max_new_tokens=length,
-            num_return_sequences=n,
-            do_sample=True,
-            temperature=1.0,
-            top_p=TOP_P,
-            top_k=0,
-            suppress_tokens=self._banned,
-        )
-        return [row[inputs["input_ids"].shape[1] :].tolist() for row in out]
-
-    @torch.no_grad()
-    def logps(self, user: str, tokens: tuple[int, ...]) -> torch.Tensor:
-        """(T,) log-probabilities of a completion, from one forward pass over the whole sequence."""
-        inputs = self.inputs(user)
-        new = torch.tensor([tokens], device=self._args.device)
-        inputs["input_ids"] = torch.cat([inputs["input_ids"], new], dim=1)
-        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-        kinds = inputs["mm_token_type_ids"]
-        inputs["mm_token_type_ids"] = torch.cat([kinds, kinds.new_zeros(1, len(tokens))], dim=1)
-        logits: torch.Tensor = self.model(**inputs, logits_to_keep=len(tokens) + 1).logits[0, :-1]
-        return logits.float().log_softmax(-1).gather(-1, new[0, :, None])[:, 0].cpu()
-
-
-def difference(theirs: Theirs, users: list[str], written: list[list[Completion]]) -> float:
+def difference(theirs: Library, clip: Clip, users: list[str], written: list[list[Completion]]) -> float:
     """Largest difference of the log-probabilities that the engine reports from the library's, over last samples."""
     gaps = [
-        (theirs.logps(user, some[-1].tokens) - torch.tensor(some[-1].logps)).abs().max()
+        (theirs.logps(clip, common.SYSTEM, user, some[-1].tokens) - torch.tensor(some[-1].logps)).abs().max()
         for user, some in zip(users, written, strict=True)
     ]
     return float(max(gaps))
@@ -117,14 +73,20 @@ def main() -> None:
     common.prepare(args)
     clip = common.noise_clip(args.tokens, args.seed)
     mine = Mine(args, clip)
-    theirs = Theirs(args, clip, mine.engine._banned.nonzero()[:, 0].tolist())
+    model, processor = common.build(args)
+    theirs = Library(model.to(args.device, getattr(torch, common.dtype(args))).eval(), processor, mine.banned)
+
+    def library(users: list[str], n: int, length: int) -> list[list[list[int]]]:
+        sampling = Sampling(1.0, TOP_P, length, args.seed)
+        return [theirs.sample(clip, common.SYSTEM, user, n, sampling) for user in users]
+
     users = [common.question(mine.engine.builder, args.text, seed) for seed in range(args.questions)]
     tasks = {"samples": (users[:1], args.group), "questions": (users, 1)}
     seconds: dict[str, list[float]] = {f"{name}_{side}_s": [] for name in tasks for side in ("engine", "library")}
     settled, drawn, gap = dict.fromkeys(tasks, 0), dict.fromkeys(tasks, 0), 0.0
     for asked, n in tasks.values():  # warms up
         mine(asked, n, 2)
-        theirs(asked[:1], n, 2)
+        library(asked[:1], n, 2)
     for repeat in range(args.repeats):
         for name, (asked, n) in tasks.items():
             before = mine.engine.settled
@@ -132,12 +94,12 @@ def main() -> None:
             seconds[f"{name}_engine_s"].append(took)
             settled[name] += mine.engine.settled - before
             drawn[name] += sum(len(c.tokens) for some in written for c in some)
-            took, rows = common.timed(partial(theirs, asked, n, args.length))
+            took, rows = common.timed(partial(library, asked, n, args.length))
             seconds[f"{name}_library_s"].append(took)
             lengths = {len(c.tokens) for some in written for c in some} | {len(row) for some in rows for row in some}
             assert lengths == {args.length}, f"completions of unequal length: {sorted(lengths)}"
             if not repeat:
-                gap = max(gap, difference(theirs, asked[:2], written[:2]))
+                gap = max(gap, difference(theirs, clip, asked[:2], written[:2]))
     middle = {name: statistics.median(values) for name, values in seconds.items()}
     speedups = {f"{name}_speedup": middle[f"{name}_library_s"] / middle[f"{name}_engine_s"] for name in tasks}
     weights = common.parameters(mine.engine.model)

@@ -44,6 +44,16 @@ def test_sample():
         assert figures[f"{name}_speedup"] == pytest.approx(ratio, rel=1e-3)
 
 
+def test_probe():
+    sizes = ["--samples", "3", "-n", "2", "--tokens", "128", "--length", "8", "--repeats", "1", "--json"]
+    done = subprocess.run([sys.executable, "-m", "bench.probe", *sizes], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["logp_max_diff"] <= 1e-5 and 0 < figures["drawn"] <= 3 * 2 * 8
+    assert figures["engine_samples_per_s"] == pytest.approx(3 / figures["engine_s"], rel=1e-3)
+    assert figures["speedup"] == pytest.approx(figures["library_s"] / figures["engine_s"], rel=1e-3)
+
+
 def test_prepare():
     command = [sys.executable, "-m", "bench.prepare", "--scale", "0.002", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

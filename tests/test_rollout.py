@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 
 import pytest
 from made_clips import choice, event, pool
@@ -78,18 +79,16 @@ def test_resumed_equals_uninterrupted(roll, tmp_path, monkeypatch):
     roll("whole.jsonl", samples, narrow)
     whole = (tmp_path / "whole.jsonl").read_bytes()
 
-    calls = []
-    generate = roll.engine.generate
+    stream = roll.engine.stream
 
     def dies(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return generate(*args, **kwargs)
+        yield from islice(stream(*args, **kwargs), 3)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(roll.engine, "generate", dies)
-    with pytest.raises(KeyboardInterrupt):
-        roll("cut.jsonl", samples, narrow)
+    with monkeypatch.context() as patch:
+        patch.setattr(roll.engine, "stream", dies)
+        with pytest.raises(KeyboardInterrupt):
+            roll("cut.jsonl", samples, narrow)
     cut = tmp_path / "cut.jsonl"
     there = cut.read_bytes()
     assert 0 < there.count(b"\n") < 9
@@ -97,7 +96,7 @@ def test_resumed_equals_uninterrupted(roll, tmp_path, monkeypatch):
     summary = roll("cut.jsonl", samples, narrow)
     assert summary.resumed == there.count(b"\n")
     assert cut.read_bytes() == whole
-    monkeypatch.setattr(roll.engine, "generate", pytest.fail)
+    monkeypatch.setattr(roll.engine, "stream", lambda trees, *args, **kwargs: (pytest.fail("asked again") for _ in trees))
     assert roll("cut.jsonl", samples, narrow).resumed == 9, "a finished run asks nothing again"
     assert cut.read_bytes() == whole
 

@@ -79,19 +79,30 @@ class Asker:
     def __init__(self, folder: Path, seconds: float) -> None:
         self.log, self.seconds = folder / "asked", seconds
 
-    def generate(self, trees, sampling, *, max_sequences=256):
-        from trlt.engine.forest import Completion
+    def stream(self, trees, sampling, *, max_sequences=256):
+        from trlt.engine.forest import Answered, Completion
 
-        time.sleep(random.uniform(0.5, 1.5) * self.seconds)
-        done = []
-        for tree in trees:
-            done.append([])
-            for request in tree.requests:
-                digests = [hashlib.sha256(f"{request.key} {k}".encode()).hexdigest() for k in range(request.n)]
-                done[-1].append([Completion(f"<answer> 0.{d[0]} {d} </answer>", tuple(d.encode()), True) for d in digests])
-        with self.log.open("a") as log:
-            log.write("".join(f"{request.key}\n" for tree in trees for request in tree.requests))
-        return done
+        def answers(some):
+            time.sleep(random.uniform(0.5, 1.5) * self.seconds)
+            done = []
+            for t, tree in some:
+                for r, request in enumerate(tree.requests):
+                    digests = [hashlib.sha256(f"{request.key} {k}".encode()).hexdigest() for k in range(request.n)]
+                    texts = [Completion(f"<answer> 0.{d[0]} {d} </answer>", tuple(d.encode()), True) for d in digests]
+                    done.append(Answered(t, r, texts))
+            with self.log.open("a") as log:
+                log.write("".join(f"{request.key}\n" for _, tree in some for request in tree.requests))
+            return done
+
+        some, size = [], 0
+        for t, tree in enumerate(trees):
+            if some and size + sum(request.n for request in tree.requests) > max_sequences:
+                yield from answers(some)
+                some, size = [], 0
+            some.append((t, tree))
+            size += sum(request.n for request in tree.requests)
+        if some:
+            yield from answers(some)
 
 
 def go(out: Path, samples, sharing=QUICK, seconds=0.0, **changes):
@@ -348,8 +359,9 @@ def test_marks_without_rows_are_worked_on_again(out, whole):
     assert out.read_bytes() == whole()
 
 
-def test_a_folder_that_is_taken_away_is_told(out):
+def test_a_folder_that_is_taken_away_is_told(out, monkeypatch):
     samples = pool()
+    monkeypatch.setattr("trlt.rollout.loop.REPORT_S", -1.0)
     with pytest.raises(
         ResumeError, match=r"\.probe\.jsonl\.work: another process has removed it .*start the same command again"
     ):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from trlt.engine.attention import Level, branch_attention, causal_attention, use_branches
-from trlt.engine.forest import make_level
+from trlt.engine.cohort import make_level
 from trlt.engine.inputs import ClipInputs, PromptInputs
 
 CHUNK = 2048

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 
 import pytest
 
@@ -125,15 +126,13 @@ def test_a_killed_and_resumed_run_writes_what_an_uninterrupted_one_does(tiny_pat
 
     go("whole")
     with monkeypatch.context() as patch:
-        calls, generate = [], Engine.generate
+        stream = Engine.stream
 
         def dies(self, *args, **more):
-            calls.append(args)
-            if len(calls) == 3:
-                raise RuntimeError("killed")
-            return generate(self, *args, **more)
+            yield from islice(stream(self, *args, **more), 2)
+            raise RuntimeError("killed")
 
-        patch.setattr(Engine, "generate", dies)
+        patch.setattr(Engine, "stream", dies)
         with pytest.raises(RuntimeError, match="killed"):
             go("resumed")
     assert len(list(read_rows(tmp_path / "resumed/rows/charades.jsonl"))) == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +46,12 @@ def quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def make_engine(settings: Model) -> Engine:
+def make_engine(settings: Model, notice: Callable[[str], None] | None = None) -> Engine:
     """The model of a recipe, ready to be asked.
+
+    Args:
+        settings: Which model.
+        notice: Is told when the memory didn't suffice, and how it goes on.
 
     Raises:
         ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there.
@@ -57,7 +61,7 @@ def make_engine(settings: Model) -> Engine:
 
     loaded = load(settings)
     limit_threads(loaded.model)
-    return Engine(loaded.model, loaded.processor)
+    return Engine(loaded.model, loaded.processor, notice=notice)
 
 
 def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:

@@ -87,7 +87,7 @@ def evaluate(
         ignore=IGNORED,
         fresh=fresh,
     )
-    engine = (asker or make_engine(recipe.model)) if given is None else None
+    engine = (asker or make_engine(recipe.model, output.note)) if given is None else None
     entries: dict[str, Any] = {}
     unread: list[str] = []
     for bench in ready:

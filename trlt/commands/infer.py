@@ -54,7 +54,7 @@ def infer(
         clip = loader.load(video)
     settings = recipe.eval
     output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {recipe.model.path}")
-    engine = make_engine(recipe.model)
+    engine = make_engine(recipe.model, output.note)
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
     [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
     answer = read_answer(sample, completion.text, settings)

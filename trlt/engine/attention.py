@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -101,42 +101,54 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) ->
 
 
 def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], layer: int, scale: float) -> Tensor:
-    """One new position a row: each level is read by one product a node, whatever its number of rows."""
+    """One new position a row: each level is read by one product a node, whatever its number of rows.
+
+    Levels are attended to one by one and joined by their softmax's denominators, so that scores over a long level are neither
+    joined with others nor put in the order of the rows: only (R, H, D) is.
+    """
     rows, heads, _, dim = query.shape
     kv_heads = key.shape[1]
-    groups = heads // kv_heads
-    q = query.view(rows, kv_heads, groups, dim) * scale
-    scores = [_level_scores(q, level, level.keys[layer]) for level in levels]
-    scores.append(q @ key.transpose(2, 3))
-    weights = torch.cat(scores, dim=-1).float().softmax(dim=-1).to(value.dtype)
-    *shared, own = torch.split(weights, [s.shape[-1] for s in scores], dim=-1)
-    out = own @ value
-    for level, weight in zip(levels, shared, strict=True):
-        out = out + _level_output(weight, level, level.values[layer])
-    return out.reshape(rows, heads, 1, dim)
+    q = query.view(rows, kv_heads, heads // kv_heads, dim) * scale
+    parts = [_read(q, key, value)] + [_read_level(q, level, level.keys[layer], level.values[layer]) for level in levels]
+    highest = torch.stack([part.highest for part in parts]).amax(dim=0)
+    factors = [(part.highest - highest).exp() for part in parts]
+    total = sum(factor * part.total for factor, part in zip(factors, parts, strict=True))
+    out = sum(factor / total * part.output for factor, part in zip(factors, parts, strict=True))
+    return out.to(value.dtype).reshape(rows, heads, 1, dim)  # type: ignore[union-attr]
 
 
-def _level_scores(q: Tensor, level: Level, keys: Tensor) -> Tensor:
-    """(R, H_kv, groups, L) scores of each row against its node's keys."""
-    _, kv_heads, groups, dim = q.shape
+class _Part(NamedTuple):
+    """Attention to some of the keys, to be joined with others; float32, (..., queries, 1 or D)."""
+
+    highest: Tensor
+    """Score."""
+    total: Tensor
+    """Sum of exp(score - highest)."""
+    output: Tensor
+    """Sum of exp(score - highest) times the value."""
+
+
+def _read(q: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None = None) -> _Part:
+    """Scaled queries (B, H_kv, Q, D) over keys and values (B, H_kv, L, D); `hidden` (B, L) keys are left out."""
+    scores = (q @ key.transpose(2, 3)).float()
+    if hidden is not None:
+        scores = scores.masked_fill_(hidden[:, None, None, :], torch.finfo(scores.dtype).min)
+    highest = scores.amax(dim=-1, keepdim=True)
+    weights = scores.sub_(highest).exp_()
+    return _Part(highest, weights.sum(dim=-1, keepdim=True), (weights.to(value.dtype) @ value).float())
+
+
+def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor) -> _Part:
+    """Scaled queries (R, H_kv, groups, D) over each row's node."""
+    rows, kv_heads, groups, dim = q.shape
     nodes, width = level.rows.shape
-    by_node = q[level.rows.reshape(-1)].view(nodes, width, kv_heads, groups, dim)
-    by_node = by_node.permute(0, 2, 1, 3, 4).reshape(nodes, kv_heads, width * groups, dim)
-    scores = by_node @ keys.transpose(2, 3)
-    if level.hidden is not None:
-        scores = scores.masked_fill(level.hidden[:, None, None, :], torch.finfo(scores.dtype).min)
-    scores = scores.view(nodes, kv_heads, width, groups, -1).permute(0, 2, 1, 3, 4)
-    return scores.reshape(nodes * width, kv_heads, groups, -1)[level.slots]
-
-
-def _level_output(weight: Tensor, level: Level, values: Tensor) -> Tensor:
-    """(R, H_kv, groups, D): weights (R, H_kv, groups, L) applied to each row's node's values."""
-    _, kv_heads, groups, length = weight.shape
-    nodes, width = level.rows.shape
-    by_node = weight[level.rows.reshape(-1)].view(nodes, width, kv_heads, groups, length)
-    by_node = by_node.permute(0, 2, 1, 3, 4).reshape(nodes, kv_heads, width * groups, length)
-    out = (by_node @ values).view(nodes, kv_heads, width, groups, -1).permute(0, 2, 1, 3, 4)
-    return out.reshape(nodes * width, kv_heads, groups, -1)[level.slots]
+    each = q if level.even else q[level.rows.reshape(-1)]
+    each = each.view(nodes, width, kv_heads, groups, dim).transpose(1, 2).reshape(nodes, kv_heads, width * groups, dim)
+    read = _read(each, keys, values, level.hidden)
+    parts = (
+        t.view(nodes, kv_heads, width, groups, -1).transpose(1, 2).reshape(nodes * width, kv_heads, groups, -1) for t in read
+    )
+    return _Part(*parts) if level.even else _Part(*(t[level.slots] for t in parts))
 
 
 def _attention(

@@ -1,41 +1,34 @@
 """Clips -> prompts -> samples: encode a clip once, prefill a prompt once, branch to n samples at the end.
 
-Knows tensors and token ids; never answers or rewards. In float32 a sample's completions depend on (seed, key, prompt)
-alone: not on the other trees, their order, or how many are decoded side by side (see `sampling`).
+Branches whose neighbours have ended don't wait for the rest: as soon as there is room, the next clips are prefilled and grow
+beside them. Knows tensors and token ids; never answers or rewards. In float32 a sample's completions depend on (seed, key,
+prompt) alone: not on the other trees, their order, or how many are decoded side by side (see `sampling`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from trlt.engine.attention import Branches, Level, branch_attention, causal_attention, use_branches
+from trlt.engine.attention import Branches, use_branches
+from trlt.engine.cohort import Branch, Cohort, Nodes, Recorder, Together
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
+from trlt.engine.jobs import Job, Queue, Request, Room, Tree
+from trlt.engine.memory import fits, room_for_tokens
 from trlt.engine.sampling import Sampling, draw, uniforms
-from trlt.video.clip import Clip
+from trlt.errors import ModelError
 
+__all__ = ["Answered", "Completion", "Engine", "Request", "Tree"]
 
-@dataclass(frozen=True)
-class Request:
-    """One prompt of a clip, and how many completions it wants."""
-
-    key: str
-    """Names the random stream, with the sampling seed; a sample's id."""
-    system: str
-    user: str
-    n: int = 1
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A clip and its prompts."""
-
-    clip: Clip
-    requests: tuple[Request, ...]
+PREFILL_TOKENS = 65_536
+"""Most video tokens that are prefilled by one forward pass."""
+REFILL = 0.25
+"""Share of the sequences that must be free before new ones begin beside old ones: fewer, larger prefills."""
 
 
 @dataclass(frozen=True)
@@ -51,68 +44,12 @@ class Completion:
     """Log-probability of each token at the sampling temperature; equal up to rounding, so not compared."""
 
 
-class Recorder:
-    """Attention of one phase: reads the levels above, records the keys and values that it is shown."""
+class Answered(NamedTuple):
+    """A request whose completions are all there."""
 
-    def __init__(self, levels: Sequence[Level] = ()) -> None:
-        self.levels = levels
-        self.keys: dict[int, Tensor] = {}
-        self.values: dict[int, Tensor] = {}
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `Branches.attend`."""
-        if layer in self.keys:
-            key = torch.cat([self.keys[layer], key], dim=2)
-            value = torch.cat([self.values[layer], value], dim=2)
-        self.keys[layer], self.values[layer] = key, value
-        if not self.levels and query.shape[2] == key.shape[2]:
-            return causal_attention(query, key, value, scale)
-        return branch_attention(query, key, value, self.levels, layer, scale)
-
-    def keep(self, rows: Tensor) -> None:
-        """Drops all other rows' own keys and values."""
-        self.keys = {layer: t.index_select(0, rows) for layer, t in self.keys.items()}
-        self.values = {layer: t.index_select(0, rows) for layer, t in self.values.items()}
-
-    def level(self, lengths: Sequence[int], nodes: Sequence[int]) -> Level:
-        """What was recorded, as nodes for `len(nodes)` rows below; `lengths` of the nodes without padding."""
-        keys = [self.keys[i] for i in range(len(self.keys))]
-        values = [self.values[i] for i in range(len(self.values))]
-        return make_level(keys, values, lengths, nodes)
-
-
-def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
-    """A level from keys and values (N, H_kv, L, D) a layer, the N true lengths, and each row's node."""
-    device, width = keys[0].device, keys[0].shape[2]
-    hidden = None
-    if min(lengths) < width:
-        hidden = torch.arange(width, device=device) >= torch.tensor(lengths, device=device)[:, None]
-    members: list[list[int]] = [[] for _ in lengths]
-    for row, node in enumerate(nodes):
-        members[node].append(row)
-    most = max(map(len, members))
-    slots = [0] * len(nodes)
-    for node, rows in enumerate(members):
-        for place, row in enumerate(rows):
-            slots[row] = node * most + place
-    padded = [[*rows, *[0] * (most - len(rows))] for rows in members]
-    index = torch.tensor(padded, device=device), torch.tensor(slots, device=device), torch.tensor(nodes, device=device)
-    even = list(nodes) == [node for node in range(len(members)) for _ in range(most)]
-    return Level(keys, values, hidden, *index, even)
-
-
-@dataclass
-class _Branch:
-    """One completion while it grows."""
-
-    clip: ClipInputs
-    prompt: PromptInputs
-    request: Request
-    index: int
-    stream: Tensor
-    tokens: list[int] = field(default_factory=list)
-    logps: list[float] = field(default_factory=list)
-    finished: bool = False
+    tree: int
+    request: int
+    completions: list[Completion]
 
 
 class Engine:
@@ -121,10 +58,14 @@ class Engine:
     Args:
         model: A `Qwen2_5_VLForConditionalGeneration`; its language model keeps the branching attention.
         processor: The model's own processor.
-        exact: Settle draws near a boundary one by one (see `sampling`); None does so in float32.
+        exact: Prefill each clip and prompt alone, and settle draws near a boundary one by one (see `sampling`); None does so in
+            float32.
+        notice: Is told when the memory didn't suffice, and what is done about it.
     """
 
-    def __init__(self, model: Any, processor: Any, *, exact: bool | None = None) -> None:
+    def __init__(
+        self, model: Any, processor: Any, *, exact: bool | None = None, notice: Callable[[str], None] | None = None
+    ) -> None:
         use_branches(model)
         self.model = model
         self.builder = InputBuilder(model, processor)
@@ -132,77 +73,166 @@ class Engine:
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
         """Draws that were settled alone since the engine was made."""
-        self._alone: dict[Hashable, Recorder] = {}
-        # What `_settle` has prefilled in this wave; ids are of objects that live as long as the wave.
-        self._alone_prompts: dict[int, tuple[Recorder, Tensor]] = {}
+        self.notice = notice
+        self._room: Room | None = None
+        """What the memory was seen to suffice for, once it didn't for more."""
         self._banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
         self._ends = frozenset(self.builder.end_tokens)
 
-    @torch.inference_mode()
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
-        """Completions by tree, request and branch; at most `max_sequences` (or one request's n) grow side by side."""
+        """Completions by tree, request and branch; see `stream`."""
+        results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
+        for one in self.stream(trees, sampling, max_sequences=max_sequences):
+            results[one.tree][one.request] = one.completions
+        return results
+
+    @torch.inference_mode()
+    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
+        """Requests in the order in which they are done.
+
+        When the memory doesn't suffice, half as many grow from then on, `notice` is told, and what had to be dropped is asked
+        again: in float32 with the same outcome.
+
+        Args:
+            trees: Read one by one, no sooner than there is room for the next.
+            sampling: How tokens are drawn.
+            max_sequences: Most completions that grow side by side; a request with more is answered in parts.
+
+        Raises:
+            ModelError: the memory doesn't suffice for one completion; a question that holds a mark of the vision tower.
+        """
         training = self.model.training
         self.model.eval()
         try:
-            results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
-            for wave in _waves(trees, max_sequences):
-                done = self._wave([(trees[t].clip, [trees[t].requests[r] for r in rs]) for t, rs in wave], sampling)
-                places = [(t, r) for t, rs in wave for r in rs]
-                for (t, r), completions in zip(places, done, strict=True):
-                    results[t][r] = completions
-            return results
+            queue = Queue(trees, sampling.max_new_tokens)
+            room = self._room or Room(max_sequences, room_for_tokens(self.model))
+            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling)
         finally:
             self.model.train(training)
 
-    def _wave(self, trees: Sequence[tuple[Clip, list[Request]]], sampling: Sampling) -> list[list[Completion]]:
-        clips = [self.builder.clip(clip) for clip, _ in trees]
-        owners = [i for i, (_, requests) in enumerate(trees) for _ in requests]
-        requests = [request for _, some in trees for request in some]
-        prompts = [self.builder.prompt(r.system, r.user, clips[i]) for i, r in zip(owners, requests, strict=True)]
-        features = self._encode(clips)
+    def _run(self, queue: Queue, room: Room, sampling: Sampling) -> Iterator[Answered]:
+        growing: list[Cohort] = []
+        done = _Done()
+        while self._refill(queue, growing, room, sampling):
+            if fits(lambda: self._look(growing)) is None:
+                self._retreat(queue, growing, room)
+                continue
+            tokens = fits(lambda: self._draw(growing, sampling))
+            if tokens is None:
+                self._retreat(queue, growing, room)
+                continue
+            for branch in self._append(growing, *tokens, sampling.max_new_tokens):
+                body = branch.tokens[:-1] if branch.finished else branch.tokens
+                completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
+                if answered := done.add(branch, completion):
+                    yield answered
+
+    # -- room ---------------------------------------------------------------------------------------------------------
+
+    def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling) -> bool:
+        """Lets new branches begin where there is room; False when nothing is left to do."""
+        while True:
+            sequences, tokens = sum(map(len, growing)), sum(cohort.tokens for cohort in growing)
+            free = Room(room.sequences - sequences, room.tokens - tokens)
+            if growing and free.sequences < max(1, room.sequences * REFILL):
+                return True
+            jobs = queue.take(free, most=room.sequences, alone=not growing)
+            if not jobs:
+                return bool(growing)
+            cohort = fits(lambda: self._begin(jobs, sampling))  # noqa: B023  (called at once)
+            if cohort is not None:
+                growing.append(cohort)
+                continue
+            queue.put_back(jobs)
+            sequences += sum(len(job.indices) for job in jobs)
+            tokens += sum(job.clip.tokens + len(job.indices) * sampling.max_new_tokens for job in jobs)
+            self._halve(room, sequences, tokens)
+
+    def _retreat(self, queue: Queue, growing: list[Cohort], room: Room) -> None:
+        """Drops the newest half of what grows, to be asked again; what had begun of the last step is undone."""
+        self._halve(room, sum(map(len, growing)), sum(cohort.tokens for cohort in growing))
+        first = len(growing) // 2
+        queue.put_back(job for cohort in growing[first:] for job in cohort.left())
+        del growing[first:]
+        for cohort in growing:
+            cohort.own.cut(cohort.steps - (cohort.logits is None))
+
+    def _halve(self, room: Room, sequences: int, tokens: float) -> None:
+        if sequences <= 1:
+            raise ModelError(
+                f"{self.device}: the memory doesn't suffice for one completion; lower video.max_tokens or max_new_tokens, or "
+                "take a device with more"
+            )
+        room.sequences, room.tokens = sequences // 2, tokens / 2
+        self._room = Room(room.sequences, room.tokens)
+        if self.notice:
+            self.notice(
+                f"{self.device}: out of memory with {sequences} completions side by side; going on with {room.sequences} "
+                f"(max_sequences={room.sequences} starts there)"
+            )
+
+    # -- phases -------------------------------------------------------------------------------------------------------
+
+    def _begin(self, jobs: Sequence[Job], sampling: Sampling) -> Cohort:
+        """Encodes clips, prefills them and their prompts; the branches have no token yet."""
+        distinct = {id(job.clip): job.clip for job in jobs}
+        place = {name: i for i, name in enumerate(distinct)}
+        owners = [place[id(job.clip)] for job in jobs]
+        clips = [self.builder.clip(clip) for clip in distinct.values()]
+        prompts = [self.builder.prompt(j.request.system, j.request.user, clips[o]) for o, j in zip(owners, jobs, strict=True)]
         # Prompts of a clip share its prefix when their system texts agree; each distinct prefix is prefilled once.
-        keys = [(i, r.system) for i, r in zip(owners, requests, strict=True)]
+        keys = [(owner, job.request.system) for owner, job in zip(owners, jobs, strict=True)]
         heads = list(dict.fromkeys(keys))
-        first = [keys.index(head) for head in heads]
-        node_of = {head: n for n, head in enumerate(heads)}
-        top = self._prefill_clips([prompts[p] for p in first], [features[heads[n][0]] for n in range(len(heads))])
-        lengths = [len(prompts[p].prefix) for p in first]
-        # With one prefix in the wave, this is already what `_settle` would compute alone.
-        self._alone = {(id(clips[0]), heads[0][1]): top} if len(heads) == 1 and len(clips) == 1 else {}
-        self._alone_prompts = {}
-        nodes = [node_of[key] for key in keys]
-        middle, logits = self._prefill_prompts(prompts, top.level(lengths, nodes))
-        branches = [
-            _Branch(clips[owner], prompt, request, b, self._stream(request, b, sampling))
-            for owner, prompt, request in zip(owners, prompts, requests, strict=True)
-            for b in range(request.n)
+        first = [prompts[keys.index(head)] for head in heads]
+        features = self._encode(clips)
+        top = Nodes.join(
+            [
+                self._prefill_clips([first[i] for i in some], [features[heads[i][0]] for i in some])
+                for some in self._passes([len(prompt.prefix) for prompt in first])
+            ]
+        )
+        nodes = [heads.index(key) for key in keys]
+        parts = [
+            self._prefill_prompts([prompts[i] for i in some], top, [nodes[i] for i in some])
+            for some in self._passes([len(prompt.prefix) + len(prompt.suffix) for prompt in prompts])
         ]
-        of_prompt = [p for p, request in enumerate(requests) for _ in range(request.n)]
-        tails = [len(p.suffix) for p in prompts]
-        try:
-            self._grow(branches, of_prompt, nodes, top, lengths, middle, tails, logits, sampling)
-        finally:
-            self._alone, self._alone_prompts = {}, {}
-        done: list[list[Completion]] = [[] for _ in requests]
-        for p, branch in zip(of_prompt, branches, strict=True):
-            body = branch.tokens[:-1] if branch.finished else branch.tokens
-            text = self.builder.decode(body)
-            done[p].append(Completion(text, tuple(branch.tokens), branch.finished, tuple(branch.logps)))
-        return done
+        middle, logits = Nodes.join([part for part, _ in parts]), torch.cat([first for _, first in parts])
+        of_prompt = [p for p, job in enumerate(jobs) for _ in job.indices]
+        branches = [
+            Branch(job, index, prompt, self._stream(job.request, index, sampling))
+            for job, prompt in zip(jobs, prompts, strict=True)
+            for index in job.indices
+        ]
+        return Cohort(jobs, branches, of_prompt, nodes, top, middle, logits[torch.tensor(of_prompt, device=self.device)])
+
+    def _passes(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Which sequences are prefilled by one forward pass: one where draws are exact, else as many as may be."""
+        passes: list[list[int]] = []
+        longest = 0
+        for i, length in enumerate(lengths):
+            longest = max(longest, length)
+            if not passes or self.exact or (len(passes[-1]) + 1) * longest > PREFILL_TOKENS:
+                passes.append([])
+                longest = length
+            passes[-1].append(i)
+        return passes
 
     def _stream(self, request: Request, branch: int, sampling: Sampling) -> Tensor:
         key = f"{request.key}\0{request.system}\0{request.user}"
         return torch.from_numpy(uniforms(sampling.seed, key, branch, sampling.max_new_tokens)).to(self.device)
 
     def _encode(self, clips: Sequence[ClipInputs]) -> list[Tensor]:
-        """(tokens, hidden) features of each clip; the vision tower runs once over all of them."""
-        pixels = torch.cat([clip.pixels for clip in clips]).to(self.device)
-        grid = torch.cat([clip.grid for clip in clips]).to(self.device)
-        return list(self.model.model.get_video_features(pixels, grid).pooler_output)
+        """(tokens, hidden) features of each clip."""
+        features: list[Tensor] = []
+        for some in self._passes([clip.tokens for clip in clips]):
+            pixels = torch.cat([clips[i].pixels for i in some]).to(self.device)
+            grid = torch.cat([clips[i].grid for i in some]).to(self.device)
+            features += self.model.model.get_video_features(pixels, grid).pooler_output
+        return features
 
-    def _prefill_clips(self, prompts: Sequence[PromptInputs], features: Sequence[Tensor]) -> Recorder:
+    def _prefill_clips(self, prompts: Sequence[PromptInputs], features: Sequence[Tensor]) -> Nodes:
         """Keys and values of each distinct prefix."""
-        ids, _ = _pad([p.prefix for p in prompts])
+        ids, lengths = _pad([p.prefix for p in prompts])
         ids = ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
         video = ids == self.model.config.video_token_id
@@ -210,16 +240,16 @@ class Engine:
         positions, _ = _pad([p.positions[:, : len(p.prefix)] for p in prompts])
         recorder = Recorder()
         self._forward(embeds, positions, recorder)
-        return recorder
+        return recorder.nodes(lengths)
 
-    def _prefill_prompts(self, prompts: Sequence[PromptInputs], level: Level) -> tuple[Recorder, Tensor]:
+    def _prefill_prompts(self, prompts: Sequence[PromptInputs], top: Nodes, nodes: Sequence[int]) -> tuple[Nodes, Tensor]:
         """Keys and values of each prompt after its clip, and the logits (prompts, V) of the first token."""
         ids, lengths = _pad([p.suffix for p in prompts])
         positions, _ = _pad([p.positions[:, len(p.prefix) :] for p in prompts])
-        recorder = Recorder([level])
+        recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)])
         hidden = self._forward(self.model.get_input_embeddings()(ids.to(self.device)), positions, recorder)
         last = torch.tensor(lengths, device=self.device) - 1
-        return recorder, self.model.lm_head(hidden[torch.arange(len(prompts), device=self.device), last])
+        return recorder.nodes(lengths), self.model.lm_head(hidden[torch.arange(len(prompts), device=self.device), last])
 
     def _forward(self, embeds: Tensor, positions: Tensor, branches: Branches) -> Tensor:
         """Hidden states (R, T, d); positions (3, R, T)."""
@@ -232,71 +262,77 @@ class Engine:
         )
         return out.last_hidden_state  # type: ignore[no-any-return]
 
-    def _grow(
-        self,
-        branches: Sequence[_Branch],
-        of_prompt: Sequence[int],
-        nodes: Sequence[int],
-        top: Recorder,
-        top_lengths: Sequence[int],
-        middle: Recorder,
-        middle_lengths: Sequence[int],
-        logits: Tensor,
-        sampling: Sampling,
-    ) -> None:
-        """Samples until every branch has ended; ended branches leave the batch."""
-        alive = list(range(len(branches)))
-        own = Recorder()
-        logits = logits[torch.tensor(of_prompt, device=self.device)]
-        streams = torch.stack([branch.stream for branch in branches])
-        start = torch.tensor([branch.prompt.next_position for branch in branches], device=self.device)
+    def _look(self, growing: Sequence[Cohort]) -> bool:
+        """Shows the model the tokens that were drawn last; after this, all have logits."""
+        blind = [cohort for cohort in growing if cohort.logits is None]
+        if blind:
+            last = torch.tensor([branch.tokens[-1] for cohort in blind for branch in cohort.branches], device=self.device)
+            positions = torch.cat([cohort.positions for cohort in blind])
+            embeds = self.model.get_input_embeddings()(last[:, None])
+            hidden = self._forward(embeds, positions[None, :, None].expand(3, -1, -1), Together(blind))
+            logits = torch.split(self.model.lm_head(hidden[:, 0]), [len(cohort) for cohort in blind])
+            for cohort, some in zip(blind, logits, strict=True):
+                cohort.logits = some
+        return True
 
-        def hang() -> None:
-            prompts = [of_prompt[b] for b in alive]
-            own.levels = [top.level(top_lengths, [nodes[p] for p in prompts]), middle.level(middle_lengths, prompts)]
+    def _draw(self, growing: Sequence[Cohort], sampling: Sampling) -> tuple[list[int], list[float]]:
+        """The next token of every branch, and its log-probability; changes nothing."""
+        logits = torch.cat([cohort.logits for cohort in growing if cohort.logits is not None])
+        drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self._banned)
+        tokens = drawn.tokens.tolist()
+        if self.exact:
+            rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]
+            for i in drawn.unsure.nonzero()[:, 0].tolist():
+                cohort, row = rows[i]
+                if cohort.steps:  # prompts are prefilled alone: the first token's logits are settled already
+                    tokens[i] = self._settle(cohort, row, sampling)
+        return tokens, drawn.logps.tolist()
 
-        hang()
-        for step in range(sampling.max_new_tokens):
-            drawn = draw(logits, streams[:, step], sampling, self._banned)
-            tokens = drawn.tokens.tolist()
-            if self.exact:
-                for row in drawn.unsure.nonzero()[:, 0].tolist():
-                    tokens[row] = self._settle(branches[alive[row]], step, sampling)
-            for b, token, logp in zip(alive, tokens, drawn.logps.tolist(), strict=True):
-                branches[b].tokens.append(token)
-                branches[b].logps.append(logp)
-                branches[b].finished = token in self._ends
-            going = [row for row, b in enumerate(alive) if not branches[b].finished]
-            if not going or step + 1 == sampling.max_new_tokens:
-                return
-            if len(going) < len(alive):
-                index = torch.tensor(going, device=self.device)
-                own.keep(index)
-                alive, tokens = [alive[row] for row in going], [tokens[row] for row in going]
-                start, streams = start[index], streams[index]
-                hang()
-            embeds = self.model.get_input_embeddings()(torch.tensor(tokens, device=self.device)[:, None])
-            hidden = self._forward(embeds, (start + step)[None, :, None].expand(3, -1, -1), own)
-            logits = self.model.lm_head(hidden[:, 0])
-
-    def _settle(self, branch: _Branch, step: int, sampling: Sampling) -> int:
+    def _settle(self, cohort: Cohort, row: int, sampling: Sampling) -> int:
         """The same draw from logits that are computed for this branch alone."""
         self.settled += 1
-        prompt, done = branch.prompt, branch.tokens
-        key: Hashable = (id(branch.clip), branch.request.system)
-        if key not in self._alone:
-            self._alone[key] = self._prefill_clips([prompt], self._encode([branch.clip]))
-        level = self._alone[key].level([len(prompt.prefix)], [0])
-        if id(prompt) not in self._alone_prompts:
-            self._alone_prompts[id(prompt)] = self._prefill_prompts([prompt], level)
-        middle, logits = self._alone_prompts[id(prompt)]
-        if done:
-            levels = [level, middle.level([len(prompt.suffix)], [0])]
-            embeds = self.model.get_input_embeddings()(torch.tensor([done], device=self.device))
-            positions = prompt.next_position + torch.arange(len(done))
-            hidden = self._forward(embeds, positions[None, None, :].expand(3, -1, -1), Recorder(levels))
-            logits = self.model.lm_head(hidden[:, -1])
-        return int(draw(logits, branch.stream[step : step + 1], sampling, self._banned).tokens)
+        branch = cohort.branches[row]
+        embeds = self.model.get_input_embeddings()(torch.tensor([branch.tokens], device=self.device))
+        positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
+        hidden = self._forward(embeds, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
+        logits = self.model.lm_head(hidden[:, -1])
+        return int(draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self._banned).tokens)
+
+    def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
+        """Gives every branch its token; those that end leave."""
+        drawn = zip(tokens, logps, strict=True)
+        ended: list[Branch] = []
+        for cohort in growing:
+            cohort.steps, cohort.logits = cohort.steps + 1, None
+            going = []
+            for row, (branch, (token, logp)) in enumerate(zip(cohort.branches, islice(drawn, len(cohort)), strict=True)):
+                branch.tokens.append(token)
+                branch.logps.append(logp)
+                branch.finished = token in self._ends
+                if branch.finished or cohort.steps == limit:
+                    ended.append(branch)
+                else:
+                    going.append(row)
+            cohort.keep(going)
+        growing[:] = [cohort for cohort in growing if len(cohort)]
+        return ended
+
+
+class _Done:
+    """Completions of requests of which some are still missing."""
+
+    def __init__(self) -> None:
+        self._parts: dict[tuple[int, int], dict[int, Completion]] = {}
+
+    def add(self, branch: Branch, completion: Completion) -> Answered | None:
+        """The request, once this was the last that it waited for."""
+        place = branch.job.place
+        parts = self._parts.setdefault(place, {})
+        parts[branch.index] = completion
+        if len(parts) < branch.job.request.n:
+            return None
+        del self._parts[place]
+        return Answered(*place, [parts[index] for index in sorted(parts)])
 
 
 def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
@@ -304,24 +340,3 @@ def _pad(rows: Sequence[Tensor]) -> tuple[Tensor, list[int]]:
     lengths = [row.shape[-1] for row in rows]
     padded = [torch.nn.functional.pad(row, (0, max(lengths) - row.shape[-1])) for row in rows]
     return torch.stack(padded, dim=-2), lengths
-
-
-def _waves(trees: Sequence[Tree], most: int) -> Iterator[list[tuple[int, list[int]]]]:
-    """Splits trees into waves of at most `most` sequences; a tree is split between requests where it must be."""
-    wave: list[tuple[int, list[int]]] = []
-    room = most
-    for t, tree in enumerate(trees):
-        if wave and sum(r.n for r in tree.requests) > room and room < most:
-            yield wave
-            wave, room = [], most
-        for r, request in enumerate(tree.requests):
-            if wave and request.n > room:
-                yield wave
-                wave, room = [], most
-            if wave and wave[-1][0] == t:
-                wave[-1][1].append(r)
-            else:
-                wave.append((t, [r]))
-            room -= request.n
-    if wave:
-        yield wave

@@ -1,4 +1,4 @@
-"""The loop: pending samples by clip, clips decoded ahead, batches of trees through an asker, a row a sample.
+"""The loop: pending samples by clip, clips decoded ahead, trees of prompts through an asker, a row a sample.
 
 Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed, and several
 processes can share it (`share`).
@@ -26,13 +26,13 @@ from trlt.sample import Sample, Span
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`
-    from trlt.engine.forest import Completion, Request, Tree
+    from trlt.engine.forest import Answered, Request, Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
     from trlt.video.workers import ClipLoader
 
-BATCH_VIDEO_TOKENS = 65_536
-"""Most video tokens that are prefilled together (32 clips of 2048): with few completions a clip, these fill the memory."""
+REPORT_S = 0.5
+"""Seconds between reports of progress."""
 
 Progress = Callable[[int, int], None]
 """Is told how many rows of how many are there; first, with what was there already."""
@@ -41,8 +41,8 @@ Progress = Callable[[int, int], None]
 class Asker(Protocol):
     """Whatever answers prompts about clips: the engine of this process, or servers."""
 
-    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = ...) -> list[list[list[Completion]]]:
-        """Completions by tree, request and branch; at most `max_sequences` grow side by side."""
+    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = ...) -> Iterator[Answered]:
+        """Requests as they are done; trees are read as there is room, and at most `max_sequences` completions grow at once."""
         ...
 
 
@@ -103,7 +103,7 @@ def run(
         out: The JSONL file of rows.
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
-        progress: Called after each batch.
+        progress: Called now and then.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
             takes part all the same when others are at work already.
 
@@ -119,27 +119,33 @@ def run(
     with _open(samples, out, retry_errors, sharing) as rows:
         resumed = len(rows)
 
-        def report() -> None:
-            if progress:
+        said_at = -math.inf
+
+        def report(*, now: bool = True) -> None:
+            nonlocal said_at
+            if progress and (now or time.monotonic() - said_at > REPORT_S):
+                said_at = time.monotonic()
                 progress(len(rows), len(samples))
 
         def fail(group: Sequence[Sample], error: VideoError) -> None:
             for sample in group:
                 rows.append(error_row(sample, n, str(error)))
-            report()
+            report(now=False)
+
+        def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
+            for one in _clips(groups, loader, videos, fail):
+                asked.append((one.samples, one.clip.tokens))
+                yield Tree(one.clip, tuple(request(sample, settings, n, as_gqa=as_gqa) for sample in one.samples))
 
         report()
         for groups in _rounds(rows, samples):
-            for batch in _batches(_clips(groups, loader, videos, fail), n, settings.max_sequences):
-                trees = [Tree(c.clip, tuple(request(s, settings, n, as_gqa=as_gqa) for s in c.samples)) for c in batch]
-                done = engine.generate(trees, sampling, max_sequences=settings.max_sequences)
-                for one, tree in zip(batch, done, strict=True):
-                    for sample, completions in zip(one.samples, tree, strict=True):
-                        said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
-                        tokens += sum(s.tokens for s in said)
-                        shown = one.clip.tokens
-                        rows.append(to_row(sample, said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa))
-                report()
+            asked = list[tuple[Sequence[Sample], int]]()
+            for t, r, completions in engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences):
+                group, shown = asked[t]
+                said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
+                tokens += sum(s.tokens for s in said)
+                rows.append(to_row(group[r], said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa))
+                report(now=False)
         rows.finish()
         report()
         return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, loader.waited_s - waited)
@@ -207,25 +213,3 @@ def _clips(
             fail(loaded.request.key, loaded.error or VideoError(f"{loaded.request.path}: can't be read"))
         else:
             yield _Decoded(loaded.request.key, loaded.clip)
-
-
-def _batches(clips: Iterator[_Decoded], n: int, most: int) -> Iterator[list[_Decoded]]:
-    """Clips for as many completions as are decoded side by side, and for as many video tokens as are prefilled together.
-
-    A clip with more questions than that comes in parts, so that what was answered is written before the rest is asked.
-    """
-    batch: list[_Decoded] = []
-    sequences = tokens = 0
-    fit = max(1, most // n)
-    for one in clips:
-        for first in range(0, len(one.samples), fit):
-            part = _Decoded(one.samples[first : first + fit], one.clip)
-            size = len(part.samples) * n
-            if batch and (sequences + size > most or tokens + part.clip.tokens > BATCH_VIDEO_TOKENS):
-                yield batch
-                batch, sequences, tokens = [], 0, 0
-            batch.append(part)
-            sequences += size
-            tokens += part.clip.tokens
-    if batch:
-        yield batch

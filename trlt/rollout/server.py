@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from trlt.rollout._transport import Address, Fault, Refused, call
 from trlt.rollout._wire import Said, Videos, check_tokens, first_seed, pattern, question, read, remedy
 
 if TYPE_CHECKING:  # torch loads with the first run
-    from trlt.engine.forest import Completion, Request, Tree
+    from trlt.engine.forest import Answered, Completion, Request, Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
 
@@ -100,7 +100,14 @@ class Servers:
         return [{"url": str(server.address), "kind": server.kind} for server in self._pool.servers]
 
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
-        """Completions by tree, request and branch, with at most `max_sequences` (or one request's n) under way.
+        """Completions by tree, request and branch; see `stream`."""
+        results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
+        for t, r, completions in self.stream(trees, sampling, max_sequences=max_sequences):
+            results[t][r] = completions
+        return results
+
+    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
+        """Requests in the order in which they are done, with at most `max_sequences` (or one request's n) under way.
 
         Each request has a seed of its own, which depends on the sampling seed and the request alone. How far a server
         keeps to it is its own affair.
@@ -109,59 +116,44 @@ class Servers:
             ServerError: a server refuses a request or doesn't see its whole video, or no server is left.
             ModelError: a question that holds a mark of the vision tower.
         """
-        stop = threading.Event()
-        todo: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        done: queue.SimpleQueue[tuple[_Place, list[Completion] | BaseException]] = queue.SimpleQueue()
-        count, widest = 0, 1
-        # Nothing but the queue holds on to jobs: a clip's encoding goes with the last of its own.
-        for job in self._jobs(trees, sampling, stop):
-            todo.put(job)
-            count, widest = count + 1, max(widest, job.n)
-        self._pool.begin()
-        for _ in range(min(count, self.limits.concurrency * len(self._pool.servers), max(1, max_sequences // widest))):
-            # Daemons: a server that hangs must not keep an interrupted run alive.
-            threading.Thread(target=self._work, args=(todo, done), daemon=True).start()
-        parts: dict[_Place, list[Completion]] = {}
-        try:
-            for _ in range(count):
-                place, answer = done.get()
-                if isinstance(answer, BaseException):
-                    raise answer
-                parts[place] = answer
-        finally:
-            stop.set()
-        results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
-        for t, r, branch in sorted(parts):
-            results[t][r] += parts[t, r, branch]
-        return results
+        from trlt.engine.forest import Answered
 
-    def _jobs(self, trees: Sequence[Tree], sampling: Sampling, stop: threading.Event) -> list[_Job]:
+        crew = _Crew(self._answer, self.limits.concurrency * len(self._pool.servers))
+        parts: dict[tuple[int, int], dict[int, list[Completion]]] = {}
+        jobs, waiting, under_way = self._jobs(trees, sampling, crew.stop), None, 0
+        self._pool.begin()
+        try:
+            while True:
+                # Nothing but the crew holds on to jobs: a clip's encoding goes with the last of its own.
+                while (waiting := waiting or next(jobs, None)) and (not under_way or under_way + waiting.n <= max_sequences):
+                    under_way += waiting.n
+                    crew.give(waiting)
+                    waiting = None
+                if not under_way:
+                    return
+                job, completions = crew.take()
+                under_way -= job.n
+                t, r, branch = job.place
+                of_request = parts.setdefault((t, r), {})
+                of_request[branch] = completions
+                if sum(map(len, of_request.values())) == job.request.n:
+                    del parts[t, r]
+                    yield Answered(t, r, [one for first in sorted(of_request) for one in of_request[first]])
+        finally:
+            crew.stop.set()
+            crew.dismiss()
+
+    def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[_Job]:
         from trlt.engine.inputs import VISION_TOKENS
 
-        whole = all(server.many for server in self._pool.servers)
-        jobs = []
         for t, tree in enumerate(trees):
             videos = Videos(tree.clip)
             for r, request in enumerate(tree.requests):
                 if any(mark in request.system + request.user for mark in VISION_TOKENS):
                     raise ModelError(f"prompt {request.key!r}: holds a mark of the vision tower; take it out of the question")
-                step = request.n if whole else 1
-                jobs += [_Job((t, r, branch), request, videos, step, sampling, stop) for branch in range(0, request.n, step)]
-        return jobs
-
-    def _work(
-        self, todo: queue.SimpleQueue[_Job], done: queue.SimpleQueue[tuple[_Place, list[Completion] | BaseException]]
-    ) -> None:
-        while True:
-            try:
-                job = todo.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                done.put((job.place, self._answer(job)))
-            except BaseException as error:  # raised again by `generate`, in the thread that called it
-                done.put((job.place, error))
-                return
+                step = request.n if all(server.many for server in self._pool.servers) else 1
+                for branch in range(0, request.n, step):
+                    yield _Job((t, r, branch), request, videos, step, sampling, stop)
 
     def _answer(self, job: _Job) -> list[Completion]:
         """Asks until there is an answer."""
@@ -292,3 +284,49 @@ class Servers:
             return self._request(server, job, 0, 1).prompt_tokens
         except Refused as refused:
             raise self._refusal(server, refused) from None
+
+
+class _Crew:
+    """Threads that do jobs, as many as there are jobs, up to a limit.
+
+    Args:
+        work: Does a job.
+        most: Threads at most.
+    """
+
+    def __init__(self, work: Callable[[_Job], list[Completion]], most: int) -> None:
+        self.stop = threading.Event()
+        self._work, self._most = work, most
+        self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[_Job, list[Completion] | BaseException]] = queue.SimpleQueue()
+        self._threads = self._open = 0
+
+    def give(self, job: _Job) -> None:
+        """Hands out a job."""
+        self._todo.put(job)
+        self._open += 1
+        if self._threads < min(self._open, self._most):
+            self._threads += 1
+            # Daemons: a server that hangs must not keep an interrupted run alive.
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def take(self) -> tuple[_Job, list[Completion]]:
+        """A job that is done, and its outcome; raises what went wrong with it."""
+        job, answer = self._done.get()
+        self._open -= 1
+        if isinstance(answer, BaseException):
+            raise answer
+        return job, answer
+
+    def dismiss(self) -> None:
+        """Ends the threads, each after its job."""
+        for _ in range(self._threads):
+            self._todo.put(None)
+
+    def _run(self) -> None:
+        while (job := self._todo.get()) is not None and not self.stop.is_set():
+            try:
+                self._done.put((job, self._work(job)))
+            except BaseException as error:  # raised again by `take`, in the thread that asked
+                self._done.put((job, error))
+            del job

@@ -1,0 +1,220 @@
+"""Branches that grow together: the keys and values that they share, their own, and what each has written.
+
+Knows key, value and logit tensors and token ids; runs no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from trlt.engine.attention import Level, branch_attention, causal_attention
+from trlt.engine.inputs import PromptInputs
+from trlt.engine.jobs import Job
+
+
+def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
+    """A level from keys and values (N, H_kv, L, D) a layer, the N true lengths, and each row's node."""
+    device, width = keys[0].device, keys[0].shape[2]
+    hidden = None
+    if min(lengths) < width:
+        hidden = torch.arange(width, device=device) >= torch.tensor(lengths, device=device)[:, None]
+    members: list[list[int]] = [[] for _ in lengths]
+    for row, node in enumerate(nodes):
+        members[node].append(row)
+    most = max(map(len, members))
+    slots = [0] * len(nodes)
+    for node, rows in enumerate(members):
+        for place, row in enumerate(rows):
+            slots[row] = node * most + place
+    padded = [[*rows, *[0] * (most - len(rows))] for rows in members]
+    index = torch.tensor(padded, device=device), torch.tensor(slots, device=device), torch.tensor(nodes, device=device)
+    even = list(nodes) == [node for node in range(len(members)) for _ in range(most)]
+    return Level(keys, values, hidden, *index, even)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Keys and values that stand once for all branches below them: N clips or prompts, padded on the right."""
+
+    keys: Sequence[Tensor]
+    """For each layer (N, H_kv, L, D)."""
+    values: Sequence[Tensor]
+    lengths: tuple[int, ...]
+    """Without padding."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are held, padding included."""
+        return len(self.lengths) * int(self.keys[0].shape[2])
+
+    def level(self, nodes: Sequence[int]) -> Level:
+        """For rows that hang from `nodes`."""
+        return make_level(self.keys, self.values, self.lengths, nodes)
+
+    def alone(self, node: int) -> Level:
+        """One node for one row, laid out in memory as if nothing else were there: products over it come out the same."""
+        length = self.lengths[node]
+        keys, values = ([t[node : node + 1, :, :length].contiguous() for t in side] for side in (self.keys, self.values))
+        return make_level(keys, values, [length], [0])
+
+    @classmethod
+    def join(cls, parts: Sequence[Nodes]) -> Nodes:
+        """The nodes of all parts, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        keys, values = (
+            [_stack(layer) for layer in zip(*(getattr(part, side) for part in parts), strict=True)]
+            for side in ("keys", "values")
+        )
+        return cls(keys, values, tuple(length for part in parts for length in part.lengths))
+
+
+def _stack(states: Sequence[Tensor]) -> Tensor:
+    width = max(t.shape[2] for t in states)
+    return torch.cat([torch.nn.functional.pad(t, (0, 0, 0, width - t.shape[2])) for t in states])
+
+
+class Recorder:
+    """Attention of one phase: reads the levels above, records the keys and values that it is shown."""
+
+    def __init__(self, levels: Sequence[Level] = ()) -> None:
+        self.levels = levels
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `Branches.attend`."""
+        if layer in self.keys:
+            key = torch.cat([self.keys[layer], key], dim=2)
+            value = torch.cat([self.values[layer], value], dim=2)
+        self.keys[layer], self.values[layer] = key, value
+        if not self.levels and query.shape[2] == key.shape[2]:
+            return causal_attention(query, key, value, scale)
+        return branch_attention(query, key, value, self.levels, layer, scale)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drops all other rows' own keys and values."""
+        self.keys = {layer: t.index_select(0, rows) for layer, t in self.keys.items()}
+        self.values = {layer: t.index_select(0, rows) for layer, t in self.values.items()}
+
+    def cut(self, length: int) -> None:
+        """Forgets all after the first `length` positions, in whichever layers there is more."""
+        self.keys, self.values = (
+            {layer: t[:, :, :length] for layer, t in side.items() if length} for side in (self.keys, self.values)
+        )
+
+    def nodes(self, lengths: Sequence[int]) -> Nodes:
+        """What was recorded, for branches to hang from; `lengths` without padding."""
+        layers = range(len(self.keys))
+        return Nodes([self.keys[i] for i in layers], [self.values[i] for i in layers], tuple(lengths))
+
+
+@dataclass(eq=False)
+class Branch:
+    """One completion while it grows."""
+
+    job: Job
+    index: int
+    """Which of its request's completions."""
+    prompt: PromptInputs
+    stream: Tensor
+    """(max_new_tokens,) uniform numbers that its tokens are drawn by."""
+    tokens: list[int] = field(default_factory=list)
+    logps: list[float] = field(default_factory=list)
+    finished: bool = False
+
+
+class Cohort:
+    """Branches that were prefilled together: as many steps old, below the same clips.
+
+    Args:
+        jobs: What was asked.
+        branches: One a row.
+        prompts: Each row's node of `middle`.
+        clips: Each prompt's node of `top`.
+        top: Clips, with what stands before them.
+        middle: Prompts after their clips.
+        logits: (rows, V) of the first tokens.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        branches: Sequence[Branch],
+        prompts: Sequence[int],
+        clips: Sequence[int],
+        top: Nodes,
+        middle: Nodes,
+        logits: Tensor,
+    ) -> None:
+        self.jobs = jobs
+        self.branches = list(branches)
+        self.top, self.middle = top, middle
+        self.logits: Tensor | None = logits
+        """Of the next tokens; None once these are drawn, until the model has seen them."""
+        self.steps = 0
+        """Tokens that each branch has."""
+        self.own = Recorder()
+        self._prompts, self._clips = list(prompts), list(clips)
+        self.streams = torch.stack([branch.stream for branch in branches])
+        self._start = torch.tensor([branch.prompt.next_position for branch in branches], device=logits.device)
+        self._hang()
+
+    def __len__(self) -> int:
+        return len(self.branches)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens whose keys and values are held or will be."""
+        return self.top.tokens + self.middle.tokens + self.streams.numel()
+
+    @property
+    def positions(self) -> Tensor:
+        """(rows,) of the last drawn tokens."""
+        return self._start + (self.steps - 1)
+
+    def above(self, row: int) -> list[Level]:
+        """The levels of one row, as if it were alone."""
+        prompt = self._prompts[row]
+        return [self.top.alone(self._clips[prompt]), self.middle.alone(prompt)]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drops all other rows; the clips and prompts stay."""
+        if len(rows) == len(self.branches):
+            return
+        self.branches = [self.branches[row] for row in rows]
+        self._prompts = [self._prompts[row] for row in rows]
+        if rows:
+            index = torch.tensor(rows, device=self._start.device)
+            self._start, self.streams = self._start[index], self.streams[index]
+            self.own.keep(index)
+            self._hang()
+
+    def _hang(self) -> None:
+        self.own.levels = [self.top.level([self._clips[p] for p in self._prompts]), self.middle.level(self._prompts)]
+
+    def left(self) -> list[Job]:
+        """What is still to be asked if nothing of what grows here is kept."""
+        indices: dict[int, list[int]] = {id(job): [] for job in self.jobs}
+        for branch in self.branches:
+            indices[id(branch.job)].append(branch.index)
+        return [job.only(indices[id(job)]) for job in self.jobs if indices[id(job)]]
+
+
+class Together:
+    """Rows of several cohorts in one forward pass: each attends in its own cohort."""
+
+    def __init__(self, cohorts: Sequence[Cohort]) -> None:
+        self._cohorts = cohorts
+        self._sizes = [len(cohort) for cohort in cohorts]
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `Branches.attend`."""
+        if len(self._cohorts) == 1:
+            return self._cohorts[0].own.attend(layer, query, key, value, scale)
+        parts = zip(self._cohorts, *(torch.split(t, self._sizes) for t in (query, key, value)), strict=True)
+        return torch.cat([cohort.own.attend(layer, q, k, v, scale) for cohort, q, k, v in parts])

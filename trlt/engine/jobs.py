@@ -1,0 +1,107 @@
+"""What is asked next: trees come in as there is room, whole requests go out, and what had to be dropped comes back first.
+
+Knows clips and requests by their sizes; no tensors.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from trlt.video.clip import Clip
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt of a clip, and how many completions it wants."""
+
+    key: str
+    """Names the random stream, with the sampling seed; a sample's id."""
+    system: str
+    user: str
+    n: int = 1
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A clip and its prompts."""
+
+    clip: Clip
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Completions of one request."""
+
+    place: tuple[int, int]
+    """Which tree, and which of its requests."""
+    clip: Clip
+    request: Request
+    indices: tuple[int, ...]
+    """Which of its completions."""
+
+    def only(self, indices: Sequence[int]) -> Job:
+        """The same with other completions."""
+        return replace(self, indices=tuple(indices))
+
+
+@dataclass
+class Room:
+    """How much may grow side by side."""
+
+    sequences: int
+    tokens: float
+    """Of clips, prompts and completions, whose keys and values are held."""
+
+
+class Queue:
+    """Jobs in the order of the trees.
+
+    Args:
+        trees: Read one by one, no sooner than there is room for the next.
+        length: Tokens that a completion may have.
+    """
+
+    def __init__(self, trees: Iterable[Tree], length: int) -> None:
+        self._trees = enumerate(trees)
+        self._length = length
+        self._jobs: deque[Job] = deque()
+
+    def take(self, room: Room, *, most: int, alone: bool) -> list[Job]:
+        """The next jobs for which there is room; none when there is too little, or nothing is left.
+
+        Args:
+            room: What is free.
+            most: Completions of one request that are taken together.
+            alone: Nothing else grows: then at least one job is taken.
+        """
+        taken: list[Job] = []
+        sequences, tokens, clips = 0, 0, set[int]()
+        while sequences < room.sequences and (job := self._next(most)) is not None:
+            sequences += len(job.indices)
+            tokens += len(job.indices) * self._length + (0 if id(job.clip) in clips else job.clip.tokens)
+            if (taken or not alone) and (sequences > room.sequences or tokens > room.tokens):
+                self._jobs.appendleft(job)
+                break
+            clips.add(id(job.clip))
+            taken.append(job)
+        return taken
+
+    def _next(self, most: int) -> Job | None:
+        while not self._jobs:
+            found = next(self._trees, None)
+            if found is None:
+                return None
+            t, tree = found
+            self._jobs += [Job((t, r), tree.clip, one, tuple(range(one.n))) for r, one in enumerate(tree.requests)]
+        job = self._jobs.popleft()
+        if len(job.indices) > most:
+            self._jobs.appendleft(job.only(job.indices[most:]))
+            job = job.only(job.indices[:most])
+        return job
+
+    def put_back(self, jobs: Iterable[Job]) -> None:
+        """Jobs that are to be taken again before all others."""
+        self._jobs.extendleft(reversed(list(jobs)))

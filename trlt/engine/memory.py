@@ -1,0 +1,56 @@
+"""How much memory there is for keys and values, and what it looks like when there is none."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+SHARE = 0.5
+"""Of the free memory, for keys and values; the rest is for what is computed on the way."""
+MEMINFO = Path("/proc/meminfo")
+
+T = TypeVar("T")
+
+
+def token_bytes(model: Any) -> int:
+    """Bytes of one token's keys and values in all layers of a Qwen2.5-VL."""
+    text = model.config.text_config
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * text.num_key_value_heads * head * model.dtype.itemsize)
+
+
+def free_bytes(device: torch.device) -> float:
+    """Memory that can still be had: of the GPU, or of the machine; infinite where that can't be known."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        return next(float(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return math.inf
+
+
+def room_for_tokens(model: Any) -> float:
+    """Tokens whose keys and values may be held."""
+    return SHARE * free_bytes(model.device) / token_bytes(model)
+
+
+def fits(work: Callable[[], T]) -> T | None:
+    """What `work` returns; None where the memory doesn't suffice for it, and then all that it had made is gone."""
+    try:
+        return work()
+    except torch.OutOfMemoryError:
+        pass
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # the CPU's allocator has no error class of its own
+            raise
+    # Not before here: the error's traceback held on to the frames.
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
