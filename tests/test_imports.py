@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
 ORDER = (
     "errors sample answer score reward recipe datasets video prompt exchange selection probing comparison positions model "
-    "engine rollout preparation shared_prefix training parity grpo sft report miniature commands cli"
+    "engine rollout preparation tree_mask shared_prefix training parity grpo sft report miniature commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}
 LIGHT = "answer score reward prompt selection sample recipe errors datasets cli commands".split()

@@ -51,30 +51,40 @@ def by_the_library(model, group, temperature=1.0):
     return rows
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_log_probabilities_equal_the_librarys_full_sequences(model, groups, full):
-    batch = collate(groups, full=full)
-    out = model(tree=batch, temperature=0.9)
+FORMS = {"blocks": {}, "flex": {"attention": "flex"}, "full": {"full": True}}
+on_gpu = (pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))
+unfused = pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+
+
+@unfused
+@pytest.mark.parametrize("form", FORMS)
+def test_log_probabilities_equal_the_librarys_full_sequences(model, groups, form):
+    batch = collate(groups, **FORMS[form])
+    with torch.set_grad_enabled(form != "flex"):  # which has no backward pass on the CPU
+        out = model(tree=batch, temperature=0.9)
     assert out.logps.shape == (24, batch.completions.shape[2])
     expected = [row for group in groups for row in by_the_library(model, group, 0.9)]
     for mine, theirs in zip(out.logps, expected, strict=True):
         assert torch.allclose(mine[: len(theirs)], theirs, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("form", ["blocks", pytest.param("flex", marks=on_gpu)])
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_gradients_equal_those_of_full_sequences(model, groups, checkpointing):
+def test_gradients_equal_those_of_full_sequences(model, groups, checkpointing, form):
+    if form == "flex":
+        model = model.cuda()
     if checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     weights = torch.randn(24, 11, generator=torch.Generator().manual_seed(1))
 
     def gradients(batch):
         model.zero_grad()
-        logps = model(tree=batch).logps
+        logps = model(tree=batch.to(model.device)).logps.cpu()
         mask = masks(groups, logps.shape[1])
         (logps * mask * weights[:, : logps.shape[1]]).sum().backward()
         return {name: p.grad.clone() for name, p in model.named_parameters()}
 
-    tree, full = gradients(collate(groups)), gradients(collate(groups, full=True))
+    tree, full = gradients(collate(groups, **FORMS[form])), gradients(collate(groups, full=True))
     assert all(g.abs().sum() > 0 for name, g in full.items() if "visual" in name and "weight" in name)
     for name, reference in full.items():
         assert (tree[name] - reference).norm() <= 1e-4 * reference.norm() + 1e-7, name
@@ -87,6 +97,20 @@ def test_padding_and_neighbours_change_nothing(model, groups):
         width = alone.shape[1]
         mask = masks([group], width)
         assert torch.allclose(together[8 * g : 8 * g + 8, :width][mask], alone[mask], atol=1e-5, rtol=0)
+
+
+def test_groups_are_packed_without_padding(model, groups):
+    shapes = []
+    model.model.language_model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["inputs_embeds"].shape[:2])), with_kwargs=True
+    )
+    scored = []
+    model.lm_head.register_forward_pre_hook(lambda module, args: scored.append(args[0].shape[0]))
+    with torch.no_grad():
+        model(tree=collate(groups))
+    prompts = sum(len(g.prompt.prefix) + len(g.prompt.suffix) for g in groups)
+    tokens = sum(len(c) for g in groups for c in g.completions)
+    assert shapes == [(1, prompts + tokens)] and scored == [tokens]
 
 
 def test_siblings_do_not_see_each_other(model, groups):
@@ -111,7 +135,8 @@ def test_entropies(model, groups):
     out = model(tree=collate(groups[:1]))
     vocabulary = model.config.text_config.vocab_size
     assert not out.entropies.requires_grad
-    assert ((out.entropies > 0) & (out.entropies <= torch.log(torch.tensor(float(vocabulary))) + 1e-5)).all()
+    entropies = out.entropies[masks(groups[:1], out.entropies.shape[1])]
+    assert ((entropies > 0) & (entropies <= torch.log(torch.tensor(float(vocabulary))) + 1e-5)).all()
 
 
 def test_the_plain_forward_still_works(model):

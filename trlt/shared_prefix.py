@@ -1,8 +1,9 @@
-"""One video and prompt, G completions -> one sequence under a tree mask, and its log-probabilities.
+"""One video and prompt, G completions -> a stretch of a sequence under a tree mask, and its log-probabilities.
 
-A group is laid out as `prompt | completion 1 | ... | completion G`. The prompt attends causally to itself; a completion
-attends to the whole prompt and causally to itself, never to its siblings; each completion's positions go on where the
-prompt's end. So the prompt and its video are computed once, and the results equal those of G full sequences.
+A group is laid out as `prompt | completion 1 | ... | completion G`, and several groups stand one after another in one row,
+without padding. The prompt attends causally to itself; a completion attends to the whole prompt and causally to itself, never
+to its siblings; each completion's positions go on where the prompt's end. So the prompt and its video are computed once, and
+the results equal those of G full sequences.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trlt.engine.attention import Level, branch_attention, causal_attention, use_branches
-from trlt.engine.cohort import make_level
+from trlt.engine.attention import use_branches
 from trlt.engine.inputs import ClipInputs, PromptInputs
+from trlt.tree_mask import Kind, Place, index_of, places, tree_mask
 
 CHUNK = 2048
 """Tokens whose logits are held at once: (tokens x vocabulary) never is."""
@@ -36,22 +37,29 @@ class Group:
 
 @dataclass(frozen=True)
 class TreeBatch:
-    """B groups of G completions, padded to prompts of P and completions of T tokens."""
+    """B groups of G completions, packed into one row of N tokens without padding."""
 
-    prompts: Tensor
-    """(B, P) token ids, padded on the right."""
-    prompt_lengths: Tensor
-    """(B,)"""
+    ids: Tensor
+    """(N,) token ids: of each group the prompt, then its completions."""
+    positions: Tensor
+    """(3, N) M-RoPE positions."""
+    row: tuple[Place, ...]
+    """Where each group stands."""
+    targets: Tensor
+    """(M,) where the completions' tokens stand in the row, completion after completion."""
+    predictors: Tensor
+    """(M,) where the tokens stand that predict them."""
+    slots: Tensor
+    """(M,) where they stand in the flattened `completions`."""
     completions: Tensor
     """(B, G, T) token ids, padded on the right."""
-    positions: Tensor
-    """(3, B, P + G * T) M-RoPE positions."""
     pixels: Tensor
     """(patches, dim) of the B clips, one after another."""
     grid: Tensor
     """(B, 3)"""
     full: bool = False
     """Compute G full sequences instead: the reference, and the slow way."""
+    attention: Kind = "blocks"
 
     def to(self, device: torch.device | str) -> TreeBatch:
         """The same batch on another device."""
@@ -63,65 +71,48 @@ class TreeOutput(NamedTuple):
     """Per completion token."""
 
     logps: Tensor
-    """(B * G, T) float32 log-probabilities at the temperature; 0 has no meaning on padding: mask it."""
+    """(B * G, T) float32 log-probabilities at the temperature; 0 on padding."""
     entropies: Tensor
-    """(B * G, T) float32, without gradient."""
+    """(B * G, T) float32, without gradient; 0 on padding."""
 
 
-def collate(groups: Sequence[Group], *, length: int | None = None, full: bool = False) -> TreeBatch:
-    """Pads groups of equal G into one batch.
+def collate(groups: Sequence[Group], *, length: int | None = None, full: bool = False, attention: Kind = "blocks") -> TreeBatch:
+    """Packs groups of equal G into one batch.
 
     Args:
         groups: At least one.
         length: T; None takes the longest completion.
         full: See `TreeBatch.full`.
+        attention: How the tree mask is computed; see `tree_mask`.
     """
-    size = len(groups[0].completions)
-    longest = max(len(c) for g in groups for c in g.completions)
-    width, length = max(len(g.prompt.prefix) + len(g.prompt.suffix) for g in groups), length or longest
-    prompts = torch.zeros(len(groups), width, dtype=torch.long)
-    completions = torch.zeros(len(groups), size, length, dtype=torch.long)
-    positions = torch.zeros(3, len(groups), width + size * length, dtype=torch.long)
-    lengths = []
-    for b, group in enumerate(groups):
-        ids = torch.cat([group.prompt.prefix, group.prompt.suffix])
-        lengths.append(len(ids))
-        prompts[b, : len(ids)] = ids
-        positions[:, b, : len(ids)] = group.prompt.positions
-        positions[:, b, width:] = (group.prompt.next_position + torch.arange(length)).repeat(size)
-        for g, tokens in enumerate(group.completions):
-            completions[b, g, : len(tokens)] = torch.tensor(tokens)
-    pixels = torch.cat([g.clip.pixels for g in groups])
-    grid = torch.cat([g.clip.grid for g in groups])
-    return TreeBatch(prompts, torch.tensor(lengths), completions, positions, pixels, grid, full)
-
-
-class _TreeMask:
-    """The tree mask, block by block; holds no state, so that a layer can be computed again for checkpointing."""
-
-    def __init__(self, batch: TreeBatch) -> None:
-        (self._groups, self._size, self._length), self._width = batch.completions.shape, batch.prompts.shape[1]
-        nodes = [b for b in range(self._groups) for _ in range(self._size)]
-        blank = [batch.prompts.new_zeros(self._groups, 1, self._width, 1)]
-        self._level = make_level(blank, blank, batch.prompt_lengths.tolist(), nodes)
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """See `trlt.engine.attention.Branches`."""
-        del layer
-        p = self._width
-        prompt = causal_attention(query[:, :, :p], key[:, :, :p], value[:, :, :p], scale)
-        level: Level = replace(self._level, keys=[key[:, :, :p]], values=[value[:, :, :p]])
-        q, k, v = (self._rows(t[:, :, p:]) for t in (query, key, value))
-        branches = branch_attention(q, k, v, [level], 0, scale)
-        heads, dim = query.shape[1], query.shape[3]
-        branches = branches.view(self._groups, self._size, heads, self._length, dim).transpose(1, 2)
-        return torch.cat([prompt, branches.reshape(self._groups, heads, -1, dim)], dim=2)
-
-    def _rows(self, states: Tensor) -> Tensor:
-        """(B, H, G * T, D) -> (B * G, H, T, D)."""
-        heads, dim = states.shape[1], states.shape[3]
-        split = states.reshape(self._groups, heads, self._size, self._length, dim)
-        return split.transpose(1, 2).reshape(-1, heads, self._length, dim)
+    row = places([(len(g.prompt.prefix) + len(g.prompt.suffix), [len(c) for c in g.completions]) for g in groups])
+    length = length or max(size for place in row for size in place.completions)
+    completions = torch.zeros(len(groups), len(groups[0].completions), length, dtype=torch.long)
+    ids, positions, targets, predictors, slots = [], [], [], [], []
+    for b, (group, place) in enumerate(zip(groups, row, strict=True)):
+        index, there = index_of(place, length)
+        tokens = torch.tensor([token for completion in group.completions for token in completion])
+        completions[b][there] = tokens
+        ids += [group.prompt.prefix, group.prompt.suffix, tokens]
+        steps = torch.cat([torch.arange(size) for size in place.completions])
+        positions += [group.prompt.positions, (group.prompt.next_position + steps).expand(3, -1)]
+        targets.append(place.first + index[there])
+        # A completion's first token is predicted by the last of its prompt.
+        predictors.append(torch.where(steps == 0, place.first, targets[-1]) - 1)
+        slots.append(b * there.numel() + there.flatten().nonzero()[:, 0])
+    return TreeBatch(
+        torch.cat(ids),
+        torch.cat(positions, dim=1),
+        row,
+        torch.cat(targets),
+        torch.cat(predictors),
+        torch.cat(slots),
+        completions,
+        torch.cat([g.clip.pixels for g in groups]),
+        torch.cat([g.clip.grid for g in groups]),
+        full,
+        attention,
+    )
 
 
 def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOutput:
@@ -132,39 +123,37 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
         batch: On the model's device.
         temperature: Divides the logits, as sampling did.
     """
-    groups, size, length = batch.completions.shape
     if batch.full:
         hidden = _full_hidden(model, batch)
     else:
-        ids = torch.cat([batch.prompts, batch.completions.flatten(1)], dim=1)
-        states = _language_model(model, ids, batch.positions, batch.pixels, batch.grid, branches=_TreeMask(batch))
-        last = states[torch.arange(groups, device=ids.device), batch.prompt_lengths - 1]
-        branches = states[:, batch.prompts.shape[1] :].view(groups, size, length, -1)
-        hidden = torch.cat([last[:, None, None].expand(-1, size, -1, -1), branches[:, :, :-1]], dim=2)
-        hidden = hidden.reshape(groups * size, length, -1)
-    return _score(model.lm_head, hidden, batch.completions.flatten(0, 1), temperature)
+        mask = tree_mask(batch.attention, batch.row, batch.ids.device)
+        states = _language_model(model, batch.ids[None], batch.positions[:, None], batch.pixels, batch.grid, branches=mask)
+        hidden = states[0, batch.predictors]
+    scored = _score(model.lm_head, hidden, batch.ids[batch.targets], temperature)
+    groups, size, length = batch.completions.shape
+    logps, entropies = (side.new_zeros(groups * size * length).index_copy(0, batch.slots, side) for side in scored)
+    return TreeOutput(logps.view(-1, length), entropies.view(-1, length))
 
 
 def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
-    """Predicting hidden states (B * G, T, d) from G plain causal sequences a group, each with its own video."""
-    groups, size, length = batch.completions.shape
-    width = batch.prompts.shape[1]
-    rows, positions = [], []
-    for b in range(groups):
-        n = int(batch.prompt_lengths[b])
-        for g in range(size):
-            pad = width - n
-            row = torch.cat([batch.prompts[b, :n], batch.completions[b, g]])
-            place = torch.cat([batch.positions[:, b, :n], batch.positions[:, b, width : width + length]], dim=1)
-            rows.append(torch.nn.functional.pad(row, (0, pad)))
-            positions.append(torch.nn.functional.pad(place, (0, pad)))
+    """Hidden states (M, d) that predict each target, from G plain causal sequences a group, each with its own video."""
+    ids, positions, wanted = [], [], []
+    for place in batch.row:
+        prompt, first = slice(place.start, place.first), place.first
+        for size in place.completions:
+            completion = slice(first, first + size)
+            ids.append(torch.cat([batch.ids[prompt], batch.ids[completion]]))
+            positions.append(torch.cat([batch.positions[:, prompt], batch.positions[:, completion]], dim=1))
+            wanted.append(torch.arange(place.prompt - 1, place.prompt - 1 + size, device=batch.ids.device))
+            first += size
+    width = max(map(len, ids))
+    size = len(batch.row[0].completions)
     per_clip = batch.grid.prod(-1).tolist()
     pixels = torch.cat([p.repeat(size, 1) for p in torch.split(batch.pixels, per_clip)])
     grid = batch.grid.repeat_interleave(size, dim=0)
-    states = _language_model(model, torch.stack(rows), torch.stack(positions, dim=1), pixels, grid)
-    starts = batch.prompt_lengths.repeat_interleave(size) - 1
-    index = starts[:, None] + torch.arange(length, device=starts.device)
-    return states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
+    rows, places_ = ([torch.nn.functional.pad(t, (0, width - t.shape[-1])) for t in side] for side in (ids, positions))
+    states = _language_model(model, torch.stack(rows), torch.stack(places_, dim=1), pixels, grid)
+    return torch.cat([states[r, index] for r, index in enumerate(wanted)])
 
 
 def _language_model(model: Any, ids: Tensor, positions: Tensor, pixels: Tensor, grid: Tensor, **attention: Any) -> Tensor:
@@ -183,15 +172,14 @@ def _language_model(model: Any, ids: Tensor, positions: Tensor, pixels: Tensor, 
     return out.last_hidden_state  # type: ignore[no-any-return]
 
 
-def _score(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> TreeOutput:
-    """Log-probabilities and entropies of targets (rows, T) from hidden states (rows, T, d), in chunks."""
-    flat, wanted = hidden.flatten(0, 1), targets.flatten()
+def _score(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Log-probabilities and entropies (M,) of targets (M,) from hidden states (M, d), in chunks."""
     parts = [
         checkpoint(_chunk, head, h, t, temperature, use_reentrant=False)
-        for h, t in zip(torch.split(flat, CHUNK), torch.split(wanted, CHUNK), strict=True)
+        for h, t in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)
     ]
-    logps, entropies = (torch.cat(list(side)).view(targets.shape) for side in zip(*parts, strict=True))
-    return TreeOutput(logps, entropies)
+    logps, entropies = (torch.cat(list(side)) for side in zip(*parts, strict=True))
+    return logps, entropies
 
 
 def _chunk(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,137 @@
+"""Attention under the tree mask of packed groups: `prompt | completion 1 | ... | completion G`, group after group, in one row.
+
+A prompt attends causally to itself; a completion attends to its whole prompt and causally to itself, never to its siblings or
+to another group. Knows where what stands in the row, and query, key and value tensors. Nothing here is a state: a layer can be
+computed again for checkpointing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+
+from trlt.engine.attention import branch_attention, causal_attention
+from trlt.engine.cohort import make_level
+
+Kind = Literal["blocks", "flex"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a group stands in the row."""
+
+    start: int
+    prompt: int
+    """Tokens of the prompt, its video included."""
+    completions: tuple[int, ...]
+    """Tokens of each completion, at least one."""
+
+    @property
+    def first(self) -> int:
+        """Where the completions begin."""
+        return self.start + self.prompt
+
+    @property
+    def end(self) -> int:
+        """Where the group ends."""
+        return self.first + sum(self.completions)
+
+
+def places(sizes: Sequence[tuple[int, Sequence[int]]]) -> tuple[Place, ...]:
+    """Groups of (prompt tokens, tokens of each completion), one after another."""
+    made: list[Place] = []
+    for prompt, completions in sizes:
+        made.append(Place(made[-1].end if made else 0, prompt, tuple(completions)))
+    return tuple(made)
+
+
+def index_of(place: Place, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """(G, T) where each completion's tokens stand among the group's completions, and (G, T) which of them are there.
+
+    Args:
+        place: Of the group.
+        width: T; None takes the longest completion.
+    """
+    lengths = torch.tensor(place.completions)
+    steps = torch.arange(width or int(lengths.max()))
+    there = steps < lengths[:, None]
+    return ((lengths.cumsum(0) - lengths)[:, None] + steps) * there, there
+
+
+class Blocks:
+    """The mask by blocks, with plain SDPA: each prompt causally, then its completions as rows that read its keys as a level."""
+
+    def __init__(self, row: Sequence[Place], device: torch.device) -> None:
+        self._groups = []
+        for place in row:
+            index, there = (t.to(device) for t in index_of(place))
+            blank = [torch.zeros(1, 1, place.prompt, 1, device=device)]
+            level = make_level(blank, blank, [place.prompt], [0] * len(place.completions))
+            ragged = None if len(set(place.completions)) == 1 else (index.flatten(), there.flatten().nonzero()[:, 0])
+            self._groups.append((place, level, ragged))
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `trlt.engine.attention.Branches`; one row."""
+        out: list[Tensor] = []
+        for place, level, ragged in self._groups:
+            q, k, v = (t[:, :, place.start : place.first] for t in (query, key, value))
+            out.append(causal_attention(q, k, v, scale))
+            above = replace(level, keys=[k], values=[v])
+            size = len(place.completions)
+            q, k, v = (_rows(t[:, :, place.first : place.end], size, ragged) for t in (query, key, value))
+            branches = branch_attention(q, k, v, [above], 0, scale)
+            flat = branches.transpose(0, 1).flatten(1, 2)[None]
+            out.append(flat if ragged is None else flat.index_select(2, ragged[1]))
+        return torch.cat(out, dim=2)
+
+
+def _rows(states: Tensor, size: int, ragged: tuple[Tensor, Tensor] | None) -> Tensor:
+    """(1, H, tokens of all completions, D) -> (G, H, T, D), padded on the right."""
+    if ragged is not None:
+        states = states.index_select(2, ragged[0])
+    _, heads, _, dim = states.shape
+    return states.view(heads, size, -1, dim).transpose(0, 1)
+
+
+class Flex:
+    """The mask as a FlexAttention block mask: one kernel for all groups, compiled on a GPU."""
+
+    def __init__(self, row: Sequence[Place], device: torch.device) -> None:
+        total = row[-1].end
+        group = torch.empty(total, dtype=torch.int32)
+        branch = torch.zeros(total, dtype=torch.int32)  # 0 is the prompt
+        for g, place in enumerate(row):
+            group[place.start : place.end] = g
+            marks = torch.arange(1, len(place.completions) + 1, dtype=torch.int32)
+            branch[place.first : place.end] = marks.repeat_interleave(torch.tensor(place.completions))
+        group, branch = group.to(device), branch.to(device)
+
+        def tree(b: Tensor, h: Tensor, q: Tensor, k: Tensor) -> Tensor:
+            own = (group[q] == group[k]) & ((branch[k] == 0) | (branch[q] == branch[k]))
+            return own & (q >= k)
+
+        self._mask: BlockMask = create_block_mask(tree, None, None, total, total, device=str(device))
+        self._attention: Any = _compiled() if device.type == "cuda" else flex_attention
+
+    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        """See `trlt.engine.attention.Branches`; one row."""
+        grouped = query.shape[1] != key.shape[1]
+        out: Tensor = self._attention(query, key, value, block_mask=self._mask, scale=scale, enable_gqa=grouped)
+        return out
+
+
+@cache
+def _compiled() -> Any:
+    # Lengths differ from batch to batch: one kernel for all of them.
+    return torch.compile(flex_attention, dynamic=True)
+
+
+def tree_mask(kind: Kind, row: Sequence[Place], device: torch.device) -> Blocks | Flex:
+    """The mask of a row, in one of its two forms; their results are equal up to rounding."""
+    return Blocks(row, device) if kind == "blocks" else Flex(row, device)
