@@ -53,10 +53,12 @@ class TreeBatch:
     """(M,) where they stand in the flattened `completions`."""
     completions: Tensor
     """(B, G, T) token ids, padded on the right."""
-    pixels: Tensor
-    """(patches, dim) of the B clips, one after another."""
+    pixels: Tensor | None
+    """(patches, dim) of the B clips, one after another; None where `features` stand in for them."""
     grid: Tensor
     """(B, 3)"""
+    features: Tensor | None = None
+    """(video tokens, d) of the B clips, from a vision tower that isn't trained."""
     full: bool = False
     """Compute G full sequences instead: the reference, and the slow way."""
     attention: Kind = "blocks"
@@ -108,11 +110,19 @@ def collate(groups: Sequence[Group], *, length: int | None = None, full: bool = 
         torch.cat(predictors),
         torch.cat(slots),
         completions,
-        torch.cat([g.clip.pixels for g in groups]),
+        _join([g.clip.pixels for g in groups]),
         torch.cat([g.clip.grid for g in groups]),
+        _join([g.clip.features for g in groups]),
         full,
         attention,
     )
+
+
+def _join(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """All of them one after another, or None where none is."""
+    there = [part for part in parts if part is not None]
+    assert len(there) in (0, len(parts)), "clips of a batch have pixels, or all have features"
+    return torch.cat(there) if there else None
 
 
 def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOutput:
@@ -127,7 +137,7 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
         hidden = _full_hidden(model, batch)
     else:
         mask = tree_mask(batch.attention, batch.row, batch.ids.device)
-        states = _language_model(model, batch.ids[None], batch.positions[:, None], batch.pixels, batch.grid, branches=mask)
+        states = _language_model(model, batch.ids[None], batch.positions[:, None], _features(model, batch), branches=mask)
         hidden = states[0, batch.predictors]
     scored = _score(model.lm_head, hidden, batch.ids[batch.targets], temperature)
     groups, size, length = batch.completions.shape
@@ -148,17 +158,25 @@ def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
             first += size
     width = max(map(len, ids))
     size = len(batch.row[0].completions)
-    per_clip = batch.grid.prod(-1).tolist()
-    pixels = torch.cat([p.repeat(size, 1) for p in torch.split(batch.pixels, per_clip)])
-    grid = batch.grid.repeat_interleave(size, dim=0)
+    features = _features(model, batch, times=size)
     rows, places_ = ([torch.nn.functional.pad(t, (0, width - t.shape[-1])) for t in side] for side in (ids, positions))
-    states = _language_model(model, torch.stack(rows), torch.stack(places_, dim=1), pixels, grid)
+    states = _language_model(model, torch.stack(rows), torch.stack(places_, dim=1), features)
     return torch.cat([states[r, index] for r, index in enumerate(wanted)])
 
 
-def _language_model(model: Any, ids: Tensor, positions: Tensor, pixels: Tensor, grid: Tensor, **attention: Any) -> Tensor:
+def _features(model: Any, batch: TreeBatch, *, times: int = 1) -> Tensor:
+    """(video tokens, d) of the clips, one after another and each `times` times: from the tower, where they aren't there."""
+    if batch.features is not None:
+        sizes = (batch.grid.prod(-1) // model.config.vision_config.spatial_merge_size**2).tolist()
+        return torch.cat([one.repeat(times, 1) for one in torch.split(batch.features, sizes)])
+    assert batch.pixels is not None
+    pixels = torch.cat([one.repeat(times, 1) for one in torch.split(batch.pixels, batch.grid.prod(-1).tolist())])
+    grid = batch.grid.repeat_interleave(times, dim=0)
+    return torch.cat(list(model.model.get_video_features(pixels, grid).pooler_output))
+
+
+def _language_model(model: Any, ids: Tensor, positions: Tensor, features: Tensor, **attention: Any) -> Tensor:
     """Hidden states (rows, length, d) with the clips' features in place of their tokens."""
-    features = torch.cat(list(model.model.get_video_features(pixels, grid).pooler_output))
     embeds = model.get_input_embeddings()(ids)
     video = (ids == model.config.video_token_id)[..., None]
     embeds = embeds.masked_scatter(video, features.to(embeds.dtype))

@@ -178,7 +178,7 @@ class Engine:
         distinct = {id(job.clip): job.clip for job in jobs}
         place = {name: i for i, name in enumerate(distinct)}
         owners = [place[id(job.clip)] for job in jobs]
-        clips = [self.builder.clip(clip) for clip in distinct.values()]
+        clips = [clip if isinstance(clip, ClipInputs) else self.builder.clip(clip) for clip in distinct.values()]
         prompts = [self.builder.prompt(j.request.system, j.request.user, clips[o]) for o, j in zip(owners, jobs, strict=True)]
         # Prompts of a clip share its prefix when their system texts agree; each distinct prefix is prefilled once.
         keys = [(owner, job.request.system) for owner, job in zip(owners, jobs, strict=True)]
@@ -221,14 +221,22 @@ class Engine:
         key = f"{request.key}\0{request.system}\0{request.user}"
         return torch.from_numpy(uniforms(sampling.seed, key, branch, sampling.max_new_tokens)).to(self.device)
 
+    def encode(self, clip: ClipInputs) -> Tensor:
+        """(tokens, hidden) features of a clip, made by the vision tower."""
+        with torch.inference_mode():
+            features = self._encode([clip])[0]
+        return features.clone()  # outside of inference mode, so that it may take part in training
+
     def _encode(self, clips: Sequence[ClipInputs]) -> list[Tensor]:
-        """(tokens, hidden) features of each clip."""
-        features: list[Tensor] = []
-        for some in self._passes([clip.tokens for clip in clips]):
-            pixels = torch.cat([clips[i].pixels for i in some]).to(self.device)
-            grid = torch.cat([clips[i].grid for i in some]).to(self.device)
-            features += self.model.model.get_video_features(pixels, grid).pooler_output
-        return features
+        """(tokens, hidden) features of each clip; the vision tower runs for those that have none."""
+        features = {i: clip.features.to(self.device) for i, clip in enumerate(clips) if clip.features is not None}
+        left = [i for i in range(len(clips)) if i not in features]
+        for some in self._passes([clips[i].tokens for i in left]):
+            few = [left[place] for place in some]
+            pixels = torch.cat([pixels for i in few if (pixels := clips[i].pixels) is not None]).to(self.device)
+            grid = torch.cat([clips[i].grid for i in few]).to(self.device)
+            features.update(zip(few, self.model.model.get_video_features(pixels, grid).pooler_output, strict=True))
+        return [features[i] for i in range(len(clips))]
 
     def _prefill_clips(self, prompts: Sequence[PromptInputs], features: Sequence[Tensor]) -> Nodes:
         """Keys and values of each distinct prefix."""

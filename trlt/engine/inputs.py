@@ -22,14 +22,16 @@ VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|imag
 class ClipInputs:
     """A clip as the vision tower takes it."""
 
-    pixels: Tensor
-    """(patches, channels * 2 * 14 * 14) float32."""
+    pixels: Tensor | None
+    """(patches, channels * 2 * 14 * 14) float32; None where `features` stand in for them."""
     grid: Tensor
     """(1, 3) int64: temporal patches, rows, columns."""
     seconds_per_grid: float
     """Seconds that one temporal patch covers at the true sampled rate."""
     tokens: int
     """Video tokens after merging 2 x 2 patches."""
+    features: Tensor | None = None
+    """(tokens, hidden): what the vision tower makes of it, where that is known and doesn't change."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from trlt.engine.inputs import ClipInputs
 from trlt.video.clip import Clip
 
 
@@ -27,7 +28,7 @@ class Request:
 class Tree:
     """A clip and its prompts."""
 
-    clip: Clip
+    clip: Clip | ClipInputs
     requests: tuple[Request, ...]
 
 
@@ -37,7 +38,7 @@ class Job:
 
     place: tuple[int, int]
     """Which tree, and which of its requests."""
-    clip: Clip
+    clip: Clip | ClipInputs
     request: Request
     indices: tuple[int, ...]
     """Which of its completions."""

@@ -1,0 +1,89 @@
+"""What a vision tower that isn't trained makes of clips: computed once for rollouts, policy and reference, and kept on disk.
+
+Knows clips and tensors; nothing of prompts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from trlt.engine.inputs import ClipInputs, InputBuilder
+from trlt.video.bounded import BoundedFolder
+from trlt.video.clip import Clip
+
+Encode = Callable[[ClipInputs], Tensor]
+
+
+class FeatureStore(BoundedFolder):
+    """Features of clips on disk, bounded in bytes; safetensors."""
+
+    SUFFIX = ".safetensors"
+    FIELD = "train.features"
+
+    def get(self, key: str) -> Tensor | None:
+        """(tokens, hidden), or None where they aren't there or were damaged (then the entry is dropped)."""
+        data = self.read(key)
+        if data is None:
+            return None
+        try:
+            return load(data.tobytes())["features"]
+        except (SafetensorError, KeyError):
+            self.drop(key)
+            return None
+
+    def put(self, key: str, features: Tensor) -> None:
+        """Adds features; see `write`."""
+        self.write(key, save({"features": features.contiguous().cpu()}))
+
+
+class FrozenTower:
+    """Clips as inputs that have gone through the vision tower already.
+
+    Args:
+        model: Whose tower it is; read once, to tell its features from those of others.
+        builder: Makes patches of frames.
+        encode: Runs the tower on a clip's patches: (tokens, hidden).
+        store: Keeps features from epoch to epoch and run to run; None computes them each time.
+    """
+
+    def __init__(self, model: Any, builder: InputBuilder, encode: Encode, store: FeatureStore | None) -> None:
+        self._builder, self._encode, self._store = builder, encode, store
+        self._device: torch.device = model.device
+        self._tower = digest_of(model.model.visual) if store else ""
+        self.passes = 0
+        """How often the tower ran."""
+
+    def inputs(self, clip: Clip) -> ClipInputs:
+        """A clip as the language model takes it; without pixels."""
+        key = self._key(clip) if self._store else ""
+        features = self._store.get(key) if self._store else None
+        if features is None:
+            made = self._builder.clip(clip)
+            features = self._encode(made)
+            self.passes += 1
+            if self._store:
+                self._store.put(key, features)
+        grid = torch.tensor([clip.grid])
+        return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features.to(self._device))
+
+    def _key(self, clip: Clip) -> str:
+        """A hash of the tower and the frames themselves: neither a file's name nor its place matters."""
+        told = hashlib.sha256(f"{self._tower} {clip.frames.shape} ".encode())
+        told.update(clip.frames.data if clip.frames.flags.c_contiguous else clip.frames.tobytes())
+        return told.hexdigest()
+
+
+def digest_of(tower: Any) -> str:
+    """A hash of a module's weights, whose dtype counts too."""
+    told = hashlib.sha256()
+    for name, weight in sorted(tower.state_dict().items()):
+        told.update(f"{name} {weight.dtype} {tuple(weight.shape)} ".encode())
+        told.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return told.hexdigest()
