@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-_ORDER = "prepare probe select train eval compare infer export video demo".split()
+_ORDER = "prepare probe select train eval compare report infer export video demo".split()
 
 
 class _Group(TyperGroup):
@@ -354,6 +354,26 @@ def compare(
 
     output = _output(json)
     output.result(compare(a, b, benches=bench or (), out=out, output=output))
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of runs (probe, train, eval), samples of `trlt select`, or a folder of such."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the first folder.")] = None,
+    frames_mb: Annotated[float, typer.Option(help="Megabytes of frames in the page; 0: none.", min=0)] = 20.0,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: where the runs found them.")] = None,
+    json: Json = False,
+) -> None:
+    """Show runs as one HTML page that opens from disk: figures, curves, histograms, and every sample with its answers."""
+    from trlt.commands.report import report
+
+    output = _output(json)
+    output.result(report(runs, out=out, frames_mb=frames_mb, videos=videos, output=output))
 
 
 @app.command()

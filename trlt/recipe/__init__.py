@@ -3,6 +3,7 @@
 Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
 """
 
+from trlt.recipe._yaml import to_yaml
 from trlt.recipe.load import differences, dump_recipe, load_recipe, save_recipe, schema_json
 from trlt.recipe.sections import (
     Benchmark,
@@ -45,4 +46,5 @@ __all__ = [
     "load_recipe",
     "save_recipe",
     "schema_json",
+    "to_yaml",
 ]

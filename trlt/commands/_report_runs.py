@@ -1,0 +1,187 @@
+"""Which runs a report is about, and the questions behind their rows: from the folders that the other commands wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trlt.commands._bench import find_place
+from trlt.commands._probed import noted_data, run_of
+from trlt.commands._results import items_path
+from trlt.datasets import read_source
+from trlt.errors import DataError, TrltError, VideoError
+from trlt.recipe import Recipe, load_recipe
+from trlt.report.page import Question
+from trlt.rollout import Run, file_digest, find_videos
+from trlt.rollout.items import read_items
+from trlt.sample import Sample, Span, iter_sample_lines
+from trlt.video.resolve import VideoIndex
+
+KINDS = ("probe", "select", "train", "eval")
+REPORT = ".report.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """One run, by what it left."""
+
+    name: str
+    kind: str
+    """One of `KINDS`."""
+    run: Run
+    manifest: Mapping[str, Any]
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the file of rows or samples."""
+        return self.run.out
+
+    def recipe(self) -> Recipe | None:
+        """The resolved recipe; None where none was saved.
+
+        Raises:
+            RecipeError: it has faults.
+        """
+        return load_recipe(self.run.recipe) if self.run.recipe.is_file() else None
+
+    def row_files(self) -> list[tuple[str, Path]]:
+        """Name (of the benchmark, or `probe`) and file of all rows."""
+        if self.kind == "probe":
+            return [("probe", self.run.rows("probe"))]
+        names = self.manifest.get("inputs", {}) if self.kind == "eval" else {}
+        return [(name, self.run.rows(name)) for name in names if self.run.rows(name).is_file()]
+
+
+def find_runs(places: Sequence[Path]) -> list[FoundRun]:
+    """The runs that paths stand for: each itself, or those of its folders, by kind and time.
+
+    Raises:
+        DataError: a path that holds none.
+    """
+    found: dict[Path, FoundRun] = {}
+    for place in places:
+        here = list(_runs_at(place))
+        if not here and place.is_dir():
+            below = [one for child in sorted(place.iterdir()) for one in _runs_at(child)]
+            here = sorted(below, key=lambda one: (KINDS.index(one.kind), str(one.manifest.get("created", "")), one.name))
+        if not here:
+            raise DataError(
+                f"{place}: holds no run; give folders that `trlt probe`, `trlt train` or `trlt eval` wrote, the samples of "
+                "`trlt select`, or a folder of such"
+            )
+        for one in here:
+            found.setdefault(one.path.resolve(), one)
+    return _named(list(found.values()))
+
+
+def _runs_at(place: Path) -> Iterator[FoundRun]:
+    """The run of a folder, of a file of rows, or of a file of selected samples; nothing where there is none."""
+    if place.suffix == ".jsonl" and place.with_suffix(REPORT).is_file():
+        yield FoundRun(place.name, "select", Run(place), Run(place).read_manifest() or {})
+    elif place.suffix == ".jsonl" or place.is_dir():
+        run = run_of(place)
+        manifest = run.read_manifest() or {}
+        if manifest.get("kind") in KINDS:
+            yield FoundRun(run.out.resolve().name, manifest["kind"], run, manifest)
+
+
+def _named(runs: list[FoundRun]) -> list[FoundRun]:
+    """Names that differ: of runs of one name, the folder stands before it."""
+    names = [one.name for one in runs]
+    result = []
+    for one in runs:
+        name = f"{one.path.resolve().parent.name}/{one.name}" if names.count(one.name) > 1 else one.name
+        result.append(FoundRun(name, one.kind, one.run, one.manifest))
+    return result
+
+
+def read_json(path: Path) -> Any:
+    """An object that a run wrote; None where there is none yet.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: can't be read ({error}); run the same command again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run the same command again")
+    return value
+
+
+def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, Question], list[str]]:
+    """The questions behind a run's rows by id, with the places of their videos, and what couldn't be had.
+
+    Args:
+        run: A probe or an evaluation.
+        videos: Folder of the videos; None takes the one that the run noted.
+        with_paths: Look for the videos.
+    """
+    found: dict[str, Question] = {}
+    notes: list[str] = []
+    for name, _ in run.row_files():
+        given = run.manifest.get("inputs", {}).get("data" if run.kind == "probe" else name, {})
+        try:
+            samples = _probed(run) if run.kind == "probe" else _asked(run, name, given)
+        except TrltError as error:
+            notes.append(f"{run.name}: what was asked isn't known in full: {error}")
+            found |= _from_items(run, name)
+            continue
+        paths: dict[str, tuple[Sample, Path]] = {}
+        root = videos or given.get("videos")  # none is noted of predictions that were given
+        if with_paths and root is not None:
+            try:
+                paths = _paths(samples, Path(root))
+            except VideoError as error:
+                notes.append(f"{run.name}, {name}: no frames: {error}")
+        for sample in samples:
+            placed, path = paths.get(sample.id, (sample, None))
+            found[sample.id] = Question.of(placed, path)
+    return found, notes
+
+
+def _probed(run: FoundRun) -> list[Sample]:
+    return [Sample.from_json(values, where) for where, _, values in iter_sample_lines(noted_data(run.run))]
+
+
+def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Sample]:
+    """A benchmark's questions, read once more from the files that were evaluated."""
+    recipe = run.recipe()
+    if recipe is None:
+        raise DataError(f"{run.run.recipe}: isn't there, so where {bench} lies isn't known")
+    place = find_place(bench, recipe, None, None, None, alone=False)
+    reading = read_source(bench, Path(place.annotations), place.split, purpose="bench")
+    files = {path.name: file_digest(path) for path in reading.files}
+    if files != given.get("files"):
+        raise DataError(f"{place.annotations}: other annotation files than those that were evaluated")
+    return reading.samples
+
+
+def _paths(samples: Sequence[Sample], root: Path) -> dict[str, tuple[Sample, Path]]:
+    """Each sample as it was found, and the place of its video.
+
+    Raises:
+        VideoError: the folder isn't there.
+    """
+    index = VideoIndex(root)
+    return {one.id: (one, index.find(one.video)) for one in find_videos(samples, index).samples}
+
+
+def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:
+    """What an evaluation's own file says of its questions: no options, no video."""
+    if run.kind != "eval" or not items_path(run.path, bench).is_file():
+        return {}
+    columns = read_items(items_path(run.path, bench))
+    result = {}
+    for id, task, question, answer, spans in zip(
+        *(columns[key] for key in ("id", "task", "question", "gold_answer", "gold_spans")), strict=True
+    ):
+        gold = tuple(Span(*map(float, span)) for span in json.loads(spans)) if spans else None
+        result[id] = Question(id, bench, task, question, answer=answer, spans=gold)
+    return result

@@ -1,0 +1,157 @@
+"""`trlt report`: runs as one HTML page that opens from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from trlt.commands._output import Output
+from trlt.commands._probed import thresholds
+from trlt.commands._report_runs import REPORT, FoundRun, find_runs, questions, read_json
+from trlt.commands.compare import compare as compare_evals
+from trlt.commands.probe_compare import compare as compare_probes
+from trlt.errors import DataError, UsageError
+from trlt.model import MINIATURE
+from trlt.probing import histograms
+from trlt.report.page import Page, Question, RowIndex, RunRows, Training, write_page
+from trlt.report.page.difficulty import Probed, Selected, Shift
+from trlt.report.page.protocol import Made
+from trlt.report.page.results import Comparison, Results
+from trlt.rollout import read_rows
+
+NAME = "report.html"
+
+
+def report(
+    places: Sequence[Path],
+    *,
+    out: Path | None = None,
+    frames_mb: float = 20.0,
+    videos: Path | None = None,
+    output: Output,
+) -> dict[str, Any]:
+    """Writes the page; see `trlt report --help`.
+
+    Runs of one kind are set side by side: the first is what the others are compared with.
+
+    Args:
+        places: Folders of runs, or of folders of runs.
+        out: The HTML file; default: `report.html` in the first place.
+        frames_mb: Megabytes that embedded frames may take; 0 embeds none.
+        videos: Folder of the videos; default: where the runs found them.
+        output: Where words go.
+
+    Raises:
+        UsageError: a name that doesn't end in .html.
+        DataError: no run, or one whose files can't be used.
+        RecipeError: a saved recipe has faults.
+    """
+    path = out or _default(places[0])
+    if path.suffix != ".html":
+        raise UsageError(f"--out {path}: a name that ends in .html is needed")
+    runs = find_runs(places)
+    by_kind = {kind: [run for run in runs if run.kind == kind] for kind in ("probe", "select", "train", "eval")}
+    notes: list[str] = []
+    results, comparisons = _results(by_kind["eval"], notes)
+    probes, shifts = _probes(by_kind["probe"], notes)
+    with ExitStack() as stack:
+        browsed: list[RunRows] = []
+        known: dict[str, Question] = {}
+        for run in (*by_kind["probe"], *by_kind["eval"]):
+            files = [file for _, file in run.row_files()]
+            if not files:
+                continue
+            settings = thresholds(run.run).settings if run.kind == "probe" else None
+            rows = stack.enter_context(RowIndex(files))
+            browsed.append(RunRows(run.name, run.kind, rows, settings))
+            found, missing = questions(run, videos, with_paths=frames_mb > 0)
+            known |= {id: question for id, question in found.items() if id not in known}
+            notes += missing
+        page = Page(
+            title=_title(places),
+            made=[_made(run) for run in runs],
+            results=results,
+            comparisons=comparisons,
+            paper=not any(_is_miniature(run) for run in by_kind["eval"]),
+            trainings=[_training(run) for run in by_kind["train"]],
+            probes=probes,
+            shifts=shifts,
+            selections=[Selected(run.name, read_json(run.path.with_suffix(REPORT))) for run in by_kind["select"]],
+            runs=browsed,
+            questions=known,
+            notes=notes,
+        )
+        with output.progress("frames") as progress:
+            written = write_page(page, path, frame_bytes=int(frames_mb * 1e6), progress=progress)
+    frames = written.frames
+    output.show(*(f"  {note}" for note in notes))
+    output.show(f"Samples: {written.samples:,} of {written.of:,}, with frames of {frames.clips:,} of {frames.wanted:,} clips")
+    output.show(f"Page: {path} ({written.bytes / 1e6:.1f} MB)")
+    return {
+        "page": str(path),
+        "bytes": written.bytes,
+        "runs": {run.name: run.kind for run in runs},
+        "samples": written.samples,
+        "of": written.of,
+        "clips": {"embedded": frames.clips, "found": frames.wanted, "broken": frames.errors},
+        "notes": notes,
+    }
+
+
+def _default(place: Path) -> Path:
+    return place / NAME if place.is_dir() else place.with_suffix(f".{NAME}")
+
+
+def _title(places: Sequence[Path]) -> str:
+    return ", ".join(place.resolve().name for place in places)
+
+
+def _results(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Results], list[Comparison]]:
+    """Evaluations that are complete, and the first against each other one that shares a benchmark with it."""
+    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json")) is not None]
+    comparisons = []
+    for run, _ in there[1:]:
+        first = there[0][0]
+        try:
+            found = compare_evals(first.path, run.path, output=Output(json_mode=True))
+            comparisons.append(Comparison(first.name, run.name, found))
+        except DataError as error:
+            notes.append(f"{first.name} and {run.name} aren't compared: {error}")
+    return [Results(run.name, values) for run, values in there], comparisons
+
+
+def _probes(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Probed], list[Shift]]:
+    """Each probe's histograms, and the first against each other one that holds samples of it."""
+    probes, shifts = [], []
+    for place, run in enumerate(runs):
+        limits = thresholds(run.run)
+        if place:
+            first = runs[0]
+            try:
+                found = compare_probes(first.path, run.path, output=Output(json_mode=True))
+                shifts.append(Shift(first.name, run.name, found))
+                continue  # the shift shows its histograms
+            except DataError as error:
+                notes.append(f"{first.name} and {run.name} aren't compared: {error}")
+        probes.append(Probed(run.name, histograms(read_rows(run.run.rows("probe")), limits.settings), limits.origin))
+    return probes, shifts
+
+
+def _training(run: FoundRun) -> Training:
+    from trlt.training import read_log  # loads torch
+
+    log = run.path / "log.jsonl"
+    return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json"))
+
+
+def _made(run: FoundRun) -> Made:
+    recipe = run.run.recipe
+    return Made(run.name, run.kind, run.manifest, recipe.read_text(encoding="utf-8") if recipe.is_file() else None)
+
+
+def _is_miniature(run: FoundRun) -> bool:
+    """Whether its benchmarks are the synthetic ones, beside which the paper's figures say nothing."""
+    recipe = run.recipe()
+    return recipe is not None and MINIATURE in (recipe.model.path, recipe.name)

@@ -1,0 +1,133 @@
+"""What goes wrong in training while the loss looks fine: collapse, no spread, growth, saturation; told in plain words (pure).
+
+Knows the figures of each step as `trlt.grpo` logs them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+WINDOW = 10
+"""Steps over which figures are averaged; the first so many are what later ones are held against."""
+COLLAPSED, FELL_BY = 0.5, 0.2
+"""Of well-formed answers: a share below the first, after a fall of the second, is a collapse."""
+SAME = 0.5
+"""Share of prompts without spread from which on training learns from too few."""
+GREW_TO = 1.5
+"""Times the length at the start."""
+CUT_OFF = 0.25
+"""Share of completions that the token limit may cut off."""
+SATURATED = 0.95
+"""Of the most that a part of the reward can be."""
+FAR = 1.0
+"""KL in nats a token: far from the base, whatever the task."""
+
+Figures = Mapping[str, float]
+"""Means over a window of steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a person should know while training runs."""
+
+    kind: str
+    step: int
+    text: str
+
+
+class Health:
+    """Watches a run's steps; tells each trouble when it begins, and again when it comes back after it had gone.
+
+    Args:
+        limit: `train.max_new_tokens`.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._first: deque[Figures] = deque(maxlen=WINDOW)
+        self._last: deque[Figures] = deque(maxlen=WINDOW)
+        self._going: set[str] = set()
+
+    def see(self, step: int, row: Mapping[str, object]) -> list[Finding]:
+        """What one more step shows.
+
+        Args:
+            step: Its number.
+            row: Figures by name; others than numbers are left out.
+        """
+        figures = {name: float(value) for name, value in row.items() if isinstance(value, (int, float))}
+        if len(self._first) < WINDOW:
+            self._first.append(figures)
+        self._last.append(figures)
+        if len(self._last) < WINDOW:
+            return []
+        first, last = _means(self._first), _means(self._last)
+        found: list[Finding] = []
+        for kind, rule in RULES.items():
+            text = rule(first, last, self._limit)
+            if text and kind not in self._going:
+                found.append(Finding(kind, step, text))
+            (self._going.add if text else self._going.discard)(kind)
+        return found
+
+
+def _means(rows: deque[Figures]) -> Figures:
+    names = {name for row in rows for name in row}
+    return {name: sum(some) / len(some) for name in names if (some := [row[name] for row in rows if name in row])}
+
+
+def _format(first: Figures, last: Figures, limit: int) -> str | None:
+    before, now = first.get("reward/format"), last.get("reward/format")
+    if before is None or now is None or now >= COLLAPSED or now > before - FELL_BY:
+        return None
+    return (
+        f"format collapse: {now:.0%} of the answers have the form that was asked for, {before:.0%} had it in the first "
+        f"{WINDOW} steps; lower train.learning_rate or raise train.beta, and look at the completions"
+    )
+
+
+def _spread(first: Figures, last: Figures, limit: int) -> str | None:
+    share = last.get("zero_spread")
+    if share is None or share < SAME:
+        return None
+    return (
+        f"no spread: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select samples of "
+        "medium difficulty (trlt select), or set train.min_spread to replace such prompts"
+    )
+
+
+def _length(first: Figures, last: Figures, limit: int) -> str | None:
+    cut, before, now = last.get("cut_off", 0.0), first.get("length"), last.get("length")
+    if before is None or now is None or (cut < CUT_OFF and (now < GREW_TO * before or now < limit / 2)):
+        return None
+    return (
+        f"length: completions have {now:.0f} tokens, {before:.0f} in the first {WINDOW} steps, and {cut:.0%} are cut off by "
+        f"train.max_new_tokens ({limit}); raise it, or look at what they are filled with"
+    )
+
+
+def _saturation(first: Figures, last: Figures, limit: int) -> str | None:
+    parts = {name: last[f"reward/{name}"] for name in ("format", "accuracy", "tiou") if f"reward/{name}" in last}
+    if "accuracy" not in parts and "tiou" not in parts or min(parts.values()) < SATURATED:
+        return None
+    said = ", ".join(f"{name} {value:.2f}" for name, value in parts.items())
+    return f"saturated: the rewards are nearly all that they can be ({said}); more steps on this data will hardly help"
+
+
+def _distance(first: Figures, last: Figures, limit: int) -> str | None:
+    kl = last.get("kl")
+    if kl is None or kl < FAR:
+        return None
+    return f"far from the base: KL of {kl:.2f} nats a token; raise train.beta or lower train.learning_rate"
+
+
+RULES: Mapping[str, Callable[[Figures, Figures, int], str | None]] = {
+    "format": _format,
+    "spread": _spread,
+    "length": _length,
+    "saturation": _saturation,
+    "distance": _distance,
+}
+"""Kind of trouble -> its text for means over the first and the last steps, and the token limit; None where all is well."""

@@ -1,0 +1,168 @@
+"""Puts the page together and writes it, a block at a time. Knows sections; neither folders nor models."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trlt import __version__
+from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_section, selection_section
+from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
+from trlt.report.page.markup import Markup, element, join
+from trlt.report.page.protocol import Made, protocol_section
+from trlt.report.page.questions import MOST, Question, RunRows, chosen, questions_of
+from trlt.report.page.results import Comparison, Results, results_section
+from trlt.report.page.samples import SampleBlocks
+from trlt.report.page.training import Training, training_section
+from trlt.sample import open_atomic
+from trlt.video.workers import ClipLoader
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page shows; what is empty has no section."""
+
+    title: str
+    made: Sequence[Made] = ()
+    results: Sequence[Results] = ()
+    comparisons: Sequence[Comparison] = ()
+    paper: bool = True
+    """Show the paper's figures beside."""
+    trainings: Sequence[Training] = ()
+    probes: Sequence[Probed] = ()
+    shifts: Sequence[Shift] = ()
+    selections: Sequence[Selected] = ()
+    runs: Sequence[RunRows] = ()
+    """Those whose rows are browsed."""
+    questions: Mapping[str, Question] = field(default_factory=dict)
+    """By id, for the rows' texts and videos."""
+    notes: Sequence[str] = ()
+    """What a reader must know of the samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What stands in a page."""
+
+    bytes: int
+    samples: int
+    of: int
+    """Samples that the runs hold."""
+    frames: Embedded
+
+
+def write_page(
+    page: Page, path: Path, *, frame_bytes: int, workers: int = 2, most: int = MOST, progress: Progress | None = None
+) -> Written:
+    """Writes the page in one step: a reader sees the old or the new one.
+
+    Args:
+        page: What it shows.
+        path: The HTML file.
+        frame_bytes: Bytes that embedded frames may take.
+        workers: Processes that decode them.
+        most: Samples that are shown at most.
+        progress: Is told of clips that are decoded.
+
+    Raises:
+        DataError: rows that lack something.
+    """
+    ids = chosen(page.runs, most)
+    questions = questions_of(page.runs, page.questions, ids)
+    held = len({id for run in page.runs for id in run.rows.ids})
+    size = 0
+    with ExitStack() as stack:
+        loader = stack.enter_context(ClipLoader(video_settings(workers)))
+        frames = FrameBlocks(questions if frame_bytes else [], frame_bytes, loader, progress)
+        out = stack.enter_context(open_atomic(path))
+        for part in _parts(page, questions, held, frames):
+            size += len(part.encode())
+            out.write(part)
+    return Written(size, len(questions), held, frames.embedded())
+
+
+def _parts(page: Page, questions: Sequence[Question], held: int, frames: FrameBlocks) -> Iterator[Markup]:
+    style, script = (_inline(name) for name in ("page.css", "page.js"))
+    sections = _sections(page, len(questions))
+    yield _head(page.title, style, script)
+    yield _top(page, [(id, title) for id, title, _ in sections])
+    yield Markup("<main>\n")
+    for id, title, body in sections:
+        yield element("section", element("h2", title, id=f"{id}-title"), body, id=id, aria_labelledby=f"{id}-title")
+    yield Markup("</main>\n")
+    yield element("footer", element("p", f"Made by trlt {__version__}."))
+    if questions:
+        yield from frames.blocks()
+        blocks = SampleBlocks(page.runs, questions, frames.embedded().blocks, _notes(page, questions, held, frames.embedded()))
+        yield from blocks.details()
+        yield blocks.index()
+    yield Markup(f"<script>{script}</script>\n</body></html>\n")
+
+
+def _sections(page: Page, samples: int) -> list[tuple[str, str, Markup]]:
+    found = []
+    if page.results:
+        found.append(("results", "Results", results_section(page.results, page.comparisons, paper=page.paper)))
+    if page.trainings:
+        found.append(("training", "Training", training_section(page.trainings)))
+    if page.probes or page.shifts:
+        found.append(("difficulty", "Difficulty", difficulty_section(page.probes, page.shifts)))
+    if page.selections:
+        found.append(("selection", "Selection", selection_section(page.selections)))
+    if samples:
+        wait = element("p", "The samples are shown by the page's script, which doesn't run here.", class_="note")
+        found.append(("samples", "Samples", element("div", wait, id="browser")))
+    if page.made:
+        found.append(("protocol", "Protocol", protocol_section(page.made)))
+    return found
+
+
+def _notes(page: Page, questions: Sequence[Question], held: int, frames: Embedded) -> list[str]:
+    lines = list(page.notes)
+    if len(questions) < held:
+        lines.append(f"{len(questions):,} of {held:,} samples are here: first those in several runs, then an even spread")
+    if frames.clips + frames.errors < frames.wanted:
+        lines.append(f"frames of {frames.clips:,} of {frames.wanted:,} clips fit (--frames-mb)")
+    if frames.errors:
+        lines.append(f"{frames.errors:,} clips couldn't be read")
+    return lines
+
+
+def _inline(name: str) -> str:
+    text = (_HERE / name).read_text(encoding="utf-8").strip()
+    assert "</" not in text.replace("</text", ""), f"{name}: would end its element"
+    return text
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing loads, nothing but our own style and script applies; pictures come from the page itself."""
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    rules = [f"style-src 'sha256-{hashes[0]}'", f"script-src 'sha256-{hashes[1]}'", "img-src data:"]
+    return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"])
+
+
+def _head(title: str, style: str, script: str) -> Markup:
+    parts = [
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
+        element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name_="color-scheme", content="light dark"),
+        element("meta", name_="referrer", content="no-referrer"),
+        element("title", f"{title} - trlt report"),
+        Markup(f"<style>{style}</style>"),
+    ]
+    return join([Markup('<!doctype html>\n<html lang="en">'), element("head", *parts), Markup("<body>\n")])
+
+
+def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:
+    """Title, what the page is made of, and the way to each section."""
+    runs = element("p", *(element("span", f"{run.name} ", element("small", run.kind), class_="chip") for run in page.made))
+    ways = element("nav", *(element("a", title, href=f"#{id}") for id, title in links), aria_label="Sections")
+    toggle = element("button", "Theme: auto", type="button", id="theme", hidden=True)
+    return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, ways)

@@ -1,0 +1,151 @@
+"""Probes and selections as sections of the page: how difficult samples are, before and after, and what was taken of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from trlt.report.page.charts import Bars, histogram, legend
+from trlt.report.page.markup import Markup, element, join, table
+
+CLASSES = ("hard", "flat", "medium", "varied", "easy")
+"""In the order of stacking."""
+TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
+_KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
+_MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU", "delta_iou": "IoU, max - mean"}
+
+
+class Probed(NamedTuple):
+    """One probe."""
+
+    name: str
+    histograms: Mapping[str, Any]
+    """As `trlt.probing.histograms` gives them."""
+    origin: str
+    """Where the thresholds of its classes come from."""
+
+
+class Shift(NamedTuple):
+    """Two probes of the same samples."""
+
+    a: str
+    b: str
+    values: Mapping[str, Any]
+    """As `trlt probe compare --json` gives it."""
+
+
+class Selected(NamedTuple):
+    """One selection."""
+
+    name: str
+    report: Mapping[str, Any]
+    """What stands in its `.report.json`."""
+
+
+def difficulty_section(probes: Sequence[Probed], shifts: Sequence[Shift]) -> Markup:
+    """First what changed between probes of the same samples, then each probe by itself."""
+    parts = [part for one in shifts for part in _shift(one)]
+    for one in probes:
+        found = one.histograms
+        errors = f" ({found['errors']:,} more: video unreadable)" if found["errors"] else ""
+        parts.append(element("h3", f"{one.name}: {found['rows'] - found['errors']:,} samples{errors}"))
+        there = {
+            klass for task in found["tasks"].values() for by in task["by_class"].values() for klass, n in by.items() if any(n)
+        }
+        parts.append(legend([(klass, f"class-{klass}") for klass in CLASSES if klass in there]))
+        panels = []
+        for task, values in found["tasks"].items():
+            for kind, counts in values["by_class"].items():
+                bars = [Bars(klass, f"class-{klass}", counts[klass]) for klass in CLASSES if klass in counts]
+                panels.append(_panel(task, kind, values["n"], bars, stacked=True))
+        parts.append(element("div", *panels, class_="panels"))
+    return join(parts)
+
+
+def _panel(task: str, kind: str, n: int, bars: Sequence[Bars], *, stacked: bool) -> Markup:
+    places = len(bars[0].counts)
+    labels = [str(p) for p in range(places)] if kind == "correct" else [f"{p / places:.1f}" for p in range(places + 1)]
+    x_name = f"{_KINDS[kind]} of {n}" if kind == "correct" else _KINDS[kind]
+    return histogram(TASKS[task], labels, bars, x_name=x_name, stacked=stacked, unit="samples")
+
+
+def _shift(one: Shift) -> list[Markup]:
+    values = one.values
+    before, after = (values["histograms"][side]["tasks"] for side in ("a", "b"))
+    parts = [element("h3", f"{one.a} → {one.b}: {values['samples']:,} samples, probed twice")]
+    parts.append(legend([(one.a, "before"), (one.b, "after")]))
+    panels = []
+    for task in values["tasks"]:
+        for kind in before[task]["by_class"]:
+            counts = [_merged(side[task], kind) for side in (before, after)]
+            most = max(map(len, counts))
+            bars = [
+                Bars(name, style, [*found, *[0] * (most - len(found))])
+                for name, style, found in zip((one.a, one.b), ("before", "after"), counts, strict=True)
+            ]
+            panels.append(_panel(task, kind, max(before[task]["n"], after[task]["n"]), bars, stacked=False))
+    parts.append(element("div", *panels, class_="panels"))
+    parts.append(table(["task", "mean of", one.a, one.b, "change", "95% interval"], _measures(values), text_columns=2))
+    moves = [element("div", element("h4", TASKS[task]), _moves(found)) for task, found in values["tasks"].items()]
+    parts.append(element("details", element("summary", "Classes before and after"), element("div", *moves, class_="panels")))
+    lines = [f"{values[f'only_{side}']:,} samples only in {name}" for side, name in (("a", one.a), ("b", one.b))]
+    lines = [line for line, side in zip(lines, "ab", strict=True) if values[f"only_{side}"]]
+    lines += [f"{values['errors']:,} samples hold an error in one of the probes"] * bool(values["errors"])
+    lines = [f"{'; '.join(lines)}: left out"] * bool(lines) + list(values["warnings"])
+    if lines:
+        parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))
+    return parts
+
+
+def _merged(found: Mapping[str, Any], kind: str) -> list[int]:
+    return [sum(column) for column in zip(*found["by_class"][kind].values(), strict=True)]
+
+
+def _measures(values: Mapping[str, Any]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for task, found in values["tasks"].items():
+        for place, (name, measure) in enumerate(found["measures"].items()):
+            bounds = measure["ci95"]
+            beyond = bounds is not None and (bounds[0] > 0 or bounds[1] < 0) and name != "delta_iou"
+            change: str = f"{measure['difference']:+.3f}"
+            if beyond:
+                change = element("strong", change, class_="better" if bounds[0] > 0 else "worse")
+            interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}" if bounds else ""
+            row = [TASKS[task] if place == 0 else "", _MEASURES[name], f"{measure['a']:.3f}", f"{measure['b']:.3f}"]
+            rows.append([*row, change, interval])
+    return rows
+
+
+def _moves(found: Mapping[str, Any]) -> Markup:
+    moves = found["transitions"]
+    classes = [klass for klass in CLASSES if klass in moves]
+    rows = [[old, *(f"{moves[old][new]:,}" for new in classes)] for old in classes]
+    return table(["before, down; after, across", *classes], rows)
+
+
+def selection_section(selections: Sequence[Selected]) -> Markup:
+    """What each took of which source, and every size that it couldn't fill."""
+    parts = []
+    for one in selections:
+        report = one.report
+        parts.append(element("h3", f"{one.name}: {report['taken']:,} of {report['rows']:,} probed samples"))
+        lines = [f"{report['errors']:,} rows hold an error and were left out"] * bool(report["errors"])
+        lines += list(report["shortfalls"])
+        if lines:
+            parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))
+        rows: list[list[str]] = []
+        for total in report["tasks"]:
+            rows.append([element("strong", str(total["task"])), "all", "", *_counts(total)])
+            cells = [cell for cell in report["cells"] if cell["task"] == total["task"] and (cell["available"] or cell["share"])]
+            rows += [["", cell["class"], cell["source"], *_counts(cell)] for cell in cells]
+        head = ["task", "class", "source", "even share", "redistributed", "available", "taken"]
+        parts.append(table(head, rows, text_columns=3, caption=f"Selection {one.name}"))
+        settings = ", ".join(f"{key}: {value}" for key, value in report["settings"].items())
+        parts.append(element("p", f"select: {settings}", class_="note"))
+    return join(parts)
+
+
+def _counts(line: Mapping[str, Any]) -> list[str]:
+    share = f"{line['share']:,}" if line["share"] else ""
+    moved = f"{line['redistributed']:+,}" if line["redistributed"] else ""
+    return [share, moved, f"{line['available']:,}", f"{line['taken']:,}"]

@@ -1,0 +1,41 @@
+"""How each run was made, as a section of the page: its manifest and its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from trlt.report.page.markup import Markup, element, join, table
+
+
+class Made(NamedTuple):
+    """One run."""
+
+    name: str
+    kind: str
+    """`probe`, `select`, `train` or `eval`."""
+    manifest: Mapping[str, Any]
+    recipe: str | None
+    """The resolved recipe as YAML."""
+
+
+def protocol_section(runs: Sequence[Made]) -> Markup:
+    """A folded block a run: what its figures depend on, line by line, and the resolved recipe."""
+    parts = []
+    for run in runs:
+        rows = [[key, value] for key, value in _flat(run.manifest)]
+        inner = [table(["key", "value"], rows, text_columns=2, caption=f"Manifest of {run.name}")]
+        if run.recipe:
+            inner.append(element("details", element("summary", "Recipe"), element("pre", run.recipe)))
+        parts.append(element("details", element("summary", element("b", run.name), f" ({run.kind})"), *inner))
+    return join(parts)
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{before}{key}.")
+        elif isinstance(value, list):
+            yield f"{before}{key}", ", ".join(map(str, value))
+        elif value is not None:
+            yield f"{before}{key}", str(value)

@@ -1,0 +1,165 @@
+"""What the browser of samples shows: questions, and the rows of each run, read one at a time by their place in the file.
+
+Knows samples and rows; neither HTML nor videos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from trlt.errors import DataError
+from trlt.recipe import Select
+from trlt.sample import Sample, Span
+
+MOST = 20_000
+"""Samples of a page: beyond it a browser gets slow."""
+LISTS = ("texts", "answers", "scores", "rewards", "tokens", "finished")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A sample as far as it is shown; None where it isn't known."""
+
+    id: str
+    source: str
+    task: str
+    question: str | None = None
+    options: tuple[str, ...] | None = None
+    answer: str | None = None
+    answer_index: int | None = None
+    spans: tuple[Span, ...] | None = None
+    duration: float | None = None
+    clip: Span | None = None
+    video: str | None = None
+    """As the sample names it."""
+    path: Path | None = None
+    """Where it lies; None where frames aren't wanted, or it isn't there."""
+
+    @classmethod
+    def of(cls, sample: Sample, path: Path | None = None) -> Question:
+        """A sample, and where its video lies."""
+        head = (sample.id, sample.source, sample.task, sample.question, sample.options, sample.answer, sample.answer_index)
+        return cls(*head, sample.spans, sample.duration, sample.clip, sample.video, path)
+
+
+class RowIndex:
+    """Rows of JSONL files by id; a context manager that holds the files open. Of a row it keeps the place alone."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._files: list[BinaryIO] = []
+        self._places: dict[str, tuple[int, int]] = {}
+        try:
+            for number, path in enumerate(paths):
+                self._read(number, path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> RowIndex:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self.close()
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._places
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """In the order of the files."""
+        return list(self._places)
+
+    def row(self, id: str) -> dict[str, Any]:
+        """The row of an id.
+
+        Raises:
+            DataError: it lacks something.
+        """
+        number, offset = self._places[id]
+        file = self._files[number]
+        file.seek(offset)
+        row: dict[str, Any] = json.loads(file.readline())
+        lists = [row.get(name) for name in LISTS]
+        whole = all(isinstance(one, list) and len(one) == row.get("n") for one in lists)
+        if not isinstance(row.get("task"), str) or not isinstance(row.get("source"), str):
+            raise DataError(f"{self._paths[number]}: row {id!r}: task and source must be texts; rows come from trlt")
+        if row.get("error") is None and not whole:
+            raise DataError(
+                f"{self._paths[number]}: row {id!r}: {', '.join(LISTS)} must be lists of n = {row.get('n')!r} entries"
+            )
+        return row
+
+    def close(self) -> None:
+        """Closes the files."""
+        for file in self._files:
+            file.close()
+
+    def _read(self, number: int, path: Path) -> None:
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise DataError(f"{path}: can't be read ({error.strerror}); give the folder of a run") from None
+        self._files.append(file)
+        offset = 0
+        for line_number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):  # of a run that is at work
+                break
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}:{line_number}: not JSON ({error}); delete the line, or run it again") from None
+            if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+                raise DataError(f"{path}:{line_number}: no row (an object with an id); give the rows that trlt wrote")
+            self._places[row["id"]] = (number, offset)
+            offset += len(line)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRows:
+    """One run whose rows are shown."""
+
+    name: str
+    kind: str
+    """`probe` or `eval`."""
+    rows: RowIndex
+    settings: Select | None
+    """Thresholds of the classes; None where rows have no class, as of one answer each."""
+
+
+def chosen(runs: Sequence[RunRows], most: int = MOST) -> set[str]:
+    """Ids that are shown: all, or of more than `most` those in several runs first, then an even spread."""
+    held = Counter(id for run in runs for id in run.rows.ids)
+    if len(held) <= most:
+        return set(held)
+    ranked = sorted(held, key=lambda id: (-held[id], _digest(id)))
+    return set(ranked[:most])
+
+
+def questions_of(runs: Sequence[RunRows], known: Mapping[str, Question], ids: set[str]) -> list[Question]:
+    """The questions of some ids, in the order of the runs' rows; of an unknown one, what its row says."""
+    found: dict[str, Question] = {}
+    for run in runs:
+        for id in run.rows.ids:
+            if id in ids and id not in found:
+                if id in known:
+                    found[id] = known[id]
+                else:
+                    row = run.rows.row(id)
+                    found[id] = Question(id, row["source"], row["task"])
+    return list(found.values())
+
+
+def spread_out(keys: Sequence[str]) -> list[str]:
+    """The keys in an order that depends on them alone, and mixes what lies side by side."""
+    return sorted(keys, key=_digest)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,160 @@
+"""Evaluations as a section of the page: figures with intervals beside the paper's, and which differences are beyond chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from trlt.report.figures import PAPER, asked, notes_on
+from trlt.report.page.charts import Mark, interval_chart, legend
+from trlt.report.page.markup import Markup, element, join, table
+
+_HEADLINES = ("mIoU", "acc")
+_RUNS = 6
+"""Runs that have a colour of their own."""
+
+
+class Results(NamedTuple):
+    """One evaluation."""
+
+    name: str
+    values: Mapping[str, Any]
+    """What stands in `results.json`."""
+
+
+class Comparison(NamedTuple):
+    """Two evaluations, question by question."""
+
+    a: str
+    b: str
+    values: Mapping[str, Any]
+    """As `trlt compare --json` gives it."""
+
+
+def run_style(place: int) -> str:
+    """The class of a run's colour, by its place among the runs."""
+    return f"run-{place % _RUNS}"
+
+
+def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], *, paper: bool) -> Markup:
+    """A line a headline figure, all figures below, and what a reader must know.
+
+    Args:
+        runs: The evaluations.
+        comparisons: Of pairs of them.
+        paper: Show Table 1 of the paper beside.
+    """
+    benches = list(dict.fromkeys(bench for run in runs for bench in run.values["benchmarks"]))
+    head = ["benchmark", "figure", *(run.name for run in runs), *(_pair(one) for one in comparisons), "from 0 to 100"]
+    head += ["paper: base", "paper: SFT", "paper: tuned"] * paper + ["n", "unanswered"]
+    rows = []
+    for bench in benches:
+        for place, figure in enumerate(_headlines(runs, bench)):
+            rows.append(_row(runs, comparisons, bench, figure, place == 0, paper))
+    colours = [(run.name, run_style(place)) for place, run in enumerate(runs)]
+    if paper:
+        colours += [(f"paper, {name}", f"paper-{name.lower()}") for name in ("base", "SFT", "tuned")]
+    explained = "Percent, with 95% intervals over videos. What wasn't answered counts as wrong."
+    if comparisons:
+        explained += " Differences are paired by question; bold where their interval excludes 0."
+    if paper:
+        explained += " The paper's figures are Table 1 of the 7B model on the full benchmarks."
+    parts = [element("p", explained, class_="note"), legend(colours)]
+    parts.append(table(head, rows, text_columns=2, caption="Headline figures"))
+    parts += [_notes(runs, comparisons), _all_figures(runs, benches)]
+    return join(parts)
+
+
+def _pair(one: Comparison) -> str:
+    return f"{one.b} - {one.a}"
+
+
+def _headlines(runs: Sequence[Results], bench: str) -> list[str]:
+    """The figures that the paper gives; else the usual ones, else the first."""
+    there = _figures(runs, bench, "paper")
+    known = [figure for figure in PAPER.get(bench, {}) if figure in there]
+    return known or [figure for figure in _HEADLINES if figure in there] or there[:1]
+
+
+def _figures(runs: Sequence[Results], bench: str, kind: str) -> list[str]:
+    entries = [run.values["benchmarks"][bench] for run in runs if bench in run.values["benchmarks"]]
+    return list(dict.fromkeys(figure for entry in entries for figure in entry[kind]))
+
+
+def _row(
+    runs: Sequence[Results], comparisons: Sequence[Comparison], bench: str, figure: str, first: bool, paper: bool
+) -> list[str]:
+    marks: list[Mark] = []
+    cells: list[str] = [bench if first else "", figure]
+    counts: dict[str, None] = {}
+    unanswered = []
+    for place, run in enumerate(runs):
+        entry = run.values["benchmarks"].get(bench)
+        if entry is None or figure not in entry["paper"]:
+            cells.append("")
+            continue
+        value = entry["paper"][figure]
+        low, high = entry["ci95"].get(figure, (value, value))
+        marks.append(Mark(run.name, run_style(place), value, low, high))
+        cells.append(_with_interval(f"{value:.1f}", f"{low:.1f} to {high:.1f}"))
+        counts[asked(entry)] = None
+        unanswered.append(f"{entry['unanswered']:,}")
+    for one in comparisons:
+        change = one.values["benchmarks"].get(bench, {}).get("figures", {}).get(figure)
+        cells.append(_change(change) if change else "")
+    published = PAPER.get(bench, {}).get(figure) if paper else None
+    for name, known in published._asdict().items() if published else ():
+        marks.append(Mark(f"paper, {name}", f"paper-{name}", known))
+    cells.append(interval_chart(marks, 0, 100) if marks else "")
+    if paper:
+        cells += [f"{known:.1f}" for known in published] if published else [""] * 3
+    return [*cells, *((" / ".join(counts), " / ".join(unanswered)) if first else ("", ""))]
+
+
+def _with_interval(value: str, interval: str) -> Markup:
+    return join([value, element("small", interval)])
+
+
+def _change(change: Mapping[str, Any]) -> Markup:
+    """The difference, and its interval below; bold where it is beyond chance."""
+    bounds = change["ci95"]
+    interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "no interval"
+    value = f"{change['difference']:+.1f}"
+    if change["better"] is None:
+        return _with_interval(value, interval)
+    style = "better" if change["better"] == "B" else "worse"
+    return join([element("strong", value, class_=style, title=change["statement"]), element("small", interval)])
+
+
+def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup:
+    said: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        for bench, entry in run.values["benchmarks"].items():
+            for line in notes_on(entry):
+                said.setdefault((bench, line), []).append(run.name)
+    lines = [f"{bench} ({', '.join(names)}): {line}" for (bench, line), names in said.items()]
+    for one in comparisons:
+        for bench, entry in one.values["benchmarks"].items():
+            lines += [f"{_pair(one)}, {bench}: other protocol: {line}" for line in entry["warnings"]]
+            for side, name in (("a", one.a), ("b", one.b)):
+                if entry[f"only_{side}"]:
+                    lines.append(f"{_pair(one)}, {bench}: {entry[f'only_{side}']:,} questions are in {name} only, left out")
+    return element("ul", *(element("li", line) for line in lines), class_="warnings") if lines else Markup()
+
+
+def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
+    """Every figure by both protocols, folded away."""
+    rows = []
+    for bench in benches:
+        for kind in ("paper", "official"):
+            for figure in _figures(runs, bench, kind):
+                cells = []
+                for run in runs:
+                    entry = run.values["benchmarks"].get(bench, {})
+                    value = entry.get(kind, {}).get(figure)
+                    bounds = entry.get("ci95", {}).get(figure) if kind == "paper" else None
+                    shown = "" if value is None else f"{value:.1f}"
+                    cells.append(_with_interval(shown, f"{bounds[0]:.1f} to {bounds[1]:.1f}") if bounds else shown)
+                rows.append([bench, "paper's" if kind == "paper" else "official", figure, *cells])
+    head = ["benchmark", "protocol", "figure", *(run.name for run in runs)]
+    return element("details", element("summary", "All figures, by both protocols"), table(head, rows, text_columns=3))

@@ -1,0 +1,88 @@
+"""Training runs as a section of the page: what each step measured, as curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trlt.report.page.charts import Curve, legend, line_chart
+from trlt.report.page.markup import Markup, element, join
+from trlt.report.page.results import run_style
+
+_FIRST = {
+    "reward": "Reward",
+    "reward/accuracy": "Right answers",
+    "reward/tiou": "Temporal IoU",
+    "reward/format": "Well-formed answers",
+    "zero_spread": "Groups whose rewards are all equal",
+    "loss": "Loss",
+}
+_MORE = {
+    "reward_spread": "Spread of rewards in a group",
+    "kl": "KL from the reference",
+    "entropy": "Entropy",
+    "grad_norm": "Norm of the gradient",
+    "length": "Tokens of a completion",
+    "cut_off": "Completions cut off at the limit",
+    "clip_ratio/region_mean": "Share of clipped tokens",
+    "learning_rate": "Learning rate",
+    "step_time": "Seconds a step",
+    "time/video_wait_s": "Seconds of waiting for videos, a step",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """One run of `trlt train`."""
+
+    name: str
+    log: Sequence[Mapping[str, Any]]
+    """Rows of `log.jsonl`."""
+    result: Mapping[str, Any] | None
+    """What stands in `result.json`; None while it trains."""
+
+
+def training_section(runs: Sequence[Training]) -> Markup:
+    """A line of facts a run, then a panel a figure with a curve a run."""
+    facts = [element("li", _facts(run)) for run in runs]
+    parts = [element("ul", *facts, class_="facts"), legend([(run.name, run_style(place)) for place, run in enumerate(runs)])]
+    shown = "Thin: each step. Thick: running mean."
+    first, more = _panels(runs, _FIRST), _panels(runs, _MORE)
+    parts += [element("p", shown, class_="note"), element("div", *first, class_="panels")]
+    if more:
+        parts.append(element("details", element("summary", "More curves"), element("div", *more, class_="panels")))
+    return join(parts)
+
+
+def _panels(runs: Sequence[Training], titles: Mapping[str, str]) -> list[Markup]:
+    panels = []
+    for key, title in titles.items():
+        curves = []
+        for place, run in enumerate(runs):
+            points = [(row["step"], row[key]) for row in run.log if _is_number(row.get("step")) and _is_number(row.get(key))]
+            if points:
+                x, y = zip(*points, strict=True)
+                curves.append(Curve(run.name, run_style(place), x, y))
+        if curves:
+            panels.append(line_chart(title, curves))
+    return panels
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _facts(run: Training) -> str:
+    if run.result is None:
+        step, of = (run.log[-1].get("step"), run.log[-1].get("of")) if run.log else (0, "?")
+        return f"{run.name}: not complete; {step} of {of} steps"
+    words = [f"{run.name}: {run.result.get('method')}, {run.result.get('steps')} steps"]
+    first, last = run.result.get("reward_first"), run.result.get("reward_last")
+    if first is not None and last is not None:
+        words.append(f"reward {first:.3f} over the first fifth, {last:.3f} over the last")
+    parity = run.result.get("parity")
+    if parity:
+        words.append(f"rollout and trainer agree within {parity['largest']:.1e} over {parity['tokens']} tokens")
+    return "; ".join(words)
