@@ -10,7 +10,9 @@ import torch
 from trl import GRPOTrainer
 
 from trlt import grpo
+from trlt.broken import read_broken
 from trlt.errors import DataError, ParityError
+from trlt.groups import Place, fill, make_places
 from trlt.model import Loaded, load
 from trlt.recipe import Model, Video, load_recipe
 from trlt.training import latest_checkpoint, read_log
@@ -160,20 +162,77 @@ def test_rounds_are_bounded(tiny_path, material, recipe, tmp_path, monkeypatch):
     assert rows[0]["rounds"] == dull.train.max_tries and rows[0]["zero_spread"] == 1
 
 
-def test_a_broken_video_is_replaced_and_listed(tiny_path, material, recipe, tmp_path, clips_and_samples):
+def test_replacements_do_not_depend_on_how_many_processes_there_are():
+    step, samples = [3, 1, 4, 15, 9, 2], 20
+    lines = [list(place.prompts) for place in make_places(step, range(6), samples, "0:7")]
+    halves = [*make_places(step, range(3), samples, "0:7"), *make_places(step, range(3, 6), samples, "0:7")]
+    assert [list(place.prompts) for place in halves] == lines
+    assert [line[0] for line in lines] == step
+    # 14 others: no two places want the same one of the first two that each would try.
+    assert len({index for line in lines for index in line[1:3]} - set(step)) == 12
+    for line in lines:
+        assert sorted(line) == list(range(samples)), "everything may stand in for everything in the end"
+        assert set(line[1:15]).isdisjoint(step), "but the step's own come last"
+    assert lines != [list(place.prompts) for place in make_places(step, range(6), samples, "0:8")]
+
+
+def scored(index, rewards):
+    return grpo.Scored(index, None, (), (), rewards)
+
+
+def test_a_place_keeps_its_widest_spread_and_goes_on_past_broken_ones():
+    spreads = {0: 0.1, 1: 0.3, 2: 0.2, 3: None, 4: None, 5: None, 6: 0.0, 7: None}
+    asked = []
+
+    def answer(indices):
+        asked.append(list(indices))
+        return [None if spreads[i] is None else scored(i, (0.0, spreads[i])) for i in indices]
+
+    places = [Place(iter([0, 1, 2, 9])), Place(iter([3, 4, 5, 6])), Place(iter([7]))]
+    found = fill(places, answer, min_spread=0.5, max_tries=3)
+    assert [s.index for s in found] == [1, 6], "the third has no prompt left"
+    assert asked == [[0, 3, 7], [1, 4], [2, 5], [6]]
+
+
+@pytest.fixture
+def damaged(material, clips_and_samples, tmp_path):
+    """The material, with one clip broken; and the ids of its samples."""
+    from trlt.video.resolve import VideoIndex
+
     videos = tmp_path / "videos"
     videos.mkdir()
     for path in clips_and_samples.videos.iterdir():
         (videos / path.name).write_bytes(path.read_bytes())
     broken = material.samples[0].video
     (videos / broken).write_bytes(b"not a video")
-    from trlt.video.resolve import VideoIndex
+    ids = {sample.id for sample in material.samples if sample.video == broken}
+    return replace(material, videos=VideoIndex(videos)), ids
 
-    once = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": 3})})
-    _, rows, _ = run(tiny_path, replace(material, videos=VideoIndex(videos)), once, tmp_path / "run")
+
+def test_a_broken_video_is_replaced_and_listed(tiny_path, damaged, recipe, tmp_path):
+    material, ids = damaged
+    some = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": 3, "max_broken": 0.5})})
+    _, rows, _ = run(tiny_path, material, some, tmp_path / "run")
     assert len(rows) == 3
     listed = [json.loads(line) for line in (tmp_path / "run" / "broken.jsonl").read_text().splitlines()]
-    assert listed and all(broken in row["error"] for row in listed)
+    assert read_broken(tmp_path / "run").keys() == {row["id"] for row in listed} <= ids and listed
+    assert all("not a video" in row["error"] for row in listed)
+
+
+def test_a_video_that_went_away_is_replaced_too(tiny_path, damaged, recipe, tmp_path):
+    material, ids = damaged
+    some = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": 3, "max_broken": 0.5})})
+    (tmp_path / "videos" / next(s.video for s in material.samples if s.id in ids)).unlink()
+    run(tiny_path, material, some, tmp_path / "run")
+    assert read_broken(tmp_path / "run").keys() <= ids
+
+
+def test_too_many_broken_videos_end_the_run_and_are_named(tiny_path, damaged, recipe, tmp_path):
+    material, _ = damaged
+    few = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_broken": 0.0})})
+    with pytest.raises(DataError, match=rf"1 of 16 .* above train.max_broken \(0\).*\n.*{material.samples[0].video}"):
+        run(tiny_path, material, few, tmp_path / "run")
+    assert len(read_broken(tmp_path / "run")) == 1
 
 
 def test_batch_arithmetic_that_does_not_fit_is_refused(recipe, tmp_path):

@@ -10,8 +10,9 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
 ORDER = (
-    "errors sample answer score reward recipe datasets video prompt exchange selection probing comparison positions model "
-    "engine rollout preparation tree_mask shared_prefix training parity grpo sft report miniature commands cli"
+    "errors sample answer score reward recipe datasets video prompt exchange selection probing comparison positions sharding "
+    "model engine rollout preparation tree_mask shared_prefix broken order groups health training parity grpo sft plan report "
+    "card miniature commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}
 LIGHT = "answer score reward prompt selection sample recipe errors datasets cli commands".split()

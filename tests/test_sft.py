@@ -8,10 +8,11 @@ import torch
 
 from trlt import sft
 from trlt.answer import parse
-from trlt.errors import DataError
+from trlt.broken import Broken, read_broken
+from trlt.errors import DataError, VideoError
 from trlt.model import load
 from trlt.recipe import Model, Sft, load_recipe
-from trlt.training import latest_checkpoint, read_log
+from trlt.training import Material, latest_checkpoint, read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -31,9 +32,10 @@ def test_reasoning_that_is_missing_is_named(material):
         sft.Lessons(bare, Sft(targets="reasoning"), 0)
 
 
-def test_a_target_is_the_gold_completion_and_ends(material):
+def test_a_target_is_the_gold_completion_and_ends(material, tmp_path):
     lessons = [sft.Lesson(i, think, "letter") for i in range(6) for think in (False, True)]
-    batch = sft.collator(material)(lessons)
+    every = sft.Lessons(material.samples, Sft(), 0)
+    batch = sft.Collator(material, every, Broken(tmp_path, len(every), 0.1))(lessons)
     for row, lesson in enumerate(lessons):
         sample = material.samples[lesson.sample]
         tokens = batch["tree"].completions[row, 0][batch["mask"][row]].tolist()
@@ -91,3 +93,43 @@ def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, mon
     weights, again = run(tiny_path, material, recipe, tmp_path / "killed")
     assert again == rows
     assert all(torch.equal(value, weights[key]) for key, value in whole.items())
+
+
+def test_broken_videos_are_replaced_and_listed(tiny_path, material, recipe, tmp_path, monkeypatch):
+    honest, torn = Material.clip, material.samples[0].video
+    seen = []
+
+    def clip(self, index):
+        seen.append(index)
+        if self.samples[index].video == torn:
+            raise VideoError(f"{torn}: torn")
+        return honest(self, index)
+
+    monkeypatch.setattr(Material, "clip", clip)
+    some = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_broken": 0.5})})
+    _, rows = run(tiny_path, material, some, tmp_path / "run")
+    ids = {sample.id for sample in material.samples if sample.video == torn}
+    read = [index for index in seen if material.samples[index].id not in ids]
+    assert len(rows) == 4 and len(read) == 16 and len(set(read)) == 16 - len(ids), "an epoch of 16 lessons all the same"
+    assert read_broken(tmp_path / "run") == {id: f"{torn}: torn" for id in ids}
+    few = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_broken": 0.0})})
+    with pytest.raises(DataError, match=r"max_broken \(0\)"):
+        run(tiny_path, material, few, tmp_path / "other")
+
+
+def test_what_fills_up_a_batch_teaches_nothing(material, tmp_path):
+    lessons = sft.Lessons(material.samples[:3], Sft(), 0)
+    batch = sft.Collator(material, lessons, Broken(tmp_path, 3, 0.1))([lessons[2], lessons[3]])
+    assert lessons[3] == lessons[0]._replace(filler=True)
+    assert batch["mask"][0].any() and not batch["mask"][1].any()
+
+
+def test_the_loss_does_not_depend_on_how_a_batch_is_cut(tiny_path, material, recipe, tmp_path):
+    """The mean is over the step's tokens, not over the means of its passes."""
+    mixed = recipe.train.model_copy(update={"sft": recipe.train.sft.model_copy(update={"targets": "mixed"})})
+    losses = []
+    for passes in (1, 4):
+        cut = recipe.model_copy(update={"train": mixed.model_copy(update={"prompts_per_pass": passes, "max_steps": 3})})
+        _, rows = run(tiny_path, material, cut, tmp_path / str(passes))
+        losses.append([loss for _, loss in rows])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)

@@ -1,11 +1,22 @@
-"""The order in which clips are announced, against the order in which they are wanted."""
+"""The order of samples, and what stands in a run's folder after a kill."""
 
 from __future__ import annotations
 
-import pytest
-from torch.utils.data import SequentialSampler
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from trlt.training import Announcing
+import pytest
+import torch
+from torch.utils.data import SequentialSampler
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from trlt.broken import Broken, read_broken
+from trlt.errors import DataError, RecipeError, VideoError
+from trlt.order import Announcing, FilledUp
+from trlt.sharding import WholeCopy
+from trlt.training import ResumableTrainer, Watch, latest_checkpoint, read_log
 
 
 @pytest.mark.parametrize(("rank", "processes", "every"), [(0, 1, 1), (0, 2, 1), (1, 2, 1), (0, 1, 3), (1, 2, 2)])
@@ -31,3 +42,76 @@ def test_a_second_pass_announces_again() -> None:
     order = Announcing(SequentialSampler(range(6)), announced.extend, 2)
     assert list(order) == list(order) == list(range(6))
     assert announced == [*range(6)] * 2
+
+
+@pytest.mark.parametrize("rows", [1, 6, 8])
+def test_the_last_batch_is_filled_up(rows: int) -> None:
+    order = FilledUp(SequentialSampler(range(rows)), rows, 4)
+    assert list(order) == list(range(len(order))) and len(order) == -(-rows // 4) * 4
+
+
+def watch(folder: Path, step: int, keep: int = 2) -> tuple[Watch, TrainingArguments, TrainerState]:
+    state = TrainerState(global_step=step, is_world_process_zero=True)
+    return Watch(folder, keep=keep), TrainingArguments(output_dir=str(folder / "checkpoints"), use_cpu=True), state
+
+
+def test_older_checkpoints_go_once_the_newer_one_counts(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        (tmp_path / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+        callback, args, state = watch(tmp_path, step)
+        callback.on_save(args, state, TrainerControl())
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"checkpoint-4", "checkpoint-10"}
+    assert latest_checkpoint(tmp_path / "checkpoints") == tmp_path / "checkpoints" / "checkpoint-10"
+
+
+def test_what_a_kill_left_behind_the_checkpoint_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "checkpoint-6").mkdir(parents=True)
+    (tmp_path / "log.jsonl").write_text('{"step": 1}\n{"step": 4}\n{"step": 5}\n{"st')
+    faults = [("a", 0), ("b", 3), ("a", 4), ("c", 5)]
+    lines = [json.dumps({"id": id, "error": f"{id} at {step}", "step": step}) for id, step in faults]
+    (tmp_path / "broken.jsonl").write_text("\n".join(lines) + '\n{"id"')
+    callback, args, state = watch(tmp_path, 4)
+    callback.on_train_begin(args, state, TrainerControl())
+    assert read_log(tmp_path / "log.jsonl") == [{"step": 1}, {"step": 4}]
+    assert read_broken(tmp_path) == {"a": "a at 0", "b": "b at 3"}
+    assert not list((tmp_path / "checkpoints").iterdir()), "half a checkpoint is no use"
+
+
+def test_too_many_broken_samples_are_an_error_across_processes(tmp_path: Path, material: Any) -> None:
+    samples = material.samples
+    one, other = Broken(tmp_path, 16, 0.125), Broken(tmp_path, 16, 0.125)
+    one.add(samples[0], VideoError("a.mp4: torn"), 0)
+    one.add(samples[0], VideoError("a.mp4: torn"), 3)
+    other.add(samples[1], VideoError("b.mp4: torn"), 0)
+    with pytest.raises(DataError, match=r"3 of 16 .*max_broken \(0.125\)[^$]*a.mp4[^$]*b.mp4[^$]*c.mp4[^$]*broken.jsonl"):
+        one.add(samples[2], VideoError("c.mp4: torn"), 1)
+    assert list(read_broken(tmp_path)) == [sample.id for sample in samples[:3]]
+
+
+def test_a_copy_borrows_the_weights_and_gives_them_back(tiny: Any) -> None:
+    from trlt.shared_prefix import attach
+
+    attach(tiny.model)
+    whole = WholeCopy(tiny.model, torch.bfloat16)
+    with torch.no_grad():
+        next(tiny.model.parameters()).add_(1.0)
+    with whole.filled(tiny.model) as copy:
+        weights = dict(copy.named_parameters())
+        assert weights.keys() == dict(tiny.model.named_parameters()).keys()
+        assert all(torch.equal(weights[name], w.bfloat16()) for name, w in tiny.model.named_parameters())
+        assert copy.lm_head.weight is not tiny.model.lm_head.weight
+        assert copy.lm_head.weight.data_ptr() == copy.get_input_embeddings().weight.data_ptr(), "tied weights are held once"
+    assert all(weight.is_meta for weight in copy.parameters())
+
+
+def test_zero3_is_refused() -> None:
+    class Trainer:
+        def create_accelerator_and_postprocess(self) -> None:
+            plugin = SimpleNamespace(zero_stage=3)
+            self.accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin))
+
+    class Ours(ResumableTrainer, Trainer):
+        pass
+
+    with pytest.raises(RecipeError, match=r"train.launch.strategy: zero3.*fsdp2"):
+        Ours().create_accelerator_and_postprocess()

@@ -172,6 +172,19 @@ def probe(
     retry_errors: Retry = False,
     processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one a local GPU, else one.", min=0)] = 0,
     server: Servers = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ask on a Ray cluster: its address, `auto` for this machine's, `local` to start one."
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Ask a small part only, and say what all would take: tokens, time and disk.")
+    ] = False,
+    estimate_clips: Annotated[
+        int | None,
+        typer.Option(help="Clips that --estimate measures; default: what the interval of the time needs, 32 or more.", min=3),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Ask the base model several times about each sample, to see how difficult it is; or look at what it answered."""
@@ -185,9 +198,32 @@ def probe(
         return
     if data is None:
         raise UsageError("--data: which samples? give the file or folder that `trlt prepare` wrote")
+    if estimate_clips is not None and not estimate:
+        raise UsageError("--estimate-clips: says how much --estimate measures; give both")
+    output = _output(json)
+    if estimate:
+        from trlt.commands.probe_estimate import estimate as estimate_probe
+
+        result = estimate_probe(
+            data,
+            n=n,
+            recipe_path=recipe,
+            model=model,
+            videos=videos,
+            sets=sets or (),
+            out=out,
+            fresh=fresh,
+            retry_errors=retry_errors,
+            processes=processes,
+            servers=server or (),
+            ray=ray,
+            clips=estimate_clips,
+            output=output,
+        )
+        output.result(result)
+        return
     from trlt.commands.probe import probe
 
-    output = _output(json)
     result = probe(
         data,
         n=n,

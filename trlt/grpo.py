@@ -7,13 +7,11 @@ clipping, KL (k3), logging, checkpoints and PEFT stay TRL's.
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -23,15 +21,18 @@ from transformers import PrinterCallback
 
 from trlt import answer as answers
 from trlt import prompt as prompts
+from trlt.broken import Broken
 from trlt.engine.forest import Completion, Engine, Tree
 from trlt.engine.forest import Request as Ask
 from trlt.engine.sampling import Sampling
-from trlt.errors import DataError
+from trlt.errors import DataError, VideoError
+from trlt.groups import Scored, figures, fill, make_places
 from trlt.model import Loaded
 from trlt.parity import Parity, check
 from trlt.recipe import Recipe
 from trlt.reward import advantages, reward
-from trlt.score import Scores, score
+from trlt.score import score
+from trlt.sharding import WholeCopy, join
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 from trlt.video.clip import Clip
@@ -56,30 +57,13 @@ FIGURES = (
     "time/rollout_s",
     "time/score_s",
 )
-"""What is logged of each step's rollouts beside TRL's own figures: means over all processes."""
+"""What is logged of each step's rollouts beside TRL's own figures: means over all processes, of `rounds` the most."""
 OVERRIDDEN = (
     "_get_train_sampler",
     "_prepare_inputs",
     "_generate_and_score_completions",
     "_get_per_token_logps_and_entropies",
 )
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One prompt with its G completions and what they earned."""
-
-    index: int
-    """Of the sample in the training set."""
-    group: Group
-    completions: tuple[Completion, ...]
-    scores: tuple[Scores, ...]
-    rewards: tuple[float, ...]
-
-    @property
-    def spread(self) -> float:
-        """Widest gap of the rewards: without it there is nothing to prefer."""
-        return max(self.rewards) - min(self.rewards)
 
 
 class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
@@ -112,7 +96,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._material, self._recipe, self._folder = material, recipe, folder
         self._rollout_model = self.accelerator.unwrap_model(self.model)
         self._engine = Engine(self._rollout_model, loaded.processor, exact=None if not args.bf16 else False)
-        self._broken: dict[str, str] = {}
+        precision = torch.bfloat16 if args.bf16 else torch.float32
+        self._whole = WholeCopy(self._rollout_model, precision) if self.is_fsdp_enabled else None
+        self._broken = Broken(folder, len(ids), recipe.train.max_broken)
         self._micros: list[dict[str, Any]] = []
         self._figures: dict[str, list[float]] = {name: [] for name in FIGURES}
 
@@ -180,64 +166,53 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _rollouts(self, wanted: Sequence[int]) -> list[Scored]:
         """As many scored groups as prompts are wanted.
 
-        Prompts whose video fails, or whose rewards spread by less than `min_spread`, are replaced by fresh ones, in at
-        most `max_tries` rounds; in the end the groups with the widest spread are kept, so a good group never goes.
+        Prompts whose video fails, or whose rewards spread by less than `min_spread`, are replaced by fresh ones: see `groups`.
 
         Raises:
             DataError: not enough videos could be read.
         """
-        train, found = self._recipe.train, list[Scored]()
-        fresh = self._fresh(set(wanted))
-        asked, tries = list(wanted), 0
-        while asked:
-            found += self._round(asked)
-            good = sum(s.spread >= train.min_spread for s in found)
-            tries += 1
-            short = len(wanted) - (good if tries < train.max_tries and train.min_spread > 0 else len(found))
-            asked = [index for _, index in zip(range(max(0, short)), fresh, strict=False)]
+        train, state = self._recipe.train, self.accelerator
+        step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
+        first = state.process_index * len(wanted)
+        samples = len(self._material.samples)
+        seed = f"{self.args.seed}:{self.state.global_step}"
+        places = make_places(step, range(first, first + len(wanted)), samples, seed)
+        with self._whole.filled(self._rollout_model) if self._whole else nullcontext(self._rollout_model) as model:
+            self._engine.model = model
+            found = fill(places, self._round, min_spread=train.min_spread, max_tries=train.max_tries)
         if len(found) < len(wanted):
-            reasons = "\n  ".join(list(self._broken.values())[:5])
-            raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read:\n  {reasons}")
-        self._figures["rounds"].append(tries)
-        found.sort(key=lambda s: s.spread < train.min_spread)
-        return found[: len(wanted)]
+            raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
+        self._figures["rounds"] += [place.tries for place in places]
+        return found
 
-    def _fresh(self, taken: set[int]) -> Any:
-        """Other samples in an order that depends on the seed, the step and the process alone."""
-        others = [i for i in range(len(self._material.samples)) if i not in taken]
-        rng = Random(f"{self.args.seed}:{self.state.global_step}:{self.accelerator.process_index}")
-        rng.shuffle(others)
-        return iter(others)
-
-    def _round(self, indices: Sequence[int]) -> list[Scored]:
+    def _round(self, indices: Sequence[int]) -> list[Scored | None]:
+        """A scored group for each sample; None where its video can't be read."""
         train, material = self._recipe.train, self._material
         began = time.perf_counter()
         clips: list[tuple[int, Clip]] = []
-        for loaded in material.loader.map([material.request(i) for i in indices]):
-            if loaded.clip is None:
-                sample = material.samples[loaded.request.key]
-                self._broken[sample.id] = str(loaded.error)
-                with (self._folder / "broken.jsonl").open("a", encoding="utf-8") as out:
-                    out.write(json.dumps({"id": sample.id, "error": str(loaded.error)}) + "\n")
+        for place, clip in enumerate(material.clips(indices)):
+            if isinstance(clip, VideoError):
+                self._broken.add(material.samples[indices[place]], clip, self.state.global_step)
             else:
-                clips.append((loaded.request.key, loaded.clip))
+                clips.append((place, clip))
         decoded = time.perf_counter()
-        words = [prompts.build(material.samples[i], think=train.think, answer_format=train.answer_format) for i, _ in clips]
+        samples = [material.samples[indices[place]] for place, _ in clips]
+        words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in samples]
         # The step is part of the key: a sample that comes again is answered anew.
         trees = [
-            Tree(clip, (Ask(f"{material.samples[i].id}@{self.state.global_step}", w.system, w.user, train.group_size),))
-            for (i, clip), w in zip(clips, words, strict=True)
+            Tree(clip, (Ask(f"{sample.id}@{self.state.global_step}", w.system, w.user, train.group_size),))
+            for (_, clip), sample, w in zip(clips, samples, words, strict=True)
         ]
         sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
         with self.accelerator.autocast():
             drawn = self._engine.generate(trees, sampling, max_sequences=train.max_sequences)
         sampled = time.perf_counter()
-        scored = []
-        for (index, clip), prompt, (completions,) in zip(clips, words, drawn, strict=True):
+        scored: list[Scored | None] = [None] * len(indices)
+        for (place, clip), prompt, (completions,) in zip(clips, words, drawn, strict=True):
             clip_inputs = material.builder.clip(clip)
             inputs = material.builder.prompt(prompt.system, prompt.user, clip_inputs)
             group = Group(clip_inputs, inputs, tuple(c.tokens for c in completions))
-            scored.append(self._score(index, group, completions))
+            scored[place] = self._score(indices[place], group, completions)
         self._figures["time/video_wait_s"].append(decoded - began)
         self._figures["time/rollout_s"].append(sampled - decoded)
         self._figures["time/score_s"].append(time.perf_counter() - sampled)
@@ -289,24 +264,17 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             return self._get_per_token_logps_and_entropies(self.model, *rows, pixel_values=batch["pixel_values"])[0]
 
     def _record(self, scored: Sequence[Scored]) -> None:
-        """Figures of one optimizer step, averaged over processes."""
-        every = [s for group in scored for s in group.scores]
-        completions = [c for s in scored for c in s.completions]
-        self._figures["reward"] += [r for s in scored for r in s.rewards]
-        self._figures["reward_spread"] += [s.spread for s in scored]
-        self._figures["zero_spread"] += [float(s.spread == 0) for s in scored]
-        self._figures["reward/format"] += [s.format for s in every]
-        self._figures["reward/accuracy"] += [s.accuracy for s in every if s.accuracy is not None]
-        self._figures["reward/tiou"] += [s.tiou for s in every if s.tiou is not None]
-        self._figures["length"] += [len(c.tokens) for c in completions]
-        self._figures["cut_off"] += [float(not c.finished) for c in completions]
-        self._figures["video_tokens"] += [s.group.clip.tokens for s in scored]
+        """Figures of one optimizer step, over all processes."""
+        for name, numbers in figures(scored).items():
+            self._figures[name] += numbers
         # One exchange in a fixed order: processes differ in how many rounds they took.
-        local = [[sum(values), float(len(values))] for values in self._figures.values()]
-        totals = self.accelerator.reduce(torch.tensor(local, device=self.accelerator.device), "sum").tolist()
-        for (name, values), (total, count) in zip(self._figures.items(), totals, strict=True):
-            if count:
-                self._metrics["train"][name].append(total / count)
+        local = [[sum(values), len(values), max(values, default=0)] for values in self._figures.values()]
+        table = torch.tensor([local], dtype=torch.float64, device=self.accelerator.device)
+        every = self.accelerator.gather(table)
+        (totals, counts), most = every[..., :2].sum(dim=0).T.tolist(), every[..., 2].amax(dim=0).tolist()
+        for place, (name, values) in enumerate(self._figures.items()):
+            if counts[place]:
+                self._metrics["train"][name].append(most[place] if name == "rounds" else totals[place] / counts[place])
             values.clear()
 
 
@@ -362,13 +330,13 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
         ParityError: rollout and trainer disagree.
         DataError: batch arithmetic that doesn't fit, or videos that can't be read.
     """
-    from accelerate import PartialState
-
+    processes = join(recipe.model.device)
     attach(loaded.model)
     if recipe.train.freeze_vision:
         loaded.model.model.visual.requires_grad_(False)
-    args = config(recipe, folder / "checkpoints", processes=PartialState().num_processes)
-    trainer = VideoGRPOTrainer(loaded, material, recipe, folder, args, callbacks=[Watch(folder, report)])
+    args = config(recipe, folder / "checkpoints", processes=processes)
+    watch = Watch(folder, keep=recipe.train.keep_checkpoints, report=report)
+    trainer = VideoGRPOTrainer(loaded, material, recipe, folder, args, callbacks=[watch])
     trainer.remove_callback(PrinterCallback)
     parity = _parity(trainer, loaded, material, recipe)
     checkpoint = latest_checkpoint(folder / "checkpoints")
@@ -380,11 +348,11 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
     """Checks the first samples whose videos can be read."""
     settings = recipe.train
     clips: list[tuple[str, Clip, prompts.Prompt]] = []
-    for loaded_clip in material.loader.map([material.request(i) for i in range(min(8, len(material.samples)))]):
-        if loaded_clip.clip is not None and len(clips) < count:
-            sample = material.samples[loaded_clip.request.key]
+    first = material.samples[:8]
+    for sample, clip in zip(first, material.clips(range(len(first))), strict=True):
+        if not isinstance(clip, VideoError) and len(clips) < count:
             words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
-            clips.append((sample.id, loaded_clip.clip, words))
+            clips.append((sample.id, clip, words))
     if not clips:
         raise DataError("none of the first videos can be read; `video.root` may be wrong")
 

@@ -110,7 +110,15 @@ def load(settings: Model) -> Loaded:
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:
-    """Writes a folder that `from_pretrained` loads anywhere: weights as safetensors, processor, generation settings."""
+    """Writes a folder that `from_pretrained` loads anywhere: weights as safetensors, processor, generation settings.
+
+    Of several processes the main one writes. Where they share the weights (FSDP), all must call this together.
+    """
+    from trlt.sharding import is_main, whole_state
+
+    state = whole_state(model)
+    if not is_main():
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
     processor.save_pretrained(folder)

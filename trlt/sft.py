@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 import torch
-from accelerate import PartialState
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
-from trlt.errors import DataError
+from trlt.broken import Broken
+from trlt.errors import DataError, VideoError
 from trlt.model import Loaded
+from trlt.order import FilledUp
 from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
+from trlt.sharding import join
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 
@@ -29,10 +31,12 @@ class Lesson(NamedTuple):
     sample: int
     think: bool
     answer_format: AnswerFormat
+    filler: bool = False
+    """Only makes a batch whole; nothing is learned from it."""
 
 
 class Lessons(Dataset[Lesson]):
-    """Every sample's targets, as the recipe asks for them.
+    """Every sample's targets, as the recipe asks for them; behind the last come fillers, without end.
 
     Raises:
         DataError: reasoning is asked for and a sample has none.
@@ -54,56 +58,98 @@ class Lessons(Dataset[Lesson]):
         return len(self._lessons)
 
     def __getitem__(self, index: int) -> Lesson:
-        return self._lessons[index]
+        if index < len(self._lessons):
+            return self._lessons[index]
+        return self._lessons[index % len(self._lessons)]._replace(filler=True)
 
 
 class SftTrainer(ResumableTrainer, Trainer):
-    """Transformers' trainer, with the mean negative log-likelihood of the target's tokens as its loss.
+    """Transformers' trainer, with the mean negative log-likelihood of an optimizer step's target tokens as its loss.
 
     Args:
         material: Whose clips are loaded ahead.
+        batch: Lessons an optimizer step, over all processes.
         **kwargs: Passed to transformers' trainer.
     """
 
-    def __init__(self, material: Material, **kwargs: Any) -> None:
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, material: Material, batch: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._material = material
+        self._material, self._batch = material, batch
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Transformers' order, with the clips of coming lessons announced."""
+        """Transformers' order, with whole batches to its end, and the clips of coming lessons announced."""
         lessons: Any = train_dataset if train_dataset is not None else self.train_dataset
         rows, order = self._train_batch_size, super()._get_train_sampler(train_dataset)
-        return order and self._announcing(
-            order, lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows), rows
+        assert order is not None, "lessons have a length"
+        whole = FilledUp(order, len(lessons), self._batch)
+        return self._announcing(
+            whole, lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows), rows
         )
+
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """An optimizer step's batches, and how many target tokens they have over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        tokens = torch.tensor(sum(int(batch["mask"].sum()) for batch in batches), device=device)
+        return batches, self.accelerator.gather(tokens).sum()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """-mean log p(target token); the end mark is a target too."""
+        """-log p(target token), summed, over the step's tokens; the end mark is a target too."""
         tree: TreeBatch = inputs["tree"].to(self.args.device)
         mask: Tensor = inputs["mask"].to(self.args.device)
-        loss = -(model(tree=tree).logps * mask).sum() / mask.sum()
+        # Gradients are averaged over the processes, and the logged loss is.
+        loss = -(model(tree=tree).logps * mask).sum() * self.accelerator.num_processes / num_items_in_batch
         return (loss, None) if return_outputs else loss
 
 
-def collator(material: Material) -> Any:
-    """Lessons -> a tree batch with one completion each, and the mask (B, T) of the target's tokens."""
-    end = material.builder.end_tokens[0]
+class Collator:
+    """Lessons -> a tree batch with one completion each, and the mask (B, T) of the target's tokens.
 
-    def collect(lessons: Sequence[Lesson]) -> dict[str, Any]:
-        groups = []
-        for lesson in lessons:
+    A lesson whose video can't be read is listed, and another takes its place, which depends on the seed and the lesson alone.
+
+    Args:
+        material: Where clips and prompts come from.
+        lessons: Those that may take a place.
+        broken: Where the others are listed.
+        seed: Fixes which ones.
+        step: How many optimizer steps are done.
+    """
+
+    def __init__(
+        self, material: Material, lessons: Lessons, broken: Broken, *, seed: int = 0, step: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._material, self._lessons, self._broken, self._seed, self._step = material, lessons, broken, seed, step
+
+    def __call__(self, lessons: Sequence[Lesson]) -> dict[str, Any]:
+        """The batch of some lessons."""
+        groups = [self._group(lesson) for lesson in lessons]
+        tree = collate(groups)
+        lengths = [0 if lesson.filler else len(g.completions[0]) for lesson, g in zip(lessons, groups, strict=True)]
+        return {"tree": tree, "mask": torch.arange(tree.completions.shape[2]) < torch.tensor(lengths)[:, None]}
+
+    def _group(self, wanted: Lesson) -> Group:
+        material = self._material
+        for lesson in self._line(wanted):
             sample, form = material.samples[lesson.sample], lesson.answer_format
-            clip, prompt = material.inputs(lesson.sample, think=lesson.think, answer_format=form)
+            try:
+                clip, prompt = material.inputs(lesson.sample, think=lesson.think, answer_format=form)
+            except VideoError as error:
+                self._broken.add(sample, error, self._step())
+                continue
             reasoning = sample.meta.get("reasoning") if lesson.think else None
             target = prompts.render_answer(sample, think=lesson.think, answer_format=form, reasoning=reasoning)
-            groups.append(Group(clip, prompt, ((*material.builder.encode(target), end),)))
-        tree = collate(groups)
-        lengths = torch.tensor([len(g.completions[0]) for g in groups])
-        return {"tree": tree, "mask": torch.arange(tree.completions.shape[2]) < lengths[:, None]}
+            return Group(clip, prompt, ((*material.builder.encode(target), material.builder.end_tokens[0]),))
+        raise DataError("none of the samples has a video that can be read; `video.root` may be wrong")
 
-    return collect
+    def _line(self, wanted: Lesson) -> Iterator[Lesson]:
+        """The lesson, and those that may take its place."""
+        yield wanted
+        others = list(range(len(self._lessons)))
+        Random(f"{self._seed}:{self._material.samples[wanted.sample].id}:{wanted.think}").shuffle(others)
+        yield from (self._lessons[index] for index in others)
 
 
 def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, report: Report | None = None) -> int:
@@ -113,31 +159,36 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
         Optimizer steps done in all.
     """
     settings = recipe.train
+    processes = join(recipe.model.device)
     attach(loaded.model)
     if settings.freeze_vision:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
-    each = PartialState().num_processes * min(settings.sft.batch, settings.prompts_per_pass)
-    if settings.sft.batch % each:
+    rows = min(settings.sft.batch, settings.prompts_per_pass)
+    if settings.sft.batch % (processes * rows):
         raise DataError(
-            f"train.sft.batch ({settings.sft.batch}) must be a multiple of train.prompts_per_pass x processes ({each} in all)"
+            f"train.sft.batch ({settings.sft.batch}) must be a multiple of train.prompts_per_pass x processes "
+            f"({processes * rows} in all)"
         )
     values = arguments(
         recipe,
         checkpoints,
-        rows=each // PartialState().num_processes,
-        accumulate=settings.sft.batch // each,
+        rows=rows,
+        accumulate=settings.sft.batch // (processes * rows),
         total_steps=settings.max_steps,
     )
     values |= {"lr_scheduler_type": settings.sft.scheduler, "warmup_steps": settings.sft.warmup_steps}
+    lessons = Lessons(material.samples, settings.sft, settings.seed)
+    broken = Broken(folder, len(material.samples), settings.max_broken)
     trainer = SftTrainer(
         material,
+        settings.sft.batch,
         model=loaded.model,
         args=TrainingArguments(**values),
         processing_class=loaded.processor,
-        train_dataset=Lessons(material.samples, settings.sft, settings.seed),
-        data_collator=collator(material),
-        callbacks=[Watch(folder, report)],
+        train_dataset=lessons,
+        data_collator=Collator(material, lessons, broken, seed=settings.seed, step=lambda: int(trainer.state.global_step)),
+        callbacks=[Watch(folder, keep=settings.keep_checkpoints, report=report)],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = latest_checkpoint(checkpoints)

@@ -8,23 +8,27 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shutil
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from accelerate import PartialState
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
+from trlt.broken import cut_broken
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.errors import DataError, VideoError
+from trlt.errors import DataError, RecipeError, VideoError
+from trlt.order import Announcing
 from trlt.recipe import Recipe
-from trlt.sample import Sample
+from trlt.sample import Sample, write_text_atomic
+from trlt.sharding import allow_sharding_on_cpu
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
@@ -68,8 +72,25 @@ class Material:
         Raises:
             VideoError: they can't be had.
         """
-        request = self.request(index)
-        return self.loader.load(request.path, request.start, request.end)
+        [found] = self.clips([index])
+        if isinstance(found, VideoError):
+            raise found
+        return found
+
+    def clips(self, indices: Sequence[int]) -> list[Clip | VideoError]:
+        """Frames of samples, or why there are none, in their order."""
+        found: dict[int, Clip | VideoError] = {}
+        requests = []
+        for place, index in enumerate(indices):
+            try:
+                requests.append(replace(self.request(index), key=place))
+            except VideoError as error:
+                found[place] = error
+        for loaded in self.loader.map(requests):
+            outcome = loaded.clip or loaded.error
+            assert outcome is not None
+            found[loaded.request.key] = outcome
+        return [found[place] for place in range(len(indices))]
 
     def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
         """Model inputs of a sample's clip and prompt, as the engine makes them."""
@@ -123,62 +144,18 @@ def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.gradient_checkpointing else None,
         "save_strategy": "steps",
         "save_steps": train.save_steps,
-        "save_total_limit": train.keep_checkpoints,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "report_to": list(train.report_to) or "none",
         "seed": train.seed,
         "data_seed": train.seed,
         "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": False,
         "disable_tqdm": True,
         "use_cpu": recipe.model.device == "cpu",
     }
-
-
-class Announcing(Sampler[int]):
-    """A sampler that lets the clips of coming rows be loaded while the model works on earlier ones.
-
-    Args:
-        order: The sampler whose order this one keeps.
-        announce: Is told rows of this process, some time before they are wanted.
-        rows: Rows that a process takes at a time; processes take turns.
-        every: Of how many batches of all processes only the first needs its clips.
-        process: (rank, how many there are).
-        reseed: Called before each pass with `order`, to fix what it draws.
-    """
-
-    def __init__(
-        self,
-        order: Sampler[int],
-        announce: Callable[[Sequence[int]], None],
-        rows: int,
-        *,
-        every: int = 1,
-        process: tuple[int, int] = (0, 1),
-        reseed: Callable[[Sampler[int]], None] | None = None,
-    ) -> None:
-        self._order, self._announce, self._rows, self._every, self._process = order, announce, rows, every, process
-        self._reseed = reseed
-
-    def __len__(self) -> int:
-        return len(self._order)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[int]:
-        rank, processes = self._process
-        batch = self._rows * processes
-        if self._reseed:
-            self._reseed(self._order)
-        waiting: deque[int] = deque()
-        for position, row in enumerate(self._order):
-            if position // batch % self._every == 0 and position // self._rows % processes == rank:
-                self._announce([row])
-            waiting.append(row)
-            # The dataloader itself is one batch ahead of the model.
-            if len(waiting) > batch * self._every:
-                yield waiting.popleft()
-        yield from waiting
 
 
 class ResumableTrainer:
@@ -207,10 +184,28 @@ class ResumableTrainer:
         # At the end of an epoch, in a checkpoint too, `state.epoch` is a whole number: the one that begins.
         order.generator.manual_seed(args.seed + 1_000_003 * int(state.epoch or 0))
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """With sharding on the CPU, and without rounding what leaves a sharded BF16 model or its gradients' sums to BF16.
+
+        Raises:
+            RecipeError: ZeRO-3, whose slices neither rollouts nor the final model are put together from.
+        """
+        allow_sharding_on_cpu()
+        super().create_accelerator_and_postprocess()  # type: ignore[misc]
+        state: Any = self.accelerator.state  # type: ignore[attr-defined]
+        if getattr(getattr(state, "deepspeed_plugin", None), "zero_stage", 0) == 3:
+            raise RecipeError("train.launch.strategy: zero3 isn't supported; take fsdp2, which shares the weights as well")
+        plugin = getattr(state, "fsdp_plugin", None)
+        if plugin is not None and plugin.mixed_precision_policy is not None:
+            plugin.mixed_precision_policy = MixedPrecisionPolicy(
+                param_dtype=plugin.mixed_precision_policy.param_dtype, reduce_dtype=torch.float32
+            )
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights of a checkpoint into the model, by the same way that any model is loaded."""
         target = model if model is not None else self.model  # type: ignore[attr-defined]
-        if not isinstance(target, PreTrainedModel):  # a PEFT model, or one that is sharded: the names agree there
+        # A PEFT model, or one that is sharded: the names agree there.
+        if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
         saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype, use_safetensors=True)
@@ -219,8 +214,13 @@ class ResumableTrainer:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None."""
+    return next(reversed(_checkpoints(folder)), None)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Complete ones, the oldest first."""
     found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 class Watch(TrainerCallback):
@@ -228,24 +228,38 @@ class Watch(TrainerCallback):
 
     Args:
         folder: The run's folder.
+        keep: Complete checkpoints that are kept.
         report: Gets each step's figures, for a progress view.
     """
 
-    def __init__(self, folder: Path, report: Report | None = None) -> None:
-        self._log = folder / "log.jsonl"
+    def __init__(self, folder: Path, *, keep: int, report: Report | None = None) -> None:
+        self._folder, self._log = folder, folder / "log.jsonl"
+        self._keep = keep
         self._report = report
         self._began = time.monotonic()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Cuts off what a killed run had logged after its last checkpoint."""
-        if self._log.is_file():
-            kept = [row for row in read_log(self._log) if row["step"] <= state.global_step]
-            self._log.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        """Cuts off what a killed run had noted after its last checkpoint, and removes half a checkpoint."""
+        if state.is_world_process_zero:
+            if self._log.is_file():
+                kept = [row for row in read_log(self._log) if row["step"] <= state.global_step]
+                write_text_atomic(self._log, "".join(json.dumps(row) + "\n" for row in kept))
+            cut_broken(self._folder, state.global_step)
+            for path in Path(str(args.output_dir)).glob("checkpoint-*"):
+                if not (path / COMPLETE).is_file():
+                    shutil.rmtree(path)
+        PartialState().wait_for_everyone()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Runs after all files of a checkpoint are there."""
+        """Once all processes have written their files, the checkpoint counts, and older ones may go."""
+        PartialState().wait_for_everyone()
         if state.is_world_process_zero:
-            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            folder = Path(str(args.output_dir))
+            (folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            for old in _checkpoints(folder)[: -self._keep]:
+                # Unmarked first: half a checkpoint must not count as one.
+                (old / COMPLETE).unlink()
+                shutil.rmtree(old)
 
     def on_log(
         self,

@@ -61,7 +61,11 @@ def test_dry_run_shows_the_plan_and_loads_no_model(trlt, recipe, tmp_path):
     found = trlt("train", recipe, "--dry-run", "--set", "train.launch.processes=2", "--out", "run", "--json")
     plan = found["plan"]
     assert plan["processes"] == 2 and plan["strategy"] == "fsdp2" and plan["prompts_per_process_and_step"] == 1
-    assert "--use_fsdp" in plan["launcher"] and "--num_processes 2" in plan["launcher"]
+    assert plan["launcher"].startswith("2 x ") and f"-m trlt train {recipe}" in plan["launcher"]
+    assert plan["completions_per_step"] == 8 and plan["steps"] == 2
+    memory = plan["memory"]
+    assert memory["fits"] is None and memory["gpu"] == "not used: model.device is cpu"
+    assert {line["name"] for line in memory["lines"]} >= {"weights", "gradients", "AdamW states", "logits", "keys and values"}
     assert found["recipe"]["train"]["group_size"] == 4
     assert not (tmp_path / "run").exists()
 
@@ -77,3 +81,21 @@ def test_faults_are_told_before_any_work(trlt, recipe, tmp_path):
     (tmp_path / "empty").mkdir()
     message = trlt("train", recipe, "--set", "video.root=empty", "--out", "run", code=3)
     assert "samples have no video" in message and "video.root" in message
+
+
+def test_a_recipe_that_cannot_fit_is_told_what_to_change(trlt, recipe, monkeypatch):
+    large = ["--model", "Qwen/Qwen2.5-VL-7B-Instruct", "--set", "model.device=auto", "--set", "model.dtype=bfloat16"]
+    large += ["--set", "train.launch.processes=2", "--set", "train.launch.gpu_gb=80"]
+    message = trlt("train", recipe, *large, "--dry-run", code=2)
+    assert "needs about" in message and "each of 2 GPUs of 80 GB" in message and "train.launch.gpu_gb" in message
+    many = ["--set", "train.prompts_per_step=48", "--set", "train.launch.processes=8"]
+    shown = trlt("train", recipe, *large, *many, "--dry-run")
+    assert "It fits 80 GB" in shown and "Shape: that published for Qwen2.5-VL-7B" in shown
+    message = trlt("train", recipe, *large, *many, "--set", "train.launch.strategy=ddp", "--dry-run", code=2)
+    assert "\n  train.launch.strategy ddp -> fsdp2\n" in message
+
+    # A run refuses before it loads or starts anything, where there is a GPU; on the CPU it only shows the plan.
+    small = ["--set", "model.device=auto", "--set", "train.launch.processes=1", "--set", "train.launch.gpu_gb=0.001"]
+    monkeypatch.setattr("trlt.commands.train._has_gpu", lambda recipe: True)
+    message = trlt("train", recipe, *small, "--out", "refused", code=2)
+    assert "GPUs of 0.001 GB" in message

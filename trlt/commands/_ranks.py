@@ -169,7 +169,7 @@ def launch(command: Sequence[str], count: int, rank: Rank | None, tick: Callable
                 processes.append(
                     subprocess.Popen(
                         command,
-                        env=_environment(local, count, rank),
+                        env=environment(local, count, rank),
                         stdin=subprocess.DEVNULL,
                         stdout=out,
                         stderr=err,
@@ -180,9 +180,12 @@ def launch(command: Sequence[str], count: int, rank: Rank | None, tick: Callable
                 tick()
                 time.sleep(TICK_S)
         except BaseException:
-            _end(processes)
+            end(processes)
             raise
-        return [Ended(process.returncode, _read(out), _read(err)) for process, (out, err) in zip(processes, said, strict=True)]
+        return [
+            Ended(process.returncode, read_back(out), read_back(err))
+            for process, (out, err) in zip(processes, said, strict=True)
+        ]
 
 
 def failures(ended: Sequence[Ended]) -> list[str]:
@@ -197,7 +200,8 @@ def failures(ended: Sequence[Ended]) -> list[str]:
     return found
 
 
-def _environment(local: int, count: int, rank: Rank | None) -> dict[str, str]:
+def environment(local: int, count: int, rank: Rank | None) -> dict[str, str]:
+    """The environment of one of `count` processes that this one starts; `rank` is its own."""
     first, world = (rank.place * count, rank.world * count) if rank else (0, count)
     own = {"RANK": first + local, "LOCAL_RANK": local, "WORLD_SIZE": world, LAUNCHER: os.getpid()}
     # As many threads in each process as there are cores would wait for one another.
@@ -205,11 +209,12 @@ def _environment(local: int, count: int, rank: Rank | None) -> dict[str, str]:
     return {**os.environ, **{key: str(value) for key, value in {**own, **threads}.items()}}
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+def end(processes: Sequence[subprocess.Popen[bytes]], how: signal.Signals = signal.SIGINT, seconds: float = END_S) -> None:
+    """Asks processes to end, and kills those that haven't within `seconds`."""
     try:
         for process in processes:
-            process.send_signal(signal.SIGINT)  # none to one that has ended
-        deadline = time.monotonic() + END_S
+            process.send_signal(how)  # none to one that has ended
+        deadline = time.monotonic() + seconds
         for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
@@ -219,7 +224,8 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
             process.wait()
 
 
-def _read(file: IO[bytes]) -> str:
+def read_back(file: IO[bytes]) -> str:
+    """What was written to a temporary file."""
     file.seek(0)
     return file.read().decode("utf-8", "replace")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trlt.card import add_results
 from trlt.commands._bench import Bench, find_place, open_bench, wanted_benches
 from trlt.commands._output import Output
 from trlt.commands._results import broken_videos, count_extra, score_bench, write_results
@@ -104,6 +105,8 @@ def evaluate(
     results: dict[str, Any] = {}
     if entries:
         results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
+        if given is None and not servers and add_results(Path(recipe.model.path), results):
+            output.note(f"eval: the model card in {recipe.model.path} has these figures now")
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
     if unread:
         raise VideoError("\n".join(unread))

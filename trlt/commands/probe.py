@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._output import Output
 from trlt.commands._ranks import (
     Rank,
@@ -52,12 +53,13 @@ def probe(
     retry_errors: bool = False,
     processes: int = 1,
     servers: Sequence[str] = (),
+    ray: str | None = None,
     output: Output,
 ) -> dict[str, Any]:
     """Asks a model n times about each sample of `data`; see `trlt probe --help`.
 
     Started by `accelerate launch`, `torchrun` or `srun`, the processes share the work; `processes` starts as many here, 0 one a
-    local GPU. With `servers`, these are asked instead of a model of this process.
+    local GPU. With `servers`, these are asked instead of a model of this process; with `ray`, the workers of that cluster.
 
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used; before any work, where it can be known.
@@ -70,6 +72,8 @@ def probe(
             "--fresh: each of several processes would forget what the others have written; remove the run's folder first, "
             "or give another --out"
         )
+    if ray is not None:
+        check_cluster(processes, servers, rank)
     flags = {"probe.n": n, "model.path": model, "video.root": str(videos) if videos else None}
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
@@ -93,7 +97,7 @@ def probe(
     rows = folder.rows("probe")
     by = f"{asker.model} at {', '.join(servers)}" if asker else recipe.model.path
     output.note(f"probe: {len(samples):,} samples, {recipe.probe.n} answers each, by {by}; rows in {rows}")
-    count = 1 if asker else count_processes(processes, rank, recipe.model.device)
+    count = 1 if asker or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
         given = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
@@ -101,6 +105,8 @@ def probe(
             "probe", "--data", str(data), *given, *(text for one in sets for text in ("--set", one)), "--json"
         )
         summary = _launch(command, count, rank, samples, rows, retry_errors, output)
+    elif ray is not None:
+        summary = ask_cluster(ray, recipe, samples, root, rows, retry_errors, output)
     else:
         summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, asker)
     if rank and (rank.launcher is not None or rank.place):

@@ -149,7 +149,9 @@ class Launch(Section):
     processes: Annotated[int, Field(ge=0)] = 0
     """Processes, one a GPU; 0 takes every local GPU, or one CPU process."""
     strategy: Literal["ddp", "fsdp2", "zero2", "zero3"] = "fsdp2"
-    """How more than one process shares the weights."""
+    """How more than one process shares the weights: `fsdp2`, or DeepSpeed's `zero2` and `zero3`, or `ddp`, which doesn't."""
+    gpu_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of a GPU in 10^9 bytes that the plan goes by; null takes that of this machine's GPUs, else 80."""
 
 
 class Train(Decoding):
@@ -186,7 +188,9 @@ class Train(Decoding):
     min_spread: Annotated[float, Field(ge=0)] = 0.0
     """Groups whose rewards spread by less (max - min) are replaced by fresh prompts; 0 keeps all."""
     max_tries: Positive = 3
-    """Rounds of fresh prompts for one step; the best groups seen are kept in the end."""
+    """Prompts that one place of a step may try for the sake of `min_spread`; the group with the widest spread is kept."""
+    max_broken: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the samples whose video may turn out to be broken; each is listed and replaced, and more end the run."""
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
     sft: Sft = Sft()
     launch: Launch = Launch()

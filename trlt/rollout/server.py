@@ -145,8 +145,10 @@ class Servers:
 
     def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[_Job]:
         from trlt.engine.inputs import VISION_TOKENS
+        from trlt.video.clip import Clip
 
         for t, tree in enumerate(trees):
+            assert isinstance(tree.clip, Clip), "servers are sent frames"
             videos = Videos(tree.clip)
             for r, request in enumerate(tree.requests):
                 if any(mark in request.system + request.user for mark in VISION_TOKENS):

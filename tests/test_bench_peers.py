@@ -1,0 +1,81 @@
+"""Our side of the whole-step benchmark counts decodes and vision passes, and the peer's lines are read."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ["--clips", "4", "--seconds", "4", "--size", "112", "84", "--pair", "12", "--length", "6", "--threads", "1"]
+
+OUT = """something else
+BENCH {"tool": "ms-swift", "steps": 3, "first_s": 9.0, "mean_s": 5.0, "all_s": [9.0, 4.0, 6.0], "sequence_tokens": 2100, "video_tokens": 1980}
+"""  # noqa: E501
+STEPS = """warning: BENCH_STEP is mentioned here
+BENCH_STEP {"step": 1, "s": 9.0, "parts": {"fetch_video": {"n": 16, "s": 3.0}, "rollout": {"n": 1, "s": 5.0}}}
+BENCH_STEP {"step": 2, "s": 4.0, "parts": {"fetch_video": {"n": 16, "s": 1.0}, "rollout": {"n": 1, "s": 2.0}}}
+BENCH_STEP {"step": 3, "s": 6.0, "parts": {"fetch_video": {"n": 13, "s": 2.0}}}
+"""
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    return importlib.import_module
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.peers", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_counts_of_our_side(tmp_path):
+    done = run("--ours-only", "--rounds", "1", "--files", str(tmp_path), "--json", *SMALL)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert (figures["cold_decodes"], figures["warm_decodes"]) == (1, 0)
+    for epoch in ("cold", "warm"):
+        # The rollout's pass, and at most one for the update; never one a completion.
+        assert 1 <= figures[f"{epoch}_passes"] <= 2
+        assert figures[f"{epoch}_clips"] == figures[f"{epoch}_passes"]
+        assert figures[f"{epoch}_video_tokens"] == 4 * 12 < figures[f"{epoch}_prompt_tokens"]
+        assert figures[f"{epoch}_step_s"] > 0
+        assert sum(figures[f"{epoch}_parts_s"].values()) == pytest.approx(figures[f"{epoch}_step_s"], abs=0.01)
+    assert len(figures["cold_steps_s"][0]) == 1 and len(figures["warm_steps_s"][0]) == 4
+    assert not any(name.startswith("theirs") or "speedup" in name for name in figures)
+
+
+def test_lines_of_the_peer(bench):
+    read = bench("bench.peer_sides").read_peer(OUT, STEPS, [["1.5", "8"], ["2.5", "8"], ["3.5", "5"]])
+    assert (read.step_s, read.steps) == (5.0, [4.0, 6.0])
+    assert (read.decodes, read.passes, read.clips) == (15, 1, 7)
+    assert (read.video_tokens, read.prompt_tokens) == (1980, 2100)
+    assert read.parts == {"fetch_video": 1.5, "rollout": 1.0}
+
+
+@pytest.mark.parametrize(("out", "steps"), [("", STEPS), ("no figures", STEPS), (OUT, "")])
+def test_a_peer_without_figures_ends_the_benchmark(bench, out, steps):
+    with pytest.raises(SystemExit, match="without its lines of figures"):
+        bench("bench.peer_sides").read_peer(out, steps, [])
+
+
+def test_speedup_is_that_of_each_round(bench):
+    def runs(*seconds: float) -> list:
+        return [bench("bench.peer_sides").Run(s, [s], 1, 2, 2, 1980, 2100, {}) for s in seconds]
+
+    figures = bench("bench.peers").summarize({"cold": runs(2, 4, 1), "warm": runs(1, 1, 1), "theirs": runs(10, 12, 8)})
+    assert figures["cold_speedups"] == [5, 3, 8] and figures["cold_speedup"] == 5
+    assert figures["warm_speedup"] == 10 and figures["theirs_step_s"] == 10
+
+
+def test_missing_script_is_told(tmp_path):
+    done = run("--script", str(tmp_path / "absent.sh"), "--cache", str(tmp_path))
+    assert done.returncode == 2 and "absent.sh: no such file" in done.stderr
+    done = run("--ours-only", "--clips", "3")
+    assert done.returncode == 2 and "--clips 3: at least 4" in done.stderr

@@ -1,0 +1,85 @@
+"""Samples whose video can't be read: each is listed once, and too many of them end a run. Knows samples and files only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+from trlt.errors import DataError, VideoError
+from trlt.sample import Sample, write_text_atomic
+
+BROKEN = "broken.jsonl"
+"""Its name in a run's folder."""
+SHOWN = 5
+
+
+class Fault(NamedTuple):
+    """Why a sample was left out."""
+
+    id: str
+    error: str
+    step: int
+    """Optimizer steps that were done by then."""
+
+
+def read_broken(folder: Path) -> dict[str, str]:
+    """Reason by sample id, of a run's folder; a torn line is left out."""
+    return {fault.id: fault.error for fault in _read(folder / BROKEN)}
+
+
+def cut_broken(folder: Path, step: int) -> None:
+    """Forgets what was found after a step: a resumed run finds it again, or finds it mended."""
+    kept: dict[str, Fault] = {}
+    for fault in _read(folder / BROKEN):
+        if fault.step <= step:
+            kept.setdefault(fault.id, fault)
+    if (folder / BROKEN).is_file():
+        write_text_atomic(folder / BROKEN, "".join(_line(fault) for fault in kept.values()))
+
+
+class Broken:
+    """The list of a run; the processes of a run share its file.
+
+    Args:
+        folder: The run's folder.
+        samples: How many there are in all.
+        most: Share of them that may be broken.
+    """
+
+    def __init__(self, folder: Path, samples: int, most: float) -> None:
+        self._path, self._samples, self._most = folder / BROKEN, samples, most
+
+    def add(self, sample: Sample, error: VideoError, step: int) -> None:
+        """Lists a sample.
+
+        Raises:
+            DataError: with this one they are too many; names some, and where all of them stand.
+        """
+        fault = Fault(sample.id, str(error), step)
+        known = {other.id: other for other in _read(self._path)}
+        if fault.id not in known:
+            with self._path.open("a", encoding="utf-8") as out:
+                out.write(_line(fault))
+        known[fault.id] = fault
+        if len(known) > self._most * self._samples:
+            shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])
+            raise DataError(
+                f"{len(known)} of {self._samples} samples have a video that can't be read, which is above train.max_broken "
+                f"({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all; mend or remove them, or raise "
+                "train.max_broken, and run the same command again"
+            )
+
+
+def _line(fault: Fault) -> str:
+    return json.dumps(fault._asdict()) + "\n"
+
+
+def _read(path: Path) -> list[Fault]:
+    faults = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            faults.append(Fault(**json.loads(line)))
+        except (json.JSONDecodeError, TypeError):
+            continue
+    return faults

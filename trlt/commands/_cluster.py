@@ -1,0 +1,61 @@
+"""A probe that a Ray cluster answers: the recipe's model on its workers, the rows written here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from trlt.commands._output import Output
+from trlt.commands._ranks import Rank
+from trlt.commands._setup import make_engine
+from trlt.errors import UsageError
+from trlt.model import MINIATURE
+from trlt.recipe import Model, Recipe
+from trlt.rollout import Summary
+from trlt.rollout.cluster import require_ray, run_on_cluster, session
+from trlt.sample import Sample
+
+
+def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> None:
+    """Refuses what can't go together with a cluster, before any work.
+
+    Raises:
+        UsageError: several processes, servers or a launcher; or Ray isn't installed.
+    """
+    if servers:
+        raise UsageError("--ray: its workers hold the model themselves; leave out --server, or --ray")
+    if processes > 1:
+        raise UsageError("--ray: the cluster has a worker a core and a model a GPU by itself; leave out --processes")
+    if rank:
+        raise UsageError("--ray: one process speaks with the cluster; start it without a launcher")
+    require_ray()
+
+
+def ask_cluster(
+    address: str, recipe: Recipe, samples: Sequence[Sample], root: Path, rows: Path, retry_errors: bool, output: Output
+) -> Summary:
+    """Asks on the cluster at `address` (see `session`)."""
+    with session(address), output.progress("probe") as progress:
+        return run_on_cluster(
+            samples,
+            make_asker=partial(make_engine, _on_workers(recipe.model)),
+            gpus=recipe.model.device != "cpu",
+            video=recipe.video,
+            root=root,
+            settings=recipe.probe,
+            n=recipe.probe.n,
+            weights=recipe.reward.weights(),
+            out=rows,
+            retry_errors=retry_errors,
+            progress=progress,
+            notice=output.note,
+        )
+
+
+def _on_workers(model: Model) -> Model:
+    """The model's section for a process with another working directory, which is shown the GPU that is its own."""
+    folder = Path(model.path).expanduser()
+    path = str(folder.resolve()) if model.path != MINIATURE and folder.exists() else model.path
+    device = "cuda" if model.device.startswith("cuda") else model.device
+    return model.model_copy(update={"path": path, "device": device})

@@ -1,0 +1,195 @@
+"""The plan of `trlt train`: batch arithmetic, steps, launcher and memory, as an object and as tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from trlt.errors import RecipeError
+from trlt.plan import GB, Architecture, Memory, advise, estimate, find_architecture
+from trlt.plan.memory import CONTEXT, FRAGMENTS
+from trlt.recipe import Recipe
+from trlt.sample import read_samples
+
+DEFAULT_GPU_GB = 80.0
+"""Of a GPU that isn't there: the paper's."""
+SYMBOLS = (
+    "P parameters, T trained ones, N processes, V vocabulary, d width, f width of the MLP, c bytes of a computed number, s of "
+    "the residual stream. Computed, not measured."
+)
+
+
+def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -> dict[str, Any]:
+    """What a run would do and take.
+
+    Raises:
+        RecipeError: a step's prompts can't be spread over the processes.
+        ModelError: a config.json that isn't a Qwen2.5-VL's.
+    """
+    settings = recipe.train
+    grpo = settings.method == "grpo"
+    each = settings.prompts_per_pass * processes
+    if grpo and settings.prompts_per_step % each:
+        raise RecipeError(
+            f"train.prompts_per_step: {settings.prompts_per_step} prompts can't be spread evenly over {processes} processes of "
+            f"{settings.prompts_per_pass}; take a multiple of {each}"
+        )
+    path = Path(recipe.train.data or "")
+    count = len(read_samples(path)) if path.exists() else None
+    batch = settings.prompts_per_step if grpo else settings.sft.batch
+    group = settings.group_size if grpo else 1
+    steps = settings.max_steps or (math.ceil(settings.epochs * count / batch) if count else None)
+    return {
+        "method": settings.method,
+        "model": recipe.model.path,
+        "data": str(path),
+        "samples": count,
+        "processes": processes,
+        "strategy": settings.launch.strategy if processes > 1 else "single process",
+        "launcher": f"{processes} x {' '.join(command)}" if processes > 1 else "this process",
+        "prompts_per_step": batch,
+        "completions_per_prompt": group,
+        "completions_per_step": batch * group,
+        "prompts_per_process_and_step": batch // processes,
+        "passes_per_process_and_step": batch // each if grpo else None,
+        "steps": steps,
+        "video_tokens_at_most": recipe.video.max_tokens,
+        "new_tokens_at_most": settings.max_new_tokens,
+        "folder": str(folder),
+        "memory": _memory(recipe, processes),
+    }
+
+
+def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:
+    """Ends a run before any work when its plan doesn't fit the GPU.
+
+    Raises:
+        RecipeError: it doesn't; names what to change.
+    """
+    memory = found["memory"]
+    if memory is None or memory["fits"] is not False:
+        return
+    changes = memory["changes"]
+    remedy = "any one of these lines makes it fit:\n  " + "\n  ".join(changes) if changes else _beyond(memory)
+    raise RecipeError(
+        f"{recipe.model.path} needs about {memory['peak_gb']} GB on each of {found['processes']} GPUs of "
+        f"{memory['gpu_gb']:g} GB; {remedy}\n"
+        "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
+    )
+
+
+def tables(found: dict[str, Any]) -> list[Table | str]:
+    """The plan for a person."""
+    table = Table(title="What would run", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key, value in found.items():
+        if key != "memory":
+            table.add_row(key.replace("_", " "), _shown(key, value))
+    memory = found["memory"]
+    if memory is None:
+        return [table, "Memory: unknown; neither the model's config.json is at hand nor its size published"]
+    legend = f"Shape: {memory['shape']}\n{SYMBOLS}"
+    return [table, _memory_table(memory), legend, *([_verdict(memory)] if memory["fits"] is not None else [])]
+
+
+def _memory(recipe: Recipe, processes: int) -> dict[str, Any] | None:
+    """The estimate as an object; None where the model's shape isn't known."""
+    model = find_architecture(recipe.model.path)
+    if model is None:
+        return None
+    gpu_gb, origin = _gpu(recipe)
+    memory = estimate(model, recipe, processes, int(gpu_gb * GB))
+    on_cpu = recipe.model.device == "cpu"
+    changes = [] if on_cpu or memory.fits else advise(model, recipe, processes, memory.gpu)
+    return {
+        "parameters": model.parameters,
+        "parameters_of": _parts(model),
+        "shape": model.source,
+        "gpu_gb": gpu_gb,
+        "gpu": origin,
+        "lines": [
+            {"when": line.when, "name": line.name, "gb": _gb(line.size), "formula": line.formula} for line in memory.lines
+        ],
+        **_sums(memory),
+        "fits": None if on_cpu else memory.fits,
+        "headroom_gb": _gb(memory.headroom),
+        "changes": [str(change) for change in changes],
+    }
+
+
+def _parts(model: Architecture) -> dict[str, int]:
+    return {"language": model.language, "head": model.head, "vision": model.vision}
+
+
+def _sums(memory: Memory) -> dict[str, Any]:
+    return {
+        "held_gb": _gb(memory.of("held")),
+        "pass_gb": _gb(memory.of("pass")),
+        "rollout_gb": _gb(memory.of("rollout")),
+        "start_gb": _gb(memory.start),
+        "peak_gb": _gb(memory.peak),
+        "host_gb_per_process": _gb(memory.host),
+    }
+
+
+def _gpu(recipe: Recipe) -> tuple[float, str]:
+    """GB of a GPU, and where that is from."""
+    if recipe.train.launch.gpu_gb:
+        return recipe.train.launch.gpu_gb, "train.launch.gpu_gb"
+    if recipe.model.device != "cpu":
+        import torch
+
+        if count := torch.cuda.device_count():
+            least = min(torch.cuda.get_device_properties(i).total_memory for i in range(count))
+            return round(least / GB, 1), f"the smallest of {count} here"
+    return DEFAULT_GPU_GB, "assumed: no GPU here" if recipe.model.device != "cpu" else "not used: model.device is cpu"
+
+
+def _memory_table(memory: dict[str, Any]) -> Table:
+    table = Table(title=f"Memory of a GPU, estimated, in GB (10^9 bytes); {memory['parameters'] / GB:.2f}B parameters")
+    table.add_column("when")
+    table.add_column("what")
+    table.add_column("GB", justify="right")
+    table.add_column("formula", overflow="fold")
+    for when, name in (("held", "all the time"), ("pass", "a forward and backward pass"), ("rollout", "sampling")):
+        lines = [line for line in memory["lines"] if line["when"] == when]
+        for line in lines:
+            table.add_row(when, line["name"], f"{line['gb']:.1f}", line["formula"])
+        if lines:
+            table.add_row(when, f"[bold]{name}[/bold]", f"[bold]{memory[f'{when}_gb']:.1f}[/bold]", "", end_section=True)
+    table.add_row("start", "whole weights, before they are sharded", f"{memory['start_gb']:.1f}", "4 P")
+    on_top = f"max(held + max(pass, rollout), start) x {1 + FRAGMENTS:g} + {CONTEXT / GB:g}"
+    table.add_row("", "[bold]peak[/bold]", f"[bold]{memory['peak_gb']:.1f}[/bold]", on_top)
+    return table
+
+
+def _verdict(memory: dict[str, Any]) -> str:
+    gpu = f"{memory['gpu_gb']:g} GB ({memory['gpu']})"
+    host = f"Loading takes {memory['host_gb_per_process']:.1f} GB of the machine's memory a process"
+    if memory["fits"]:
+        return f"It fits {gpu}, with {memory['headroom_gb']:.1f} GB to spare. {host}."
+    return f"It doesn't fit {gpu}: {-memory['headroom_gb']:.1f} GB are missing. {host}."
+
+
+def _beyond(memory: dict[str, Any]) -> str:
+    return (
+        f"no setting makes it fit; each GPU holds all {memory['start_gb']} GB of weights while it starts, so take a smaller "
+        "model or larger GPUs"
+        if memory["start_gb"] > memory["gpu_gb"]
+        else "no setting makes it fit; take a smaller model or larger GPUs"
+    )
+
+
+def _shown(key: str, value: Any) -> str:
+    if value is None:
+        return "-" if key == "passes_per_process_and_step" else "unknown until the data is there"
+    return str(value)
+
+
+def _gb(size: int) -> float:
+    return round(size / GB, 1)

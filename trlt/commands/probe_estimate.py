@@ -1,0 +1,274 @@
+"""`trlt probe --estimate`: tokens, hours and disk of a probe, from a small part of it, before it is paid for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from trlt.commands._output import Output
+from trlt.commands._ranks import count_processes, find_rank
+from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.commands.probe import IGNORED
+from trlt.errors import ResumeError, UsageError
+from trlt.model import locate
+from trlt.recipe import Recipe, Video
+from trlt.rollout import Run, environment, file_digest, model_identity, open_run, videos_root
+from trlt.sample import Sample, read_samples
+from trlt.video.resolve import VideoIndex
+
+if TYPE_CHECKING:
+    from trlt.engine.forest import Request
+    from trlt.engine.inputs import InputBuilder
+    from trlt.rollout.estimate import Estimate, Pool
+    from trlt.rollout.totals import Figure
+
+LABELS = {
+    "tokens": "tokens",
+    "video_tokens": "  of videos, once a clip",
+    "prompt_tokens": "  of prompts, once a sample",
+    "sampled_tokens": "  sampled",
+    "hours": "time",
+    "model_hours": "  of the model",
+    "waiting_hours": "  waiting for videos",
+    "decode_hours": "time of decoding processes",
+    "store_bytes": "frame store, to be added",
+    "row_bytes": "rows",
+    "broken_share": "clips that can't be read",
+}
+"""What the result holds, in the order of the table."""
+COVERS = (
+    "The intervals (95%) cover which clips were drawn, and how the times of this short run vary. They don't cover other "
+    "hardware, other load on it, files that the system holds in memory already, or what not one drawn clip shows. Time is "
+    "without loading the model."
+)
+
+
+def estimate(
+    data: Path,
+    *,
+    n: int | None = None,
+    recipe_path: Path | None = None,
+    model: str | None = None,
+    videos: Path | None = None,
+    sets: Sequence[str] = (),
+    out: Path | None = None,
+    fresh: bool = False,
+    retry_errors: bool = False,
+    processes: int = 1,
+    servers: Sequence[str] = (),
+    ray: str | None = None,
+    clips: int | None = None,
+    output: Output,
+) -> dict[str, Any]:
+    """Measures a drawn part of what `trlt probe` with the same arguments would do; see `trlt probe --help`.
+
+    The run's folder isn't changed, nor made; with `fresh`, what is in it counts as forgotten. Clips that are decoded stay in
+    the frame store. One process measures; of several it is assumed that they share the work evenly, and don't slow each other.
+
+    Args:
+        data: As of `probe`, and so are the others, but for:
+        n: Completions a sample.
+        recipe_path: The recipe.
+        model: Instead of the recipe's.
+        videos: Their folder.
+        sets: Keys of the recipe.
+        out: The run's folder.
+        fresh: Forget what is there.
+        retry_errors: Ask samples again whose row holds an error.
+        processes: As many are taken to do the work; 0 one a local GPU.
+        servers: Asked instead of a model of this process; tokens of prompts aren't known then.
+        ray: Refused.
+        clips: How many are measured; None takes what the interval of the time needs.
+        output: Where it goes.
+
+    Raises:
+        TrltError: a recipe, file, model or run folder that can't be used.
+    """
+    if find_rank(os.environ):
+        raise UsageError("--estimate: one process measures; start it without a launcher, and name the run's --processes")
+    if ray is not None:
+        raise UsageError("--estimate: a cluster isn't measured; leave out --ray, and give its GPUs as --processes")
+    if servers and processes > 1:
+        raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
+    flags = {"probe.n": n, "model.path": model, "video.root": str(videos) if videos else None}
+    recipe = resolve(recipe_path, sets, flags)
+    samples = read_samples(data)
+    root = videos_root(recipe.video.root, data)
+    index = VideoIndex(root, recipe.video.downloads)
+    asker = connect(servers, model, output)
+    identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
+    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
+    run = Run(out or RUNS / recipe.name / f"probe-{data.stem}")
+    if not fresh:
+        _compare(run, recipe, identity, source)
+    from trlt.rollout.estimate import clips_for, look, measure, pending
+
+    left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
+    pool = look(left, index, recipe.video)
+    if not pool.groups:
+        output.show(f"Nothing to estimate: {len(samples) - len(left):,} samples have rows, {pool.missing:,} have no video")
+        return _counts(samples, left, pool) | {"measured": None, "figures": {}}
+    if clips is None:
+        clips = clips_for(pool, recipe.probe, recipe.probe.n)
+    output.note(f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers a sample")
+    text_tokens = None
+    if asker is None:
+        engine = make_engine(recipe.model)
+        text_tokens = partial(_text_tokens, engine.builder)
+    there = _store_bytes(recipe.video)
+    with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder, output.progress("estimate") as progress:
+        found = measure(
+            pool,
+            clips=clips,
+            engine=asker or engine,
+            video=recipe.video,
+            videos=index,
+            settings=recipe.probe,
+            n=recipe.probe.n,
+            weights=recipe.reward.weights(),
+            folder=Path(folder),
+            text_tokens=text_tokens,
+            progress=progress,
+        )
+    count = 1 if asker else count_processes(processes, None, recipe.model.device)
+    figures = _figures(found, count)
+    store = {"folder": recipe.video.store, "bytes_there": there, "bound_bytes": int(recipe.video.store_gb * 1e9)}
+    measured = {
+        name: getattr(found, name) for name in ("clips", "samples", "stretches", "seconds", "broken", "error", "fixed_s")
+    }
+    result = _counts(samples, left, pool) | {
+        "processes": count,
+        "hardware": environment()["hardware"],
+        "measured": measured,
+        "figures": {name: asdict(figures[name]) for name in LABELS if name in figures},
+        "store": store,
+    }
+    _show(result, figures, output)
+    return result
+
+
+def _compare(run: Run, recipe: Recipe, identity: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+    """Raises what `probe` would raise of a folder that belongs to another run; looks at copies, and leaves it as it is."""
+    with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder:
+        copy = Run(Path(folder) / run.out.name)
+        for there, new in ((run.recipe, copy.recipe), (run.manifest, copy.manifest)):
+            if there.is_file():
+                new.parent.mkdir(exist_ok=True)
+                shutil.copyfile(there, new)
+        try:
+            inputs = {"data": source}
+            made = protocol(recipe.probe, recipe.video)
+            open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made, ignore=IGNORED)
+        except ResumeError as error:
+            raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None
+
+
+def _text_tokens(builder: InputBuilder, request: Request) -> int:
+    """Tokens of a prompt besides those of its video."""
+    import torch
+
+    from trlt.engine.inputs import ClipInputs
+
+    nothing = ClipInputs(torch.empty(0), torch.tensor([[1, 2, 2]]), 1.0, 1)
+    prompt = builder.prompt(request.system, request.user, nothing)
+    return len(prompt.prefix) + len(prompt.suffix) - nothing.tokens
+
+
+def _store_bytes(settings: Video) -> int | None:
+    """What the frame store holds; None where there is none."""
+    if settings.store is None:
+        return None
+    from trlt.video.store import FrameStore
+
+    return FrameStore(settings.store, int(settings.store_gb * 1e9)).info().bytes
+
+
+def _counts(samples: Sequence[Sample], left: Sequence[Sample], pool: Pool) -> dict[str, Any]:
+    return {
+        "samples": pool.samples,
+        "clips": len(pool.groups),
+        "resumed": len(samples) - len(left),
+        "missing": pool.missing,
+    }
+
+
+def _figures(found: Estimate, processes: int) -> dict[str, Figure]:
+    """Seconds of one process become hours of all of them."""
+    from trlt.rollout.totals import Figure
+
+    def hours(name: str, divisor: int, fixed_s: float = 0.0) -> Figure:
+        one = found.figures[name]
+        values = (None if s is None else (s / divisor + fixed_s) / 3600 for s in (one.total, one.low, one.high))
+        total, low, high = values
+        assert total is not None
+        return Figure(total, low, high)
+
+    return found.figures | {
+        "hours": hours("wall_s", processes, found.fixed_s),
+        "model_hours": hours("model_s", processes),
+        "waiting_hours": hours("waiting_s", processes),
+        "decode_hours": hours("decode_s", 1),
+    }
+
+
+def _show(result: Mapping[str, Any], figures: Mapping[str, Figure], output: Output) -> None:
+    measured, store = result["measured"], result["store"]
+    there = "".join(
+        f", {result[key]:,} {words}" for key, words in (("resumed", "have rows"), ("missing", "have no video")) if result[key]
+    )
+    output.show(
+        f"{result['samples']:,} samples on {result['clips']:,} clips are to be asked{there}. "
+        f"Measured: {measured['samples']:,} on {measured['clips']:,}, in {_time(measured['seconds'] / 3600)}"
+    )
+    table = Table()
+    for title in ("", "estimate", "95% interval"):
+        table.add_column(title, justify="left" if not title else "right")
+    for name, label in LABELS.items():
+        if name in figures:
+            one = figures[name]
+            interval = "" if one.low is None or one.high is None else f"{_text(name, one.low)} to {_text(name, one.high)}"
+            table.add_row(label, _text(name, one.total), interval)
+    output.show(table)
+    if measured["stretches"] < 2:
+        output.show("Too few clips for an interval of the time, which holds start and end of the short run: measure more")
+    if result["processes"] > 1:
+        output.show(f"Time is that of {result['processes']} processes which don't slow each other; one was measured.")
+    if measured["error"] is not None:
+        output.show(f"{measured['broken']:,} of the measured clips can't be read; the first: {measured['error']}")
+    added = figures["store_bytes"]
+    if store["folder"] is None:
+        output.show("The recipe names no frame store (video.store): clips are decoded each time")
+    elif store["bytes_there"] + (added.high or added.total) > store["bound_bytes"]:
+        output.show(
+            f"{store['folder']} is bounded at {_bytes(store['bound_bytes'])} and holds {_bytes(store['bytes_there'])}: it may "
+            "not hold all clips, and what goes is decoded again; raise video.store_gb"
+        )
+    else:
+        output.show(f"The measured clips stay in {store['folder']}")
+    output.show(COVERS)
+
+
+def _text(name: str, value: float) -> str:
+    if name.endswith("hours"):
+        return _time(value)
+    if name.endswith("bytes"):
+        return _bytes(value)
+    return f"{value:.1%}" if name.endswith("share") else f"{value:,.0f}"
+
+
+def _time(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:,.1f} h"
+    return f"{60 * hours:.1f} min" if hours >= 1 / 60 else f"{3600 * hours:.1f} s"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / 1e9:,.2f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"

@@ -1,0 +1,115 @@
+"""A step's prompts with their scored completions: which prompt takes the place of one that can't be used, and what is logged.
+
+Which prompts make up a step depends on the data, the seed and the step alone, not on how many processes share the work: each
+place among a step's prompts has its own line of replacements, which no other place has a claim on. So a process goes on with
+the next prompt without asking the others. Knows scores and rewards; neither models nor losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from trlt.engine.forest import Completion
+from trlt.score import Scores
+from trlt.shared_prefix import Group
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One prompt with its G completions and what they earned."""
+
+    index: int
+    """Of the sample in the training set."""
+    group: Group
+    completions: tuple[Completion, ...]
+    scores: tuple[Scores, ...]
+    rewards: tuple[float, ...]
+
+    @property
+    def spread(self) -> float:
+        """Widest gap of the rewards: without it there is nothing to prefer."""
+        return max(self.rewards) - min(self.rewards)
+
+
+@dataclass
+class Place:
+    """One place among a step's prompts."""
+
+    prompts: Iterator[int]
+    """Indices of the samples that may stand here, in their order."""
+    tries: int = 0
+    best: Scored | None = None
+    """The group with the widest spread so far, of equals the first."""
+
+    def offer(self, scored: Scored | None) -> None:
+        """Takes the outcome of a prompt; None where its video can't be read."""
+        self.tries += 1
+        if scored and (self.best is None or scored.spread > self.best.spread):
+            self.best = scored
+
+    def wants(self, min_spread: float, max_tries: int) -> bool:
+        """Whether another prompt is to be tried."""
+        return self.best is None or (self.best.spread < min_spread and self.tries < max_tries)
+
+
+def make_places(step: Sequence[int], own: Sequence[int], samples: int, seed: str) -> list[Place]:
+    """The places of one process.
+
+    Args:
+        step: The step's prompts over all processes, as indices of samples.
+        own: Which of them, by position, are this process's.
+        samples: How many samples there are.
+        seed: Fixes the order of the replacements.
+    """
+    taken = set(step)
+    others = [index for index in range(samples) if index not in taken]
+    Random(seed).shuffle(others)
+    return [Place(_line(step, others, place)) for place in own]
+
+
+def _line(step: Sequence[int], others: Sequence[int], place: int) -> Iterator[int]:
+    """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
+    yield step[place]
+    for shift in range(len(step)):
+        yield from others[(place + shift) % len(step) :: len(step)]
+    yield from (step[(place + shift) % len(step)] for shift in range(1, len(step)))
+
+
+def fill(
+    places: Sequence[Place], answer: Callable[[Sequence[int]], Sequence[Scored | None]], *, min_spread: float, max_tries: int
+) -> list[Scored]:
+    """A scored group for each place that has a prompt with a readable video.
+
+    Args:
+        places: Of this process.
+        answer: Samples' indices to their scored groups; None for one whose video can't be read.
+        min_spread: Groups whose rewards spread by less are replaced, while there are tries; the widest seen is kept.
+        max_tries: Prompts that a place may try for the sake of the spread.
+    """
+    pending = list(places)
+    while pending:
+        asked = [(place, index) for place in pending if (index := next(place.prompts, None)) is not None]
+        scored_groups = answer([index for _, index in asked]) if asked else []
+        for (place, _), scored in zip(asked, scored_groups, strict=True):
+            place.offer(scored)
+        pending = [place for place, _ in asked if place.wants(min_spread, max_tries)]
+    return [place.best for place in places if place.best is not None]
+
+
+def figures(scored: Sequence[Scored]) -> dict[str, list[float]]:
+    """What is logged of groups: one number a completion, a group or a score, by name."""
+    every = [s for group in scored for s in group.scores]
+    completions = [c for s in scored for c in s.completions]
+    return {
+        "reward": [r for s in scored for r in s.rewards],
+        "reward_spread": [s.spread for s in scored],
+        "zero_spread": [float(s.spread == 0) for s in scored],
+        "reward/format": [s.format for s in every],
+        "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
+        "reward/tiou": [s.tiou for s in every if s.tiou is not None],
+        "length": [float(len(c.tokens)) for c in completions],
+        "cut_off": [float(not c.finished) for c in completions],
+        "video_tokens": [float(s.group.clip.tokens) for s in scored],
+    }

@@ -1,0 +1,269 @@
+"""The loop on a Ray cluster: CPU workers decode, GPU workers ask the model, and the driver writes each row as it comes.
+
+A pipeline of Ray Data that outlives the death of workers and machines; see docs/decisions/ray.md. The rows are those of
+`loop.run`. Ray is an extra, and is imported by those who ask for it only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trlt.errors import ResumeError, TrltError, UsageError
+from trlt.recipe import Decoding, Video
+from trlt.reward import Weights
+from trlt.rollout._stages import Answering, Job, decode, read_said, sample_table
+from trlt.rollout.claims import at_work
+from trlt.rollout.loop import Asker, Progress, Summary, _by_clip
+from trlt.rollout.parts import absorb, work_folder
+from trlt.rollout.row import Said, error_row, to_row
+from trlt.rollout.rows import RowFile
+from trlt.sample import Sample
+
+LOCAL = "local"
+"""The address that starts a cluster of this machine alone."""
+PIECES = 10_000
+"""Most decoding tasks of a round: Ray keeps books of each."""
+MOST_CLIPS = 32
+"""Most clips that a model is handed together (10 MB each at 2048 tokens)."""
+WAVES = 4
+"""Times the completions that grow side by side, in what a model is handed together: at its end it runs empty."""
+EVEN = 4
+"""Least number of times that each model is handed something, in a small run, so that all end together."""
+TRIES = 5
+"""Times that a decoding task whose worker died is begun again."""
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
+"""What is set for Ray where it isn't set: it sends no usage statistics, and writes nothing between a command's lines (its own
+files have all of it)."""
+
+
+def require_ray() -> None:
+    """Imports Ray, with `ENVIRONMENT`.
+
+    Raises:
+        UsageError: it isn't installed.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray.data  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--ray: needs {error.name}, which isn't installed; it comes with: pip install 'trlt[ray]'") from None
+
+
+@contextmanager
+def session(address: str) -> Iterator[None]:
+    """Joins a Ray cluster, and leaves it at the end; where this process has joined one already, that one is used.
+
+    Args:
+        address: `local` starts one of this machine; `auto` finds the one that this machine belongs to; else `host:port`.
+
+    Raises:
+        UsageError: Ray isn't installed, or there is no such cluster.
+    """
+    require_ray()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    if "://" in address:
+        raise UsageError(f"--ray {address}: give host:port, and run the command on a machine of the cluster")
+    dashboard = False if address == LOCAL else None
+    try:
+        ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"--ray {address}: no cluster can be joined ({error}); run the command on a machine of the cluster, or give "
+            f"`--ray {LOCAL}`"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def run_on_cluster(
+    samples: Sequence[Sample],
+    *,
+    make_asker: Callable[[], Asker],
+    gpus: bool,
+    video: Video,
+    root: Path,
+    settings: Decoding,
+    n: int,
+    weights: Weights,
+    out: Path,
+    as_gqa: bool = False,
+    retry_errors: bool = False,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Summary:
+    """Asks every sample n times, as `loop.run`, on the Ray cluster that this process has joined.
+
+    Args:
+        samples: With ids of their own.
+        make_asker: Loads the model, on a worker; is pickled.
+        gpus: Each model takes a GPU, where the cluster has any; else one a machine computes on the CPU.
+        video: How clips are decoded; `workers: 0` does so without limits of time and memory.
+        root: Folder that the samples' paths are relative to, under this path on every machine.
+        settings: How completions are drawn, asked for and parsed.
+        n: Completions a sample.
+        weights: Of the reward.
+        out: The JSONL file of rows, which this process alone writes.
+        as_gqa: Ask multi-choice with the grounded QA template.
+        retry_errors: Ask samples again whose row holds an error.
+        progress: Called with each row.
+        notice: Is told when work was lost with a worker.
+
+    Returns:
+        With `waited_s` 0: how long models wait isn't known here.
+
+    Raises:
+        ResumeError: `out` holds rows of other samples, or others are writing to it.
+        DataError: `out` is damaged, or a sample can't be asked.
+        TrltError: a worker's fault; or workers died until no row came any more.
+    """
+    from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import RayError
+
+    began, tokens = time.perf_counter(), 0
+    ids = [sample.id for sample in samples]
+    if at_work(work_folder(out)):
+        raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
+    by_id = {sample.id: sample for sample in samples}
+    job = Job(_absolute(video), root.resolve(), settings, n, as_gqa)
+    with RowFile(out, ids, retry_errors=retry_errors) as rows:
+        absorb(rows, ids, retry_errors=retry_errors)
+        resumed = len(rows)
+
+        def report() -> None:
+            if progress:
+                progress(len(rows), len(samples))
+
+        report()
+        while pending := [sample for sample in samples if sample.id not in rows]:
+            there, reason = len(rows), "its workers died"
+            try:
+                for one in _round(pending, job, make_asker, gpus):
+                    if one["id"] in rows:  # a task that was begun again after it had said something
+                        continue
+                    sample = by_id[one["id"]]
+                    if "error" in one:
+                        rows.append(error_row(sample, n, one["error"]))
+                    else:
+                        said = [Said(*each) for each in one["said"]]
+                        tokens += sum(each.tokens for each in said)
+                        shown = one["video_tokens"]
+                        rows.append(to_row(sample, said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa))
+                    report()
+            except (RayError, ExecutionTimeoutError) as error:
+                reason = str(error)
+            lost = len(samples) - len(rows)
+            if lost and len(rows) == there:
+                raise TrltError(
+                    f"{out}: no row came of {lost:,} samples, the first about {pending[0].video}: {reason}; Ray's logs, in "
+                    "/tmp/ray on the machines, say why; the same command goes on from the rows that are there"
+                )
+            if lost and notice:
+                notice(f"{lost:,} samples were lost with a worker or a machine; they are asked again")
+        rows.finish()
+        report()
+        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0)
+
+
+def _round(pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker], gpus: bool) -> Iterator[dict[str, Any]]:
+    """What the workers say about samples, as it comes; a worker that dies takes along what it was asked.
+
+    Raises:
+        TrltError: a worker's fault.
+        RayError: Ray lost something that it needs.
+        ExecutionTimeoutError: nothing has come for half an hour.
+    """
+    import ray
+    from ray.data import ActorPoolStrategy, DataContext
+
+    groups = _by_clip(pending)
+    step = math.ceil(len(groups) / PIECES)
+    models, device = _models(gpus)
+    waves = math.ceil(WAVES * job.settings.max_sequences / (job.n * len(pending) / len(groups)))
+    clips = max(1, min(MOST_CLIPS, waves, math.ceil(len(groups) / (EVEN * models))))
+    models = min(models, math.ceil(len(groups) / clips))
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.target_max_block_size = 1  # every table goes on at once: a clip, or answers
+    # An actor's task isn't tried again on the same actor: without a machine that could take the dead one's place, it would wait
+    # for ever. It counts as lost, and the next round asks again.
+    context.max_errored_blocks = -1
+    context.max_consecutive_actor_init_deaths = TRIES
+    with DataContext.current(context), _quiet():
+        blocks = [sample_table(groups[first : first + step]) for first in range(0, len(groups), step)]
+        said = (
+            ray.data.from_blocks(blocks)
+            .map_batches(
+                decode,
+                fn_kwargs={"job": job},
+                batch_size=None,
+                batch_format="pyarrow",
+                num_cpus=1,
+                max_retries=TRIES,
+            )
+            .map_batches(
+                Answering,
+                fn_constructor_args=(job, make_asker),
+                batch_size=clips,
+                batch_format="pyarrow",
+                compute=ActorPoolStrategy(size=models),
+                # No CPU: models that hold them all would leave none for decoding.
+                num_cpus=0,
+                num_gpus=device,
+                max_restarts=0,
+            )
+        )
+        del blocks
+        for table in said.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            yield from read_said(table)
+
+
+def _models(gpus: bool) -> tuple[int, int]:
+    """How many models the cluster holds, and how many GPUs each takes."""
+    import ray
+
+    count = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0
+    return (count, 1) if count else (max(1, sum("CPU" in node["Resources"] for node in ray.nodes() if node["Alive"])), 0)
+
+
+def _absolute(video: Video) -> Video:
+    folders = {key: str(Path(value).resolve()) for key in ("store", "downloads") if (value := getattr(video, key))}
+    return video.model_copy(update=folders)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Ray Data from showing each lost task with its traceback between a command's lines; Ray's own files have them."""
+    shown = [(handler, handler.level) for handler in logging.getLogger("ray.data").handlers if _is_shown(handler)]
+    for handler, _ in shown:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            # Ray 2.64 takes the retries' numbers away; the extra asks for an older one.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            yield
+    finally:
+        for handler, level in shown:
+            handler.setLevel(level)
+
+
+def _is_shown(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler)
