@@ -12,6 +12,7 @@ from trl import GRPOTrainer
 from trlt import grpo
 from trlt.broken import read_broken
 from trlt.errors import DataError, ParityError
+from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import Loaded, load
 from trlt.recipe import Model, Video, load_recipe
@@ -45,13 +46,13 @@ def recipe():
 @pytest.fixture(autouse=True)
 def invented_rewards(monkeypatch):
     """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
-    honest = grpo.VideoGRPOTrainer._score
+    honest = GroupRollouts._score
 
     def score(self, index, group, completions):
         rewards = tuple((sum(c.tokens) + 7 * index) % 11 / 10 for c in completions)
         return replace(honest(self, index, group, completions), rewards=rewards)
 
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_score", score)
+    monkeypatch.setattr(GroupRollouts, "_score", score)
 
 
 def run(tiny_path, material, recipe, folder):
@@ -141,14 +142,14 @@ def test_clips_loaded_ahead_give_the_same_run(tiny_path, material, recipe, tmp_p
 
 def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, material, recipe, tmp_path, monkeypatch):
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.05, "max_steps": 1})})
-    honest, asked = grpo.VideoGRPOTrainer._score, []
+    honest, asked = GroupRollouts._score, []
 
     def score(self, index, group, completions):
         asked.append(index)
         scored = honest(self, index, group, completions)
         return replace(scored, rewards=(0.5,) * 4) if len(asked) in (1, 2, 3, 5) else scored
 
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_score", score)
+    monkeypatch.setattr(GroupRollouts, "_score", score)
     _, rows, _ = run(tiny_path, material, dull, tmp_path)
     assert len(asked) == len(set(asked)) == 4 + 3 + 1, "three dull ones replaced, of which one again"
     assert rows[0]["rounds"] == 3 and rows[0]["zero_spread"] == 0
@@ -156,8 +157,8 @@ def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, materi
 
 def test_rounds_are_bounded(tiny_path, material, recipe, tmp_path, monkeypatch):
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.5, "max_steps": 1})})
-    honest = grpo.VideoGRPOTrainer._score
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
+    honest = GroupRollouts._score
+    monkeypatch.setattr(GroupRollouts, "_score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
     _, rows, _ = run(tiny_path, material, dull, tmp_path)
     assert rows[0]["rounds"] == dull.train.max_tries and rows[0]["zero_spread"] == 1
 

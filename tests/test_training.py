@@ -52,7 +52,7 @@ def test_the_last_batch_is_filled_up(rows: int) -> None:
 
 def watch(folder: Path, step: int, keep: int = 2) -> tuple[Watch, TrainingArguments, TrainerState]:
     state = TrainerState(global_step=step, is_world_process_zero=True)
-    return Watch(folder, keep=keep), TrainingArguments(output_dir=str(folder / "checkpoints"), use_cpu=True), state
+    return Watch(folder, keep=keep, limit=64), TrainingArguments(output_dir=str(folder / "checkpoints"), use_cpu=True), state
 
 
 def test_older_checkpoints_go_once_the_newer_one_counts(tmp_path: Path) -> None:

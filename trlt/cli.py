@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from trlt import __version__
+from trlt.commands._default import DefaultGroup
 from trlt.errors import TrltError
 
 if TYPE_CHECKING:
@@ -301,7 +302,11 @@ def select(
     output.result(select(probe, data=data, recipe_path=recipe, by=by, budget=budget, sets=sets or (), out=out, output=output))
 
 
-@app.command()
+train_app = typer.Typer(cls=DefaultGroup, invoke_without_command=True)
+app.add_typer(train_app, name="train")
+
+
+@train_app.callback()
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/32k.yaml.")],
     sets: Sets = None,
@@ -317,6 +322,36 @@ def train(
 
     output = _output(json)
     output.result(train(recipe, sets=sets or (), data=data, model=model, out=out, fresh=fresh, dry_run=dry_run, output=output))
+
+
+@train_app.command("merge")
+def train_merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter: `<run>/adapter` of a run with `train.lora`.")],
+    out: Annotated[Path, typer.Option(help="Folder of the merged model.")],
+    base: Annotated[
+        str | None, typer.Option(help="Folder, hub id, or `miniature`; default: the base that the adapter names.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Add a LoRA adapter to its base's weights: one model, which loads without PEFT."""
+    from trlt.commands.merge import merge
+
+    output = _output(json)
+    output.result(merge(adapter, base=base, out=out, output=output))
+
+
+@train_app.command("push")
+def train_push(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of `trlt train`, or of a merged model.")],
+    repo_id: Annotated[str, typer.Argument(help="Repository on the hub: owner/name.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without, the repository is private.")] = False,
+    json: Json = False,
+) -> None:
+    """Upload the model of a run with its card, and nothing else of it, to a hub."""
+    from trlt.commands.push import push
+
+    output = _output(json)
+    output.result(push(run, repo_id, public=public, output=output))
 
 
 @app.command("eval")

@@ -7,7 +7,7 @@ the next prompt without asking the others. Knows scores and rewards; neither mod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -54,7 +54,9 @@ class Place:
         return self.best is None or (self.best.spread < min_spread and self.tries < max_tries)
 
 
-def make_places(step: Sequence[int], own: Sequence[int], samples: int, seed: str) -> list[Place]:
+def make_places(
+    step: Sequence[int], own: Sequence[int], samples: int, seed: str, left: Container[int] = frozenset()
+) -> list[Place]:
     """The places of one process.
 
     Args:
@@ -62,19 +64,24 @@ def make_places(step: Sequence[int], own: Sequence[int], samples: int, seed: str
         own: Which of them, by position, are this process's.
         samples: How many samples there are.
         seed: Fixes the order of the replacements.
+        left: Samples that are asked only when there are no others.
     """
     taken = set(step)
     others = [index for index in range(samples) if index not in taken]
     Random(seed).shuffle(others)
-    return [Place(_line(step, others, place)) for place in own]
+    fresh, gone = [i for i in others if i not in left], [i for i in others if i in left]
+    return [Place(_line(step, fresh, gone, place, left)) for place in own]
 
 
-def _line(step: Sequence[int], others: Sequence[int], place: int) -> Iterator[int]:
+def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], place: int, left: Container[int]) -> Iterator[int]:
     """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
-    yield step[place]
-    for shift in range(len(step)):
-        yield from others[(place + shift) % len(step) :: len(step)]
-    yield from (step[(place + shift) % len(step)] for shift in range(1, len(step)))
+    stays = step[place] not in left
+    if stays:
+        yield step[place]
+    for others in (fresh, gone):
+        for shift in range(len(step)):
+            yield from others[(place + shift) % len(step) :: len(step)]
+    yield from (step[(place + shift) % len(step)] for shift in range(stays, len(step)))
 
 
 def fill(
@@ -96,6 +103,39 @@ def fill(
             place.offer(scored)
         pending = [place for place, _ in asked if place.wants(min_spread, max_tries)]
     return [place.best for place in places if place.best is not None]
+
+
+def share_passes(sizes: Sequence[int], most: int) -> list[list[int]]:
+    """Which groups share a forward pass of at most `most` tokens, or are one alone: first fit, large ones first.
+
+    Args:
+        sizes: Tokens of each group.
+        most: Tokens of a pass.
+    """
+    passes: list[list[int]] = []
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        fit = next((some for some in passes if sum(sizes[j] for j in some) + sizes[i] <= most), None)
+        if fit is None:
+            passes.append([i])
+        else:
+            fit.append(i)
+    return passes
+
+
+def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: int) -> list[list[int]]:
+    """The same groups in exactly `count` passes, by halving the largest: all processes must make equally many.
+
+    Args:
+        passes: At most `count`.
+        sizes: Tokens of each group.
+        count: At most as many as there are groups.
+    """
+    made = [list(some) for some in passes]
+    while len(made) < count:
+        made.sort(key=lambda some: (len(some) > 1, sum(sizes[i] for i in some)))
+        largest = made.pop()
+        made += [largest[::2], largest[1::2]]
+    return made
 
 
 def figures(scored: Sequence[Scored]) -> dict[str, list[float]]:

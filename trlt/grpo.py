@@ -1,15 +1,14 @@
 """The GRPO update (2.3 and 4.1 of the paper): TRL's trainer, with videos, the engine's rollouts and a shared prefix.
 
-The only importer of TRL's GRPO. Four methods are overridden: the order of prompts (whose clips are loaded ahead), how a batch
-of completions is made and scored, how it is handed out in whole groups, and how its log-probabilities are computed. Loss,
-clipping, KL (k3), logging, checkpoints and PEFT stay TRL's.
+The only importer of TRL's GRPO. Five methods are overridden: the order of prompts (whose clips are loaded ahead), how a batch
+of completions is made and scored, how it is handed out in whole groups, how its log-probabilities are computed, and how much a
+pass counts that holds more groups than others. Loss, clipping, KL (k3), logging, checkpoints and PEFT stay TRL's.
 """
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,21 +18,22 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PrinterCallback
 
-from trlt import answer as answers
 from trlt import prompt as prompts
 from trlt.broken import Broken
-from trlt.engine.forest import Completion, Engine, Tree
-from trlt.engine.forest import Request as Ask
+from trlt.completions import Completions
+from trlt.difficulty import Difficulty, Visit
+from trlt.engine.features import Encode, FeatureStore, FrozenTower
+from trlt.engine.forest import Engine
 from trlt.engine.sampling import Sampling
 from trlt.errors import DataError, VideoError
-from trlt.groups import Scored, figures, fill, make_places
-from trlt.model import Loaded
+from trlt.group_rollouts import GroupRollouts
+from trlt.groups import Scored, figures, fill, make_places, share_passes, split_passes
+from trlt.model import Loaded, adapters, save_adapter
 from trlt.parity import Parity, check
 from trlt.recipe import Recipe
-from trlt.reward import advantages, reward
-from trlt.score import score
+from trlt.reward import advantages
 from trlt.sharding import WholeCopy, join
-from trlt.shared_prefix import Group, TreeBatch, attach, collate
+from trlt.shared_prefix import TreeBatch, attach, collate
 from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 from trlt.video.clip import Clip
 
@@ -53,16 +53,19 @@ FIGURES = (
     "cut_off",
     "video_tokens",
     "rounds",
+    "left",
     "time/video_wait_s",
     "time/rollout_s",
     "time/score_s",
 )
 """What is logged of each step's rollouts beside TRL's own figures: means over all processes, of `rounds` the most."""
+Example = Callable[[int, str, str, float], None]
 OVERRIDDEN = (
     "_get_train_sampler",
     "_prepare_inputs",
     "_generate_and_score_completions",
     "_get_per_token_logps_and_entropies",
+    "_compute_loss",
 )
 
 
@@ -83,6 +86,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     ) -> None:
         ids = [sample.id for sample in material.samples]
         dataset = Dataset.from_dict({"prompt": ids, "index": list(range(len(ids)))})
+        tower = _frozen_tower(recipe, loaded, material, lambda clip: self._groups.engine.encode(clip))
         super().__init__(
             model=loaded.model,
             reward_funcs=_scored_with_the_rollout,
@@ -95,12 +99,29 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             attach(self.accelerator.unwrap_model(self.ref_model))
         self._material, self._recipe, self._folder = material, recipe, folder
         self._rollout_model = self.accelerator.unwrap_model(self.model)
-        self._engine = Engine(self._rollout_model, loaded.processor, exact=None if not args.bf16 else False)
+        engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
+        self._groups = GroupRollouts(
+            engine, material, recipe, Broken(folder, len(ids), recipe.train.max_broken), self.accelerator.autocast, tower
+        )
         precision = torch.bfloat16 if args.bf16 else torch.float32
-        self._whole = WholeCopy(self._rollout_model, precision) if self.is_fsdp_enabled else None
-        self._broken = Broken(folder, len(ids), recipe.train.max_broken)
+        self._whole = WholeCopy(engine.model, precision) if self.is_fsdp_enabled else None
+        writes = self.accelerator.is_main_process
+        self._difficulty = Difficulty(folder, ids, recipe.train.retire_after, writes=writes)
+        self._completions = Completions(
+            folder,
+            material.samples,
+            rank=self.accelerator.process_index,
+            every=recipe.train.completions_every,
+            scale=recipe.train.scale_rewards == "group",
+        )
+        self.example: Example | None = None
+        """Is told of a completion of each step."""
         self._micros: list[dict[str, Any]] = []
         self._figures: dict[str, list[float]] = {name: [] for name in FIGURES}
+
+    def resume_difficulty(self, step: int) -> None:
+        """Knows which samples had left after a step."""
+        self._difficulty.resume(step)
 
     # -- overridden ---------------------------------------------------------------------------------------------------
 
@@ -110,9 +131,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         rows = self._train_batch_size * turns
         most = 2 * rows // self._recipe.train.group_size
         order = super()._get_train_sampler(dataset)
-        return self._announcing(
-            order, lambda coming: self._material.announce(coming, most=most), rows, every=turns * self.num_iterations
-        )
+        return self._announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
+
+    def _announce(self, coming: Sequence[int], most: int) -> None:
+        self._material.announce([index for index in coming if index not in self._difficulty.left], most=most)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """A micro-batch of whole groups; TRL would shuffle rows, and a shared prefix needs siblings together."""
@@ -133,15 +155,35 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """
         wanted = [int(row["index"]) for row in inputs[:: self._recipe.train.group_size]]
         scored = self._rollouts(wanted)
-        # Groups of like size share a forward pass, so that little is padded.
-        scored.sort(key=lambda s: (s.group.clip.tokens + len(s.group.prompt.suffix), s.index))
-        size = self._recipe.train.prompts_per_pass
         total = torch.tensor(sum(len(c.tokens) for s in scored for c in s.completions), device=self.accelerator.device)
+        total = self.accelerator.reduce(total, "sum").float()
+        self._learn_difficulty(scored)
+        self._completions.add(self.state.global_step + 1, scored)
+        self._show(scored[0])
         self._record(scored)
-        return [
-            self._micro(scored[i : i + size], self.accelerator.reduce(total.clone(), "sum").float())
-            for i in range(0, len(scored), size)
-        ]
+        micros = [self._micro([scored[i] for i in some], total) for some in self._passes(scored)]
+        # Passes that hold more groups than expected leave turns without any; gradients are exchanged in the last turn.
+        return [{}] * (len(scored) // self._recipe.train.prompts_per_pass - len(micros)) + micros
+
+    def _passes(self, scored: Sequence[Scored]) -> list[list[int]]:
+        """Which groups share a forward pass; every process makes equally many."""
+        train = self._recipe.train
+        sizes = [s.group.tokens for s in scored]
+        if train.tokens_per_pass is None:
+            order = sorted(range(len(scored)), key=lambda i: (sizes[i], scored[i].index))
+            return [order[i : i + train.prompts_per_pass] for i in range(0, len(order), train.prompts_per_pass)]
+        passes = share_passes(sizes, train.tokens_per_pass)
+        count = self.accelerator.gather(torch.tensor([len(passes)], device=self.accelerator.device)).max()
+        return split_passes(passes, sizes, int(count))
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """TRL's loss of a pass; one that is a mean over its completions counts as often as it has groups."""
+        if not inputs:
+            return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
+        if self.loss_type == "dapo":  # a sum over the tokens of all passes
+            return loss
+        return loss * (len(inputs["completion_ids"]) / self._train_batch_size)
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -171,83 +213,52 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         Raises:
             DataError: not enough videos could be read.
         """
-        train, state = self._recipe.train, self.accelerator
+        train, state, done = self._recipe.train, self.accelerator, self.state.global_step
         step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
-        first = state.process_index * len(wanted)
-        samples = len(self._material.samples)
-        seed = f"{self.args.seed}:{self.state.global_step}"
-        places = make_places(step, range(first, first + len(wanted)), samples, seed)
-        with self._whole.filled(self._rollout_model) if self._whole else nullcontext(self._rollout_model) as model:
-            self._engine.model = model
-            found = fill(places, self._round, min_spread=train.min_spread, max_tries=train.max_tries)
+        first, samples = state.process_index * len(wanted), len(self._material.samples)
+        own = range(first, first + len(wanted))
+        places = make_places(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
+        base = _base(self._rollout_model)
+        with self._whole.filled(base) if self._whole else nullcontext(base) as model:
+            self._groups.engine.model = model
+            found = fill(
+                places, lambda asked: self._groups(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
+            )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
         self._figures["rounds"] += [place.tries for place in places]
         return found
 
-    def _round(self, indices: Sequence[int]) -> list[Scored | None]:
-        """A scored group for each sample; None where its video can't be read."""
-        train, material = self._recipe.train, self._material
-        began = time.perf_counter()
-        clips: list[tuple[int, Clip]] = []
-        for place, clip in enumerate(material.clips(indices)):
-            if isinstance(clip, VideoError):
-                self._broken.add(material.samples[indices[place]], clip, self.state.global_step)
-            else:
-                clips.append((place, clip))
-        decoded = time.perf_counter()
-        samples = [material.samples[indices[place]] for place, _ in clips]
-        words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in samples]
-        # The step is part of the key: a sample that comes again is answered anew.
-        trees = [
-            Tree(clip, (Ask(f"{sample.id}@{self.state.global_step}", w.system, w.user, train.group_size),))
-            for (_, clip), sample, w in zip(clips, samples, words, strict=True)
-        ]
-        sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
-        with self.accelerator.autocast():
-            drawn = self._engine.generate(trees, sampling, max_sequences=train.max_sequences)
-        sampled = time.perf_counter()
-        scored: list[Scored | None] = [None] * len(indices)
-        for (place, clip), prompt, (completions,) in zip(clips, words, drawn, strict=True):
-            clip_inputs = material.builder.clip(clip)
-            inputs = material.builder.prompt(prompt.system, prompt.user, clip_inputs)
-            group = Group(clip_inputs, inputs, tuple(c.tokens for c in completions))
-            scored[place] = self._score(indices[place], group, completions)
-        self._figures["time/video_wait_s"].append(decoded - began)
-        self._figures["time/rollout_s"].append(sampled - decoded)
-        self._figures["time/score_s"].append(time.perf_counter() - sampled)
-        return scored
+    def _show(self, scored: Scored) -> None:
+        if self.example and self.accelerator.is_main_process:
+            best = max(range(len(scored.rewards)), key=scored.rewards.__getitem__)
+            question = self._material.samples[scored.index].question
+            self.example(self.state.global_step + 1, question, scored.completions[best].text, scored.rewards[best])
 
-    def _score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
-        train, sample = self._recipe.train, self._material.samples[index]
-        parsed = [
-            answers.parse(
-                c.text,
-                task=sample.task,
-                think=train.think,
-                options=sample.options,
-                answer_format=prompts.asked_format(sample, train.answer_format),
-                open_threshold=train.open_threshold,
-            )
-            for c in completions
-        ]
-        scores = tuple(score(a, sample, train.open_threshold) for a in parsed)
-        weights = self._recipe.reward.weights()
-        return Scored(index, group, tuple(completions), scores, tuple(reward(s, sample.task, weights) for s in scores))
+    def _learn_difficulty(self, scored: Sequence[Scored]) -> None:
+        """What the step's samples earned, over all processes."""
+        seen = [[s.index, sum(s.rewards) / len(s.rewards), s.spread] for s in scored]
+        every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
+        visits = [Visit(int(index), mean, spread) for index, mean, spread in every.tolist()]
+        self._difficulty.see(self.state.global_step, visits)
+        self._figures["left"].append(float(len(self._difficulty.left)))
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def _micro(self, scored: Sequence[Scored], total: Tensor) -> dict[str, Any]:
         device = self.accelerator.device
-        tree = collate([s.group for s in scored], full=not self._recipe.train.shared_prefix).to(device)
-        rows, length = len(scored) * self._recipe.train.group_size, tree.completions.shape[2]
+        train = self._recipe.train
+        tree = collate([s.group for s in scored], full=not train.shared_prefix, attention=train.attention).to(device)
+        rows, length = len(scored) * train.group_size, tree.completions.shape[2]
         lengths = torch.tensor([len(c.tokens) for s in scored for c in s.completions], device=device)
         batch: dict[str, Any] = {
             "prompt_ids": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "prompt_mask": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "completion_ids": tree.completions.flatten(0, 1),
             "completion_mask": (torch.arange(length, device=device) < lengths[:, None]).long(),
-            "advantages": torch.tensor([a for s in scored for a in advantages(s.rewards)], device=device),
+            "advantages": torch.tensor(
+                [a for s in scored for a in advantages(s.rewards, scale=train.scale_rewards == "group")], device=device
+            ),
             "num_items_in_batch": total,
             "pixel_values": tree,
         }
@@ -267,6 +278,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """Figures of one optimizer step, over all processes."""
         for name, numbers in figures(scored).items():
             self._figures[name] += numbers
+        for name, seconds in self._groups.seconds.items():
+            self._figures[name] += seconds
+            seconds.clear()
         # One exchange in a fixed order: processes differ in how many rounds they took.
         local = [[sum(values), len(values), max(values, default=0)] for values in self._figures.values()]
         table = torch.tensor([local], dtype=torch.float64, device=self.accelerator.device)
@@ -313,15 +327,31 @@ def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
         top_p=train.top_p,
         beta=train.beta,
         epsilon=train.epsilon,
+        epsilon_high=train.epsilon_high,
         num_iterations=1,
-        loss_type="grpo",
-        scale_rewards="group",
+        loss_type=train.loss,
+        scale_rewards=train.scale_rewards,
         log_completions=False,
     )
 
 
-def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, report: Report | None = None) -> tuple[int, Parity]:
+def train(
+    loaded: Loaded,
+    material: Material,
+    recipe: Recipe,
+    folder: Path,
+    report: Report | None = None,
+    example: Example | None = None,
+) -> tuple[int, Parity]:
     """Trains `loaded.model` in place, from the last checkpoint where there is one.
+
+    Args:
+        loaded: The policy and its processor.
+        material: Samples and how their clips are had.
+        recipe: As resolved.
+        folder: The run's folder.
+        report: Gets each step's figures.
+        example: Gets, of each step, a step's number, a question, what was answered and the reward.
 
     Returns:
         Optimizer steps done in all, and what the parity check at the start measured.
@@ -332,16 +362,37 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     """
     processes = join(recipe.model.device)
     attach(loaded.model)
-    if recipe.train.freeze_vision:
+    if recipe.train.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     args = config(recipe, folder / "checkpoints", processes=processes)
-    watch = Watch(folder, keep=recipe.train.keep_checkpoints, report=report)
-    trainer = VideoGRPOTrainer(loaded, material, recipe, folder, args, callbacks=[watch])
+    watch = Watch(folder, keep=recipe.train.keep_checkpoints, limit=recipe.train.max_new_tokens, report=report)
+    trainer = VideoGRPOTrainer(
+        loaded, material, recipe, folder, args, callbacks=[watch], peft_config=adapters(recipe.train.lora)
+    )
     trainer.remove_callback(PrinterCallback)
+    trainer.example = example
     parity = _parity(trainer, loaded, material, recipe)
     checkpoint = latest_checkpoint(folder / "checkpoints")
+    if checkpoint:
+        trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if recipe.train.lora:
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
     return int(trainer.state.global_step), parity
+
+
+def _base(model: Any) -> Any:
+    """The Qwen2.5-VL itself, within its adapters where it has some."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _frozen_tower(recipe: Recipe, loaded: Loaded, material: Material, encode: Encode) -> FrozenTower | None:
+    """The vision tower where it isn't trained, with the folder that keeps its features."""
+    train = recipe.train
+    if not train.tower_is_frozen:
+        return None
+    store = FeatureStore(train.features, int(train.features_gb * 1e9)) if train.features else None
+    return FrozenTower(loaded.model, material.builder, encode, store)
 
 
 def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recipe: Recipe, count: int = 2) -> Parity:
@@ -362,4 +413,4 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
 
     sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
     with trainer.accelerator.autocast():
-        return check(trainer._engine, loaded.processor, clips, make, sampling)
+        return check(trainer._groups.engine, loaded.processor, clips, make, sampling)

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import ModelError
-from trlt.recipe import Model
+from trlt.recipe import Lora, Model
 
 MINIATURE = "miniature"
 """Stands for the model that ships with trlt."""
 MODEL_TYPE = "qwen2_5_vl"
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,15 @@ def _locate_on_hub(name: str) -> str:
     return name
 
 
-def load(settings: Model) -> Loaded:
+def load(settings: Model, *, quantize: str | None = None) -> Loaded:
     """The model and processor of a recipe.
 
+    Args:
+        settings: Which weights, and how they are held.
+        quantize: `nf4` holds the language model's linear layers in 4 bits, computed with in `settings.dtype`.
+
     Raises:
-        ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there.
+        ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there; bitsandbytes is missing.
     """
     import torch
     from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
@@ -98,12 +104,17 @@ def load(settings: Model) -> Loaded:
         raise ModelError(f"model.device: {device} was asked for, but torch sees no GPU; use --set model.device=cpu")
     try:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path, dtype=getattr(torch, settings.dtype), attn_implementation="sdpa", use_safetensors=True
+            path,
+            dtype=getattr(torch, settings.dtype),
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            **({} if quantize is None else _in_4_bits(getattr(torch, settings.dtype), device)),
         )
         processor = AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
-    model.to(torch.device(device))  # type: ignore[arg-type]
+    if quantize is None:
+        model.to(torch.device(device))  # type: ignore[arg-type]
     model.train(False)
     follow_published_positions(model)
     return Loaded(model, processor, path)
@@ -122,3 +133,60 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
     processor.save_pretrained(folder)
+
+
+def adapters(settings: Lora | None) -> Any:
+    """PEFT's configuration of low-rank adapters on the language model's linear layers; None where there are none."""
+    if settings is None:
+        return None
+    from peft import LoraConfig
+
+    layers = ATTENTION if settings.targets == "attention" else ATTENTION + MLP
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=rf".*language_model\..*\.({'|'.join(layers)})",
+        task_type="CAUSAL_LM",
+    )
+
+
+def with_adapters(model: Any, settings: Lora | None) -> Any:
+    """The model within low-rank adapters, which alone are trained; itself where there are none."""
+    if settings is None:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, adapters(settings))
+
+
+def save_adapter(model: Any, base: str, folder: Path) -> None:
+    """Writes the adapters of a PEFT model as safetensors; `trlt train merge` adds them to the base.
+
+    Of several processes the main one writes. Where they share the weights (FSDP), all must call this together.
+    """
+    from trlt.sharding import is_main, whole_state
+
+    state = whole_state(model)
+    if not is_main():
+        return
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = base
+    model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+
+
+def _in_4_bits(dtype: Any, device: str) -> dict[str, Any]:
+    import importlib.util
+
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ModelError("train.lora.quantize: bitsandbytes isn't installed; pip install 'trlt[qlora]', or leave quantize out")
+    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=["model.visual", "lm_head"],
+    )
+    return {"quantization_config": config, "device_map": {"": device}}

@@ -46,13 +46,15 @@ def _part(value: float | None, name: str, task: Task) -> float:
     return value
 
 
-def advantages(rewards: Sequence[float], eps: float = 1e-4) -> list[float]:
-    """A_i = (R_i - mean) / (std + eps) within a group (Eq. 3).
+def advantages(rewards: Sequence[float], eps: float = 1e-4, *, scale: bool = True) -> list[float]:
+    """A_i = (R_i - mean) / (std + eps) within a group (Eq. 3); R_i - mean without `scale` (Dr. GRPO).
 
     std divides by n - 1, as `torch.std` does. Equal rewards, and a group of one, give exact zeros.
     """
     if not rewards or min(rewards) == max(rewards):
         return [0.0] * len(rewards)
     mean = math.fsum(rewards) / len(rewards)
+    if not scale:
+        return [r - mean for r in rewards]
     std = math.sqrt(math.fsum((r - mean) ** 2 for r in rewards) / (len(rewards) - 1))
     return [(r - mean) / (std + eps) for r in rewards]

@@ -16,7 +16,7 @@ from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
 from trlt.broken import Broken
 from trlt.errors import DataError, VideoError
-from trlt.model import Loaded
+from trlt.model import Loaded, save_adapter, with_adapters
 from trlt.order import FilledUp
 from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
@@ -161,7 +161,7 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     settings = recipe.train
     processes = join(recipe.model.device)
     attach(loaded.model)
-    if settings.freeze_vision:
+    if settings.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
     rows = min(settings.sft.batch, settings.prompts_per_pass)
@@ -183,14 +183,16 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     trainer = SftTrainer(
         material,
         settings.sft.batch,
-        model=loaded.model,
+        model=with_adapters(loaded.model, settings.lora),
         args=TrainingArguments(**values),
         processing_class=loaded.processor,
         train_dataset=lessons,
         data_collator=Collator(material, lessons, broken, seed=settings.seed, step=lambda: int(trainer.state.global_step)),
-        callbacks=[Watch(folder, keep=settings.keep_checkpoints, report=report)],
+        callbacks=[Watch(folder, keep=settings.keep_checkpoints, limit=settings.max_new_tokens, report=report)],
     )
     trainer.remove_callback(PrinterCallback)
     checkpoint = latest_checkpoint(checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if settings.lora:
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
     return int(trainer.state.global_step)

@@ -34,6 +34,11 @@ class Group:
     completions: tuple[tuple[int, ...], ...]
     """Token ids, the end mark included where there is one."""
 
+    @property
+    def tokens(self) -> int:
+        """Of its stretch in a row: the prompt with its video, and all completions."""
+        return len(self.prompt.prefix) + len(self.prompt.suffix) + sum(map(len, self.completions))
+
 
 @dataclass(frozen=True)
 class TreeBatch:

@@ -23,8 +23,11 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
 from trlt.broken import cut_broken
+from trlt.completions import cut_completions
+from trlt.difficulty import cut_visits
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import DataError, RecipeError, VideoError
+from trlt.health import Health
 from trlt.order import Announcing
 from trlt.recipe import Recipe
 from trlt.sample import Sample, write_text_atomic
@@ -229,12 +232,14 @@ class Watch(TrainerCallback):
     Args:
         folder: The run's folder.
         keep: Complete checkpoints that are kept.
-        report: Gets each step's figures, for a progress view.
+        limit: `train.max_new_tokens`.
+        report: Gets each step's figures, for a progress view; what `health` finds stands under `findings`.
     """
 
-    def __init__(self, folder: Path, *, keep: int, report: Report | None = None) -> None:
+    def __init__(self, folder: Path, *, keep: int, limit: int, report: Report | None = None) -> None:
         self._folder, self._log = folder, folder / "log.jsonl"
         self._keep = keep
+        self._health = Health(limit)
         self._report = report
         self._began = time.monotonic()
 
@@ -243,8 +248,12 @@ class Watch(TrainerCallback):
         if state.is_world_process_zero:
             if self._log.is_file():
                 kept = [row for row in read_log(self._log) if row["step"] <= state.global_step]
+                for row in kept:
+                    self._health.see(row["step"], row)
                 write_text_atomic(self._log, "".join(json.dumps(row) + "\n" for row in kept))
             cut_broken(self._folder, state.global_step)
+            cut_visits(self._folder, state.global_step)
+            cut_completions(self._folder, state.global_step)
             for path in Path(str(args.output_dir)).glob("checkpoint-*"):
                 if not (path / COMPLETE).is_file():
                     shutil.rmtree(path)
@@ -273,8 +282,11 @@ class Watch(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         figures = {k: round(v, 8) for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
-        row = {"step": state.global_step, "of": state.max_steps, "elapsed_s": round(time.monotonic() - self._began, 2)}
+        elapsed = round(time.monotonic() - self._began, 2)
+        row: dict[str, Any] = {"step": state.global_step, "of": state.max_steps, "elapsed_s": elapsed}
         row |= figures
+        if findings := self._health.see(state.global_step, figures):
+            row["findings"] = [finding.text for finding in findings]
         with self._log.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
         if self._report:

@@ -44,6 +44,30 @@ def test_grpo_from_a_recipe_to_a_model_that_loads(trlt, recipe, tmp_path):
     assert again == found, "a complete run is not run again"
 
 
+@pytest.mark.parametrize("method", ["grpo", "sft"])
+@pytest.mark.parametrize("quantize", ["null", "nf4"])
+def test_adapters_end_in_a_model_that_loads_without_them(trlt, recipe, tmp_path, tiny_path, method, quantize):
+    import torch
+    from transformers import Qwen2_5_VLForConditionalGeneration
+
+    if quantize == "nf4":
+        pytest.importorskip("bitsandbytes")
+    sets = [f"train.method={method}", f"train.lora={{rank: 4, alpha: 8, quantize: {quantize}}}", "train.learning_rate=0.05"]
+    found = trlt("train", recipe, *(text for one in sets for text in ("--set", one)), "--out", "run", "--json")
+    run = tmp_path / "run"
+    assert {path.name for path in (run / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
+    assert json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_path)
+    base, tuned = (
+        Qwen2_5_VLForConditionalGeneration.from_pretrained(folder).state_dict() for folder in (tiny_path, found["model"])
+    )
+    assert base.keys() == tuned.keys()
+    moved = {key for key, value in base.items() if not torch.allclose(value, tuned[key].to(value), atol=1e-6)}
+    assert all("language_model.layers" in key and "proj.weight" in key for key in moved)
+    if method == "sft":  # a random model earns nothing by rewards
+        assert len(moved) == 4 * 7
+    assert "| optimizer steps | 2 |" in (run / "model" / "README.md").read_text()
+
+
 def test_another_recipe_is_refused_and_names_what_differs(trlt, recipe):
     trlt("train", recipe, "--out", "run")
     message = trlt("train", recipe, "--out", "run", "--set", "train.beta=0.5", code=7)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -21,6 +21,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from trlt.report.live import LiveView
 
 
 class _Rate(ProgressColumn):
@@ -76,6 +79,12 @@ class Output:
                 lines.update(task, state=Text(state).markup, completed=0 if state else 1)
 
             yield update
+
+    def training(self, name: str, rows: Sequence[Mapping[str, Any]] = ()) -> LiveView:
+        """The view of a training run; a context manager. `rows` are those that a resumed run goes on from."""
+        from trlt.report.live import LiveView
+
+        return LiveView(self._errors, name, rows=rows)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:

@@ -29,6 +29,11 @@ IGNORED = ("probe.", "select.", "prepare.", "eval.") + tuple(
     f"train.{key}" for key in ("launch.", "report_to", "keep_checkpoints", "data", "max_broken")
 )
 """Keys of a recipe that don't change a run's trajectory."""
+WRITTEN = (
+    *("checkpoints", "model", "adapter", "completions"),
+    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json"),
+)
+"""What a run writes, and `--fresh` removes."""
 
 
 def train(
@@ -165,7 +170,16 @@ def _first_alone(recipe: Recipe, rank: Rank | None) -> Iterator[None]:
 def _open(recipe: Recipe, data: Path, samples: list[Sample], located: str, folder: Path, fresh: bool) -> bool:
     """Opens the run's folder; gives whether its run is complete."""
     if fresh:
-        for name in ("checkpoints", "model", "log.jsonl", "broken.jsonl", "result.json"):
+        for name in (
+            "checkpoints",
+            "model",
+            "adapter",
+            "completions",
+            "log.jsonl",
+            "broken.jsonl",
+            "difficulty.jsonl",
+            "result.json",
+        ):
             path = folder / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -210,12 +224,15 @@ def _train(
     from trlt.video.workers import ClipLoader
 
     settings = recipe.train
-    # Weights are kept in float32 whatever the recipe computes in: at a learning rate of 1e-6, BF16 weights don't move.
-    held = {"dtype": "float32", "path": located, "device": rank_device(rank, recipe.model.device)}
-    loaded = models.load(recipe.model.model_copy(update=held))
+    # Weights that are trained are kept in float32 whatever the recipe computes in: at a learning rate of 1e-6, BF16 weights
+    # don't move. Adapters are float32 by themselves.
+    dtype = recipe.model.dtype if settings.lora else "float32"
+    held = {"dtype": dtype, "path": located, "device": rank_device(rank, recipe.model.device)}
+    quantize = settings.lora.quantize if settings.lora else None
+    loaded = models.load(recipe.model.model_copy(update=held), quantize=quantize)
     if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
         limit_threads(loaded.model)
-    with ClipLoader(recipe.video) as loader, output.progress(f"train ({settings.method})") as progress:
+    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", _logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         material = Material(samples, VideoIndex(root, recipe.video.downloads), loader, builder)
         material.require_videos()
@@ -223,12 +240,12 @@ def _train(
         if settings.method == "grpo":
             from trlt import grpo
 
-            steps, measured = grpo.train(loaded, material, recipe, folder, lambda row: progress(row["step"], row["of"]))
+            steps, measured = grpo.train(loaded, material, recipe, folder, view.step, view.example)
             parity = asdict(measured)
         else:
             from trlt import sft
 
-            steps = sft.train(loaded, material, recipe, folder, lambda row: progress(row["step"], row["of"]))
+            steps = sft.train(loaded, material, recipe, folder, view.step)
     rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
     some = max(1, len(rewards) // 5)
     outcome = {
@@ -242,8 +259,32 @@ def _train(
         "reward_last": sum(rewards[-some:]) / some if rewards else None,
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    _save(loaded, folder / "model", rank, model_card(recipe, manifest, outcome))
+    card = model_card(recipe, manifest, outcome)
+    if settings.lora:
+        _merge(folder, located, rank, card)
+    else:
+        _save(loaded, folder / "model", rank, card)
     return outcome
+
+
+def _logged(folder: Path) -> list[dict[str, Any]]:
+    """The rows that a resumed run goes on from."""
+    from trlt.training import latest_checkpoint, read_log
+
+    checkpoint, log = latest_checkpoint(folder / "checkpoints"), folder / "log.jsonl"
+    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+    return [row for row in read_log(log) if row["step"] <= done] if log.is_file() else []
+
+
+def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
+    """The final model of a run with adapters: the base with them added."""
+    from trlt.card import write_card
+    from trlt.commands.merge import merge
+
+    if rank is None or rank.place == 0:
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        merge(folder / "adapter", base=base, out=folder / "model", output=Output(json_mode=True))
+        write_card(folder / "model", card)
 
 
 def _save(loaded: Any, final: Path, rank: Rank | None, card: str) -> None:

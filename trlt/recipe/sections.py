@@ -143,6 +143,19 @@ class Sft(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
 
 
+class Lora(Section):
+    """Adapters of low rank in place of training all weights; the vision tower stays as it is."""
+
+    rank: Positive = 64
+    alpha: Positive = 128
+    """An adapter's product counts `alpha / rank` times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Literal["attention", "all"] = "all"
+    """Which linear layers of the language model: those of the attention, or those of the MLPs as well."""
+    quantize: Literal["nf4"] | None = None
+    """Hold the base in 4 bits (QLoRA); needs a GPU and bitsandbytes."""
+
+
 class Launch(Section):
     """How `trlt train` starts itself on one machine."""
 
@@ -175,25 +188,68 @@ class Train(Decoding):
     """Weight of the KL term (k3); 0 needs no reference model."""
     epsilon: Annotated[float, Field(gt=0)] = 0.2
     """Clip range of the probability ratio."""
+    epsilon_high: Annotated[float, Field(gt=0)] | None = None
+    """Upper clip range where it differs (DAPO); null takes `epsilon`."""
+    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "grpo"
+    """How tokens' losses are averaged: over each completion and then all (`grpo`, the paper's), over the tokens of a pass
+    (`bnpo`) or of a step (`dapo`), or by the token limit (`dr_grpo`)."""
+    scale_rewards: Literal["group", "none"] = "group"
+    """Divide advantages by the standard deviation of their group (Eq. 3), or don't (Dr. GRPO)."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
     max_steps: Annotated[int, Field(ge=1)] | None = None
     """Optimizer steps; null goes by `epochs`."""
     save_steps: Positive = 50
     """Optimizer steps between checkpoints."""
     keep_checkpoints: Positive = 2
+    tokens_per_pass: Positive | None = None
+    """Tokens of a forward and backward pass of one process: as many groups share it as fit, at least one; null takes
+    `prompts_per_pass` groups, whatever their size."""
     shared_prefix: bool = True
-    """One sequence a group; false repeats the prompt for each completion (slower, equal)."""
+    """One stretch a group; false repeats the prompt for each completion (slower, equal)."""
+    attention: Literal["blocks", "flex"] = "blocks"
+    """How the tree mask is computed: by blocks with SDPA, or by FlexAttention's block mask (GPUs only)."""
     gradient_checkpointing: bool = True
     freeze_vision: bool = False
+    """Leave the vision tower as it is: it then runs once a clip for rollouts, policy and reference together."""
+    features: str | None = None
+    """Folder that keeps what a frozen vision tower makes of clips, from epoch to epoch; null computes it once a step."""
+    features_gb: Annotated[float, Field(gt=0)] = 50.0
+    """Bound of that folder; the least recently used entries go first."""
+    lora: Lora | None = None
+    """Train adapters instead of all weights; null trains all."""
     min_spread: Annotated[float, Field(ge=0)] = 0.0
     """Groups whose rewards spread by less (max - min) are replaced by fresh prompts; 0 keeps all."""
     max_tries: Positive = 3
     """Prompts that one place of a step may try for the sake of `min_spread`; the group with the widest spread is kept."""
+    retire_after: Positive | None = None
+    """Visits in a row in which all completions of a sample earn the same, after which others take its place; null keeps all."""
     max_broken: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of the samples whose video may turn out to be broken; each is listed and replaced, and more end the run."""
+    completions_every: Positive = 1
+    """Steps between those whose completions are kept, as Parquet, in the run's folder."""
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
     sft: Sft = Sft()
     launch: Launch = Launch()
+
+    @property
+    def tower_is_frozen(self) -> bool:
+        """Whether the vision tower stays as it is."""
+        return self.freeze_vision or self.lora is not None
+
+    @model_validator(mode="after")
+    def _economy(self) -> Self:
+        if self.features is not None and not self.tower_is_frozen:
+            raise ValueError(
+                f"train.features ({self.features}) needs train.freeze_vision: a tower that is trained makes others each step"
+            )
+        if self.tokens_per_pass is not None and self.prompts_per_pass > 1:
+            raise ValueError(
+                f"train.tokens_per_pass ({self.tokens_per_pass}) and train.prompts_per_pass ({self.prompts_per_pass}) "
+                "both say how many groups share a pass; leave one out"
+            )
+        if self.attention == "flex" and not self.shared_prefix:
+            raise ValueError("train.attention: flex computes a shared prefix's mask; it needs train.shared_prefix: true")
+        return self
 
     @model_validator(mode="after")
     def _passes(self) -> Self:

@@ -1,0 +1,113 @@
+"""Samples -> clips -> the policy's completions -> scored groups: what a training step learns from.
+
+Knows samples, clips, the engine and rewards; neither losses nor the processes of a run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from trlt import answer as answers
+from trlt import prompt as prompts
+from trlt.broken import Broken
+from trlt.engine.features import FrozenTower
+from trlt.engine.forest import Completion, Engine, Request, Tree
+from trlt.engine.inputs import ClipInputs
+from trlt.engine.sampling import Sampling
+from trlt.errors import VideoError
+from trlt.groups import Scored
+from trlt.recipe import Recipe
+from trlt.reward import reward
+from trlt.score import score
+from trlt.shared_prefix import Group
+from trlt.training import Material
+from trlt.video.clip import Clip
+
+
+class GroupRollouts:
+    """Asks the policy and scores what it says.
+
+    Args:
+        engine: Of the policy; its model may be another one each step.
+        material: Samples and how their clips are had.
+        recipe: The resolved recipe.
+        broken: Where videos are listed that can't be read.
+        autocast: What the model computes under.
+        tower: A vision tower that isn't trained; None where it is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        material: Material,
+        recipe: Recipe,
+        broken: Broken,
+        autocast: Callable[[], AbstractContextManager[None]],
+        tower: FrozenTower | None = None,
+    ) -> None:
+        self.engine = engine
+        self._material, self._recipe, self._broken = material, recipe, broken
+        self._autocast, self._tower = autocast, tower
+        self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
+        """Of each call since somebody took them away."""
+
+    def __call__(self, indices: Sequence[int], step: int) -> list[Scored | None]:
+        """A scored group for each sample; None where its video can't be read.
+
+        Args:
+            indices: Of samples.
+            step: Optimizer steps that are done; part of the random stream's name, so that a sample that comes again is answered
+                anew.
+        """
+        train, material = self._recipe.train, self._material
+        began = time.perf_counter()
+        read: list[tuple[int, Clip]] = []
+        for place, found in enumerate(material.clips(indices)):
+            if isinstance(found, VideoError):
+                self._broken.add(material.samples[indices[place]], found, step)
+            else:
+                read.append((place, found))
+        decoded = time.perf_counter()
+        samples = [material.samples[indices[place]] for place, _ in read]
+        words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in samples]
+        sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
+        with self._autocast():
+            clips = [self._inputs(clip) for _, clip in read]
+            trees = [
+                Tree(clip, (Request(f"{sample.id}@{step}", w.system, w.user, train.group_size),))
+                for clip, sample, w in zip(clips, samples, words, strict=True)
+            ]
+            drawn = self.engine.generate(trees, sampling, max_sequences=train.max_sequences)
+        sampled = time.perf_counter()
+        scored: list[Scored | None] = [None] * len(indices)
+        for (place, _), clip, w, (completions,) in zip(read, clips, words, drawn, strict=True):
+            prompt = material.builder.prompt(w.system, w.user, clip)
+            group = Group(clip, prompt, tuple(c.tokens for c in completions))
+            scored[place] = self._score(indices[place], group, completions)
+        for name, seconds in zip(
+            self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
+        ):
+            self.seconds[name].append(seconds)
+        return scored
+
+    def _inputs(self, clip: Clip) -> ClipInputs:
+        return self._tower.inputs(clip) if self._tower else self._material.builder.clip(clip)
+
+    def _score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
+        train, sample = self._recipe.train, self._material.samples[index]
+        parsed = [
+            answers.parse(
+                c.text,
+                task=sample.task,
+                think=train.think,
+                options=sample.options,
+                answer_format=prompts.asked_format(sample, train.answer_format),
+                open_threshold=train.open_threshold,
+            )
+            for c in completions
+        ]
+        scores = tuple(score(a, sample, train.open_threshold) for a in parsed)
+        weights = self._recipe.reward.weights()
+        return Scored(index, group, tuple(completions), scores, tuple(reward(s, sample.task, weights) for s in scores))
