@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import weakref
 from contextlib import nullcontext
@@ -84,6 +85,43 @@ def test_published_shapes_only_where_no_config_is_at_hand(tmp_path):
 
 def lines(memory, when="held"):
     return {line.name: line.size for line in memory.lines if line.when == when}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_adapters_bytes_are_those_of_peft(shape, tiny):
+    from trlt.model import with_adapters
+    from trlt.recipe import Lora
+
+    for targets in ("all", "attention"):
+        model = with_adapters(copy.deepcopy(tiny.model), Lora(rank=4, targets=targets))
+        trained = sum(w.nbytes for w in model.parameters() if w.requires_grad)
+        sets = ["model.dtype=float32", f"train.lora={{rank: 4, targets: {targets}}}", "train.prompts_per_step=8"]
+        found = estimate(shape, recipe(*sets), 1, 80 * GB)
+        held = lines(found)
+        assert held["adapters"] == held["gradients"] == trained and held["AdamW states"] == 2 * trained
+        assert held["weights"] == sum(w.nbytes for w in tiny.model.parameters()) and "reference model" not in held
+        assert not [line for line in found.lines if line.name == "activations, vision" and line.size > 4 * shape.hidden * 2048]
+
+
+def test_four_bits_take_a_quarter_of_bf16():
+    seven = PUBLISHED["7B"]
+    whole, half, quarter = (
+        lines(estimate(seven, recipe("train.prompts_per_step=8", *sets), 1, 80 * GB))["weights"] / GB
+        for sets in ([], ["train.lora={}"], ["train.lora={quantize: nf4}"])
+    )
+    assert whole == pytest.approx(33.2, abs=0.1) and half == pytest.approx(16.6, abs=0.1)
+    assert quarter == pytest.approx(6.5 * 0.516 + 2 * (8.29 - 6.53), abs=0.2)
+    big = PUBLISHED["72B"]
+    refused = recipe("train.prompts_per_step=8", "train.launch.processes=8")
+    assert not estimate(big, refused, 8, 80 * GB).fits
+    alone = recipe("train.prompts_per_step=8", "train.lora={quantize: nf4}", "train.launch.strategy=ddp")
+    assert estimate(PUBLISHED["32B"], alone, 8, 80 * GB).fits
+
+
+def test_packed_passes_hold_as_many_groups_as_fit():
+    few = filled.sizes(recipe("train.tokens_per_pass=20000", "train.max_new_tokens=512"), 8)
+    assert few.prompts == 20000 // (2048 + filled.TEXT_TOKENS + 8 * 512)
+    assert filled.sizes(recipe("train.tokens_per_pass=10"), 8).prompts == 1
 
 
 def test_held_bytes_are_those_of_torch(shape, tiny):
@@ -242,6 +280,10 @@ def test_the_papers_setting_fits():
     assert not sft.of("rollout") and "reference model" not in lines(sft)
 
 
+def written(value):
+    return json.dumps(value.model_dump() if hasattr(value, "model_dump") else value)
+
+
 @pytest.mark.parametrize(
     ("sets", "gpu", "expected"),
     [
@@ -258,7 +300,7 @@ def test_advice_makes_it_fit(sets, gpu, expected):
     assert expected in [str(change) for change in changes]
     for change in changes:
         processes = next((int(new) for key, _, new in change.keys if key.endswith("processes")), 8)
-        text = [f"{key}={json.dumps(new)}" for key, _, new in change.keys if not key.endswith("processes")]
+        text = [f"{key}={written(new)}" for key, _, new in change.keys if not key.endswith("processes")]
         assert estimate(PUBLISHED["7B"], recipe(*sets, *text), processes, gpu * GB).fits, str(change)
 
 

@@ -18,8 +18,8 @@ from trlt.sample import read_samples
 DEFAULT_GPU_GB = 80.0
 """Of a GPU that isn't there: the paper's."""
 SYMBOLS = (
-    "P parameters, T trained ones, N processes, V vocabulary, d width, f width of the MLP, c bytes of a computed number, s of "
-    "the residual stream. Computed, not measured."
+    "P parameters, T trained ones, A those of adapters, N processes, V vocabulary, d width, f width of the MLP, c bytes of a "
+    "computed number, s of the residual stream. Computed, not measured."
 )
 
 

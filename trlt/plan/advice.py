@@ -9,7 +9,7 @@ from typing import Any
 
 from trlt.plan.architecture import Architecture
 from trlt.plan.memory import estimate
-from trlt.recipe import Recipe
+from trlt.recipe import Lora, Recipe
 
 MOST_PROCESSES = 64
 """Processes up to which more are suggested."""
@@ -90,6 +90,8 @@ def _ladders(recipe: Recipe, processes: int) -> Iterator[list[Step]]:
         yield [("train.launch.processes", processes, n) for n in more]
     if grpo and train.beta > 0:
         yield [("train.beta", train.beta, 0.0)]
+    if train.lora is None:
+        yield [("train.lora", None, Lora())]
     if train.max_new_tokens > 128:
         yield [("train.max_new_tokens", train.max_new_tokens, n) for n in _round_values(train.max_new_tokens, 128)]
     if recipe.video.max_tokens > 256:
@@ -123,4 +125,8 @@ def _with(recipe: Recipe, dotted: str, value: Any) -> Recipe:
 
 
 def _written(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, Lora):
+        return f"{{rank: {value.rank}}}"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

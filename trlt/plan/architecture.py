@@ -51,6 +51,16 @@ class Architecture:
         d, kv = self.hidden, self.kv_width
         return 2 * d * d + d + 2 * (d + 1) * kv + 3 * d * self.intermediate + 2 * d
 
+    def adapters(self, rank: int, *, mlp: bool) -> int:
+        """Parameters of low-rank adapters on all layers: rank x (in + out) a matrix; q and o, k and v, and the MLP's three."""
+        d, kv, f = self.hidden, self.kv_width, self.intermediate
+        return self.layers * rank * (4 * d + 2 * (d + kv) + (3 * (d + f) if mlp else 0))
+
+    @property
+    def matrices(self) -> int:
+        """Numbers of all decoder layers' matrices, which 4 bits can hold: 2 d^2 + 2 d kv + 3 d f a layer."""
+        return self.layers * (2 * self.hidden**2 + 2 * self.hidden * self.kv_width + 3 * self.hidden * self.intermediate)
+
     @property
     def embedding(self) -> int:
         """Parameters of the embedding: vocabulary x d."""

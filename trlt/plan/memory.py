@@ -1,10 +1,10 @@
 """Memory of one GPU during training, by formulas: what is held all the time, and what a pass and a rollout take on top.
 
 Bytes throughout; a GB is 10^9 bytes, so that 80 GB is below what an 80 GB card reports (about 85). Symbols: P parameters, T
-those that are trained, N processes, d width, f width of the MLP, V vocabulary, B prompts a pass, G completions a prompt,
-L tokens of a prompt with its video, C tokens of a completion. `c` is the size of a computed number (2 in BF16, else 4), `s`
-that of the residual stream: 4 where float32 weights are computed with under autocast (one process, DDP), `c` where a pass
-sees BF16 weights (FSDP2, ZeRO).
+those that are trained, A those of adapters, N processes, d width, f width of the MLP, V vocabulary, B prompts a pass, G
+completions a prompt, L tokens of a prompt with its video, C tokens of a completion. `c` is the size of a computed number (2 in
+BF16, else 4), `s` that of the residual stream: 4 where float32 weights are computed with under autocast (one process, DDP), `c`
+where a pass sees BF16 weights (FSDP2, ZeRO).
 
 The formulas follow the trainer: float32 weights and AdamW states, one decoder layer or vision block computed again at a time,
 logits in chunks of `CHUNK` tokens.
@@ -17,7 +17,7 @@ from typing import Literal
 
 from trlt.plan.architecture import Architecture
 from trlt.plan.sizes import Sizes, sizes
-from trlt.recipe import Recipe
+from trlt.recipe import Lora, Recipe
 
 GB = 10**9
 CHUNK = 2048
@@ -28,6 +28,8 @@ CONTEXT = 2 * GB
 """What is assumed for the CUDA context, NCCL's buffers and the kernels' work space."""
 FRAGMENTS = 0.1
 """Share of the rest that the allocator is assumed to lose between its blocks."""
+IN_4_BITS = 0.5 + 0.127 / 8
+"""Bytes of a number in NF4 with twice quantised scales: 4 bits and 0.127 bits of scales (QLoRA, arXiv 2305.14314)."""
 BUCKET = 500_000_000
 """Numbers in DeepSpeed's bucket of gradients, its default; there are two."""
 LIVE = 1_000_000_000
@@ -57,9 +59,9 @@ class Memory:
     gpu: int
     """Bytes of the GPU."""
     host: int
-    """Bytes of the machine's memory that one process takes while it reads the weights: 4 P."""
+    """Bytes of the machine's memory that one process takes while it reads the weights: 4 P, with adapters c P."""
     start: int
-    """Bytes before the weights are sharded: each GPU holds all of them, 4 P."""
+    """Bytes before the weights are sharded: each GPU holds all of them; as `host`."""
 
     def of(self, when: When) -> int:
         """Sum of the lines of one kind."""
@@ -93,14 +95,17 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
     """
     train, size = recipe.train, sizes(recipe, processes)
     grpo = train.method == "grpo"
-    trained = model.parameters - (model.vision if train.freeze_vision else 0)
-    lines = _held(model, size, trained, reference=grpo and train.beta > 0)
-    lines += _pass(model, size, frozen_vision=train.freeze_vision)
+    if train.lora:
+        lines, start = _held_adapters(model, size, train.lora)
+    else:
+        trained = model.parameters - (model.vision if train.freeze_vision else 0)
+        lines, start = _held(model, size, trained, reference=grpo and train.beta > 0), 4 * model.parameters
+    lines += _pass(model, size, frozen_vision=train.tower_is_frozen, adapted=train.lora is not None, features=grpo)
     if grpo:
         sequences = min(train.max_sequences, max(1, train.prompts_per_step // processes) * train.group_size)
-        lines += _rollout(model, size, max(sequences, min(train.group_size, train.max_sequences)))
-    start = 4 * model.parameters
-    return Memory(tuple(line for line in lines if line.size), gpu, 4 * model.parameters, start)
+        most = max(sequences, min(train.group_size, train.max_sequences))
+        lines += _rollout(model, size, most, adapted=train.lora is not None)
+    return Memory(tuple(line for line in lines if line.size), gpu, start, start)
 
 
 def _held(model: Architecture, size: Sizes, trained: int, *, reference: bool) -> list[Line]:
@@ -136,14 +141,39 @@ def _held(model: Architecture, size: Sizes, trained: int, *, reference: bool) ->
     ]
 
 
-def _copies(model: Architecture, size: Sizes) -> tuple[int, str]:
-    """Weights in c beside the float32 ones that one pass needs.
+def _held_adapters(model: Architecture, size: Sizes, lora: Lora) -> tuple[list[Line], int]:
+    """What LoRA holds, and the bytes of the base: c P, or matrices in 4 bits, `IN_4_BITS` each, and the rest in c.
+
+    A adapters' parameters in float32, with gradients and AdamW states: 4 A, 4 A, 8 A. The reference is the base itself.
+    FSDP2 and ZeRO-3 shard all of it, ZeRO-2 the states.
+    """
+    a, c, n = model.adapters(lora.rank, mlp=lora.targets == "all"), size.computed, size.processes
+    base, formula = c * model.parameters, "c P"
+    if lora.quantize:
+        base = int(IN_4_BITS * model.matrices) + c * (model.parameters - model.matrices)
+        formula = "4 bits a matrix, c the rest"
+    shards = n if size.strategy in ("fsdp2", "zero3") else 1
+    states = n if size.strategy == "zero2" else shards
+    over = "/N" if shards > 1 else ""
+    return [
+        Line("held", "weights", base // shards, f"({formula}){over}"),
+        Line("held", "adapters", 4 * a // shards, f"4 A{over}"),
+        Line("held", "gradients", 4 * a // shards, f"4 A{over}"),
+        Line("held", "AdamW states", 8 * a // states, "8 A/N" if states > 1 else "8 A"),
+    ], base
+
+
+def _copies(model: Architecture, size: Sizes, *, adapted: bool = False) -> tuple[int, str]:
+    """Weights in c beside the held ones that one pass needs; with adapters the held ones are in c already.
 
     Autocast (one process, DDP) keeps a copy of every matrix: c (P - V d), with a tied head c P. FSDP2 gathers two layers
     at a time, and holds a layer's gradient until it is reduced, in float32: (3 c + 8) layer; likewise embedding and head:
     (3 c + 4) V d. ZeRO-3 keeps up to `LIVE` parameters. ZeRO-2 has them already.
     """
     p, c, vd = model.parameters, size.computed, model.embedding
+    if adapted:
+        gathered = size.strategy in ("fsdp2", "zero3")
+        return (2 * c * (model.layer + vd), "2 c (layer + V d)") if gathered else (0, "")
     match size.strategy:
         case "single" | "ddp" if c == 4:
             return 0, ""
@@ -196,12 +226,15 @@ def saved_activations(model: Architecture, size: Sizes, *, frozen_vision: bool =
     return text, 0 if frozen_vision else vision
 
 
-def _pass(model: Architecture, size: Sizes, *, frozen_vision: bool) -> list[Line]:
+def _pass(
+    model: Architecture, size: Sizes, *, frozen_vision: bool, adapted: bool = False, features: bool = False
+) -> list[Line]:
     """What a forward and backward pass takes on top.
 
     The layer that is worked on adds what it saves (with checkpointing) and the gradients of its MLP, 3 f c a token. The
     logits of a chunk: three float32 tensors and the head's output, CHUNK V (12 + c); hidden states of completions, 4 d s a
-    token. Pixels: the batch's in float32, and the tower's copy in c.
+    token. Pixels: the batch's in float32, and the tower's copy in c; a frozen tower's `features` stand in for them, 4 d a
+    token, and it doesn't run.
     """
     text, vision = saved_activations(model, size, frozen_vision=frozen_vision)
     patches = size.clips * size.video * model.merged
@@ -210,11 +243,13 @@ def _pass(model: Architecture, size: Sizes, *, frozen_vision: bool) -> list[Line
     block = block_activations(model, size) if size.checkpointing or frozen_vision else 0
     block += 3 * model.vision_intermediate * size.computed * patches
     pixels = model.patch_values * (4 * size.prompts * size.video * model.merged + size.computed * patches)
+    if frozen_vision and features:
+        block, pixels = 0, 4 * model.hidden * size.prompts * size.video
     rows = size.prompts * size.completions * size.new
     kept = "checkpoints, d s a token and layer" if size.checkpointing else "all layers"
     logits = min(CHUNK, rows) * model.vocabulary * (12 + size.computed) + 4 * rows * model.hidden * size.stream
     return [
-        Line("pass", "weights in use", *_copies(model, size)),
+        Line("pass", "weights in use", *_copies(model, size, adapted=adapted)),
         Line("pass", "activations, language", text, kept),
         Line("pass", "activations, vision", vision + pixels, "the same, and pixels"),
         Line("pass", "layer at work", max(layer, block), "what it saves + 3 f c a token"),
@@ -227,7 +262,7 @@ def cache_bytes(model: Architecture, size: Sizes, tokens: int) -> int:
     return model.layers * model.kv_width * (size.stream + size.computed) * tokens
 
 
-def _rollout(model: Architecture, size: Sizes, sequences: int) -> list[Line]:
+def _rollout(model: Architecture, size: Sizes, sequences: int, *, adapted: bool = False) -> list[Line]:
     """What sampling takes on top; `sequences` completions grow side by side.
 
     Weights: sharded ones are counted whole in c, c P, since each process samples at its own pace. Keys and values: each
@@ -240,7 +275,7 @@ def _rollout(model: Architecture, size: Sizes, sequences: int) -> list[Line]:
     patches = prefilled * model.merged
     vision = patches * (3 * model.vision_intermediate * size.computed + 8 * model.vision_hidden * 4 + 4 * model.patch_values)
     gathered = size.strategy in ("fsdp2", "zero3")
-    weights = (size.computed * model.parameters, "c P, gathered") if gathered else _copies(model, size)
+    weights = (size.computed * model.parameters, "c P, gathered") if gathered else _copies(model, size, adapted=adapted)
     cached = cache_bytes(model, size, clips * size.prompt) + cache_bytes(model, size, sequences * size.new) * 3 // 2
     return [
         Line("rollout", "weights in use", *weights),

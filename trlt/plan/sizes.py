@@ -61,11 +61,16 @@ def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> Siz
         strategy: Another than the recipe's; one process has none.
     """
     train, grpo = recipe.train, recipe.train.method == "grpo"
+    prompts = train.prompts_per_pass
+    if grpo and train.tokens_per_pass:
+        prompts = max(
+            1, train.tokens_per_pass // (recipe.video.max_tokens + TEXT_TOKENS + train.group_size * train.max_new_tokens)
+        )
     return Sizes(
         strategy="single" if processes == 1 else strategy or train.launch.strategy,
         processes=processes,
         computed=2 if recipe.model.dtype == "bfloat16" else 4,
-        prompts=train.prompts_per_pass if grpo else min(train.sft.batch, train.prompts_per_pass),
+        prompts=prompts if grpo else min(train.sft.batch, prompts),
         completions=train.group_size if grpo else 1,
         video=recipe.video.max_tokens,
         new=train.max_new_tokens,
