@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test clean
+.PHONY: help demo test docs clean
 
 help:
 	@echo "make demo    install into $(VENV), then run the whole way on synthetic videos and a tiny model"
 	@echo "make test    install into $(VENV), then lint, types and tests"
+	@echo "make docs    install into $(VENV), then build the documentation into site/"
 	@echo "make clean   remove $(VENV) and caches; runs/ stays"
 
 demo: $(VENV)/.installed
@@ -24,8 +25,12 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m docs.tools.pages
+	$(BIN)/python -m sphinx -W --keep-going -b html -d build/doctrees docs site
+
 clean:
-	rm -rf $(VENV) build dist trlt.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) site build dist trlt.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps are older than pyproject.toml only when it has changed: then pip looks again.
 $(VENV)/.installed: pyproject.toml | $(VENV)/.made

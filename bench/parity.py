@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clips import make
-from bench.peers import Read, Setting, available, difference, ours, theirs
+from bench.readers import Read, Setting, available, difference, ours, theirs
 from trlt.errors import VideoError
 
 TOLERANCE = 2.0

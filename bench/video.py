@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clips import make
-from bench.peers import Read, Setting, available, difference, ours, theirs
+from bench.readers import Read, Setting, available, difference, ours, theirs
 
 OURS = "trlt"
 MADE: tuple[tuple[str, str, tuple[int, int], int, int, int], ...] = (

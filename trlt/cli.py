@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-_ORDER = "prepare probe select train eval compare report infer export video demo".split()
+_ORDER = "prepare probe select train eval compare report infer export video demo doctor".split()
 
 
 class _Group(TyperGroup):
@@ -571,6 +571,20 @@ def demo(
 
     output = _output(json)
     output.result(demo(out, rebuild_model=rebuild_model, output=output))
+
+
+@app.command()
+def doctor(
+    recipe: Recipe = None,
+    sets: Sets = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the tiny run from end to end.")] = False,
+    json: Json = False,
+) -> None:
+    """Look at versions, GPUs, decoders, disk and memory, and make a tiny run: what is at fault, with its remedy."""
+    from trlt.commands.doctor import doctor
+
+    output = _output(json)
+    output.result(doctor(recipe_path=recipe, sets=sets or (), quick=quick, output=output))
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ pass counts that holds more groups than others. Loss, clipping, KL (k3), logging
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """TRL's order, with the clips of coming prompts announced."""
         turns = int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
         rows = self._train_batch_size * turns
-        most = 2 * rows // self._recipe.train.group_size
+        # Three batches are under way: the one in use, the one that the dataloader holds ahead, and the one announced.
+        most = 3 * rows // self._recipe.train.group_size
         order = super()._get_train_sampler(dataset)
         return self._announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
 
@@ -219,7 +220,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         own = range(first, first + len(wanted))
         places = make_places(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
         base = _base(self._rollout_model)
-        with self._whole.filled(base) if self._whole else nullcontext(base) as model:
+        with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
             self._groups.engine.model = model
             found = fill(
                 places, lambda asked: self._groups(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
@@ -399,11 +400,11 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
     """Checks the first samples whose videos can be read."""
     settings = recipe.train
     clips: list[tuple[str, Clip, prompts.Prompt]] = []
-    first = material.samples[:8]
-    for sample, clip in zip(first, material.clips(range(len(first))), strict=True):
-        if not isinstance(clip, VideoError) and len(clips) < count:
-            words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
-            clips.append((sample.id, clip, words))
+    for index, sample in enumerate(material.samples[:8]):
+        if len(clips) < count:
+            with contextlib.suppress(VideoError):
+                words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
+                clips.append((sample.id, material.clip(index), words))
     if not clips:
         raise DataError("none of the first videos can be read; `video.root` may be wrong")
 

@@ -6,7 +6,7 @@ Origin: Feng et al., "Video-R1: Reinforcing Video Reasoning in MLLMs" (2025). Bo
 
 Splits: train (`Video-R1-260k.json`, 263,071 records, 116,248 of them about videos) and cot (`Video-R1-COT-165k.json`, 165,575
 records that overlap with it, with a model's reasoning in `process`). A training source only; the paper doesn't use it.
-Options are listed as `A. text` or `A) text`. What is inside `<think>` becomes `meta.reasoning`, which `train.targets` can
+Options are listed as `A. text` or `A) text`. What is inside `<think>` becomes `meta.reasoning`, which `train.sft.targets` can
 teach; reasoning that holds another tag of the template isn't kept (`reasoning_with_tags`). `trlt export` writes this format,
 under any name.
 Videos: five folders, taken from other data sets. `video_key` names their origin by the folders and `data_source`, so that

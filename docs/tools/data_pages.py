@@ -1,0 +1,87 @@
+"""The generated parts of `docs/data.md` and `docs/benchmarks.md`: what each data set's module says about itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+
+from trlt.datasets import Example, load, names
+
+SHOWN = 900
+"""Characters of an invented file that are shown."""
+_LABEL = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)?): ", re.MULTILINE)
+
+
+def sources_overview() -> str:
+    """The training sources as a table."""
+    rows = ["| name | data set | task | training split | paper's count |", "|---|---|---|---|---|"]
+    for name in names("train"):
+        module = load(name)
+        count = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "not used"
+        rows.append(f"| [`{name}`](#{name}) | {module.TITLE} | {module.TASK} | {module.TRAIN_SPLIT} | {count} |")
+    return "\n".join(rows)
+
+
+def sources() -> str:
+    """A section for each training source."""
+    return "\n\n".join(_section(name, load(name).TRAIN_SPLIT) for name in names("train"))
+
+
+def benchmarks_overview() -> str:
+    """The benchmarks as a table."""
+    rows = ["| name | benchmark | task | test split | figures |", "|---|---|---|---|---|"]
+    for name in names("bench"):
+        module = load(name)
+        figures = ", ".join(f"`{figure}`" for figure in _figures(module))
+        rows.append(f"| [`{name}`](#{name}) | {module.TITLE} | {module.TASK} | {module.TEST_SPLIT} | {figures} |")
+    return "\n".join(rows)
+
+
+def benchmarks() -> str:
+    """A section for each benchmark."""
+    return "\n\n".join(_section(name, load(name).TEST_SPLIT) for name in names("bench"))
+
+
+def _figures(module: ModuleType) -> Sequence[str]:
+    """Names of the paper's figures of a benchmark, from its own example."""
+    from trlt.datasets import Item, gold_text, summary
+    from trlt.recipe import Eval
+    from trlt.rollout import read_answer
+
+    texts = [(sample, gold_text(sample)) for sample in module.EXAMPLE.samples]
+    items = [Item(sample, text, read_answer(sample, text, Eval())) for sample, text in texts]
+    name = module.__name__.rpartition(".")[2]
+    return [key for key in summary(name, items)["paper"] if not key.startswith("acc_")]
+
+
+def _section(name: str, main: str) -> str:
+    module = load(name)
+    return "\n\n".join([f"### {name}", *_described(module), _files(module, main), *_example(module.EXAMPLE)])
+
+
+def _described(module: ModuleType) -> Iterator[str]:
+    """The docstring, a paragraph for each of its labels."""
+    head, _, body = (module.__doc__ or "").strip().partition("\n\n")
+    yield f"**{module.TITLE}.** {' '.join(head.split())}"
+    for paragraph in _LABEL.sub(r"\n\n**\1.** ", body).split("\n\n"):
+        if paragraph.strip():
+            yield paragraph.strip()
+
+
+def _files(module: ModuleType, main: str) -> str:
+    optional = getattr(module, "OPTIONAL", ())
+    rows = ["| split | files |", "|---|---|"]
+    for split, files in module.FILES.items():
+        listed = ", ".join(f"`{file}`{' (may be missing)' if file in optional else ''}" for file in files)
+        rows.append(f"| {split}{' (the default)' if split == main else ''} | {listed} |")
+    return "\n".join([*rows, "", f"To be had from {module.WHERE}."])
+
+
+def _example(example: Example) -> Iterator[str]:
+    yield "An invented example, and what becomes of its first record:"
+    for file, text in example.files.items():
+        cut = text.rstrip("\n") if len(text) <= SHOWN else text[:SHOWN] + " …"
+        yield f"`{file}`\n\n```text\n{cut}\n```"
+    yield f"```json\n{json.dumps(example.samples[0].to_json(), indent=2, ensure_ascii=False)}\n```"

@@ -1,0 +1,42 @@
+"""Writes the generated pages and parts of pages: `python -m docs.tools.pages`, from the repository's root."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from docs.tools import data_pages
+from docs.tools.recipe_page import recipe_page
+
+DOCS = Path(__file__).resolve().parents[1]
+PARTS: Mapping[str, Callable[[], str]] = {
+    "sources overview": data_pages.sources_overview,
+    "sources": data_pages.sources,
+    "benchmarks overview": data_pages.benchmarks_overview,
+    "benchmarks": data_pages.benchmarks,
+}
+"""Name of a part, as its marks in a page have it -> what makes it."""
+_PART = re.compile(r"(<!-- made by docs\.tools\.pages: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def pages() -> dict[Path, str]:
+    """The pages that hold something generated, each with the text that it should have."""
+    found = {DOCS / "recipe.md": recipe_page()}
+    for name in ("data.md", "benchmarks.md"):
+        text = (DOCS / name).read_text(encoding="utf-8")
+        found[DOCS / name] = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", text)
+    return found
+
+
+def main() -> None:
+    """Writes those that have changed."""
+    for path, text in pages().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            sys.stdout.write(f"{path.relative_to(DOCS.parent)}: written\n")
+
+
+if __name__ == "__main__":
+    main()
