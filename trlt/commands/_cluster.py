@@ -13,7 +13,7 @@ from trlt.errors import UsageError
 from trlt.model import MINIATURE
 from trlt.recipe import Model, Recipe
 from trlt.rollout import Summary
-from trlt.rollout.cluster import require_ray, run_on_cluster, session
+from trlt.rollout.cluster import require_ray, run_on_cluster
 from trlt.sample import Sample
 
 
@@ -35,10 +35,11 @@ def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> 
 def ask_cluster(
     address: str, recipe: Recipe, samples: Sequence[Sample], root: Path, rows: Path, retry_errors: bool, output: Output
 ) -> Summary:
-    """Asks on the cluster at `address` (see `session`)."""
-    with session(address), output.progress("probe") as progress:
+    """Asks on the cluster at `address` (see `trlt.rollout.cluster.session`)."""
+    with output.progress("probe") as progress:
         return run_on_cluster(
             samples,
+            address=address,
             make_asker=partial(make_engine, _on_workers(recipe.model)),
             gpus=recipe.model.device != "cpu",
             video=recipe.video,

@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +39,10 @@ WAVES = 4
 """Times the completions that grow side by side, in what a model is handed together: at its end it runs empty."""
 EVEN = 4
 """Least number of times that each model is handed something, in a small run, so that all end together."""
-TRIES = 5
-"""Times that a decoding task whose worker died is begun again."""
+TRIES = 2
+"""Times that Ray begins again what a dead worker was at; what is missing then is asked again in another round."""
+REACH_S = 10.0
+"""For the cluster's head to accept a connection."""
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
@@ -56,37 +60,40 @@ def require_ray() -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    try:
-        import ray.data  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--ray: needs {error.name}, which isn't installed; it comes with: pip install 'trlt[ray]'") from None
+    for name in ("ray", "ray.data"):
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"--ray: needs {error.name}, which isn't installed; it comes with: pip install 'trlt[ray]'"
+            ) from None
 
 
 @contextmanager
 def session(address: str) -> Iterator[None]:
-    """Joins a Ray cluster, and leaves it at the end; where this process has joined one already, that one is used.
+    """Joins a Ray cluster, and leaves it at the end, when everything ends that runs there for this process.
 
     Args:
         address: `local` starts one of this machine; `auto` finds the one that this machine belongs to; else `host:port`.
 
     Raises:
-        UsageError: Ray isn't installed, or there is no such cluster.
+        UsageError: Ray isn't installed, there is no such cluster, or this process has joined one already.
     """
     require_ray()
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
-    if "://" in address:
-        raise UsageError(f"--ray {address}: give host:port, and run the command on a machine of the cluster")
-    dashboard = False if address == LOCAL else None
     try:
-        ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        _reach(address)
+        ray.init(
+            address=address,
+            include_dashboard=False if address == LOCAL else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
-            f"--ray {address}: no cluster can be joined ({error}); run the command on a machine of the cluster, or give "
-            f"`--ray {LOCAL}`"
+            f"--ray {address}: no cluster can be joined ({error}); run the command on a machine of the cluster, with auto or "
+            f"its host:port, or give {LOCAL}"
         ) from None
     try:
         yield
@@ -94,9 +101,25 @@ def session(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
+def _reach(address: str) -> None:
+    """Looks whether anything listens at `host:port`, which Ray would do for minutes.
+
+    Raises:
+        OSError: nothing does.
+        ValueError: it isn't an address of that form.
+    """
+    if address in (LOCAL, "auto"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise ValueError("not host:port")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_S).close()
+
+
 def run_on_cluster(
     samples: Sequence[Sample],
     *,
+    address: str,
     make_asker: Callable[[], Asker],
     gpus: bool,
     video: Video,
@@ -110,10 +133,11 @@ def run_on_cluster(
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Summary:
-    """Asks every sample n times, as `loop.run`, on the Ray cluster that this process has joined.
+    """Asks every sample n times, as `loop.run`, on a Ray cluster.
 
     Args:
         samples: With ids of their own.
+        address: Of the cluster, see `session`.
         make_asker: Loads the model, on a worker; is pickled.
         gpus: Each model takes a GPU, where the cluster has any; else one a machine computes on the CPU.
         video: How clips are decoded; `workers: 0` does so without limits of time and memory.
@@ -131,10 +155,12 @@ def run_on_cluster(
         With `waited_s` 0: how long models wait isn't known here.
 
     Raises:
+        UsageError: the cluster can't be joined.
         ResumeError: `out` holds rows of other samples, or others are writing to it.
         DataError: `out` is damaged, or a sample can't be asked.
         TrltError: a worker's fault; or workers died until no row came any more.
     """
+    require_ray()
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayError
 
@@ -156,8 +182,8 @@ def run_on_cluster(
         while pending := [sample for sample in samples if sample.id not in rows]:
             there, reason = len(rows), "its workers died"
             try:
-                for one in _round(pending, job, make_asker, gpus):
-                    if one["id"] in rows:  # a task that was begun again after it had said something
+                for one in _round(address, pending, job, make_asker, gpus):
+                    if one["id"] in rows:  # a task that was begun again after it had said so
                         continue
                     sample = by_id[one["id"]]
                     if "error" in one:
@@ -177,14 +203,18 @@ def run_on_cluster(
                     "/tmp/ray on the machines, say why; the same command goes on from the rows that are there"
                 )
             if lost and notice:
-                notice(f"{lost:,} samples were lost with a worker or a machine; they are asked again")
+                notice(f"{lost:,} samples were lost with workers that died; they are asked again")
         rows.finish()
         report()
         return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0)
 
 
-def _round(pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker], gpus: bool) -> Iterator[dict[str, Any]]:
-    """What the workers say about samples, as it comes; a worker that dies takes along what it was asked.
+def _round(
+    address: str, pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker], gpus: bool
+) -> Iterator[dict[str, Any]]:
+    """What the workers say about samples, as it comes; about what was lost with dead workers, nothing is said.
+
+    Each round joins the cluster anew: after a death, what Ray Data lets go of may hold on to GPUs until the process has left.
 
     Raises:
         TrltError: a worker's fault.
@@ -196,21 +226,18 @@ def _round(pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker],
 
     groups = _by_clip(pending)
     step = math.ceil(len(groups) / PIECES)
-    models, device = _models(gpus)
     waves = math.ceil(WAVES * job.settings.max_sequences / (job.n * len(pending) / len(groups)))
-    clips = max(1, min(MOST_CLIPS, waves, math.ceil(len(groups) / (EVEN * models))))
-    models = min(models, math.ceil(len(groups) / clips))
     context = DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # every table goes on at once: a clip, or answers
-    # An actor's task isn't tried again on the same actor: without a machine that could take the dead one's place, it would wait
-    # for ever. It counts as lost, and the next round asks again.
+    # What is given up is dropped and counts as missing, instead of ending what the other workers do.
     context.max_errored_blocks = -1
     context.max_consecutive_actor_init_deaths = TRIES
-    with DataContext.current(context), _quiet():
-        blocks = [sample_table(groups[first : first + step]) for first in range(0, len(groups), step)]
+    with session(address), DataContext.current(context), _quiet():
+        models, device = _models(gpus)
+        clips = max(1, min(MOST_CLIPS, waves, math.ceil(len(groups) / (EVEN * models))))
         said = (
-            ray.data.from_blocks(blocks)
+            ray.data.from_blocks([sample_table(groups[first : first + step]) for first in range(0, len(groups), step)])
             .map_batches(
                 decode,
                 fn_kwargs={"job": job},
@@ -224,14 +251,14 @@ def _round(pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker],
                 fn_constructor_args=(job, make_asker),
                 batch_size=clips,
                 batch_format="pyarrow",
-                compute=ActorPoolStrategy(size=models),
+                compute=ActorPoolStrategy(size=min(models, math.ceil(len(groups) / clips))),
                 # No CPU: models that hold them all would leave none for decoding.
                 num_cpus=0,
                 num_gpus=device,
-                max_restarts=0,
+                max_restarts=TRIES,
+                max_task_retries=TRIES,
             )
         )
-        del blocks
         for table in said.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from read_said(table)
 
