@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-_ORDER = "prepare probe select train eval compare report infer export video demo doctor".split()
+_ORDER = "prepare probe select train eval compare report infer serve export video demo doctor".split()
 
 
 class _Group(TyperGroup):
@@ -449,8 +449,15 @@ def report(
 
 @app.command()
 def infer(
-    video: Annotated[str, typer.Argument(help="Video file, a folder of numbered frames, or an address (`video.downloads`).")],
-    question: Annotated[str, typer.Argument(help="The question; for grounding, the event.")],
+    video: Annotated[
+        str,
+        typer.Argument(
+            help="Video file, folder of numbered frames, address (`video.downloads`), or a .jsonl file from `trlt prepare`."
+        ),
+    ],
+    question: Annotated[
+        str | None, typer.Argument(help="The question; for grounding, the event. Samples have their own.")
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(help="multi_choice, grounding or grounded_qa; default: multi_choice with options, else grounding."),
@@ -460,9 +467,25 @@ def infer(
     recipe: Recipe = None,
     sets: Sets = None,
     think: Think = None,
+    html: Annotated[Path | None, typer.Option(help="HTML page of the answer, or of all samples; it opens from disk.")] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option("--clip", metavar="OUT.mp4", help="Cut the predicted span out of the video, exact to the frame."),
+    ] = None,
+    span: Annotated[
+        int | None, typer.Option("--span", metavar="N", help="Of several spans that the answer states, the one to cut.", min=1)
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder that the samples' paths are relative to; default: where prepare found them.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="For samples: folder of the run, or a .jsonl file of rows; default: a folder in runs/.")
+    ] = None,
+    fresh: Fresh = False,
+    retry_errors: Retry = False,
     json: Json = False,
 ) -> None:
-    """Ask a question about a video: reasoning, answer, and when it happens."""
+    """Ask a question about a video, or those of a file of samples: reasoning, answer, and when it happens."""
     from trlt.commands.infer import infer
 
     output = _output(json)
@@ -475,9 +498,45 @@ def infer(
         sets=sets or (),
         model=model,
         think=think,
+        html=html,
+        clip_out=clip,
+        which=span,
+        videos=videos,
+        out=out,
+        fresh=fresh,
+        retry_errors=retry_errors,
         output=output,
     )
     output.result(result)
+
+
+@app.command()
+def serve(
+    model: Model = None,
+    recipe: Recipe = None,
+    sets: Sets = None,
+    think: Think = None,
+    host: Annotated[
+        str, typer.Option(help="What is listened on; another than this machine alone has no password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: a free one.", min=0, max=65535)] = 8765,
+    max_mb: Annotated[float, typer.Option(help="Largest video, in megabytes.")] = 200.0,
+    keep_minutes: Annotated[float, typer.Option(help="Minutes after which a video that nobody asks about is deleted.")] = 60.0,
+) -> None:
+    """Ask a model about videos on a page of this machine, or through an OpenAI-compatible endpoint."""
+    from trlt.commands.serve import serve
+
+    serve(
+        recipe_path=recipe,
+        sets=sets or (),
+        model=model,
+        think=think,
+        host=host,
+        port=port,
+        max_mb=max_mb,
+        keep_minutes=keep_minutes,
+        output=_output(False),
+    )
 
 
 @app.command()

@@ -293,3 +293,15 @@ def test_parts_begin_where_decoding_can(tmp_path: Path) -> None:
         for part, names in parts[1:]:
             key = part[0][0]
             assert listing.keys[key] and not any(name < (listing.stamps[key] or 0) for name in names)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ffconcat version 1.0\nfile other.mp4\n", "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\nother.mp4\n#EXT-X-ENDLIST\n"],
+    ids=["concat", "hls"],
+)
+def test_a_playlist_does_not_show_its_neighbour(tmp_path: Path, text: str) -> None:
+    make(tmp_path / "other.mp4", 8, 4)
+    (tmp_path / "x.mp4").write_text(text)
+    with pytest.raises(VideoError, match="x.mp4: not a video"):
+        load(tmp_path / "x.mp4")

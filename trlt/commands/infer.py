@@ -1,28 +1,31 @@
-"""`trlt infer`: one question about one video."""
+"""`trlt infer`: one question about one video, or a file of samples."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from trlt.answer import Answer
+from trlt.answer import Answer, parse_span
+from trlt.asking import answer_values, question_sample
+from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
 from trlt.commands._setup import make_engine, resolve
-from trlt.errors import UsageError, VideoError, did_you_mean
+from trlt.errors import DataError, UsageError, VideoError
 from trlt.model import locate
-from trlt.prompt import letter
+from trlt.prompt import letter, render_span
 from trlt.report import timeline
 from trlt.rollout import read_answer, request
-from trlt.sample import TASKS, Sample, Span
+from trlt.sample import Sample, Span
 from trlt.video.remote import fetch, is_remote
 
 
 def infer(
     video: str | Path,
-    question: str,
+    question: str | None = None,
     *,
     task: str | None = None,
     options: Sequence[str] = (),
@@ -30,21 +33,68 @@ def infer(
     sets: Sequence[str] = (),
     model: str | None = None,
     think: bool | None = None,
+    html: Path | None = None,
+    clip_out: Path | None = None,
+    which: int | None = None,
+    videos: Path | None = None,
+    out: Path | None = None,
+    fresh: bool = False,
+    retry_errors: bool = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, and shows reasoning, answer and spans; see `trlt infer --help`.
 
+    Args:
+        video: A video, or a .jsonl file of samples.
+        question: What is asked about a video; samples have their own.
+        task: Of the question; None goes by `options`.
+        options: Answers to choose from.
+        recipe_path: The recipe.
+        sets: Keys of it.
+        model: Another model.
+        think: Ask for reasoning.
+        html: Page to write.
+        clip_out: File for the predicted span of the video.
+        which: Of several spans that the answer states, the one to cut, from 1.
+        videos: Folder of the samples' videos.
+        out: Where the rows of samples go.
+        fresh: Forget rows that are there.
+        retry_errors: Ask again where a video couldn't be read.
+        output: Where words go.
+
     Raises:
         TrltError: a flag, video or model that can't be used.
     """
-    recipe = resolve(recipe_path, sets, {"model.path": model, "eval.think": think})
+    if html is not None and html.suffix != ".html":
+        raise UsageError(f"--html {html}: a name that ends in .html is needed")
+    if which is not None and clip_out is None:
+        raise UsageError("--span: says which span --clip cuts; give both")
+    flags = {"model.path": model, "eval.think": think, "video.root": str(videos) if videos else None}
+    if str(video).endswith(".jsonl") and not is_remote(str(video)):
+        given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
+        if names := [name for name, value in given.items() if value]:
+            raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
+        recipe = resolve(recipe_path, sets, flags)
+        return infer_rows(Path(video), recipe, out=out, html=html, fresh=fresh, retry_errors=retry_errors, output=output)
+    given_rows = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
+    if names := [name for name, value in given_rows.items() if value]:
+        raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file), not with one video")
+    if question is None:
+        raise UsageError("what is asked? give the question after the video; for grounding, the event")
+    recipe = resolve(recipe_path, sets, flags)
     if is_remote(str(video)):
         downloads = recipe.video.downloads
         video = fetch(str(video), Path(downloads) if downloads else None)
     video = Path(video)
     if not video.exists():
         raise VideoError(f"{video}: no such file; give a video, or a folder of numbered frames")
-    sample = _sample(video, question, task, options)
+    sample = question_sample(video.resolve().name, question, task, options, flag="--")
+    if clip_out is not None:
+        from trlt.video.cut import check_target
+
+        if sample.task == "multi_choice":
+            raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
+        check_target(clip_out, video)
     locate(recipe.model.path)
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
@@ -59,44 +109,52 @@ def infer(
     [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
     answer = read_answer(sample, completion.text, settings)
     _show(answer, completion.text, sample, clip.duration, completion.finished, output)
-    return {
-        "video": str(video),
-        "duration": clip.duration,
-        "task": sample.task,
-        "reasoning": answer.reasoning,
-        "answer": answer.payload,
-        "option": answer.option,
-        "span": list(answer.span) if answer.span else None,
-        "well_formed": answer.well_formed,
-        "finished": completion.finished,
-        "text": completion.text,
-    }
+    values = answer_values(answer, completion.text, finished=completion.finished)
+    result: dict[str, Any] = {"video": str(video), "duration": clip.duration, "task": sample.task, **values}
+    if html is not None:
+        from trlt.commands._answer_page import write_answer_page
+
+        write_answer_page(html, sample, values, clip, Path(recipe.model.path).name)
+        output.show(f"\nPage: {html}")
+        result["page"] = str(html)
+    if clip_out is not None:
+        result["clip"] = _cut(video, _chosen(answer, completion.text, which), clip_out, output)
+    return result
 
 
-def _sample(video: Path, question: str, task: str | None, options: Sequence[str]) -> Sample:
-    """The question as a sample; its gold answer is a blank that no prompt shows."""
-    task = task or ("multi_choice" if options else "grounding")
-    if task not in TASKS:
-        raise UsageError(f"--task {task}: unknown; {did_you_mean(task, TASKS)}")
-    if task == "multi_choice" and not options:
-        raise UsageError("--task multi_choice: needs at least two --option")
-    if task == "grounding" and options:
-        raise UsageError("--task grounding: asks when something happens and takes no --option; try --task grounded_qa")
-    if options and len(set(options)) < max(2, len(options)):
-        raise UsageError(f"--option: at least two different ones are needed, got {list(options)}")
-    asked = task != "grounding"
-    return Sample(
-        id=question,
-        source="infer",
-        split="",
-        task=task,
-        video=video.resolve().name,
-        question=question,
-        options=tuple(options) or None,
-        answer=(options[0] if options else "?") if asked else None,
-        answer_index=0 if asked and options else None,
-        spans=None if task == "multi_choice" else (Span(0.0, 1.0),),
-    )
+_STATED = re.compile(r"[\d:.]*\d\s*s?\s*(?:to|-|–)\s*[\d:.]*\d")
+
+
+def _chosen(answer: Answer, text: str, which: int | None) -> Span:
+    """The span to cut.
+
+    Raises:
+        DataError: the answer states none, or several of which none was chosen.
+        UsageError: there is no such one.
+    """
+    if answer.span is not None:
+        spans = [answer.span]
+    else:
+        found = (parse_span(stated) for stated in _STATED.findall(answer.payload or ""))
+        spans = [span for span in found if span is not None]
+    if not spans:
+        said = answer.payload if answer.payload is not None else text
+        raise DataError(f"--clip: the answer states no span to cut: {said.strip()[:200]!r}; ask again in other words")
+    listed = ", ".join(f"{place}: {render_span(span)}" for place, span in enumerate(spans, 1))
+    if which is not None and which > len(spans):
+        raise UsageError(f"--span {which}: the answer states {len(spans)} ({listed})")
+    if which is None and len(spans) > 1:
+        raise DataError(f"--clip: the answer states several spans ({listed}); choose one with --span")
+    return spans[(which or 1) - 1]
+
+
+def _cut(video: Path, span: Span, out: Path, output: Output) -> dict[str, Any]:
+    from trlt.video.cut import cut
+
+    made = cut(video, span, out)
+    sound = "with sound" if made.sound else "without sound"
+    output.show(f"\nClip: {out} ({made.frames} frames, {made.start:.2f} to {made.end:.2f} s, {sound})")
+    return {"path": str(out), "start": made.start, "end": made.end, "frames": made.frames, "sound": made.sound}
 
 
 def _show(answer: Answer, text: str, sample: Sample, duration: float, finished: bool, output: Output) -> None:

@@ -20,6 +20,9 @@ from trlt.errors import VideoError
 _NO_STAMP = -(1 << 63)
 """Stands for a frame that is shown, at a time which the container doesn't tell; sorts first."""
 
+PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sdp", "vobsub"})
+"""Formats that name other files. FFmpeg tells them by content, so that a text called `x.mp4` could show its neighbour."""
+
 KEEP_BYTES = 64 << 20
 """Packets of files up to this size stay in memory between listing and decoding; larger files are read a second time."""
 
@@ -62,8 +65,10 @@ def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     try:
         if path.stat().st_size == 0:
             raise fault(path, "the file is empty (0 bytes); download it again")
-        # Playlists may point elsewhere; only files are followed.
-        container = av.open(str(path.absolute()), options={"protocol_whitelist": "file"}, metadata_errors="ignore")
+        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
+        container = av.open(str(path.absolute()), options=options, metadata_errors="ignore")
+    except av.error.ArgumentError:
+        raise fault(path, "not a video, or a playlist of other files; give the video itself") from None
     except (av.error.FFmpegError, OSError) as error:
         raise fault(path, _why(path, error)) from None
     with container:

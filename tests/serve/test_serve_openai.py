@@ -1,0 +1,167 @@
+"""The OpenAI-compatible endpoint: whole and streamed answers, refusals, and our own client."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from running import Running, Scripted, events, wait_for
+
+from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.sampling import Sampling
+from trlt.rollout._wire import encode, first_seed, question
+from trlt.rollout.server import Servers
+from trlt.serve import uploads
+from trlt.serve.streaming import StreamingEngine
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(uploads.tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def server(run):
+    return run(Scripted("one ", "two ", "three"))
+
+
+@pytest.fixture
+def address(video):
+    return "data:video/mp4;base64," + base64.b64encode(video.read_bytes()).decode()
+
+
+def body(url: str, text: str = "what moves?", **fields):
+    content = [{"type": "video_url", "video_url": {"url": url}}, {"type": "text", "text": text}]
+    return {"model": "made-model", "messages": [{"role": "user", "content": content}], **fields}
+
+
+def refused(server: Running, sent, status: int = 400) -> str:
+    got, values = server.call("POST", "/v1/chat/completions", sent)
+    assert got == status and values["error"]["type"] == "invalid_request_error", values
+    return values["error"]["message"]
+
+
+def test_a_whole_answer(server, address, folder):
+    sent = body(address, n=2, temperature=0.5, top_p=0.9, max_tokens=7, seed=3)
+    sent["messages"].insert(0, {"role": "system", "content": "Be short."})
+    status, answer = server.call("POST", "/v1/chat/completions", sent)
+    assert status == 200 and answer["object"] == "chat.completion" and answer["model"] == "made-model"
+    assert [one["message"]["content"] for one in answer["choices"]] == ["one two three"] * 2
+    assert [one["finish_reason"] for one in answer["choices"]] == ["stop"] * 2 and "token_ids" not in answer["choices"][0]
+    assert answer["usage"] == {"prompt_tokens": 40, "completion_tokens": 6, "total_tokens": 46}
+    [(clip, request, sampling)] = server.answerer.asked
+    assert (request.system, request.user, request.n, len(clip.frames)) == ("Be short.", "what moves?", 2, 8)
+    assert sampling == Sampling(0.5, 0.9, 7, 3)
+    assert not [path for path in folder.rglob("*") if path.is_file()], "the video is gone"
+
+
+def test_a_streamed_answer(server, address):
+    sent = body(address, stream=True, stream_options={"include_usage": True}, temperature=0)
+    connection, response = server.open("POST", "/v1/chat/completions", json.dumps(sent), Content_Type="application/json")
+    data = response.read()
+    connection.close()
+    assert response.headers["Content-Type"].startswith("text/event-stream") and data.endswith(b"data: [DONE]\n\n")
+    first, *pieces, last, usage = events(data)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert [one["choices"][0]["delta"]["content"] for one in pieces] == ["one ", "two ", "three"]
+    assert last["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+    assert usage["usage"]["total_tokens"] == 43 and not usage["choices"]
+    assert server.answerer.asked[0][2].temperature == 0.01, "0 is the likeliest token"
+
+
+def test_models(server):
+    status, answer = server.call("GET", "/v1/models")
+    assert status == 200 and [(one["id"], one["owned_by"]) for one in answer["data"]] == [("made-model", "trlt")]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:{port}/health", "https://example.org/a.mp4", "file:///etc/passwd", "/etc/passwd", "DATA"]
+)
+def test_no_address_is_opened(server, url):
+    message = refused(server, body(url.format(port=server.port)))
+    assert "aren't opened, neither files nor http; send the video as a data: address" in message
+    assert not server.answerer.asked
+
+
+def test_what_is_no_video_is_refused(server, address, video):
+    assert "is no video in base64" in refused(server, body("data:image/png;base64,AAAA"))
+    assert "is no video in base64" in refused(server, body("data:video/mp4,AAAA"))
+    assert "no base64" in refused(server, body("data:video/mp4;base64,A?A="))
+    assert refused(server, body("data:video/mp4;base64,AAAA")).startswith("the video: not a video")
+    large = base64.b64encode(b"x" * 2_000_001).decode()
+    assert "larger than 2 MB" in refused(server, body("data:video/mp4;base64," + large))
+    assert "larger than 2 MB" in refused(server, body("data:video/mp4;base64," + large + large), status=413)
+
+
+def test_what_would_be_ignored_is_refused(server, address):
+    assert refused(server, body(address, top_k=5)).startswith("top_k")
+    assert refused(server, body(address, tools=[])).startswith("tools")
+    assert refused(server, body(address, repetition_penalty=1.05)).startswith("repetition_penalty")
+    assert refused(server, body(address, n=17)).startswith("n:")
+    assert "bad_words" in refused(server, body(address, bad_words=["cat"]))
+    assert "isn't served here" in refused(server, body(address, model="gpt-4") | {"model": "gpt-4"}, status=404)
+    assert "0 videos" in refused(server, {"model": "made-model", "messages": [{"role": "user", "content": "hello"}]})
+    two = body(address)
+    two["messages"][0]["content"].insert(0, two["messages"][0]["content"][0])
+    assert "2 videos" in refused(server, two)
+    turn = {"role": "assistant", "content": "hi"}
+    assert refused(server, {"model": "made-model", "messages": [turn]}).startswith("messages.0.role")
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    assert "image_url" in refused(server, {"model": "made-model", "messages": [{"role": "user", "content": [picture]}]})
+    assert server.call("POST", "/v1/chat/completions", b"{}", Content_Type="text/plain")[0] == 415
+    assert server.call("POST", "/v1/chat/completions", b"[", Content_Type="application/json")[0] == 400
+    assert not server.answerer.asked
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_leaving_stops_the_model(run, address, stream, folder):
+    server = run(Scripted("one", "two", held=True))
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request(
+        "POST", "/v1/chat/completions", json.dumps(body(address, stream=stream)), {"Content-Type": "application/json"}
+    )
+    wait_for(lambda: server.answerer.asked)
+    connection.close()
+    wait_for(lambda: server.answerer.cancelled == 1, "the stop")
+    wait_for(lambda: not [path for path in folder.rglob("*") if path.is_file()], "the deletion")
+
+
+def test_our_own_client_gets_what_the_engine_says(run, tiny, noise_clip):
+    engine = StreamingEngine(tiny.model, tiny.processor)
+    server = run(engine, temperature=1.0)
+    trees = [
+        Tree(noise_clip(frames=6, seed=1), (Request("a", "Look.", "what moves left", 2), Request("b", "Look.", "what", 1)))
+    ]
+    sampling = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=6, seed=2)
+    client = Servers([server.url], model="made-model")
+    client.check()
+    found = client.generate(trees, sampling)
+    for request, completions in zip(trees[0].requests, found[0], strict=True):
+        alone = Tree(trees[0].clip, (Request("", request.system, request.user, request.n),))
+        seed = Sampling(1.0, 0.99, 6, first_seed(2, request))
+        assert completions == Engine(tiny.model, tiny.processor).generate([alone], seed)[0][0]
+
+
+def test_frames_that_do_not_fit_are_refused(server, noise_clip):
+    def ask(change=lambda sent: None, clip=None, data=None):
+        clip = clip or noise_clip(frames=4)
+        sent = question(
+            "vllm", "made-model", Request("k", "", "what"), clip, data or encode(clip, "vllm"), Sampling(), n=1, seed=1
+        )
+        change(sent)
+        return sent
+
+    assert server.call("POST", "/v1/chat/completions", ask())[0] == 200
+    assert "need both" in refused(server, ask(lambda sent: sent.pop("media_io_kwargs")))
+    assert "4 frames came" in refused(
+        server, ask(lambda sent: sent["media_io_kwargs"]["video"].update(total_num_frames=6, frames_indices=list(range(6))))
+    )
+    assert "fps" in refused(server, ask(lambda sent: sent["media_io_kwargs"]["video"].update(fps=0.0)))
+    assert "video.max_tokens" in refused(server, ask(clip=replace(noise_clip(), frames=np.zeros((64, 3, 280, 280), np.uint8))))
+    assert "no PNG or JPEG" in refused(server, ask(data="data:video/jpeg;base64,AAAA,AAAA,AAAA,AAAA"))
+    assert len(server.answerer.asked) == 1

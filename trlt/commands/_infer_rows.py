@@ -1,0 +1,151 @@
+"""`trlt infer` over a file of samples: rows that can be resumed, a table, and the page of the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from trlt.commands._output import Output
+from trlt.commands._setup import RUNS, make_engine, protocol
+from trlt.errors import VideoError
+from trlt.model import locate
+from trlt.prompt import letter, render_span
+from trlt.recipe import Recipe
+from trlt.report.page import Page, Question, RowIndex, RunRows, write_page
+from trlt.report.page.protocol import Made
+from trlt.rollout import Run, file_digest, find_videos, model_identity, open_run, read_rows, run, videos_root
+from trlt.sample import Sample, Span, read_samples
+from trlt.video.resolve import VideoIndex
+
+IGNORED = ("prepare.", "select.", "train.", "probe.")
+"""Sections of a recipe that don't concern these rows."""
+SHOWN = 30
+"""Rows of the table."""
+FRAME_BYTES = 20_000_000
+"""Of the frames in the page."""
+
+
+def infer_rows(
+    data: Path, recipe: Recipe, *, out: Path | None, html: Path | None, fresh: bool, retry_errors: bool, output: Output
+) -> dict[str, Any]:
+    """Asks every sample once, as `trlt eval` asks; a run that was interrupted goes on.
+
+    Raises:
+        TrltError: samples, videos, a model or a run folder that can't be used.
+    """
+    samples = read_samples(data)
+    root = videos_root(recipe.video.root, data)
+    index = VideoIndex(root, recipe.video.downloads)
+    settings = recipe.eval
+    given = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
+    folder = open_run(
+        out or RUNS / recipe.name / f"infer-{data.stem}",
+        "infer",
+        recipe,
+        model=model_identity(locate(recipe.model.path)),
+        inputs={"data": given},
+        protocol=protocol(settings, recipe.video),
+        ignore=IGNORED,
+        fresh=fresh,
+    )
+    rows = folder.rows("infer")
+    output.note(f"infer: {len(samples):,} samples, by {recipe.model.path}; rows in {rows}")
+    engine = make_engine(recipe.model, output.note)
+    from trlt.video.workers import ClipLoader
+
+    with ClipLoader(recipe.video) as loader, output.progress("infer") as progress:
+        summary = run(
+            samples,
+            engine=engine,
+            loader=loader,
+            videos=index,
+            settings=settings,
+            n=1,
+            weights=recipe.reward.weights(),
+            out=rows,
+            as_gqa=settings.as_gqa,
+            retry_errors=retry_errors,
+            progress=progress,
+        )
+    if summary.errors == summary.rows:
+        first = next(read_rows(rows))["error"]
+        raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")
+    found = list(read_rows(rows))
+    means = _means(found)
+    output.show(_table(samples, found))
+    if len(found) > SHOWN:
+        output.show(f"{len(found) - SHOWN:,} more rows")
+    output.show("", "  ".join(f"{name}: {value:.3f}" for name, value in means.items() if value is not None))
+    if summary.errors:
+        output.show(f"{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
+    output.show(f"Rows: {rows}")
+    result = {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "means": means}
+    if html is not None:
+        _write_page(html, data, samples, index, folder, rows, output)
+        result["page"] = str(html)
+    return result
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Over rows that could be asked; None where a score applies to none of them."""
+    scores = [row["scores"][0] for row in rows if row["error"] is None]
+    kept = {name: [score[name] for score in scores if score[name] is not None] for name in ("accuracy", "tiou", "format")}
+    return {name: math.fsum(values) / len(values) if values else None for name, values in kept.items()}
+
+
+def _table(samples: Sequence[Sample], rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row a sample: what was asked, what the model answered, and what is right."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("id", "question", "answer", "gold", "IoU"):
+        table.add_column(name, overflow="fold", justify="right" if name == "IoU" else "left")
+    by_id = {sample.id: sample for sample in samples}
+    for row in rows[:SHOWN]:
+        sample = by_id[row["id"]]
+        if row["error"] is not None:
+            table.add_row(Text(sample.id), Text(sample.question), Text(row["error"], style="red"), Text(_gold(sample)), "")
+            continue
+        answer, score = row["answers"][0], row["scores"][0]
+        right = score["accuracy"] == 1 if score["accuracy"] is not None else score["tiou"] >= 0.5
+        iou = "" if score["tiou"] is None else f"{score['tiou']:.2f}"
+        said = Text(_said(sample, answer), style="green" if right else "")
+        table.add_row(Text(sample.id), Text(sample.question), said, Text(_gold(sample)), iou)
+    return table
+
+
+def _said(sample: Sample, answer: Mapping[str, Any]) -> str:
+    parts = []
+    if answer["option"] is not None and sample.options:
+        parts.append(f"{letter(answer['option'])}. {sample.options[answer['option']]}")
+    elif sample.task != "grounding" and answer["payload"] is not None:
+        parts.append(answer["payload"])
+    if answer["span"]:
+        parts.append(render_span(Span(*answer["span"])))
+    return ", ".join(parts) or "not readable"
+
+
+def _gold(sample: Sample) -> str:
+    spans = [render_span(span) for span in sample.spans or ()]
+    return ", ".join([*([sample.answer] if sample.answer is not None else []), *spans])
+
+
+def _write_page(
+    html: Path, data: Path, samples: Sequence[Sample], index: VideoIndex, folder: Run, rows: Path, output: Output
+) -> None:
+    """The report's page over these rows alone: its browser of samples, and the protocol."""
+    placed = {one.id: one for one in find_videos(samples, index).samples}
+    known = {}
+    for sample in samples:
+        one = placed.get(sample.id)
+        known[sample.id] = Question.of(one, index.find(one.video)) if one is not None else Question.of(sample)
+    recipe = folder.recipe.read_text(encoding="utf-8")
+    with RowIndex([rows]) as found, output.progress("frames") as progress:
+        made = Made(folder.out.name, "infer", folder.read_manifest() or {}, recipe)
+        page = Page(data.name, made=[made], runs=[RunRows(folder.out.name, "eval", found, None)], questions=known)
+        written = write_page(page, html, frame_bytes=FRAME_BYTES, progress=progress)
+    output.show(f"Page: {html} ({written.bytes / 1e6:.1f} MB)")

@@ -1,0 +1,132 @@
+"""`trlt serve`: a page on this machine that asks a model about a video, and an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from trlt.commands._output import Output
+from trlt.commands._setup import limit_threads, quiet, resolve
+from trlt.errors import UsageError
+from trlt.model import load, locate
+from trlt.recipe import Recipe
+
+HOST = "127.0.0.1"
+PORT = 8765
+
+
+def serve(
+    *,
+    recipe_path: Path | None = None,
+    sets: Sequence[str] = (),
+    model: str | None = None,
+    think: bool | None = None,
+    host: str = HOST,
+    port: int = PORT,
+    max_mb: float = 200.0,
+    keep_minutes: float = 60.0,
+    output: Output,
+) -> None:
+    """Serves until it is interrupted; see `trlt serve --help`.
+
+    Args:
+        recipe_path: The recipe; `eval` says how completions are drawn, `video` what the model sees.
+        sets: Keys of it.
+        model: Another model.
+        think: Ask for reasoning where a question doesn't say so.
+        host: What is listened on.
+        port: 0 takes a free one.
+        max_mb: Largest video, in 10^6 bytes.
+        keep_minutes: Minutes after which an unused video is deleted.
+        output: Where words go.
+
+    Raises:
+        UsageError: flags that can't be used, a port that is taken, or libraries that aren't installed.
+        TrltError: a model that can't be had.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"trlt serve: {error.name} isn't installed; pip install 'trlt[serve]'") from None
+    if not max_mb > 0 or not keep_minutes > 0:
+        raise UsageError(f"--max-mb {max_mb:g}, --keep-minutes {keep_minutes:g}: both must be above 0")
+    recipe = resolve(recipe_path, sets, {"model.path": model, "eval.think": think})
+    locate(recipe.model.path)
+    with _bind(host, port) as bound:
+        if not _is_loopback(host):
+            output.note(
+                f"warning: --host {host}: whoever reaches this machine can ask the model and send it videos, without a "
+                "password or encryption"
+            )
+        _run(recipe, host, bound, int(max_mb * 1e6), keep_minutes * 60, output)
+
+
+def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_s: float, output: Output) -> None:
+    """Loads the model, and serves until it is interrupted."""
+    quiet()
+    import uvicorn
+
+    from trlt.serve.app import make_app
+    from trlt.serve.site import Settings
+    from trlt.serve.streaming import StreamingEngine
+    from trlt.video.workers import ClipLoader
+
+    loaded = load(recipe.model)
+    limit_threads(loaded.model)
+    engine = StreamingEngine(loaded.model, loaded.processor, notice=output.note)
+    path = Path(recipe.model.path)
+    name = path.resolve().name if path.exists() else recipe.model.path
+    settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens)
+    # One process that can be killed, whatever the recipe says: anyone's file is read. No store: it would keep the frames.
+    video = recipe.video.model_copy(update={"workers": 1, "store": None, "downloads": None})
+    with ClipLoader(video) as loader:
+        address = bound.getsockname()
+        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+        config = uvicorn.Config(
+            make_app(engine, loader.load, settings),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            ws="none",
+            lifespan="on",
+            limit_concurrency=64,
+            timeout_graceful_shutdown=2,
+        )
+        bound.listen()  # whoever reads the next line may connect at once
+        output.show(f"Serving {name} at http://{shown}:{address[1]} (end with Ctrl-C)")
+        try:
+            uvicorn.Server(config).run(sockets=[bound])
+        except KeyboardInterrupt:
+            return  # the usual end
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        UsageError: it can't.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UsageError(f"--host {host}: no address of this machine ({getattr(error, 'strerror', error)})") from None
+    bound = socket.socket(found[0], found[1])
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(found[4])
+    except OSError as error:
+        bound.close()
+        raise UsageError(
+            f"{host}:{port}: can't be listened on ({error.strerror}); give another --port, or 0 for a free one"
+        ) from None
+    return bound
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,64 @@
+"""Puts the server together: routes, the model's thread, and the deletion of videos. Binds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from trlt.serve.guard import Guard
+from trlt.serve.openai import OpenAI
+from trlt.serve.page import PageRoutes
+from trlt.serve.site import Settings, Site
+from trlt.serve.streaming import Answerer
+from trlt.serve.uploads import Uploads
+from trlt.serve.worker import Worker
+from trlt.video.clip import Clip
+
+SWEEP_S = 20.0
+"""Most seconds between looks for videos that are to be deleted."""
+
+
+def make_app(answerer: Answerer, load: Callable[[Path], Clip], settings: Settings) -> ASGIApp:
+    """The application: the page under `/`, the endpoint under `/v1`.
+
+    The thread of the model and the folder of the videos live from the start of the application to its end.
+
+    Args:
+        answerer: The model.
+        load: Reads a video; must survive a hostile one.
+        settings: Names and limits.
+    """
+    site = Site(settings, Worker(answerer, load), Uploads(settings.most_bytes, settings.keep_s))
+
+    @contextlib.asynccontextmanager
+    async def life(_: Starlette) -> AsyncIterator[None]:
+        site.uploads.open()
+        site.worker.start()
+        sweeper = asyncio.create_task(_sweep(site.uploads))
+        try:
+            yield
+        finally:
+            sweeper.cancel()
+            site.worker.close()
+            site.uploads.close()
+
+    routes = [*PageRoutes(site).routes(), *OpenAI(site).routes(), Route("/health", _health)]
+    return Guard(Starlette(routes=routes, lifespan=life), settings.host)
+
+
+async def _sweep(uploads: Uploads) -> None:
+    while True:
+        await asyncio.sleep(min(SWEEP_S, uploads.keep_s / 2))
+        uploads.expire()
+
+
+async def _health(_: Request) -> Response:
+    return Response()

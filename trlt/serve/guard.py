@@ -1,0 +1,128 @@
+"""Who may ask: names of this server, pages of this server, bodies up to a size. What every answer's browser must keep to.
+
+A page of anyone's can make a browser send requests to this machine. So each request must name this server as its host (a name
+that was pointed here afterwards, DNS rebinding, isn't one), and what changes something must come from a page of this server, or
+from no page at all.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_SAFE = ("GET", "HEAD")
+
+
+class Guard:
+    """Wraps an application; refuses what doesn't belong here, and adds the headers.
+
+    Args:
+        app: The application.
+        host: Name that the server was bound to; addresses and `localhost` are always its own.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app, self._host = app, host.lower()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+            await send(message)
+
+        reason = self._fault(scope)
+        if reason is not None:
+            await error_response(403, reason)(scope, receive, send_guarded)
+            return
+        await self._app(scope, receive, send_guarded)
+
+    def _fault(self, scope: Scope) -> str | None:
+        """Why a request is refused; None where it isn't."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if not self._is_own(host):
+            return f"{host!r} is no name of this server; use its address, or name it with --host"
+        if scope["method"] in _SAFE:
+            return None
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        if (origin is not None and origin.lower() != f"http://{host}".lower()) or site not in ("none", "same-origin"):
+            return "requests from pages of other servers are refused"
+        return None
+
+    def _is_own(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        if name in ("localhost", self._host):
+            return bool(name)
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True  # no name, so none that could have been pointed here
+
+
+def error_response(status: int, message: str) -> JSONResponse:
+    """An error in the form that OpenAI's clients read, and our page too."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+
+
+class BodyTooLarge(Exception):
+    """A body is larger than allowed."""
+
+
+async def bounded_body(request: Request, most: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it has more than `most` bytes, or says so.
+    """
+    if stated_size(request) > most:
+        raise BodyTooLarge
+    parts, size = [], 0
+    async for block in blocks(request):
+        size += len(block)
+        if size > most:
+            raise BodyTooLarge
+        parts.append(block)
+    return b"".join(parts)
+
+
+def stated_size(request: Request) -> int:
+    """Bytes that a request says it has; 0 where it doesn't."""
+    stated = request.headers.get("content-length", "")
+    return int(stated) if stated.isascii() and stated.isdigit() else 0
+
+
+async def blocks(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes."""
+    async for block in request.stream():
+        if block:
+            yield block

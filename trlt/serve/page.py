@@ -1,0 +1,184 @@
+"""The page's side of the server: its files, videos that it sends, and questions whose answers are streamed to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from trlt.answer import Answer
+from trlt.asking import answer_values, question_sample
+from trlt.engine.jobs import Request as Prompt
+from trlt.engine.sampling import Sampling
+from trlt.errors import TrltError
+from trlt.prompt import SYSTEM
+from trlt.recipe import Decoding
+from trlt.rollout import read_answer, request
+from trlt.sample import Sample
+from trlt.serve.guard import BodyTooLarge, blocks, bounded_body, error_response, stated_size
+from trlt.serve.site import Site
+from trlt.serve.uploads import Full, TooLarge, Upload
+from trlt.serve.worker import Busy, Done, Event, Failed, Piece, Question, Seen, Waiting
+
+FREE = "free"
+"""A question that is asked as it stands, without a template; the answer is read by nobody but the person."""
+_ASK_BYTES = 1 << 16
+_FILES = {
+    "/": ("trlt.serve", "assets/index.html", "text/html"),
+    "/page.js": ("trlt.serve", "assets/page.js", "text/javascript"),
+    "/page.css": ("trlt.serve", "assets/page.css", "text/css"),
+    "/icon.svg": ("trlt.serve", "assets/icon.svg", "image/svg+xml"),
+    "/base.css": ("trlt.report.page", "page.css", "text/css"),
+}
+
+
+class Asked(BaseModel):
+    """What the page sends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    video: str
+    task: Literal["grounding", "multi_choice", "grounded_qa", "free"]
+    question: Annotated[str, Field(min_length=1, max_length=4000)]
+    options: Annotated[list[Annotated[str, Field(max_length=1000)]], Field(max_length=26)] = []
+    think: bool = True
+
+
+class PageRoutes:
+    """Everything that the page needs.
+
+    Args:
+        site: What requests are answered with.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def routes(self) -> list[Route]:
+        """Path by path."""
+        return [
+            *(Route(path, _file(*where)) for path, where in _FILES.items()),
+            Route("/api/about", self._about),
+            Route("/api/videos", self._upload, methods=["POST"]),
+            Route("/api/videos/{id}", self._delete, methods=["DELETE"]),
+            Route("/api/ask", self._ask, methods=["POST"]),
+        ]
+
+    async def _about(self, _: Request) -> Response:
+        settings = self._site.settings
+        values = {
+            "model": settings.model,
+            "max_bytes": settings.most_bytes,
+            "keep_minutes": settings.keep_s / 60,
+            "think": settings.decoding.think,
+        }
+        return _json(values)
+
+    async def _upload(self, request: Request) -> Response:
+        most = self._site.settings.most_bytes
+        too_large = error_response(413, f"the video is larger than {most / 1e6:g} MB; start the server with a larger --max-mb")
+        if stated_size(request) > most:
+            return too_large
+        name = request.query_params.get("name", "video")[:200]
+        try:
+            upload = await self._site.uploads.take(blocks(request), name)
+        except TooLarge:
+            return too_large
+        except Full as error:
+            return error_response(507, str(error))
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        return _json({"id": upload.id})
+
+    async def _delete(self, request: Request) -> Response:
+        self._site.uploads.delete(request.path_params["id"])
+        return Response(status_code=204)
+
+    async def _ask(self, request: Request) -> Response:
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return error_response(415, "a question comes as application/json")
+        try:
+            asked = Asked.model_validate_json(await bounded_body(request, _ASK_BYTES))
+        except BodyTooLarge:
+            return error_response(413, f"a question has at most {_ASK_BYTES:,} bytes")
+        except ValidationError as error:
+            return error_response(400, fault_of(error))
+        upload = self._site.uploads.get(asked.video)
+        if upload is None:
+            return error_response(404, "the video is no longer here; choose it again")
+        settings = self._site.settings.decoding.model_copy(update={"think": asked.think})
+        try:
+            sample = None
+            if asked.task != FREE:
+                sample = question_sample("video", asked.question, asked.task, asked.options)
+            question = Question(upload.path, upload.name, _prompt(asked, sample, settings), _sampling(settings))
+            events = self._site.worker.ask(question)
+        except TrltError as error:
+            return error_response(400, str(error))
+        except Busy:
+            return error_response(503, "too many questions wait already; try again in a moment")
+        lines = self._lines(upload, events, sample, settings)
+        return StreamingResponse(lines, media_type="text/event-stream")
+
+    async def _lines(
+        self, upload: Upload, events: AsyncGenerator[Event], sample: Sample | None, settings: Decoding
+    ) -> AsyncIterator[str]:
+        with self._site.uploads.held(upload):
+            async with aclosing(events):
+                async for event in events:
+                    yield f"data: {json.dumps(_values(event, sample, settings))}\n\n"
+
+
+def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[str, Any]:
+    """An event as the page takes it."""
+    match event:
+        case Waiting(ahead):
+            return {"kind": "waiting", "ahead": ahead}
+        case Seen(clip):
+            return {"kind": "seen", "duration": clip.duration, "frames": len(clip.frames), "tokens": clip.tokens}
+        case Piece(_, text):
+            return {"kind": "piece", "text": text}
+        case Failed(message, _):
+            return {"kind": "failed", "message": message}
+        case Done(reply, clip):
+            [completion] = reply.completions
+            free = Answer(completion.text, None, None, None, False)
+            answer = read_answer(sample, completion.text, settings) if sample is not None else free
+            values = answer_values(answer, completion.text, finished=completion.finished)
+            return {"kind": "done", "duration": clip.duration, **values}
+
+
+def _prompt(asked: Asked, sample: Sample | None, settings: Decoding) -> Prompt:
+    return request(sample, settings, 1) if sample is not None else Prompt(asked.question, SYSTEM, asked.question)
+
+
+def _sampling(settings: Decoding) -> Sampling:
+    return Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
+
+
+def fault_of(error: ValidationError) -> str:
+    """A body's fault: field and reason, without what was sent. Of several, the one that lies deepest says most."""
+    faults = error.errors(include_url=False, include_input=False, include_context=False)
+    fault = max(faults, key=lambda one: len(one["loc"]))
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]
+
+
+def _file(package: str, name: str, kind: str) -> Any:
+    data = files(package).joinpath(name).read_bytes()
+
+    async def give(_: Request) -> Response:
+        return Response(data, media_type=kind)
+
+    return give
+
+
+def _json(values: Any) -> Response:
+    return Response(json.dumps(values), media_type="application/json")

@@ -1,0 +1,91 @@
+"""The engine, telling what it writes while it writes it, and stopping when nobody listens any more.
+
+Knows clips, prompts and tokens; neither connections nor answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from trlt.engine.cohort import Branch, Cohort
+from trlt.engine.forest import Completion, Engine
+from trlt.engine.jobs import Request, Tree
+from trlt.engine.sampling import Sampling
+from trlt.video.clip import Clip
+
+Write = Callable[[int, str], None]
+"""Is told the number of a completion and what was added to its text."""
+
+
+class Cancelled(Exception):
+    """Nobody waits for the answer any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a prompt."""
+
+    completions: Sequence[Completion]
+    prompt_tokens: int
+    """Of the video, its prompt and the chat template."""
+
+
+class Answerer(Protocol):
+    """Whatever answers one prompt at a time: the engine."""
+
+    def answer(self, clip: Clip, request: Request, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]) -> Reply:
+        """The completions, whose pieces are told to `write` as they come.
+
+        Raises:
+            Cancelled: `is_cancelled` gave True.
+            TrltError: the prompt can't be asked.
+        """
+        ...
+
+
+class StreamingEngine(Engine):
+    """An engine that reports each step of the one request that it is at."""
+
+    _step: Callable[[Sequence[Branch]], None] | None = None
+
+    def answer(self, clip: Clip, request: Request, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]) -> Reply:
+        """As `Answerer` says; tokens, and so texts, are those of `generate`.
+
+        Raises:
+            Cancelled: `is_cancelled` gave True.
+            ModelError: the memory doesn't suffice, or the prompt holds a mark of the vision tower.
+        """
+        inputs = self.builder.clip(clip)
+        prompt = self.builder.prompt(request.system, request.user, inputs)
+        told: dict[int, str] = {}
+
+        def step(branches: Sequence[Branch]) -> None:
+            if is_cancelled():
+                raise Cancelled
+            for branch in branches:
+                text = self.builder.decode(branch.tokens[:-1] if branch.finished else branch.tokens)
+                # The last character may be one of which some bytes are still to come.
+                ready, before = text.rstrip("\ufffd"), told.get(branch.index, "")
+                if len(ready) > len(before) and ready.startswith(before):
+                    told[branch.index] = ready
+                    write(branch.index, ready[len(before) :])
+
+        self._step = step
+        try:
+            [[completions]] = self.generate([Tree(inputs, (request,))], sampling)
+        finally:
+            self._step = None
+        for index, completion in enumerate(completions):
+            before = told.get(index, "")
+            if completion.text.startswith(before) and completion.text != before:
+                write(index, completion.text[len(before) :])
+        return Reply(completions, len(prompt.prefix) + len(prompt.suffix))
+
+    def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
+        branches = [branch for cohort in growing for branch in cohort.branches]
+        ended = super()._append(growing, tokens, logps, limit)
+        if self._step:
+            self._step(branches)
+        return ended
