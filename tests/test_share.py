@@ -201,8 +201,10 @@ def test_three_processes_write_what_one_writes(out, whole):
 
 def test_killed_at_random_moments(out, whole):
     """Ranks are killed and replaced in the midst of it; no row is lost, doubled, or asked again without need."""
-    kills = 0
-    for seed in range(5):
+    kills = seed = 0
+    while kills < 20 or seed < 5:  # on a fast machine a run is over before it is killed often
+        seed += 1
+        assert seed < 100
         rng = random.Random(seed)
         for path in (out, out.parent / "asked"):
             path.unlink(missing_ok=True)
@@ -224,7 +226,6 @@ def test_killed_at_random_moments(out, whole):
         answered = sum(row["error"] is None for row in read_rows(out))
         assert answered <= len(asked(out)) <= answered + FIT * killed
         kills += killed
-    assert kills >= 20
     assert {name for name in left_in(out) if not name.endswith((".new", ".old"))} == {"probe.jsonl"}
 
 
