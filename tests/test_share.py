@@ -349,11 +349,11 @@ def test_settling_and_rows_of_others(out):
 
 def test_marks_without_rows_are_worked_on_again(out, whole):
     """As a machine leaves them that lost its power, and what it hadn't written to the disk yet."""
-    from trlt.rollout.loop import _by_clip
+    from trlt.rollout.loop import by_clip
 
     samples = pool()
     prepare(out, [sample.id for sample in samples])
-    for chunk in plan(_by_clip(samples)):
+    for chunk in plan(by_clip(samples)):
         (work_folder(out) / "done" / chunk.name).touch()
         (work_folder(out) / "claims" / f"{chunk.name}.0").write_text("lost")
     go(out, samples)
@@ -370,9 +370,9 @@ def test_a_folder_that_is_taken_away_is_told(out, monkeypatch):
 
 
 def test_the_plan_depends_on_samples_alone():
-    from trlt.rollout.loop import _by_clip
+    from trlt.rollout.loop import by_clip
 
-    groups = _by_clip(pool())
+    groups = by_clip(pool())
     chunks = plan(groups)
     assert [group for chunk in chunks for group in chunk.groups] == groups
     assert len(chunks) == 30 and len({chunk.name for chunk in chunks}) == 30

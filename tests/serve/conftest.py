@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from made_clips import write_clip
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "report"))  # the browser's driver stands there
 
 
 @pytest.fixture(scope="session")

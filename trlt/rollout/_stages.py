@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trlt import __version__, errors
 from trlt.errors import TrltError, VideoError
 from trlt.recipe import Decoding, Video
-from trlt.rollout.loop import Asker, _clips, request
+from trlt.rollout.loop import Asker, read_clips, request
 from trlt.sample import Sample
 from trlt.video.resolve import VideoIndex
 
@@ -74,7 +74,7 @@ def decode(table: pa.Table, job: Job) -> Iterator[pa.Table]:
         job.check()
         loader, videos = _reader(job.video, job.root)
         groups = map(_samples, table["samples"].to_pylist())
-        for one in _clips(groups, loader, videos, lambda group, error: failed.append((group, error))):
+        for one in read_clips(groups, loader, videos, lambda group, error: failed.append((group, error))):
             yield _clip_table(samples=_text(one.samples), clip=b"".join(pack(one.clip)))
     except Exception as error:
         yield _clip_table(said=json.dumps([_fault(error)]))

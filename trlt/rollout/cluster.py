@@ -23,7 +23,7 @@ from trlt.recipe import Decoding, Video
 from trlt.reward import Weights
 from trlt.rollout._stages import Answering, Job, decode, read_said, sample_table
 from trlt.rollout.claims import at_work
-from trlt.rollout.loop import Asker, Progress, Summary, _by_clip
+from trlt.rollout.loop import Asker, Progress, Summary, by_clip
 from trlt.rollout.parts import absorb, work_folder
 from trlt.rollout.row import Said, error_row, to_row
 from trlt.rollout.rows import RowFile
@@ -224,7 +224,7 @@ def _round(
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
-    groups = _by_clip(pending)
+    groups = by_clip(pending)
     step = math.ceil(len(groups) / PIECES)
     waves = math.ceil(WAVES * job.settings.max_sequences / (job.n * len(pending) / len(groups)))
     context = DataContext.get_current().copy()

@@ -133,7 +133,7 @@ def run(
             report(now=False)
 
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
-            for one in _clips(groups, loader, videos, fail):
+            for one in read_clips(groups, loader, videos, fail):
                 asked.append((one.samples, one.clip.tokens))
                 yield Tree(one.clip, tuple(request(sample, settings, n, as_gqa=as_gqa) for sample in one.samples))
 
@@ -157,7 +157,7 @@ def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sha
     if sharing is None and at_work(work_folder(out)):
         sharing = Sharing()
     if sharing is not None:
-        return SharedRows(out, ids, _by_clip(samples), sharing, retry_errors=retry_errors)
+        return SharedRows(out, ids, by_clip(samples), sharing, retry_errors=retry_errors)
     rows = RowFile(out, ids, retry_errors=retry_errors)
     try:
         absorb(rows, ids, retry_errors=retry_errors)
@@ -171,7 +171,7 @@ def _rounds(rows: RowFile | SharedRows, samples: Sequence[Sample]) -> Iterable[I
     """What there is to ask, by clip: all at once, or as this process gets it."""
     if isinstance(rows, SharedRows):
         return rows.rounds()
-    return [_by_clip([sample for sample in samples if sample.id not in rows])]
+    return [by_clip([sample for sample in samples if sample.id not in rows])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class _Decoded:
     clip: Clip
 
 
-def _by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
+def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Samples that share a clip together, long clips first: a batch's clips are then alike, and need little padding."""
     groups: dict[tuple[str, Span | None], list[Sample]] = {}
     for sample in samples:
@@ -188,7 +188,7 @@ def _by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     return sorted(groups.values(), key=lambda group: -(group[0].duration or math.inf))
 
 
-def _clips(
+def read_clips(
     groups: Iterable[list[Sample]],
     loader: ClipLoader,
     videos: VideoIndex,
