@@ -16,7 +16,8 @@ from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import Loaded, load
 from trlt.recipe import Model, Video, load_recipe
-from trlt.training import latest_checkpoint, read_log
+from trlt.sample import read_log
+from trlt.training import latest_checkpoint
 from trlt.video.workers import ClipLoader
 
 # The library's own advice about its next versions is none of a run's faults.

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trlt.sample import write_text_atomic
+from trlt.sample import read_log, write_text_atomic
 
 VISITS = "difficulty.jsonl"
 """Its name in a run's folder: a line a visit, with `left` on the one after which a sample left."""
@@ -87,10 +87,4 @@ def cut_visits(folder: Path, step: int) -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+    return read_log(path) if path.is_file() else []

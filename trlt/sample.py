@@ -246,6 +246,17 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
             out.write(json.dumps(sample.to_json(), ensure_ascii=False) + "\n")
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file that a run appends to; a line that a kill tore is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
 def write_text_atomic(path: Path, text: str) -> None:
     """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
     with open_atomic(path) as out:

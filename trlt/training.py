@@ -30,7 +30,7 @@ from trlt.errors import DataError, RecipeError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
 from trlt.recipe import Recipe
-from trlt.sample import Sample, write_text_atomic
+from trlt.sample import Sample, read_log, write_text_atomic
 from trlt.sharding import allow_sharding_on_cpu
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
@@ -291,14 +291,3 @@ class Watch(TrainerCallback):
             out.write(json.dumps(row) + "\n")
         if self._report:
             self._report(row)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `log.jsonl`; a torn last line is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows

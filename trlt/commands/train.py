@@ -22,7 +22,7 @@ from trlt.model import locate
 from trlt.prompt import VERSION
 from trlt.recipe import Recipe, save_recipe
 from trlt.rollout import file_digest, model_identity, open_run, videos_root
-from trlt.sample import Sample, read_samples, write_text_atomic
+from trlt.sample import Sample, read_log, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
 
 IGNORED = ("probe.", "select.", "prepare.", "eval.") + tuple(
@@ -220,7 +220,7 @@ def _train(
     from trlt.broken import read_broken
     from trlt.card import model_card
     from trlt.engine.inputs import InputBuilder
-    from trlt.training import Material, read_log
+    from trlt.training import Material
     from trlt.video.workers import ClipLoader
 
     settings = recipe.train
@@ -269,7 +269,7 @@ def _train(
 
 def _logged(folder: Path) -> list[dict[str, Any]]:
     """The rows that a resumed run goes on from."""
-    from trlt.training import latest_checkpoint, read_log
+    from trlt.training import latest_checkpoint
 
     checkpoint, log = latest_checkpoint(folder / "checkpoints"), folder / "log.jsonl"
     done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
