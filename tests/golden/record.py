@@ -14,7 +14,7 @@ from typing import Any
 
 from trlt.commands._output import Output
 from trlt.commands.train import train
-from trlt.miniature.official import clip
+from trlt.miniature.official import World, clip
 from trlt.miniature.questions import ask
 from trlt.miniature.render import render_frames
 from trlt.sample import Sample, Task, write_samples
@@ -32,7 +32,7 @@ def samples(videos: Path) -> Iterator[Sample]:
 
     index = written = 0
     while written < SAMPLES:
-        scene, rng = clip("warmup", "train", 11, index)
+        scene, rng = clip("warmup", "train", World(11), index)
         index += 1
         task = TASKS[written % len(TASKS)]
         question = ask(scene, rng, task, options=3)

@@ -136,6 +136,18 @@ def test_no_clip_is_used_twice(tmp_path):
     assert not keys & {f"miniature:{s.seed}" for s in scenes + other}
 
 
+def test_a_graded_world_is_another_one_and_its_benchmarks_have_a_size_of_their_own():
+    plain, graded = parts(scale=0.1), parts(scale=0.1, bench_scale=0.05, graded=True)
+    assert plain.keys() == graded.keys()
+    for key, part in graded.items():
+        assert all(scene.grade is not None for scene in part.videos.values())
+        assert len(part.videos) <= len(plain[key].videos)
+    assert len(graded["bench/charades"].videos) == 10 and len(graded["train/charades"].videos) == 24
+    assert {s.shows for s in plain["train/charades"].videos.values()}.isdisjoint(
+        s.shows for s in graded["train/charades"].videos.values()
+    )
+
+
 def test_the_domains_are_where_they_belong():
     for key, part in parts(scale=0.2).items():
         assert {s.domain for s in part.videos.values()} == {"shifted" if key in _SHIFTED else "train"}

@@ -6,7 +6,7 @@ import pytest
 
 from trlt.miniature.render import FPS, RGB, render_frames, write_frames, write_video
 from trlt.miniature.script import make_scene
-from trlt.miniature.world import COLOURS, KINDS
+from trlt.miniature.world import COLOURS, KINDS, Decoy, Path
 
 
 def decode(path):
@@ -85,3 +85,12 @@ def test_a_frame_folder_counts_from_one_at_three_frames_a_second(tmp_path):
     for k in (0, len(drawn) // 2):
         with Image.open(tmp_path / "clip" / f"{k + 1:05d}.jpg") as image:
             assert np.abs(np.asarray(image, int) - drawn[k]).mean() < 6
+
+
+def test_decoys_drift_behind_the_shapes():
+    scene = make_scene(4, "train")
+    decoy = Decoy("square", 20, 123, Path(14, 56, 90, 56))
+    show = replace(scene.shows[0], start=0.0, end=scene.duration, motion="still", path=Path(56, 56, 56, 56), turns_to=None)
+    frames = render_frames(replace(scene, shows=(show,), marks=(), decoys=(decoy,)), noise=False)
+    assert tuple(frames[0, 56, 14]) == (123, 123, 123) != tuple(frames[-1, 56, 14])
+    assert all(tuple(frame[56, 56]) == tuple(frames[0, 56, 56]) != (123, 123, 123) for frame in frames)

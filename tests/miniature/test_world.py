@@ -9,6 +9,7 @@ from trlt.miniature.world import SIDE, window
 
 SCENES = [make_scene(seed, domain) for seed in range(150) for domain in ("train", "shifted")]
 LONG = [make_scene(seed, "train", long=True) for seed in range(100)]
+GRADED = [make_scene(seed, domain, graded=True) for seed in range(150) for domain in ("train", "shifted")]
 
 
 def test_a_seed_gives_the_same_scene_and_another_seed_another_one():
@@ -17,7 +18,7 @@ def test_a_seed_gives_the_same_scene_and_another_seed_another_one():
     assert make_scene(5, "train").shows != make_scene(5, "shifted").shows != make_scene(5, "train", long=True).shows
 
 
-@pytest.mark.parametrize(("scenes", "tick"), [(SCENES, 0.5), (LONG, 5.0)])
+@pytest.mark.parametrize(("scenes", "tick"), [(SCENES, 0.5), (LONG, 5.0), (GRADED, 0.5)])
 def test_times_lie_on_the_grid_inside_the_clip(scenes, tick):
     for scene in scenes:
         assert scene.duration == int(scene.duration)
@@ -33,7 +34,7 @@ def test_times_lie_on_the_grid_inside_the_clip(scenes, tick):
 
 
 def test_shapes_are_distinct_inside_the_frame_and_never_cover_each_other():
-    for scene in SCENES + LONG:
+    for scene in SCENES + LONG + GRADED:
         seen = [(colour, s.kind) for s in scene.shows for colour in s.colours]
         assert len(seen) == len(set(seen))
         for tick in range(round(scene.duration * 8)):
@@ -47,7 +48,7 @@ def test_shapes_are_distinct_inside_the_frame_and_never_cover_each_other():
 
 
 def test_motion_is_what_the_path_does():
-    for scene in SCENES + LONG:
+    for scene in SCENES + LONG + GRADED:
         for show in scene.shows:
             dx, dy = show.path.x1 - show.path.x0, show.path.y1 - show.path.y0
             moved = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1), "still": (0, 0)}[show.motion]
@@ -90,3 +91,23 @@ def test_names_look_like_the_real_ones(name, pattern):
     import re
 
     assert all(re.fullmatch(pattern, name("bench/mvbench", index)) for index in range(300))
+
+
+def test_a_graded_world_goes_from_plain_to_hardly_visible():
+    by_grade = sorted(GRADED[::2], key=lambda scene: scene.grade)
+    plain, hard = by_grade[:40], by_grade[-40:]
+    assert plain[0].grade < 0.05 and hard[-1].grade > 0.95
+    assert min(s.contrast for s in plain) > max(s.contrast for s in hard)
+
+    def mean(scenes, what):
+        return sum(what(s) for s in scenes) / len(scenes)
+
+    for what in (
+        lambda s: len(s.shows),
+        lambda s: len(s.decoys),
+        lambda s: len(s.marks),
+        lambda s: s.noise,
+        lambda s: -mean(s.shows, lambda show: show.end - show.start),
+    ):
+        assert mean(plain, what) < mean(hard, what)
+    assert all(s.grade is None and not s.decoys for s in SCENES + LONG)

@@ -13,7 +13,7 @@ from typing import Any
 from trlt.answer import LETTERS
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AnswerKind, AskKind
 from trlt.miniature.ids import flickr_id, youtube_id
-from trlt.miniature.official import Part, clip
+from trlt.miniature.official import Part, World, clip
 from trlt.miniature.questions import Question, ask, ask_several
 from trlt.miniature.world import Scene
 
@@ -21,12 +21,12 @@ _REASONED: tuple[AnswerKind, ...] = ("first", "second", "last", "after", "before
 """Kinds whose evidence is one stretch of time that the question doesn't name."""
 
 
-def activitynet_rtl(clips: int, seed: int) -> Part:
+def activitynet_rtl(clips: int, world: World) -> Part:
     """ActivityNet-RTL: questions whose answer begins with the moment, about videos of the shifted domain."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("bench/activitynet_rtl", "shifted", seed, index)
+        scene, rng = clip("bench/activitynet_rtl", "shifted", world, index)
         name = youtube_id("bench/activitynet_rtl", index)
         videos[f"v_{name}.mp4"] = scene
         for number, q in enumerate(ask_several(scene, rng, "grounded_qa", rng.randint(1, 2), kinds=_REASONED)):
@@ -53,12 +53,12 @@ _DIMS: dict[str, tuple[AnswerKind, ...]] = {
 """What TempCompass calls it -> what is asked. Its fifth, speed, is nothing that a scene is told to have."""
 
 
-def tempcompass(clips: int, seed: int) -> Part:
+def tempcompass(clips: int, world: World) -> Part:
     """TempCompass: a video's dimensions asked about in four ways, in a file each: video -> dimension -> questions."""
     files: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {name: {} for name in _WAYS}
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("bench/tempcompass", "train", seed, index)
+        scene, rng = clip("bench/tempcompass", "train", world, index)
         name = flickr_id("bench/tempcompass", index)
         videos[f"{name}.mp4"] = scene
         asked = _compass(scene, rng)
@@ -164,12 +164,12 @@ _MME_TYPES: dict[AskKind, str] = {
 _MME_DOMAINS = (("Knowledge", "Geography"), ("Life Record", "Daily Life"), ("Artistic Performance", "Acrobatics"))
 
 
-def videomme(clips: int, seed: int) -> Part:
+def videomme(clips: int, world: World) -> Part:
     """Video-MME: the parquet file, three questions with four options a video, of the shifted domain."""
     rows: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("bench/videomme", "shifted", seed, index)
+        scene, rng = clip("bench/videomme", "shifted", world, index)
         name = youtube_id("bench/videomme", index)
         videos[f"data/{name}.mp4"] = scene
         domain, category = _MME_DOMAINS[index % len(_MME_DOMAINS)]
@@ -213,12 +213,12 @@ _MMVU_VIDEOS = "https://huggingface.co/datasets/yale-nlp/MMVU/resolve/main/video
 _OPEN_EVERY = 15  # questions: open-ended ones need a judge model, and are there to be left out
 
 
-def mmvu(clips: int, seed: int) -> Part:
+def mmvu(clips: int, world: World) -> Part:
     """MMVU: `validation.json`, five choices each save for some open-ended ones, about videos of the shifted domain."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("bench/mmvu", "shifted", seed, index)
+        scene, rng = clip("bench/mmvu", "shifted", world, index)
         subject = _MMVU_SUBJECTS[index % len(_MMVU_SUBJECTS)]
         path = f"{subject.replace(' ', '_')}/{index}.mp4"
         videos[path] = scene

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from trlt.miniature import benchmarks, official, sources
 from trlt.miniature.mvbench import mvbench
-from trlt.miniature.official import Part
+from trlt.miniature.official import Part, World
 from trlt.miniature.render import write_frames, write_video
 from trlt.miniature.world import Scene
 from trlt.sample import write_text_atomic
@@ -48,45 +48,59 @@ class Layout:
     """Benchmark -> its folders."""
 
 
-def parts(*, seed: int = 0, scale: float = 1.0) -> dict[str, Part]:
+def parts(*, seed: int = 0, scale: float = 1.0, bench_scale: float | None = None, graded: bool = False) -> dict[str, Part]:
     """Folder (`train/charades`, ...) -> its annotation and scenes; see `write`."""
+    world = World(seed, graded)
 
     def n(clips: int) -> int:
         return max(2, round(clips * scale))
 
+    def b(clips: int) -> int:
+        return max(2, round(clips * (scale if bench_scale is None else bench_scale)))
+
     return {
-        "train/charades": official.charades("train", n(240), seed),
-        "train/didemo": official.didemo(n(120), seed),
-        "train/nextqa": official.nextqa(n(240), seed),
-        "train/nextgqa": official.nextgqa("val", n(120), seed),
-        "bench/charades": official.charades("test", n(200), seed),
-        "bench/activitynet": official.activitynet(n(120), seed),
-        "bench/mvbench": mvbench(n(18), seed),
-        "bench/nextgqa": official.nextgqa("test", n(200), seed),
-        "train/llava_video": sources.llava_video(n(40), seed),
-        "train/perceptiontest": sources.perceptiontest(n(24), seed),
-        "train/internvid": sources.internvid(n(32), seed),
-        "train/vtg_it": sources.vtg_it(n(24), seed),
-        "train/gvideollm": sources.gvideollm(n(24), seed),
-        "bench/activitynet_rtl": benchmarks.activitynet_rtl(n(48), seed),
-        "bench/tempcompass": benchmarks.tempcompass(n(30), seed),
-        "bench/videomme": benchmarks.videomme(n(20), seed),
-        "bench/mmvu": benchmarks.mmvu(n(60), seed),
+        "train/charades": official.charades("train", n(240), world),
+        "train/didemo": official.didemo(n(120), world),
+        "train/nextqa": official.nextqa(n(240), world),
+        "train/nextgqa": official.nextgqa("val", n(120), world),
+        "bench/charades": official.charades("test", b(200), world),
+        "bench/activitynet": official.activitynet(b(120), world),
+        "bench/mvbench": mvbench(b(18), world),
+        "bench/nextgqa": official.nextgqa("test", b(200), world),
+        "train/llava_video": sources.llava_video(n(40), world),
+        "train/perceptiontest": sources.perceptiontest(n(24), world),
+        "train/internvid": sources.internvid(n(32), world),
+        "train/vtg_it": sources.vtg_it(n(24), world),
+        "train/gvideollm": sources.gvideollm(n(24), world),
+        "bench/activitynet_rtl": benchmarks.activitynet_rtl(b(48), world),
+        "bench/tempcompass": benchmarks.tempcompass(b(30), world),
+        "bench/videomme": benchmarks.videomme(b(20), world),
+        "bench/mmvu": benchmarks.mmvu(b(60), world),
     }
 
 
-def write(root: Path, *, seed: int = 0, scale: float = 1.0, progress: Progress | None = None) -> Layout:
+def write(
+    root: Path,
+    *,
+    seed: int = 0,
+    scale: float = 1.0,
+    bench_scale: float | None = None,
+    graded: bool = False,
+    progress: Progress | None = None,
+) -> Layout:
     """Writes the miniature, or what is missing of it: killed at any moment, the same call goes on.
 
     Args:
         root: A folder of its own; made when it doesn't exist.
         seed: Another seed gives other scenes and questions, and replaces those that are there.
         scale: 1 gives 864 clips to train on and about 860 to be tested on.
+        bench_scale: The same for the clips to be tested on; None takes `scale`.
+        graded: Clips of every difficulty, from plain to hardly visible; see `script.make_scene`.
         progress: Called after each clip that had to be written.
     """
-    made = parts(seed=seed, scale=scale)
+    made = parts(seed=seed, scale=scale, bench_scale=bench_scale, graded=graded)
     videos = {root / key / "videos" / path: scene for key, part in made.items() for path, scene in part.videos.items()}
-    stamp = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
+    stamp = json.dumps({"version": VERSION, "seed": seed, "scale": scale, "bench_scale": bench_scale, "graded": graded})
     marker = root / _STAMP
     if not marker.is_file() or marker.read_text(encoding="utf-8") != stamp:
         marker.unlink(missing_ok=True)

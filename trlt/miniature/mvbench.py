@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from trlt.miniature.facts import AnswerKind
 from trlt.miniature.ids import charades_id
-from trlt.miniature.official import Part, clip
+from trlt.miniature.official import Part, World, clip
 from trlt.miniature.questions import Question, ask
 from trlt.miniature.script import TICK_S
 from trlt.miniature.world import Scene, window
@@ -39,7 +39,7 @@ TASKS: dict[str, _Task] = {
 _LATER = ("fine_grained_pose",)  # takes its clips last: those of the tasks that were there before stay as they are
 
 
-def mvbench(questions: int, seed: int) -> Part:
+def mvbench(questions: int, world: World) -> Part:
     """MVBench: `json/<task>.json` and the videos of each task, `questions` a task."""
     files: dict[str, str] = {}
     videos: dict[str, Scene] = {}
@@ -48,7 +48,7 @@ def mvbench(questions: int, seed: int) -> Part:
         task = TASKS[name]
         rows: list[dict[str, Any]] = []
         while len(rows) < questions:
-            scene, rng = clip("bench/mvbench", "shifted", seed, index)
+            scene, rng = clip("bench/mvbench", "shifted", world, index)
             start, end = _bounds(scene, rng) if task.bounded else (0.0, scene.duration)
             part = window(scene, start, end)
             question = part and ask(part, rng, "multi_choice", rng.choice(task.kinds), options=task.options)

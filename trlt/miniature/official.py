@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AskKind
 from trlt.miniature.ids import Use, charades_id, flickr_id, scene_seed, youtube_id
@@ -49,20 +49,29 @@ class Part:
     """Path -> what it shows; a path without a suffix is a folder of frames."""
 
 
-def clip(use: Use, domain: Domain, seed: int, index: int, *, long: bool = False) -> tuple[Scene, Random]:
+class World(NamedTuple):
+    """Which of all possible miniatures."""
+
+    seed: int = 0
+    """Another seed gives other scenes and questions."""
+    graded: bool = False
+    """Each clip has a grade of difficulty; see `script.make_scene`."""
+
+
+def clip(use: Use, domain: Domain, world: World, index: int, *, long: bool = False) -> tuple[Scene, Random]:
     """A clip's scene, and the generator that decides what is asked about it."""
-    number = scene_seed(use, seed, index)
-    return make_scene(number, domain, long=long), Random(f"questions:{number}")
+    number = scene_seed(use, world.seed, index)
+    return make_scene(number, domain, long=long, graded=world.graded), Random(f"questions:{number}")
 
 
-def charades(split: Literal["train", "test"], clips: int, seed: int) -> Part:
+def charades(split: Literal["train", "test"], clips: int, world: World) -> Part:
     """Charades-STA: `VID start end##sentence` lines, and the csv with the lengths."""
     use: Use = "train/charades" if split == "train" else "bench/charades"
     lines: list[str] = []
     rows: list[list[Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip(use, "train", seed, index)
+        scene, rng = clip(use, "train", world, index)
         name = charades_id(use, index)
         videos[f"Charades_v1_480/{name}.mp4"] = scene
         for query in ask_several(scene, rng, "grounding", rng.randint(1, 2)):
@@ -82,13 +91,13 @@ def charades(split: Literal["train", "test"], clips: int, seed: int) -> Part:
     return Part({f"charades_sta_{split}.txt": "".join(lines), f"Charades_v1_{split}.csv": _csv(header, rows)}, videos)
 
 
-def didemo(clips: int, seed: int) -> Part:
+def didemo(clips: int, world: World) -> Part:
     """DiDeMo: `train_data.json` with four annotators' pairs of chunks, most of whom agree."""
     use: Use = "train/didemo"
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip(use, "train", seed, index, long=True)
+        scene, rng = clip(use, "train", world, index, long=True)
         name = f"{40_000_000 + 7 * index}@N0{index % 8}_{flickr_id(use, index)}_{rng.getrandbits(40):010x}.mp4"
         videos[name] = scene
         chunks = round(scene.duration / CHUNK_S)
@@ -111,13 +120,13 @@ def didemo(clips: int, seed: int) -> Part:
     return Part({"train_data.json": json.dumps(records)}, videos)
 
 
-def nextqa(clips: int, seed: int) -> Part:
+def nextqa(clips: int, world: World) -> Part:
     """NExT-QA: `train.csv` (answers are indices from 0) and the map from ids to files."""
     use: Use = "train/nextqa"
     rows: list[list[Any]] = []
     videos, places = {}, {}
     for index in range(clips):
-        scene, rng = clip(use, "train", seed, index)
+        scene, rng = clip(use, "train", world, index)
         name, place = _next_names(use, index)
         videos[f"{place}.mp4"], places[name] = scene, place
         for qid, q in enumerate(ask_several(scene, rng, "multi_choice", rng.randint(1, 2), kinds=FIVE_OPTION_KINDS)):
@@ -126,13 +135,13 @@ def nextqa(clips: int, seed: int) -> Part:
     return Part({"train.csv": _csv(header, rows), "map_vid_vidorID.json": json.dumps(places)}, videos)
 
 
-def nextgqa(split: Literal["val", "test"], clips: int, seed: int) -> Part:
+def nextgqa(split: Literal["val", "test"], clips: int, world: World) -> Part:
     """NExT-GQA: the csv (answers are texts), the spans in `gsub_<split>.json`, and the map from ids to files."""
     use: Use = "train/nextgqa" if split == "val" else "bench/nextgqa"
     rows: list[list[Any]] = []
     videos, places, grounds = {}, {}, {}
     for index in range(clips):
-        scene, rng = clip(use, "train", seed, index)
+        scene, rng = clip(use, "train", world, index)
         name, place = _next_names(use, index)
         videos[f"{place}.mp4"], places[name] = scene, place
         location: dict[str, list[list[float]]] = {}
@@ -151,13 +160,13 @@ def nextgqa(split: Literal["val", "test"], clips: int, seed: int) -> Part:
     )
 
 
-def activitynet(clips: int, seed: int) -> Part:
+def activitynet(clips: int, world: World) -> Part:
     """ActivityNet Captions: `val_2.json`, with videos `v_<id>.mp4` of the shifted domain."""
     use: Use = "bench/activitynet"
     entries: dict[str, dict[str, Any]] = {}
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip(use, "shifted", seed, index)
+        scene, rng = clip(use, "shifted", world, index)
         name = f"v_{youtube_id(use, index)}"
         videos[f"{name}.mp4"] = scene
         queries = ask_several(scene, rng, "grounding", rng.randint(1, 3))

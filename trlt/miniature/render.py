@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trlt.miniature.world import SIDE, Background, Colour, Kind, Scene, Style
+from trlt.miniature.world import SIDE, Background, Colour, Kind, Scene, Style, along
 
 FPS = 8
 """Frames a second of the videos."""
@@ -40,11 +40,16 @@ def render_frames(scene: Scene, *, fps: int = FPS, noise: bool = True) -> Frames
     still = _still(scene)
     frames = np.empty((count, SIDE, SIDE, 3), np.uint8)
     grain = np.random.default_rng(abs(scene.seed))
-    for first in range(0, count, max(1, fps // _NOISE_HZ)):
-        shown = still
-        if noise:
-            shown = still + grain.integers(-scene.noise, scene.noise + 1, (SIDE, SIDE, 1), np.int16)
-        frames[first : first + max(1, fps // _NOISE_HZ)] = shown.clip(0, 255)
+    held = max(1, fps // _NOISE_HZ)
+    grains = [grain.integers(-scene.noise, scene.noise + 1, (SIDE, SIDE, 1), np.int16) for _ in range(0, count, held)]
+    for k in range(count):
+        frames[k] = (still + grains[k // held] if noise else still).clip(0, 255)
+    for decoy in scene.decoys:
+        mask = _mask(decoy.kind, decoy.size)
+        for k in range(count):
+            x, y = along(decoy.path, k / count)
+            left, top = round(x - decoy.size / 2), round(y - decoy.size / 2)
+            frames[k, top : top + decoy.size, left : left + decoy.size][mask] = decoy.grey
     for show in scene.shows:
         mask = _mask(show.kind, show.size)
         paints = {c: _paint(c, scene.contrast) for c in show.colours}
@@ -53,7 +58,11 @@ def render_frames(scene: Scene, *, fps: int = FPS, noise: bool = True) -> Frames
             if show.start <= time < show.end:
                 x, y = show.centre_at(time)
                 left, top = round(x - show.size / 2), round(y - show.size / 2)
-                frames[k, top : top + show.size, left : left + show.size][mask] = paints[show.colour_at(time)]
+                box = np.s_[top : top + show.size, left : left + show.size]
+                paint = paints[show.colour_at(time)]
+                if noise and scene.grade is not None:  # where visibility is graded, noise lies over the shapes as well
+                    paint = (paint + grains[k // held][box][mask]).clip(0, 255)
+                frames[k][box][mask] = paint
     return frames
 
 

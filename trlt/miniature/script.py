@@ -12,6 +12,7 @@ from trlt.miniature.world import (
     MOTIONS,
     SIDE,
     Background,
+    Decoy,
     Domain,
     Mark,
     Motion,
@@ -42,6 +43,8 @@ class _Statistics(NamedTuple):
     pair: float  # chance that a show starts while another one is visible
     turn: float  # chance that one of the shapes turns colour
     marks: int  # at most
+    noises: tuple[int, int] = (3, 9)
+    decoys: int = 0  # at most
 
 
 _STATISTICS: dict[Domain, _Statistics] = {
@@ -74,16 +77,22 @@ _STATISTICS: dict[Domain, _Statistics] = {
 }
 
 
-def make_scene(seed: int, domain: Domain, *, long: bool = False) -> Scene:
+def make_scene(seed: int, domain: Domain, *, long: bool = False, graded: bool = False) -> Scene:
     """The scene of a seed: always the same one.
 
     Args:
         seed: Any integer.
         domain: Which statistics it is drawn from.
         long: 10 to 20 s, with every boundary on a grid of 5 s.
+        graded: The scene gets a grade of difficulty, drawn evenly from 0 to 1. The higher it is, the paler the shapes, the
+            shorter they are shown (and so the faster they move), the more of them there are, and the more clutter, noise
+            and drifting grey shapes.
     """
-    rng = Random(f"{domain}:{long}:{seed}")
+    rng = Random(f"{domain}:{long}:{seed}:graded" if graded else f"{domain}:{long}:{seed}")
     stats = _STATISTICS[domain]
+    grade = round(rng.random(), 3) if graded else None
+    if grade is not None:
+        stats = _graded(stats, grade)
     if long:
         duration, times = _long_times(rng)
     else:
@@ -104,8 +113,33 @@ def make_scene(seed: int, domain: Domain, *, long: bool = False) -> Scene:
             for _ in range(rng.randint(0, stats.marks))
         ),
         contrast=round(rng.uniform(*stats.contrasts), 3),
-        noise=rng.randint(3, 9),
+        noise=rng.randint(*stats.noises),
+        decoys=tuple(_decoy(rng) for _ in range(rng.randint(0, stats.decoys) if stats.decoys else 0)),
+        grade=grade,
     )
+
+
+def _graded(stats: _Statistics, grade: float) -> _Statistics:
+    """A domain's statistics at a grade from 0 (plain) to 1 (hardly visible)."""
+    palest = 1 - 0.8 * grade
+    fewer, more = sorted(set(stats.counts))[:2], sorted(set(stats.counts))[-2:]
+    longest = round(stats.lengths[1] - (stats.lengths[1] - 4) * grade)
+    return stats._replace(
+        contrasts=(max(0.12, palest - 0.1), palest),
+        counts=tuple(fewer if grade < 1 / 3 else more if grade > 2 / 3 else stats.counts),
+        lengths=(4 if grade < 1 / 3 else 3 if grade < 2 / 3 else 2, max(4, longest)),
+        pair=stats.pair * 2 * grade,
+        marks=round(4 + 12 * grade),
+        noises=(3, round(6 + 34 * grade)),
+        decoys=round(4 * grade),
+    )
+
+
+def _decoy(rng: Random) -> Decoy:
+    size = rng.randint(20, 40)
+    low, high = _MARGIN + size / 2, SIDE - _MARGIN - size / 2
+    way = Path(*(rng.uniform(low, high) for _ in range(4)))
+    return Decoy(rng.choice(KINDS), size, rng.randint(60, 170), way)
 
 
 def _times(rng: Random, stats: _Statistics, duration: int) -> list[Span]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from trlt.answer import LETTERS
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AskKind
 from trlt.miniature.ids import charades_id, youtube_id
-from trlt.miniature.official import Part, clip
+from trlt.miniature.official import Part, World, clip
 from trlt.miniature.questions import Question, ask_several
 from trlt.miniature.render import FPS
 from trlt.miniature.script import CHUNK_S, TICK_S
@@ -25,12 +25,12 @@ _BUCKET = "0_30_s_youtube_v0_1"
 _FOLDER = "liwei_youtube_videos/videos/youtube_video_2024"
 
 
-def llava_video(clips: int, seed: int) -> Part:
+def llava_video(clips: int, world: World) -> Part:
     """LLaVA-Video-178K: multi-choice conversations of the YouTube part of up to 30 s, one or two turns a record."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("train/llava_video", "train", seed, index)
+        scene, rng = clip("train/llava_video", "train", world, index)
         name = youtube_id("train/llava_video", index)
         video = f"{_FOLDER}/ytb_{name}.mp4"
         videos[f"{_BUCKET}/{video}"] = scene
@@ -61,13 +61,13 @@ def _conversation(said: Sequence[tuple[str, str]], tag: str) -> list[dict[str, s
 _AREAS: dict[AskKind, str] = {"count": "abstraction", "count_moving": "abstraction", "after": "memory", "before": "memory"}
 
 
-def perceptiontest(clips: int, seed: int) -> Part:
+def perceptiontest(clips: int, world: World) -> Part:
     """PerceptionTest: `mc_question_train.json`, three options each, and the frame where to cut each video."""
     entries: dict[str, Any] = {}
     cuts: dict[str, int] = {}
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("train/perceptiontest", "train", seed, index)
+        scene, rng = clip("train/perceptiontest", "train", world, index)
         name = f"video_{1000 + index}"  # MVBench, which has videos of this data set too, numbers them from 10,000 here
         cut = _cut(scene, rng)
         shown = scene if cut is None else window(scene, 0, cut)
@@ -115,7 +115,7 @@ def _metadata(name: str, scene: Scene, cup_game: bool) -> dict[str, Any]:
     }
 
 
-def internvid(clips: int, seed: int) -> Part:
+def internvid(clips: int, world: World) -> Part:
     """InternVid-VTime: `stage2.json`; every other video is whole, and `split` a part of it, the others are cut already."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
@@ -123,7 +123,7 @@ def internvid(clips: int, seed: int) -> Part:
         if len(records) == clips:
             break
         whole = len(records) % 2 == 0
-        scene, rng = clip("train/internvid", "train", seed, index, long=whole)
+        scene, rng = clip("train/internvid", "train", world, index, long=whole)
         found = _splits(scene) if whole else [Span(0.0, scene.duration)]
         if not found:
             continue
@@ -204,12 +204,12 @@ _ORIGINS = (
 )
 
 
-def vtg_it(clips: int, seed: int) -> Part:
+def vtg_it(clips: int, world: World) -> Part:
     """VTG-IT: moment retrieval of two of its data sets, times as six tokens each."""
     records: dict[str, list[dict[str, Any]]] = {origin.folder: [] for origin in _ORIGINS}
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("train/vtg_it", "train", seed, index)
+        scene, rng = clip("train/vtg_it", "train", world, index)
         origin = _ORIGINS[index % 2]
         name = charades_id("train/vtg_it", index) if origin.folder == "Charades" else youtube_id("train/vtg_it", index)
         video = origin.video.format(name)
@@ -233,12 +233,12 @@ def _tokens(time_s: float) -> str:
     return "".join("<TIME_DOT>" if sign == "." else f"<TIME_{_DIGITS[int(sign)]}>" for sign in f"{time_s:06.1f}")
 
 
-def gvideollm(clips: int, seed: int) -> Part:
+def gvideollm(clips: int, world: World) -> Part:
     """G-VideoLLM: one conversation a question about videos of ActivityNet and, cut already, of QVHighlights."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index in range(clips):
-        scene, rng = clip("train/gvideollm", "train", seed, index)
+        scene, rng = clip("train/gvideollm", "train", world, index)
         name, origin = f"v_{youtube_id('train/gvideollm', index)}", "activitynet"
         if index % 2:
             start = 2.0 * rng.randint(10, 100)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trlt.miniature.layout import Progress, render_all
-from trlt.miniature.official import clip
+from trlt.miniature.official import World, clip
 from trlt.miniature.questions import Question, ask
 from trlt.miniature.world import Domain, Scene
 from trlt.sample import Sample, Task, write_samples
@@ -24,13 +24,22 @@ class Warmup(NamedTuple):
     videos: Path
 
 
-def write(root: Path, count: int, seed: int = 0, *, questions_per_clip: int = 3, progress: Progress | None = None) -> Warmup:
+def write(
+    root: Path,
+    count: int,
+    seed: int = 0,
+    *,
+    graded: bool = False,
+    questions_per_clip: int = 3,
+    progress: Progress | None = None,
+) -> Warmup:
     """Writes `count` samples of all three tasks about clips of both domains, a quarter of them shifted; some are long.
 
     Args:
         root: Gets `samples.jsonl` and `videos/`.
         count: How many samples.
         seed: Another seed gives other clips.
+        graded: Clips of every difficulty, from plain to hardly visible.
         questions_per_clip: How many samples share a clip.
         progress: Called after each clip.
     """
@@ -39,7 +48,7 @@ def write(root: Path, count: int, seed: int = 0, *, questions_per_clip: int = 3,
     index = 0
     while len(samples) < count:
         domain: Domain = "shifted" if index % _SHIFTED_EVERY == _SHIFTED_EVERY - 1 else "train"
-        scene, rng = clip("warmup", domain, seed, index, long=index % _LONG_EVERY == 0)  # never of the shifted
+        scene, rng = clip("warmup", domain, World(seed, graded), index, long=index % _LONG_EVERY == 0)  # never of the shifted
         name = f"w{seed}_{index:05d}.mp4"
         videos[name] = scene
         asked: dict[str, Question] = {}

@@ -33,6 +33,11 @@ class Path(NamedTuple):
     y1: float
 
 
+def along(path: Path, share: float) -> tuple[float, float]:
+    """The place (x, y) in pixels after a share of the way, from 0 to 1."""
+    return path.x0 + share * (path.x1 - path.x0), path.y0 + share * (path.y1 - path.y0)
+
+
 @dataclass(frozen=True, slots=True)
 class Show:
     """One shape from its appearance to its end."""
@@ -65,9 +70,7 @@ class Show:
 
     def centre_at(self, time: float) -> tuple[float, float]:
         """Its centre (x, y) in pixels at a time, in seconds."""
-        share = (time - self.start) / (self.end - self.start)
-        p = self.path
-        return p.x0 + share * (p.x1 - p.x0), p.y0 + share * (p.y1 - p.y0)
+        return along(self.path, (time - self.start) / (self.end - self.start))
 
 
 class Background(NamedTuple):
@@ -93,6 +96,15 @@ class Mark(NamedTuple):
     grey: int
 
 
+class Decoy(NamedTuple):
+    """A grey shape that drifts from one place to another throughout, behind the others: never named or asked about."""
+
+    kind: Kind
+    size: int
+    grey: int
+    path: Path
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """The whole script of one clip."""
@@ -109,6 +121,9 @@ class Scene:
     """1 for fully saturated shapes; lower values mix them with grey."""
     noise: int
     """Amplitude of the pixel noise in levels of 255."""
+    decoys: tuple[Decoy, ...] = ()
+    grade: float | None = None
+    """Difficulty from 0 to 1 where the world is graded; what it does to a clip is in `trlt.miniature.script`."""
 
 
 def window(scene: Scene, start: float, end: float) -> Scene | None:
