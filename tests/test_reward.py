@@ -56,3 +56,11 @@ def test_advantages(rewards: list[float], shift: float) -> None:
     assert [values[i] for i in order] == sorted(values)
     assert advantages([r + shift for r in rewards]) == pytest.approx(values, abs=1e-6)
     assert math.fsum(v * v for v in values) <= len(rewards) - 1 + 1e-9
+
+
+def test_a_threshold_makes_the_overlap_discrete():
+    weights = Weights(tiou_from=0.5)
+    assert [reward(Scores(1, None, tiou), "grounding", weights) for tiou in (0, 0.49, 0.5, 1)] == [1, 1, 2, 2]
+    assert reward(Scores(1, 1, 0.6), "grounded_qa", weights) == 2
+    assert reward(Scores(1, 1, 0.4), "grounded_qa", weights) == 1.5
+    assert reward(Scores(1, 1, None), "multi_choice", weights) == 2

@@ -24,6 +24,8 @@ class Weights:
     """Of grounding spans (Eq. 2)."""
     grounded_accuracy: float = 0.5
     grounded_tiou: float = 0.5
+    tiou_from: float | None = None
+    """tIoU from which a span earns all, and below which nothing; None pays the tIoU itself (Eq. 2)."""
 
 
 def reward(scores: Scores, task: Task, weights: Weights = Weights()) -> float:  # noqa: B008  (frozen)
@@ -35,9 +37,14 @@ def reward(scores: Scores, task: Task, weights: Weights = Weights()) -> float:  
     if task == "multi_choice":
         return total + weights.accuracy * _part(scores.accuracy, "accuracy", task)
     if task == "grounding":
-        return total + weights.tiou * _part(scores.tiou, "tiou", task)
-    accuracy, tiou = _part(scores.accuracy, "accuracy", task), _part(scores.tiou, "tiou", task)
+        return total + weights.tiou * _overlap(scores, task, weights)
+    accuracy, tiou = _part(scores.accuracy, "accuracy", task), _overlap(scores, task, weights)
     return total + weights.grounded_accuracy * accuracy + weights.grounded_tiou * tiou
+
+
+def _overlap(scores: Scores, task: Task, weights: Weights) -> float:
+    tiou = _part(scores.tiou, "tiou", task)
+    return tiou if weights.tiou_from is None else float(tiou >= weights.tiou_from)
 
 
 def _part(value: float | None, name: str, task: Task) -> float:

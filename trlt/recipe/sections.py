@@ -320,6 +320,8 @@ class Rewards(Section):
     """Of grounding spans (Eq. 2)."""
     grounded_accuracy: float = 0.5
     grounded_tiou: float = 0.5
+    tiou_from: Share | None = None
+    """tIoU from which a span earns all, and below which nothing (a discrete reward); null pays the tIoU itself (Eq. 2)."""
 
     def weights(self) -> Weights:
         """The same numbers, as `trlt.reward` takes them."""
