@@ -15,10 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from trlt.commands._launch import free_port
 from trlt.commands._output import Output
 from trlt.commands.train import train
 from trlt.model import load, miniature_path
 from trlt.recipe import Model
+from trlt.training import latest_checkpoint
 
 pytestmark = [
     pytest.mark.slow,
@@ -27,7 +29,7 @@ pytestmark = [
 
 STEPS = 10
 RECIPE = """
-model: {{path: miniature, dtype: float32, device: cpu}}
+model: {{path: {model}, dtype: float32, device: cpu}}
 video: {{root: {root}/videos, max_tokens: 32, max_frames: 4, workers: {workers}, store: {store}}}
 train:
   method: {method}
@@ -64,10 +66,11 @@ def data(tmp_path_factory):
 def recipe(data, tmp_path_factory):
     """Makes a recipe file: `recipe("grpo", processes=2, strategy="ddp")`."""
 
-    def make(method, processes=1, strategy="fsdp2", steps=STEPS, workers=0, store="null", checkpointing="false"):
+    defaults = {"processes": 1, "strategy": "fsdp2", "steps": STEPS, "workers": 0, "store": "null", "checkpointing": "false"}
+
+    def make(method, **values):
         path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
-        values = {"processes": processes, "strategy": strategy, "steps": steps, "workers": workers, "store": store}
-        path.write_text(RECIPE.format(root=data, method=method, checkpointing=checkpointing, **values))
+        path.write_text(RECIPE.format(**{"root": data, "method": method, "model": "miniature", **defaults, **values}))
         return path
 
     return make
@@ -79,12 +82,25 @@ def alone(recipe, tmp_path_factory):
     torch.set_num_threads(1)
 
     @cache
-    def make(method):
+    def make(method, model="miniature"):
         folder = tmp_path_factory.mktemp("alone") / method
-        train(recipe(method), out=folder, output=Output(json_mode=True))
+        train(recipe(method, model=model), out=folder, output=Output(json_mode=True))
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module")
+def untied(tmp_path_factory):
+    """The miniature with a head of its own, as the models of 7B and more have."""
+    folder = tmp_path_factory.mktemp("untied")
+    loaded = load(Model(path="miniature", dtype="float32", device="cpu"))
+    model = loaded.model
+    model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    model.save_pretrained(folder)
+    loaded.processor.save_pretrained(folder)
+    return folder
 
 
 def read(folder: Path, steps: int = STEPS) -> tuple[list[dict[str, float]], dict[str, torch.Tensor], set[str]]:
@@ -104,7 +120,9 @@ def assert_equal(folder: Path, other: Path, tolerance: float, steps: int = STEPS
             assert row.get(name) == same.get(name), (row["step"], name)
         assert row["loss"] == pytest.approx(same["loss"], abs=tolerance)
     assert broken and broken == other_broken
-    assert apart(weights, other_weights) <= tolerance
+    difference = apart(weights, other_weights)
+    sys.stdout.write(f"largest difference of a weight after {steps} steps: {difference:.2e}\n")
+    assert difference <= tolerance
 
 
 def apart(weights: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> float:
@@ -146,27 +164,68 @@ def test_two_processes_equal_one(alone, recipe, tmp_path):
     assert len({row["reward"] for row in rows}) > 3 and max(row["rounds"] for row in rows) > 1
 
 
-def test_two_that_share_the_weights_equal_one_though_one_of_them_is_killed(alone, recipe, tmp_path):
-    folder, path = tmp_path / "run", recipe("grpo", processes=2, strategy="fsdp2", checkpointing="true")
-    run = start(path, folder)
-    while steps(folder) < 5:
-        assert run.poll() is None, run.stderr.read().decode()
-        time.sleep(0.02)
-    os.kill(ranks(folder)[-1], signal.SIGKILL)
-    assert run.wait() != 0 and not ranks(folder), "the others end too"
-    assert not (folder / "model").exists()
+@pytest.mark.parametrize(("method", "checkpointing"), [("grpo", "true"), ("sft", "false")])
+def test_two_that_share_the_weights_equal_one_though_one_of_them_is_killed(alone, recipe, tmp_path, method, checkpointing):
+    folder, path = tmp_path / "run", recipe(method, processes=2, strategy="fsdp2", checkpointing=checkpointing)
+    kept = killed_in_the_midst(path, folder)
     run = start(path, folder)
     assert run.wait() == 0, run.stderr.read().decode()
-    assert_equal(folder, alone("grpo"), 1e-4)
+    assert (folder / "log.jsonl").read_text().startswith(kept), "it went on from a checkpoint"
+    assert_equal(folder, alone(method), 1e-4)
     final = load_file(folder / "model" / "model.safetensors")
     assert apart(final, read(folder)[1]) == 0 and "lm_head.weight" not in final
     load(Model(path=str(folder / "model"), dtype="float32", device="cpu"))
 
 
-def test_two_that_share_the_weights_equal_one_in_supervised_learning(alone, recipe, tmp_path):
+def killed_in_the_midst(recipe: Path, folder: Path, after: int = 5) -> str:
+    """Kills one of the processes after some steps of `STEPS` or fewer; the log's lines up to the last whole checkpoint."""
+    run = start(recipe, folder)
+    while steps(folder) < after:
+        assert run.poll() is None, run.stderr.read().decode()
+        time.sleep(0.02)
+    os.kill(ranks(folder)[-1], signal.SIGKILL)
+    assert run.wait() != 0 and not ranks(folder), "the others end too"
+    assert not (folder / "model").exists()
+    saved = latest_checkpoint(folder / "checkpoints")
+    assert saved is not None
+    done = int(saved.name.rpartition("-")[2])
+    assert 0 < done <= after
+    return "".join((folder / "log.jsonl").read_text().splitlines(keepends=True)[:done])
+
+
+def test_two_that_share_the_weights_and_are_left_alone_equal_one_in_supervised_learning(alone, recipe, tmp_path):
     run = start(recipe("sft", processes=2, strategy="fsdp2"), tmp_path / "run")
     assert run.wait() == 0, run.stderr.read().decode()
     assert_equal(tmp_path / "run", alone("sft"), 1e-4)
+
+
+SHORT_CHUNKS = """
+from trlt import shared_prefix
+from trlt.cli import main
+shared_prefix.CHUNK = 5
+main()
+"""
+"""`trlt`, with a few tokens' logits at a time, so that processes need a different number of chunks."""
+
+
+def in_short_chunks(recipe: Path, folder: Path) -> None:
+    """Trains in two processes, as a launcher starts them."""
+    meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-c", SHORT_CHUNKS, "train", str(recipe), "--out", str(folder)]
+    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
+    processes = [subprocess.Popen(command, env={**os.environ, **ENVIRONMENT, **meeting, **place}) for place in places]
+    try:
+        assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_answers_of_any_length_keep_the_processes_together(alone, recipe, untied, tmp_path):
+    """The head's slices are put together for each chunk of logits: equally often by all processes."""
+    in_short_chunks(recipe("grpo", processes=2, model=untied, steps=6), tmp_path / "run")
+    assert_equal(tmp_path / "run", alone("grpo", untied), 1e-4, steps=6)
 
 
 @pytest.mark.parametrize("method", ["grpo", "sft"])

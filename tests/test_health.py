@@ -1,12 +1,25 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from trlt.engine.forest import Completion
+from trlt.groups import FEW, Scored, figures
 from trlt.health import WINDOW, Finding, Health
+from trlt.score import Scores
 
-WELL = {"reward/format": 0.95, "reward/accuracy": 0.4, "zero_spread": 0.2, "length": 60.0, "cut_off": 0.0, "kl": 0.01}
+WELL = {
+    "reward/format": 0.95,
+    "reward/accuracy": 0.4,
+    "zero_spread": 0.2,
+    "length": 60.0,
+    "cut_off": 0.0,
+    "kl": 0.01,
+    "same_answer": 0.2,
+}
 
 
 def watch(*stretches: tuple[int, dict[str, float]], limit: int = 100) -> list[Finding]:
@@ -36,6 +49,7 @@ def test_a_healthy_run_is_left_alone() -> None:
         ("length", {"length": 91.0}, "91 tokens, 60 in the first"),
         ("saturation", {"reward/format": 1.0, "reward/accuracy": 0.97}, "format 1.00, accuracy 0.97"),
         ("distance", {"kl": 1.5}, r"KL of 1\.\d\d nats"),
+        ("alike", {"same_answer": 0.9}, r"[56]\d% of the completions answer different questions alike, 20% did"),
     ],
 )
 def test_each_trouble_is_told_once_when_it_begins(kind: str, changes: dict[str, float], words: str) -> None:
@@ -66,3 +80,20 @@ def test_grounding_alone_saturates_too() -> None:
     found = [one for step in range(12) for one in health.see(step, row)]
     assert [one.kind for one in found] == ["saturation"]
     assert Health(100).see(1, {}) == []
+
+
+def scored(task: str, *texts: str) -> Scored:
+    """A group of completions with these texts."""
+    score = {"multi_choice": Scores(1, 1, None), "grounding": Scores(1, None, 0.5)}[task]
+    completions = tuple(Completion(text, (1,), True) for text in texts)
+    group: Any = SimpleNamespace(clip=SimpleNamespace(tokens=4))
+    return Scored(0, group, completions, (score,) * len(texts), (1.0,) * len(texts))
+
+
+def test_the_commonest_answer_is_counted_for_each_task_and_behind_the_reasoning() -> None:
+    letters = [scored("multi_choice", "<think>left</think><answer>A</answer>", "<answer>A</answer>") for _ in range(3)]
+    spans = [scored("grounding", f"from {k} to 9", "from 0 to 9") for k in range(1, FEW + 1)]
+    other = scored("multi_choice", "<answer>B</answer>", "<answer>C</answer>")
+    assert figures([*letters, other, *spans])["same_answer"] == [1.0] * 6 + [0.0] * 2 + [0.0, 1.0] * FEW
+    assert figures([*letters, *spans])["same_answer"] == [0.0, 1.0] * FEW, "three groups of letters say nothing"
+    assert figures([])["same_answer"] == []

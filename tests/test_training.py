@@ -15,7 +15,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from trlt.broken import Broken, read_broken
 from trlt.errors import DataError, RecipeError, VideoError
 from trlt.order import Announcing, FilledUp
-from trlt.sharding import WholeCopy
+from trlt.recipe import load_recipe
+from trlt.sharding import WholeCopy, most_calls
 from trlt.training import ResumableTrainer, Watch, latest_checkpoint, read_log
 
 
@@ -104,14 +105,27 @@ def test_a_copy_borrows_the_weights_and_gives_them_back(tiny: Any) -> None:
     assert all(weight.is_meta for weight in copy.parameters())
 
 
-def test_zero3_is_refused() -> None:
+def test_zero3_with_adapters_is_refused_before_any_work() -> None:
+    with pytest.raises(RecipeError, match=r"train.launch.strategy \(zero3\).*train.lora.*take fsdp2"):
+        load_recipe(None, sets=["train.launch.strategy=zero3", "train.lora={}"])
+    assert load_recipe(None, sets=["train.launch.strategy=zero3"]).train.launch.strategy == "zero3"
+
+
+def test_gradients_are_summed_up_in_float32() -> None:
     class Trainer:
         def create_accelerator_and_postprocess(self) -> None:
-            plugin = SimpleNamespace(zero_stage=3)
-            self.accelerator = SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin))
+            state = SimpleNamespace(deepspeed_plugin=SimpleNamespace(deepspeed_config={"communication_data_type": "bf16"}))
+            self.accelerator = SimpleNamespace(state=state)
 
     class Ours(ResumableTrainer, Trainer):
         pass
 
-    with pytest.raises(RecipeError, match=r"train.launch.strategy: zero3.*fsdp2"):
-        Ours().create_accelerator_and_postprocess()
+    trainer = Ours()
+    trainer.create_accelerator_and_postprocess()
+    config = trainer.accelerator.state.deepspeed_plugin.deepspeed_config
+    assert config["data_types"] == {"grad_accum_dtype": "fp32"}
+    assert config["communication_data_type"] == "bf16", "what a configuration file says counts"
+
+
+def test_a_layer_that_each_process_holds_is_called_as_often_as_it_has_to_be() -> None:
+    assert most_calls(torch.nn.Linear(2, 2), 3) == 3

@@ -24,6 +24,7 @@ from trlt.score import score
 from trlt.shared_prefix import Group
 from trlt.training import Material
 from trlt.video.clip import Clip
+from trlt.vllm_rollouts import VllmSampler
 
 
 class GroupRollouts:
@@ -36,6 +37,7 @@ class GroupRollouts:
         broken: Where videos are listed that can't be read.
         autocast: What the model computes under.
         tower: A vision tower that isn't trained; None where it is.
+        vllm: Draws in place of the engine; awake and with the policy's weights whenever this is called.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class GroupRollouts:
         broken: Broken,
         autocast: Callable[[], AbstractContextManager[None]],
         tower: FrozenTower | None = None,
+        vllm: VllmSampler | None = None,
     ) -> None:
-        self.engine = engine
+        self.engine, self.vllm = engine, vllm
         self._material, self._recipe, self._broken = material, recipe, broken
         self._autocast, self._tower = autocast, tower
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
@@ -75,11 +78,12 @@ class GroupRollouts:
         sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
         with self._autocast():
             clips = [self._inputs(clip) for _, clip in read]
+            shown: list[Clip | ClipInputs] = [clip for _, clip in read] if self.vllm else [*clips]
             trees = [
-                Tree(clip, (Request(f"{sample.id}@{step}", w.system, w.user, train.group_size),))
-                for clip, sample, w in zip(clips, samples, words, strict=True)
+                Tree(one, (Request(f"{sample.id}@{step}", w.system, w.user, train.group_size),))
+                for one, sample, w in zip(shown, samples, words, strict=True)
             ]
-            drawn = self.engine.generate(trees, sampling, max_sequences=train.max_sequences)
+            drawn = (self.vllm or self.engine).generate(trees, sampling, max_sequences=train.max_sequences)
         sampled = time.perf_counter()
         scored: list[Scored | None] = [None] * len(indices)
         for (place, _), clip, w, (completions,) in zip(read, clips, words, drawn, strict=True):

@@ -7,6 +7,7 @@ the next prompt without asking the others. Knows scores and rewards; neither mod
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -151,5 +152,27 @@ def figures(scored: Sequence[Scored]) -> dict[str, list[float]]:
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
         "length": [float(len(c.tokens)) for c in completions],
         "cut_off": [float(not c.finished) for c in completions],
+        "same_answer": _same_answer(scored),
         "video_tokens": [float(s.group.clip.tokens) for s in scored],
     }
+
+
+FEW = 4
+"""Groups of a task below which the same answer to all of them says nothing."""
+
+
+def _same_answer(scored: Sequence[Scored]) -> list[float]:
+    """For each completion whether its answer is the one that is given most often, to whatever question of the same task.
+
+    An answer is the text behind the reasoning. Tasks of fewer than `FEW` groups are left out.
+    """
+    tasks: dict[tuple[bool, bool], list[Scored]] = {}
+    for one in scored:
+        tasks.setdefault((one.scores[0].accuracy is None, one.scores[0].tiou is None), []).append(one)
+    found: list[float] = []
+    for groups in tasks.values():
+        if len(groups) >= FEW:
+            said = [c.text.rpartition("</think>")[2].strip() for group in groups for c in group.completions]
+            most, _ = Counter(said).most_common(1)[0]
+            found += [float(text == most) for text in said]
+    return found

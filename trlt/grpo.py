@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,12 @@ from trlt.model import Loaded, adapters, save_adapter
 from trlt.parity import Parity, check
 from trlt.recipe import Recipe
 from trlt.reward import advantages
-from trlt.sharding import WholeCopy, join
+from trlt.sharding import WholeCopy, join, will_be_sharded
 from trlt.shared_prefix import TreeBatch, attach, collate
 from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
 from trlt.video.clip import Clip
+from trlt.vllm_rollouts import VllmSampler
+from trlt.vllm_rollouts import check as check_vllm
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -51,6 +54,7 @@ FIGURES = (
     "reward/tiou",
     "length",
     "cut_off",
+    "same_answer",
     "video_tokens",
     "rounds",
     "left",
@@ -100,11 +104,11 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._material, self._recipe, self._folder = material, recipe, folder
         self._rollout_model = self.accelerator.unwrap_model(self.model)
         engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
-        self._groups = GroupRollouts(
-            engine, material, recipe, Broken(folder, len(ids), recipe.train.max_broken), self.accelerator.autocast, tower
-        )
+        broken = Broken(folder, len(ids), recipe.train.max_broken)
+        vllm = _vllm(engine, loaded.path, material, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
+        self._groups = GroupRollouts(engine, material, recipe, broken, self.accelerator.autocast, tower, vllm)
         precision = torch.bfloat16 if args.bf16 else torch.float32
-        self._whole = WholeCopy(engine.model, precision) if self.is_fsdp_enabled else None
+        self._whole = WholeCopy(engine.model, precision) if will_be_sharded() else None
         writes = self.accelerator.is_main_process
         self._difficulty = Difficulty(folder, ids, recipe.train.retire_after, writes=writes)
         self._completions = Completions(
@@ -116,8 +120,16 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         )
         self.example: Example | None = None
         """Is told of a completion of each step."""
+        self.compare: Callable[[], object] | None = None
+        """Is called once when the weights have changed for the first time, and what draws in place of the engine has them."""
+        self._filled = 0
         self._micros: list[dict[str, Any]] = []
         self._figures: dict[str, list[float]] = {name: [] for name in FIGURES}
+
+    def close(self) -> None:
+        """Ends what runs beside this process."""
+        if self._groups.vllm:
+            self._groups.vllm.close()
 
     def resume_difficulty(self, step: int) -> None:
         """Knows which samples had left after a step."""
@@ -220,8 +232,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         own = range(first, first + len(wanted))
         places = make_places(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
         base = _base(self._rollout_model)
-        with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
+        with contextlib.ExitStack() as ready:
+            model = ready.enter_context(self._whole.filled(base)) if self._whole else base
             self._groups.engine.model = model
+            if self._groups.vllm:
+                ready.enter_context(self._groups.vllm.awake(model))
+            self._filled += 1
+            if self._filled == 2 and self.compare:
+                self.compare()
             found = fill(
                 places, lambda asked: self._groups(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
             )
@@ -360,6 +378,7 @@ def train(
     Raises:
         ParityError: rollout and trainer disagree.
         DataError: batch arithmetic that doesn't fit, or videos that can't be read.
+        ModelError: vLLM was asked for, and can't be had or fails.
     """
     processes = join(recipe.model.device)
     attach(loaded.model)
@@ -372,11 +391,12 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.example = example
-    parity = _parity(trainer, loaded, material, recipe)
-    checkpoint = latest_checkpoint(folder / "checkpoints")
-    if checkpoint:
-        trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with contextlib.closing(trainer):
+        parity = _parity(trainer, loaded, material, recipe)
+        checkpoint = latest_checkpoint(folder / "checkpoints")
+        if checkpoint:
+            trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if recipe.train.lora:
         save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
     return int(trainer.state.global_step), parity
@@ -396,15 +416,26 @@ def _frozen_tower(recipe: Recipe, loaded: Loaded, material: Material, encode: En
     return FrozenTower(loaded.model, material.builder, encode, store)
 
 
+def _vllm(engine: Engine, path: str, material: Material, recipe: Recipe, log: Path) -> VllmSampler | None:
+    """What draws in place of the engine; None where the recipe leaves it to the engine."""
+    train = recipe.train
+    if train.rollouts != "vllm":
+        return None
+    words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in material.samples]
+    return VllmSampler(engine, path, recipe, words, log)
+
+
 def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recipe: Recipe, count: int = 2) -> Parity:
     """Checks the first samples whose videos can be read."""
     settings = recipe.train
     clips: list[tuple[str, Clip, prompts.Prompt]] = []
+    called: list[str] = []
     for index, sample in enumerate(material.samples[:8]):
         if len(clips) < count:
             with contextlib.suppress(VideoError):
                 words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
                 clips.append((sample.id, material.clip(index), words))
+                called.append(f"{sample.id!r} ({sample.video})")
     if not clips:
         raise DataError("none of the first videos can be read; `video.root` may be wrong")
 
@@ -413,5 +444,17 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
         return inputs, material.builder.prompt(words.system, words.user, inputs)
 
     sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
+    engine, vllm = trainer._groups.engine, trainer._groups.vllm
     with trainer.accelerator.autocast():
-        return check(trainer._groups.engine, loaded.processor, clips, make, sampling)
+        parity = check(engine, loaded.processor, clips, make, sampling)
+        if vllm is None:
+            return parity
+        named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]
+
+        def compare(count: int = 1) -> Parity:
+            with trainer.accelerator.autocast():
+                return check_vllm(vllm, engine, named[:count], make, sampling)
+
+        trainer.compare = compare
+        with vllm.awake(engine.model):
+            return replace(parity, vllm=compare(count))

@@ -21,6 +21,8 @@ CUT_OFF = 0.25
 """Share of completions that the token limit may cut off."""
 SATURATED = 0.95
 """Of the most that a part of the reward can be."""
+ALIKE, ROSE_BY = 0.5, 0.2
+"""Of answers to different questions: a share of one and the same answer from the first on, after a rise of the second."""
 FAR = 1.0
 """KL in nats a token: far from the base, whatever the task."""
 
@@ -123,11 +125,23 @@ def _distance(first: Figures, last: Figures, limit: int) -> str | None:
     return f"far from the base: KL of {kl:.2f} nats a token; raise train.beta or lower train.learning_rate"
 
 
+def _alike(first: Figures, last: Figures, limit: int) -> str | None:
+    before, now = first.get("same_answer"), last.get("same_answer")
+    if before is None or now is None or now < ALIKE or now < before + ROSE_BY:
+        return None
+    return (
+        f"the same answer: {now:.0%} of the completions answer different questions alike, {before:.0%} did in the first "
+        f"{WINDOW} steps; the reward may be had without watching (one letter, one span): look at the completions, and "
+        "train with train.answer_format: open or on more varied samples"
+    )
+
+
 RULES: Mapping[str, Callable[[Figures, Figures, int], str | None]] = {
     "format": _format,
     "spread": _spread,
     "length": _length,
     "saturation": _saturation,
     "distance": _distance,
+    "alike": _alike,
 }
 """Kind of trouble -> its text for means over the first and the last steps, and the token limit; None where all is well."""

@@ -46,6 +46,8 @@ class Parity:
     tokens: int
     largest: float
     mean: float
+    vllm: Parity | None = None
+    """The same between vLLM and the trainer, where vLLM draws the completions."""
 
 
 @contextmanager

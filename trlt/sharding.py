@@ -1,9 +1,9 @@
 """Several processes that train one model: how they find each other, and how weights that they share become whole again.
 
-Under FSDP2 each process holds a slice of every weight, and each layer's call gathers it: all processes must call the same
-layers equally often. Decoding can't promise that, since completions differ in length. So the weights are gathered once before
-it, into a copy of the model that knows nothing of slices, and decoding needs no exchange at all. The price is memory while
-it lasts: one number a weight in the precision that is computed in, 16.6 GB for 7B in BF16.
+Under FSDP2 and ZeRO-3 each process holds a slice of every weight, and each layer's call gathers it: all processes must call
+the same layers equally often. Decoding can't promise that, since completions differ in length. So the weights are gathered
+once before it, into a copy of the model that knows nothing of slices, and decoding needs no exchange at all. The price is
+memory while it lasts: one number a weight in the precision that is computed in, 16.6 GB for 7B in BF16.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
 
 PATIENCE = timedelta(hours=6)
 """How long a process waits for the others, which may have longer answers to write or a run of broken videos to get past."""
@@ -37,14 +40,26 @@ def join(device: str) -> int:
     # Each process reads the weights itself: the reference model gets no others' weights later.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     cpu = device == "cpu" or not torch.cuda.is_available()
-    return int(PartialState(cpu=cpu, timeout=PATIENCE).num_processes)
+    if cpu:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    processes = int(PartialState(cpu=cpu, timeout=PATIENCE).num_processes)
+    if cpu and processes > 1 and _asked("DEEPSPEED"):  # on GPUs, Accelerate does it
+        import_module("deepspeed").init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
+    return processes
 
 
 def allow_sharding_on_cpu() -> None:
-    """Lets Accelerate 1.15 use FSDP on the CPU, where PyTorch has it and Accelerate takes no notice that it is asked for."""
-    state = PartialState()
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and state.distributed_type == DistributedType.MULTI_CPU:
-        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    """Lets Accelerate 1.15 use FSDP and DeepSpeed on the CPU; it takes no notice there that either is asked for."""
+    if PartialState().distributed_type != DistributedType.MULTI_CPU:
+        return
+    for name, kind in (("FSDP", DistributedType.MULTI_GPU), ("DEEPSPEED", DistributedType.DEEPSPEED)):
+        if _asked(name):
+            PartialState._shared_state["distributed_type"] = kind
+
+
+def _asked(name: str) -> bool:
+    """Whether a launcher, or the recipe, wants Accelerate to use FSDP or DEEPSPEED."""
+    return os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true"
 
 
 def is_main() -> bool:
@@ -53,8 +68,38 @@ def is_main() -> bool:
 
 
 def is_sharded(model: Any) -> bool:
-    """Whether each process holds only a slice of the weights."""
-    return any(isinstance(weight, DTensor) for weight in model.parameters())
+    """Whether each process holds only a slice of the weights, by FSDP2 or ZeRO-3."""
+    return any(isinstance(weight, DTensor) or _is_zero3(weight) for weight in model.parameters())
+
+
+def will_be_sharded() -> bool:
+    """Whether the strategy that was asked for, FSDP or ZeRO-3, leaves each process a slice of the weights."""
+    return _asked("FSDP") or (_asked("DEEPSPEED") and bool(is_deepspeed_zero3_enabled()))  # type: ignore[no-untyped-call]
+
+
+def forget_deepspeed() -> None:
+    """Models that are loaded from now on aren't sharded; else Transformers would share out each one, on all processes."""
+    unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
+
+
+def most_calls(layer: nn.Module, calls: int) -> int:
+    """How often a layer is to be called in a pass, so that all processes call it equally often.
+
+    Where a layer's weights are shared out, each call may gather them, and each backward pass through a call adds up gradients
+    over all processes.
+
+    Args:
+        layer: One that is gathered by itself; all processes must come here together then.
+        calls: As often as this process has to.
+
+    Returns:
+        The most of all processes where the layer is gathered by itself, else `calls`.
+    """
+    if not isinstance(layer, FSDPModule) and not any(map(_is_zero3, layer.parameters())):
+        return calls
+    most = torch.tensor(calls, device=PartialState().device)
+    torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
+    return int(most)
 
 
 class WholeCopy:
@@ -80,8 +125,7 @@ class WholeCopy:
         with torch.no_grad():
             for weight in weights.values():
                 if id(weight) not in whole:
-                    value = weight.detach().to(self._dtype)
-                    whole[id(weight)] = _frozen(value.full_tensor() if isinstance(value, DTensor) else value)
+                    whole[id(weight)] = _frozen(_whole(weight, self._dtype))
         self._put({name: whole[id(weight)] for name, weight in weights.items()})
         try:
             yield self._model
@@ -101,15 +145,44 @@ def whole_state(model: Any) -> dict[str, Tensor] | None:
     """
     if not is_sharded(model):
         return None
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
-    state: dict[str, Any] = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    state = _whole_state_zero3(weights) if any(map(_is_zero3, weights.values())) else _whole_state_fsdp2(model)
     first: dict[int, str] = {}
-    for name, weight in model.named_parameters(remove_duplicate=False):
+    for name, weight in weights.items():
         # One tensor for tied weights again, so that it is written once.
         if first.setdefault(id(weight), name) != name and name in state:
             state[name] = state[first[id(weight)]]
     return state
+
+
+def _whole_state_fsdp2(model: Any) -> dict[str, Any]:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def _whole_state_zero3(weights: dict[str, nn.Parameter]) -> dict[str, Any]:
+    state: dict[str, Any] = {}
+    for name, weight in weights.items():
+        value = _whole(weight, weight.dtype)
+        if is_main():
+            state[name] = value.cpu()
+    return state
+
+
+def _is_zero3(weight: Tensor) -> bool:
+    """Whether DeepSpeed has taken a slice of a weight and emptied the rest."""
+    return hasattr(weight, "ds_id")
+
+
+def _whole(weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """The whole value of a weight; all processes must come here together."""
+    if _is_zero3(weight):
+        # Not at the top: DeepSpeed is an extra.
+        with import_module("deepspeed").zero.GatheredParameters([weight]):
+            return weight.detach().to(dtype, copy=True)
+    value = weight.detach().to(dtype)
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def _frozen(value: Tensor) -> nn.Parameter:

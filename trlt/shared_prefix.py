@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trlt.engine.attention import use_branches
 from trlt.engine.inputs import ClipInputs, PromptInputs
+from trlt.sharding import most_calls
 from trlt.tree_mask import Kind, Place, index_of, places, tree_mask
 
 CHUNK = 2048
@@ -196,11 +197,13 @@ def _language_model(model: Any, ids: Tensor, positions: Tensor, features: Tensor
 
 
 def _score(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and entropies (M,) of targets (M,) from hidden states (M, d), in chunks."""
-    parts = [
-        checkpoint(_chunk, head, h, t, temperature, use_reentrant=False)
-        for h, t in zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)
-    ]
+    """Log-probabilities and entropies (M,) of targets (M,) from hidden states (M, d), in chunks.
+
+    Where the head is shared out and another process has more chunks, empty ones make up for the difference.
+    """
+    chunks = [*zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)]
+    chunks += [(hidden[:0], targets[:0])] * (most_calls(head, len(chunks)) - len(chunks))
+    parts = [checkpoint(_chunk, head, h, t, temperature, use_reentrant=False) for h, t in chunks]
     logps, entropies = (torch.cat(list(side)) for side in zip(*parts, strict=True))
     return logps, entropies
 

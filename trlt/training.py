@@ -26,12 +26,12 @@ from trlt.broken import cut_broken
 from trlt.completions import cut_completions
 from trlt.difficulty import cut_visits
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.errors import DataError, RecipeError, VideoError
+from trlt.errors import DataError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
 from trlt.recipe import Recipe
 from trlt.sample import Sample, read_log, write_text_atomic
-from trlt.sharding import allow_sharding_on_cpu
+from trlt.sharding import allow_sharding_on_cpu, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
@@ -188,21 +188,25 @@ class ResumableTrainer:
         order.generator.manual_seed(args.seed + 1_000_003 * int(state.epoch or 0))
 
     def create_accelerator_and_postprocess(self) -> None:
-        """With sharding on the CPU, and without rounding what leaves a sharded BF16 model or its gradients' sums to BF16.
-
-        Raises:
-            RecipeError: ZeRO-3, whose slices neither rollouts nor the final model are put together from.
-        """
+        """With sharding on the CPU, and without rounding what leaves a sharded BF16 model or its gradients' sums to BF16."""
         allow_sharding_on_cpu()
         super().create_accelerator_and_postprocess()  # type: ignore[misc]
         state: Any = self.accelerator.state  # type: ignore[attr-defined]
-        if getattr(getattr(state, "deepspeed_plugin", None), "zero_stage", 0) == 3:
-            raise RecipeError("train.launch.strategy: zero3 isn't supported; take fsdp2, which shares the weights as well")
+        if (deepspeed := getattr(state, "deepspeed_plugin", None)) is not None:
+            deepspeed.deepspeed_config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
+            deepspeed.deepspeed_config.setdefault("communication_data_type", "fp32")
         plugin = getattr(state, "fsdp_plugin", None)
         if plugin is not None and plugin.mixed_precision_policy is not None:
             plugin.mixed_precision_policy = MixedPrecisionPolicy(
                 param_dtype=plugin.mixed_precision_policy.param_dtype, reduce_dtype=torch.float32
             )
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Transformers' training; models that are loaded after it are whole again."""
+        try:
+            return super().train(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            forget_deepspeed()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights of a checkpoint into the model, by the same way that any model is loaded."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from trlt.errors import RecipeError
 from trlt.plan import GB, Architecture, Memory, advise, estimate, find_architecture
 from trlt.plan.memory import CONTEXT, FRAGMENTS
-from trlt.recipe import Recipe
+from trlt.recipe import Recipe, Train
 from trlt.sample import read_samples
 
 DEFAULT_GPU_GB = 80.0
@@ -54,6 +54,7 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
         "prompts_per_step": batch,
         "completions_per_prompt": group,
         "completions_per_step": batch * group,
+        "rollouts": _rollouts(settings),
         "prompts_per_process_and_step": batch // processes,
         "passes_per_process_and_step": batch // each if grpo else None,
         "steps": steps,
@@ -62,6 +63,13 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
         "folder": str(folder),
         "memory": _memory(recipe, processes),
     }
+
+
+def _rollouts(settings: Train) -> str:
+    """Who draws the completions."""
+    if settings.method == "sft":
+        return "none"
+    return f"vLLM, with {settings.vllm.memory:.0%} of each GPU" if settings.rollouts == "vllm" else "engine"
 
 
 def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:

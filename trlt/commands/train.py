@@ -26,7 +26,7 @@ from trlt.sample import Sample, read_log, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
 
 IGNORED = ("probe.", "select.", "prepare.", "eval.") + tuple(
-    f"train.{key}" for key in ("launch.", "report_to", "keep_checkpoints", "data", "max_broken")
+    f"train.{key}" for key in ("launch.", "report_to", "keep_checkpoints", "data", "max_broken", "vllm.")
 )
 """Keys of a recipe that don't change a run's trajectory."""
 WRITTEN = (

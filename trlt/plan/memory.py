@@ -18,6 +18,7 @@ from typing import Literal
 from trlt.plan.architecture import Architecture
 from trlt.plan.sizes import Sizes, sizes
 from trlt.recipe import Lora, Recipe
+from trlt.recipe.sections import Vllm
 
 GB = 10**9
 CHUNK = 2048
@@ -101,7 +102,9 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
         trained = model.parameters - (model.vision if train.freeze_vision else 0)
         lines, start = _held(model, size, trained, reference=grpo and train.beta > 0), 4 * model.parameters
     lines += _pass(model, size, frozen_vision=train.tower_is_frozen, adapted=train.lora is not None, features=grpo)
-    if grpo:
+    if grpo and train.rollouts == "vllm":
+        lines += _by_vllm(model, size, train.vllm, gpu)
+    elif grpo:
         sequences = min(train.max_sequences, max(1, train.prompts_per_step // processes) * train.group_size)
         most = max(sequences, min(train.group_size, train.max_sequences))
         lines += _rollout(model, size, most, adapted=train.lora is not None)
@@ -282,4 +285,14 @@ def _rollout(model: Architecture, size: Sizes, sequences: int, *, adapted: bool 
         Line("rollout", "keys and values", cached, f"{clips} prompts, {sequences} completions"),
         Line("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
         Line("rollout", "drawing", 64 * sequences * model.vocabulary, "64 V a completion"),
+    ]
+
+
+def _by_vllm(model: Architecture, size: Sizes, vllm: Vllm, gpu: int) -> list[Line]:
+    """The same where vLLM samples: its share of the GPU, all the time where it doesn't sleep, and a context of its own."""
+    gathered = size.strategy in ("fsdp2", "zero3")
+    return [
+        Line("held", "vLLM's context", CONTEXT, "assumed"),
+        Line("rollout", "weights in use", *((size.computed * model.parameters, "c P, gathered") if gathered else (0, ""))),
+        Line("rollout" if vllm.sleep else "held", "vLLM", int(vllm.memory * gpu), f"{vllm.memory:g} of the GPU"),
     ]

@@ -110,8 +110,9 @@ class Select(Section):
     sizes: Sizes = Sizes()
     ratio: Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")] = "0:10:0"
     """easy:medium:hard shares of multi-choice samples (Table 4a)."""
-    by: Literal["rules", "variance"] = "rules"
-    """`rules` goes by difficulty and IoU spread, as above; `variance` takes the samples whose rewards vary most."""
+    by: Literal["rules", "variance", "random"] = "rules"
+    """`rules` goes by difficulty and IoU spread, as above; `variance` takes the samples whose rewards vary most; `random` draws
+    of each task's samples, whatever their difficulty and source: what selection is to be compared with."""
     budget: Positive | None = None
     """Samples in all, shared among the tasks in proportion to `sizes`; null takes `sizes` as they are."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -162,9 +163,21 @@ class Launch(Section):
     processes: Annotated[int, Field(ge=0)] = 0
     """Processes, one a GPU; 0 takes every local GPU, or one CPU process."""
     strategy: Literal["ddp", "fsdp2", "zero2", "zero3"] = "fsdp2"
-    """How more than one process shares the weights: `fsdp2`, or DeepSpeed's `zero2` and `zero3`, or `ddp`, which doesn't."""
+    """How more than one process shares the weights: `fsdp2`, or DeepSpeed's `zero2` and `zero3` (without `train.lora`), or
+    `ddp`, which doesn't."""
     gpu_gb: Annotated[float, Field(gt=0)] | None = None
     """Memory of a GPU in 10^9 bytes that the plan goes by; null takes that of this machine's GPUs, else 80."""
+
+
+class Vllm(Section):
+    """vLLM as the source of rollouts (`train.rollouts: vllm`): a process beside each training process, on the same GPU."""
+
+    python: str | None = None
+    """Python of the environment that holds vLLM, which may have another torch; null takes the one that trlt runs in."""
+    memory: Share = 0.3
+    """Share of the GPU's memory that it takes while it samples: its weights, and the cache of keys and values."""
+    sleep: bool = True
+    """Give that memory back between rollouts, to the update."""
 
 
 class Train(Decoding):
@@ -228,6 +241,9 @@ class Train(Decoding):
     completions_every: Positive = 1
     """Steps between those whose completions are kept, as Parquet, in the run's folder."""
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
+    rollouts: Literal["engine", "vllm"] = "engine"
+    """Who draws completions: trlt's `engine`, or `vllm`, which must first be seen to agree with the trainer."""
+    vllm: Vllm = Vllm()
     sft: Sft = Sft()
     launch: Launch = Launch()
 
@@ -249,6 +265,31 @@ class Train(Decoding):
             )
         if self.attention == "flex" and not self.shared_prefix:
             raise ValueError("train.attention: flex computes a shared prefix's mask; it needs train.shared_prefix: true")
+        return self
+
+    @model_validator(mode="after")
+    def _vllm_can(self) -> Self:
+        if self.rollouts != "vllm":
+            return self
+        if self.method != "grpo":
+            raise ValueError(f"train.rollouts: vllm needs train.method: grpo; {self.method} draws no completions")
+        if self.lora is not None and self.lora.quantize is not None:
+            raise ValueError(
+                f"train.rollouts: vllm is sent whole weights, and train.lora.quantize ({self.lora.quantize}) holds none; "
+                "leave it out, or take train.rollouts: engine"
+            )
+        if not 0.01 <= self.temperature <= 2:
+            raise ValueError(
+                f"train.rollouts: vllm draws at temperatures from 0.01 to 2, and train.temperature is {self.temperature:g}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self) -> Self:
+        if self.launch.strategy == "zero3" and self.lora is not None:
+            raise ValueError(
+                "train.launch.strategy (zero3) doesn't go with train.lora; take fsdp2 or zero2, or leave train.lora out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -47,6 +47,7 @@ FIGURES = (
     Figure("kl", "KL", "{:.4f}"),
     Figure("length", "length", "{:.0f}"),
     Figure("cut_off", "cut off", "{:.0%}", share=True),
+    Figure("same_answer", "one answer", "{:.0%}", share=True),
     Figure("loss", "loss", "{:.4f}"),
     Figure("grad_norm", "grad norm", "{:.2f}"),
     Figure("clip_ratio/region_mean", "clipped", "{:.1%}", share=True),

@@ -26,6 +26,7 @@ _MORE = {
     "grad_norm": "Norm of the gradient",
     "length": "Tokens of a completion",
     "cut_off": "Completions cut off at the limit",
+    "same_answer": "Completions with the commonest answer, to whatever question",
     "clip_ratio/region_mean": "Share of clipped tokens",
     "learning_rate": "Learning rate",
     "step_time": "Seconds a step",

@@ -1,0 +1,232 @@
+"""A small vLLM for tests: the calls that trlt makes, with vLLM's own names and checks, answered by transformers on the CPU.
+
+FAKE_VLLM_LOG names a file that gets what it was asked, a line each; FAKE_VLLM_FAULT names a thing that it does wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers.video_utils import VideoMetadata
+
+from trlt.positions import follow_published_positions
+
+warnings.simplefilter("ignore")
+FAULT = os.environ.get("FAKE_VLLM_FAULT", "")
+
+
+def note(**told: Any) -> None:
+    with open(os.environ["FAKE_VLLM_LOG"], "a", encoding="utf-8") as out:
+        out.write(json.dumps({"pid": os.getpid(), **told}) + "\n")
+
+
+@dataclass(kw_only=True)
+class SamplingParams:
+    n: int = 1
+    repetition_penalty: float = 1.0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_token_ids: list[int] | None = None
+    max_tokens: int | None = 16
+    logprobs: int | None = None
+    detokenize: bool = True
+    logit_bias: dict[int, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature == 0 and self.n > 1:
+            raise ValueError("n must be 1 when using greedy sampling")
+        if not 0 <= self.temperature <= 2:
+            raise ValueError("temperature must be in [0, 2]")
+
+
+@dataclass
+class Logprob:
+    logprob: float
+
+
+@dataclass
+class CompletionOutput:
+    index: int
+    token_ids: list[int]
+    logprobs: list[dict[int, Logprob]] | None
+
+
+@dataclass
+class RequestOutput:
+    prompt_token_ids: list[int]
+    outputs: list[CompletionOutput]
+
+
+class Model(torch.nn.Module):
+    """With names of its own, as vLLM's model has them, and the published ones in `load_weights`."""
+
+    def __init__(self, config: Qwen2_5_VLConfig, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.inner = Qwen2_5_VLForConditionalGeneration(config).to(dtype).eval().requires_grad_(False)
+        follow_published_positions(self.inner)
+        self.loads = 0
+
+    def load_weights(self, weights: Any) -> set[str]:
+        self.loads += 1
+        known = dict(self.inner.named_parameters())
+        loaded = set()
+        for name, value in weights:
+            if FAULT == "left out" and "layers.2.mlp" in name:
+                continue
+            if not (FAULT == "silent" and "layers.2.mlp" in name) and not (FAULT == "stale" and self.loads > 1):
+                known[name].copy_(value)
+            loaded.add(f"inner.{name}")
+        return loaded
+
+    def get_mrope_input_positions(self, input_tokens: list[int], mm_features: list[Any]) -> tuple[torch.Tensor, int]:
+        ids = torch.tensor([input_tokens])
+        video = ids == self.inner.config.video_token_id
+        positions, delta = self.inner.model.get_rope_index(
+            ids, video.int() * 2, video_grid_thw=mm_features[0]["grid"], second_per_grid_ts=mm_features[0]["seconds"]
+        )
+        return positions[:, 0], int(delta)
+
+    def logits(self, ids: list[int], positions: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """(V,) of the next token."""
+        embeds = self.inner.get_input_embeddings()(torch.tensor([ids]))
+        video = (torch.tensor([ids]) == self.inner.config.video_token_id)[..., None]
+        embeds = embeds.masked_scatter(video, features.to(embeds.dtype))
+        later = positions.max() + 1 + torch.arange(len(ids) - positions.shape[1])
+        places = torch.cat([positions, later.expand(3, -1)], dim=1)[:, None]
+        states = self.inner.model.language_model(inputs_embeds=embeds, position_ids=places, use_cache=False)
+        return self.inner.lm_head(states.last_hidden_state[0, -1]).float()
+
+
+class Engine:
+    def __init__(self, llm: LLM) -> None:
+        self._llm = llm
+
+    def reset_encoder_cache(self) -> None:
+        self._llm.features.clear()
+
+
+class LLM:
+    def __init__(
+        self,
+        model: str,
+        *,
+        dtype: str = "auto",
+        load_format: str = "auto",
+        seed: int = 0,
+        max_model_len: int | None = None,
+        max_num_seqs: int | None = None,
+        max_num_batched_tokens: int | None = None,
+        limit_mm_per_prompt: dict[str, int] | None = None,
+        logprobs_mode: str = "raw_logprobs",
+        generation_config: str = "auto",
+        gpu_memory_utilization: float = 0.92,
+        enable_sleep_mode: bool = False,
+    ) -> None:
+        if FAULT == "refuses":
+            raise ValueError("no room for the cache")
+        assert load_format == "dummy" and logprobs_mode == "raw_logprobs" and not enable_sleep_mode
+        assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and "RANK" not in os.environ
+        torch.manual_seed(seed + 99)
+        self.model = Model(Qwen2_5_VLConfig.from_pretrained(model), getattr(torch, dtype))
+        self.processor = AutoProcessor.from_pretrained(model)
+        self.features: dict[str, torch.Tensor] = {}
+        self.longest = max_model_len
+        self.llm_engine = Engine(self)
+        print("what a library prints")  # noqa: T201
+        note(did="start", max_model_len=max_model_len, max_num_seqs=max_num_seqs, memory=gpu_memory_utilization)
+
+    def apply_model(self, func: Any) -> list[Any]:
+        return [func(self.model)]
+
+    def reset_prefix_cache(self) -> bool:
+        note(did="reset", weights=self._digest())
+        return True
+
+    @torch.inference_mode()
+    def generate(self, prompts: Any, sampling_params: Any, use_tqdm: bool = True) -> list[RequestOutput]:
+        if FAULT == "dies":
+            os.write(2, b"CUDA error: an illegal memory access\n")
+            os._exit(3)
+        return [self._one(prompt, params) for prompt, params in zip(prompts, sampling_params, strict=True)]
+
+    def _one(self, prompt: dict[str, Any], params: SamplingParams) -> RequestOutput:
+        assert set(prompt) == {"prompt_token_ids", "multi_modal_data", "mm_processor_kwargs"}
+        [(frames, metadata)] = prompt["multi_modal_data"]["video"]
+        assert isinstance(frames, np.ndarray) and frames.dtype == np.uint8 and frames.shape[3] == 3
+        if FAULT == "resampled":
+            frames = frames[:-2]
+        told = VideoMetadata(**{key: value for key, value in metadata.items() if key != "do_sample_frames"})
+        pixels = self.processor.video_processor(
+            videos=[torch.from_numpy(np.array(frames)).permute(0, 3, 1, 2)],
+            cap_pixels_per_frame=False,
+            return_tensors="pt",
+            **prompt["mm_processor_kwargs"],
+        )
+        grid = pixels["video_grid_thw"]
+        seconds = torch.tensor([1.0 if FAULT == "fps" else 2 / told.sampled_fps])
+        ids = self._expanded(prompt["prompt_token_ids"], int(grid.prod()) // 4)
+        key = hashlib.sha256(frames.tobytes()).hexdigest()
+        if key not in self.features:
+            if FAULT == "pixels":
+                pixels["pixel_values_videos"] = pixels["pixel_values_videos"].flip(0)
+            found = self.model.inner.model.get_video_features(pixels["pixel_values_videos"], grid).pooler_output
+            self.features[key] = torch.cat(list(found))
+        positions, _ = self.model.get_mrope_input_positions(ids, [{"grid": grid, "seconds": seconds}])
+        assert self.longest is not None and len(ids) + (params.max_tokens or 0) <= self.longest
+        outputs = [self._draw(ids, positions, self.features[key], params, index) for index in range(params.n)]
+        note(
+            did="generate",
+            frames=list(frames.shape),
+            digest=key,
+            fps=metadata["fps"],
+            prompt=ids,
+            biased=sorted(params.logit_bias or {}),
+            stops=sorted(params.stop_token_ids or []),
+            seed=params.seed,
+            n=params.n,
+            temperature=params.temperature,
+            top_p=params.top_p,
+            completions=[one.token_ids for one in outputs],
+            weights=self._digest(),
+        )
+        return RequestOutput(ids, outputs[::-1])
+
+    def _expanded(self, ids: list[int], count: int) -> list[int]:
+        video = self.model.inner.config.video_token_id
+        assert ids.count(video) == 1, "vLLM replaces one token by as many as the video has"
+        return [token for one in ids for token in ([one] * count if one == video else [one])]
+
+    def _draw(
+        self, prompt: list[int], positions: torch.Tensor, features: torch.Tensor, params: SamplingParams, index: int
+    ) -> CompletionOutput:
+        random = torch.Generator().manual_seed((params.seed or 0) + index)
+        tokens: list[int] = []
+        logprobs: list[dict[int, Logprob]] = []
+        while len(tokens) < (params.max_tokens or 16) and not (tokens and tokens[-1] in (params.stop_token_ids or [])):
+            logits = self.model.logits(prompt + tokens, positions, features)
+            raw = logits.log_softmax(-1)
+            for token, bias in (params.logit_bias or {}).items():
+                logits[token] += bias
+            token = int(logits.argmax()) if params.temperature == 0 else self._sample(logits, params, random)
+            if FAULT == "banned":
+                token = self.model.inner.config.image_token_id
+            tokens.append(token)
+            logprobs.append({token: Logprob(float(raw[token]))})
+        return CompletionOutput(index, tokens, None if params.logprobs is None else logprobs)
+
+    def _sample(self, logits: torch.Tensor, params: SamplingParams, random: torch.Generator) -> int:
+        ordered, order = (logits / params.temperature).softmax(-1).sort(descending=True)
+        ordered[ordered.cumsum(-1) - ordered >= params.top_p] = 0
+        return int(order[torch.multinomial(ordered, 1, generator=random)])
+
+    def _digest(self) -> float:
+        return float(sum(weight.double().abs().sum() for weight in self.model.inner.parameters()))

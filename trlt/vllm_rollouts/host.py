@@ -1,0 +1,240 @@
+"""The process that runs vLLM: takes weights, answers prompts about frames, gives its memory back in between.
+
+It runs in the Python of whatever environment holds vLLM, whose pins of torch and transformers needn't be trlt's. So it imports
+the standard library alone, and of that environment vLLM and what vLLM itself needs: nothing of trlt. Ends when its input ends.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import struct
+import sys
+import threading
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+HEAD = struct.Struct("<QQ")
+"""Before each message: bytes of its JSON, and bytes of data that follow."""
+NEVER = -100.0
+"""Bias of a token that mustn't be drawn: the least that vLLM promises to keep."""
+AS_THEY_ARE = {"do_resize": False, "do_sample_frames": False}
+"""Frames come from trlt's loader: vLLM's processor only cuts them into patches."""
+
+
+def send(handle: int, message: Mapping[str, Any], *parts: bytes | memoryview) -> None:
+    """Writes a message and its data to a file descriptor."""
+    text = json.dumps(message).encode()
+    for part in (HEAD.pack(len(text), sum(len(part) for part in parts)), text, *parts):
+        rest = memoryview(part)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+
+
+def receive(handle: int) -> tuple[dict[str, Any], bytearray]:
+    """Reads a message and its data from a file descriptor.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    text, size = HEAD.unpack(_read(handle, HEAD.size))
+    message: dict[str, Any] = json.loads(_read(handle, text))
+    return message, _read(handle, size)
+
+
+def _read(handle: int, size: int) -> bytearray:
+    data = bytearray(size)
+    rest = memoryview(data)
+    while rest:
+        count = os.readv(handle, [rest])
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return data
+
+
+class Host:
+    """vLLM with one model.
+
+    Args:
+        settings: `llm`, arguments of `vllm.LLM`; `sleep`, whether memory is given back between rollouts; `banned` and `ends`,
+            token ids that are never drawn, and that end a completion.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._vllm = importlib.import_module("vllm")
+        self._sleeps = bool(settings["sleep"])
+        self._ends = list(settings["ends"])
+        self._bias = {int(token): NEVER for token in settings["banned"]}
+        self._llm: Any = self._vllm.LLM(**settings["llm"])
+        self.sleep()
+
+    def sleep(self) -> None:
+        """Gives up weights and cache: the next `load` brings other weights anyway."""
+        if self._sleeps:
+            self._llm.sleep(level=2)
+
+    def load(self, folder: Path) -> None:
+        """Takes the weights of all safetensors files in a folder, and forgets what was computed with others.
+
+        Raises:
+            ValueError: some weights of vLLM's model are in none of them.
+        """
+        if self._sleeps:
+            self._llm.wake_up(tags=["weights"])
+        [missing] = self._llm.apply_model(lambda model: _load(model, sorted(folder.glob("*.safetensors"))))
+        if missing:
+            raise ValueError(f"{len(missing)} weights of vLLM's model weren't sent, among them {', '.join(missing[:3])}")
+        # Features of a clip are kept under the hash of its frames alone: a tower that has learned would be answered by the old.
+        self._llm.llm_engine.reset_encoder_cache()
+        self._llm.reset_prefix_cache()
+        if self._sleeps:
+            self._llm.wake_up(tags=["kv_cache"])
+
+    def generate(self, asked: Mapping[str, Any], data: bytearray) -> dict[str, Any]:
+        """Completions of prompts.
+
+        Args:
+            asked: `clips` (shape T, H, W, C and frames a second of each), `prompts` (clip, token ids with one video token, n,
+                seed), `sampling` (temperature, top_p, max_tokens), and `explain`: whether to tell log-probabilities, the
+                prompts as vLLM expanded them, and their positions.
+            data: The clips' frames one after another, uint8.
+        """
+        clips = _clips(asked["clips"], data)
+        explain = bool(asked["explain"])
+        params = [self._sampling(prompt, asked["sampling"], explain) for prompt in asked["prompts"]]
+        prompts = [
+            {
+                "prompt_token_ids": prompt["ids"],
+                "multi_modal_data": {"video": [clips[prompt["clip"]]]},
+                "mm_processor_kwargs": dict(AS_THEY_ARE),
+            }
+            for prompt in asked["prompts"]
+        ]
+        with self._watched(explain) as positions:
+            outputs = self._llm.generate(prompts, params, use_tqdm=False)
+        return {"answers": [_answer(output, explain) for output in outputs], "positions": positions}
+
+    def _sampling(self, prompt: Mapping[str, Any], sampling: Mapping[str, Any], explain: bool) -> Any:
+        return self._vllm.SamplingParams(
+            n=prompt["n"],
+            seed=prompt["seed"],
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+            max_tokens=sampling["max_tokens"],
+            stop_token_ids=self._ends,
+            logit_bias=self._bias,
+            logprobs=0 if explain else None,
+            repetition_penalty=1.0,
+            detokenize=False,
+        )
+
+    @contextmanager
+    def _watched(self, explain: bool) -> Iterator[list[Any]]:
+        """Notes the positions (3, T) of each prompt that vLLM begins, in that order."""
+        seen: list[Any] = []
+        if not explain:
+            yield seen
+            return
+
+        def begin(model: Any) -> None:
+            known = model.get_mrope_input_positions
+
+            def noting(*args: Any, **kwargs: Any) -> Any:
+                found = known(*args, **kwargs)
+                seen.append(found[0].tolist())
+                return found
+
+            model.get_mrope_input_positions = noting
+
+        def end(model: Any) -> None:
+            del model.get_mrope_input_positions
+
+        self._llm.apply_model(begin)
+        try:
+            yield seen
+        finally:
+            self._llm.apply_model(end)
+
+
+def _load(model: Any, files: Iterable[Path]) -> list[str]:
+    """Loads files into vLLM's model, which knows the published names; names that none of them had."""
+    open_file = importlib.import_module("safetensors").safe_open
+    loaded: set[str] = set()
+    for file in files:
+        with open_file(file, framework="pt") as stored:
+            loaded |= set(model.load_weights((name, stored.get_tensor(name)) for name in stored.keys()) or ())  # noqa: SIM118
+    return sorted({name for name, _ in model.named_parameters()} - loaded)
+
+
+def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[Any, dict[str, Any]]]:
+    """Each clip's frames (T, H, W, C) with what vLLM is told of their times: all are taken, at the rate they have."""
+    np = importlib.import_module("numpy")
+    clips, start = [], 0
+    for told in shapes:
+        count, fps = told["shape"][0], told["fps"]
+        size = int(np.prod(told["shape"]))
+        frames = np.frombuffer(data, np.uint8, size, start).reshape(told["shape"])
+        start += size
+        times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
+        clips.append((frames, {**times, "video_backend": "trlt", "do_sample_frames": False}))
+    return clips
+
+
+def _answer(output: Any, explain: bool) -> dict[str, Any]:
+    """Token ids of a prompt's completions in their order; and what the check compares."""
+    drawn = sorted(output.outputs, key=lambda one: one.index)
+    answer: dict[str, Any] = {"completions": [list(one.token_ids) for one in drawn]}
+    if explain:
+        answer["prompt"] = list(output.prompt_token_ids)
+        answer["logps"] = [
+            [found[token].logprob for token, found in zip(one.token_ids, one.logprobs, strict=True)] for one in drawn
+        ]
+    return answer
+
+
+def _listen(requests: queue.SimpleQueue[tuple[dict[str, Any], bytearray]]) -> None:
+    """Passes requests on; when the input ends the trainer is gone, and so is this process, even in the middle of an answer."""
+    try:
+        while True:
+            requests.put(receive(0))
+    except EOFError:
+        os._exit(0)
+
+
+def main() -> None:
+    """Serves requests until the input ends; what fails is told, and ends the process."""
+    # Whatever a library prints must not land among the answers.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    # This script's folder isn't a place to import from.
+    del sys.path[0]
+    requests: queue.SimpleQueue[tuple[dict[str, Any], bytearray]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    try:
+        host = Host(json.loads(sys.argv[1]))
+        send(answers, {"ready": True})
+        while True:
+            message, data = requests.get()
+            if message["do"] == "load":
+                host.load(Path(message["folder"]))
+                send(answers, {})
+            elif message["do"] == "sleep":
+                host.sleep()
+                send(answers, {})
+            else:
+                send(answers, host.generate(message, data))
+    except Exception as error:  # the boundary of a process: told to the other side, in full on this one's
+        traceback.print_exc()
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "vllm"
+        send(answers, {"error": f"{type(error).__name__}: {error}", "missing": missing})
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()
