@@ -1,5 +1,7 @@
+import hashlib
 import json
 import random
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -224,6 +226,31 @@ def test_equal_variances_are_drawn_by_the_seed() -> None:
     assert one == same != other and len(one) == 9
 
 
+def test_at_random_by_hand() -> None:
+    rows = [mc(f"m{i}", i % 9, "ab"[i % 3 == 0]) for i in range(90)]  # 60 of a, 30 of b; every difficulty
+    rows += [tvg(f"t{i}", 0.0) for i in range(3)] + [mc("broken", 4) | {"error": "no video", "correct": None}]
+    settings = sizes(30, 5, by="random", seed=4)
+    selection = select(rows, settings)
+    ranks = sorted((hashlib.blake2b(f"4\0m{i}".encode(), digest_size=8).digest(), f"m{i}") for i in range(90))
+    assert set(selection.ids) == {name for _, name in ranks[:30]} | {"t0", "t1", "t2"}, "the seed alone decides"
+    by_id = {row["id"]: row for row in rows}
+    assert {by_id[name]["correct"] for name in selection.ids} > {0, 8}, "easy and hard ones too"
+    taken = {cell.source: cell.taken for cell in selection.report.cells if cell.task == "multi_choice"}
+    assert taken["a"] > taken["b"] > 0 and sum(taken.values()) == 30, "a source of more rows gives more"
+    assert {(cell.klass, cell.share, cell.redistributed) for cell in selection.report.cells} == {("any", 0, 0)}
+    assert selection.report.shortfalls == ("grounding (any): 3 of 5: the pool holds no more; probe more samples",)
+    assert selection.report.wanted["multi_choice"] == {"any": 30} and selection.report.errors == 1
+    other = select(rows, settings.model_copy(update={"seed": 5}))
+    assert set(other.ids) != set(selection.ids) and len(other.ids) == 33
+
+
+def test_at_random_every_row_is_as_likely() -> None:
+    rows = [mc(f"m{i}", 4, "a" if i else "b") for i in range(10)]
+    counts = Counter(name for seed in range(2000) for name in select(rows, sizes(3, by="random", seed=seed)).ids)
+    # 600 each, within five standard deviations (20.5).
+    assert len(counts) == 10 and all(abs(count - 600) < 103 for count in counts.values()), counts
+
+
 def some(m: int, g: int, q: int) -> list[Row]:
     """Eligible rows of each task."""
     rows = [mc(f"m{i}", 4) for i in range(m)] + [tvg(f"t{i}", 0.5) for i in range(g)]
@@ -304,7 +331,7 @@ rows_of_any_kind = st.lists(
     st.randoms(use_true_random=False),
     *[st.integers(0, 20)] * 3,
     st.none() | st.integers(1, 50),
-    st.sampled_from(["rules", "variance"]),
+    st.sampled_from(["rules", "variance", "random"]),
 )
 def test_selection(rows: list[Row], rng: random.Random, m: int, g: int, q: int, budget: int | None, by: Any) -> None:
     rows = [row | {"rewards": [rng.choice((1, 1.5, 2)) for _ in range(3)]} for row in rows]
@@ -316,7 +343,7 @@ def test_selection(rows: list[Row], rng: random.Random, m: int, g: int, q: int, 
         taken = sum(by_id[name]["task"] == task for name in selection.ids)
         assert taken <= size or (settings.budget and size)
     assert settings.budget is None or len(selection.ids) <= settings.budget
-    assert by == "rules" or all(deviation(by_id[name]) > 0 for name in selection.ids)
+    assert by != "variance" or all(deviation(by_id[name]) > 0 for name in selection.ids)
     shuffled = rng.sample(rows, len(rows))
     again = select(iter(shuffled), settings)
     assert set(again.ids) == set(selection.ids)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 
 
-_ORDER = "prepare probe select train eval compare report infer serve export video demo doctor".split()
+_ORDER = "prepare probe select train eval compare report reproduce infer serve export video demo doctor".split()
 
 
 class _Group(TyperGroup):
@@ -285,7 +285,9 @@ def select(
     data: Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="rules (default: difficulty and IoU spread) or variance (std of rewards)."),
+        typer.Option(
+            help="rules (default: difficulty and IoU spread), variance (std of rewards) or random (whatever the difficulty)."
+        ),
     ] = None,
     budget: Annotated[
         int | None, typer.Option(help="Samples in all, shared among tasks in proportion to `select.sizes`.", min=1)
@@ -615,6 +617,42 @@ def video_cache_warm(
 
     output = _output(json)
     output.result(cache_warm(data, recipe_path=recipe, sets=sets or (), store=store, videos=videos, output=output))
+
+
+@app.command()
+def reproduce(
+    table: Annotated[
+        list[str] | None, typer.Option("--table", help="Table of the plan to make, or `all` (default); repeatable.")
+    ] = None,
+    plan: Annotated[Path | None, typer.Option(help="Plan of the experiment; default: the paper's claims, which ships.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Only the first so many of the plan's seeds.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for everything; default: one in runs/.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one a core.")] = None,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(help="A runs.jsonl of another machine or an earlier time, whose runs count as made; repeatable."),
+    ] = None,
+    report_only: Annotated[bool, typer.Option("--report-only", help="Make no runs: verdicts from what is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List runs and commands, and leave.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a pre-registered experiment by trlt's own commands: tables, plots, and a verdict on each claim."""
+    from trlt.commands.reproduce import reproduce
+
+    output = _output(json)
+    output.result(
+        reproduce(
+            plan_path=plan,
+            tables=table or (),
+            seeds=seeds,
+            out=out,
+            jobs=jobs,
+            records=records or (),
+            report_only=report_only,
+            dry_run=dry_run,
+            output=output,
+        )
+    )
 
 
 @app.command()

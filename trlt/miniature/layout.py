@@ -100,7 +100,8 @@ def write(
     """
     made = parts(seed=seed, scale=scale, bench_scale=bench_scale, graded=graded)
     videos = {root / key / "videos" / path: scene for key, part in made.items() for path, scene in part.videos.items()}
-    stamp = json.dumps({"version": VERSION, "seed": seed, "scale": scale, "bench_scale": bench_scale, "graded": graded})
+    scales = {"scale": float(scale), "bench_scale": float(scale if bench_scale is None else bench_scale)}
+    stamp = json.dumps({"version": VERSION, "seed": seed, **scales, "graded": graded})
     marker = root / _STAMP
     if not marker.is_file() or marker.read_text(encoding="utf-8") != stamp:
         marker.unlink(missing_ok=True)

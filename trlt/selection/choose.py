@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,7 +57,8 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     sources (`water_fill`); within a source, chance decides: a hash of seed and id, so that rows in another order, or
     more rows of another source, give the same rank. A class that is short isn't made up from another.
 
-    By variance, the rewards' standard deviation comes before chance, and takes the place of classes and thresholds.
+    By variance, the rewards' standard deviation comes before chance, and takes the place of classes and thresholds. At
+    random, chance alone decides: each of a task's rows without an error is as likely as any other, whatever its source.
 
     Raises:
         DataError: a row that lacks what selection needs, or an id that occurs twice.
@@ -71,12 +74,13 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     shortfalls: list[str] = []
     for (task, klass), available in counts.items():
         size = wanted[task].get(klass, 0)
-        quota = water_fill(available, size)
+        at_random = settings.by == "random"
+        quota = _drawn(pool[task, klass], size) if at_random else water_fill(available, size)
         for source, count in quota.items():
             if count:
                 kept += sorted(pool[task, klass][source])[:count]
-        shares = apportion(size, dict.fromkeys(available, 1))
-        moved = redistributed(shares, quota)
+        shares = apportion(size, dict.fromkeys(available, 0 if at_random else 1))
+        moved = dict.fromkeys(quota, 0) if at_random else redistributed(shares, quota)
         found = [Cell(task, name, klass, available[name], shares[name], quota[name], moved[name]) for name in available]
         shortfalls += class_shortfalls(found, size, settings)
         cells += found
@@ -119,12 +123,21 @@ def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _Read:
         if settings.by == "variance":
             order = -deviation(row)
             klass = "varied" if order < 0 else "flat"
+        elif settings.by == "random":
+            klass = "any"
         fewest = min(fewest, row.get("n", math.inf))
         if source not in pool[task, klass]:
             for other in classes[task]:  # so that a source without any row of a class is reported with 0
                 pool[task, other].setdefault(source, [])
         pool[task, klass][source].append(_Candidate(order, _rank(settings.seed, name), name, position))
     return _Read(pool, tally, fewest)
+
+
+def _drawn(by_source: Mapping[str, Sequence[_Candidate]], size: int) -> dict[str, int]:
+    """How many rows of each source are among the first `size` of all."""
+    first = heapq.nsmallest(size, ((candidate, source) for source, found in by_source.items() for candidate in found))
+    counts = Counter(source for _, source in first)
+    return {source: counts[source] for source in sorted(by_source)}
 
 
 def _totals(cells: Iterable[Cell], settings: Select) -> dict[Task, TaskTotal]:

@@ -11,11 +11,11 @@ from trlt.recipe import Select
 from trlt.sample import TASKS, Task
 
 Difficulty = Literal["easy", "medium", "hard"]
-Class = Literal["easy", "medium", "hard", "flat", "varied"]
+Class = Literal["easy", "medium", "hard", "flat", "varied", "any"]
 """What a row is to selection: a difficulty; or by the spread of its IoUs, or of its rewards, `varied` or `flat`.
 
 Grounding is varied or flat. Grounded QA is flat where it is medium, but its IoUs spread too little. By variance, rows of
-every task are varied, or flat where all rewards are the same.
+every task are varied, or flat where all rewards are the same. At random, rows aren't told apart: they are `any`.
 """
 CLASSES: dict[Task, tuple[Class, ...]] = {
     "multi_choice": ("easy", "medium", "hard"),
@@ -29,7 +29,7 @@ _DIGITS = 9  # so that deviations that are equal but for rounding are a tie, and
 
 def classes_of(task: Task, settings: Select) -> tuple[Class, ...]:
     """The classes that a task's rows are told apart by."""
-    return CLASSES[task] if settings.by == "rules" else ("varied", "flat")
+    return {"rules": CLASSES[task], "variance": ("varied", "flat"), "random": ("any",)}[settings.by]
 
 
 def difficulty(row: Mapping[str, Any], settings: Select) -> Difficulty:

@@ -20,7 +20,7 @@ class Cell:
     klass: Class
     available: int
     share: int
-    """What the source would give if all gave the same."""
+    """What the source would give if all gave the same; 0 at random, where sources have no share."""
     taken: int
     redistributed: int
     """Above 0, what it gave beyond its share; below 0, what the other sources gave in its place."""

@@ -61,6 +61,8 @@ def redistributed(shares: Mapping[Name, int], taken: Mapping[Name, int]) -> dict
 
 def by_class(task: Task, size: int, settings: Select) -> dict[Class, int]:
     """A task's size, split over the classes that it is taken from: multi-choice by the ratio (Table 4a of the paper)."""
+    if settings.by == "random":
+        return {"any": size}
     if settings.by == "variance" or task == "grounding":
         return {"varied": size}
     if task == "grounded_qa":

@@ -1,0 +1,218 @@
+"""`trlt reproduce`: a plan's arms and seeds by trlt's own commands, and a verdict on each of its claims."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.rule import Rule
+from rich.table import Table as Grid
+from rich.text import Text
+
+from trlt.commands._output import Output
+from trlt.errors import DataError, TrltError, UsageError
+from trlt.reproduce import markdown
+from trlt.reproduce.figures import figures_of, rewards_of
+from trlt.reproduce.launch import Launcher, locked, words
+from trlt.reproduce.plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
+from trlt.reproduce.recipes import OUT
+from trlt.reproduce.records import NAME, Record, append, counted, read_records
+from trlt.reproduce.report import Report, read_verdicts, write_report
+from trlt.reproduce.schedule import work
+from trlt.reproduce.sections import Plan
+from trlt.reproduce.stages import Run, Stage, runs
+from trlt.reproduce.verdicts import FilledTable, Verdict, fill, judge
+from trlt.rollout import environment
+from trlt.rollout.folder import now
+
+
+def reproduce(
+    *,
+    plan_path: Path | None = None,
+    tables: Sequence[str] = (),
+    seeds: int | None = None,
+    out: Path | None = None,
+    jobs: int | None = None,
+    records: Sequence[Path] = (),
+    report_only: bool = False,
+    dry_run: bool = False,
+    output: Output,
+) -> dict[str, Any]:
+    """Makes what is missing of an experiment, and writes its report; see `trlt reproduce --help`.
+
+    Raises:
+        TrltError: a plan, file or folder that can't be used, or runs that failed; the report is written all the same.
+    """
+    path = plan_path or SHIPPED
+    plan = load_plan(path)
+    if seeds is not None and not 1 <= seeds <= len(plan.seeds):
+        raise UsageError(f"--seeds {seeds}: the plan has {len(plan.seeds)}; give a number from 1 to that")
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs}: at least one command has to run")
+    folder = out or Path("runs") / plan.name
+    if any(character.isspace() for character in str(folder)):
+        raise UsageError(f"--out {folder}: a folder without spaces is needed, since recipes name it")
+    asked = asked_tables(plan, tables)
+    arms = asked_arms(plan, asked)
+    wanted = runs(plan, str(path), arms, plan.seeds[:seeds])
+    every = wanted if seeds is None else runs(plan, str(path), arms, plan.seeds)
+    if dry_run:
+        return _dry_run(wanted, folder, output)
+    merged = [record for file in records for record in read_records(file)]
+    failures: list[str] = []
+    if not report_only:
+        failures = _work(plan, wanted, merged, folder, jobs or os.cpu_count() or 1, output)
+    found = _report(plan, asked, every, [*_own(folder), *merged], folder, output)
+    if failures:
+        output.result(found)
+        raise TrltError("\n".join([*failures, "The same command tries them again."]))
+    return found
+
+
+def _own(folder: Path) -> list[Record]:
+    return read_records(folder / NAME) if (folder / NAME).is_file() else []
+
+
+def _dry_run(wanted: Sequence[Run], folder: Path, output: Output) -> dict[str, Any]:
+    """Every command in the order in which it would begin, each once."""
+    stages = {stage.place: stage for run in wanted for stage in run.stages}
+    launcher = [(stage, words(stage, folder)) for stage in stages.values()]
+    output.show(f"{len(wanted)} runs, {len(stages)} stages, in {folder}:")
+    for stage, line in launcher:
+        output.show(f"  {stage.label}" + (f": trlt {shlex.join(line)}" if line else ""))
+    return {
+        "out": str(folder),
+        "runs": [{"arm": run.arm, "seed": run.seed, "run": run.id} for run in wanted],
+        "stages": [{"kind": stage.kind, "label": stage.label, "command": line} for stage, line in launcher],
+    }
+
+
+class _Listener:
+    """Notes what is over, and writes down each run."""
+
+    def __init__(self, plan: Plan, folder: Path, launcher: Launcher, output: Output) -> None:
+        self._plan, self._folder, self._launcher, self._output = plan, folder, launcher, output
+        self.failures: list[str] = []
+        self._told: set[str] = set()
+
+    def stage(self, stage: Stage, done: int, of: int) -> None:
+        """A stage is complete."""
+        seconds = self._launcher.seconds(stage) or 0.0
+        self._output.note(f"{now()[11:19]} {done} of {of}: {stage.label}: {seconds:,.0f} s")
+
+    def finished(self, run: Run) -> None:
+        """All of a run is there: its figures become a line."""
+        try:
+            figures, reward = figures_of(run, self._folder), rewards_of(run, self._folder)
+        except (DataError, KeyError, TypeError) as error:
+            self._failed(run, f"figures: {error!r}" if not isinstance(error, DataError) else str(error))
+            return
+        self._append(run, figures, reward, None)
+
+    def failed(self, run: Run, stage: Stage, error: str) -> None:
+        """A run can't go on."""
+        self._failed(run, f"{stage.label}: {error}")
+
+    def _failed(self, run: Run, error: str) -> None:
+        self._append(run, {}, [], error)
+        if error not in self._told:  # a stage that several runs share fails them all
+            self._told.add(error)
+            self._output.note(error)
+            self.failures.append(f"{run.arm}, seed {run.seed}: {error}")
+
+    def _append(self, run: Run, figures: dict[str, float], reward: list[float], error: str | None) -> None:
+        seconds = {name: spent for name, stage in run.parts.items() if (spent := self._launcher.seconds(stage)) is not None}
+        places = {name: stage.place.removeprefix(f"{OUT}/") for name, stage in run.parts.items()}
+        found = environment()
+        versions = {"trlt": found["trlt"], "python": found["python"], "torch": found["versions"].get("torch", "")}
+        record = Record(
+            *(self._plan.name, run.arm, run.seed, run.id, figures, reward, seconds, places, versions, now()), error=error
+        )
+        append(self._folder / NAME, record)
+
+
+def _work(plan: Plan, wanted: Sequence[Run], merged: Sequence[Record], folder: Path, jobs: int, output: Output) -> list[str]:
+    """Makes the runs that aren't there; gives what failed."""
+    there = counted([*_own(folder), *merged], wanted)
+    missing = [run for run in wanted if (run.arm, run.seed) not in there]
+    if not missing:
+        output.note(f"reproduce: all {len(wanted)} runs are there")
+        return []
+    output.note(f"reproduce: {len(missing)} of {len(wanted)} runs are to be made, {jobs} commands at a time, in {folder}")
+    with locked(folder) as lock, _terminable():
+        launcher = Launcher(folder, plan.world, lock, lambda: output.progress("render"))
+        listener = _Listener(plan, folder, launcher, output)
+        work(missing, launcher, listener, jobs=jobs)
+    return listener.failures
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Ends as by Ctrl-C when the process is told to terminate, so that its commands end with it."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may listen
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _report(
+    plan: Plan, asked: Sequence[str], every: Sequence[Run], records: Sequence[Record], folder: Path, output: Output
+) -> dict[str, Any]:
+    """Verdicts and tables, shown and written."""
+    there = counted(records, every)
+    figures = {key: record.figures for key, record in there.items()}
+    claims = asked_claims(plan, asked)
+    verdicts = [judge(plan, claim, figures) for claim in claims]
+    tables = [fill(plan, name, figures) for name in asked]
+    files = write_report(Report(plan, claims, verdicts, tables, there, records, len(every)), folder)
+    for table in tables:
+        if table.rows and table.columns:
+            output.show("", _grid(table))
+    output.show("", _claims(verdicts), f"{markdown.counts(verdicts)} {len(there)} of {len(every)} runs are there.")
+    output.show("", Rule("files", align="left"), *(f"{name}: {path}" for name, path in files.items()))
+    return read_verdicts(folder)
+
+
+def _grid(table: FilledTable) -> Grid:
+    grid = Grid(title=Text(f"Table {table.name}: {table.title}"), title_justify="left")
+    grid.add_column("arm")
+    for name in table.columns:
+        grid.add_column(Text(name), justify="right")
+    for arm, cells in table.rows:
+        shown = [markdown.cell(one) for one in cells]
+        grid.add_row(Text(arm), *(Text(f"{mean}\n{more}" if more else mean) for mean, more in shown))
+    return grid
+
+
+_STYLES = {"holds": "green", "refuted": "red", "open": "yellow", "incomplete": "dim"}
+
+
+def _claims(verdicts: Sequence[Verdict]) -> Grid:
+    grid = Grid(title="Claims", title_justify="left", show_lines=True)
+    for name in ("claim", "the paper"):
+        grid.add_column(name)
+    for name in ("ours", "95% interval"):
+        grid.add_column(name, justify="right")
+    for name in ("verdict", "seeds"):
+        grid.add_column(name)
+    for one in verdicts:
+        lines = [f"{one.id}: {one.text}" if one.text else one.id, one.compared, one.note]
+        ours = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))
+        verdict = Text(markdown.state(one), style=_STYLES[one.state])
+        said = Text("\n".join(line for line in lines if line))
+        grid.add_row(said, Text(one.paper), *map(Text, ours), verdict, markdown.seeds(one))
+    return grid

@@ -1,0 +1,168 @@
+"""The figures of a run, by dotted names, from the files that its commands left.
+
+`eval.<benchmark>.<figure>` (percent, as `results.json` has them; `eval.<name>.…` for other evaluations than `default`), with
+`top_share` and `top_span` beside, the share of the answers that are the most frequent one: near 1, a model says always the
+same. `train.…`, `probe.<name>.<task>.…` and `select.…` are what their functions say. Shares are from 0 to 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trlt.errors import DataError
+from trlt.probing import Digest, digest
+from trlt.recipe import Select
+from trlt.reproduce.recipes import filled
+from trlt.reproduce.sections import DEFAULT
+from trlt.reproduce.stages import Run
+from trlt.rollout import read_rows
+from trlt.sample import TASKS, read_log
+from trlt.selection import CLASSES
+
+LAST = 10
+"""Steps at the end of training whose mean is a figure."""
+_LOGGED = ("reward/format", "reward/accuracy", "reward/tiou", "zero_spread", "kl", "length")
+_SPAN_S = 0.5
+"""Seconds to which predicted spans are rounded before they are counted."""
+
+Figures = dict[str, float]
+
+
+def figures_of(run: Run, out: Path) -> Figures:
+    """All figures of a run whose parts are complete.
+
+    Raises:
+        DataError: a file that a command should have left is missing or damaged.
+    """
+    found: Figures = {}
+    for name, stage in run.parts.items():
+        place = Path(filled(stage.place, out))
+        kind, _, rest = name.partition(".")
+        if kind == "select":
+            values = _selection(place)
+        elif kind == "train":
+            values = _training(place)
+        elif kind == "probe":
+            values = _probe(read_rows(place / "rows" / "probe.jsonl"), run.recipe.select)
+        else:
+            values = _evaluation(place)
+        prefix = kind if rest in ("", DEFAULT) and kind != "probe" else name
+        found |= {f"{prefix}.{key}": value for key, value in values.items()}
+    return found
+
+
+def rewards_of(run: Run, out: Path) -> list[float]:
+    """Mean reward of each step of training; none for a run without rewards."""
+    stage = run.parts.get("train")
+    if stage is None:
+        return []
+    log = read_log(Path(filled(stage.place, out)) / "log.jsonl")
+    return [round(float(row["reward"]), 4) for row in log if _is_number(row.get("reward"))]
+
+
+def _selection(place: Path) -> Figures:
+    """`taken`, and `taken.<task>`: samples that were selected."""
+    report = _json(place.with_suffix(".report.json"))
+    return {"taken": float(report["taken"])} | {f"taken.{total['task']}": float(total["taken"]) for total in report["tasks"]}
+
+
+def _training(place: Path) -> Figures:
+    """`reward_first`, `reward_last`, `steps`, `seconds`, and columns of the log as means over the last steps."""
+    result = _json(place / "result.json")
+    found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if _is_number(result.get(key))}
+    log = read_log(place / "log.jsonl")
+    found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log])
+    for key in _LOGGED:  # a step without a sample of the task has no such figure
+        values = [float(row[key]) for row in log[-LAST:] if _is_number(row.get(key))]
+        if values:
+            found[key] = _mean(values)
+    return found
+
+
+def _elapsed(seconds: Sequence[float]) -> float:
+    """Seconds of training; the log's clock begins anew where a run was resumed."""
+    ends = [now for now, after in zip(seconds, [*seconds[1:], -1.0], strict=True) if after < now]
+    return math.fsum(ends)
+
+
+def _probe(rows: Iterable[Mapping[str, Any]], settings: Select) -> Figures:
+    """By task: the share of each class (`easy`, ...), `mean_reward`, `right`, `mean_iou`, `delta_iou` (max - mean), `n`."""
+    by_task: dict[str, list[Digest]] = {}
+    for row in rows:
+        if (one := digest(row, settings)) is not None:
+            by_task.setdefault(one.task, []).append(one)
+    found: Figures = {}
+    for task in TASKS:
+        there = by_task.get(task)
+        if not there:
+            continue
+        values = {"n": float(len(there)), "mean_reward": _mean([one.mean for one in there])}
+        values |= {klass: _mean([float(one.klass == klass) for one in there]) for klass in CLASSES[task]}
+        if there[0].correct is not None:
+            values["right"] = _mean([(one.correct or 0) / one.n for one in there])
+        if there[0].mean_iou is not None:
+            values["mean_iou"] = _mean([one.mean_iou or 0.0 for one in there])
+            values["delta_iou"] = _mean([one.delta_iou or 0.0 for one in there])
+        found |= {f"{task}.{key}": value for key, value in values.items()}
+    return found
+
+
+def _evaluation(place: Path) -> Figures:
+    """By benchmark: the paper's figures in percent, `unanswered` (share), `top_share` and `top_span`."""
+    found: Figures = {}
+    for bench, entry in _json(place / "results.json")["benchmarks"].items():
+        values = {key: float(value) for key, value in entry["paper"].items() if _is_number(value)}
+        if entry["n"]:
+            values["unanswered"] = entry["unanswered"] / entry["n"]
+        values |= _most_frequent(read_rows(place / "rows" / f"{bench}.jsonl"))
+        found |= {f"{bench}.{key}": value for key, value in values.items()}
+    return found
+
+
+def _most_frequent(rows: Iterable[Mapping[str, Any]]) -> Figures:
+    """How often the most frequent option, and the most frequent span, was answered; of all rows that ask for one."""
+    options: list[int | None] = []
+    spans: list[tuple[int, int] | None] = []
+    for row in rows:
+        if row["error"] is not None:
+            continue
+        answer = row["answers"][0]
+        if row["task"] != "grounding":
+            options.append(answer["option"])
+        if row["task"] != "multi_choice":
+            spans.append(_rounded(answer["span"]))
+    return dict(_share("top_share", options)) | dict(_share("top_span", spans))
+
+
+def _share(name: str, said: Sequence[Any]) -> Iterator[tuple[str, float]]:
+    counts = Counter(one for one in said if one is not None)
+    if counts:
+        yield name, max(counts.values()) / len(said)
+
+
+def _rounded(span: Sequence[float] | None) -> tuple[int, int] | None:
+    return None if span is None else (round(span[0] / _SPAN_S), round(span[1] / _SPAN_S))
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"{path}: can't be read ({error.strerror}); remove its folder, and the same command makes it anew"
+        ) from None
+    except ValueError:
+        raise DataError(f"{path}: not JSON; remove its folder, and the same command makes it anew") from None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

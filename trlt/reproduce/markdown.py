@@ -1,0 +1,93 @@
+"""Verdicts and tables as Markdown, for a repository's page. Knows neither files nor runs' folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trlt.reproduce.verdicts import COVERS, Cell, FilledTable, Verdict
+
+SIGNS = {"holds": "✓ holds", "refuted": "✗ refuted", "open": "○ open", "incomplete": "… incomplete"}
+"""How a verdict is written: never by colour alone."""
+
+
+def evidence(title: str, facts: Sequence[str], verdicts: Sequence[Verdict], tables: Sequence[FilledTable]) -> str:
+    """The whole report: facts, the verdicts, and table by table its numbers.
+
+    Args:
+        title: Of the page.
+        facts: What was done, a line each.
+        verdicts: In the plan's order.
+        tables: The same.
+    """
+    parts = [f"# {_text(title)}", "\n".join(f"- {_text(fact)}" for fact in facts), COVERS]
+    parts += ["## Claims", counts(verdicts), _verdicts(verdicts)]
+    for table in tables:
+        if table.rows and table.columns:
+            parts += [f"## Table {table.name}: {_text(table.title)}", _table(table)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def counts(verdicts: Sequence[Verdict]) -> str:
+    """How many claims came to what."""
+    there = [(state, sum(one.state == state for one in verdicts)) for state in SIGNS]
+    return (
+        f"{len(verdicts)} claims: " + ", ".join(f"{count} {state}" for state, count in there if count) + "." if verdicts else ""
+    )
+
+
+def number(value: float | None, *, signed: bool = False) -> str:
+    """A number with as many digits as tell something."""
+    if value is None:
+        return "–"
+    digits = 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def interval(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """An interval in words; nothing where there is none."""
+    return "" if low is None or high is None else f"{number(low, signed=signed)} to {number(high, signed=signed)}"
+
+
+def seeds(one: Verdict) -> str:
+    """How many seeds a verdict stands on."""
+    return f"{one.seeds} of {one.of} seeds" if one.seeds < one.of else f"{one.of} seeds"
+
+
+def state(one: Verdict) -> str:
+    """The verdict in a word."""
+    return SIGNS[one.state]
+
+
+def cell(found: Cell) -> tuple[str, str]:
+    """A table's cell: the mean, and its interval or what stands in its place."""
+    if found.mean is None:
+        return "–", ""
+    if found.once:
+        return number(found.mean), "asked once"
+    return number(found.mean), interval(found.low, found.high) or f"n = {found.n}"
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> str:
+    lines = ["| claim | the paper | ours | 95% interval | verdict | seeds |", "|---|---|---:|---:|---|---|"]
+    for one in verdicts:
+        words = f"**{_text(one.id)}** {_text(one.text)}<br>`{one.compared.replace('|', chr(92) + '|')}`"
+        note = f"<br>{_text(one.note)}" if one.note else ""
+        ours = (number(one.mean, signed=True), interval(one.low, one.high, signed=True))
+        lines.append(f"| {words}{note} | {_text(one.paper)} | {' | '.join(ours)} | {state(one)} | {seeds(one)} |")
+    return "\n".join(lines) if verdicts else "None."
+
+
+def _table(table: FilledTable) -> str:
+    lines = [f"| arm | {' | '.join(f'`{name}`' for name in table.columns)} |", "|---|" + "---:|" * len(table.columns)]
+    for arm, cells in table.rows:
+        shown = [cell(one) for one in cells]
+        lines.append(f"| {_text(arm)} | " + " | ".join(f"{mean} ({more})" if more else mean for mean, more in shown) + " |")
+    return "\n".join(lines)
+
+
+def _text(words: str) -> str:
+    """A text of the plan's that breaks neither a table nor a page."""
+    plain = " ".join(words.split())
+    for sign in "\\`*_<>|[]":
+        plain = plain.replace(sign, f"\\{sign}")
+    return plain

@@ -1,0 +1,120 @@
+"""`runs.jsonl`: a line a run that is over, with all that a report needs of it. Lines are added, never changed or removed.
+
+So no result is chosen after the fact: of several runs of one arm, seed and plan, the first that didn't fail counts.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from trlt.errors import DataError
+from trlt.reproduce.stages import Run
+from trlt.sample import mend_tail
+
+NAME = "runs.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One run that is over."""
+
+    plan: str
+    """Its name."""
+    arm: str
+    seed: int
+    run: str
+    """Digest of everything that the figures depend on."""
+    figures: Mapping[str, float]
+    """Figure to number; empty where it failed."""
+    reward: Sequence[float]
+    """Of each step of training; empty where there was none."""
+    seconds: Mapping[str, float]
+    """Of each part's command; what other runs share is in each."""
+    places: Mapping[str, str]
+    """Folder or file of each part, below the output folder."""
+    versions: Mapping[str, str]
+    """Of trlt, python and torch."""
+    when: str
+    """UTC."""
+    error: str | None = None
+    """Why it failed."""
+    origin: str = field(default="", compare=False)
+    """The file that it was read from; not part of the line."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The line's values."""
+        return {key: value for key, value in asdict(self).items() if key != "origin"}
+
+
+def append(path: Path, record: Record) -> None:
+    """Adds a line; one that a kill tore is cut off before."""
+    if path.is_file():
+        mend_tail(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as out:
+        out.write(json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def read_records(path: Path) -> list[Record]:
+    """All lines of a file, in their order; a last one that is being written, or that a kill tore, is left out.
+
+    Raises:
+        DataError: it can't be read, or a line is no record; names file and line.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); give a {NAME} that `trlt reproduce` wrote") from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            values = json.loads(line) if line.strip() else None
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise DataError(f"{path}:{number}: not JSON ({error}); give a {NAME} as it was written") from None
+        if line.strip():
+            found.append(_record(values, f"{path}:{number}", str(path)))
+    return found
+
+
+def counted(records: Iterable[Record], runs: Iterable[Run]) -> dict[tuple[str, int], Record]:
+    """Arm and seed to the record that counts: the first of the very same run that didn't fail."""
+    wanted = {(run.arm, run.seed, run.id) for run in runs}
+    found: dict[tuple[str, int], Record] = {}
+    for record in records:
+        if record.error is None and (record.arm, record.seed, record.run) in wanted:
+            found.setdefault((record.arm, record.seed), record)
+    return found
+
+
+_KINDS = {"plan": str, "arm": str, "seed": int, "run": str, "figures": dict, "reward": list, "seconds": dict, "when": str}
+
+
+def _record(values: Any, where: str, origin: str) -> Record:
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: no run (a JSON object); give a {NAME} that `trlt reproduce` wrote")
+    for key, kind in _KINDS.items():
+        if not isinstance(values.get(key), kind):
+            raise DataError(
+                f"{where}: {key}: expected {kind.__name__}, got {values.get(key)!r}; give a {NAME} as it was written"
+            )
+    for name, value in values["figures"].items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise DataError(
+                f"{where}: figures.{name}: expected a finite number, got {value!r}; give a {NAME} as it was written"
+            )
+    if not all(type(value) in (int, float) and math.isfinite(value) for value in values["reward"]):
+        raise DataError(f"{where}: reward: expected finite numbers; give a {NAME} as it was written")
+    known = {one.name for one in fields(Record)} - {"origin"}
+    optional: dict[str, Any] = {"places": {}, "versions": {}}
+    given: dict[str, Any] = {key: values.get(key, optional.get(key)) for key in known}
+    return Record(**given, origin=origin)
