@@ -289,7 +289,7 @@ def written(value):
     [
         (["train.launch.strategy=ddp"], 80, "train.launch.strategy ddp -> fsdp2"),
         (["train.gradient_checkpointing=false"], 80, "train.gradient_checkpointing false -> true"),
-        (["train.prompts_per_pass=6"], 64, "train.prompts_per_pass 6 -> 3"),
+        (["train.prompts_per_pass=6"], 80, "train.prompts_per_pass 6 -> 3"),
         (["train.gradient_checkpointing=false", "train.shared_prefix=false"], 80, "train.gradient_checkpointing false -> true"),
     ],
 )
@@ -302,6 +302,15 @@ def test_advice_makes_it_fit(sets, gpu, expected):
         processes = next((int(new) for key, _, new in change.keys if key.endswith("processes")), 8)
         text = [f"{key}={written(new)}" for key, _, new in change.keys if not key.endswith("processes")]
         assert estimate(PUBLISHED["7B"], recipe(*sets, *text), processes, gpu * GB).fits, str(change)
+
+
+def test_a_reference_model_is_whole_beside_the_policy_when_fsdp2_starts():
+    with_it, without, zero3 = (
+        estimate(PUBLISHED["7B"], recipe(*sets), 8, 80 * GB)
+        for sets in ([], ["train.beta=0"], ["train.launch.strategy=zero3"])
+    )
+    assert with_it.start == 2 * without.start == 2 * zero3.start and with_it.host == without.host
+    assert with_it.fits and not estimate(PUBLISHED["7B"], recipe(), 8, 64 * GB).fits
 
 
 def test_several_changes_where_one_is_not_enough_and_none_where_nothing_helps():

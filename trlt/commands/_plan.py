@@ -140,6 +140,7 @@ def _sums(memory: Memory) -> dict[str, Any]:
         "pass_gb": _gb(memory.of("pass")),
         "rollout_gb": _gb(memory.of("rollout")),
         "start_gb": _gb(memory.start),
+        "start": "4 P, and as much of the reference model" if memory.start > memory.host else "as loading",
         "peak_gb": _gb(memory.peak),
         "host_gb_per_process": _gb(memory.host),
     }
@@ -170,7 +171,7 @@ def _memory_table(memory: dict[str, Any]) -> Table:
             table.add_row(when, line["name"], f"{line['gb']:.1f}", line["formula"])
         if lines:
             table.add_row(when, f"[bold]{name}[/bold]", f"[bold]{memory[f'{when}_gb']:.1f}[/bold]", "", end_section=True)
-    table.add_row("start", "whole weights, before they are sharded", f"{memory['start_gb']:.1f}", "4 P")
+    table.add_row("start", "whole weights, before they are sharded", f"{memory['start_gb']:.1f}", memory["start"])
     on_top = f"max(held + max(pass, rollout), start) x {1 + FRAGMENTS:g} + {CONTEXT / GB:g}"
     table.add_row("", "[bold]peak[/bold]", f"[bold]{memory['peak_gb']:.1f}[/bold]", on_top)
     return table

@@ -62,7 +62,7 @@ class Memory:
     host: int
     """Bytes of the machine's memory that one process takes while it reads the weights: 4 P, with adapters c P."""
     start: int
-    """Bytes before the weights are sharded: each GPU holds all of them; as `host`."""
+    """Bytes before the weights are sharded: each GPU holds all of them, as `host`; under FSDP2 the reference model's too."""
 
     def of(self, when: When) -> int:
         """Sum of the lines of one kind."""
@@ -97,10 +97,13 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
     train, size = recipe.train, sizes(recipe, processes)
     grpo = train.method == "grpo"
     if train.lora:
-        lines, start = _held_adapters(model, size, train.lora)
+        lines, read = _held_adapters(model, size, train.lora)
+        start = read
     else:
-        trained = model.parameters - (model.vision if train.freeze_vision else 0)
-        lines, start = _held(model, size, trained, reference=grpo and train.beta > 0), 4 * model.parameters
+        trained, reference = model.parameters - (model.vision if train.freeze_vision else 0), grpo and train.beta > 0
+        lines, read = _held(model, size, trained, reference=reference), 4 * model.parameters
+        # TRL shards the reference model as one piece, while the policy is still whole.
+        start = 2 * read if reference and size.strategy == "fsdp2" else read
     lines += _pass(model, size, frozen_vision=train.tower_is_frozen, adapted=train.lora is not None, features=grpo)
     if grpo and train.rollouts == "vllm":
         lines += _by_vllm(model, size, train.vllm, gpu)
@@ -108,7 +111,7 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
         sequences = min(train.max_sequences, max(1, train.prompts_per_step // processes) * train.group_size)
         most = max(sequences, min(train.group_size, train.max_sequences))
         lines += _rollout(model, size, most, adapted=train.lora is not None)
-    return Memory(tuple(line for line in lines if line.size), gpu, start, start)
+    return Memory(tuple(line for line in lines if line.size), gpu, read, start)
 
 
 def _held(model: Architecture, size: Sizes, trained: int, *, reference: bool) -> list[Line]:
