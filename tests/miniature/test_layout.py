@@ -195,3 +195,14 @@ def test_warmup_mixes_tasks_with_reasoning_and_long_clips(tmp_path):
     long = [s for s in samples if s.duration > 10 and s.meta["domain"] == "train"]
     assert long and all(t % 5 == 0 for s in long for span in s.spans or () for t in span)
     assert {len(s.options) for s in samples if s.options} >= {3, 4, 5}
+
+
+def test_a_warm_up_may_have_loose_spans(tmp_path):
+    exact, loose = (read_samples(warmup.write(tmp_path / str(s), 60, slack_s=s).samples) for s in (0.0, 1.5))
+    pairs = [
+        (a, b) for one, other in zip(exact, loose, strict=True) for a, b in zip(one.spans or (), other.spans or (), strict=True)
+    ]
+    assert [s.id for s in exact] == [s.id for s in loose] and [s.meta for s in exact] == [s.meta for s in loose]
+    early, late = [a.start - b.start for a, b in pairs], [b.end - a.end for a, b in pairs]
+    assert {*early, *late} == {0.0, 0.5, 1.0, 1.5}
+    assert all(0 <= b.start and b.end <= s.duration for s in loose for b in s.spans or ())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from trlt.miniature.layout import Progress, render_all
 from trlt.miniature.official import World, clip
 from trlt.miniature.questions import Question, ask
+from trlt.miniature.script import TICK_S
 from trlt.miniature.world import Domain, Scene
-from trlt.sample import Sample, Task, write_samples
+from trlt.sample import Sample, Span, Task, write_samples
 
 _SHARES: dict[Task, int] = {"grounding": 8, "multi_choice": 7, "grounded_qa": 5}
 _LONG_EVERY = 6  # clips: as many are long as in the layout's training sources
@@ -30,6 +33,7 @@ def write(
     seed: int = 0,
     *,
     graded: bool = False,
+    slack_s: float = 0.0,
     questions_per_clip: int = 3,
     progress: Progress | None = None,
 ) -> Warmup:
@@ -40,6 +44,8 @@ def write(
         count: How many samples.
         seed: Another seed gives other clips.
         graded: Clips of every difficulty, from plain to hardly visible.
+        slack_s: Gold spans begin and end up to so many seconds too early and too late, as annotators' often do; a multiple
+            of 0.5. What is noted down of a clip (`meta.reasoning`) stays exact.
         questions_per_clip: How many samples share a clip.
         progress: Called after each clip.
     """
@@ -56,11 +62,25 @@ def write(
             question = ask(scene, rng, task, options=rng.randint(3, 5))
             if question:
                 asked.setdefault(f"{task} {question.text}", question)
-        samples += [_sample(scene, name, q, f"{index}:{k}") for k, q in enumerate(asked.values())][: count - len(samples)]
+        found = [_sample(scene, name, _loose(q, scene, slack_s), f"{index}:{k}") for k, q in enumerate(asked.values())]
+        samples += found[: count - len(samples)]
         index += 1
     render_all(((root / "videos" / name, scene) for name, scene in videos.items()), progress)
     write_samples(root / "samples.jsonl", samples)
     return Warmup(root / "samples.jsonl", root / "videos")
+
+
+def _loose(question: Question, scene: Scene, slack_s: float) -> Question:
+    """The question with its gold spans widened at random, within the clip."""
+    if not slack_s or not question.spans:
+        return question
+    rng = Random(f"slack:{scene.seed}:{question.text}")
+    most = round(slack_s / TICK_S)
+    spans = tuple(
+        Span(max(0.0, s.start - TICK_S * rng.randint(0, most)), min(scene.duration, s.end + TICK_S * rng.randint(0, most)))
+        for s in question.spans
+    )
+    return replace(question, spans=spans)
 
 
 def _sample(scene: Scene, video: str, question: Question, number: str) -> Sample:
