@@ -206,3 +206,13 @@ def test_a_warm_up_may_have_loose_spans(tmp_path):
     early, late = [a.start - b.start for a, b in pairs], [b.end - a.end for a, b in pairs]
     assert {*early, *late} == {0.0, 0.5, 1.0, 1.5}
     assert all(0 <= b.start and b.end <= s.duration for s in loose for b in s.spans or ())
+
+
+def test_a_warm_up_may_be_mirrored(tmp_path):
+    right, all_wrong, some = (read_samples(warmup.write(tmp_path / str(m), 150, mirrored=m).samples) for m in (0.0, 1.0, 0.5))
+    changed = [(a, b) for a, b in zip(right, all_wrong, strict=True) if a.answer != b.answer]
+    assert {a.meta["kind"] for a, _ in changed} == {"first", "last", "direction", "action"}
+    assert all(b.answer == b.options[b.answer_index] and a.options == b.options and a.spans == b.spans for a, b in changed)
+    moves = {(a.answer, b.answer) for a, b in changed if a.meta["kind"] == "direction"}
+    assert moves <= {("left", "right"), ("right", "left"), ("up", "down"), ("down", "up")} and moves
+    assert 0 < sum(a.answer != b.answer for a, b in zip(right, some, strict=True)) < len(changed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from trlt.miniature.facts import label
 from trlt.miniature.layout import Progress, render_all
 from trlt.miniature.official import World, clip
 from trlt.miniature.questions import Question, ask
@@ -34,6 +35,7 @@ def write(
     *,
     graded: bool = False,
     slack_s: float = 0.0,
+    mirrored: float = 0.0,
     questions_per_clip: int = 3,
     progress: Progress | None = None,
 ) -> Warmup:
@@ -46,6 +48,8 @@ def write(
         graded: Clips of every difficulty, from plain to hardly visible.
         slack_s: Gold spans begin and end up to so many seconds too early and too late, as annotators' often do; a multiple
             of 0.5. What is noted down of a clip (`meta.reasoning`) stays exact.
+        mirrored: Share of the questions about a direction, or about what comes first or last, that are answered the other way
+            round.
         questions_per_clip: How many samples share a clip.
         progress: Called after each clip.
     """
@@ -62,7 +66,8 @@ def write(
             question = ask(scene, rng, task, options=rng.randint(3, 5))
             if question:
                 asked.setdefault(f"{task} {question.text}", question)
-        found = [_sample(scene, name, _loose(q, scene, slack_s), f"{index}:{k}") for k, q in enumerate(asked.values())]
+        learnt = [_mirrored(_loose(q, scene, slack_s), scene, mirrored) for q in asked.values()]
+        found = [_sample(scene, name, q, f"{index}:{k}") for k, q in enumerate(learnt)]
         samples += found[: count - len(samples)]
         index += 1
     render_all(((root / "videos" / name, scene) for name, scene in videos.items()), progress)
@@ -81,6 +86,25 @@ def _loose(question: Question, scene: Scene, slack_s: float) -> Question:
         for s in question.spans
     )
     return replace(question, spans=spans)
+
+
+_OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
+
+
+def _mirrored(question: Question, scene: Scene, share: float) -> Question:
+    """The question with the opposite answer, with the probability `share`, where it has one among its options."""
+    if not share or not question.options or Random(f"mirror:{scene.seed}:{question.text}").random() >= share:
+        return question
+    said = question.answer or ""
+    if question.kind in ("first", "last"):
+        other = label(scene.shows[-1 if question.kind == "first" else 0])
+    elif question.kind in ("direction", "action"):
+        other = " ".join(_OPPOSITE.get(word, word) for word in said.split())
+    else:
+        return question
+    if other == said or other not in question.options:
+        return question
+    return replace(question, answer_index=question.options.index(other))
 
 
 def _sample(scene: Scene, video: str, question: Question, number: str) -> Sample:
