@@ -306,8 +306,7 @@ def test_advice_makes_it_fit(sets, gpu, expected):
 
 def test_a_reference_model_is_whole_beside_the_policy_when_fsdp2_starts():
     with_it, without, zero3 = (
-        estimate(PUBLISHED["7B"], recipe(*sets), 8, 80 * GB)
-        for sets in ([], ["train.beta=0"], ["train.launch.strategy=zero3"])
+        estimate(PUBLISHED["7B"], recipe(*sets), 8, 80 * GB) for sets in ([], ["train.beta=0"], ["train.launch.strategy=zero3"])
     )
     assert with_it.start == 2 * without.start == 2 * zero3.start and with_it.host == without.host
     assert with_it.fits and not estimate(PUBLISHED["7B"], recipe(), 8, 64 * GB).fits

@@ -1,9 +1,33 @@
-"""Parts of `docs/evidence.md`: the claims from the shipped plan."""
+"""Parts of `docs/evidence.md` and of the README: the claims of the shipped plan, and what its runs say of them."""
 
 from __future__ import annotations
 
-from trlt.reproduce.plan import SHIPPED, load_plan
+from functools import cache
+from pathlib import Path
+
+from trlt.reproduce import Plan, Record, judge, load_plan, markdown, read_records
+from trlt.reproduce.plan import SHIPPED
+from trlt.reproduce.records import counted
 from trlt.reproduce.sections import Claim, Difference, Equal, Gap, Trend
+from trlt.reproduce.stages import runs
+from trlt.reproduce.verdicts import COVERS, Verdict, fill
+
+RECORDS = Path(__file__).resolve().parents[1] / "evidence" / "runs.jsonl"
+"""Every run that was made for this page, as `trlt reproduce` wrote it."""
+MAIN = (
+    "rlt-all",
+    "tvg-id",
+    "tvg-gqa",
+    "vqa-qa",
+    "join-gqa",
+    "medium-easy",
+    "spread-none",
+    "id-rlt",
+    "ood-rlt",
+    "ood-gap",
+    "random-1",
+)
+"""Claims that the README shows."""
 
 
 def claims() -> str:
@@ -53,3 +77,47 @@ def _heading(table: str) -> str:
 
 def _code(figure: str) -> str:
     return f"`{figure}`"
+
+
+@cache
+def _made() -> tuple[Plan, dict[tuple[str, int], Record], tuple[Record, ...]]:
+    """The plan, its runs that count, and all that were made."""
+    plan = load_plan(SHIPPED)
+    records = tuple(read_records(RECORDS)) if RECORDS.is_file() else ()
+    return plan, counted(records, runs(plan, str(SHIPPED), list(plan.arms), plan.seeds)), records
+
+
+def verdicts() -> str:
+    """The verdict on every claim, the tables behind them, and how long it took."""
+    plan, there, records = _made()
+    figures = {key: record.figures for key, record in there.items()}
+    found = [judge(plan, claim, figures) for claim in plan.claims]
+    hours = sum(sum(record.seconds.values()) for record in there.values()) / 3600
+    failed = sum(record.error is not None for record in records)
+    parts = [
+        f"{len(there)} of {len(plan.arms) * len(plan.seeds)} runs are there, {failed} failed; {hours:.1f} hours of one core, "
+        f"what runs share counted once for each. {markdown.counts(found)}",
+        COVERS,
+        _verdicts(found),
+    ]
+    for name in plan.tables:
+        table = fill(plan, name, figures)
+        if table.rows:
+            parts += [f"### {_heading(name)}: {table.title}", markdown.table(table)]
+    return "\n\n".join(parts)
+
+
+def main_verdicts() -> str:
+    """The claims that the README shows."""
+    plan, there, _ = _made()
+    figures = {key: record.figures for key, record in there.items()}
+    return _verdicts([judge(plan, claim, figures) for claim in plan.claims if claim.id in MAIN])
+
+
+def _verdicts(found: list[Verdict]) -> str:
+    lines = ["| claim | the paper | here | 95% interval | verdict |", "|---|---:|---:|---:|---|"]
+    for one in found:
+        numbers = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))
+        said = markdown.state(one) + (f" ({markdown.seeds(one)})" if one.seeds < one.of else "")
+        lines.append(f"| {one.text} (`{one.id}`) | {one.paper or '-'} | {' | '.join(numbers)} | {said} |")
+    return "\n".join(lines)

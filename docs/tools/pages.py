@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from docs.tools import data_pages
+from docs.tools import data_pages, evidence_page
 from docs.tools.recipe_page import recipe_page
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -16,6 +16,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "sources": data_pages.sources,
     "benchmarks overview": data_pages.benchmarks_overview,
     "benchmarks": data_pages.benchmarks,
+    "claims": evidence_page.claims,
+    "verdicts": evidence_page.verdicts,
+    "main verdicts": evidence_page.main_verdicts,
 }
 """Name of a part, as its marks in a page have it -> what makes it."""
 _PART = re.compile(r"(<!-- made by docs\.tools\.pages: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -24,9 +27,9 @@ _PART = re.compile(r"(<!-- made by docs\.tools\.pages: ([\w ]+) -->\n).*?(<!-- e
 def pages() -> dict[Path, str]:
     """The pages that hold something generated, each with the text that it should have."""
     found = {DOCS / "recipe.md": recipe_page()}
-    for name in ("data.md", "benchmarks.md"):
+    for name in ("data.md", "benchmarks.md", "evidence.md", "../README.md"):
         text = (DOCS / name).read_text(encoding="utf-8")
-        found[DOCS / name] = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", text)
+        found[(DOCS / name).resolve()] = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", text)
     return found
 
 

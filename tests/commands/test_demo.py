@@ -53,6 +53,8 @@ def small(monkeypatch, tmp_path):
     (shipped / "warmup.yaml").write_text("\n".join("  max_steps: 6" if "max_steps" in x else x for x in text.splitlines()))
     monkeypatch.setattr(demos, "HERE", shipped)
     monkeypatch.setattr(demos, "WARMUP_SAMPLES", 40)
+    monkeypatch.setattr(demos, "GRADED_SAMPLES", 20)
+    monkeypatch.setattr(demos, "GRADED", ((64, 1, 1e-3, False), (32, 2, 1e-3, True)))
     monkeypatch.setattr(layout, "write", partial(layout.write, scale=0.05))
     monkeypatch.chdir(tmp_path)
 
@@ -77,6 +79,7 @@ def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
     model = demos._rebuild(demos.Path("out"), Output(True))
     assert locate(str(model)) == str(model)
     shipped = json.loads((miniature_path() / "config.json").read_text())
-    assert json.loads((model / "config.json").read_text())["text_after_video"] == shipped["text_after_video"]
+    assert json.loads((model / "config.json").read_text()) == shipped and "text_after_video" not in shipped
+    assert len((tmp_path / "out" / "graded-1" / "log.jsonl").read_text().splitlines()) == 2
     log = [json.loads(line)["loss"] for line in (tmp_path / "out" / "warmup" / "log.jsonl").read_text().splitlines()]
     assert len(log) == 6 and log[5] < log[0] - 0.1

@@ -93,34 +93,80 @@ class _Runner:
 
 
 def _rebuild(folder: Path, output: Output) -> Path:
-    """The tiny model from nothing: tokenizer, random weights, and the supervised warm-up by `trlt train`."""
-    from trlt.miniature import warmup
-    from trlt.miniature.tiny import build, corpus, sharpen
-    from trlt.model import load, save
+    """The tiny model from nothing, in the steps in which the shipped weights were made (docs/decisions/miniature-base.md).
+
+    Tokenizer, random weights, a supervised warm-up on plain clips, one on graded clips with more video tokens, one with as many
+    as ever, and one whose annotation is loose and partly the wrong way round.
+    """
+    from trlt.miniature.tiny import build, corpus
+    from trlt.model import save
     from trlt.positions import LIBRARY, RULE
 
     recipe = _recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
-    samples = Path(load_recipe(recipe).train.data or "")
     output.show(Rule("the tiny model, from nothing", align="left"))
-    if not samples.is_file():
-        with output.progress("render") as progress:
-            warmup.write(samples.parent, WARMUP_SAMPLES, progress=progress)
+    samples = _warmup_samples(Path(load_recipe(recipe).train.data or "").parent, WARMUP_SAMPLES, output)
     start = folder / "random-model"
     model, processor = build(corpus(read_samples(samples)))
-    # As the shipped weights were made; they know no other rule (docs/decisions/text-after-video.md).
-    setattr(model.config, RULE, LIBRARY)
+    setattr(model.config, RULE, LIBRARY)  # the plain clips were learnt under this rule, what follows under the published one
     save(model, processor, start)
-    _Runner(output)("train", recipe, "--model", start, "--out", folder / "warmup")
-    loaded = load(Model(path=str(folder / "warmup" / "model"), dtype="float32", device="cpu"))
-    sharpen(loaded.model, SHARPNESS)
-    save(loaded.model, loaded.processor, folder / "base-model")
-    return folder / "base-model"
+    run = _Runner(output)
+    run("train", recipe, "--model", start, "--out", folder / "warmup")
+    last = _sharpened(folder / "warmup" / "model", PLAIN_SHARPNESS, folder / "plain-model")
+    for seed, (tokens, steps, rate, slipping) in enumerate(GRADED):
+        data = folder / ("slipping-data" if slipping else "graded-data")
+        graded = _warmup_samples(data, GRADED_SAMPLES, output, graded=True, slipping=slipping)
+        changed = {
+            "video.root": graded.parent / "videos",
+            "video.max_tokens": tokens,
+            "train.max_steps": steps,
+            "train.learning_rate": rate,
+            "train.sft.warmup_steps": min(20, steps),
+            "train.seed": seed,
+        }
+        sets = [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
+        out = folder / f"graded-{seed}"
+        run("train", recipe, "--data", graded, *sets, "--model", last, "--out", out)
+        last = out / "model"
+    return _sharpened(last, SHARPNESS, folder / "base-model")
 
 
-WARMUP_SAMPLES = 32_000
-"""Questions of the warm-up, three a clip: each is seen once with its reasoning and once without."""
-SHARPNESS = 2.6
-"""Factor on the warmed-up model's logits (`tiny.sharpen`): the least at which a probe finds 15% of each difficulty."""
+def _warmup_samples(root: Path, count: int, output: Output, *, graded: bool = False, slipping: bool = False) -> Path:
+    """The samples of a warm-up, written where they aren't there."""
+    from trlt.miniature import warmup
+
+    if not (root / "samples.jsonl").is_file():
+        with output.progress("render") as progress:
+            warmup.write(
+                root,
+                count,
+                int(graded),
+                graded=graded,
+                slack_s=1.5 if slipping else 0.0,
+                mirrored=0.6 if slipping else 0.0,
+                progress=progress,
+            )
+    return root / "samples.jsonl"
+
+
+def _sharpened(model: Path, factor: float, out: Path) -> Path:
+    """The model with its logits multiplied, and text placed by the published rule."""
+    from trlt.miniature.tiny import sharpen
+    from trlt.model import load, save
+    from trlt.positions import RULE
+
+    loaded = load(Model(path=str(model), dtype="float32", device="cpu"))
+    sharpen(loaded.model, factor)
+    loaded.model.config.__dict__.pop(RULE, None)
+    save(loaded.model, loaded.processor, out)
+    return out
+
+
+WARMUP_SAMPLES, GRADED_SAMPLES = 32_000, 13_000
+"""Questions of the warm-ups, three a clip; a sample counts twice, with its reasoning and without."""
+GRADED = ((64, 200, 1e-3, False), (32, 700, 1e-3, False), (32, 260, 5e-4, True))
+"""Of the warm-ups on graded clips: video tokens, steps, learning rate, and whether spans are loose and answers mirrored."""
+PLAIN_SHARPNESS, SHARPNESS = 2.6, 1.5
+"""Factors on the logits after the plain and after the last warm-up (`tiny.sharpen`)."""
 
 
 def _example(folder: Path) -> tuple[Path, str]:

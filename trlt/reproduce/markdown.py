@@ -21,9 +21,9 @@ def evidence(title: str, facts: Sequence[str], verdicts: Sequence[Verdict], tabl
     """
     parts = [f"# {_text(title)}", "\n".join(f"- {_text(fact)}" for fact in facts), COVERS]
     parts += ["## Claims", counts(verdicts), _verdicts(verdicts)]
-    for table in tables:
-        if table.rows and table.columns:
-            parts += [f"## Table {table.name}: {_text(table.title)}", _table(table)]
+    for one in tables:
+        if one.rows and one.columns:
+            parts += [f"## Table {one.name}: {_text(one.title)}", table(one)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -77,9 +77,10 @@ def _verdicts(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) if verdicts else "None."
 
 
-def _table(table: FilledTable) -> str:
-    lines = [f"| arm | {' | '.join(f'`{name}`' for name in table.columns)} |", "|---|" + "---:|" * len(table.columns)]
-    for arm, cells in table.rows:
+def table(filled: FilledTable) -> str:
+    """A table's means, each with its interval."""
+    lines = [f"| arm | {' | '.join(f'`{name}`' for name in filled.columns)} |", "|---|" + "---:|" * len(filled.columns)]
+    for arm, cells in filled.rows:
         shown = [cell(one) for one in cells]
         lines.append(f"| {_text(arm)} | " + " | ".join(f"{mean} ({more})" if more else mean for mean, more in shown) + " |")
     return "\n".join(lines)
