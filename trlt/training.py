@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -121,6 +122,10 @@ class Material:
             )
 
 
+PROJECT = "trlt"
+"""What runs are filed under where they are reported to, unless `WANDB_PROJECT` says otherwise."""
+
+
 def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total_steps: int | None) -> dict[str, Any]:
     """Arguments that `TrainingArguments` and TRL's `GRPOConfig` share.
 
@@ -132,6 +137,7 @@ def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total
         total_steps: Optimizer steps where they are set; None goes by epochs.
     """
     train = recipe.train
+    os.environ.setdefault("WANDB_PROJECT", PROJECT)
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": rows,
@@ -150,6 +156,8 @@ def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "report_to": list(train.report_to) or "none",
+        "run_name": recipe.name,
+        "project": PROJECT,
         "seed": train.seed,
         "data_seed": train.seed,
         "remove_unused_columns": False,

@@ -107,6 +107,13 @@ def test_faults_are_told_before_any_work(trlt, recipe, tmp_path):
     assert "samples have no video" in message and "video.root" in message
 
 
+def test_what_it_reports_to_must_be_installed(trlt, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("trlt.commands.train.find_spec", lambda name: None if name == "trackio" else object())
+    message = trlt("train", recipe, "--set", "train.report_to=[wandb, trackio]", "--out", "run", code=2)
+    assert f"{recipe}: train.report_to: trackio isn't installed; `pip install trackio`" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_recipe_that_cannot_fit_is_told_what_to_change(trlt, recipe, monkeypatch):
     large = ["--model", "Qwen/Qwen2.5-VL-7B-Instruct", "--set", "model.device=auto", "--set", "model.dtype=bfloat16"]
     large += ["--set", "train.launch.processes=2", "--set", "train.launch.gpu_gb=80"]

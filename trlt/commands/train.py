@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def train(
     samples = read_samples(path)
     located = locate(recipe.model.path)
     check_strategy(strategy, processes)
+    _check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
         found = plan(recipe, processes, folder, command)
         if _has_gpu(recipe):
@@ -92,6 +94,16 @@ def train(
     if chosen and rank and rank.launcher is None:
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
     return _run(recipe, path, samples, located, folder, fresh, rank, output)
+
+
+def _check_trackers(recipe: Recipe, path: Path) -> None:
+    """Ends a run before any work when what it reports to isn't installed."""
+    for name in recipe.train.report_to:
+        if find_spec(name) is None:
+            raise RecipeError(
+                f"{path}: train.report_to: {name} isn't installed; `pip install {name}`, or leave it out (log.jsonl in the "
+                "run's folder holds every figure)"
+            )
 
 
 def _processes(recipe: Recipe) -> int:
