@@ -27,7 +27,7 @@ myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
     "Use": ["getting-started", "recipe", "data", "benchmarks", "results", "scaling-out", "adding-a-dataset", "troubleshooting"],
-    "Background": ["method", "decisions/*", "log"],
+    "Background": ["method", "evidence", "decisions/*", "log"],
 }
 """Caption -> pages, in their order."""
 

@@ -6,9 +6,11 @@ import pytest
 
 from trlt.datasets import load, names
 from trlt.recipe import Recipe, Select, differences, load_recipe
+from trlt.reproduce.plan import SHIPPED, load_plan
 
 FOLDER = Path(__file__).resolve().parents[1] / "recipes"
-PATHS = sorted(FOLDER.rglob("*.yaml"))
+PLANS = sorted((FOLDER / "ablations" / "plans").glob("*.yaml"))
+PATHS = sorted(set(FOLDER.rglob("*.yaml")) - set(PLANS))
 ABLATIONS = sorted((FOLDER / "ablations").glob("*.yaml"))
 
 
@@ -110,3 +112,11 @@ def test_table_2(name: str, sizes: tuple[int, int, int]) -> None:
     select, found = selection(f"table2-{name}")
     assert found == sizes
     assert select.model_copy(update={"sizes": Select().sizes}) == Select()
+
+
+def test_the_shipped_plan_stands_among_the_ablations():
+    assert [path.name for path in PLANS] == ["evidence.yaml"]
+    plan = load_plan(PLANS[0])
+    assert plan == load_plan(SHIPPED) and len(plan.seeds) >= 5
+    for name in ("1", "2", "3", "4a", "4b", "5", "fig4"):
+        assert name in plan.tables and any(claim.table == name for claim in plan.claims)

@@ -36,7 +36,8 @@ train:
 ```
 
 The shipped ones are in the folder `recipes`: `32k.yaml` (the paper's experiment), `full-490k.yaml` (its pool), `sft.yaml` (the
-supervised baseline), `ablations/` (Tables 2, 4a and 4b) and `miniature.yaml`.
+supervised baseline), `ablations/` (Tables 2, 4a and 4b, and `plans/` for `trlt reproduce`)
+and `miniature.yaml`.
 """
 PLAIN = {
     "name": "Of the experiment; results go to `runs/<name>/`.",
