@@ -73,7 +73,7 @@ def curves_png(plan: Plan, tables: Sequence[str], rewards: Rewards, path: Path) 
         lines = -(-len(panels) // _COLUMNS)
         across = min(len(panels), _COLUMNS)
         figure = _figure(max(4.2 * across, 5.0), 3.3 * lines + 0.4)
-        figure.suptitle("Reward in training: mean over seeds, with its 95% interval", fontweight="bold")
+        figure.suptitle("Reward in training:\nmean over seeds, with its 95% interval", fontweight="bold")
         grid = figure.add_gridspec(lines, across)
         for place, (title, drawn) in enumerate(panels):
             _draw_curves(figure.add_subplot(grid[place // across, place % across]), title, drawn)
