@@ -10,8 +10,10 @@ from typing import Any
 from trlt.errors import ModelError
 from trlt.recipe import Lora, Model
 
-MINIATURE = "miniature"
-"""Stands for the model that ships with trlt."""
+MINIATURE, PLAIN = "miniature", "miniature-plain"
+"""Stand for the models that ship with trlt: one that knows clips of every difficulty, and one that knows plain ones alone."""
+SHIPPED = {MINIATURE: "model", PLAIN: "plain"}
+"""Their names to their folders."""
 MODEL_TYPE = "qwen2_5_vl"
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
@@ -29,9 +31,9 @@ class Loaded:
     """Folder or hub id."""
 
 
-def miniature_path() -> Path:
-    """The folder of the model that ships with trlt."""
-    return Path(__file__).parent / "miniature" / "model"
+def miniature_path(name: str = MINIATURE) -> Path:
+    """The folder of a model that ships with trlt."""
+    return Path(__file__).parent / "miniature" / SHIPPED[name]
 
 
 def locate(name: str) -> str:
@@ -40,8 +42,8 @@ def locate(name: str) -> str:
     Raises:
         ModelError: the folder isn't a Qwen2.5-VL, or the hub id is neither cached nor reachable.
     """
-    path = miniature_path() if name == MINIATURE else Path(name).expanduser()
-    if name == MINIATURE or path.exists():
+    path = miniature_path(name) if name in SHIPPED else Path(name).expanduser()
+    if name in SHIPPED or path.exists():
         config = path / "config.json"
         if not config.is_file():
             raise ModelError(f"model.path: {path} holds no config.json; give the folder that `save_pretrained` wrote")

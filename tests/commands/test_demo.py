@@ -74,12 +74,14 @@ def test_the_whole_way_through(small, tmp_path, capfd):
 
 @pytest.mark.slow
 def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
-    from trlt.model import locate, miniature_path
+    from trlt.model import MINIATURE, PLAIN, locate, miniature_path
 
     model = demos._rebuild(demos.Path("out"), Output(True))
     assert locate(str(model)) == str(model)
-    shipped = json.loads((miniature_path() / "config.json").read_text())
-    assert json.loads((model / "config.json").read_text()) == shipped and "text_after_video" not in shipped
+    for made, name in ((model, PLAIN), (tmp_path / "out" / "graded-model", MINIATURE)):
+        shipped = json.loads((miniature_path(name) / "config.json").read_text())
+        assert json.loads((made / "config.json").read_text()) == shipped
+        assert ("text_after_video" in shipped) == (name == PLAIN)
     assert len((tmp_path / "out" / "graded-1" / "log.jsonl").read_text().splitlines()) == 2
     log = [json.loads(line)["loss"] for line in (tmp_path / "out" / "warmup" / "log.jsonl").read_text().splitlines()]
     assert len(log) == 6 and log[5] < log[0] - 0.1

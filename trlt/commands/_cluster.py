@@ -10,7 +10,7 @@ from trlt.commands._output import Output
 from trlt.commands._ranks import Rank
 from trlt.commands._setup import make_engine
 from trlt.errors import UsageError
-from trlt.model import MINIATURE
+from trlt.model import SHIPPED
 from trlt.recipe import Model, Recipe
 from trlt.rollout import Summary
 from trlt.rollout.cluster import require_ray, run_on_cluster
@@ -57,6 +57,6 @@ def ask_cluster(
 def _on_workers(model: Model) -> Model:
     """The model's section for a process with another working directory, which is shown the GPU that is its own."""
     folder = Path(model.path).expanduser()
-    path = str(folder.resolve()) if model.path != MINIATURE and folder.exists() else model.path
+    path = str(folder.resolve()) if model.path not in SHIPPED and folder.exists() else model.path
     device = "cuda" if model.device.startswith("cuda") else model.device
     return model.model_copy(update={"path": path, "device": device})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trlt.model import MINIATURE, load
+from trlt.model import SHIPPED, load
 from trlt.prompt import VERSION
 from trlt.recipe import Decoding, Model, Recipe, Video, load_recipe
 
@@ -31,7 +31,7 @@ def resolve(recipe: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) 
         RecipeError: every fault at once.
     """
     resolved = load_recipe(recipe, sets=sets, flags=flags)
-    if resolved.model.path == MINIATURE and recipe is None and not any(item.startswith("model.dtype=") for item in sets):
+    if resolved.model.path in SHIPPED and recipe is None and not any(item.startswith("model.dtype=") for item in sets):
         resolved = resolved.model_copy(update={"model": resolved.model.model_copy(update={"dtype": "float32"})})
     return resolved
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from trlt.commands._output import Output
 from trlt.errors import TrltError, UsageError
 from trlt.miniature import layout
+from trlt.model import PLAIN
 from trlt.probing import histograms
 from trlt.recipe import Model, load_recipe
 from trlt.report import gain_table
@@ -43,7 +44,7 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     output.show(Rule("the miniature: synthetic videos, laid out and annotated as the real data is", align="left"))
     with output.progress("render") as progress:
         layout.write(folder / "data", progress=progress)
-    model = str(_rebuild(folder, output)) if rebuild_model else "miniature"
+    model = str(_rebuild(folder, output)) if rebuild_model else PLAIN
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
     common = ["--recipe", str(recipe)]
     run = _Runner(output)
@@ -93,7 +94,7 @@ class _Runner:
 
 
 def _rebuild(folder: Path, output: Output) -> Path:
-    """The tiny model from nothing, in the steps in which the shipped weights were made (docs/decisions/miniature-base.md).
+    """Both tiny models from nothing, in the steps in which the shipped weights were made; gives the one that knows plain clips.
 
     Tokenizer, random weights, a supervised warm-up on plain clips, one on graded clips with more video tokens, one with as many
     as ever, and one whose annotation is loose and partly the wrong way round.
@@ -111,7 +112,8 @@ def _rebuild(folder: Path, output: Output) -> Path:
     save(model, processor, start)
     run = _Runner(output)
     run("train", recipe, "--model", start, "--out", folder / "warmup")
-    last = _sharpened(folder / "warmup" / "model", PLAIN_SHARPNESS, folder / "plain-model")
+    plain = _sharpened(folder / "warmup" / "model", PLAIN_SHARPNESS, folder / "plain-model")
+    last = _sharpened(plain, 1.0, folder / "published-model", published=True)
     for seed, (tokens, steps, rate, slipping) in enumerate(GRADED):
         data = folder / ("slipping-data" if slipping else "graded-data")
         graded = _warmup_samples(data, GRADED_SAMPLES, output, graded=True, slipping=slipping)
@@ -127,7 +129,8 @@ def _rebuild(folder: Path, output: Output) -> Path:
         out = folder / f"graded-{seed}"
         run("train", recipe, "--data", graded, *sets, "--model", last, "--out", out)
         last = out / "model"
-    return _sharpened(last, SHARPNESS, folder / "base-model")
+    _sharpened(last, SHARPNESS, folder / "graded-model", published=True)
+    return plain
 
 
 def _warmup_samples(root: Path, count: int, output: Output, *, graded: bool = False, slipping: bool = False) -> Path:
@@ -148,15 +151,16 @@ def _warmup_samples(root: Path, count: int, output: Output, *, graded: bool = Fa
     return root / "samples.jsonl"
 
 
-def _sharpened(model: Path, factor: float, out: Path) -> Path:
-    """The model with its logits multiplied, and text placed by the published rule."""
+def _sharpened(model: Path, factor: float, out: Path, *, published: bool = False) -> Path:
+    """The model with its logits multiplied, and where `published`, text placed by the published rule from now on."""
     from trlt.miniature.tiny import sharpen
     from trlt.model import load, save
     from trlt.positions import RULE
 
     loaded = load(Model(path=str(model), dtype="float32", device="cpu"))
     sharpen(loaded.model, factor)
-    loaded.model.config.__dict__.pop(RULE, None)
+    if published:
+        loaded.model.config.__dict__.pop(RULE, None)
     save(loaded.model, loaded.processor, out)
     return out
 

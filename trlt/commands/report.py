@@ -13,7 +13,7 @@ from trlt.commands._report_runs import REPORT, FoundRun, find_runs, questions, r
 from trlt.commands.compare import compare as compare_evals
 from trlt.commands.probe_compare import compare as compare_probes
 from trlt.errors import DataError, UsageError
-from trlt.model import MINIATURE
+from trlt.model import MINIATURE, SHIPPED
 from trlt.probing import histograms
 from trlt.report.page import Page, Question, RowIndex, RunRows, Training, write_page
 from trlt.report.page.difficulty import Probed, Selected, Shift
@@ -154,4 +154,4 @@ def _made(run: FoundRun) -> Made:
 def _is_miniature(run: FoundRun) -> bool:
     """Whether its benchmarks are the synthetic ones, beside which the paper's figures say nothing."""
     recipe = run.recipe()
-    return recipe is not None and MINIATURE in (recipe.model.path, recipe.name)
+    return recipe is not None and (recipe.model.path in SHIPPED or recipe.name == MINIATURE)

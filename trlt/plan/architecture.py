@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import ModelError
-from trlt.model import MINIATURE, MODEL_TYPE, miniature_path
+from trlt.model import MODEL_TYPE, SHIPPED, miniature_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def find_architecture(name: str) -> Architecture | None:
     Raises:
         ModelError: a config.json that isn't a Qwen2.5-VL's.
     """
-    folder = miniature_path() if name == MINIATURE else Path(name).expanduser()
-    config = folder / "config.json" if name == MINIATURE or folder.exists() else _cached(name)
+    folder = miniature_path(name) if name in SHIPPED else Path(name).expanduser()
+    config = folder / "config.json" if name in SHIPPED or folder.exists() else _cached(name)
     if config is not None and config.is_file():
         return _read(config)
     for size, architecture in PUBLISHED.items():

@@ -23,7 +23,7 @@ class Model(Section):
     """Which weights, and how they are held."""
 
     path: str = "Qwen/Qwen2.5-VL-7B-Instruct"
-    """A folder, a hub id, or `miniature` for the model that ships with trlt."""
+    """A folder, a hub id, or `miniature` (`miniature-plain`) for a model that ships with trlt."""
     dtype: Literal["bfloat16", "float32"] = "bfloat16"
     """Precision of weights and activations."""
     device: str = "auto"
