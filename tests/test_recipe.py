@@ -249,4 +249,5 @@ def test_schema() -> None:
 
 def test_shipped_recipes_load() -> None:
     for path in sorted((Path(__file__).resolve().parents[1] / "recipes").rglob("*.yaml")):
-        assert isinstance(load_recipe(path), Recipe), path
+        if path.parent.name != "plans":  # of whole experiments, which are another kind of file
+            assert isinstance(load_recipe(path), Recipe), path
