@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trlt import __version__
 from trlt.report import page as report_page
-from trlt.report.page.markup import Markup, element, escape, join, table
+from trlt.report.page.markup import Markup, element, escape, head, join, table
 from trlt.reproduce import markdown
 from trlt.reproduce.records import Record
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
@@ -61,16 +61,7 @@ def _head(title: str) -> Markup:
     style = (Path(report_page.__file__).parent / "page.css").read_text(encoding="utf-8").strip()
     known = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rules = ["default-src 'none'", f"style-src 'sha256-{known}'", "img-src data:", "base-uri 'none'", "form-action 'none'"]
-    parts = [
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content="; ".join(rules)),
-        element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name_="color-scheme", content="light dark"),
-        element("meta", name_="referrer", content="no-referrer"),
-        element("title", f"{title} - trlt reproduce"),
-        Markup(f"<style>{style}</style>"),
-    ]
-    return join([Markup('<!doctype html>\n<html lang="en">'), element("head", *parts), Markup("<body>\n")])
+    return head(f"{title} - trlt reproduce", "; ".join(rules), style)
 
 
 def _claims(verdicts: Sequence[Verdict]) -> Markup:

@@ -12,7 +12,7 @@ from pathlib import Path
 from trlt import __version__
 from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_section, selection_section
 from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
-from trlt.report.page.markup import Markup, element, join
+from trlt.report.page.markup import Markup, element, head
 from trlt.report.page.protocol import Made, protocol_section
 from trlt.report.page.questions import MOST, Question, RunRows, chosen, questions_of
 from trlt.report.page.results import Comparison, Results, results_section
@@ -90,7 +90,7 @@ def write_page(
 def _parts(page: Page, questions: Sequence[Question], held: int, frames: FrameBlocks) -> Iterator[Markup]:
     style, script = (_inline(name) for name in ("page.css", "page.js"))
     sections = _sections(page, len(questions))
-    yield _head(page.title, style, script)
+    yield head(f"{page.title} - trlt report", _policy(style, script), style)
     yield _top(page, [(id, title) for id, title, _ in sections])
     yield Markup("<main>\n")
     for id, title, body in sections:
@@ -145,19 +145,6 @@ def _policy(style: str, script: str) -> str:
     hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
     rules = [f"style-src 'sha256-{hashes[0]}'", f"script-src 'sha256-{hashes[1]}'", "img-src data:"]
     return "; ".join(["default-src 'none'", *rules, "base-uri 'none'", "form-action 'none'"])
-
-
-def _head(title: str, style: str, script: str) -> Markup:
-    parts = [
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
-        element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name_="color-scheme", content="light dark"),
-        element("meta", name_="referrer", content="no-referrer"),
-        element("title", f"{title} - trlt report"),
-        Markup(f"<style>{style}</style>"),
-    ]
-    return join([Markup('<!doctype html>\n<html lang="en">'), element("head", *parts), Markup("<body>\n")])
 
 
 def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:

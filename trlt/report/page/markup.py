@@ -78,3 +78,23 @@ def data_block(id: str, value: Any) -> Markup:
     text = text.replace("<", "\\u003c")
     text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return Markup(f'<script type="application/json" id="{escape(id)}">{text}</script>\n')
+
+
+def head(title: str, policy: str, style: str) -> Markup:
+    """A page from its start to the opening of its body.
+
+    Args:
+        title: Of the window.
+        policy: What the page may load and run (Content-Security-Policy).
+        style: CSS, as the policy's hash has it.
+    """
+    parts = [
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
+        element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name_="color-scheme", content="light dark"),
+        element("meta", name_="referrer", content="no-referrer"),
+        element("title", title),
+        Markup(f"<style>{style}</style>"),
+    ]
+    return join([Markup('<!doctype html>\n<html lang="en">'), element("head", *parts), Markup("<body>\n")])
