@@ -61,6 +61,8 @@ def test_what_may_be_left_out() -> None:
         (ROW | {"task": "groundin"}, "'groundin' is unknown; did you mean grounding"),
         (ROW | {"id": 1}, "id: expected a string, got 1"),
         ({"id": "x"}, "source: expected a string, got None"),
+        (ROW | {"source": "a\ud800"}, r"source: 'a\\ud800' must not hold half a surrogate pair"),
+        (ROW | {"split": "\udc00"}, "split: .* half a surrogate pair"),
         (ROW | {"video": "/a.mp4"}, "video: '/a.mp4' must be a path inside the video root"),
         (ROW | {"video": "a/../../b.mp4"}, "must be a path inside"),
         (ROW | {"video": ""}, "must be a path inside"),

@@ -136,6 +136,9 @@ def _fault(s: Sample) -> str | None:
     """What contradicts the schema, or None."""
     if s.task not in TASKS:
         return f"task: {s.task!r} is unknown; {did_you_mean(str(s.task), TASKS)}"
+    for name, text in (("source", s.source), ("split", s.split)):
+        if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can hold it; files of UTF-8 can't
+            return f"{name}: {text!r} must not hold half a surrogate pair; name it otherwise"
     path = PurePosixPath(s.video)
     if not s.video or path.is_absolute() or ".." in path.parts or "\\" in s.video or "\0" in s.video:
         return f"video: {s.video!r} must be a path inside the video root"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from trlt.reproduce import Plan, Record, judge, load_plan, markdown, read_records
-from trlt.reproduce.plan import SHIPPED
-from trlt.reproduce.records import counted
+from trlt.reproduce.plan import SHIPPED, asked_arms
+from trlt.reproduce.records import counted, spent
 from trlt.reproduce.sections import Claim, Difference, Equal, Gap, Trend
 from trlt.reproduce.stages import runs
 from trlt.reproduce.verdicts import COVERS, Verdict, fill
@@ -79,42 +81,64 @@ def _code(figure: str) -> str:
     return f"`{figure}`"
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What came of the shipped plan."""
+
+    plan: Plan
+    records: Sequence[Record]
+    """Every run that was made."""
+    counted: Mapping[tuple[str, int], Record]
+    """Those that count, by arm and seed."""
+    figures: Mapping[tuple[str, int], Mapping[str, float]]
+    verdicts: Sequence[Verdict]
+
+
 @cache
-def _made() -> tuple[Plan, dict[tuple[str, int], Record], tuple[Record, ...]]:
-    """The plan, its runs that count, and all that were made."""
+def _made() -> _Made:
     plan = load_plan(SHIPPED)
-    records = tuple(read_records(RECORDS)) if RECORDS.is_file() else ()
-    return plan, counted(records, runs(plan, str(SHIPPED), list(plan.arms), plan.seeds)), records
+    records = read_records(RECORDS) if RECORDS.is_file() else []
+    there = counted(records, runs(plan, str(SHIPPED), list(plan.arms), plan.seeds))
+    figures = {key: record.figures for key, record in there.items()}
+    return _Made(plan, records, there, figures, [judge(plan, claim, figures) for claim in plan.claims])
 
 
 def verdicts() -> str:
     """The verdict on every claim, the tables behind them, and how long it took."""
-    plan, there, records = _made()
-    figures = {key: record.figures for key, record in there.items()}
-    found = [judge(plan, claim, figures) for claim in plan.claims]
-    hours = sum(sum(record.seconds.values()) for record in there.values()) / 3600
-    failed = sum(record.error is not None for record in records)
+    made = _made()
+    planned = len(made.plan.arms) * len(made.plan.seeds)
+    hours = spent(made.counted.values()) / 3600
+    failed = sum(record.error is not None for record in made.records)
     parts = [
-        f"{len(there)} of {len(plan.arms) * len(plan.seeds)} runs are there, {failed} failed; {hours:.1f} hours of one core, "
-        f"what runs share counted once for each. {markdown.counts(found)}",
+        f"{len(made.counted)} of {planned} runs are there, {failed} failed; {hours:.1f} hours of one core. "
+        f"{markdown.counts(made.verdicts)}",
         COVERS,
-        _verdicts(found),
+        _verdicts(made.verdicts),
+        _costs(made),
     ]
-    for name in plan.tables:
-        table = fill(plan, name, figures)
+    for name in made.plan.tables:
+        table = fill(made.plan, name, made.figures)
         if table.rows:
             parts += [f"### {_heading(name)}: {table.title}", markdown.table(table)]
     return "\n\n".join(parts)
 
 
+def _costs(made: _Made) -> str:
+    """What repeats each table, and how long that took here."""
+    lines = ["| table | command | runs | one core |", "|---|---|---:|---:|"]
+    for name in made.plan.tables:
+        arms = asked_arms(made.plan, [name])
+        there = [record for (arm, _), record in made.counted.items() if arm in arms]
+        lines.append(f"| {name} | `trlt reproduce --table {name}` | {len(there)} | {spent(there) / 60:.0f} min |")
+    return "\n".join(lines)
+
+
 def main_verdicts() -> str:
     """The claims that the README shows."""
-    plan, there, _ = _made()
-    figures = {key: record.figures for key, record in there.items()}
-    return _verdicts([judge(plan, claim, figures) for claim in plan.claims if claim.id in MAIN])
+    return _verdicts([verdict for verdict in _made().verdicts if verdict.id in MAIN])
 
 
-def _verdicts(found: list[Verdict]) -> str:
+def _verdicts(found: Sequence[Verdict]) -> str:
     lines = ["| claim | the paper | here | 95% interval | verdict |", "|---|---:|---:|---:|---|"]
     for one in found:
         numbers = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))

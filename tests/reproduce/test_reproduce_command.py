@@ -74,6 +74,21 @@ def test_a_table_makes_its_arms_and_those_of_its_claims(tmp_path, pretend):
     assert [one["id"] for one in found["claims"]] == ["shift"] and list(found["tables"]) == ["fig4"]
 
 
+def test_a_table_shows_itself_and_its_report_keeps_what_is_complete(tmp_path, pretend, capsys):
+    plan = write(tmp_path, **ONLY)
+    whole = go(tmp_path, plan)
+    page = (tmp_path / "out" / "evidence.html").read_bytes()
+    capsys.readouterr()
+    found = reproduce(plan_path=plan, out=tmp_path / "out", tables=["fig4"], report_only=True, output=Output(False))
+    shown = capsys.readouterr().out
+    assert found == whole and (tmp_path / "out" / "evidence.html").read_bytes() == page
+    assert "shift" in shown and "better" not in shown and "SFT and RLT" not in shown and "2 of 2 runs are there" in shown
+    lines = (tmp_path / "out" / "runs.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "out" / "runs.jsonl").write_text("".join(line for line in lines if '"arm": "sft"' not in line))
+    found = go(tmp_path, plan, tables=["fig4"], report_only=True)
+    assert list(found["tables"]) == ["fig4"] and (found["made"], found["of"]) == (2, 2), "table 5 isn't complete"
+
+
 def test_fewer_seeds_leave_claims_incomplete(tmp_path, pretend):
     found = go(tmp_path, write(tmp_path, **ONLY), seeds=1)
     assert {record.seed for record in read_records(tmp_path / "out" / "runs.jsonl")} == {0}

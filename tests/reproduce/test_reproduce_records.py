@@ -9,14 +9,15 @@ import pytest
 from reproduce_plans import small
 
 from trlt.errors import DataError
-from trlt.reproduce.records import Record, append, counted, read_records
+from trlt.reproduce.records import Record, append, counted, read_records, spent
 from trlt.reproduce.stages import runs
 
 
 def record(run, value=1.0, error=None, **more):
     figures = {} if error else {"eval.charades.mIoU": value}
     parts = {"reward": [0.5, 1.0], "seconds": {"train": 3.0}, "places": {"train": "x"}, "versions": {"trlt": "1"}}
-    return Record("small", run.arm, run.seed, run.id, figures, **parts, when="2030-01-01T00:00:00+00:00", error=error, **more)
+    when = "2030-01-01T00:00:00+00:00"
+    return Record("small", run.arm, run.seed, run.id, figures, **parts | more, when=when, error=error)
 
 
 @pytest.fixture
@@ -84,3 +85,9 @@ def test_what_is_no_record(tmp_path, made, change, said):
         read_records(path)
     with pytest.raises(DataError, match=r"none\.jsonl: can't be read"):
         read_records(tmp_path / "none.jsonl")
+
+
+def test_a_command_that_runs_share_is_counted_once(made):
+    alone = record(made[0], seconds={"select": 1.0, "train": 60.0}, places={"select": "arms/tvg/s", "train": "arms/tvg/t"})
+    other = record(made[1], seconds={"select": 1.0, "train": 30.0}, places={"select": "arms/tvg/s", "train": "arms/sft/t"})
+    assert spent([alone, other]) == 91.0 and spent([]) == 0.0

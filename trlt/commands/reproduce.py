@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,15 @@ def reproduce(
     asked = asked_tables(plan, tables)
     arms = asked_arms(plan, asked)
     wanted = runs(plan, str(path), arms, plan.seeds[:seeds])
-    every = wanted if seeds is None else runs(plan, str(path), arms, plan.seeds)
     if dry_run:
         return _dry_run(wanted, folder, output)
     merged = [record for file in records for record in read_records(file)]
     failures: list[str] = []
     if not report_only:
         failures = _work(plan, wanted, merged, folder, jobs or os.cpu_count() or 1, output)
-    found = _report(plan, asked, every, [*_own(folder), *merged], folder, output)
+    made = [*_own(folder), *merged]
+    there = counted(made, runs(plan, str(path), list(plan.arms), plan.seeds))
+    found = _report(plan, asked, there, made, folder, output)
     if failures:
         output.result(found)
         raise TrltError("\n".join([*failures, "The same command tries them again."]))
@@ -170,21 +171,35 @@ def _terminable() -> Iterator[None]:
 
 
 def _report(
-    plan: Plan, asked: Sequence[str], every: Sequence[Run], records: Sequence[Record], folder: Path, output: Output
+    plan: Plan,
+    asked: Sequence[str],
+    there: Mapping[tuple[str, int], Record],
+    records: Sequence[Record],
+    folder: Path,
+    output: Output,
 ) -> dict[str, Any]:
-    """Verdicts and tables, shown and written."""
-    there = counted(records, every)
+    """Shows verdicts and tables that are asked for; writes them and those that were made before."""
     figures = {key: record.figures for key, record in there.items()}
-    claims = asked_claims(plan, asked)
+    written = [name for name in plan.tables if name in asked or _needs(plan, [name]) <= there.keys()]
+    needs = _needs(plan, written)
+    claims = asked_claims(plan, written)
     verdicts = [judge(plan, claim, figures) for claim in claims]
-    tables = [fill(plan, name, figures) for name in asked]
-    files = write_report(Report(plan, claims, verdicts, tables, there, records, len(every)), folder)
+    tables = [fill(plan, name, figures) for name in written]
+    counting = {key: record for key, record in there.items() if key in needs}
+    files = write_report(Report(plan, claims, verdicts, tables, counting, records, len(needs)), folder)
     for table in tables:
-        if table.rows and table.columns:
+        if table.name in asked and table.rows and table.columns:
             output.show("", _grid(table))
-    output.show("", _claims(verdicts), f"{markdown.counts(verdicts)} {len(there)} of {len(every)} runs are there.")
+    ids, needs = {claim.id for claim in asked_claims(plan, asked)}, _needs(plan, asked)
+    shown = [verdict for verdict in verdicts if verdict.id in ids]
+    output.show("", _claims(shown), f"{markdown.counts(shown)} {len(needs & there.keys())} of {len(needs)} runs are there.")
     output.show("", Rule("files", align="left"), *(f"{name}: {path}" for name, path in files.items()))
     return read_verdicts(folder)
+
+
+def _needs(plan: Plan, tables: Sequence[str]) -> set[tuple[str, int]]:
+    """Arm and seed of each run that these tables and their claims need."""
+    return {(arm, seed) for arm in asked_arms(plan, tables) for seed in plan.seeds}
 
 
 def _grid(table: FilledTable) -> Grid:

@@ -83,10 +83,6 @@ class Launcher:
     ):
         self._out, self._world, self._lock, self._progress = out, world, lock, progress
 
-    def command(self, stage: Stage) -> list[str]:
-        """The words after `trlt`."""
-        return words(stage, self._out)
-
     def is_done(self, stage: Stage) -> bool:
         """Whether a stage is complete."""
         return self._mark(stage).get("id") == stage.id
@@ -112,7 +108,7 @@ class Launcher:
         log = stage.beside("log", self._out)
         with log.open("ab") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", "trlt", *self.command(stage)],
+                [sys.executable, "-m", "trlt", *words(stage, self._out)],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

@@ -96,6 +96,18 @@ def counted(records: Iterable[Record], runs: Iterable[Run]) -> dict[tuple[str, i
     return found
 
 
+def spent(records: Iterable[Record]) -> float:
+    """Seconds that the runs' own commands took, one after the other; a command that several runs share counts once.
+
+    What all runs share (the videos, the pool, its probe) is in no record, and isn't in the sum.
+    """
+    by_place: dict[str, float] = {}
+    for record in records:
+        for name, seconds in record.seconds.items():
+            by_place.setdefault(record.places.get(name, f"{record.run} {name}"), seconds)
+    return math.fsum(by_place.values())
+
+
 _KINDS = {"plan": str, "arm": str, "seed": int, "run": str, "figures": dict, "reward": list, "seconds": dict, "when": str}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from trlt.reproduce import markdown
 from trlt.reproduce.page import EvidencePage, write_page
 from trlt.reproduce.pictures import claims_png, curves_png
-from trlt.reproduce.records import Record
+from trlt.reproduce.records import Record, spent
 from trlt.reproduce.sections import Claim, Plan
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
 from trlt.sample import write_text_atomic
@@ -33,7 +33,7 @@ class Report:
     records: Sequence[Record]
     """Every run that was ever made, the failed and the outdated too."""
     of: int
-    """Runs that the asked tables need."""
+    """Runs that the tables need."""
 
 
 def read_verdicts(folder: Path) -> dict[str, Any]:
@@ -91,6 +91,9 @@ def facts(report: Report) -> list[str]:
         "times its benchmarks'",
         *versions,
     ]
+    if report.counted:
+        hours = spent(report.counted.values()) / 3600
+        lines.append(f"their commands would take {hours:.1f} hours one after the other, without videos, pool and its probe")
     if failed:
         lines.append(f"runs that failed, are listed, and don't count: {failed}")
     return lines
