@@ -1,4 +1,4 @@
-"""Parts of `docs/evidence.md` and of the README: the claims of the shipped plan, and what its runs say of them."""
+"""Parts of `docs/evidence.md` and of the README: the claims of the plans, and what their runs say of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from trlt.reproduce.sections import Claim, Difference, Equal, Gap, Trend
 from trlt.reproduce.stages import runs
 from trlt.reproduce.verdicts import COVERS, Verdict, fill
 
+FOLLOW_UP = Path(__file__).resolve().parents[2] / "recipes" / "ablations" / "plans" / "follow-up.yaml"
+"""What was asked after the runs of the shipped plan were known."""
 RECORDS = Path(__file__).resolve().parents[1] / "evidence" / "runs.jsonl"
-"""Every run that was made for this page, as `trlt reproduce` wrote it."""
+"""Every run that was made for either plan, as `trlt reproduce` wrote it."""
 MAIN = (
     "rlt-all",
     "tvg-id",
@@ -32,9 +34,9 @@ MAIN = (
 """Claims that the README shows."""
 
 
-def claims() -> str:
+def claims(path: Path = SHIPPED) -> str:
     """A table for each of the plan's: every claim with its measure, what the paper reports, and what would refute it."""
-    plan = load_plan(SHIPPED)
+    plan = load_plan(path)
     parts = [
         f"{len(plan.claims)} claims, {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}. `tvg`, `qa`, `everything` "
         "and the like are means of figures, which the plan lists under `figures`. Differences are in percentage points, shares "
@@ -83,11 +85,12 @@ def _code(figure: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What came of the shipped plan."""
+    """What came of a plan."""
 
+    path: Path
     plan: Plan
-    records: Sequence[Record]
-    """Every run that was made."""
+    failed: int
+    """Runs of the plan that failed, whether or not a later one didn't."""
     counted: Mapping[tuple[str, int], Record]
     """Those that count, by arm and seed."""
     figures: Mapping[tuple[str, int], Mapping[str, float]]
@@ -95,24 +98,24 @@ class _Made:
 
 
 @cache
-def _made() -> _Made:
-    plan = load_plan(SHIPPED)
-    records = read_records(RECORDS) if RECORDS.is_file() else []
-    there = counted(records, runs(plan, str(SHIPPED), list(plan.arms), plan.seeds))
+def _made(path: Path) -> _Made:
+    plan = load_plan(path)
+    records = [record for record in read_records(RECORDS) if record.plan == plan.name] if RECORDS.is_file() else []
+    there = counted(records, runs(plan, str(path), list(plan.arms), plan.seeds))
     figures = {key: record.figures for key, record in there.items()}
-    return _Made(plan, records, there, figures, [judge(plan, claim, figures) for claim in plan.claims])
+    verdicts = [judge(plan, claim, figures) for claim in plan.claims]
+    return _Made(path, plan, sum(record.error is not None for record in records), there, figures, verdicts)
 
 
-def verdicts() -> str:
+def verdicts(path: Path = SHIPPED) -> str:
     """The verdict on every claim, the tables behind them, and how long it took."""
-    made = _made()
+    made = _made(path)
     planned = len(made.plan.arms) * len(made.plan.seeds)
     hours = spent(made.counted.values()) / 3600
-    failed = sum(record.error is not None for record in made.records)
     parts = [
-        f"{len(made.counted)} of {planned} runs are there, {failed} failed; {hours:.1f} hours of one core. "
+        f"{len(made.counted)} of {planned} runs are there, {made.failed} failed; {hours:.1f} hours of one core. "
         f"{markdown.counts(made.verdicts)}",
-        COVERS,
+        *([COVERS] if path == SHIPPED else []),
         _verdicts(made.verdicts),
         _costs(made),
     ]
@@ -125,17 +128,18 @@ def verdicts() -> str:
 
 def _costs(made: _Made) -> str:
     """What repeats each table, and how long that took here."""
+    given = "" if made.path == SHIPPED else f"--plan {made.path.relative_to(RECORDS.parents[2])} "
     lines = ["| table | command | runs | one core |", "|---|---|---:|---:|"]
     for name in made.plan.tables:
         arms = asked_arms(made.plan, [name])
         there = [record for (arm, _), record in made.counted.items() if arm in arms]
-        lines.append(f"| {name} | `trlt reproduce --table {name}` | {len(there)} | {spent(there) / 60:.0f} min |")
+        lines.append(f"| {name} | `trlt reproduce {given}--table {name}` | {len(there)} | {spent(there) / 60:.0f} min |")
     return "\n".join(lines)
 
 
 def main_verdicts() -> str:
     """The claims that the README shows."""
-    return _verdicts([verdict for verdict in _made().verdicts if verdict.id in MAIN])
+    return _verdicts([verdict for verdict in _made(SHIPPED).verdicts if verdict.id in MAIN])
 
 
 def _verdicts(found: Sequence[Verdict]) -> str:

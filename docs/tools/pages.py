@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from docs.tools import data_pages, evidence_page
@@ -18,6 +19,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "benchmarks": data_pages.benchmarks,
     "claims": evidence_page.claims,
     "verdicts": evidence_page.verdicts,
+    "follow up claims": partial(evidence_page.claims, evidence_page.FOLLOW_UP),
+    "follow up verdicts": partial(evidence_page.verdicts, evidence_page.FOLLOW_UP),
     "main verdicts": evidence_page.main_verdicts,
 }
 """Name of a part, as its marks in a page have it -> what makes it."""
