@@ -115,8 +115,15 @@ def test_table_2(name: str, sizes: tuple[int, int, int]) -> None:
 
 
 def test_the_shipped_plan_stands_among_the_ablations():
-    assert [path.name for path in PLANS] == ["evidence.yaml"]
-    plan = load_plan(PLANS[0])
+    plan = load_plan(FOLDER / "ablations" / "plans" / "evidence.yaml")
     assert plan == load_plan(SHIPPED) and len(plan.seeds) >= 5
     for name in ("1", "2", "3", "4a", "4b", "5", "fig4"):
         assert name in plan.tables and any(claim.table == name for claim in plan.claims)
+
+
+def test_the_follow_up_differs_from_the_shipped_plan_in_seeds_and_arms_alone():
+    assert [path.name for path in PLANS] == ["evidence.yaml", "follow-up.yaml"]
+    first, second = map(load_plan, PLANS)
+    assert (first.world, first.recipe, first.evals["default"]) == (second.world, second.recipe, second.evals["default"])
+    assert len(second.seeds) == len(first.seeds) and not set(first.seeds) & set(second.seeds)
+    assert all(first.arms[arm].overlay == second.arms[arm].overlay for arm in ("tvg", "sft-tvg", "vqa"))
