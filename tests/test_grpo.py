@@ -9,7 +9,7 @@ import pytest
 import torch
 from trl import GRPOTrainer
 
-from trlt import grpo
+from trlt import grpo, grpo_run
 from trlt.broken import read_broken
 from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
@@ -59,7 +59,7 @@ def invented_rewards(monkeypatch):
 def run(tiny_path, material, recipe, folder):
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
-    steps, parity = grpo.train(loaded, material, recipe, folder)
+    steps, parity = grpo_run.train(loaded, material, recipe, folder)
     rows = [{k: v for k, v in row.items() if "time" not in k and k != "elapsed_s"} for row in read_log(folder / "log.jsonl")]
     return {k: v.clone() for k, v in loaded.model.state_dict().items()}, rows, parity
 

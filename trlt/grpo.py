@@ -10,14 +10,12 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import Tensor
-from transformers import PrinterCallback
 
 from trlt import prompt as prompts
 from trlt.broken import Broken
@@ -25,44 +23,23 @@ from trlt.completions import Completions
 from trlt.difficulty import Difficulty, Visit
 from trlt.engine.features import Encode, FeatureStore, FrozenTower
 from trlt.engine.forest import Engine
-from trlt.engine.sampling import Sampling
-from trlt.errors import DataError, VideoError
+from trlt.errors import DataError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Scored, figures, fill, make_places, share_passes, split_passes
-from trlt.model import Loaded, adapters, save_adapter
-from trlt.parity import Parity, check
+from trlt.model import Loaded
 from trlt.recipe import Recipe
 from trlt.reward import advantages
-from trlt.sharding import WholeCopy, join, will_be_sharded
+from trlt.sharding import WholeCopy, will_be_sharded
 from trlt.shared_prefix import TreeBatch, attach, collate
-from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
-from trlt.video.clip import Clip
+from trlt.step_figures import StepFigures
+from trlt.training import Material, ResumableTrainer, arguments
 from trlt.vllm_rollouts import VllmSampler
-from trlt.vllm_rollouts import check as check_vllm
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
-FIGURES = (
-    "reward",
-    "reward_spread",
-    "zero_spread",
-    "reward/format",
-    "reward/accuracy",
-    "reward/tiou",
-    "length",
-    "cut_off",
-    "same_answer",
-    "video_tokens",
-    "rounds",
-    "left",
-    "time/video_wait_s",
-    "time/rollout_s",
-    "time/score_s",
-)
-"""What is logged of each step's rollouts beside TRL's own figures: means over all processes, of `rounds` the most."""
 Example = Callable[[int, str, str, float], None]
 OVERRIDDEN = (
     "_get_train_sampler",
@@ -90,7 +67,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     ) -> None:
         ids = [sample.id for sample in material.samples]
         dataset = Dataset.from_dict({"prompt": ids, "index": list(range(len(ids)))})
-        tower = _frozen_tower(recipe, loaded, material, lambda clip: self._groups.engine.encode(clip))
+        tower = _frozen_tower(recipe, loaded, material, lambda clip: self.group_rollouts.engine.encode(clip))
         super().__init__(
             model=loaded.model,
             reward_funcs=_scored_with_the_rollout,
@@ -106,7 +83,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
         broken = Broken(folder, len(ids), recipe.train.max_broken)
         vllm = _vllm(engine, loaded.path, material, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
-        self._groups = GroupRollouts(engine, material, recipe, broken, self.accelerator.autocast, tower, vllm)
+        self.group_rollouts = GroupRollouts(engine, material, recipe, broken, self.accelerator.autocast, tower, vllm)
         precision = torch.bfloat16 if args.bf16 else torch.float32
         self._whole = WholeCopy(engine.model, precision) if will_be_sharded() else None
         writes = self.accelerator.is_main_process
@@ -124,12 +101,12 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """Is called once when the weights have changed for the first time, and what draws in place of the engine has them."""
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
-        self._figures: dict[str, list[float]] = {name: [] for name in FIGURES}
+        self._figures = StepFigures(self.accelerator.gather, self.accelerator.device)
 
     def close(self) -> None:
         """Ends what runs beside this process."""
-        if self._groups.vllm:
-            self._groups.vllm.close()
+        if self.group_rollouts.vllm:
+            self.group_rollouts.vllm.close()
 
     def resume_difficulty(self, step: int) -> None:
         """Knows which samples had left after a step."""
@@ -234,18 +211,18 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         base = _base(self._rollout_model)
         with contextlib.ExitStack() as ready:
             model = ready.enter_context(self._whole.filled(base)) if self._whole else base
-            self._groups.engine.model = model
-            if self._groups.vllm:
-                ready.enter_context(self._groups.vllm.awake(model))
+            self.group_rollouts.engine.model = model
+            if self.group_rollouts.vllm:
+                ready.enter_context(self.group_rollouts.vllm.awake(model))
             self._filled += 1
             if self._filled == 2 and self.compare:
                 self.compare()
             found = fill(
-                places, lambda asked: self._groups(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
+                places, lambda asked: self.group_rollouts(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
             )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
-        self._figures["rounds"] += [place.tries for place in places]
+        self._figures.add({"rounds": [place.tries for place in places]})
         return found
 
     def _show(self, scored: Scored) -> None:
@@ -260,7 +237,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
         visits = [Visit(int(index), mean, spread) for index, mean, spread in every.tolist()]
         self._difficulty.see(self.state.global_step, visits)
-        self._figures["left"].append(float(len(self._difficulty.left)))
+        self._figures.add({"left": [float(len(self._difficulty.left))]})
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -295,20 +272,12 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     def _record(self, scored: Sequence[Scored]) -> None:
         """Figures of one optimizer step, over all processes."""
-        for name, numbers in figures(scored).items():
-            self._figures[name] += numbers
-        for name, seconds in self._groups.seconds.items():
-            self._figures[name] += seconds
+        self._figures.add(figures(scored))
+        self._figures.add(self.group_rollouts.seconds)
+        for seconds in self.group_rollouts.seconds.values():
             seconds.clear()
-        # One exchange in a fixed order: processes differ in how many rounds they took.
-        local = [[sum(values), len(values), max(values, default=0)] for values in self._figures.values()]
-        table = torch.tensor([local], dtype=torch.float64, device=self.accelerator.device)
-        every = self.accelerator.gather(table)
-        (totals, counts), most = every[..., :2].sum(dim=0).T.tolist(), every[..., 2].amax(dim=0).tolist()
-        for place, (name, values) in enumerate(self._figures.items()):
-            if counts[place]:
-                self._metrics["train"][name].append(most[place] if name == "rounds" else totals[place] / counts[place])
-            values.clear()
+        for name, value in self._figures.exchange().items():
+            self._metrics["train"][name].append(value)
 
 
 def _scored_with_the_rollout(**unused: Any) -> list[float | None]:
@@ -354,54 +323,6 @@ def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
     )
 
 
-def train(
-    loaded: Loaded,
-    material: Material,
-    recipe: Recipe,
-    folder: Path,
-    report: Report | None = None,
-    example: Example | None = None,
-) -> tuple[int, Parity]:
-    """Trains `loaded.model` in place, from the last checkpoint where there is one.
-
-    Args:
-        loaded: The policy and its processor.
-        material: Samples and how their clips are had.
-        recipe: As resolved.
-        folder: The run's folder.
-        report: Gets each step's figures.
-        example: Gets, of each step, a step's number, a question, what was answered and the reward.
-
-    Returns:
-        Optimizer steps done in all, and what the parity check at the start measured.
-
-    Raises:
-        ParityError: rollout and trainer disagree.
-        DataError: batch arithmetic that doesn't fit, or videos that can't be read.
-        ModelError: vLLM was asked for, and can't be had or fails.
-    """
-    processes = join(recipe.model.device)
-    attach(loaded.model)
-    if recipe.train.tower_is_frozen:
-        loaded.model.model.visual.requires_grad_(False)
-    args = config(recipe, folder / "checkpoints", processes=processes)
-    watch = Watch(folder, keep=recipe.train.keep_checkpoints, limit=recipe.train.max_new_tokens, report=report)
-    trainer = VideoGRPOTrainer(
-        loaded, material, recipe, folder, args, callbacks=[watch], peft_config=adapters(recipe.train.lora)
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.example = example
-    with contextlib.closing(trainer):
-        parity = _parity(trainer, loaded, material, recipe)
-        checkpoint = latest_checkpoint(folder / "checkpoints")
-        if checkpoint:
-            trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if recipe.train.lora:
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
-    return int(trainer.state.global_step), parity
-
-
 def _base(model: Any) -> Any:
     """The Qwen2.5-VL itself, within its adapters where it has some."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -423,38 +344,3 @@ def _vllm(engine: Engine, path: str, material: Material, recipe: Recipe, log: Pa
         return None
     words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in material.samples]
     return VllmSampler(engine, path, recipe, words, log)
-
-
-def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recipe: Recipe, count: int = 2) -> Parity:
-    """Checks the first samples whose videos can be read."""
-    settings = recipe.train
-    clips: list[tuple[str, Clip, prompts.Prompt]] = []
-    called: list[str] = []
-    for index, sample in enumerate(material.samples[:8]):
-        if len(clips) < count:
-            with contextlib.suppress(VideoError):
-                words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
-                clips.append((sample.id, material.clip(index), words))
-                called.append(f"{sample.id!r} ({sample.video})")
-    if not clips:
-        raise DataError("none of the first videos can be read; `video.root` may be wrong")
-
-    def make(clip: Clip, words: prompts.Prompt) -> Any:
-        inputs = material.builder.clip(clip)
-        return inputs, material.builder.prompt(words.system, words.user, inputs)
-
-    sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
-    engine, vllm = trainer._groups.engine, trainer._groups.vllm
-    with trainer.accelerator.autocast():
-        parity = check(engine, loaded.processor, clips, make, sampling)
-        if vllm is None:
-            return parity
-        named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]
-
-        def compare(count: int = 1) -> Parity:
-            with trainer.accelerator.autocast():
-                return check_vllm(vllm, engine, named[:count], make, sampling)
-
-        trainer.compare = compare
-        with vllm.awake(engine.model):
-            return replace(parity, vllm=compare(count))

@@ -250,9 +250,9 @@ def _train(
         material.require_videos()
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
-            from trlt import grpo
+            from trlt import grpo_run
 
-            steps, measured = grpo.train(loaded, material, recipe, folder, view.step, view.example)
+            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example)
             parity = asdict(measured)
         else:
             from trlt import sft

@@ -130,9 +130,9 @@ def _stages(folder: Path) -> Iterator[str]:
 
 
 def _grpo(loaded: Any, material: Any, recipe: Any, folder: Path) -> str:
-    from trlt import grpo
+    from trlt import grpo_run
 
-    train: Callable[..., tuple[int, Any]] = grpo.train
+    train: Callable[..., tuple[int, Any]] = grpo_run.train
     _, parity = train(loaded, material, recipe, folder)
     return f"rollout and trainer agree within {parity.largest:.1g} on {parity.tokens} tokens"
 
