@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from trlt.reproduce import Plan, Record, judge, load_plan, markdown, read_records
-from trlt.reproduce.plan import SHIPPED, asked_arms
+from trlt.reproduce.plan import SHIPPED, arms_of, asked_arms
 from trlt.reproduce.records import counted, spent
 from trlt.reproduce.sections import Claim, Difference, Equal, Gap, Trend
 from trlt.reproduce.stages import runs
@@ -18,6 +18,13 @@ FOLLOW_UP = Path(__file__).resolve().parents[2] / "recipes" / "ablations" / "pla
 """What was asked after the runs of the shipped plan were known."""
 RECORDS = Path(__file__).resolve().parents[1] / "evidence" / "runs.jsonl"
 """Every run that was made for either plan, as `trlt reproduce` wrote it."""
+OTHER = RECORDS.with_name("other-questions.jsonl")
+"""Figures of the same models on other questions, as such lines."""
+AGAIN = (
+    *("tvg-id", "again-tvg-ood", "again-sft-ood", "tvg-gqa", "tvg-qa", "vqa-qa", "ood-rlt", "id-rlt", "ood-gap", "ood-reason"),
+    *("why-shifted", "why-wide", "why-wide-gain"),
+)
+"""Claims that are tested on other questions."""
 MAIN = (
     "rlt-all",
     "tvg-id",
@@ -29,6 +36,7 @@ MAIN = (
     "id-rlt",
     "ood-rlt",
     "ood-gap",
+    "shift-medium",
     "random-1",
 )
 """Claims that the README shows."""
@@ -137,9 +145,29 @@ def _costs(made: _Made) -> str:
     return "\n".join(lines)
 
 
+def other_questions() -> str:
+    """Claims of either plan over the seeds of both, on the questions of the plans and on other ones."""
+    plans = [_made(path) for path in (SHIPPED, FOLLOW_UP)]
+    first = {key: figures for made in plans for key, figures in made.figures.items()}
+    second = {(record.arm, record.seed): record.figures for record in read_records(OTHER)}
+    seeds = sorted({seed for made in plans for seed in made.plan.seeds})
+    lines = ["| claim | seeds | registered questions | other questions |", "|---|---:|---:|---:|"]
+    for claim in (claim for made in plans for claim in made.plan.claims if claim.id in AGAIN):
+        made = next(made for made in plans if claim in made.plan.claims)
+        there = [seed for seed in seeds if all((arm, seed) in second for arm in arms_of(claim))]
+        plan = made.plan.model_copy(update={"seeds": there})
+        cells = []
+        for one in (judge(plan, claim, figures) for figures in (first, second)):
+            interval = markdown.interval(one.low, one.high, signed=True)
+            cells.append(f"{markdown.number(one.mean, signed=True)} ({interval}) {markdown.state(one)}")
+        lines.append(f"| {claim.text} (`{claim.id}`) | {len(there)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main_verdicts() -> str:
-    """The claims that the README shows."""
-    return _verdicts([verdict for verdict in _made(SHIPPED).verdicts if verdict.id in MAIN])
+    """The claims that the README shows: those of the plan, and those that were tested once more."""
+    again = [verdict for verdict in _made(FOLLOW_UP).verdicts if verdict.table == "again"]
+    return _verdicts([verdict for verdict in _made(SHIPPED).verdicts if verdict.id in MAIN] + again)
 
 
 def _verdicts(found: Sequence[Verdict]) -> str:

@@ -21,6 +21,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "verdicts": evidence_page.verdicts,
     "follow up claims": partial(evidence_page.claims, evidence_page.FOLLOW_UP),
     "follow up verdicts": partial(evidence_page.verdicts, evidence_page.FOLLOW_UP),
+    "other questions": evidence_page.other_questions,
     "main verdicts": evidence_page.main_verdicts,
 }
 """Name of a part, as its marks in a page have it -> what makes it."""
