@@ -174,6 +174,6 @@ def _verdicts(found: Sequence[Verdict]) -> str:
     lines = ["| claim | the paper | here | 95% interval | verdict |", "|---|---:|---:|---:|---|"]
     for one in found:
         numbers = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))
-        said = markdown.state(one) + (f" ({markdown.seeds(one)})" if one.seeds < one.of else "")
+        said = markdown.state(one) + (f" ({markdown.seeds(one)} seeds)" if one.seeds < one.of else "")
         lines.append(f"| {one.text} (`{one.id}`) | {one.paper or '-'} | {' | '.join(numbers)} | {said} |")
     return "\n".join(lines)

@@ -50,7 +50,7 @@ def interval(low: float | None, high: float | None, *, signed: bool = False) -> 
 
 def seeds(one: Verdict) -> str:
     """How many seeds a verdict stands on."""
-    return f"{one.seeds} of {one.of} seeds" if one.seeds < one.of else f"{one.of} seeds"
+    return f"{one.seeds} of {one.of}" if one.seeds < one.of else str(one.of)
 
 
 def state(one: Verdict) -> str:
