@@ -152,12 +152,11 @@ def other_questions() -> str:
     second = {(record.arm, record.seed): record.figures for record in read_records(OTHER)}
     seeds = sorted({seed for made in plans for seed in made.plan.seeds})
     lines = ["| claim | seeds | registered questions | other questions |", "|---|---:|---:|---:|"]
-    for claim in (claim for made in plans for claim in made.plan.claims if claim.id in AGAIN):
-        made = next(made for made in plans if claim in made.plan.claims)
+    for plan, claim in ((made.plan, claim) for made in plans for claim in made.plan.claims if claim.id in AGAIN):
         there = [seed for seed in seeds if all((arm, seed) in second for arm in arms_of(claim))]
-        plan = made.plan.model_copy(update={"seeds": there})
+        over = plan.model_copy(update={"seeds": there})
         cells = []
-        for one in (judge(plan, claim, figures) for figures in (first, second)):
+        for one in (judge(over, claim, figures) for figures in (first, second)):
             interval = markdown.interval(one.low, one.high, signed=True)
             cells.append(f"{markdown.number(one.mean, signed=True)} ({interval}) {markdown.state(one)}")
         lines.append(f"| {claim.text} (`{claim.id}`) | {len(there)} | {' | '.join(cells)} |")
