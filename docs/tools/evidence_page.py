@@ -22,6 +22,7 @@ OTHER = RECORDS.with_name("other-questions.jsonl")
 """Figures of the same models on other questions, as such lines."""
 AGAIN = (
     *("tvg-id", "again-tvg-ood", "again-sft-ood", "tvg-gqa", "tvg-qa", "vqa-qa", "ood-rlt", "id-rlt", "ood-gap", "ood-reason"),
+    *("rlt-all", "join-trade", "join-gqa", "join-ood", "medium-easy", "spread-none", "random-1", "random-4", "dynamic"),
     *("why-shifted", "why-wide", "why-wide-gain"),
 )
 """Claims that are tested on other questions."""
