@@ -29,10 +29,11 @@ def evidence(title: str, facts: Sequence[str], verdicts: Sequence[Verdict], tabl
 
 def counts(verdicts: Sequence[Verdict]) -> str:
     """How many claims came to what."""
+    if not verdicts:
+        return ""
     there = [(state, sum(one.state == state for one in verdicts)) for state in SIGNS]
-    return (
-        f"{len(verdicts)} claims: " + ", ".join(f"{count} {state}" for state, count in there if count) + "." if verdicts else ""
-    )
+    noun = "claim" if len(verdicts) == 1 else "claims"
+    return f"{len(verdicts)} {noun}: " + ", ".join(f"{count} {state}" for state, count in there if count) + "."
 
 
 def number(value: float | None, *, signed: bool = False) -> str:
