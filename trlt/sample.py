@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from trlt.errors import DataError, did_you_mean
 
 Task = Literal["multi_choice", "grounding", "grounded_qa"]
 TASKS: tuple[Task, ...] = get_args(Task)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Span(NamedTuple):
@@ -137,7 +139,7 @@ def _fault(s: Sample) -> str | None:
     if s.task not in TASKS:
         return f"task: {s.task!r} is unknown; {did_you_mean(str(s.task), TASKS)}"
     for name, text in (("source", s.source), ("split", s.split)):
-        if any("\ud800" <= character <= "\udfff" for character in text):  # JSON can hold it; files of UTF-8 can't
+        if _SURROGATE.search(text):  # JSON can hold it; files of UTF-8 can't
             return f"{name}: {text!r} must not hold half a surrogate pair; name it otherwise"
     path = PurePosixPath(s.video)
     if not s.video or path.is_absolute() or ".." in path.parts or "\\" in s.video or "\0" in s.video:
