@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,29 @@ def tiny(tiny_path: Path) -> Any:
     from trlt.recipe import Model
 
     return load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folders of models in the published layout: `published("3b", "bfloat16")`; made once for all test processes."""
+    import torch
+    from real_shapes.published import write
+
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+
+    def get(kind: str, dtype: str) -> Path:
+        folder = shared / f"published-{kind}-{dtype}"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                partial = folder.with_suffix(".partial")
+                write(kind, partial, getattr(torch, dtype))
+                partial.rename(folder)
+        return folder
+
+    return get
 
 
 @pytest.fixture
