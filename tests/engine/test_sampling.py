@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from trlt.engine import sampling
 from trlt.engine.sampling import Sampling, draw, uniforms
 
 
@@ -66,3 +67,26 @@ def test_the_largest_uniform_stays_in_the_nucleus():
     logits = torch.tensor([[2.0, 1.0, -5.0, -6.0]])
     last = torch.tensor([np.nextafter(1.0, 0.0)])
     assert draw(logits, last, Sampling(top_p=0.9), torch.zeros(4, dtype=torch.bool)).tokens.item() == 1
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0, 9.0])
+@pytest.mark.parametrize("top_p", [0.1, 0.9, 0.99])
+def test_the_nucleus_of_a_real_vocabulary_is_that_of_a_whole_sort(scale, top_p):
+    """Of BF16 logits, of which many are equal: the lowest ids among them count first."""
+    logits = (torch.randn(2, 152_064, generator=torch.Generator().manual_seed(int(10 * scale))) * scale).bfloat16()
+    kept, surely, maybe = sampling._nucleus(logits.double().softmax(-1), top_p, 1e-5)
+    for row in range(2):
+        p = logits[row].double().softmax(-1).numpy()
+        order = np.lexsort((np.arange(len(p)), -p))
+        count = 1 + int(np.searchsorted(np.cumsum(p[order]), top_p))
+        assert set(order[:count]) == set(np.flatnonzero(kept[row].numpy()))
+        assert bool((kept[row] | ~surely[row]).all()) and bool((maybe[row] | ~kept[row]).all())
+
+
+def test_rows_are_drawn_in_parts_of_bounded_memory(monkeypatch):
+    logits, uniform = torch.randn(7, 50), torch.rand(7, dtype=torch.float64)
+    banned = torch.zeros(50, dtype=torch.bool)
+    whole = draw(logits, uniform, Sampling(top_p=0.9), banned)
+    monkeypatch.setattr(sampling, "AT_ONCE", 100)
+    parts = draw(logits, uniform, Sampling(top_p=0.9), banned)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))

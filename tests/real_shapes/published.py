@@ -57,21 +57,18 @@ CHAIN = {
     "<": ("answer", "observe"),
     "answer": ">",
     "observe": ">",
-    ">": (" A", " B", " C", " ", "<|im_end|>"),
-    " A": " </",
+    ">": (" B", " ", "<|im_end|>"),
     " B": " </",
-    " C": " </",
-    " </": ("answer", "observe"),
-    " ": ("0", "1", "2", "3"),
-    "0": ".",
+    " ": ("A", "1", "2"),
+    "A": " </",
     "1": ".",
     "2": ".",
-    "3": ".",
     ".": ("5", "6", "7"),
     "5": (" to", " </"),
     "6": (" to", " </"),
     "7": (" to", " </"),
     " to": " ",
+    " </": ("answer", "observe"),
 }
 """Which tokens follow which: `<answer> B </answer>`, `<answer> 1.5 to 3.6 </answer>`, and much that is no answer."""
 
@@ -175,7 +172,7 @@ def build(shape: Shape, words: Any, seed: int = 0) -> Any:
             # What a layer adds stays of the embedding's size, so that a token is still known behind the last one.
             attention.o_proj.weight.mul_(0.05)
             layer.mlp.down_proj.weight.mul_(0.05)
-        text.norm.weight.fill_(3.0)  # sharper than even over 152k
+        text.norm.weight.fill_(1.5)  # sharper than even over 152k, with logits up to 30
         _remember(text, model.lm_head.weight, words)
     return model
 

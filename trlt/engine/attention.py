@@ -108,8 +108,10 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     """
     rows, heads, _, dim = query.shape
     kv_heads = key.shape[1]
-    q = query.view(rows, kv_heads, heads // kv_heads, dim) * scale
-    parts = [_read(q, key, value)] + [_read_level(q, level, level.keys[layer], level.values[layer]) for level in levels]
+    q = query.view(rows, kv_heads, heads // kv_heads, dim)
+    with torch.autocast(query.device.type, enabled=False):
+        parts = [_read(q, key, value, scale)]
+        parts += [_read_level(q, level, level.keys[layer], level.values[layer], scale) for level in levels]
     highest = torch.stack([part.highest for part in parts]).amax(dim=0)
     factors = [(part.highest - highest).exp() for part in parts]
     total = sum(factor * part.total for factor, part in zip(factors, parts, strict=True))
@@ -128,23 +130,43 @@ class _Part(NamedTuple):
     """Sum of exp(score - highest) times the value."""
 
 
-def _read(q: Tensor, key: Tensor, value: Tensor, hidden: Tensor | None = None) -> _Part:
-    """Scaled queries (B, H_kv, Q, D) over keys and values (B, H_kv, L, D); `hidden` (B, L) keys are left out."""
-    scores = (q @ key.transpose(2, 3)).float()
+def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | None = None) -> _Part:
+    """Queries (B, H_kv, Q, D) over keys and values (B, H_kv, L, D); `hidden` (B, L) keys are left out."""
+    scores = _scores(q, key, scale)
     if hidden is not None:
         scores = scores.masked_fill_(hidden[:, None, None, :], torch.finfo(scores.dtype).min)
     highest = scores.amax(dim=-1, keepdim=True)
     weights = scores.sub_(highest).exp_()
-    return _Part(highest, weights.sum(dim=-1, keepdim=True), (weights.to(value.dtype) @ value).float())
+    return _Part(highest, weights.sum(dim=-1, keepdim=True), _product(weights.to(value.dtype), value))
 
 
-def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor) -> _Part:
-    """Scaled queries (R, H_kv, groups, D) over each row's node."""
+def _scores(q: Tensor, key: Tensor, scale: float) -> Tensor:
+    """(B, H_kv, Q, L) float32.
+
+    Published models have key biases that take scores into the hundreds, where neighbors in BF16 are 1 apart: neither the
+    scores nor the scaled queries may be rounded to it before the softmax.
+    """
+    if q.dtype == torch.float32:
+        return (q * scale) @ key.transpose(2, 3)
+    return _product(q, key.transpose(2, 3)).mul_(scale)
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """(B, H, M, N) float32 from (B, H, M, K) and (B, H, K, N): products of BF16 numbers, added up and kept in float32."""
+    if left.dtype == torch.float32:
+        return left @ right
+    if left.is_cuda:  # without float32 copies of the operands; the CPU's has no such output
+        return torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=torch.float32).unflatten(0, left.shape[:2])
+    return left.float() @ right.float()
+
+
+def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor, scale: float) -> _Part:
+    """Queries (R, H_kv, groups, D) over each row's node."""
     rows, kv_heads, groups, dim = q.shape
     nodes, width = level.rows.shape
     each = q if level.even else q[level.rows.reshape(-1)]
     each = each.view(nodes, width, kv_heads, groups, dim).transpose(1, 2).reshape(nodes, kv_heads, width * groups, dim)
-    read = _read(each, keys, values, level.hidden)
+    read = _read(each, keys, values, scale, level.hidden)
     parts = (
         t.view(nodes, kv_heads, width, groups, -1).transpose(1, 2).reshape(nodes * width, kv_heads, groups, -1) for t in read
     )
@@ -158,6 +180,10 @@ def _attention(
     if branches is None:
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         return output, None
+    if torch.is_autocast_enabled(query.device.type):
+        # As SDPA does under autocast, where rotary embeddings make queries and keys float32; it halves the cached keys, too.
+        dtype = torch.get_autocast_dtype(query.device.type)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     out = branches.attend(int(module.layer_idx), query, key, value, float(kwargs["scaling"]))  # type: ignore[arg-type]
     return out.transpose(1, 2), None
 
