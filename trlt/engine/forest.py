@@ -86,7 +86,7 @@ class Engine:
             results[one.tree][one.request] = one.completions
         return results
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: autocast would cast every weight anew for each token
     def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
         """Requests in the order in which they are done.
 
@@ -223,9 +223,8 @@ class Engine:
 
     def encode(self, clip: ClipInputs) -> Tensor:
         """(tokens, hidden) features of a clip, made by the vision tower."""
-        with torch.inference_mode():
-            features = self._encode([clip])[0]
-        return features.clone()  # outside of inference mode, so that it may take part in training
+        with torch.no_grad():
+            return self._encode([clip])[0]
 
     def _encode(self, clips: Sequence[ClipInputs]) -> list[Tensor]:
         """(tokens, hidden) features of each clip; the vision tower runs for those that have none."""

@@ -264,8 +264,8 @@ def _pass(
 
 
 def cache_bytes(model: Architecture, size: Sizes, tokens: int) -> int:
-    """Keys and values of tokens in all layers: layers x KV heads x head size x (s + c); keys follow the residual stream."""
-    return model.layers * model.kv_width * (size.stream + size.computed) * tokens
+    """Keys and values of tokens in all layers: 2 c x layers x KV heads x head size."""
+    return 2 * size.computed * model.layers * model.kv_width * tokens
 
 
 def _rollout(model: Architecture, size: Sizes, sequences: int, *, adapted: bool = False) -> list[Line]:
