@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trlt.engine.attention import use_branches
 from trlt.engine.inputs import ClipInputs, PromptInputs
+from trlt.engine.windows import use_windows
 from trlt.sharding import most_calls
 from trlt.tree_mask import Kind, Place, index_of, places, tree_mask
 
@@ -218,6 +219,7 @@ def _chunk(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tu
 def attach(model: Any) -> None:
     """Lets `model(tree=TreeBatch, temperature=...)` run `forward`, so that wrappers (DDP, FSDP) see the call."""
     use_branches(model)
+    use_windows(model)
     plain = model.forward
 
     def patched(self: Any, *args: Any, tree: TreeBatch | None = None, temperature: float = 1.0, **kwargs: Any) -> Any:

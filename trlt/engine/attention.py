@@ -156,7 +156,8 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     if left.dtype == torch.float32:
         return left @ right
     if left.is_cuda:  # without float32 copies of the operands; the CPU's has no such output
-        return torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=torch.float32).unflatten(0, left.shape[:2])
+        out = torch.bmm(left.flatten(0, 1), right.flatten(0, 1), out_dtype=torch.float32)
+        return out.view(*left.shape[:3], right.shape[3])
     return left.float() @ right.float()
 
 

@@ -21,6 +21,7 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.engine.jobs import Job, Queue, Request, Room, Tree
 from trlt.engine.memory import fits, room_for_tokens
 from trlt.engine.sampling import Sampling, draw, uniforms
+from trlt.engine.windows import use_windows
 from trlt.errors import ModelError
 
 __all__ = ["Answered", "Completion", "Engine", "Request", "Tree"]
@@ -67,6 +68,7 @@ class Engine:
         self, model: Any, processor: Any, *, exact: bool | None = None, notice: Callable[[str], None] | None = None
     ) -> None:
         use_branches(model)
+        use_windows(model)
         self.model = model
         self.builder = InputBuilder(model, processor)
         self.device: torch.device = model.device

@@ -59,7 +59,7 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) ->
         banned: (V,) True for tokens that are never drawn.
     """
     rows = max(1, AT_ONCE // logits.shape[-1])
-    parts = [_draw(*some, sampling, banned) for some in zip(logits.split(rows), uniform.split(rows), strict=True)]
+    parts = [_draw(*some, sampling, banned) for some in zip(torch.split(logits, rows), torch.split(uniform, rows), strict=True)]
     return Draw(*(torch.cat(side) for side in zip(*parts, strict=True)))
 
 
