@@ -78,3 +78,19 @@ def test_attention_scores_reach_the_hundreds(published, kind, noise_clip):
         engine = Engine(loaded.model, loaded.processor)
         engine.generate([Tree(noise_clip(), (Request("a", "", "what moves?"),))], Sampling(max_new_tokens=2))
     assert 100 < max(largest) < 3000
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_ids_without_text_and_vision_marks_are_never_drawn(published, kind):
+    from transformers import AutoProcessor
+
+    from trlt.engine.inputs import InputBuilder
+    from trlt.model import load
+    from trlt.recipe import Model
+
+    folder = published(kind, "bfloat16")
+    loaded = load(Model(path=str(folder), dtype="bfloat16", device="cpu"))
+    builder = InputBuilder(loaded.model, AutoProcessor.from_pretrained(folder))
+    banned = builder.suppressed(SHAPES[kind].vocabulary).nonzero()[:, 0].tolist()
+    assert banned == [*range(151_652, 151_657), *range(151_665, SHAPES[kind].vocabulary)]
+    assert builder.end_tokens == [151_645, 151_643]
