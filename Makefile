@@ -3,16 +3,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+NEWEST := .venv-newest
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test docs clean
+.PHONY: help demo test test-newest docs clean
 
 help:
 	@echo "make demo    install into $(VENV), then run the whole way on synthetic videos and a tiny model"
 	@echo "make test    install into $(VENV), then lint, types and tests"
+	@echo "make test-newest    the tests with the newest versions of all dependencies, installed into $(NEWEST)"
 	@echo "make docs    install into $(VENV), then build the documentation into site/"
-	@echo "make clean   remove $(VENV) and caches; runs/ stays"
+	@echo "make clean   remove both environments and caches; runs/ stays"
 
 demo: $(VENV)/.installed
 	$(BIN)/trlt demo
@@ -25,12 +27,21 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
+# What fails here says what is coming. The versions that it runs with are told first; that they aren't the tested ones is no fault.
+test-newest: export OMP_NUM_THREADS := 1
+test-newest:
+	$(MAKE) VENV=$(NEWEST) $(NEWEST)/.made
+	$(NEWEST)/bin/python tests/newest.py lift build/newest
+	$(NEWEST)/bin/python -m pip install --upgrade --upgrade-strategy eager --editable 'build/newest[dev]'
+	$(NEWEST)/bin/python tests/newest.py differ
+	$(NEWEST)/bin/python -m pytest -n 2 --deselect tests/test_requirements.py::test_what_is_installed_lies_within_the_bounds
+
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m docs.tools.pages
 	$(BIN)/python -m sphinx -W --keep-going -b html -d build/doctrees docs site
 
 clean:
-	rm -rf $(VENV) site build dist trlt.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(NEWEST) site build dist trlt.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # The stamps are older than pyproject.toml only when it has changed: then pip looks again.
 $(VENV)/.installed: pyproject.toml | $(VENV)/.made

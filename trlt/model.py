@@ -117,6 +117,8 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
     if quantize is None:
         model.to(torch.device(device))  # type: ignore[arg-type]
+    else:
+        _keep_layout(model)
     model.train(False)
     follow_published_positions(model)
     return Loaded(model, processor, path)
@@ -192,3 +194,17 @@ def _in_4_bits(dtype: Any, device: str) -> dict[str, Any]:
         llm_int8_skip_modules=["model.visual", "lm_head"],
     )
     return {"quantization_config": config, "device_map": {"": device}}
+
+
+def _keep_layout(model: Any) -> None:
+    """Keeps layers in 4 bits as they were loaded, so that rollouts and training compute them alike.
+
+    On processors with AVX512-BF16, bitsandbytes (0.49 and 0.50) would pack a layer's weights anew in its first evaluation, for
+    good: it rounds to BF16 from then on whatever the dtype, and no gradient comes back through it. See
+    docs/decisions/four-bits.md.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for layer in model.modules():
+        if isinstance(layer, Linear4bit):
+            layer.support_avx512bf16_for_cpu = False
