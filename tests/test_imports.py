@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import bare
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
@@ -102,3 +103,9 @@ def test_starting_loads_nothing_heavy(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ("selection", "prompt", "score") if name in MODULES])
 def test_pure_modules_load_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & HEAVY
+
+
+def test_engine_and_shared_prefix_need_torch_and_transformers_alone() -> None:
+    done = bare.python("import sys, trlt.engine.forest, trlt.shared_prefix; print(*sys.modules)")
+    assert done.returncode == 0, done.stderr
+    assert not {name.partition(".")[0] for name in done.stdout.split()} & set(bare.MISSING)

@@ -4,6 +4,8 @@ Under FSDP2 and ZeRO-3 each process holds a slice of every weight, and each laye
 the same layers equally often. Decoding can't promise that, since completions differ in length. So the weights are gathered
 once before it, into a copy of the model that knows nothing of slices, and decoding needs no exchange at all. The price is
 memory while it lasts: one number a weight in the precision that is computed in, 16.6 GB for 7B in BF16.
+
+Accelerate is imported where several processes meet: a forward pass and the engine do without it.
 """
 
 from __future__ import annotations
@@ -17,8 +19,6 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from accelerate import PartialState
-from accelerate.utils import DistributedType
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -37,6 +37,8 @@ def join(device: str) -> int:
     Returns:
         How many there are; 1 without a launcher.
     """
+    from accelerate import PartialState
+
     # Each process reads the weights itself: the reference model gets no others' weights later.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     cpu = device == "cpu" or not torch.cuda.is_available()
@@ -50,6 +52,9 @@ def join(device: str) -> int:
 
 def allow_sharding_on_cpu() -> None:
     """Lets Accelerate 1.15 use FSDP and DeepSpeed on the CPU; it takes no notice there that either is asked for."""
+    from accelerate import PartialState
+    from accelerate.utils import DistributedType
+
     if PartialState().distributed_type != DistributedType.MULTI_CPU:
         return
     for name, kind in (("FSDP", DistributedType.MULTI_GPU), ("DEEPSPEED", DistributedType.DEEPSPEED)):
@@ -97,6 +102,8 @@ def most_calls(layer: nn.Module, calls: int) -> int:
     """
     if not isinstance(layer, FSDPModule) and not any(map(_is_zero3, layer.parameters())):
         return calls
+    from accelerate import PartialState
+
     most = torch.tensor(calls, device=PartialState().device)
     torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
     return int(most)
