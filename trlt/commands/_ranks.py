@@ -179,8 +179,8 @@ def launch(
                         start_new_session=True,
                     )
                 )
-            while any(process.poll() is None for process in processes):
-                if any(process.returncode == fatal for process in processes if process.returncode is not None):
+            while None in (codes := [process.poll() for process in processes]):
+                if fatal is not None and fatal in codes:
                     end(processes)
                     break
                 tick()

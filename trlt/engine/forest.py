@@ -124,6 +124,8 @@ class Engine:
         """
         training = self.model.training
         self.model.eval()
+        if self.first:
+            self.first = FirstClip(self.first.done)  # what an earlier call had begun and didn't end is forgotten
         try:
             queue = Queue(trees, sampling.max_new_tokens)
             room = self._room or Room(max_sequences, room_for_tokens(self.model))
@@ -149,16 +151,16 @@ class Engine:
                 completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
                 if answered := done.add(branch, completion):
                     held.append(answered)
-            while self.first and (drawn := self.first.drawn) and fits(lambda: self._tell(drawn)) is None:  # noqa: B023
+            while self.first and self.first.drawn and fits(self._tell) is None:
                 self._retreat(queue, growing, room)
             if not self.first:
                 yield from held
                 held.clear()
 
-    def _tell(self, drawn: Drawn) -> bool:
-        """Hands on what was drawn first; watches no longer then."""
-        assert self.first
-        self.first.done(drawn)
+    def _tell(self) -> bool:
+        """Hands on what was drawn first; nothing is watched any longer then."""
+        assert self.first and self.first.drawn
+        self.first.done(self.first.drawn)
         self.first = None
         return True
 

@@ -97,7 +97,7 @@ class StreamingEngine(Engine):
             ModelError: the memory doesn't suffice.
         """
         frames = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112), dtype=np.uint8)
-        clip = Clip.of(frames, np.arange(16) * 10.0, sample_fps=0.1, duration=160.0)
+        clip = Clip.of(frames, 10 * np.arange(16, dtype=np.float64), sample_fps=0.1, duration=160.0)
         request = Request("an invented clip", "", "What is shown?")
         self.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))
 
