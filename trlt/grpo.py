@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from trlt import prompt as prompts
 from trlt.broken import Broken
@@ -23,7 +24,7 @@ from trlt.completions import Completions
 from trlt.difficulty import Difficulty, Visit
 from trlt.engine.features import Encode, FeatureStore, FrozenTower
 from trlt.engine.forest import Engine
-from trlt.errors import DataError
+from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Scored, figures, fill, make_places, share_passes, split_passes
 from trlt.model import Loaded
@@ -110,10 +111,18 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
         Where the weights are sharded, what draws is a whole copy of them in the precision that is computed in; else it is the
         policy itself, float32 under autocast.
+
+        Raises:
+            ParityError: a weight of the copy isn't the policy's. Log-probabilities in BF16 wouldn't show a small difference.
         """
         base = _base(self._rollout_model)
         with contextlib.ExitStack() as ready:
             model = ready.enter_context(self._whole.filled(base)) if self._whole else base
+            if self._whole and (strays := self._whole.strays(base)):
+                raise ParityError(
+                    f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained, "
+                    f"{strays[0]} for one; this is a bug worth a report, and train.launch.strategy: ddp goes without a copy"
+                )
             self.group_rollouts.engine.model = model
             if self.group_rollouts.vllm:
                 ready.enter_context(self.group_rollouts.vllm.awake(model))
@@ -124,7 +133,11 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         none = torch.empty(0, dtype=torch.long)
 
         def score(tree: TreeBatch) -> Tensor:
-            return self._get_per_token_logps_and_entropies(self.model_wrapped, none, none, 0, pixel_values=tree)[0]
+            logps, *_ = self._get_per_token_logps_and_entropies(self.model_wrapped, none, none, 0, pixel_values=tree)
+            for module in self.model_wrapped.modules():
+                if isinstance(module, FSDPModule):  # a pass without gradients leaves some gathered: a tied head's
+                    module.reshard()
+            return logps
 
         return Trainer(_base(self._rollout_model), self._tree, score)
 
