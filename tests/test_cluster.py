@@ -108,6 +108,7 @@ class Scripted:
 
     def __init__(self, hold=lambda key: None):
         self.hold = hold
+        self.parity = None
 
     def stream(self, trees, sampling, *, max_sequences):
         from trlt.engine.forest import Answered, Completion

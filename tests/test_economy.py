@@ -45,7 +45,8 @@ def test_packed_passes_learn_what_single_ones_learn(tiny_path, material, recipe,
         TreeBatch, "to", lambda self, device: sizes.append([len(self.ids), len(self.row)]) or made(self, device)
     )
     same, others, _ = run(tiny_path, material, packed, tmp_path / "packed")
-    assert len(sizes) < 16 + 2 and any(groups > 1 for _, groups in sizes), "fewer passes than groups"
+    del sizes[0]  # the comparison before the first step, of two samples in one pass without gradients
+    assert len(sizes) < 16 and any(groups > 1 for _, groups in sizes), "fewer passes than groups"
     assert all(tokens <= 440 or groups == 1 for tokens, groups in sizes)
     for a, b in zip(rows, others, strict=True):
         assert a["reward"] == b["reward"] and a["loss"] == pytest.approx(b["loss"], abs=1e-5)

@@ -14,7 +14,7 @@ from trlt.broken import read_broken
 from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
-from trlt.model import Loaded, load
+from trlt.model import load
 from trlt.recipe import Model, Video, load_recipe
 from trlt.sample import read_log
 from trlt.training import latest_checkpoint
@@ -242,6 +242,37 @@ def test_batch_arithmetic_that_does_not_fit_is_refused(recipe, tmp_path):
         grpo.config(recipe, tmp_path, processes=3)
 
 
+@pytest.fixture
+def sides(tiny_path, material):
+    """An engine with a prompt and a function `check(clip, ...)` that compares it with a trainer; the model in float32."""
+    from trlt import parity
+    from trlt.engine.forest import Engine
+    from trlt.engine.sampling import Sampling
+    from trlt.prompt import build
+    from trlt.shared_prefix import attach, collate
+
+    loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    attach(loaded.model)
+    engine = Engine(loaded.model, loaded.processor)
+    words = build(material.samples[0], think=True, answer_format="letter")
+
+    def plain(clip, prompt):
+        inputs = engine.builder.clip(clip)
+        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
+
+    def check(*clips, make=plain, full=False, temperature=1.0, scored_at=None):
+        def score(tree):
+            return loaded.model(tree=tree, temperature=scored_at or temperature).logps
+
+        trainer = parity.Trainer(loaded.model, lambda groups: collate(groups, full=full), score)
+        named = [(f"s{place}", clip, words) for place, clip in enumerate(clips or [material.clip(0)])]
+        sampling = Sampling(max_new_tokens=8, temperature=temperature)
+        return parity.check(engine, loaded.processor, named, make, trainer, sampling)
+
+    check.engine, check.words, check.plain, check.clip = engine, words, plain, material.clip
+    return check
+
+
 @pytest.mark.parametrize(
     ("what", "field", "change"),
     [
@@ -249,72 +280,64 @@ def test_batch_arithmetic_that_does_not_fit_is_refused(recipe, tmp_path):
         ("positions", "seconds_per_grid", lambda v: v * 2),
     ],
 )
-def test_parity_names_what_differs(tiny_path, material, recipe, tmp_path, monkeypatch, what, field, change):
-    """A trainer that preprocesses in another way than the rollout is stopped."""
-    loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
-    from trlt import parity
-    from trlt.engine.forest import Engine
-    from trlt.engine.sampling import Sampling
-    from trlt.prompt import build
-    from trlt.shared_prefix import attach
-
-    attach(loaded.model)
-    engine = Engine(loaded.model, loaded.processor)
-    sample = material.samples[0]
-    words = build(sample, think=True, answer_format="letter")
+def test_parity_names_what_differs(sides, what, field, change):
+    """Training that preprocesses in another way than the library is stopped."""
 
     def make(clip, prompt):
-        inputs = engine.builder.clip(clip)
+        inputs = sides.engine.builder.clip(clip)
         inputs = replace(inputs, **{field: change(getattr(inputs, field))})
-        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
+        return inputs, sides.engine.builder.prompt(prompt.system, prompt.user, inputs)
 
-    clips = [(sample.id, material.clip(0), words)]
-    with pytest.raises(ParityError, match=what):
-        parity.check(engine, loaded.processor, clips, make, Sampling(max_new_tokens=8))
+    with pytest.raises(ParityError, match=f"'s0': {what} .*differ between the engine and the library's forward: .* apart"):
+        sides(make=make)
 
 
-def test_parity_notices_log_probabilities(tiny_path, material, monkeypatch):
+@pytest.mark.parametrize("what", ["frames", "positions", "tokens"])
+def test_parity_names_what_differs_at_the_trainer_alone(sides, what, monkeypatch):
+    """Of the second of two samples, whose stretch stands behind the first's."""
+    from trlt import parity
+
+    honest = parity._ask
+
+    def asked(engine, processor, name, *rest):
+        found = honest(engine, processor, name, *rest)
+        if name != "s1":
+            return found
+        clip, prompt = found.group.clip, found.group.prompt
+        if what == "frames":
+            clip = replace(clip, pixels=clip.pixels + 0.01)
+        elif what == "positions":
+            prompt = replace(prompt, positions=prompt.positions + (prompt.positions > 20))
+        else:
+            prompt = replace(prompt, suffix=prompt.suffix.flip(0))
+        return found._replace(group=replace(found.group, clip=clip, prompt=prompt))
+
+    monkeypatch.setattr(parity, "_ask", asked)
+    with pytest.raises(ParityError, match=f"sample 's1': {what} .*differ between the trainer and the library's forward"):
+        sides(sides.clip(0), sides.clip(1))
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_parity_of_several_clips_in_one_pass(sides, noise_clip, full):
+    measured = sides(noise_clip(seed=1), noise_clip(frames=40, seed=2, fps=0.05), noise_clip(side=84, seed=3), full=full)
+    assert measured.samples == 3 and measured.tokens > 3 * (2 + 1 + 1) and measured.largest < 1e-4
+
+
+def test_parity_notices_log_probabilities(sides):
     """The same inputs, scored in another way: here at another temperature than was sampled with."""
-    from trlt import parity
-    from trlt.engine.forest import Engine
-    from trlt.engine.sampling import Sampling
-    from trlt.prompt import build
-    from trlt.shared_prefix import attach
-
-    loaded: Loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
-    attach(loaded.model)
-    engine = Engine(loaded.model, loaded.processor)
-    forward = loaded.model.forward
-    loaded.model.forward = lambda *a, **k: forward(*a, **(k | {"temperature": 2.0} if "tree" in k else k))
-    words = build(material.samples[0], think=True, answer_format="letter")
-
-    def make(clip, prompt):
-        inputs = engine.builder.clip(clip)
-        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
-
-    with pytest.raises(ParityError, match="log-probabilities differ"):
-        parity.check(engine, loaded.processor, [("s", material.clip(0), words)], make, Sampling(max_new_tokens=8))
+    with pytest.raises(ParityError, match="samples 's0': log-probabilities differ between rollout and trainer: up to"):
+        sides(scored_at=2.0)
 
 
-def test_parity_holds_for_a_clip_that_is_longer_than_its_text(tiny_path, material, noise_clip):
+@pytest.mark.parametrize("temperature", [0.01, 0.5, 2.0])
+def test_parity_counts_alike_at_all_temperatures(sides, temperature):
+    """At 0.01 logits are multiplied by 100, and so is their rounding."""
+    assert sides(temperature=temperature).largest < 1e-4
+
+
+def test_parity_holds_for_a_clip_that_is_longer_than_its_text(sides, noise_clip):
     """Counted in positions: the text behind it must stand where the library's full sequence has it."""
-    from trlt import parity
-    from trlt.engine.forest import Engine
-    from trlt.engine.sampling import Sampling
-    from trlt.prompt import build
-    from trlt.shared_prefix import attach
-
-    loaded: Loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
-    attach(loaded.model)
-    engine = Engine(loaded.model, loaded.processor)
-    words = build(material.samples[0], think=True, answer_format="letter")
-
-    def make(clip, prompt):
-        inputs = engine.builder.clip(clip)
-        return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
-
     clip = noise_clip(frames=40, seed=2, fps=0.05)
-    prompt = make(clip, words)[1]
+    prompt = sides.plain(clip, sides.words)[1]
     assert prompt.positions[0, len(prompt.prefix) - 2] > 400 > len(prompt.suffix)
-    measured = parity.check(engine, loaded.processor, [("s", clip, words)], make, Sampling(max_new_tokens=8))
-    assert measured.largest < 1e-4
+    assert sides(clip).largest < 1e-4

@@ -78,6 +78,7 @@ class Asker:
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self.log, self.seconds = folder / "asked", seconds
+        self.parity = None
 
     def stream(self, trees, sampling, *, max_sequences=256):
         from trlt.engine.forest import Answered, Completion

@@ -6,7 +6,7 @@ TrltError                  1  something the user can act on
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
 ├── VideoError             4  a video that can't be read; names file, time and reason
 ├── ModelError             5  a model that can't be had or isn't a Qwen2.5-VL
-├── ParityError            6  rollout and trainer disagree about the same input
+├── ParityError            6  engine, trainer and the library's own forward disagree about the same input
 ├── ResumeError            7  a run's folder belongs to another recipe or data set
 └── ServerError            8  a server of the model that can't be used, or none that is left
 
@@ -56,7 +56,7 @@ class ModelError(TrltError):
 
 
 class ParityError(TrltError):
-    """Rollout and trainer disagree about the same input."""
+    """Engine, trainer and the library's own forward disagree about the same input."""
 
     exit_code = 6
 

@@ -77,7 +77,7 @@ class GroupRollouts:
         words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in samples]
         sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
         with self._autocast():
-            clips = [self._inputs(clip) for _, clip in read]
+            clips = [self.inputs(clip) for _, clip in read]
             shown: list[Clip | ClipInputs] = [clip for _, clip in read] if self.vllm else [*clips]
             trees = [
                 Tree(one, (Request(f"{sample.id}@{step}", w.system, w.user, train.group_size),))
@@ -96,7 +96,8 @@ class GroupRollouts:
             self.seconds[name].append(seconds)
         return scored
 
-    def _inputs(self, clip: Clip) -> ClipInputs:
+    def inputs(self, clip: Clip) -> ClipInputs:
+        """A clip as the engine and the update take it."""
         return self._tower.inputs(clip) if self._tower else self._material.builder.clip(clip)
 
     def _score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from trlt import prompt as prompts
 from trlt.broken import Broken
@@ -23,14 +24,15 @@ from trlt.completions import Completions
 from trlt.difficulty import Difficulty, Visit
 from trlt.engine.features import Encode, FeatureStore, FrozenTower
 from trlt.engine.forest import Engine
-from trlt.errors import DataError
+from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Scored, figures, fill, make_places, share_passes, split_passes
 from trlt.model import Loaded
+from trlt.parity import Trainer
 from trlt.recipe import Recipe
 from trlt.reward import advantages
 from trlt.sharding import WholeCopy, will_be_sharded
-from trlt.shared_prefix import TreeBatch, attach, collate
+from trlt.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.step_figures import StepFigures
 from trlt.training import Material, ResumableTrainer, arguments
 from trlt.vllm_rollouts import VllmSampler
@@ -102,6 +104,42 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
         self._figures = StepFigures(self.accelerator.gather, self.accelerator.device)
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Gives the engine, and vLLM where it draws, the policy's weights as they are now; all processes come here together.
+
+        Where the weights are sharded, what draws is a whole copy of them in the precision that is computed in; else it is the
+        policy itself, float32 under autocast.
+
+        Raises:
+            ParityError: a weight of the copy isn't the policy's. Log-probabilities in BF16 wouldn't show a small difference.
+        """
+        base = _base(self._rollout_model)
+        with contextlib.ExitStack() as ready:
+            model = ready.enter_context(self._whole.filled(base)) if self._whole else base
+            if self._whole and (strays := self._whole.strays(base)):
+                raise ParityError(
+                    f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained, "
+                    f"{strays[0]} for one; this is a bug worth a report, and train.launch.strategy: ddp goes without a copy"
+                )
+            self.group_rollouts.engine.model = model
+            if self.group_rollouts.vllm:
+                ready.enter_context(self.group_rollouts.vllm.awake(model))
+            yield
+
+    def trainer_side(self) -> Trainer:
+        """How the update computes log-probabilities: with the model as it is sharded, and its groups packed into a row."""
+        none = torch.empty(0, dtype=torch.long)
+
+        def score(tree: TreeBatch) -> Tensor:
+            logps, *_ = self._get_per_token_logps_and_entropies(self.model_wrapped, none, none, 0, pixel_values=tree)
+            for module in self.model_wrapped.modules():
+                if isinstance(module, FSDPModule):  # a pass without gradients leaves some gathered: a tied head's
+                    module.reshard()
+            return logps
+
+        return Trainer(_base(self._rollout_model), self._tree, score)
 
     def close(self) -> None:
         """Ends what runs beside this process."""
@@ -208,12 +246,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         first, samples = state.process_index * len(wanted), len(self._material.samples)
         own = range(first, first + len(wanted))
         places = make_places(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
-        base = _base(self._rollout_model)
-        with contextlib.ExitStack() as ready:
-            model = ready.enter_context(self._whole.filled(base)) if self._whole else base
-            self.group_rollouts.engine.model = model
-            if self.group_rollouts.vllm:
-                ready.enter_context(self.group_rollouts.vllm.awake(model))
+        with self.drawing():
             self._filled += 1
             if self._filled == 2 and self.compare:
                 self.compare()
@@ -244,7 +277,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _micro(self, scored: Sequence[Scored], total: Tensor) -> dict[str, Any]:
         device = self.accelerator.device
         train = self._recipe.train
-        tree = collate([s.group for s in scored], full=not train.shared_prefix, attention=train.attention).to(device)
+        tree = self._tree([s.group for s in scored])
         rows, length = len(scored) * train.group_size, tree.completions.shape[2]
         lengths = torch.tensor([len(c.tokens) for s in scored for c in s.completions], device=device)
         batch: dict[str, Any] = {
@@ -262,6 +295,11 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             with torch.no_grad():
                 batch["ref_per_token_logps"] = self._reference(batch)
         return batch
+
+    def _tree(self, groups: Sequence[Group]) -> TreeBatch:
+        """Groups as a forward pass of the update takes them."""
+        train = self._recipe.train
+        return collate(groups, full=not train.shared_prefix, attention=train.attention).to(self.accelerator.device)
 
     def _reference(self, batch: dict[str, Any]) -> Tensor:
         rows = (batch["completion_ids"], batch["completion_mask"], batch["completion_ids"].shape[1])

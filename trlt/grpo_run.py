@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from trlt import prompt as prompts
+from trlt.engine.agreement import Agreement
+from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import DataError, VideoError
 from trlt.grpo import Example, VideoGRPOTrainer, config
@@ -60,19 +63,37 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.example = example
+    start = _Start(lambda: _parity(trainer, loaded, material, recipe))
+    trainer.add_callback(start)
     with contextlib.closing(trainer):
-        parity = _parity(trainer, loaded, material, recipe)
         checkpoint = latest_checkpoint(folder / "checkpoints")
         if checkpoint:
             trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if recipe.train.lora:
         save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
-    return int(trainer.state.global_step), parity
+    assert start.parity
+    return int(trainer.state.global_step), start.parity
+
+
+class _Start(TrainerCallback):
+    """Checks when all is ready: the weights are sharded as they will be, and those of the checkpoint are there."""
+
+    def __init__(self, check: Callable[[], Parity]) -> None:
+        self._check = check
+        self.parity: Parity | None = None
+
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        """Called by the trainer, on all processes, before the first step."""
+        self.parity = self._check()
 
 
 def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recipe: Recipe, count: int = 2) -> Parity:
-    """Checks the first samples whose videos can be read."""
+    """Checks the first samples whose videos can be read: what draws, what learns, and the library's own forward.
+
+    What draws are the very weights of rollouts (`drawing`), under the same autocast; what learns is the forward pass of the
+    update, through the slices of FSDP2 or ZeRO-3 where there are any.
+    """
     settings = recipe.train
     clips: list[tuple[str, Clip, prompts.Prompt]] = []
     called: list[str] = []
@@ -84,23 +105,27 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
                 called.append(f"{sample.id!r} ({sample.video})")
     if not clips:
         raise DataError("none of the first videos can be read; `video.root` may be wrong")
+    engine, vllm = trainer.group_rollouts.engine, trainer.group_rollouts.vllm
 
-    def make(clip: Clip, words: prompts.Prompt) -> Any:
+    def made(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
+        inputs = trainer.group_rollouts.inputs(clip)
+        return inputs, material.builder.prompt(words.system, words.user, inputs)
+
+    def seen(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
         inputs = material.builder.clip(clip)
         return inputs, material.builder.prompt(words.system, words.user, inputs)
 
     sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
-    engine, vllm = trainer.group_rollouts.engine, trainer.group_rollouts.vllm
-    with trainer.accelerator.autocast():
-        parity = check(engine, loaded.processor, clips, make, sampling)
+    named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]
+
+    def compare(count: int = 1) -> Agreement:
+        assert vllm
+        with trainer.accelerator.autocast():
+            return check_vllm(vllm, engine, named[:count], seen, sampling)
+
+    with trainer.drawing(), trainer.accelerator.autocast():
+        parity = check(engine, loaded.processor, clips, made, trainer.trainer_side(), sampling)
         if vllm is None:
             return parity
-        named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]
-
-        def compare(count: int = 1) -> Parity:
-            with trainer.accelerator.autocast():
-                return check_vllm(vllm, engine, named[:count], make, sampling)
-
         trainer.compare = compare
-        with vllm.awake(engine.model):
-            return replace(parity, vllm=compare(count))
+        return replace(parity, vllm=compare(count))

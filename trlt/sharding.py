@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
 
 PATIENCE = timedelta(hours=6)
@@ -138,6 +138,20 @@ class WholeCopy:
             yield self._model
         finally:
             self._put({name: _frozen(torch.empty_like(whole[id(w)], device="meta")) for name, w in weights.items()})
+
+    def strays(self, model: nn.Module) -> list[str]:
+        """Weights of which this process's slice isn't what the filled copy holds there, to the bit; asks no other process.
+
+        Under FSDP2 alone: ZeRO-3 keeps its slices to itself.
+        """
+        found = []
+        for name, weight in model.named_parameters(remove_duplicate=False):
+            if isinstance(weight, DTensor):
+                whole = self._model.get_parameter(name).detach()
+                part = distribute_tensor(whole, weight.device_mesh, weight.placements, src_data_rank=None)
+                if not torch.equal(part.to_local(), weight.detach().to_local().to(self._dtype)):
+                    found.append(name)
+        return found
 
     def _put(self, weights: dict[str, nn.Parameter]) -> None:
         for name, weight in weights.items():

@@ -94,7 +94,7 @@ def test_a_launchers_ranks(go, tmp_path, monkeypatch, names):
 
 
 def test_errors_are_asked_again_in_several_processes(go, tmp_path, monkeypatch):
-    def here(command, count, rank, tick):
+    def here(command, count, rank, tick, fatal):
         """One of the processes, in this one; the other was killed."""
         assert "--retry-errors" not in command and "--fresh" not in command
         with monkeypatch.context() as patch:
@@ -119,7 +119,7 @@ def test_processes_that_fail_are_told_and_the_run_goes_on_when_it_can(go, tmp_pa
     whole, _ = go("one")
     rows = (tmp_path / "one/rows/probe.jsonl").read_bytes()
 
-    def lucky(command, count, rank, tick):
+    def lucky(command, count, rank, tick, fatal):
         tick()
         (tmp_path / "two/rows/probe.jsonl").write_bytes(rows)
         done = json.dumps({"summary": whole["summary"]})

@@ -73,6 +73,8 @@ def infer_rows(
             retry_errors=retry_errors,
             progress=progress,
         )
+    if summary.parity:
+        folder.note(parity=summary.parity.to_json())
     if summary.errors == summary.rows:
         first = next(read_rows(rows))["error"]
         raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")

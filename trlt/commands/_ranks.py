@@ -147,7 +147,9 @@ def python_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "trlt", *arguments]
 
 
-def launch(command: Sequence[str], count: int, rank: Rank | None, tick: Callable[[], None]) -> list[Ended]:
+def launch(
+    command: Sequence[str], count: int, rank: Rank | None, tick: Callable[[], None], fatal: int | None = None
+) -> list[Ended]:
     """Starts a command several times, as ranks, and waits until the last has ended.
 
     After an error here, or Ctrl-C, the processes are interrupted, and killed if they don't end.
@@ -157,6 +159,7 @@ def launch(command: Sequence[str], count: int, rank: Rank | None, tick: Callable
         count: How many.
         rank: Of this process, where a launcher started it: its processes are then some of all.
         tick: Called while they run.
+        fatal: An exit code that ends the others, too.
     """
     with contextlib.ExitStack() as stack:
         processes: list[subprocess.Popen[bytes]] = []
@@ -176,7 +179,10 @@ def launch(command: Sequence[str], count: int, rank: Rank | None, tick: Callable
                         start_new_session=True,
                     )
                 )
-            while any(process.poll() is None for process in processes):
+            while None in (codes := [process.poll() for process in processes]):
+                if fatal is not None and fatal in codes:
+                    end(processes)
+                    break
                 tick()
                 time.sleep(TICK_S)
         except BaseException:

@@ -47,11 +47,11 @@ def quiet() -> None:
 
 
 def make_engine(settings: Model, notice: Callable[[str], None] | None = None) -> Engine:
-    """The model of a recipe, ready to be asked.
+    """The model of a recipe, ready to be asked; its first completion is held to the library's own forward.
 
     Args:
         settings: Which model.
-        notice: Is told when the memory didn't suffice, and how it goes on.
+        notice: Is told what came of that, and when the memory didn't suffice, and how it goes on.
 
     Raises:
         ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there.
@@ -61,7 +61,7 @@ def make_engine(settings: Model, notice: Callable[[str], None] | None = None) ->
 
     loaded = load(settings)
     limit_threads(loaded.model)
-    return Engine(loaded.model, loaded.processor, notice=notice)
+    return Engine(loaded.model, loaded.processor, notice=notice, compare_first=True)
 
 
 def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:

@@ -95,6 +95,8 @@ def evaluate(
         rows = folder.rows(bench.name)
         if engine is not None:
             _ask(bench, recipe, video, engine, rows, retry_errors, output)
+            if engine.parity:
+                folder.note(parity=engine.parity.to_json())
         if given is not None:
             write_prediction_rows(bench.samples, given, rows, settings=recipe.eval, weights=recipe.reward.weights())
         fault = broken_videos(bench, rows, target) if given is None else None
@@ -110,7 +112,9 @@ def evaluate(
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
     if unread:
         raise VideoError("\n".join(unread))
-    return results
+    # Not in results.json: a run that was resumed compares another clip, and its results are those of one that ran through.
+    parity = (folder.read_manifest() or {}).get("parity")
+    return results | ({"parity": parity} if parity else {})
 
 
 def _video(recipe: Recipe) -> Video:

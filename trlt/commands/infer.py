@@ -111,6 +111,7 @@ def infer(
     _show(answer, completion.text, sample, clip.duration, completion.finished, output)
     values = answer_values(answer, completion.text, finished=completion.finished)
     result: dict[str, Any] = {"video": str(video), "duration": clip.duration, "task": sample.task, **values}
+    result["parity"] = engine.parity.to_json() if engine.parity else None
     if html is not None:
         from trlt.commands._answer_page import write_answer_page
 

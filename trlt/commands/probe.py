@@ -13,6 +13,7 @@ from typing import Any
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._output import Output
 from trlt.commands._ranks import (
+    Ended,
     Rank,
     audible,
     count_processes,
@@ -24,7 +25,8 @@ from trlt.commands._ranks import (
     rank_device,
 )
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
-from trlt.errors import TrltError, UsageError, VideoError
+from trlt.engine.agreement import join
+from trlt.errors import ParityError, TrltError, UsageError, VideoError
 from trlt.model import locate
 from trlt.probing import histograms
 from trlt.recipe import Recipe
@@ -111,6 +113,10 @@ def probe(
         summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, asker)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
+    if summary.parity:
+        folder.note(parity=summary.parity.to_json())
+        if count > 1 or ray is not None:  # an engine of this process has said so itself
+            output.note(summary.parity.words)
     if summary.errors == summary.rows:
         first = next(read_rows(rows))["error"]
         raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")
@@ -139,7 +145,8 @@ def _ask(
         # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't
         # to be asked once more.
         prepare(rows, [sample.id for sample in samples], retry_errors=retry_errors)
-    engine = asker or make_engine(recipe.model.model_copy(update={"device": rank_device(rank, recipe.model.device)}))
+    model = recipe.model.model_copy(update={"device": rank_device(rank, recipe.model.device)})
+    engine = asker or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
     with ClipLoader(recipe.video) as loader, output.progress("probe") as progress:
@@ -170,6 +177,7 @@ def _launch(
     """Asks in several processes, and sums up what they did.
 
     Raises:
+        ParityError: one differs from the library's own forward; the others were ended.
         TrltError: they ended and rows are missing; with the exit code of one that failed.
     """
     began = time.perf_counter()
@@ -183,7 +191,9 @@ def _launch(
         output.note(f"probe: starting {count} processes")
         with output.progress("probe") as progress:
             progress(resumed, len(ids))
-            ended = launch(command, count, rank, lambda: progress(tally.count(), len(ids)))
+            ended = launch(command, count, rank, lambda: progress(tally.count(), len(ids)), ParityError.exit_code)
+    if refused := failures([one if one.code == ParityError.exit_code else Ended(0, "", "") for one in ended]):
+        raise ParityError("\n".join(refused))
     failed = {line.id: line.failed for line in base_lines(rows, frozenset(ids))}
     faults = failures(ended)
     if len(failed) < len(ids) or work_folder(rows).is_dir():
@@ -195,4 +205,5 @@ def _launch(
         output.note(f"{fault}\nThe other processes have done its work.")
     did = [json.loads(one.out)["summary"] for one in ended if not one.code]
     tokens, waited_s = sum(one["tokens"] for one in did), sum(one["waited_s"] for one in did)
-    return Summary(len(ids), resumed, sum(failed.values()), tokens, time.perf_counter() - began, waited_s)
+    parity = join([one["parity"] for one in did if one["parity"]])
+    return Summary(len(ids), resumed, sum(failed.values()), tokens, time.perf_counter() - began, waited_s, parity)

@@ -121,7 +121,7 @@ def estimate(
     output.note(f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers a sample")
     text_tokens = None
     if asker is None:
-        engine = make_engine(recipe.model)
+        engine = make_engine(recipe.model, output.note)
         text_tokens = partial(_text_tokens, engine.builder)
     there = _store_bytes(recipe.video)
     with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder, output.progress("estimate") as progress:

@@ -44,7 +44,7 @@ def serve(
 
     Raises:
         UsageError: flags that can't be used, a port that is taken, or libraries that aren't installed.
-        TrltError: a model that can't be had.
+        TrltError: a model that can't be had, or that differs from the library's own forward.
     """
     try:
         import starlette  # noqa: F401
@@ -76,7 +76,8 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
 
     loaded = load(recipe.model)
     limit_threads(loaded.model)
-    engine = StreamingEngine(loaded.model, loaded.processor, notice=output.note)
+    engine = StreamingEngine(loaded.model, loaded.processor, notice=output.note, compare_first=True)
+    engine.prove()
     path = Path(recipe.model.path)
     name = path.resolve().name if path.exists() else recipe.model.path
     settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens)

@@ -122,9 +122,11 @@ def _stages(folder: Path) -> Iterator[str]:
         loaded = load(model)
         yield f"miniature on {loaded.model.device}"
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-        engine = Engine(loaded.model, loaded.processor)
+        engine = Engine(loaded.model, loaded.processor, compare_first=True)
         [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
-        yield f"{sample.question}? {read_answer(sample, completion.text, settings).payload or 'no answer'}"
+        assert engine.parity
+        answer = read_answer(sample, completion.text, settings).payload or "no answer"
+        yield f"{sample.question}? {answer}; within {engine.parity.largest:.1g} of the library's own forward"
         material = Material([sample], VideoIndex(written.videos), loader, InputBuilder(loaded.model, loaded.processor))
         yield _grpo(loaded, material, recipe, folder / "run")
 

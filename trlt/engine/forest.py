@@ -8,6 +8,7 @@ prompt) alone: not on the other trees, their order, or how many are decoded side
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,8 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trlt.engine.agreement import Agreement
 from trlt.engine.attention import Branches, use_branches
 from trlt.engine.cohort import Branch, Cohort, Nodes, Recorder, Together
+from trlt.engine.first import Drawn, FirstClip, compare
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.engine.jobs import Job, Queue, Request, Room, Tree
 from trlt.engine.memory import fits, room_for_tokens
@@ -61,11 +64,18 @@ class Engine:
         processor: The model's own processor.
         exact: Prefill each clip and prompt alone, and settle draws near a boundary one by one (see `sampling`); None does so in
             float32.
-        notice: Is told when the memory didn't suffice, and what is done about it.
+        notice: Is told when the memory didn't suffice, and what is done about it; and how far the comparison was off.
+        compare_first: Hold the first completion to the library's own forward, before anything is answered; about a `Clip`.
     """
 
     def __init__(
-        self, model: Any, processor: Any, *, exact: bool | None = None, notice: Callable[[str], None] | None = None
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        exact: bool | None = None,
+        notice: Callable[[str], None] | None = None,
+        compare_first: bool = False,
     ) -> None:
         use_branches(model)
         use_windows(model)
@@ -76,10 +86,20 @@ class Engine:
         self.settled = 0
         """Draws that were settled alone since the engine was made."""
         self.notice = notice
+        self.first = FirstClip(self._compare) if compare_first else None
+        """Watches the first completion of what is asked next, and is dropped when it has told about it."""
+        self.parity: Agreement | None = None
+        """What the comparison measured, once it is done."""
+        self._processor = processor
         self._room: Room | None = None
         """What the memory was seen to suffice for, once it didn't for more."""
         self._banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
         self._ends = frozenset(self.builder.end_tokens)
+
+    @property
+    def precision(self) -> str:
+        """What is computed in, as `agreement.TOLERANCES` has it."""
+        return "float32" if self.exact else "bfloat16"
 
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
         """Completions by tree, request and branch; see `stream`."""
@@ -102,9 +122,12 @@ class Engine:
 
         Raises:
             ModelError: the memory doesn't suffice for one completion; a question that holds a mark of the vision tower.
+            ParityError: the first completion differs from what the library's own forward makes of it; none is answered then.
         """
         training = self.model.training
         self.model.eval()
+        if self.first:
+            self.first = FirstClip(self.first.done)  # what an earlier call had begun and didn't end is forgotten
         try:
             queue = Queue(trees, sampling.max_new_tokens)
             room = self._room or Room(max_sequences, room_for_tokens(self.model))
@@ -114,7 +137,7 @@ class Engine:
 
     def _run(self, queue: Queue, room: Room, sampling: Sampling) -> Iterator[Answered]:
         growing: list[Cohort] = []
-        done = _Done()
+        done, held = _Done(), list[Answered]()
         while self._refill(queue, growing, room, sampling):
             if fits(lambda: self._look(growing)) is None:
                 self._retreat(queue, growing, room)
@@ -123,11 +146,31 @@ class Engine:
             if tokens is None:
                 self._retreat(queue, growing, room)
                 continue
+            if self.first:
+                self.first.see(growing[0], tokens[0][0], sampling.max_new_tokens)
             for branch in self._append(growing, *tokens, sampling.max_new_tokens):
                 body = branch.tokens[:-1] if branch.finished else branch.tokens
                 completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
                 if answered := done.add(branch, completion):
-                    yield answered
+                    held.append(answered)
+            while self.first and self.first.drawn and fits(self._tell) is None:
+                self._retreat(queue, growing, room)
+            if not self.first:
+                yield from held
+                held.clear()
+
+    def _tell(self) -> bool:
+        """Hands on what was drawn first; nothing is watched any longer then."""
+        assert self.first and self.first.drawn
+        self.first.done(self.first.drawn)
+        self.first = None
+        return True
+
+    def _compare(self, drawn: Drawn) -> None:
+        """Holds the first completion to the library's own forward."""
+        self.parity = compare(drawn, self.model, self._processor, self.precision)
+        if self.notice:
+            self.notice(self.parity.words)
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
@@ -141,7 +184,8 @@ class Engine:
             jobs = queue.take(free, most=room.sequences, alone=not growing)
             if not jobs:
                 return bool(growing)
-            cohort = fits(lambda: self._begin(jobs, sampling))  # noqa: B023  (called at once)
+            with self.first.prefill(self.model) if self.first else nullcontext():
+                cohort = fits(lambda: self._begin(jobs, sampling))  # noqa: B023  (called at once)
             if cohort is not None:
                 growing.append(cohort)
                 continue

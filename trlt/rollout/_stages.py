@@ -93,6 +93,7 @@ class Answering:
 
     def __init__(self, job: Job, make_asker: Callable[[], Asker]) -> None:
         self._job = job
+        self._compared = False
         self._fault: dict[str, Any] | None = None
         try:
             job.check()
@@ -116,6 +117,9 @@ class Answering:
             yield from json.loads(text)
         try:
             yield from self._answers(table)
+            if self._asker.parity and not self._compared:
+                self._compared = True
+                yield {"parity": self._asker.parity.to_json()}
         except Exception as error:
             yield _fault(error)
 
@@ -149,6 +153,8 @@ class Answering:
 
 def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
     """What workers said about samples: `id`, and either `error` or `said` (text, tokens, finished) and `video_tokens`.
+
+    Or about themselves, once: `parity`, how far their first completion was from the library's own forward.
 
     Raises:
         TrltError: a worker's own, with the name of its machine.

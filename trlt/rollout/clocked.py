@@ -19,6 +19,7 @@ from trlt.video.workers import ClipLoader, Loaded
 from trlt.video.workers import Request as ClipRequest
 
 if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.agreement import Agreement
     from trlt.engine.forest import Answered, Tree
     from trlt.engine.sampling import Sampling
 
@@ -78,6 +79,11 @@ class Watch:
     def __init__(self, asker: Asker, loader: NotingLoader) -> None:
         self._asker, self._loader = asker, loader
         self.taken: list[Taking] = []
+
+    @property
+    def parity(self) -> Agreement | None:
+        """As of the asker."""
+        return self._asker.parity
 
     def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
         """As of the asker."""

@@ -18,6 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from trlt.engine.agreement import join
 from trlt.errors import ResumeError, TrltError, UsageError
 from trlt.recipe import Decoding, Video
 from trlt.reward import Weights
@@ -159,12 +160,13 @@ def run_on_cluster(
         ResumeError: `out` holds rows of other samples, or others are writing to it.
         DataError: `out` is damaged, or a sample can't be asked.
         TrltError: a worker's fault; or workers died until no row came any more.
+        ParityError: a worker's engine and the library's own forward differ.
     """
     require_ray()
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayError
 
-    began, tokens = time.perf_counter(), 0
+    began, tokens, parities = time.perf_counter(), 0, list[dict[str, Any]]()
     ids = [sample.id for sample in samples]
     if at_work(work_folder(out)):
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
@@ -183,6 +185,9 @@ def run_on_cluster(
             there, reason = len(rows), "its workers died"
             try:
                 for one in _round(address, pending, job, make_asker, gpus):
+                    if "parity" in one:
+                        parities.append(one["parity"])
+                        continue
                     if one["id"] in rows:  # a task that was begun again after it had said so
                         continue
                     sample = by_id[one["id"]]
@@ -206,7 +211,7 @@ def run_on_cluster(
                 notice(f"{lost:,} samples were lost with workers that died; they are asked again")
         rows.finish()
         report()
-        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0)
+        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0, join(parities))
 
 
 def _round(

@@ -84,6 +84,10 @@ class Run:
         """Replaces the manifest."""
         write_text_atomic(self.manifest, _text(values))
 
+    def note(self, **values: Any) -> None:
+        """Adds to the manifest what a run found out about itself; a run that goes on keeps it until it is found out anew."""
+        self.write_manifest({**(self.read_manifest() or {}), **values})
+
     def _beside(self, name: str) -> Path:
         return self.out.with_suffix(f".{name}") if self.out.suffix == ".jsonl" else self.out / name
 
@@ -146,6 +150,8 @@ def open_run(
         )
     if old is not None:
         values["created"] = old.get("created") or values["created"]
+        if "parity" in old:
+            values["parity"] = old["parity"]
         values["inputs"] = dict(sorted({**old.get("inputs", {}), **values["inputs"]}.items()))
         run.write_manifest(values)
     save_recipe(run.recipe, recipe)

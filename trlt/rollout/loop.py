@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from trlt.engine.agreement import Agreement
 from trlt.errors import VideoError
 from trlt.prompt import build
 from trlt.recipe import Decoding
@@ -41,6 +42,11 @@ Progress = Callable[[int, int], None]
 class Asker(Protocol):
     """Whatever answers prompts about clips: the engine of this process, or servers."""
 
+    @property
+    def parity(self) -> Agreement | None:
+        """How far its first completion was from the library's own forward; None where that isn't compared, or wasn't yet."""
+        ...
+
     def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = ...) -> Iterator[Answered]:
         """Requests as they are done; trees are read as there is room, and at most `max_sequences` completions grow at once."""
         ...
@@ -61,6 +67,8 @@ class Summary:
     seconds: float
     waited_s: float
     """Seconds in which the model waited for videos."""
+    parity: Agreement | None = None
+    """Of the models that answered: the first completion of each, held to the library's own forward."""
 
 
 def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> Request:
@@ -110,6 +118,7 @@ def run(
     Raises:
         ResumeError: `out` holds rows of other samples, or another process writes to it alone, or began anew.
         DataError: `out` is damaged, or a sample can't be asked.
+        ParityError: the engine and the library's own forward differ on the first completion; no row is written then.
     """
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
@@ -148,7 +157,8 @@ def run(
                 report(now=False)
         rows.finish()
         report()
-        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, loader.waited_s - waited)
+        seconds, waited_s = time.perf_counter() - began, loader.waited_s - waited
+        return Summary(len(samples), resumed, rows.errors, tokens, seconds, waited_s, engine.parity)
 
 
 def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:

@@ -70,6 +70,8 @@ class Servers:
         if not urls:
             raise UsageError("--server: give at least one address")
         self.model = model
+        self.parity: None = None
+        """Servers make their inputs themselves."""
         self.limits = limits or Limits()
         servers = [Server(address) for address in dict.fromkeys(Address.parse(url) for url in urls)]
         self._pool = Pool(servers, self.limits, self._look, notice or (lambda _: None))

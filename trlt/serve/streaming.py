@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from trlt.engine.cohort import Branch, Cohort
 from trlt.engine.forest import Completion, Engine
 from trlt.engine.jobs import Request, Tree
@@ -17,6 +19,8 @@ from trlt.video.clip import Clip
 
 Write = Callable[[int, str], None]
 """Is told the number of a completion and what was added to its text."""
+PROVED_TOKENS = 16
+"""Of the invented question's answer."""
 
 
 class Cancelled(Exception):
@@ -82,6 +86,20 @@ class StreamingEngine(Engine):
             if completion.text.startswith(before) and completion.text != before:
                 write(index, completion.text[len(before) :])
         return Reply(completions, len(prompt.prefix) + len(prompt.suffix))
+
+    def prove(self) -> None:
+        """Asks an invented question about an invented clip, whose first completion is held to the library's own forward.
+
+        The clip lasts longer than its prompt has words, so that a wrong rule of positions shows.
+
+        Raises:
+            ParityError: they differ.
+            ModelError: the memory doesn't suffice.
+        """
+        frames = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112), dtype=np.uint8)
+        clip = Clip.of(frames, 10 * np.arange(16, dtype=np.float64), sample_fps=0.1, duration=160.0)
+        request = Request("an invented clip", "", "What is shown?")
+        self.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))
 
     def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
         branches = [branch for cohort in growing for branch in cohort.branches]

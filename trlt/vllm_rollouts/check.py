@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from trlt.engine.agreement import TOLERANCES, Agreement
 from trlt.engine.forest import Engine
 from trlt.engine.inputs import PromptInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import ParityError
-from trlt.parity import MEAN_TOLERANCE, TOLERANCE, MakeInputs, Parity
+from trlt.parity import MakeInputs
 from trlt.prompt import Prompt
 from trlt.shared_prefix import Group, collate, forward
 from trlt.video.clip import Clip
@@ -32,7 +33,7 @@ def check(
     clips: Sequence[tuple[str, Clip, Prompt]],
     make_inputs: MakeInputs,
     sampling: Sampling,
-) -> Parity:
+) -> Agreement:
     """Compares prompts' tokens and positions exactly, and the log-probabilities of vLLM's completions within the precision.
 
     The first clip is looked at once more, told as a slower one: most clips have the rate that is assumed where none is told.
@@ -59,14 +60,14 @@ def check(
         here = [abs(a - b) for row, one in zip(logps, found, strict=True) for a, b in zip(row, one.logps, strict=False)]
         worst = max(worst, (name, max(here)), key=lambda known: known[1])
         differences += here
-    parity = Parity(len(clips) + 1, len(differences), worst[1], sum(differences) / len(differences))
-    precision = torch.float32 if engine.exact else torch.bfloat16
+    parity = Agreement(len(clips) + 1, len(differences), worst[1], sum(differences) / len(differences))
+    allowed = TOLERANCES[engine.precision]
     # Not `>`: what isn't a number must not pass.
-    if not (parity.largest <= TOLERANCE[precision] and parity.mean <= MEAN_TOLERANCE[precision]):
+    if not (parity.largest <= allowed.largest and parity.mean <= allowed.mean):
         raise ParityError(
             f"log-probabilities differ between vLLM and the trainer: up to {parity.largest:.2e}, for sample {worst[0]}, and "
             f"{parity.mean:.2e} in the mean, over {parity.tokens} tokens of {parity.samples} samples; the most that "
-            f"{precision} explains is {TOLERANCE[precision]:g} and {MEAN_TOLERANCE[precision]:g}; {REMEDY}"
+            f"{engine.precision} explains is {allowed.largest:g} and {allowed.mean:g}; {REMEDY}"
         )
     return parity
 
