@@ -18,6 +18,7 @@ from datasets import Dataset
 from torch import Tensor
 
 from trlt import prompt as prompts
+from trlt.arguments import for_grpo
 from trlt.broken import Broken
 from trlt.completions import Completions
 from trlt.difficulty import Difficulty, Visit
@@ -32,7 +33,7 @@ from trlt.reward import advantages
 from trlt.sharding import WholeCopy, will_be_sharded
 from trlt.shared_prefix import TreeBatch, attach, collate
 from trlt.step_figures import StepFigures
-from trlt.training import Material, ResumableTrainer, arguments
+from trlt.training import Material, ResumableTrainer
 from trlt.vllm_rollouts import VllmSampler
 
 with warnings.catch_warnings():
@@ -286,41 +287,8 @@ def _scored_with_the_rollout(**unused: Any) -> list[float | None]:
 
 
 def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
-    """TRL's configuration for a recipe.
-
-    Args:
-        recipe: The resolved recipe.
-        folder: Gets the checkpoints.
-        processes: Over how many processes a step's prompts are spread.
-
-    Raises:
-        DataError: the step's prompts can't be spread evenly.
-    """
-    train = recipe.train
-    each = train.prompts_per_pass * processes
-    if train.prompts_per_step % each:
-        raise DataError(
-            f"train.prompts_per_step ({train.prompts_per_step}) must be a multiple of train.prompts_per_pass x processes "
-            f"({train.prompts_per_pass} x {processes})"
-        )
-    accumulate = train.prompts_per_step // each
-    values = arguments(
-        recipe, folder, rows=train.prompts_per_pass * train.group_size, accumulate=accumulate, total_steps=train.max_steps
-    )
-    return GRPOConfig(
-        **values,
-        num_generations=train.group_size,
-        max_completion_length=train.max_new_tokens,
-        temperature=train.temperature,
-        top_p=train.top_p,
-        beta=train.beta,
-        epsilon=train.epsilon,
-        epsilon_high=train.epsilon_high,
-        num_iterations=1,
-        loss_type=train.loss,
-        scale_rewards=train.scale_rewards,
-        log_completions=False,
-    )
+    """TRL's configuration for a recipe; see `arguments.for_grpo`."""
+    return GRPOConfig(**for_grpo(recipe, folder, processes=processes))
 
 
 def _base(model: Any) -> Any:

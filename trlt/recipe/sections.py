@@ -198,7 +198,10 @@ class Train(Decoding):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     beta: Annotated[float, Field(ge=0)] = 0.01
-    """Weight of the KL term (k3); 0 needs no reference model."""
+    """Weight of the KL term; 0 needs no reference model."""
+    kl: Literal["k3", "k3_corrected"] = "k3"
+    """How the KL term is estimated: by `k3`, as it stands, or times the probability ratio (`k3_corrected`), which makes its
+    gradient that of the KL divergence itself (DeepSeek-V3.2; TRL's default)."""
     epsilon: Annotated[float, Field(gt=0)] = 0.2
     """Clip range of the probability ratio."""
     epsilon_high: Annotated[float, Field(gt=0)] | None = None
@@ -265,6 +268,12 @@ class Train(Decoding):
             )
         if self.attention == "flex" and not self.shared_prefix:
             raise ValueError("train.attention: flex computes a shared prefix's mask; it needs train.shared_prefix: true")
+        return self
+
+    @model_validator(mode="after")
+    def _loss(self) -> Self:
+        if self.kl != "k3" and self.beta == 0:
+            raise ValueError(f"train.kl ({self.kl}) says how the KL term is estimated, and train.beta: 0 leaves it out")
         return self
 
     @model_validator(mode="after")
