@@ -83,10 +83,20 @@ def double(path: Any, weights: dict[str, Tensor] | None = None) -> Any:
     return loaded
 
 
-def token_losses(one: One, train: Train, *, cap: float | None = None) -> Tensor:
+def weight(one: One, train: Train) -> Tensor:
+    """(T,) or (): truncated or masked importance sampling, by token or by the product over a completion."""
+    if train.corrects == "none":
+        return torch.ones(())
+    level, kind = train.corrects.split("_")
+    apart = one.logps.detach() - one.sampler
+    ratio = (apart if level == "token" else apart.sum()).exp()
+    return torch.where(ratio <= train.correction_cap, ratio, train.correction_cap if kind == "truncate" else 0.0)
+
+
+def token_losses(one: One, train: Train) -> Tensor:
     """(T,) what each token adds, before any mean."""
     ratio = (one.logps - one.old).exp()
-    if getattr(train, "ratio_level", "") == "sequence":  # GSPO: the geometric mean of the tokens' ratios
+    if train.ratio_level == "sequence":  # GSPO: the geometric mean of the tokens' ratios
         ratio = (one.logps - one.old).mean().exp().expand_as(one.logps)
     low, high = 1 - train.epsilon, 1 + (train.epsilon if train.epsilon_high is None else train.epsilon_high)
     if train.loss == "cispo":
@@ -94,17 +104,16 @@ def token_losses(one: One, train: Train, *, cap: float | None = None) -> Tensor:
         gain = ratio.clamp(max=train.epsilon_high).detach() * one.advantage * one.logps
     else:
         gain = torch.minimum(ratio * one.advantage, ratio.clamp(low, high) * one.advantage)
-    if cap is not None:  # truncated importance sampling
-        gain = gain * (one.logps.detach() - one.sampler).exp().clamp(max=cap)
+    gain = gain * weight(one, train)
     apart = one.reference - one.logps
     k3 = apart.exp() - apart - 1
     return -(gain - train.beta * (k3 * ratio if train.kl == "k3_corrected" else k3))
 
 
-def loss(passes: Sequence[Sequence[One]], train: Train, **more: Any) -> Tensor:
+def loss(passes: Sequence[Sequence[One]], train: Train) -> Tensor:
     """The step's loss over all processes; `passes` matter to `bnpo` alone."""
     every = [one for some in passes for one in some]
-    sums = {id(one): token_losses(one, train, **more).sum() * one.counts for one in every}
+    sums = {id(one): token_losses(one, train).sum() * one.counts for one in every}
     lengths = {id(one): len(one.logps) * one.counts for one in every}
     if train.loss == "grpo":
         return torch.stack([sums[id(one)] / len(one.logps) for one in every]).mean()
@@ -120,7 +129,7 @@ def loss(passes: Sequence[Sequence[One]], train: Train, **more: Any) -> Tensor:
 
 
 def gradient(
-    found: Sequence[dict[str, Any]], path: Any, material: Material, train: Train, *, old: bool = False, **more: Any
+    found: Sequence[dict[str, Any]], path: Any, material: Material, train: Train, *, old: bool = False
 ) -> dict[str, Tensor]:
     """Of the step that `second_step` has recorded, from all its processes."""
     policy, start = double(path, found[0]["weights"]), double(path)
@@ -137,12 +146,10 @@ def gradient(
                     reference = of_start(group["index"], tokens)
                 drawn = torch.tensor(sampler, dtype=torch.float64)
                 before = drawn if old else logps.detach()
-                members.append(
-                    One(gain, logps, reference, before, drawn, finished or not getattr(train, "mask_truncated", False))
-                )
+                members.append(One(gain, logps, reference, before, drawn, finished or not train.mask_truncated))
             groups.append(members)
         passes += [[one for i in some for one in groups[i]] for some in process["passes"]]
-    loss(passes, train, **more).backward()
+    loss(passes, train).backward()
     return {name: weight.grad for name, weight in policy.model.named_parameters() if weight.grad is not None}
 
 

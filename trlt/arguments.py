@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError
-from trlt.recipe import Recipe
+from trlt.recipe import Recipe, Train
 
 PROJECT = "trlt"
 """What runs are filed under where they are reported to, unless `WANDB_PROJECT` says otherwise."""
@@ -94,8 +94,8 @@ def shared(recipe: Recipe, folder: Path, *, rows: int, accumulate: int) -> dict[
         "learning_rate": train.learning_rate,
         "weight_decay": train.weight_decay,
         "max_grad_norm": train.max_grad_norm,
-        "lr_scheduler_type": "constant",
-        "warmup_steps": 0,
+        "lr_scheduler_type": _scheduler(train),
+        "warmup_steps": train.warmup_steps,
         "num_train_epochs": train.epochs,
         "max_steps": train.max_steps if train.max_steps is not None else -1,
         "bf16": recipe.model.dtype == "bfloat16",
@@ -114,6 +114,11 @@ def shared(recipe: Recipe, folder: Path, *, rows: int, accumulate: int) -> dict[
         "disable_tqdm": True,
         "use_cpu": recipe.model.device == "cpu",
     }
+
+
+def _scheduler(train: Train) -> str:
+    """The library's name; its `constant` passes over a warm-up in silence."""
+    return "constant_with_warmup" if train.scheduler == "constant" and train.warmup_steps else train.scheduler
 
 
 def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
@@ -148,8 +153,13 @@ def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
         "use_bias_correction_kl": train.kl == "k3_corrected",
         "epsilon": train.epsilon,
         "epsilon_high": train.epsilon_high,
+        "importance_sampling_level": train.ratio_level,
         "loss_type": train.loss,
         "scale_rewards": train.scale_rewards,
+        "mask_truncated_completions": train.mask_truncated,
+        "vllm_importance_sampling_correction": train.corrects != "none",
+        "vllm_importance_sampling_mode": "token_truncate" if train.corrects == "none" else train.corrects,
+        "vllm_importance_sampling_clip_max": train.correction_cap,
         "log_completions": False,
     }
 
@@ -172,5 +182,4 @@ def for_sft(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
             f"train.sft.batch ({train.sft.batch}) must be a multiple of train.prompts_per_pass x processes "
             f"({processes * rows} in all)"
         )
-    values = shared(recipe, folder, rows=rows, accumulate=train.sft.batch // (processes * rows))
-    return values | {"lr_scheduler_type": train.sft.scheduler, "warmup_steps": train.sft.warmup_steps}
+    return shared(recipe, folder, rows=rows, accumulate=train.sft.batch // (processes * rows))

@@ -21,6 +21,7 @@ from trlt import prompt as prompts
 from trlt.arguments import for_grpo
 from trlt.broken import Broken
 from trlt.completions import Completions
+from trlt.correction import Correction
 from trlt.difficulty import Difficulty, Visit
 from trlt.engine.features import Encode, FeatureStore, FrozenTower
 from trlt.engine.forest import Engine
@@ -103,6 +104,11 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
         self._figures = StepFigures(self.accelerator.gather, self.accelerator.device)
+        mode, cap = recipe.train.corrects, recipe.train.correction_cap
+        self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
+        # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
+        self.use_vllm = self._correction is not None
+        self._passing: dict[str, Any] = {}
 
     def close(self) -> None:
         """Ends what runs beside this process."""
@@ -146,7 +152,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """
         wanted = [int(row["index"]) for row in inputs[:: self._recipe.train.group_size]]
         scored = self._rollouts(wanted)
-        total = torch.tensor(sum(len(c.tokens) for s in scored for c in s.completions), device=self.accelerator.device)
+        masked = self._recipe.train.mask_truncated
+        total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
         total = self.accelerator.reduce(total, "sum").float()
         self._learn_difficulty(scored)
         self._completions.add(self.state.global_step + 1, scored)
@@ -171,8 +178,13 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """TRL's loss of a pass; one that is a mean over its completions counts as often as it has groups."""
         if not inputs:
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        self._passing = inputs
         loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
-        if self.loss_type == "dapo":  # a sum over the tokens of all passes
+        self._passing = {}
+        if self._correction and inputs is self._micros[-1]:
+            for name, value in self._correction.exchange().items():
+                self._metrics["train"][name].append(value)
+        if self.loss_type in ("dapo", "cispo"):  # a sum over the tokens of all passes
             return loss
         return loss * (len(inputs["completion_ids"]) / self._train_batch_size)
 
@@ -192,6 +204,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         assert pixel_values is not None, "the groups travel under pixel_values"
         with self.accelerator.autocast():
             out = model(tree=pixel_values, temperature=self.temperature)
+        if self._correction and self._passing:
+            # A step's completions are drawn with the weights that it begins with: these very log-probabilities.
+            told, mask = self._passing["sampler_logps"], self._passing["completion_mask"]
+            self._passing["importance_sampling_ratio"] = self._correction.weigh(out.logps.detach(), told, mask)
         return out.logps, out.entropies if compute_entropy else None, None
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
@@ -247,7 +263,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         train = self._recipe.train
         tree = collate([s.group for s in scored], full=not train.shared_prefix, attention=train.attention).to(device)
         rows, length = len(scored) * train.group_size, tree.completions.shape[2]
-        lengths = torch.tensor([len(c.tokens) for s in scored for c in s.completions], device=device)
+        lengths = torch.tensor([n for s in scored for n in s.counted(mask_truncated=train.mask_truncated)], device=device)
         batch: dict[str, Any] = {
             "prompt_ids": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "prompt_mask": torch.zeros(rows, 0, dtype=torch.long, device=device),
@@ -259,6 +275,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             "num_items_in_batch": total,
             "pixel_values": tree,
         }
+        if self._correction:
+            told = [torch.tensor(c.logps, device=device) for s in scored for c in s.completions]
+            batch["sampler_logps"] = torch.stack([torch.nn.functional.pad(row, (0, length - len(row))) for row in told])
         if self.beta:
             with torch.no_grad():
                 batch["ref_per_token_logps"] = self._reference(batch)
