@@ -45,7 +45,13 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     rows = table.to_pylist()
     first = dict(step=12, rank=0, id="q?1", source="else", task="multi_choice", index=0, text="[b]\x1b é 0", tokens=1)
     assert rows[0] == first | dict(
-        finished=False, reward=0.0, advantage=pytest.approx(-0.7070, abs=1e-3), format=0.0, accuracy=0.0, tiou=None
+        finished=False,
+        reward=0.0,
+        overlong=None,
+        advantage=pytest.approx(-0.7070, abs=1e-3),
+        format=0.0,
+        accuracy=0.0,
+        tiou=None,
     )
     assert [(row["id"], row["index"], row["tokens"], row["finished"]) for row in rows] == [
         ("q?1", 0, 1, False),

@@ -33,11 +33,13 @@ COLUMNS = {
     "tokens": "int32",
     "finished": "bool",
     "reward": "float64",
+    "overlong": "float64",
     "advantage": "float64",
     **{score.name: "float64" for score in fields(Scores)},
 }
 """Name to Arrow type. `step` as in `log.jsonl`; `id`, `source` and `task` of the sample; `index` of the completion in its
-group, from 0; `tokens` counts the sampled ones; `advantage` within the group; a score that the task has not is null."""
+group, from 0; `tokens` counts the sampled ones; `overlong` is the part of the reward that is for length, null where length
+costs nothing; `advantage` within the group; a score that the task has not is null."""
 _NAME = re.compile(r"step-(\d+)-rank(\d+)\.parquet")
 
 
@@ -87,8 +89,9 @@ class Completions:
     def _rows(self, step: int, group: Scored) -> Iterator[dict[str, Any]]:
         sample = self._samples[group.index]
         gains = advantages(group.rewards, scale=self._scale)
-        parts = zip(group.completions, group.scores, group.rewards, gains, strict=True)
-        for index, (completion, scores, reward, advantage) in enumerate(parts):
+        penalties = group.penalties or [None] * len(group.rewards)
+        parts = zip(group.completions, group.scores, group.rewards, penalties, gains, strict=True)
+        for index, (completion, scores, reward, overlong, advantage) in enumerate(parts):
             yield {
                 "step": step,
                 "rank": self._rank,
@@ -100,6 +103,7 @@ class Completions:
                 "tokens": len(completion.tokens),
                 "finished": completion.finished,
                 "reward": reward,
+                "overlong": overlong,
                 "advantage": advantage,
                 **asdict(scores),
             }

@@ -19,7 +19,7 @@ from trlt.engine.sampling import Sampling
 from trlt.errors import VideoError
 from trlt.groups import Scored
 from trlt.recipe import Recipe
-from trlt.reward import reward
+from trlt.reward import overlong, reward
 from trlt.score import score
 from trlt.shared_prefix import Group
 from trlt.training import Material
@@ -115,4 +115,9 @@ class GroupRollouts:
         ]
         scores = tuple(score(a, sample, train.open_threshold) for a in parsed)
         weights = self._recipe.reward.weights()
-        return Scored(index, group, tuple(completions), scores, tuple(reward(s, sample.task, weights) for s in scores))
+        rewards = [reward(s, sample.task, weights) for s in scores]
+        penalties: list[float] = []
+        if train.overlong_tokens is not None:
+            penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
+            rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]
+        return Scored(index, group, tuple(completions), scores, tuple(rewards), tuple(penalties))

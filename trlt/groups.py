@@ -27,6 +27,13 @@ class Scored:
     completions: tuple[Completion, ...]
     scores: tuple[Scores, ...]
     rewards: tuple[float, ...]
+    """All that is learned from: with the penalties."""
+    penalties: tuple[float, ...] = ()
+    """What of the rewards is for length alone, at most 0 each; none where length costs nothing."""
+
+    def counted(self, *, mask_truncated: bool) -> list[int]:
+        """Tokens of each completion that count in the loss; none of one that was cut off, with `mask_truncated`."""
+        return [len(c.tokens) if c.finished or not mask_truncated else 0 for c in self.completions]
 
     @property
     def spread(self) -> float:
@@ -150,6 +157,7 @@ def figures(scored: Sequence[Scored]) -> dict[str, list[float]]:
         "reward/format": [s.format for s in every],
         "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
+        "reward/overlong": [penalty for s in scored for penalty in s.penalties],
         "length": [float(len(c.tokens)) for c in completions],
         "cut_off": [float(not c.finished) for c in completions],
         "same_answer": _same_answer(scored),

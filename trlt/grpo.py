@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
 from trlt import prompt as prompts
+from trlt.arguments import for_grpo
 from trlt.broken import Broken
 from trlt.completions import Completions
+from trlt.correction import Correction
 from trlt.difficulty import Difficulty, Visit
 from trlt.engine.features import Encode, FeatureStore, FrozenTower
 from trlt.engine.forest import Engine
@@ -34,7 +36,7 @@ from trlt.reward import advantages
 from trlt.sharding import WholeCopy, will_be_sharded
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.step_figures import StepFigures
-from trlt.training import Material, ResumableTrainer, arguments
+from trlt.training import Material, ResumableTrainer
 from trlt.vllm_rollouts import VllmSampler
 
 with warnings.catch_warnings():
@@ -104,6 +106,11 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
         self._figures = StepFigures(self.accelerator.gather, self.accelerator.device)
+        mode, cap = recipe.train.corrects, recipe.train.correction_cap
+        self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
+        # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
+        self.use_vllm = self._correction is not None
+        self._passing: dict[str, Any] = {}
 
     @contextlib.contextmanager
     def drawing(self) -> Iterator[None]:
@@ -183,7 +190,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """
         wanted = [int(row["index"]) for row in inputs[:: self._recipe.train.group_size]]
         scored = self._rollouts(wanted)
-        total = torch.tensor(sum(len(c.tokens) for s in scored for c in s.completions), device=self.accelerator.device)
+        masked = self._recipe.train.mask_truncated
+        total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
         total = self.accelerator.reduce(total, "sum").float()
         self._learn_difficulty(scored)
         self._completions.add(self.state.global_step + 1, scored)
@@ -208,8 +216,13 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """TRL's loss of a pass; one that is a mean over its completions counts as often as it has groups."""
         if not inputs:
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        self._passing = inputs
         loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
-        if self.loss_type == "dapo":  # a sum over the tokens of all passes
+        self._passing = {}
+        if self._correction and inputs is self._micros[-1]:
+            for name, value in self._correction.exchange().items():
+                self._metrics["train"][name].append(value)
+        if self.loss_type in ("dapo", "cispo"):  # a sum over the tokens of all passes
             return loss
         return loss * (len(inputs["completion_ids"]) / self._train_batch_size)
 
@@ -229,6 +242,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         assert pixel_values is not None, "the groups travel under pixel_values"
         with self.accelerator.autocast():
             out = model(tree=pixel_values, temperature=self.temperature)
+        if self._correction and self._passing:
+            # A step's completions are drawn with the weights that it begins with: these very log-probabilities.
+            told, mask = self._passing["sampler_logps"], self._passing["completion_mask"]
+            self._passing["importance_sampling_ratio"] = self._correction.weigh(out.logps.detach(), told, mask)
         return out.logps, out.entropies if compute_entropy else None, None
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
@@ -279,7 +296,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         train = self._recipe.train
         tree = self._tree([s.group for s in scored])
         rows, length = len(scored) * train.group_size, tree.completions.shape[2]
-        lengths = torch.tensor([len(c.tokens) for s in scored for c in s.completions], device=device)
+        lengths = torch.tensor([n for s in scored for n in s.counted(mask_truncated=train.mask_truncated)], device=device)
         batch: dict[str, Any] = {
             "prompt_ids": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "prompt_mask": torch.zeros(rows, 0, dtype=torch.long, device=device),
@@ -291,6 +308,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             "num_items_in_batch": total,
             "pixel_values": tree,
         }
+        if self._correction:
+            told = [torch.tensor(c.logps, device=device) for s in scored for c in s.completions]
+            batch["sampler_logps"] = torch.stack([torch.nn.functional.pad(row, (0, length - len(row))) for row in told])
         if self.beta:
             with torch.no_grad():
                 batch["ref_per_token_logps"] = self._reference(batch)
@@ -324,41 +344,8 @@ def _scored_with_the_rollout(**unused: Any) -> list[float | None]:
 
 
 def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
-    """TRL's configuration for a recipe.
-
-    Args:
-        recipe: The resolved recipe.
-        folder: Gets the checkpoints.
-        processes: Over how many processes a step's prompts are spread.
-
-    Raises:
-        DataError: the step's prompts can't be spread evenly.
-    """
-    train = recipe.train
-    each = train.prompts_per_pass * processes
-    if train.prompts_per_step % each:
-        raise DataError(
-            f"train.prompts_per_step ({train.prompts_per_step}) must be a multiple of train.prompts_per_pass x processes "
-            f"({train.prompts_per_pass} x {processes})"
-        )
-    accumulate = train.prompts_per_step // each
-    values = arguments(
-        recipe, folder, rows=train.prompts_per_pass * train.group_size, accumulate=accumulate, total_steps=train.max_steps
-    )
-    return GRPOConfig(
-        **values,
-        num_generations=train.group_size,
-        max_completion_length=train.max_new_tokens,
-        temperature=train.temperature,
-        top_p=train.top_p,
-        beta=train.beta,
-        epsilon=train.epsilon,
-        epsilon_high=train.epsilon_high,
-        num_iterations=1,
-        loss_type=train.loss,
-        scale_rewards=train.scale_rewards,
-        log_completions=False,
-    )
+    """TRL's configuration for a recipe; see `arguments.for_grpo`."""
+    return GRPOConfig(**for_grpo(recipe, folder, processes=processes))
 
 
 def _base(model: Any) -> Any:

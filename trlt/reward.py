@@ -53,6 +53,14 @@ def _part(value: float | None, name: str, task: Task) -> float:
     return value
 
 
+def overlong(tokens: int, limit: int, over: int) -> float:
+    """What is added to the reward of a completion for its length: DAPO's soft overlong punishment (its Eq. 13).
+
+    0 up to `over` tokens before the limit, then down in a line to -1 at the limit.
+    """
+    return min(0.0, (limit - over - tokens) / over)
+
+
 def advantages(rewards: Sequence[float], eps: float = 1e-4, *, scale: bool = True) -> list[float]:
     """A_i = (R_i - mean) / (std + eps) within a group (Eq. 3); R_i - mean without `scale` (Dr. GRPO).
 

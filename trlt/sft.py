@@ -14,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
+from trlt.arguments import for_sft
 from trlt.broken import Broken
 from trlt.errors import DataError, VideoError
 from trlt.model import Loaded, save_adapter, with_adapters
@@ -22,7 +23,7 @@ from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
 from trlt.sharding import join
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Material, Report, ResumableTrainer, Watch, arguments, latest_checkpoint
+from trlt.training import Material, Report, ResumableTrainer, Watch, latest_checkpoint
 
 
 class Lesson(NamedTuple):
@@ -164,20 +165,7 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     if settings.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
-    rows = min(settings.sft.batch, settings.prompts_per_pass)
-    if settings.sft.batch % (processes * rows):
-        raise DataError(
-            f"train.sft.batch ({settings.sft.batch}) must be a multiple of train.prompts_per_pass x processes "
-            f"({processes * rows} in all)"
-        )
-    values = arguments(
-        recipe,
-        checkpoints,
-        rows=rows,
-        accumulate=settings.sft.batch // (processes * rows),
-        total_steps=settings.max_steps,
-    )
-    values |= {"lr_scheduler_type": settings.sft.scheduler, "warmup_steps": settings.sft.warmup_steps}
+    values = for_sft(recipe, checkpoints, processes=processes)
     lessons = Lessons(material.samples, settings.sft, settings.seed)
     broken = Broken(folder, len(material.samples), settings.max_broken)
     trainer = SftTrainer(

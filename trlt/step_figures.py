@@ -14,6 +14,7 @@ FIGURES = (
     "reward/format",
     "reward/accuracy",
     "reward/tiou",
+    "reward/overlong",
     "length",
     "cut_off",
     "same_answer",

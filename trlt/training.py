@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,6 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import DataError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
-from trlt.recipe import Recipe
 from trlt.sample import Sample, read_log, write_text_atomic
 from trlt.sharding import allow_sharding_on_cpu, forget_deepspeed
 from trlt.video.clip import Clip
@@ -120,53 +118,6 @@ class Material:
                 f"{len(missing)} of {len(self.samples)} samples have no video:\n  {shown}\n"
                 "give the right folder as video.root, or prepare the data with --videos to leave them out"
             )
-
-
-PROJECT = "trlt"
-"""What runs are filed under where they are reported to, unless `WANDB_PROJECT` says otherwise."""
-
-
-def arguments(recipe: Recipe, folder: Path, *, rows: int, accumulate: int, total_steps: int | None) -> dict[str, Any]:
-    """Arguments that `TrainingArguments` and TRL's `GRPOConfig` share.
-
-    Args:
-        recipe: The resolved recipe.
-        folder: Gets the checkpoints.
-        rows: Rows a forward pass of one process.
-        accumulate: Forward passes an optimizer step.
-        total_steps: Optimizer steps where they are set; None goes by epochs.
-    """
-    train = recipe.train
-    os.environ.setdefault("WANDB_PROJECT", PROJECT)
-    return {
-        "output_dir": str(folder),
-        "per_device_train_batch_size": rows,
-        "gradient_accumulation_steps": accumulate,
-        "learning_rate": train.learning_rate,
-        "weight_decay": train.weight_decay,
-        "max_grad_norm": train.max_grad_norm,
-        "lr_scheduler_type": "constant",
-        "num_train_epochs": train.epochs,
-        "max_steps": total_steps if total_steps is not None else -1,
-        "bf16": recipe.model.dtype == "bfloat16",
-        "gradient_checkpointing": train.gradient_checkpointing,
-        "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.gradient_checkpointing else None,
-        "save_strategy": "steps",
-        "save_steps": train.save_steps,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,
-        "report_to": list(train.report_to) or "none",
-        "run_name": recipe.name,
-        "project": PROJECT,
-        "seed": train.seed,
-        "data_seed": train.seed,
-        "remove_unused_columns": False,
-        "ddp_find_unused_parameters": False,
-        "dataloader_num_workers": 0,
-        "dataloader_pin_memory": False,
-        "disable_tqdm": True,
-        "use_cpu": recipe.model.device == "cpu",
-    }
 
 
 class ResumableTrainer:

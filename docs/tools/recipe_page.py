@@ -14,7 +14,7 @@ from trlt.recipe import Recipe, Section, to_yaml
 HEAD = """\
 # Recipes: every field
 
-<!-- Made by `python -m docs.tools.pages` from trlt/recipe/sections.py: change it there. -->
+<!-- Made by `python -m docs.tools.pages` from trlt/recipe: change it there. -->
 
 A recipe is a YAML file that holds a whole experiment, one section a stage. What it leaves out has the default below: the
 paper's value where the paper gives one. An empty file is a valid recipe.
@@ -62,8 +62,6 @@ PLAIN = {
     "keep_checkpoints": "Checkpoints that are kept; older ones are removed.",
     "gradient_checkpointing": "Compute activations a second time instead of keeping them: slower, with less memory.",
     "report_to": "Where figures of training go beside `log.jsonl`.",
-    "scheduler": "Of the learning rate.",
-    "warmup_steps": "Steps over which the learning rate rises from 0.",
     "benchmarks": "Benchmark -> where its files lie; those of `--bench all`.",
     "dataset": "Its name, as `trlt prepare --list` shows it.",
     "annotations": "Folder with the official files, or the annotation file.",

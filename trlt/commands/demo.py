@@ -122,7 +122,7 @@ def _rebuild(folder: Path, output: Output) -> Path:
             "video.max_tokens": tokens,
             "train.max_steps": steps,
             "train.learning_rate": rate,
-            "train.sft.warmup_steps": min(20, steps),
+            "train.warmup_steps": min(20, steps),
             "train.seed": seed,
         }
         sets = [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]

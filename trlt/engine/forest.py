@@ -332,24 +332,25 @@ class Engine:
         """The next token of every branch, and its log-probability; changes nothing."""
         logits = torch.cat([cohort.logits for cohort in growing if cohort.logits is not None])
         drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self._banned)
-        tokens = drawn.tokens.tolist()
+        tokens, logps = drawn.tokens.tolist(), drawn.logps.tolist()
         if self.exact:
             rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]
             for i in drawn.unsure.nonzero()[:, 0].tolist():
                 cohort, row = rows[i]
                 if cohort.steps:  # prompts are prefilled alone: the first token's logits are settled already
-                    tokens[i] = self._settle(cohort, row, sampling)
-        return tokens, drawn.logps.tolist()
+                    tokens[i], logps[i] = self._settle(cohort, row, sampling)
+        return tokens, logps
 
-    def _settle(self, cohort: Cohort, row: int, sampling: Sampling) -> int:
-        """The same draw from logits that are computed for this branch alone."""
+    def _settle(self, cohort: Cohort, row: int, sampling: Sampling) -> tuple[int, float]:
+        """The same draw, and its log-probability, from logits that are computed for this branch alone."""
         self.settled += 1
         branch = cohort.branches[row]
         embeds = self.model.get_input_embeddings()(torch.tensor([branch.tokens], device=self.device))
         positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
         hidden = self._forward(embeds, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
         logits = self.model.lm_head(hidden[:, -1])
-        return int(draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self._banned).tokens)
+        drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self._banned)
+        return int(drawn.tokens), float(drawn.logps)
 
     def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
         """Gives every branch its token; those that end leave."""

@@ -3,11 +3,11 @@
 Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
 """
 
+from trlt.recipe._base import Decoding, Section
 from trlt.recipe._yaml import to_yaml
 from trlt.recipe.load import differences, dump_recipe, load_recipe, save_recipe, schema_json
 from trlt.recipe.sections import (
     Benchmark,
-    Decoding,
     Eval,
     Launch,
     Lora,
@@ -16,7 +16,6 @@ from trlt.recipe.sections import (
     Probe,
     Recipe,
     Rewards,
-    Section,
     Select,
     Sft,
     Sizes,

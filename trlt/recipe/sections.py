@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from trlt.answer import AnswerFormat
+from trlt.recipe._base import Decoding, Positive, Section, Share
+from trlt.recipe.update import Correction, Update
 from trlt.reward import Weights
-
-Share = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A part of a recipe; unknown keys are faults."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, frozen=True, allow_inf_nan=False)
 
 
 class Model(Section):
@@ -61,23 +55,6 @@ class Video(Section):
         if self.min_frames > self.max_frames:
             raise ValueError(f"video.min_frames ({self.min_frames}) is above video.max_frames ({self.max_frames})")
         return self
-
-
-class Decoding(Section):
-    """How completions are drawn."""
-
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Share = 0.99
-    max_new_tokens: Positive = 64
-    think: bool = False
-    """Ask for `<think> ... </think>` before the answer."""
-    answer_format: AnswerFormat = "letter"
-    """`letter`, `text` (options shown, answered by their text) or `open` (options hidden)."""
-    open_threshold: Share = 0.5
-    """`open` answers count when the gold option is the unique best match by token F1, at least this high."""
-    max_sequences: Positive = 256
-    """Most completions decoded side by side; bounds memory, never changes what is sampled."""
-    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Probe(Decoding):
@@ -140,8 +117,6 @@ class Sft(Section):
     """Answer formats that samples are asked in, drawn evenly."""
     batch: Positive = 48
     """Samples an optimizer step."""
-    scheduler: Literal["constant", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
 
 
 class Lora(Section):
@@ -180,7 +155,7 @@ class Vllm(Section):
     """Give that memory back between rollouts, to the update."""
 
 
-class Train(Decoding):
+class Train(Update):
     """The update (4.1 of the paper; where it is silent, the authors' released code)."""
 
     method: Literal["grpo", "sft"] = "grpo"
@@ -193,24 +168,6 @@ class Train(Decoding):
     group_size: Annotated[int, Field(ge=2)] = 8
     """Completions a prompt: G."""
     think: bool = True
-    max_new_tokens: Positive = 768
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
-    beta: Annotated[float, Field(ge=0)] = 0.01
-    """Weight of the KL term (k3); 0 needs no reference model."""
-    epsilon: Annotated[float, Field(gt=0)] = 0.2
-    """Clip range of the probability ratio."""
-    epsilon_high: Annotated[float, Field(gt=0)] | None = None
-    """Upper clip range where it differs (DAPO); null takes `epsilon`."""
-    loss: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "grpo"
-    """How tokens' losses are averaged: over each completion and then all (`grpo`, the paper's), over the tokens of a pass
-    (`bnpo`) or of a step (`dapo`), or by the token limit (`dr_grpo`)."""
-    scale_rewards: Literal["group", "none"] = "group"
-    """Divide advantages by the standard deviation of their group (Eq. 3), or don't (Dr. GRPO)."""
-    epochs: Annotated[float, Field(gt=0)] = 1.0
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Optimizer steps; null goes by `epochs`."""
     save_steps: Positive = 50
     """Optimizer steps between checkpoints."""
     keep_checkpoints: Positive = 2
@@ -251,6 +208,26 @@ class Train(Decoding):
     def tower_is_frozen(self) -> bool:
         """Whether the vision tower stays as it is."""
         return self.freeze_vision or self.lora is not None
+
+    @property
+    def corrects(self) -> Correction:
+        """`correction`, or what stands for null."""
+        return self.correction or ("token_truncate" if self.rollouts == "vllm" else "none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _was_in_sft(cls, values: Any) -> Any:
+        """Reads `train.sft.scheduler` and `train.sft.warmup_steps`, where recipes used to say it of supervised runs alone."""
+        sft = values.get("sft") if isinstance(values, Mapping) else None
+        if not isinstance(sft, Mapping) or not (moved := {"scheduler", "warmup_steps"} & sft.keys()):
+            return values
+        found = {**values, "sft": {key: value for key, value in sft.items() if key not in moved}}
+        for key in sorted(moved) if found.get("method") == "sft" else ():
+            if found.setdefault(key, sft[key]) != sft[key]:
+                raise ValueError(
+                    f"train.sft.{key} ({sft[key]}) is train.{key} now, which is {found[key]} here; leave train.sft.{key} out"
+                )
+        return found
 
     @model_validator(mode="after")
     def _economy(self) -> Self:

@@ -21,6 +21,7 @@ _FIRST = {
 }
 _MORE = {
     "reward_spread": "Spread of rewards in a group",
+    "reward/overlong": "Penalty for length, part of the reward",
     "kl": "KL from the reference",
     "entropy": "Entropy",
     "grad_norm": "Norm of the gradient",
@@ -28,6 +29,8 @@ _MORE = {
     "cut_off": "Completions cut off at the limit",
     "same_answer": "Completions with the commonest answer, to whatever question",
     "clip_ratio/region_mean": "Share of clipped tokens",
+    "correction/ratio_mean": "Trainer's probability over the sampler's, mean",
+    "correction/ratio_max": "The same, largest",
     "learning_rate": "Learning rate",
     "step_time": "Seconds a step",
     "time/video_wait_s": "Seconds of waiting for videos, a step",
