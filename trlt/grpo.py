@@ -127,8 +127,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             model = ready.enter_context(self._whole.filled(base)) if self._whole else base
             if self._whole and (strays := self._whole.strays(base)):
                 raise ParityError(
-                    f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained, "
-                    f"{strays[0]} for one; this is a bug worth a report, and train.launch.strategy: ddp goes without a copy"
+                    f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained "
+                    f"({strays[0]} for one); this is a bug worth a report, and train.launch.strategy: ddp goes without a copy"
                 )
             self.group_rollouts.engine.model = model
             if self.group_rollouts.vllm:

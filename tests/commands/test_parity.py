@@ -125,7 +125,9 @@ def test_a_fault_stops_a_run_before_its_first_row(command, tmp_path, monkeypatch
     damage(monkeypatch)
     monkeypatch.setattr("uvicorn.Server.run", pytest.fail)
     message = command(name, code=6)
-    assert re.search(f"sample '.+': {told} between the engine and the library's forward", message) and "`trlt doctor`" in message
+    assert (
+        re.search(f"sample '.+': {told} between the engine and the library's forward", message) and "`trlt doctor`" in message
+    )
     assert not any(rows(tmp_path / "run")) and not (tmp_path / "run/results.json").exists()
 
 

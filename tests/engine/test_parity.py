@@ -11,6 +11,7 @@ import torch
 from trlt.engine import cohort, first, library
 from trlt.engine.agreement import Agreement, join
 from trlt.engine.attention import branch_attention
+from trlt.engine import windows
 from trlt.engine.forest import Engine, Request, Tree
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.sampling import Sampling
@@ -111,7 +112,9 @@ def test_positions_by_the_librarys_rule(tiny_path, trees, monkeypatch):
         monkeypatch.setattr(f"{place}.follow_published_positions", lambda model: None)
     loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
     engine = Engine(loaded.model, loaded.processor, compare_first=True)
-    refused(engine, trees, r"sample '0': positions .*between the engine and the library's forward: up to 39\d apart, from token")
+    refused(
+        engine, trees, r"sample '0': positions .*between the engine and the library's forward: up to 39\d apart, from token"
+    )
 
 
 def test_weights_that_follow_the_library_pass(tiny_path, trees, monkeypatch):
@@ -174,6 +177,13 @@ def test_attention_that_is_computed_otherwise(engine, trees, monkeypatch):
         lambda query, key, value, levels, layer, scale: branch_attention(query, key, value, levels[:1], layer, scale),
     )
     refused(engine, trees, r"sample '0': log-probabilities differ .*: up to .* over \d+ tokens; the most that float32 explains")
+
+
+def test_windows_of_the_vision_tower_that_are_mixed_up(engine, trees, monkeypatch):
+    """The library's side attends window by window, not by the batch."""
+    plain = windows.scaled_dot_product_attention
+    monkeypatch.setattr(windows, "scaled_dot_product_attention", lambda q, k, v, scale: plain(q, k.roll(1, 0), v, scale=scale))
+    refused(engine, trees, "log-probabilities differ between the engine and the library's forward")
 
 
 def test_what_is_not_a_number(engine, trees, monkeypatch):

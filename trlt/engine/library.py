@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trlt.engine.agreement import TOLERANCES, Agreement
+from trlt.engine.windows import plain_windows
 from trlt.errors import ParityError
 from trlt.positions import LIBRARY, RULE
 from trlt.video.clip import Clip
@@ -133,7 +134,7 @@ def score(
     kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(before)], dim=1)
     grid, seconds = inputs["video_grid_thw"], torch.as_tensor(inputs["second_per_grid_ts"], dtype=torch.float32)
     device = model.device
-    with watch(model) as seen:
+    with plain_windows(model), watch(model) as seen:
         logits = model(
             input_ids=ids.to(device),
             attention_mask=torch.ones_like(ids).to(device),

@@ -6,6 +6,8 @@ times for a clip of 768 frames and a tower of 32 blocks.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -93,3 +95,15 @@ def use_windows(model: Any) -> None:
     AttentionInterface.register(NAME, window_attention)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.model.visual.config._attn_implementation = NAME
+
+
+@contextmanager
+def plain_windows(model: Any) -> Iterator[None]:
+    """Lets the library attend window by window for a while, as it does by itself."""
+    config = model.model.visual.config
+    before = config._attn_implementation
+    config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
