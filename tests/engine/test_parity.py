@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trlt.engine import cohort, first, library
+from trlt.engine import cohort, first, library, windows
 from trlt.engine.agreement import Agreement, join
 from trlt.engine.attention import branch_attention
-from trlt.engine import windows
 from trlt.engine.forest import Engine, Request, Tree
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.sampling import Sampling
