@@ -7,6 +7,8 @@ of it. See docs/decisions/text-after-video.md.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
@@ -28,23 +30,38 @@ def follow_published_positions(model: Any) -> None:
         model: `Qwen2_5_VLForConditionalGeneration`; a second call changes nothing. It is saved as before.
     """
     inner = model.model
-    library = inner.get_rope_index
-    if getattr(library, "published", False) or getattr(model.config, RULE, None) == LIBRARY:
-        return
+    if not isinstance(inner.get_rope_index, _Published) and not follows_library(model.config):
+        inner.get_rope_index = _Published(inner.get_rope_index)
 
-    def get_rope_index(input_ids: Tensor, mm_token_type_ids: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        positions, _ = library(input_ids, mm_token_type_ids, *args, **kwargs)
-        mask = kwargs.get("attention_mask")
+
+def follows_library(config: Any) -> bool:
+    """Whether a model's configuration says that its weights were trained by the library's rule."""
+    return getattr(config, RULE, None) == LIBRARY
+
+
+class _Published:
+    """A model's `get_rope_index` by the published rule.
+
+    An object and no function, so that it is copied and pickled with its model.
+    """
+
+    def __init__(self, library: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        self._library = library
+        self.__signature__ = inspect.signature(library)
+
+    def __call__(
+        self, input_ids: Tensor, mm_token_type_ids: Tensor, *args: Any, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Positions (3, B, T), and (B, 1) what `generate` adds to a token's place."""
+        positions, _ = self._library(input_ids, mm_token_type_ids, *args, attention_mask=attention_mask, **kwargs)
         deltas = []
         for row, kinds in enumerate(mm_token_type_ids):
-            places = mask[row].bool().nonzero()[:, 0] if mask is not None else torch.arange(len(kinds), device=kinds.device)
+            every = torch.arange(len(kinds), device=kinds.device)
+            places = every if attention_mask is None else attention_mask[row].bool().nonzero()[:, 0]
             moved = _moved(positions[:, row, places], kinds[places])
             positions[:, row, places] = moved
             deltas.append(moved.max() + 1 - len(places))
         return positions, torch.tensor(deltas, device=input_ids.device)[:, None]
-
-    get_rope_index.published = True  # type: ignore[attr-defined]
-    inner.get_rope_index = get_rope_index
 
 
 def _moved(positions: Tensor, kinds: Tensor) -> Tensor:

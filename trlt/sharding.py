@@ -121,8 +121,6 @@ class WholeCopy:
         self._dtype = dtype
         empty = {id(w): _frozen(torch.empty_like(w, device="meta")) for w in model.parameters()}
         self._model = copy.deepcopy(model, dict(empty))
-        # `shared_prefix.attach` has bound the model's forward to the model that was copied.
-        self._model.__dict__.pop("forward", None)
 
     @contextmanager
     def filled(self, model: nn.Module) -> Iterator[Any]:

@@ -8,9 +8,9 @@ the results equal those of G full sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -216,13 +216,31 @@ def _chunk(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tu
     return logps.gather(-1, targets[:, None])[:, 0], entropy
 
 
+class _Forward:
+    """A model's `forward` that takes trees besides what it took before.
+
+    An object and no function, so that it is copied and pickled with its model, and then runs the copy. Its signature says all
+    that it takes: the library's `generate` refuses anything else.
+    """
+
+    def __init__(self, model: Any, plain: Callable[..., Any]) -> None:
+        self._model, self._plain = model, plain
+        before, own = (inspect.signature(one).parameters.values() for one in (plain, _Forward.__call__))
+        added = [parameter for parameter in own if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        rest = [parameter for parameter in before if parameter.kind is inspect.Parameter.VAR_KEYWORD]
+        self.__signature__ = inspect.Signature([*(one for one in before if one not in rest), *added, *rest])
+
+    def __call__(self, *args: Any, tree: TreeBatch | None = None, temperature: float = 1.0, **kwargs: Any) -> Any:
+        """What the model gave before, or for a tree a `TreeOutput`."""
+        return self._plain(*args, **kwargs) if tree is None else forward(self._model, tree, temperature=temperature)
+
+
 def attach(model: Any) -> None:
-    """Lets `model(tree=TreeBatch, temperature=...)` run `forward`, so that wrappers (DDP, FSDP) see the call."""
+    """Lets `model(tree=TreeBatch, temperature=...)` run `forward`, so that wrappers (DDP, FSDP) see the call.
+
+    A second call changes nothing. The model is saved as before.
+    """
     use_branches(model)
     use_windows(model)
-    plain = model.forward
-
-    def patched(self: Any, *args: Any, tree: TreeBatch | None = None, temperature: float = 1.0, **kwargs: Any) -> Any:
-        return plain(*args, **kwargs) if tree is None else forward(self, tree, temperature=temperature)
-
-    model.forward = MethodType(patched, model)
+    if not isinstance(model.forward, _Forward):
+        model.forward = _Forward(model, model.forward)

@@ -189,9 +189,12 @@ def _attention(
     return out.transpose(1, 2), None
 
 
+# Here and not in `use_branches`: a model that was pickled with its configuration needs them too.
+AttentionInterface.register(NAME, _attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
 def use_branches(model: Any) -> None:
     """Makes the language model of a Qwen2.5-VL take `branches=`; without it, it stays plain SDPA."""
-    AttentionInterface.register(NAME, _attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.model.language_model.config._attn_implementation = NAME
