@@ -14,29 +14,24 @@ from trlt.recipe import Recipe, dump_recipe, to_yaml
 from trlt.report import markdown
 from trlt.report.tables import markdown_text
 from trlt.sample import write_text_atomic
+from trlt.usage import use
 
 NAME = "README.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 """Between these stand the results, which `add_results` puts there."""
 NO_RESULTS = "None yet: `trlt eval --bench all --model` with this folder adds them here."
 
-USE = """```python
-from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
-model = Qwen2_5_VLForConditionalGeneration.from_pretrained("FOLDER", dtype="auto")
-processor = AutoProcessor.from_pretrained("FOLDER")
-```
-
-or `trlt infer VIDEO "a question" --model FOLDER`, which gives it frames and prompts as in training."""
-
-
-def model_card(recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str, Any]) -> str:
+def model_card(
+    recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str, Any], *, library_positions: bool = False
+) -> str:
     """The card of a finished training.
 
     Args:
         recipe: As resolved.
         manifest: Of the run.
         outcome: What training returned: `steps`, `reward_first`, `reward_last`, `parity`.
+        library_positions: See `trlt.usage.use`.
     """
     train = recipe.train
     head = {
@@ -50,7 +45,7 @@ def model_card(recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str
         f"---\n{to_yaml(head)}---",
         f"# {recipe.name}",
         f"A Qwen2.5-VL, tuned on videos with {train.method.upper()} by trlt {__version__}.",
-        f"## Use\n\n{USE}",
+        f"## Use\n\n{use(recipe, library_positions=library_positions)}",
         f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
         f"## Protocol\n\nHow videos and questions were given to it; other frames or prompts give other answers.\n\n"
         f"{_table(_protocol(recipe, manifest))}",

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import ModelError
-from trlt.recipe import Lora, Model
+from trlt.recipe import Decoding, Lora, Model
 
 MINIATURE, PLAIN = "miniature", "miniature-plain"
 """Stand for the models that ship with trlt: one that knows clips of every difficulty, and one that knows plain ones alone."""
 SHIPPED = {MINIATURE: "model", PLAIN: "plain"}
 """Their names to their folders."""
 MODEL_TYPE = "qwen2_5_vl"
+END_MARKS = ("<|im_end|>", "<|endoftext|>")
+"""Either ends a completion."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 
@@ -122,6 +124,27 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
     model.train(False)
     follow_published_positions(model)
     return Loaded(model, processor, path)
+
+
+def draw_as(model: Any, processor: Any, decoding: Decoding) -> None:
+    """Lets the library's `generate` draw as the engine does; this is saved with the model, checkpoints included.
+
+    A published base brings settings of its own: a penalty on repetitions, which changes what a model that was tuned without one
+    says, and the likeliest token alone.
+    """
+    from transformers import GenerationConfig
+
+    tokenizer = processor.tokenizer
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
+        do_sample=True,
+        temperature=decoding.temperature,
+        top_p=decoding.top_p,
+        top_k=0,  # none; where nothing is said, `generate` takes 50
+        max_new_tokens=decoding.max_new_tokens,
+        eos_token_id=tokenizer.convert_tokens_to_ids(list(END_MARKS)),
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=model.generation_config.bos_token_id,
+    )
 
 
 def save(model: Any, processor: Any, folder: Path) -> None:

@@ -73,6 +73,8 @@ def test_the_merged_model_says_what_base_and_adapter_say(adapter, quiet, tiny_pa
     assert "model.safetensors" in names and "README.md" in names and not any("adapter" in name for name in names)
     card = (tmp_path / "merged" / "README.md").read_text()
     assert f"base_model: {tiny_path}" in card and "library_name: transformers" in card and "\n# merged\n" in card
+    drawn = json.loads((tmp_path / "merged" / "generation_config.json").read_text())
+    assert {key: drawn[key] for key in ("temperature", "top_p", "top_k")} == {"temperature": 0.01, "top_p": 0.001, "top_k": 0}
     assert not (tmp_path / ".merged.partial").exists()
     with pytest.raises(UsageError, match="--out: .*merged is there already"):
         merge(folder, out=tmp_path / "merged", output=quiet)

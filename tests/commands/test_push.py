@@ -58,7 +58,14 @@ def run(tmp_path: Path) -> Path:
     folder = tmp_path / "run"
     secret = tmp_path / "secret.json"
     secret.write_text("mine")
-    for name in ("model-00001-of-00001.safetensors", "model[1].json", "config.json", "README.md", "chat_template.jinja"):
+    for name in (
+        "model-00001-of-00001.safetensors",
+        "model[1].json",
+        "config.json",
+        "README.md",
+        "chat_template.jinja",
+        "generation_config.json",
+    ):
         (folder / "model").mkdir(parents=True, exist_ok=True)
         (folder / "model" / name).write_text("x")
     for name in ("log.jsonl", "recipe.yaml", "model/training_args.bin", "model/.hidden.json", "model/logs/config.json"):
@@ -73,7 +80,14 @@ def quiet() -> Output:
     return Output(json_mode=True)
 
 
-SENT = ["README.md", "chat_template.jinja", "config.json", "model-00001-of-00001.safetensors", "model[1].json"]
+SENT = [
+    "README.md",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "model-00001-of-00001.safetensors",
+    "model[1].json",
+]
 
 
 def test_the_model_goes_up_and_nothing_else(hub, run, quiet):
@@ -86,7 +100,7 @@ def test_the_model_goes_up_and_nothing_else(hub, run, quiet):
         "url": "https://hub.invalid/me/name/commit/1",
         "private": True,
         "files": SENT,
-        "bytes": 5,
+        "bytes": 6,
     }
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,25 @@ def test_adapters_end_in_a_model_that_loads_without_them(trlt, recipe, tmp_path,
     if method == "sft":  # a random model earns nothing by rewards
         assert len(moved) == 4 * 7
     assert "| optimizer steps | 2 |" in (run / "model" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("lora", ["null", "{rank: 4, alpha: 8}"])
+def test_a_tuned_model_draws_as_eval_does(trlt, recipe, tmp_path, tiny_path, lora):
+    """And not as its base, whose settings are those of a published one."""
+    base = shutil.copytree(tiny_path, tmp_path / "base")
+    told = json.loads((base / "generation_config.json").read_text())
+    published = {"do_sample": True, "repetition_penalty": 1.05, "temperature": 0.000001, "top_k": 1}
+    (base / "generation_config.json").write_text(json.dumps(told | published))
+    sets = [f"train.lora={lora}", "train.method=sft", "eval.temperature=0.25", "eval.top_p=0.5", "eval.max_new_tokens=77"]
+    found = trlt("train", recipe, "--model", base, *(text for one in sets for text in ("--set", one)), "--out", "run", "--json")
+    checkpoints = [] if lora != "null" else [*(tmp_path / "run/checkpoints").glob("checkpoint-*")]  # adapters alone have none
+    assert checkpoints or lora != "null"
+    for folder in (Path(found["model"]), *checkpoints):
+        saved = json.loads((folder / "generation_config.json").read_text())
+        del saved["transformers_version"]
+        drawn = {"do_sample": True, "temperature": 0.25, "top_p": 0.5, "top_k": 0, "max_new_tokens": 77}
+        assert saved == drawn | {key: told[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        assert len(saved["eos_token_id"]) == 2
 
 
 def test_another_recipe_is_refused_and_names_what_differs(trlt, recipe):

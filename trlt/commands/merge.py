@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from trlt import __version__
-from trlt.card import BEGIN, END, NAME, NO_RESULTS, USE, write_card
+from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import quiet
 from trlt.errors import ModelError, UsageError
-from trlt.model import load, locate, save
-from trlt.recipe import Model, to_yaml
+from trlt.model import draw_as, load, locate, save
+from trlt.recipe import Model, Recipe, load_recipe, to_yaml
 from trlt.report.answers import visible
+from trlt.usage import use
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 BASE = "base_model_name_or_path"
@@ -43,14 +44,18 @@ def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) 
     config = _config(adapter)
     name, located = _base(adapter, config, base)
     quiet()
+    from trlt.positions import follows_library
+
     output.note(f"train merge: {adapter} into {name}")
     loaded = load(Model(path=located, dtype="float32", device="cpu"))
     precision = _precision(loaded.model.config, located)
     merged = _merged(loaded.model, adapter, name).to(precision)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    recipe = _recipe(adapter)
+    draw_as(merged, loaded.processor, recipe.eval)
     save(merged, loaded.processor, partial)
-    write_card(partial, _card(adapter, name, out.name))
+    write_card(partial, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
     partial.rename(out)
     output.show(f"Model: {out}\nNext: trlt eval --bench all --model {out}")
     return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(precision).removeprefix("torch.")}
@@ -133,7 +138,13 @@ def _merged(model: Any, adapter: Path, base: str) -> Any:
         ) from None
 
 
-def _card(adapter: Path, base: str, title: str) -> str:
+def _recipe(adapter: Path) -> Recipe:
+    """That of the run whose adapter it is, else the defaults; says how the model is asked."""
+    run = adapter.resolve().parent
+    return load_recipe(run / "recipe.yaml" if (run / "manifest.json").is_file() else None)
+
+
+def _card(adapter: Path, base: str, title: str, recipe: Recipe, library_positions: bool) -> str:
     """The adapter's card where trlt wrote it, else a short one: PEFT's own says how to load an adapter."""
     path = adapter / NAME
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -149,7 +160,7 @@ def _card(adapter: Path, base: str, title: str) -> str:
         f"---\n{to_yaml(head)}---",
         f"# {title}",
         f"A Qwen2.5-VL: the base `{base}` with a LoRA adapter added to its weights by trlt {__version__}.",
-        f"## Use\n\n{USE}",
+        f"## Use\n\n{use(recipe, library_positions=library_positions)}",
         f"## Results\n\n{BEGIN}\n{NO_RESULTS}\n{END}",
     ]
     return "\n\n".join(parts) + "\n"

@@ -232,6 +232,7 @@ def _train(
     from trlt.broken import read_broken
     from trlt.card import model_card
     from trlt.engine.inputs import InputBuilder
+    from trlt.positions import follows_library
     from trlt.training import Material
     from trlt.video.workers import ClipLoader
 
@@ -242,6 +243,7 @@ def _train(
     held = {"dtype": dtype, "path": located, "device": rank_device(rank, recipe.model.device)}
     quantize = settings.lora.quantize if settings.lora else None
     loaded = models.load(recipe.model.model_copy(update=held), quantize=quantize)
+    models.draw_as(loaded.model, loaded.processor, recipe.eval)
     if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
         limit_threads(loaded.model)
     with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", _logged(folder)) as view:
@@ -271,7 +273,7 @@ def _train(
         "reward_last": sum(rewards[-some:]) / some if rewards else None,
     }
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    card = model_card(recipe, manifest, outcome)
+    card = model_card(recipe, manifest, outcome, library_positions=follows_library(loaded.model.config))
     if settings.lora:
         _merge(folder, located, rank, card)
     else:

@@ -90,9 +90,12 @@ def window_attention(
     return (out if found.back is None else out.index_select(0, found.back))[None], None
 
 
+# Here and not in `use_windows`: a model that was pickled with its configuration needs it too.
+AttentionInterface.register(NAME, window_attention)
+
+
 def use_windows(model: Any) -> None:
     """Makes the vision tower of a Qwen2.5-VL attend to windows of equal size as one batch."""
-    AttentionInterface.register(NAME, window_attention)
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.model.visual.config._attn_implementation = NAME
 
