@@ -42,6 +42,12 @@ def greedy(model, inputs):
     return model.generate(**inputs, do_sample=False, max_new_tokens=12, min_new_tokens=12).tolist()
 
 
+def places(tiny, inputs):
+    """Positions, since the model that is made has the library's rule."""
+    named = {key: inputs[key] for key in ("input_ids", "mm_token_type_ids", "video_grid_thw", "second_per_grid_ts")}
+    return tiny.model.model.get_rope_index(**named)[0]
+
+
 def with_noise(model):
     """The model with other weights, so that it can be told from the one that it was copied from."""
     with torch.no_grad():
@@ -111,6 +117,18 @@ def test_a_pickle_works_in_another_process(tiny, inputs, batch, tmp_path):
     logits, logps = pickle.loads((tmp_path / "found").read_bytes())
     assert torch.allclose(logits, tiny.model(**inputs).logits, atol=1e-5, rtol=0)
     assert torch.allclose(logps, tiny.model(tree=batch).logps, atol=1e-5, rtol=0)
+
+
+def test_another_model_can_be_made_of_its_configuration(tiny, inputs):
+    from transformers import Qwen2_5_VLForConditionalGeneration as Library
+
+    attach(tiny.model)
+    made = Library(tiny.model.config).eval()
+    made.load_state_dict(tiny.model.state_dict())
+    expected = (
+        load(Model(path=tiny.path, dtype="float32", device="cpu")).model(**inputs, position_ids=places(tiny, inputs)).logits
+    )
+    assert torch.equal(made(**inputs, position_ids=places(tiny, inputs)).logits, expected)
 
 
 def test_it_is_saved_as_it_was(tiny, tmp_path, inputs):

@@ -16,7 +16,7 @@ SHIPPED = {MINIATURE: "model", PLAIN: "plain"}
 """Their names to their folders."""
 MODEL_TYPE = "qwen2_5_vl"
 END_MARKS = ("<|im_end|>", "<|endoftext|>")
-"""Either ends a completion."""
+"""Either ends a completion; a test holds them to `engine.inputs`, which this module may not import."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from trlt.errors import ModelError
-from trlt.model import END_MARKS
 from trlt.positions import follow_published_positions
 from trlt.video.clip import Clip
 
@@ -127,4 +126,4 @@ class InputBuilder:
     @property
     def end_tokens(self) -> list[int]:
         """Ids that end a completion."""
-        return self._tokenizer.convert_tokens_to_ids(list(END_MARKS))  # type: ignore[no-any-return]
+        return self._tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ times for a clip of 768 frames and a tower of 32 blocks.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -95,9 +96,17 @@ AttentionInterface.register(NAME, window_attention)
 
 
 def use_windows(model: Any) -> None:
-    """Makes the vision tower of a Qwen2.5-VL attend to windows of equal size as one batch."""
+    """Makes the vision tower of a Qwen2.5-VL attend to windows of equal size as one batch.
+
+    In a configuration of the tower's own: the library can't make another model from one that names this implementation.
+    """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    base.model.visual.config._attn_implementation = NAME
+    shared = base.model.visual.config
+    own = copy.copy(shared)
+    own._attn_implementation = NAME
+    for module in base.model.visual.modules():
+        if getattr(module, "config", None) is shared:
+            module.config = own
 
 
 @contextmanager
