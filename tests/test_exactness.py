@@ -29,7 +29,7 @@ pytestmark = [
 
 STEPS = 10
 RECIPE = """
-model: {{path: {model}, dtype: float32, device: cpu}}
+model: {{path: {model}, dtype: {dtype}, device: cpu}}
 video: {{root: {root}/videos, max_tokens: 32, max_frames: 4, workers: {workers}, store: {store}}}
 train:
   method: {method}
@@ -46,6 +46,7 @@ train:
   gradient_checkpointing: {checkpointing}
   learning_rate: 1e-3
   sft: {{batch: 4}}
+  lora: {lora}
   launch: {{processes: {processes}, strategy: {strategy}}}
 """
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -67,10 +68,11 @@ def recipe(data, tmp_path_factory):
     """Makes a recipe file: `recipe("grpo", processes=2, strategy="ddp")`."""
 
     defaults = {"processes": 1, "strategy": "fsdp2", "steps": STEPS, "workers": 0, "store": "null", "checkpointing": "false"}
+    defaults |= {"model": "miniature", "dtype": "float32", "lora": "null"}
 
     def make(method, **values):
         path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
-        path.write_text(RECIPE.format(**{"root": data, "method": method, "model": "miniature", **defaults, **values}))
+        path.write_text(RECIPE.format(**{"root": data, "method": method, **defaults, **values}))
         return path
 
     return make
@@ -82,9 +84,9 @@ def alone(recipe, tmp_path_factory):
     torch.set_num_threads(1)
 
     @cache
-    def make(method, model="miniature"):
+    def make(method, model="miniature", **values):
         folder = tmp_path_factory.mktemp("alone") / method
-        train(recipe(method, model=model), out=folder, output=Output(json_mode=True))
+        train(recipe(method, model=model, **values), out=folder, output=Output(json_mode=True))
         return folder
 
     return make
@@ -177,6 +179,45 @@ def test_two_that_share_the_weights_equal_one_though_one_of_them_is_killed(alone
     load(Model(path=str(folder / "model"), dtype="float32", device="cpu"))
 
 
+def test_adapters_in_slices_equal_those_of_one_process_though_one_is_killed(alone, recipe, tmp_path):
+    """Of rank 1, so that one of two processes holds no row of any A."""
+    folder, path = tmp_path / "run", recipe("grpo", processes=2, lora="{rank: 1}", steps=6)
+    killed_in_the_midst(path, folder, after=3)
+    run = start(path, folder)
+    assert run.wait() == 0, run.stderr.read().decode()
+    other = alone("grpo", lora="{rank: 1}", steps=6)
+    rows, others = ([json.loads(line) for line in (one / "log.jsonl").read_text().splitlines()] for one in (folder, other))
+    assert [row["reward"] for row in rows] == [row["reward"] for row in others] and len(rows) == 6
+    for name in ("adapter/adapter_model.safetensors", "model/model.safetensors"):
+        assert apart(load_file(folder / name), load_file(other / name)) < 1e-4
+    moved = load_file(folder / "adapter/adapter_model.safetensors")
+    assert all(bool(value.any()) for name, value in moved.items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("kind", ["3b", "7b"])
+def test_a_step_of_a_published_model_in_slices_equals_that_of_one_process(alone, recipe, published, tmp_path, kind):
+    """With its real vocabulary; the head is the embedding (3B), or one of its own (7B)."""
+    model = published(kind, "bfloat16")
+    run = start(recipe("grpo", processes=2, model=model, steps=1), tmp_path / "run")
+    assert run.wait() == 0, run.stderr.read().decode()
+    base, together, by_one = (
+        {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+        for folder in (model, tmp_path / "run/model", alone("grpo", model, steps=1) / "model")
+    )
+    assert base.keys() == together.keys() == by_one.keys()
+    assert apart(together, by_one) < 1e-4 < 5e-4 < apart(together, base)
+    loaded = load(Model(path=str(tmp_path / "run/model"), dtype="float32", device="cpu")).model
+    assert (loaded.lm_head.weight is loaded.get_input_embeddings().weight) is (kind == "3b")
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_in_bf16_the_reference_is_the_policy_before_its_first_step(recipe, tmp_path, processes):
+    run = start(recipe("grpo", processes=processes, dtype="bfloat16", steps=2), tmp_path / "run")
+    assert run.wait() == 0, run.stderr.read().decode()
+    first, second = (json.loads(line)["kl"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines())
+    assert first == 0 < second
+
+
 def killed_in_the_midst(recipe: Path, folder: Path, after: int = 5) -> str:
     """Kills one of the processes after some steps of `STEPS` or fewer; the log's lines up to the last whole checkpoint."""
     run = start(recipe, folder)
@@ -202,7 +243,7 @@ def test_two_that_share_the_weights_and_are_left_alone_equal_one_in_supervised_l
 SHORT_CHUNKS = """
 from trlt import shared_prefix
 from trlt.cli import main
-shared_prefix.CHUNK = 5
+shared_prefix.chunk_tokens = lambda vocabulary: 5
 main()
 """
 """`trlt`, with a few tokens' logits at a time, so that processes need a different number of chunks."""

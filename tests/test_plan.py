@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import shlex
+import sys
 import weakref
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +17,17 @@ import torch
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trlt.engine import forest
+from trlt import shared_prefix
+from trlt.engine import forest, sampling
 from trlt.engine.inputs import InputBuilder
 from trlt.errors import ModelError
-from trlt.plan import GB, PUBLISHED, advise, estimate, find_architecture
+from trlt.model import with_adapters
+from trlt.plan import GB, PUBLISHED, activations, advise, estimate, find_architecture
+from trlt.plan import lines as constants
 from trlt.plan import memory as formulas
 from trlt.plan import sizes as filled
 from trlt.recipe import Recipe, load_recipe
-from trlt.shared_prefix import CHUNK, Group, attach, collate, forward
+from trlt.shared_prefix import Group, attach, collate
 
 
 def recipe(*sets: str) -> Recipe:
@@ -89,7 +95,6 @@ def lines(memory, when="held"):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_adapters_bytes_are_those_of_peft(shape, tiny):
-    from trlt.model import with_adapters
     from trlt.recipe import Lora
 
     for targets in ("all", "attention"):
@@ -144,13 +149,35 @@ def test_strategies_share_what_they_should():
         found = estimate(PUBLISHED["7B"], recipe(f"train.launch.strategy={strategy}", *sets), processes, 80 * GB)
         return [round(size / p, 3) for size in lines(found).values()]
 
-    assert held("fsdp2") == [0.5, 0.5, 1.0, 0.5]
-    assert held("ddp") == [4, 8, 8, 4], "DDP keeps its buckets beside the gradients"
-    assert held("fsdp2", 1) == [4, 4, 8, 4], "one process shares nothing"
+    kept = (PUBLISHED["7B"].embedding + PUBLISHED["7B"].norms) / p
+    assert held("fsdp2") == [0.5, 0.5, 1.0, 0.25]
+    assert held("fsdp2", 8, "model.dtype=float32") == [0.5, 0.5, 1.0, 0.5]
+    assert held("ddp") == [4, 8, 8, round(2 + 2 * kept, 3)], "DDP keeps its buckets beside the gradients"
+    assert held("fsdp2", 1) == [4, 4, 8, round(2 + 2 * kept, 3)], "one process shares nothing"
+    assert held("fsdp2", 1, "model.dtype=float32")[3] == 4
     assert held("zero2")[0] == 2.5 and held("zero2")[2:] == [1.0, 2.0] and held("zero3")[0] == 0.75
     assert held("fsdp2", 8, "train.beta=0") == [0.5, 0.5, 1.0], "no reference model"
     frozen = lines(estimate(PUBLISHED["7B"], recipe("train.freeze_vision=true"), 8, 80 * GB))
     assert frozen["AdamW states"] == 8 * (p - PUBLISHED["7B"].vision) // 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["tied", "untied"])
+def test_the_references_bytes_are_those_of_torch(tiny_path, published, kind, dtype):
+    from trlt.loading import load_reference
+
+    path = str(tiny_path if kind == "tied" else published("7b", "float32"))
+    shape = find_architecture(path)
+    found = estimate(shape, recipe(f"model.dtype={dtype}", "train.prompts_per_step=8"), 1, 80 * GB)
+    assert lines(found)["reference model"] == sum(w.nbytes for w in load_reference(path, getattr(torch, dtype)).parameters())
+
+
+def test_slices_of_4_bits_there_are_none():
+    whole, adapters = recipe("train.lora={quantize: nf4}"), recipe("train.lora={}")
+    assert (whole.train.strategy, adapters.train.strategy) == ("ddp", "fsdp2")
+    alone, shared = (estimate(PUBLISHED["7B"], one, n, 80 * GB) for one, n in ((whole, 1), (whole, 8)))
+    assert lines(alone) == lines(shared)
+    assert lines(estimate(PUBLISHED["7B"], adapters, 8, 80 * GB))["weights"] == PUBLISHED["7B"].parameters * 2 // 8
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -205,63 +232,118 @@ class Peak(TorchDispatchMode):
         weakref.finalize(storage, gone)
 
 
+@pytest.fixture
+def pass_of(tiny, shape, noise_clip, monkeypatch):
+    """A pass of the tiny model as a recipe asks for it: (model, batch, plan, tokens, precision)."""
+
+    def make(*sets: str, checkpointing: bool, bf16: bool, full: bool = False):
+        settings = [
+            "train.group_size=4",
+            "train.max_new_tokens=32",
+            f"train.gradient_checkpointing={str(checkpointing).lower()}",
+        ]
+        settings += [f"train.shared_prefix={str(not full).lower()}", f"model.dtype={'bfloat16' if bf16 else 'float32'}", *sets]
+        model, builder = tiny.model, InputBuilder(tiny.model, tiny.processor)
+        attach(model)
+        clip = builder.clip(noise_clip(frames=16, side=112))
+        prompt = builder.prompt("You answer questions about a video.", "Question: what moves left", clip)
+        monkeypatch.setattr(filled, "TEXT_TOKENS", len(prompt.prefix) + len(prompt.suffix) - clip.tokens)
+        asked = recipe(*settings, f"video.max_tokens={clip.tokens}")
+        if asked.train.tower_is_frozen:  # its features come with the rollouts
+            clip = replace(clip, pixels=None, features=forest.Engine(model, tiny.processor).encode(clip))
+        if asked.train.lora:
+            model = with_adapters(model.bfloat16() if bf16 else model, asked.train.lora)
+        ids = np.random.default_rng(0).integers(20, 300, (4, 32)).tolist()
+        batch = collate([Group(clip, prompt, tuple(map(tuple, ids)))], full=full)
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            if asked.train.lora:
+                model.enable_input_require_grads()
+        for weight in model.parameters():
+            weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
+        precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
+        return model, batch, estimate(shape, asked, 1, GB), filled.sizes(asked, 1).tokens, precision
+
+    return make
+
+
+def held_by(model):
+    """Storages of weights and gradients."""
+    both = [t for w in model.parameters() for t in (w, w.grad) if t is not None]
+    return {t.untyped_storage()._cdata for t in both}
+
+
+def shown(batch):
+    """Bytes of pixels, or of features in their place, in float32."""
+    return batch.pixels.nbytes if batch.pixels is not None else 4 * batch.features.numel()
+
+
+ROOT = Path(__file__).parents[1]
+LORA = "train.lora={rank: 8}"
+
+
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("checkpointing", [True, False], ids=["checkpointing", "plain"])
-@pytest.mark.parametrize(("shared", "bf16"), [(True, True), (True, False), (False, True)], ids=["bf16", "float32", "full"])
-def test_a_pass_takes_what_the_formulas_say(tiny, shape, noise_clip, monkeypatch, checkpointing, shared, bf16):
+@pytest.mark.parametrize(
+    ("sets", "bf16", "full"),
+    [([], True, False), ([], False, False), ([], True, True), ([LORA], True, False), ([LORA], False, False)],
+    ids=["bf16", "float32", "full", "adapters-bf16", "adapters-float32"],
+)
+def test_a_pass_takes_what_the_formulas_say(pass_of, shape, checkpointing, sets, bf16, full):
     """Measured: everything that lives during forward and backward pass, in real tensors."""
-    model, builder = tiny.model, InputBuilder(tiny.model, tiny.processor)
-    attach(model)
-    clip = builder.clip(noise_clip(frames=16, side=112))
-    prompt = builder.prompt("You answer questions about a video.", "Question: what moves left", clip)
-    ids = np.random.default_rng(0).integers(20, 300, (4, 32)).tolist()
-    batch = collate([Group(clip, prompt, tuple(map(tuple, ids)))], full=not shared)
-    monkeypatch.setattr(filled, "TEXT_TOKENS", len(prompt.prefix) + len(prompt.suffix) - clip.tokens)
-    settings = ["train.group_size=4", "train.max_new_tokens=32", f"train.shared_prefix={str(shared).lower()}"]
-    settings += [f"train.gradient_checkpointing={str(checkpointing).lower()}", f"video.max_tokens={clip.tokens}"]
-    settings += [f"model.dtype={'bfloat16' if bf16 else 'float32'}"]
-    told, tokens = estimate(shape, recipe(*settings), 1, GB), filled.sizes(recipe(*settings), 1).tokens
-    model.train()
-    if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    for weight in model.parameters():
-        weight.grad = torch.zeros_like(weight)
-    own = {t.untyped_storage()._cdata for w in model.parameters() for t in (w, w.grad)}
-    saved = {batch.pixels.untyped_storage()._cdata: batch.pixels.nbytes}
+    model, batch, told, tokens, precision = pass_of(*sets, checkpointing=checkpointing, bf16=bf16, full=full)
+    own, between = held_by(model), lines(told, "pass")
+    saved = {0: shown(batch)}
     kept = []
     streams: dict[int, int] = {}
 
     def pack(tensor):
         kept.append(tensor)
         storage = tensor.untyped_storage()
-        if storage._cdata not in own:
+        if storage._cdata not in own and (batch.pixels is None or storage._cdata != batch.pixels.untyped_storage()._cdata):
             saved[storage._cdata] = storage.nbytes()
             if tensor.shape[-1] == shape.hidden and tensor.numel() == tokens * shape.hidden:
                 streams[storage._cdata] = storage.nbytes()
         return tensor
 
-    precision = torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), precision:
-        out = forward(model, batch)
-    between = lines(told, "pass")
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), precision():
+        out = model(tree=batch)
     if checkpointing:
         assert 0.8 < between["activations, language"] / sum(streams.values()) <= 1.2
     stays = between["activations, language"] + between["activations, vision"]
     # Autocast's copies of weights are saved where a layer isn't computed again; else they only live as long as autocast does.
     stays += 0 if checkpointing else between.get("weights in use", 0)
+    sys.stdout.write(f"saved: formula {stays / sum(saved.values()):.2f} of what is measured\n")
     assert 0.8 < stays / sum(saved.values()) < 1.2
     del out
     kept.clear()
     with Peak(own) as peak:
-        with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
-            out = forward(model, batch)
+        with precision():
+            out = model(tree=batch)
         out.logps.sum().backward()
-    assert 0.8 < told.of("pass") / (peak.peak + batch.pixels.nbytes) < 1.2
+    ratio = told.of("pass") / (peak.peak + shown(batch))
+    sys.stdout.write(f"peak: formula {ratio:.2f} of what is measured\n")
+    # Beside adapters there are no gradients of weights, and less lives at once than the formula counts.
+    assert 0.8 < ratio < (1.3 if sets else 1.2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_drawing_takes_what_the_formulas_say(shape, dtype):
+    wide = replace(shape, vocabulary=152_064)
+    size, rows = filled.sizes(recipe(f"model.dtype={dtype}"), 1), 120
+    logits = torch.randn(rows, wide.vocabulary, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    uniform, banned = torch.full((rows,), 0.5, dtype=torch.float64), torch.zeros(wide.vocabulary, dtype=torch.bool)
+    with Peak(set()) as peak:
+        sampling.draw(logits, uniform, sampling.Sampling(top_p=0.99), banned)
+    measured = peak.peak + 2 * logits.nbytes  # those of each cohort, and all of them joined
+    assert 0.8 < formulas.drawing_bytes(wide, size, rows) / measured < 1.2
 
 
 def test_constants_are_the_modules():
-    assert formulas.CHUNK == CHUNK
-    assert formulas.PREFILL_TOKENS == getattr(forest, "PREFILL_TOKENS", formulas.PREFILL_TOKENS)
+    assert (constants.CHUNK_BYTES, constants.PER_LOGIT) == (shared_prefix.CHUNK_BYTES, shared_prefix.PER_LOGIT)
+    assert all(activations.chunk_tokens(v) == shared_prefix.chunk_tokens(v) for v in (448, 151_936, 152_064, 10**9))
+    assert constants.PREFILL_TOKENS == forest.PREFILL_TOKENS and constants.DRAWN == sampling.AT_ONCE
 
 
 # -- verdict and advice ------------------------------------------------------------------------------------------------
@@ -271,8 +353,9 @@ def test_the_papers_setting_fits():
     found = estimate(PUBLISHED["7B"], recipe(), 8, 80 * GB)
     assert found.fits and found.headroom == found.gpu - found.peak > 0
     assert found.peak > found.of("held") + max(found.of("pass"), found.of("rollout"))
+    assert estimate(PUBLISHED["7B"], load_recipe(ROOT / "recipes/32k.yaml"), 8, 80 * GB).peak <= 55 * GB
     assert not estimate(PUBLISHED["7B"], recipe(), 1, 80 * GB).fits
-    assert not estimate(PUBLISHED["32B"], recipe(), 64, 80 * GB).fits, "each GPU holds all weights while it starts"
+    assert not estimate(PUBLISHED["32B"], recipe(), 64, 80 * GB).fits, "each GPU samples with all weights"
     size = filled.sizes(recipe(), 8)
     assert size.tokens == 2048 + filled.TEXT_TOKENS + 8 * 768
     assert replace(size, shared=False).tokens == 8 * (2048 + filled.TEXT_TOKENS + 768)
@@ -280,17 +363,29 @@ def test_the_papers_setting_fits():
     assert not sft.of("rollout") and "reference model" not in lines(sft)
 
 
-def written(value):
-    return json.dumps(value.model_dump() if hasattr(value, "model_dump") else value)
+def test_a_run_starts_with_slices():
+    p, vd = PUBLISHED["7B"].parameters, PUBLISHED["7B"].embedding
+    shared, whole = (estimate(PUBLISHED["7B"], recipe(), n, 80 * GB) for n in (8, 1))
+    assert shared.start == 4 * p // 8 + 2 * p // 8 and whole.start > 6 * p
+    assert (shared.loading, whole.loading) == (4 * vd // 8, 4 * vd)
+    assert shared.saving == 8 * p and not whole.saving
+
+
+def pasted(change):
+    """The recipe's settings of a line that is pasted behind the command, and how many processes it asks for."""
+    flags = shlex.split(str(change))
+    assert flags[::2] == ["--set"] * (len(flags) // 2)
+    return flags[1::2], next((int(one.rpartition("=")[2]) for one in flags[1::2] if "launch.processes" in one), None)
 
 
 @pytest.mark.parametrize(
     ("sets", "gpu", "expected"),
     [
-        (["train.launch.strategy=ddp"], 80, "train.launch.strategy ddp -> fsdp2"),
-        (["train.gradient_checkpointing=false"], 80, "train.gradient_checkpointing false -> true"),
-        (["train.prompts_per_pass=6"], 80, "train.prompts_per_pass 6 -> 3"),
-        (["train.gradient_checkpointing=false", "train.shared_prefix=false"], 80, "train.gradient_checkpointing false -> true"),
+        (["train.launch.strategy=ddp"], 80, "--set train.launch.strategy=fsdp2"),
+        (["train.gradient_checkpointing=false"], 64, "--set train.gradient_checkpointing=true"),
+        (["train.prompts_per_pass=6"], 64, "--set train.prompts_per_pass=3"),
+        (["train.gradient_checkpointing=false", "train.shared_prefix=false"], 80, "--set train.gradient_checkpointing=true"),
+        (["train.beta=0"], 46, "--set train.launch.processes=12"),
     ],
 )
 def test_advice_makes_it_fit(sets, gpu, expected):
@@ -299,22 +394,64 @@ def test_advice_makes_it_fit(sets, gpu, expected):
     changes = advise(PUBLISHED["7B"], tried, 8, gpu * GB)
     assert expected in [str(change) for change in changes]
     for change in changes:
-        processes = next((int(new) for key, _, new in change.keys if key.endswith("processes")), 8)
-        text = [f"{key}={written(new)}" for key, _, new in change.keys if not key.endswith("processes")]
-        assert estimate(PUBLISHED["7B"], recipe(*sets, *text), processes, gpu * GB).fits, str(change)
-
-
-def test_a_reference_model_is_whole_beside_the_policy_when_fsdp2_starts():
-    with_it, without, zero3 = (
-        estimate(PUBLISHED["7B"], recipe(*sets), 8, 80 * GB) for sets in ([], ["train.beta=0"], ["train.launch.strategy=zero3"])
-    )
-    assert with_it.start == 2 * without.start == 2 * zero3.start and with_it.host == without.host
-    assert with_it.fits and not estimate(PUBLISHED["7B"], recipe(), 8, 64 * GB).fits
+        text, processes = pasted(change)
+        assert estimate(PUBLISHED["7B"], recipe(*sets, *text), processes or 8, gpu * GB).fits, str(change)
 
 
 def test_several_changes_where_one_is_not_enough_and_none_where_nothing_helps():
     hard = recipe("train.launch.strategy=ddp", "train.gradient_checkpointing=false", "train.prompts_per_pass=6")
-    changes = advise(PUBLISHED["7B"], hard, 8, 64 * GB)
+    changes = advise(PUBLISHED["7B"], hard, 8, 60 * GB)
     assert changes and all(len(change.keys) > 1 for change in changes)
-    assert any("strategy ddp -> fsdp2, " in str(change) for change in changes)
-    assert advise(PUBLISHED["72B"], recipe(), 8, 80 * GB) == []
+    assert any("train.launch.strategy=fsdp2 --set" in str(change) for change in changes)
+    assert advise(PUBLISHED["72B"], recipe(), 8, 40 * GB) == []
+
+
+def test_each_step_of_a_change_is_needed():
+    """Pairs climb together, and each key is then taken back as far as it still fits."""
+    tried, gpu = recipe("train.lora={}"), 24 * GB
+    [change] = [one for one in advise(PUBLISHED["7B"], tried, 1, gpu) if not pasted(one)[1]]
+    assert str(change) == "--set train.max_sequences=32 --set train.lora.quantize=nf4"
+    for milder in (["train.max_sequences=64", "train.lora={quantize: nf4}"], ["train.max_sequences=32", "train.lora={}"]):
+        assert not estimate(PUBLISHED["7B"], recipe(*milder), 1, gpu).fits
+
+
+ONE_GPU = {
+    ("3B", "{}", 24): "--set train.max_sequences=64",
+    ("3B", "{}", 48): "--set train.max_sequences=128",
+    ("3B", "{}", 80): None,
+    ("3B", "{quantize: nf4}", 24): "--set train.max_sequences=64",
+    ("3B", "{quantize: nf4}", 48): None,
+    ("3B", "{quantize: nf4}", 80): None,
+    ("7B", "{}", 24): "--set train.max_sequences=32 --set train.lora.quantize=nf4",
+    ("7B", "{}", 48): "--set train.max_sequences=64",
+    ("7B", "{}", 80): None,
+    ("7B", "{quantize: nf4}", 24): "--set train.max_sequences=32",
+    ("7B", "{quantize: nf4}", 48): "--set train.max_sequences=128",
+    ("7B", "{quantize: nf4}", 80): None,
+}
+"""What the paper's recipe needs on one GPU with adapters: None where it fits, else the first line that is told."""
+
+
+@pytest.mark.parametrize(("size", "lora", "gpu"), ONE_GPU)
+def test_one_gpu_is_enough_or_is_told_what_makes_it_enough(size, lora, gpu):
+    sets = [f"train.lora={lora}", "train.launch.processes=1"]
+    tried, model = load_recipe(ROOT / "recipes/32k.yaml", sets=sets), PUBLISHED[size]
+    expected = ONE_GPU[size, lora, gpu]
+    assert estimate(model, tried, 1, gpu * GB).fits is (expected is None)
+    if expected:
+        changes = advise(model, tried, 1, gpu * GB)
+        assert str(changes[0]) == expected
+        for change in changes:
+            text, processes = pasted(change)
+            changed = load_recipe(ROOT / "recipes/32k.yaml", sets=[*sets, *text])
+            assert estimate(model, changed, processes or 1, gpu * GB).fits, str(change)
+
+
+def test_the_table_of_one_gpu_is_what_the_plan_says():
+    text = (ROOT / "docs/scaling-out.md").read_text(encoding="utf-8")
+    for (size, lora, gpu), expected in ONE_GPU.items():
+        recipe_ = load_recipe(ROOT / "recipes/32k.yaml", sets=[f"train.lora={lora}", "train.launch.processes=1"])
+        peak = estimate(PUBLISHED[size], recipe_, 1, gpu * GB).peak / GB
+        kind = "LoRA" if lora == "{}" else "QLoRA"
+        told = f"`{expected}`" if expected else "fits"
+        assert f"| {size}, {kind} | {gpu} GB | {peak:.0f} GB | {told} |" in text

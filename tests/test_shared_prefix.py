@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from trlt import shared_prefix
 from trlt.engine.inputs import InputBuilder
 from trlt.shared_prefix import Group, attach, collate
 
@@ -88,6 +89,27 @@ def test_gradients_equal_those_of_full_sequences(model, groups, checkpointing, f
     assert all(g.abs().sum() > 0 for name, g in full.items() if "visual" in name and "weight" in name)
     for name, reference in full.items():
         assert (tree[name] - reference).norm() <= 1e-4 * reference.norm() + 1e-7, name
+
+
+def test_logits_in_chunks_give_what_all_at_once_give(model, groups, monkeypatch):
+    """As many tokens as the budget of bytes allows for the vocabulary, whatever the results."""
+    vocabulary = model.lm_head.out_features
+    assert shared_prefix.chunk_tokens(152_064) == 411 and shared_prefix.chunk_tokens(10**9) == 1
+    found = []
+    for budget in (shared_prefix.CHUNK_BYTES, 7 * 16 * vocabulary):
+        monkeypatch.setattr(shared_prefix, "CHUNK_BYTES", budget)
+        sizes = []
+        hook = model.lm_head.register_forward_pre_hook(lambda module, args, sizes=sizes: sizes.append(len(args[0])))
+        model.zero_grad()
+        out = model(tree=collate(groups), temperature=0.9)
+        hook.remove()
+        out.logps.sum().backward()
+        found.append((out, {name: p.grad.clone() for name, p in model.named_parameters()}, sizes))
+    (whole, gradients, once), (parts, others, sizes) = found
+    assert len(once) == 1 and set(sizes[:-1]) == {7} and 0 < sizes[-1] <= 7 and sum(sizes) == once[0]
+    assert torch.allclose(whole.logps, parts.logps, atol=1e-5) and torch.allclose(whole.entropies, parts.entropies, atol=1e-5)
+    for name, gradient in gradients.items():
+        assert (others[name] - gradient).norm() <= 1e-5 * gradient.norm() + 1e-7, name
 
 
 def test_padding_and_neighbours_change_nothing(model, groups):

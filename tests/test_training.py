@@ -14,6 +14,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from trlt.broken import Broken, read_broken
 from trlt.errors import DataError, RecipeError, VideoError
+from trlt.loading import skeleton
 from trlt.order import Announcing, FilledUp
 from trlt.recipe import load_recipe
 from trlt.sharding import WholeCopy, most_calls
@@ -90,10 +91,7 @@ def test_too_many_broken_samples_are_an_error_across_processes(tmp_path: Path, m
 
 
 def test_a_copy_borrows_the_weights_and_gives_them_back(tiny: Any) -> None:
-    from trlt.shared_prefix import attach
-
-    attach(tiny.model)
-    whole = WholeCopy(tiny.model, torch.bfloat16)
+    whole = WholeCopy(skeleton(tiny.path, torch.bfloat16, "cpu"), torch.bfloat16)
     with torch.no_grad():
         next(tiny.model.parameters()).add_(1.0)
     with whole.filled(tiny.model) as copy:

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
-from torch.distributed.fsdp import FSDPModule
 
 from trlt import prompt as prompts
 from trlt.arguments import for_grpo
@@ -29,11 +28,12 @@ from trlt.engine.forest import Engine
 from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Scored, figures, fill, make_places, share_passes, split_passes
-from trlt.model import Loaded
+from trlt.loading import load_reference
+from trlt.model import Loaded, in_float32
 from trlt.parity import Trainer
 from trlt.recipe import Recipe
 from trlt.reward import advantages
-from trlt.sharding import WholeCopy, will_be_sharded
+from trlt.sharding import let_go
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.step_figures import StepFigures
 from trlt.training import Material, ResumableTrainer
@@ -41,6 +41,7 @@ from trlt.vllm_rollouts import VllmSampler
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
+    from trl.models.utils import prepare_deepspeed
     from trl.trainer.grpo_config import GRPOConfig
     from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -58,7 +59,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     """GRPO on videos.
 
     Args:
-        loaded: The policy, with `shared_prefix.attach` done, and its processor.
+        loaded: The policy, with `shared_prefix.attach` done, what is trained of it, and its processor.
         material: Samples and how their clips are had.
         recipe: The resolved recipe.
         folder: The run's folder.
@@ -71,25 +72,31 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     ) -> None:
         ids = [sample.id for sample in material.samples]
         dataset = Dataset.from_dict({"prompt": ids, "index": list(range(len(ids)))})
-        tower = _frozen_tower(recipe, loaded, material, lambda clip: self.group_rollouts.engine.encode(clip))
+        # TRL would make a reference model that stands whole and in float32 in each process, and a copy of adapters.
+        beta, args.beta = args.beta, 0.0
         super().__init__(
-            model=loaded.model,
+            model=loaded.trained or loaded.model,
             reward_funcs=_scored_with_the_rollout,
             args=args,
             train_dataset=dataset,
             processing_class=loaded.processor,
             **kwargs,
         )
-        if self.ref_model is not None:
-            attach(self.accelerator.unwrap_model(self.ref_model))
+        args.beta = self.beta = beta
+        if recipe.train.lora and recipe.train.lora.quantize:
+            in_float32(self.model, args.seed)
+        if beta and recipe.train.lora is None:
+            self.ref_model = self._make_reference(loaded.path, getattr(torch, recipe.model.dtype))
         self._material, self._recipe, self._folder = material, recipe, folder
         self._rollout_model = self.accelerator.unwrap_model(self.model)
+        self._whole = loaded.whole
+        if self._whole:
+            attach(self._whole.model)
         engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
         broken = Broken(folder, len(ids), recipe.train.max_broken)
+        tower = self._frozen_tower(lambda clip: engine.encode(clip))
         vllm = _vllm(engine, loaded.path, material, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
         self.group_rollouts = GroupRollouts(engine, material, recipe, broken, self.accelerator.autocast, tower, vllm)
-        precision = torch.bfloat16 if args.bf16 else torch.float32
-        self._whole = WholeCopy(engine.model, precision) if will_be_sharded() else None
         writes = self.accelerator.is_main_process
         self._difficulty = Difficulty(folder, ids, recipe.train.retire_after, writes=writes)
         self._completions = Completions(
@@ -141,12 +148,27 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
         def score(tree: TreeBatch) -> Tensor:
             logps, *_ = self._get_per_token_logps_and_entropies(self.model_wrapped, none, none, 0, pixel_values=tree)
-            for module in self.model_wrapped.modules():
-                if isinstance(module, FSDPModule):  # a pass without gradients leaves some gathered: a tied head's
-                    module.reshard()
+            let_go(self.model_wrapped)
             return logps
 
         return Trainer(_base(self._rollout_model), self._tree, score)
+
+    def _make_reference(self, path: str, computed: torch.dtype) -> Any:
+        reference = load_reference(path, computed)
+        attach(reference)
+        return prepare_deepspeed(reference, self.accelerator) if self.is_deepspeed_enabled else reference
+
+    def _frozen_tower(self, encode: Encode) -> FrozenTower | None:
+        """The vision tower where it isn't trained, with the folder that keeps its features."""
+        train = self._recipe.train
+        if not train.tower_is_frozen:
+            return None
+        base = _base(self._rollout_model)
+        if train.features is None:
+            return FrozenTower(base, self._material.builder, encode, None)
+        store = FeatureStore(train.features, int(train.features_gb * 1e9))
+        with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
+            return FrozenTower(model, self._material.builder, encode, store)
 
     def close(self) -> None:
         """Ends what runs beside this process."""
@@ -198,6 +220,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._show(scored[0])
         self._record(scored)
         micros = [self._micro([scored[i] for i in some], total) for some in self._passes(scored)]
+        if self.ref_model is not None:
+            let_go(self.ref_model)
         # Passes that hold more groups than expected leave turns without any; gradients are exchanged in the last turn.
         return [{}] * (len(scored) // self._recipe.train.prompts_per_pass - len(micros)) + micros
 
@@ -351,15 +375,6 @@ def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
 def _base(model: Any) -> Any:
     """The Qwen2.5-VL itself, within its adapters where it has some."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _frozen_tower(recipe: Recipe, loaded: Loaded, material: Material, encode: Encode) -> FrozenTower | None:
-    """The vision tower where it isn't trained, with the folder that keeps its features."""
-    train = recipe.train
-    if not train.tower_is_frozen:
-        return None
-    store = FeatureStore(train.features, int(train.features_gb * 1e9)) if train.features else None
-    return FrozenTower(loaded.model, material.builder, encode, store)
 
 
 def _vllm(engine: Engine, path: str, material: Material, recipe: Recipe, log: Path) -> VllmSampler | None:

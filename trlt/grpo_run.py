@@ -16,7 +16,7 @@ from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import DataError, VideoError
 from trlt.grpo import Example, VideoGRPOTrainer, config
-from trlt.model import Loaded, adapters, save_adapter
+from trlt.model import Loaded, save_adapter, with_adapters
 from trlt.parity import Parity, check
 from trlt.recipe import Recipe
 from trlt.sharding import join
@@ -37,7 +37,7 @@ def train(
     """Trains `loaded.model` in place, from the last checkpoint where there is one.
 
     Args:
-        loaded: The policy and its processor.
+        loaded: The policy and its processor; adapters are added where it has none yet.
         material: Samples and how their clips are had.
         recipe: As resolved.
         folder: The run's folder.
@@ -58,9 +58,9 @@ def train(
         loaded.model.model.visual.requires_grad_(False)
     args = config(recipe, folder / "checkpoints", processes=processes)
     watch = Watch(folder, keep=recipe.train.keep_checkpoints, limit=recipe.train.max_new_tokens, report=report)
-    trainer = VideoGRPOTrainer(
-        loaded, material, recipe, folder, args, callbacks=[watch], peft_config=adapters(recipe.train.lora)
-    )
+    if loaded.trained is None:
+        loaded = replace(loaded, trained=with_adapters(loaded.model, recipe.train.lora, recipe.train.seed))
+    trainer = VideoGRPOTrainer(loaded, material, recipe, folder, args, callbacks=[watch])
     trainer.remove_callback(PrinterCallback)
     trainer.example = example
     start = _Start(lambda: _parity(trainer, loaded, material, recipe))

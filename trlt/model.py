@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,10 @@ class Loaded:
     """`Qwen2_5_VLProcessor` with the model's own tokenizer and chat template."""
     path: str
     """Folder or hub id."""
+    trained: Any = None
+    """What a trainer gets: the model, or PEFT's around it; None where nobody has asked for one yet."""
+    whole: Any = None
+    """`WholeCopy` that borrows the weights, where each process holds a slice of them."""
 
 
 def miniature_path(name: str = MINIATURE) -> Path:
@@ -96,7 +101,8 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
         ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there; bitsandbytes is missing.
     """
     import torch
-    from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+    from transformers import Qwen2_5_VLForConditionalGeneration
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
     from trlt.positions import follow_published_positions
 
@@ -106,24 +112,41 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ModelError(f"model.device: {device} was asked for, but torch sees no GPU; use --set model.device=cpu")
+    if device == "cuda":
+        device = f"cuda:{torch.cuda.current_device()}"
+    # Tensor by tensor from the file to the GPU; where ZeRO-3 is on, it places its slices itself.
+    sliced = bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
+    placed: dict[str, Any] = {"device_map": {"": device}} if quantize or not (sliced or device == "cpu") else {}
     try:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path,
             dtype=getattr(torch, settings.dtype),
             attn_implementation="sdpa",
             use_safetensors=True,
-            **({} if quantize is None else _in_4_bits(getattr(torch, settings.dtype), device)),
+            **placed,
+            **({} if quantize is None else {"quantization_config": _in_4_bits(getattr(torch, settings.dtype))}),
         )
-        processor = AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
-    if quantize is None:
-        model.to(torch.device(device))  # type: ignore[arg-type]
-    else:
+    if quantize is not None:
         _keep_layout(model)
     model.train(False)
     follow_published_positions(model)
-    return Loaded(model, processor, path)
+    return Loaded(model, load_processor(path), path)
+
+
+def load_processor(path: str) -> Any:
+    """The processor in a model's folder.
+
+    Raises:
+        ModelError: it can't be had.
+    """
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model.path: {path}: its processor can't be loaded: {error}") from error
 
 
 def draw_as(model: Any, processor: Any, decoding: Decoding) -> None:
@@ -178,13 +201,57 @@ def adapters(settings: Lora | None) -> Any:
     )
 
 
-def with_adapters(model: Any, settings: Lora | None) -> Any:
-    """The model within low-rank adapters, which alone are trained; itself where there are none."""
+def with_adapters(model: Any, settings: Lora | None, seed: int = 0) -> Any:
+    """The model within low-rank adapters, which alone are trained; itself where there are none.
+
+    Args:
+        model: One without weights, on the meta device, gets adapters without any.
+        settings: Their shape.
+        seed: Of the first values; see `draw_adapters`.
+    """
     if settings is None:
         return model
     from peft import get_peft_model
 
-    return get_peft_model(model, adapters(settings))
+    adapted = get_peft_model(model, adapters(settings))
+    if model.device.type != "meta":
+        draw_adapters(adapted, seed, model.device)
+    return adapted
+
+
+def draw_adapters(model: Any, seed: int, device: Any) -> None:
+    """Gives low-rank adapters their first values, which depend on the seed alone and not on how weights are shared.
+
+    A is drawn as PEFT draws it, by He et al.'s uniform distribution with a = sqrt(5); B is 0, so that the model starts as its
+    base.
+
+    Args:
+        model: Of PEFT; its adapters may be slices without values.
+        seed: Of all draws.
+        device: Where they stay.
+    """
+    import torch
+
+    from trlt.sharding import own_slice, with_slice
+
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in list(model.named_parameters()):
+        if ".lora_" not in name:
+            continue
+        whole = torch.zeros(weight.shape)
+        if ".lora_A." in name:
+            torch.nn.init.kaiming_uniform_(whole, a=math.sqrt(5), generator=generator)
+        owner, _, leaf = name.rpartition(".")
+        value = with_slice(weight, own_slice(whole, weight).to(device, weight.dtype, copy=True))
+        setattr(model.get_submodule(owner), leaf, value)
+
+
+def in_float32(model: Any, seed: int) -> None:
+    """Undoes TRL's rounding of adapters on a base in 4 bits to BF16, in which a learning rate of 1e-6 moves nothing."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    draw_adapters(model, seed, model.device)
 
 
 def save_adapter(model: Any, base: str, folder: Path) -> None:
@@ -202,21 +269,21 @@ def save_adapter(model: Any, base: str, folder: Path) -> None:
     model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
 
 
-def _in_4_bits(dtype: Any, device: str) -> dict[str, Any]:
+def _in_4_bits(dtype: Any) -> Any:
+    """Transformers' settings for a base in NF4."""
     import importlib.util
 
     from transformers import BitsAndBytesConfig
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ModelError("train.lora.quantize: bitsandbytes isn't installed; pip install 'trlt[qlora]', or leave quantize out")
-    config = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=["model.visual", "lm_head"],
     )
-    return {"quantization_config": config, "device_map": {"": device}}
 
 
 def _keep_layout(model: Any) -> None:

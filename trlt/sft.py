@@ -171,7 +171,7 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     trainer = SftTrainer(
         material,
         settings.sft.batch,
-        model=with_adapters(loaded.model, settings.lora),
+        model=loaded.trained or with_adapters(loaded.model, settings.lora, settings.seed),
         args=TrainingArguments(**values),
         processing_class=loaded.processor,
         train_dataset=lessons,

@@ -1,4 +1,4 @@
-"""Several processes that train one model: how they find each other, and how weights that they share become whole again.
+"""Several processes that train one model: how they find each other, share its weights, and how these become whole again.
 
 Under FSDP2 and ZeRO-3 each process holds a slice of every weight, and each layer's call gathers it: all processes must call
 the same layers equally often. Decoding can't promise that, since completions differ in length. So the weights are gathered
@@ -10,19 +10,21 @@ Accelerate is imported where several processes meet: a forward pass and the engi
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
+
+from trlt.errors import RecipeError
 
 PATIENCE = timedelta(hours=6)
 """How long a process waits for the others, which may have longer answers to write or a run of broken videos to get past."""
@@ -39,7 +41,7 @@ def join(device: str) -> int:
     """
     from accelerate import PartialState
 
-    # Each process reads the weights itself: the reference model gets no others' weights later.
+    # Each process reads its own slices (`trlt.loading`): Transformers and Accelerate have nothing to hand out.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     cpu = device == "cpu" or not torch.cuda.is_available()
     if cpu:
@@ -77,9 +79,90 @@ def is_sharded(model: Any) -> bool:
     return any(isinstance(weight, DTensor) or _is_zero3(weight) for weight in model.parameters())
 
 
-def will_be_sharded() -> bool:
-    """Whether the strategy that was asked for, FSDP or ZeRO-3, leaves each process a slice of the weights."""
-    return _asked("FSDP") or (_asked("DEEPSPEED") and bool(is_deepspeed_zero3_enabled()))  # type: ignore[no-untyped-call]
+def by_fsdp() -> bool:
+    """Whether FSDP was asked for."""
+    return _asked("FSDP")
+
+
+def by_deepspeed() -> bool:
+    """Whether DeepSpeed was asked for, in whatever stage."""
+    return _asked("DEEPSPEED")
+
+
+def shard(model: nn.Module, computed: torch.dtype) -> None:
+    """Cuts the weights of a model into slices by FSDP2, layer by layer, as Accelerate's settings say.
+
+    Args:
+        model: Without weights, on the meta device, and so it stays; its buffers go to the device.
+        computed: Precision that a layer's weights are gathered in; gradients are added up in float32.
+
+    Raises:
+        RecipeError: the launcher asks for FSDP's first version.
+    """
+    from accelerate import FullyShardedDataParallelPlugin, PartialState
+    from accelerate.utils import fsdp2_prepare_model
+
+    plugin = FullyShardedDataParallelPlugin()
+    if plugin.fsdp_version != 2:
+        raise RecipeError(
+            f"FSDP_VERSION={plugin.fsdp_version}: trlt shares weights by FSDP2 alone; set fsdp_version: 2 in Accelerate's file"
+        )
+    plugin.mixed_precision_policy = gathered_in(computed)
+    # What the function reads of an Accelerator, of which there is none before the trainer's.
+    state = SimpleNamespace(fsdp_plugin=plugin)
+    fsdp2_prepare_model(
+        SimpleNamespace(state=state, device=PartialState().device, is_main_process=is_main(), mixed_precision="no"), model
+    )
+
+
+def gathered_in(computed: torch.dtype) -> MixedPrecisionPolicy | None:
+    """FSDP's policy: weights gathered in `computed`, gradients added up in float32, outputs left as they are."""
+    if computed == torch.float32:
+        return None
+    return MixedPrecisionPolicy(param_dtype=computed, reduce_dtype=torch.float32)
+
+
+def let_go(model: nn.Module) -> None:
+    """Frees what a forward pass of an FSDP2 model keeps for a backward pass: of one that has none, it would stay for good."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def own_slice(whole: Any, weight: Tensor) -> Any:
+    """This process's rows of a whole tensor, which may be a file's, as its slice of a weight has them."""
+    if not isinstance(weight, DTensor):
+        return whole[:]
+    rows = -(-weight.shape[0] // weight.device_mesh.size())
+    start = rows * weight.device_mesh.get_local_rank()
+    return whole[start : start + len(weight.to_local())]
+
+
+def with_slice(weight: Tensor, own: Tensor) -> nn.Parameter:
+    """The weight with this process's slice (or, where it isn't shared, all) of its values."""
+    value = own
+    if isinstance(weight, DTensor):
+        value = DTensor.from_local(
+            own, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
+        )
+    return nn.Parameter(value, requires_grad=weight.requires_grad)
+
+
+@contextmanager
+def in_zero3_slices(bf16: bool) -> Iterator[bool]:
+    """Has Transformers share out each weight while it loads, where ZeRO-3 was asked for; tells whether it was."""
+    if not by_deepspeed():
+        yield False
+        return
+    from accelerate import DeepSpeedPlugin
+
+    plugin = DeepSpeedPlugin()
+    plugin.set_mixed_precision("bf16" if bf16 else "no")
+    plugin.set_deepspeed_weakref()
+    try:
+        yield bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
+    finally:
+        forget_deepspeed()
 
 
 def forget_deepspeed() -> None:
@@ -113,14 +196,13 @@ class WholeCopy:
     """A model of the same shape without weights, which borrows those of a sharded model for a while.
 
     Args:
-        model: Before it is sharded.
+        model: On the meta device.
         dtype: Precision of the borrowed weights.
     """
 
     def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        self.model = model
         self._dtype = dtype
-        empty = {id(w): _frozen(torch.empty_like(w, device="meta")) for w in model.parameters()}
-        self._model = copy.deepcopy(model, dict(empty))
 
     @contextmanager
     def filled(self, model: nn.Module) -> Iterator[Any]:
@@ -133,7 +215,7 @@ class WholeCopy:
                     whole[id(weight)] = _frozen(_whole(weight, self._dtype))
         self._put({name: whole[id(weight)] for name, weight in weights.items()})
         try:
-            yield self._model
+            yield self.model
         finally:
             self._put({name: _frozen(torch.empty_like(whole[id(w)], device="meta")) for name, w in weights.items()})
 
@@ -145,7 +227,7 @@ class WholeCopy:
         found = []
         for name, weight in model.named_parameters(remove_duplicate=False):
             if isinstance(weight, DTensor):
-                whole = self._model.get_parameter(name).detach()
+                whole = self.model.get_parameter(name).detach()
                 part = distribute_tensor(whole, weight.device_mesh, weight.placements, src_data_rank=None)
                 if not torch.equal(part.to_local(), weight.detach().to_local().to(self._dtype)):
                     found.append(name)
@@ -154,7 +236,7 @@ class WholeCopy:
     def _put(self, weights: dict[str, nn.Parameter]) -> None:
         for name, weight in weights.items():
             owner, _, leaf = name.rpartition(".")
-            setattr(self._model.get_submodule(owner), leaf, weight)
+            setattr(self.model.get_submodule(owner), leaf, weight)
 
 
 def whole_state(model: Any) -> dict[str, Tensor] | None:

@@ -23,8 +23,10 @@ from trlt.engine.windows import use_windows
 from trlt.sharding import most_calls
 from trlt.tree_mask import Kind, Place, index_of, places, tree_mask
 
-CHUNK = 2048
-"""Tokens whose logits are held at once: (tokens x vocabulary) never is."""
+CHUNK_BYTES = 10**9
+"""What the logits may take that are held at once: (tokens x vocabulary) never is."""
+PER_LOGIT = 16
+"""Bytes of a logit at most: as the head gives it, and three times in float32."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +199,18 @@ def _language_model(model: Any, ids: Tensor, positions: Tensor, features: Tensor
     return out.last_hidden_state  # type: ignore[no-any-return]
 
 
+def chunk_tokens(vocabulary: int) -> int:
+    """Tokens whose logits are held at once."""
+    return max(1, CHUNK_BYTES // (PER_LOGIT * vocabulary))
+
+
 def _score(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Log-probabilities and entropies (M,) of targets (M,) from hidden states (M, d), in chunks.
 
     Where the head is shared out and another process has more chunks, empty ones make up for the difference.
     """
-    chunks = [*zip(torch.split(hidden, CHUNK), torch.split(targets, CHUNK), strict=True)]
+    tokens = chunk_tokens(head.out_features)
+    chunks = [*zip(torch.split(hidden, tokens), torch.split(targets, tokens), strict=True)]
     chunks += [(hidden[:0], targets[:0])] * (most_calls(head, len(chunks)) - len(chunks))
     parts = [checkpoint(_chunk, head, h, t, temperature, use_reentrant=False) for h, t in chunks]
     logps, entropies = (torch.cat(list(side)) for side in zip(*parts, strict=True))

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trlt import prompt as prompts
@@ -30,7 +30,7 @@ from trlt.errors import DataError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
 from trlt.sample import Sample, read_log, write_text_atomic
-from trlt.sharding import allow_sharding_on_cpu, forget_deepspeed
+from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
@@ -147,18 +147,35 @@ class ResumableTrainer:
         order.generator.manual_seed(args.seed + 1_000_003 * int(state.epoch or 0))
 
     def create_accelerator_and_postprocess(self) -> None:
-        """With sharding on the CPU, and without rounding what leaves a sharded BF16 model or its gradients' sums to BF16."""
+        """With sharding on the CPU; slices aren't cut again, and DeepSpeed doesn't round gradients' sums to BF16."""
         allow_sharding_on_cpu()
+        if by_fsdp():
+            # Else the gradients of all weights, whole, add up in each process until a step's last pass: up to 33 GB for 7B.
+            self.args.accelerator_config.gradient_accumulation_kwargs = {"sync_each_batch": True}  # type: ignore[attr-defined]
         super().create_accelerator_and_postprocess()  # type: ignore[misc]
         state: Any = self.accelerator.state  # type: ignore[attr-defined]
         if (deepspeed := getattr(state, "deepspeed_plugin", None)) is not None:
             deepspeed.deepspeed_config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
             deepspeed.deepspeed_config.setdefault("communication_data_type", "fp32")
-        plugin = getattr(state, "fsdp_plugin", None)
-        if plugin is not None and plugin.mixed_precision_policy is not None:
-            plugin.mixed_precision_policy = MixedPrecisionPolicy(
-                param_dtype=plugin.mixed_precision_policy.param_dtype, reduce_dtype=torch.float32
-            )
+        if (fsdp := getattr(state, "fsdp_plugin", None)) is not None:
+            fsdp.auto_wrap_policy = None  # the model's layers came as slices, and under other names
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Transformers' optimizer, whose weights are noted."""
+        optimizer = super().create_optimizer(*args, **kwargs)  # type: ignore[misc]
+        self._optimized = [list(group["params"]) for group in optimizer.param_groups]
+        return optimizer
+
+    def create_scheduler(self, *args: Any, **kwargs: Any) -> Any:
+        """Transformers' scheduler; it is made once the optimizer was prepared, which gets its weights back here.
+
+        Preparing, accelerate 1.15 finds the slice of a weight by its address, and all empty slices have the same: a weight with
+        fewer rows than there are processes has some.
+        """
+        if isinstance(self.model, FSDPModule):  # type: ignore[attr-defined]
+            for group, weights in zip(self.optimizer.param_groups, self._optimized, strict=True):  # type: ignore[attr-defined]
+                group["params"] = weights
+        return super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Transformers' training; models that are loaded after it are whole again."""

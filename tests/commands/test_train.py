@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -59,6 +60,8 @@ def test_adapters_end_in_a_model_that_loads_without_them(trlt, recipe, tmp_path,
     run = tmp_path / "run"
     assert {path.name for path in (run / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     assert json.loads((run / "adapter" / "adapter_config.json").read_text())["base_model_name_or_path"] == str(tiny_path)
+    adapters = load_file(run / "adapter" / "adapter_model.safetensors")
+    assert {value.dtype for value in adapters.values()} == {torch.float32}, "at a small rate, BF16 weights don't move"
     base, tuned = (
         Qwen2_5_VLForConditionalGeneration.from_pretrained(folder).state_dict() for folder in (tiny_path, found["model"])
     )

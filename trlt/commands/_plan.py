@@ -11,7 +11,7 @@ from rich.table import Table
 
 from trlt.errors import RecipeError
 from trlt.plan import GB, Architecture, Memory, advise, estimate, find_architecture
-from trlt.plan.memory import CONTEXT, FRAGMENTS
+from trlt.plan.lines import CONTEXT, FRAGMENTS
 from trlt.recipe import Recipe, Train
 from trlt.sample import read_samples
 
@@ -49,7 +49,7 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
         "data": str(path),
         "samples": count,
         "processes": processes,
-        "strategy": settings.launch.strategy if processes > 1 else "single process",
+        "strategy": settings.strategy if processes > 1 else "single process",
         "launcher": f"{processes} x {' '.join(command)}" if processes > 1 else "this process",
         "prompts_per_step": batch,
         "completions_per_prompt": group,
@@ -82,7 +82,9 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:
     if memory is None or memory["fits"] is not False:
         return
     changes = memory["changes"]
-    remedy = "any one of these lines makes it fit:\n  " + "\n  ".join(changes) if changes else _beyond(memory)
+    remedy = "no setting makes it fit; take a smaller model or larger GPUs"
+    if changes:
+        remedy = "any one of these lines, behind the command, makes it fit:\n  " + "\n  ".join(changes)
     raise RecipeError(
         f"{recipe.model.path} needs about {memory['peak_gb']} GB on each of {found['processes']} GPUs of "
         f"{memory['gpu_gb']:g} GB; {remedy}\n"
@@ -140,9 +142,9 @@ def _sums(memory: Memory) -> dict[str, Any]:
         "pass_gb": _gb(memory.of("pass")),
         "rollout_gb": _gb(memory.of("rollout")),
         "start_gb": _gb(memory.start),
-        "start": "4 P, and as much of the reference model" if memory.start > memory.host else "as loading",
         "peak_gb": _gb(memory.peak),
-        "host_gb_per_process": _gb(memory.host),
+        "loading_gb_per_process": _gb(memory.loading),
+        "saving_gb": _gb(memory.saving),
     }
 
 
@@ -171,27 +173,20 @@ def _memory_table(memory: dict[str, Any]) -> Table:
             table.add_row(when, line["name"], f"{line['gb']:.1f}", line["formula"])
         if lines:
             table.add_row(when, f"[bold]{name}[/bold]", f"[bold]{memory[f'{when}_gb']:.1f}[/bold]", "", end_section=True)
-    table.add_row("start", "whole weights, before they are sharded", f"{memory['start_gb']:.1f}", memory["start"])
-    on_top = f"max(held + max(pass, rollout), start) x {1 + FRAGMENTS:g} + {CONTEXT / GB:g}"
+    table.add_row("start", "policy and reference model, as loaded", f"{memory['start_gb']:.1f}", "part of what is held")
+    on_top = f"(held + max(pass, rollout)) x {1 + FRAGMENTS:g} + {CONTEXT / GB:g}"
     table.add_row("", "[bold]peak[/bold]", f"[bold]{memory['peak_gb']:.1f}[/bold]", on_top)
     return table
 
 
 def _verdict(memory: dict[str, Any]) -> str:
     gpu = f"{memory['gpu_gb']:g} GB ({memory['gpu']})"
-    host = f"Loading takes {memory['host_gb_per_process']:.1f} GB of the machine's memory a process"
+    host = f"Of the machine's memory, loading takes {memory['loading_gb_per_process']:.1f} GB a process at a time"
+    if memory["saving_gb"]:
+        host += f", and saving {memory['saving_gb']:.1f} GB of the first process"
     if memory["fits"]:
         return f"It fits {gpu}, with {memory['headroom_gb']:.1f} GB to spare. {host}."
     return f"It doesn't fit {gpu}: {-memory['headroom_gb']:.1f} GB are missing. {host}."
-
-
-def _beyond(memory: dict[str, Any]) -> str:
-    return (
-        f"no setting makes it fit; each GPU holds all {memory['start_gb']} GB of weights while it starts, so take a smaller "
-        "model or larger GPUs"
-        if memory["start_gb"] > memory["gpu_gb"]
-        else "no setting makes it fit; take a smaller model or larger GPUs"
-    )
 
 
 def _shown(key: str, value: Any) -> str:

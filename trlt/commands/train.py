@@ -63,7 +63,7 @@ def train(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"
         )
     folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
-    strategy = recipe.train.launch.strategy
+    strategy = recipe.train.strategy
     processes = rank.world if rank else _processes(recipe)
     forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
     forward += [f for key, value in (("--data", data), ("--model", model), ("--out", out)) if value for f in (key, str(value))]
@@ -232,17 +232,14 @@ def _train(
     from trlt.broken import read_broken
     from trlt.card import model_card
     from trlt.engine.inputs import InputBuilder
+    from trlt.loading import load_policy
     from trlt.positions import follows_library
     from trlt.training import Material
     from trlt.video.workers import ClipLoader
 
     settings = recipe.train
-    # Weights that are trained are kept in float32 whatever the recipe computes in: at a learning rate of 1e-6, BF16 weights
-    # don't move. Adapters are float32 by themselves.
-    dtype = recipe.model.dtype if settings.lora else "float32"
-    held = {"dtype": dtype, "path": located, "device": rank_device(rank, recipe.model.device)}
-    quantize = settings.lora.quantize if settings.lora else None
-    loaded = models.load(recipe.model.model_copy(update=held), quantize=quantize)
+    held = {"path": located, "device": rank_device(rank, recipe.model.device)}
+    loaded = load_policy(recipe.model.model_copy(update=held), recipe)
     models.draw_as(loaded.model, loaded.processor, recipe.eval)
     if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
         limit_threads(loaded.model)

@@ -5,7 +5,8 @@ Knows configurations and recipes; neither torch nor weights. Everything is compu
 
 from trlt.plan.advice import Change, advise
 from trlt.plan.architecture import PUBLISHED, Architecture, find_architecture
-from trlt.plan.memory import GB, Line, Memory, estimate
+from trlt.plan.lines import GB, Line
+from trlt.plan.memory import Memory, estimate
 
 __all__ = [
     "GB",

@@ -62,6 +62,11 @@ class Architecture:
         return self.layers * (2 * self.hidden**2 + 2 * self.hidden * self.kv_width + 3 * self.hidden * self.intermediate)
 
     @property
+    def norms(self) -> int:
+        """Parameters of all norms: 2 d a layer and d behind them, 2 v a block and v in the merger."""
+        return (2 * self.layers + 1) * self.hidden + (2 * self.vision_layers + 1) * self.vision_hidden
+
+    @property
     def embedding(self) -> int:
         """Parameters of the embedding: vocabulary x d."""
         return self.vocabulary * self.hidden

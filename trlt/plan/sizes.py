@@ -16,6 +16,8 @@ class Sizes:
 
     strategy: str
     """`single`, or one of `train.launch.strategy`."""
+    adapted: bool
+    """Whether adapters alone are trained, on a base that is held in c."""
     processes: int
     computed: int
     """Bytes c."""
@@ -33,7 +35,7 @@ class Sizes:
     @property
     def stream(self) -> int:
         """Bytes s."""
-        return 4 if self.strategy in ("single", "ddp") else self.computed
+        return 4 if self.strategy in ("single", "ddp") and not self.adapted else self.computed
 
     @property
     def prompt(self) -> int:
@@ -67,7 +69,8 @@ def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> Siz
             1, train.tokens_per_pass // (recipe.video.max_tokens + TEXT_TOKENS + train.group_size * train.max_new_tokens)
         )
     return Sizes(
-        strategy="single" if processes == 1 else strategy or train.launch.strategy,
+        strategy="single" if processes == 1 else strategy or train.strategy,
+        adapted=train.lora is not None,
         processes=processes,
         computed=2 if recipe.model.dtype == "bfloat16" else 4,
         prompts=prompts if grpo else min(train.sft.batch, prompts),

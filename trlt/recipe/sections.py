@@ -214,6 +214,12 @@ class Train(Update):
         """`correction`, or what stands for null."""
         return self.correction or ("token_truncate" if self.rollouts == "vllm" else "none")
 
+    @property
+    def strategy(self) -> str:
+        """How processes share the weights: `launch.strategy`; FSDP can't cut 4 bits into slices, so these take `ddp`."""
+        in_4_bits = self.lora is not None and self.lora.quantize is not None
+        return "ddp" if in_4_bits and self.launch.strategy == "fsdp2" else self.launch.strategy
+
     @model_validator(mode="before")
     @classmethod
     def _was_in_sft(cls, values: Any) -> Any:
