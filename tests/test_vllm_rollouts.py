@@ -20,6 +20,7 @@ from trlt.positions import RULE
 from trlt.prompt import build
 from trlt.recipe import Lora, Model, load_recipe
 from trlt.recipe.sections import Vllm
+from trlt.shared_prefix import Group, attach, collate, forward
 from trlt.vllm_rollouts import VllmSampler, host, weights
 
 FAKE = Path(__file__).parent / "fake_vllm"
@@ -73,7 +74,10 @@ def test_it_trains_on_what_vllm_draws_with_each_steps_weights(tiny_path, materia
         assert all(row["weights"] == pytest.approx(digest(model), rel=1e-9) for row in step)
     assert digest(held.model) != pytest.approx(digest(checkpoint.model), rel=1e-7)
     assert len({row["seed"] for step in steps for row in step}) == 8 and {row["n"] for step in steps for row in step} == {4}
-    assert {(row["temperature"], row["top_p"]) for step in steps for row in step} == {(1.0, 0.99)}
+    assert {(row["temperature"], row["top_p"], row["logprobs"]) for step in steps for row in step} == {(1.0, 0.99, 0)}
+    for row in rows:
+        assert [row[f"correction/ratio_{name}"] for name in ("mean", "min", "max")] == pytest.approx([1] * 3, abs=1e-4)
+        assert row["correction/above_cap"] == 0
     engine = Engine(held.model, held.processor)
     banned = engine.builder.suppressed(held.model.config.text_config.vocab_size).nonzero()[:, 0].tolist()
     assert all(row["biased"] == banned and row["stops"] == sorted(engine.builder.end_tokens) for row in drawn)
@@ -118,6 +122,87 @@ def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_pa
     for row, (clip, w) in zip(rows[::2], zip(clips, words, strict=True), strict=True):
         prompt = engine.builder.prompt(w.system, w.user, engine.builder.clip(clip))
         assert row["prompt"] == [*prompt.prefix.tolist(), *prompt.suffix.tolist()]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.8), (0.6, 0.7), (2.5, 1.0)])
+def test_log_probabilities_are_those_that_the_trainer_finds(
+    tiny,
+    noise_clip,
+    recipe,  # noqa: F811
+    tmp_path,
+    asked,
+    material,
+    temperature,
+    top_p,
+):
+    """At the temperature and over the whole vocabulary, whatever the nucleus and whatever isn't drawn."""
+    attach(tiny.model)
+    engine, words = Engine(tiny.model, tiny.processor), build(material.samples[0], think=True, answer_format="letter")
+    sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
+    clip = noise_clip(frames=6)
+    try:
+        with sampler.awake(tiny.model):
+            tree = Tree(clip, (Request("a", words.system, words.user, 6),))
+            [[found]] = sampler.generate([tree], Sampling(temperature, top_p, 8, seed=3))
+    finally:
+        sampler.close()
+    inputs = engine.builder.clip(clip)
+    group = Group(inputs, engine.builder.prompt(words.system, words.user, inputs), tuple(c.tokens for c in found))
+    wanted = forward(tiny.model, collate([group]), temperature=temperature).logps.tolist()
+    for row, completion in zip(wanted, found, strict=True):
+        assert row[: len(completion.tokens)] == pytest.approx(completion.logps, abs=1e-4)
+    [row] = asked("generate")
+    assert (row["temperature"], row["top_p"], row["bias"]) == (1.0, top_p, pytest.approx(-100 / temperature))
+    lengths = {len(set(c.tokens)) for c in found}
+    assert max(lengths) > 4, "drawn, and not the likeliest again and again"
+
+
+def test_draws_at_a_temperature_are_as_likely_as_it_makes_them(tiny, noise_clip, recipe, tmp_path, asked, material):  # noqa: F811
+    """First tokens of 400 completions: as often in a nucleus as its probabilities at the temperature say, and never outside."""
+    engine, words = Engine(tiny.model, tiny.processor), build(material.samples[0], think=True, answer_format="letter")
+    sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
+    clip = noise_clip(frames=4)
+    try:
+        with sampler.awake(tiny.model):
+            tree = Tree(clip, (Request("a", words.system, words.user, 400),))
+            [[found]] = sampler.generate([tree], Sampling(0.5, 0.4, 1, seed=3))
+    finally:
+        sampler.close()
+    inputs = engine.builder.clip(clip)
+    prompt = engine.builder.prompt(words.system, words.user, inputs)
+    vocabulary = tiny.model.config.text_config.vocab_size
+    attach(tiny.model)
+    allowed = (~engine.builder.suppressed(vocabulary)).nonzero()[:, 0].tolist()
+    every = tuple((token,) for token in allowed)
+    p = forward(tiny.model, collate([Group(inputs, prompt, every)]), temperature=0.5).logps[:, 0].exp()
+    ordered, order = (p / p.sum()).sort(descending=True)
+    inside = ordered.cumsum(0) - ordered < 0.4
+    drawn = [c.tokens[0] for c in found]
+    assert set(drawn) <= {allowed[place] for place in order[inside].tolist()} and 3 < inside.sum() < len(allowed) / 3
+    share = float(ordered[0] / ordered[inside].sum())
+    count = drawn.count(allowed[order[0]])
+    assert count / 400 == pytest.approx(share, abs=4 * (share * (1 - share) / 400) ** 0.5)
+
+
+def test_what_it_draws_otherwise_is_weighed(tiny_path, material, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("FAKE_VLLM_FAULT", "inexact")
+    _, rows, parity = run(tiny_path, material, by_vllm(recipe, temperature=0.8), tmp_path / "run")
+    assert 5e-5 < parity.vllm.largest < 1e-3
+    for row in rows:
+        low, mean, high = (row[f"correction/ratio_{name}"] for name in ("min", "mean", "max"))
+        assert 0.9995 < low < 0.99995 < 1.00005 < high < 1.0005 and low < mean < high
+    _, others, _ = run(tiny_path, material, by_vllm(recipe, temperature=0.8, correction="none"), tmp_path / "without")
+    assert not any(name.startswith("correction/") for row in others for name in row)
+    drawn = [row for row in asked("generate") if row["n"] > 1]
+    assert [row["logprobs"] for row in drawn] == [0] * 8 + [None] * 8
+    assert rows[0]["reward"] == others[0]["reward"] and rows[0]["grad_norm"] != others[0]["grad_norm"]
+
+
+def test_a_temperature_that_vllm_passes_by_stops_a_run(tiny_path, material, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("FAKE_VLLM_FAULT", "bypass")
+    with pytest.raises(ParityError, match="log-probabilities differ between vLLM and the trainer"):
+        run(tiny_path, material, by_vllm(recipe, temperature=0.7), tmp_path / "run")
+    run(tiny_path, material, by_vllm(recipe), tmp_path / "at 1")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +346,6 @@ def test_frames_are_needed(tiny, noise_clip):
     [
         (["train.method=sft"], "train.rollouts: vllm needs train.method: grpo; sft draws no completions"),
         (["train.lora={quantize: nf4}"], r"train\.lora\.quantize \(nf4\) holds none"),
-        (["train.temperature=2.5"], r"from 0\.01 to 2, and train\.temperature is 2\.5"),
         (["train.vllm.memory=1.5"], r"train\.vllm\.memory"),
     ],
 )

@@ -261,10 +261,6 @@ class Train(Update):
                 f"train.rollouts: vllm is sent whole weights, and train.lora.quantize ({self.lora.quantize}) holds none; "
                 "leave it out, or take train.rollouts: engine"
             )
-        if not 0.01 <= self.temperature <= 2:
-            raise ValueError(
-                f"train.rollouts: vllm draws at temperatures from 0.01 to 2, and train.temperature is {self.temperature:g}"
-            )
         return self
 
     @model_validator(mode="after")

@@ -43,7 +43,7 @@ def check(
         engine: Its model takes branches (`shared_prefix.attach`), and scores as the trainer does.
         clips: (what an error calls it, clip, prompt) of a few samples.
         make_inputs: How the trainer makes its inputs.
-        sampling: Its limit and seed.
+        sampling: Its temperature, limit and seed.
 
     Raises:
         ParityError: names the sample, what differs and by how much, and the remedy.
@@ -53,11 +53,12 @@ def check(
     for name, clip, words in [*clips, _slower(*clips[0])]:
         clip_inputs, prompt = make_inputs(clip, words)
         found = sampler.explain(clip, words, sampling)
+        here: list[float] = []
         for one in found:
             _same_prompt(name, one, prompt)
-        group = Group(clip_inputs, prompt, tuple(one.tokens for one in found))
-        logps = forward(engine.model, collate([group]).to(engine.device)).logps.tolist()
-        here = [abs(a - b) for row, one in zip(logps, found, strict=True) for a, b in zip(row, one.logps, strict=False)]
+            group = collate([Group(clip_inputs, prompt, (one.tokens,))]).to(engine.device)
+            [logps] = forward(engine.model, group, temperature=one.temperature).logps.tolist()
+            here += [abs(a - b) for a, b in zip(logps, one.logps, strict=True)]
         worst = max(worst, (name, max(here)), key=lambda known: known[1])
         differences += here
     parity = Agreement(len(clips) + 1, len(differences), worst[1], sum(differences) / len(differences))

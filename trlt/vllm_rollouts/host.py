@@ -22,7 +22,7 @@ from typing import Any
 HEAD = struct.Struct("<QQ")
 """Before each message: bytes of its JSON, and bytes of data that follow."""
 NEVER = -100.0
-"""Bias of a token that mustn't be drawn: the least that vLLM promises to keep."""
+"""Bias of the logit of a token that mustn't be drawn."""
 AS_THEY_ARE = {"do_resize": False, "do_sample_frames": False}
 """Frames come from trlt's loader: vLLM's processor only cuts them into patches."""
 
@@ -70,7 +70,7 @@ class Host:
         self._vllm = importlib.import_module("vllm")
         self._sleeps = bool(settings["sleep"])
         self._ends = list(settings["ends"])
-        self._bias = {int(token): NEVER for token in settings["banned"]}
+        self._banned = [int(token) for token in settings["banned"]]
         self._llm: Any = self._vllm.LLM(**settings["llm"])
         self.sleep()
 
@@ -101,13 +101,14 @@ class Host:
 
         Args:
             asked: `clips` (shape T, H, W, C and frames a second of each), `prompts` (clip, token ids with one video token, n,
-                seed), `sampling` (temperature, top_p, max_tokens), and `explain`: whether to tell log-probabilities, the
-                prompts as vLLM expanded them, and their positions.
+                seed), `sampling` (temperature, top_p, max_tokens), `logps`: whether to tell tokens' log-probabilities, at the
+                temperature (at 1 where it is 0) over the whole vocabulary; and `explain`: whether to tell the prompts as vLLM
+                expanded them, and their positions.
             data: The clips' frames one after another, uint8.
         """
         clips = _clips(asked["clips"], data)
-        explain = bool(asked["explain"])
-        params = [self._sampling(prompt, asked["sampling"], explain) for prompt in asked["prompts"]]
+        explain, tell = bool(asked["explain"]), bool(asked["logps"])
+        params = [self._sampling(prompt, asked["sampling"], tell) for prompt in asked["prompts"]]
         prompts = [
             {
                 "prompt_token_ids": prompt["ids"],
@@ -116,23 +117,55 @@ class Host:
             }
             for prompt in asked["prompts"]
         ]
-        with self._watched(explain) as positions:
+        with self._scaled(asked["sampling"]["temperature"]), self._watched(explain) as positions:
             outputs = self._llm.generate(prompts, params, use_tqdm=False)
-        return {"answers": [_answer(output, explain) for output in outputs], "positions": positions}
+        return {"answers": [_answer(output, explain, tell) for output in outputs], "positions": positions}
 
-    def _sampling(self, prompt: Mapping[str, Any], sampling: Mapping[str, Any], explain: bool) -> Any:
+    def _sampling(self, prompt: Mapping[str, Any], sampling: Mapping[str, Any], tell: bool) -> Any:
+        greedy = sampling["temperature"] == 0
+        # What is added to logits that are divided already has to be divided too.
+        bias = NEVER if greedy else NEVER / sampling["temperature"]
         return self._vllm.SamplingParams(
             n=prompt["n"],
             seed=prompt["seed"],
-            temperature=sampling["temperature"],
+            temperature=0.0 if greedy else 1.0,
             top_p=sampling["top_p"],
             max_tokens=sampling["max_tokens"],
             stop_token_ids=self._ends,
-            logit_bias=self._bias,
-            logprobs=0 if explain else None,
+            logit_bias={token: bias for token in self._banned},
+            logprobs=0 if tell else None,
             repetition_penalty=1.0,
             detokenize=False,
         )
+
+    @contextmanager
+    def _scaled(self, temperature: float) -> Iterator[None]:
+        """Has the model divide its logits by the temperature, and not vLLM's sampler.
+
+        The sampler's raw log-probabilities are those of what the model gives: so they are at the temperature, and over the
+        whole vocabulary, as a trainer's are. Its processed ones would be of the nucleus alone.
+        """
+        if temperature in (0, 1):
+            yield
+            return
+
+        def begin(model: Any) -> None:
+            known = model.compute_logits
+
+            def scaled(*args: Any, **kwargs: Any) -> Any:
+                logits = known(*args, **kwargs)
+                return None if logits is None else logits.float() / temperature
+
+            model.compute_logits = scaled
+
+        def end(model: Any) -> None:
+            del model.compute_logits
+
+        self._llm.apply_model(begin)
+        try:
+            yield
+        finally:
+            self._llm.apply_model(end)
 
     @contextmanager
     def _watched(self, explain: bool) -> Iterator[list[Any]]:
@@ -186,12 +219,13 @@ def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[A
     return clips
 
 
-def _answer(output: Any, explain: bool) -> dict[str, Any]:
-    """Token ids of a prompt's completions in their order; and what the check compares."""
+def _answer(output: Any, explain: bool, tell: bool) -> dict[str, Any]:
+    """Token ids of a prompt's completions in their order, with their log-probabilities; and what the check compares."""
     drawn = sorted(output.outputs, key=lambda one: one.index)
     answer: dict[str, Any] = {"completions": [list(one.token_ids) for one in drawn]}
     if explain:
         answer["prompt"] = list(output.prompt_token_ids)
+    if tell:
         answer["logps"] = [
             [found[token].logprob for token, found in zip(one.token_ids, one.logprobs, strict=True)] for one in drawn
         ]

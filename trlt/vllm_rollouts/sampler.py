@@ -45,7 +45,8 @@ class Explained:
     """(3, T) as vLLM placed them; None where it wasn't seen to."""
     tokens: tuple[int, ...]
     logps: tuple[float, ...]
-    """Log-probability of each token at temperature 1, over the whole vocabulary."""
+    """Log-probability of each token at `temperature`, over the whole vocabulary."""
+    temperature: float = 1.0
 
 
 class VllmSampler:
@@ -72,6 +73,7 @@ class VllmSampler:
         self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
         self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
         self._ends = frozenset(engine.builder.end_tokens)
+        self._tells = recipe.train.corrects != "none"
         settings = recipe.train.vllm
         length = min(
             _most_tokens(recipe.video, words) + recipe.train.max_new_tokens, config.text_config.max_position_embeddings
@@ -118,7 +120,7 @@ class VllmSampler:
         self._host.ask({"do": "load", "folder": str(folder)})
 
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
-        """Completions by tree, request and branch, as `Engine.generate` gives them.
+        """Completions by tree, request and branch, as `Engine.generate` gives them; log-probabilities only where they count.
 
         Each prompt's draws have a seed of their own, but the last bits of what they are drawn from depend on what else vLLM
         computes at the time: the same step may give other completions.
@@ -143,26 +145,29 @@ class VllmSampler:
         ]
         if not prompts:
             return [[] for _ in trees]
-        answer = self._ask([_clip(tree) for tree in trees], prompts, sampling.temperature, sampling.top_p, sampling)
+        clips = [_clip(tree) for tree in trees]
+        answer = self._ask(clips, prompts, sampling.temperature, sampling.top_p, sampling, logps=self._tells)
         results: list[list[list[Completion]]] = [[] for _ in trees]
         for (place, _), one in zip(asked, answer["answers"], strict=True):
-            results[place].append([self._completion(tokens) for tokens in one["completions"]])
+            told = one["logps"] if self._tells else [()] * len(one["completions"])
+            results[place].append([self._completion(*some) for some in zip(one["completions"], told, strict=True)])
         return results
 
     def explain(self, clip: Clip, words: Prompt, sampling: Sampling) -> list[Explained]:
-        """Two completions with all that can be compared: the likeliest, and one that is drawn at temperature 1.
+        """Two completions with all that can be compared: the likeliest, and one that is drawn at the temperature.
 
         Raises:
             ModelError: vLLM failed.
         """
         found = []
-        for temperature in (0.0, 1.0):
+        for temperature in (0.0, sampling.temperature):
             prompt = {"clip": 0, "ids": self._prompt(clip, words), "n": 1, "seed": sampling.seed}
-            answer = self._ask([clip], [prompt], temperature, 1.0, sampling, explain=True)
+            answer = self._ask([clip], [prompt], temperature, 1.0, sampling, logps=True, explain=True)
             [one], positions = answer["answers"], answer["positions"]
             [tokens], [logps] = one["completions"], one["logps"]
-            self._completion(tokens)
-            found.append(Explained(tuple(one["prompt"]), positions[0] if positions else None, tuple(tokens), tuple(logps)))
+            self._completion(tokens, logps)
+            places = positions[0] if positions else None
+            found.append(Explained(tuple(one["prompt"]), places, tuple(tokens), tuple(logps), temperature or 1.0))
         return found
 
     def _ask(
@@ -173,6 +178,7 @@ class VllmSampler:
         top_p: float,
         sampling: Sampling,
         *,
+        logps: bool,
         explain: bool = False,
     ) -> dict[str, Any]:
         frames = [np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)) for clip in clips]
@@ -183,6 +189,7 @@ class VllmSampler:
             ],
             "prompts": list(prompts),
             "sampling": {"temperature": temperature, "top_p": top_p, "max_tokens": sampling.max_new_tokens},
+            "logps": logps,
             "explain": explain,
         }
         return self._host.ask(message, *(some.reshape(-1).data for some in frames))
@@ -194,14 +201,15 @@ class VllmSampler:
         prefix, video = made.prefix.tolist(), clip.tokens
         return [*prefix[: -1 - video], prefix[-2], prefix[-1], *made.suffix.tolist()]
 
-    def _completion(self, tokens: Sequence[int]) -> Completion:
+    def _completion(self, tokens: Sequence[int], logps: Sequence[float]) -> Completion:
         if drawn := self._banned.intersection(tokens):
             raise ModelError(
                 f"vLLM drew token {min(drawn)}, which it was told never to draw; take another version of vLLM, or "
                 "train.rollouts: engine"
             )
         finished = bool(tokens) and tokens[-1] in self._ends
-        return Completion(self._builder.decode(list(tokens[:-1] if finished else tokens)), tuple(tokens), finished)
+        text = self._builder.decode(list(tokens[:-1] if finished else tokens))
+        return Completion(text, tuple(tokens), finished, tuple(logps))
 
 
 def _clip(tree: Tree) -> Clip:

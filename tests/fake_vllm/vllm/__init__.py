@@ -103,7 +103,15 @@ class Model(torch.nn.Module):
         later = positions.max() + 1 + torch.arange(len(ids) - positions.shape[1])
         places = torch.cat([positions, later.expand(3, -1)], dim=1)[:, None]
         states = self.inner.model.language_model(inputs_embeds=embeds, position_ids=places, use_cache=False)
-        return self.inner.lm_head(states.last_hidden_state[0, -1]).float()
+        # As vLLM's runner does, so that what stands in place of the model's method is called.
+        compute = type(self).compute_logits.__get__(self) if FAULT == "bypass" else self.compute_logits
+        return compute(states.last_hidden_state[0, -1]).float()
+
+    def compute_logits(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        logits = self.inner.lm_head(hidden_states)
+        if FAULT == "inexact":
+            logits = logits + 1.2e-4 * torch.sin(torch.arange(logits.shape[-1]))
+        return logits
 
 
 class Engine:
@@ -194,6 +202,8 @@ class LLM:
             seed=params.seed,
             n=params.n,
             temperature=params.temperature,
+            logprobs=params.logprobs,
+            bias=min((params.logit_bias or {0: 0.0}).values()),
             top_p=params.top_p,
             completions=[one.token_ids for one in outputs],
             weights=self._digest(),
@@ -213,6 +223,7 @@ class LLM:
         logprobs: list[dict[int, Logprob]] = []
         while len(tokens) < (params.max_tokens or 16) and not (tokens and tokens[-1] in (params.stop_token_ids or [])):
             logits = self.model.logits(prompt + tokens, positions, features)
+            # vLLM's raw log-probabilities: of the model's logits, before bias, temperature and nucleus.
             raw = logits.log_softmax(-1)
             for token, bias in (params.logit_bias or {}).items():
                 logits[token] += bias
