@@ -32,6 +32,7 @@ from bench.gpu.inputs import Size
 from bench.gpu.parity import parity
 from bench.gpu.record import FOLDER, Record, card, hardware
 from bench.gpu.rollouts import rollouts
+from bench.gpu.vision import vision
 
 LONG = Size((16, 16, 32), 128, 256)
 """2,048 video tokens, questions of 128 tokens, completions of 256."""
@@ -79,16 +80,18 @@ def parts(tiny: bool, half: bool) -> list[Part]:
     ways = dict.fromkeys([("blocks", "float32"), shared, ("full", training)])
     add(f"{first}/gradients", 40, agreement, exact, [way for way in ways if way != exact])
     drawn(first, 8 if tiny else 64, 2)
+    add(f"{first}/vision", 15, vision, 2 if tiny else 8)
     if tiny:
         return found
-    passes(first, 4, 8)
-    add(f"{first}/flex", 60, agreement, shared, [("flex", training)])
-    for groups in (1, 2, 4, 8):
-        add(f"{first}/grpo/{groups}/flex", 20, grpo, groups, "flex")
-    drawn(first, 256, 1)
+    passes("3b", 4)
     agree("7b", "bfloat16")
     passes("7b", 1)
     drawn("7b", 64, 1)
+    add("3b/flex", 60, agreement, shared, [("flex", training)])  # FlexAttention has no backward pass on the CPU
+    for groups in (1, 2, 4, 8):
+        add(f"3b/grpo/{groups}/flex", 10 + 2 * groups, grpo, groups, "flex")
+    passes("3b", 8)
+    drawn("3b", 256, 1)
     agree("7b", "autocast")
     passes("7b", 2)
     # In float32, weights and two sets of gradients of it would fill the card.

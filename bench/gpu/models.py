@@ -89,13 +89,17 @@ def cast(model: Any, dtype: torch.dtype) -> None:
 
 @contextmanager
 def as_published(model: Any) -> Iterator[Any]:
-    """The model with the library's own attention and forward."""
-    config, ours = model.model.language_model.config, model.__dict__.pop("forward")
-    branching, config._attn_implementation = config._attn_implementation, "sdpa"
+    """The model with the library's own attention, in the tower, too, and its own forward."""
+    configs = [model.model.language_model.config, model.model.visual.config]
+    ours, forward = [config._attn_implementation for config in configs], model.__dict__.pop("forward")
+    for config in configs:
+        config._attn_implementation = "sdpa"
     try:
         yield model
     finally:
-        model.forward, config._attn_implementation = ours, branching
+        model.forward = forward
+        for config, name in zip(configs, ours, strict=True):
+            config._attn_implementation = name
 
 
 def _config(shape: Shape) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bench.gpu.bench import Bench, Out
 from bench.gpu.inputs import COMPLETIONS, Asked, for_library, library_logps
 from bench.gpu.models import as_published
 from bench.gpu.parity import gap
-from trlt.engine.forest import Engine
+from trlt.engine.forest import Completion
 from trlt.engine.sampling import Sampling
 
 
@@ -22,10 +22,15 @@ def rollouts(bench: Bench, name: str, rows: int, rounds: int, out: Out) -> None:
     model, engine, told = bench.model(name), bench.engine(name), list[str]()
     engine.notice = told.append
     banned = engine._banned.nonzero()[:, 0].tolist()
-    sides = {
-        "engine": lambda new, some: by_engine(engine, some, rows, new),
-        "library": lambda new, some: by_library(model, some, banned, new),
-    }
+    written: list[list[Completion]] = []
+
+    def by_engine(new: int, some: Sequence[Asked]) -> None:
+        trees = [one.tree() for one in some]
+        written[:] = [one for [one] in engine.generate(trees, Sampling(max_new_tokens=new), max_sequences=rows)]
+        lengths = {len(completion.tokens) for completions in written for completion in completions}
+        assert lengths == {new}, f"the engine's completions have {lengths} tokens"
+
+    sides = {"engine": by_engine, "library": lambda new, some: by_library(model, some, banned, new)}
     out |= {"rows": rows, "new_tokens": bench.size.new, "prompt_tokens": len(asked[0].prompt.positions[0])}
     for side, draw in sides.items():
         draw(2, asked[:1])  # warms up
@@ -37,17 +42,9 @@ def rollouts(bench: Bench, name: str, rows: int, rounds: int, out: Out) -> None:
                 found["tokens_per_s"] = rows * bench.size.new / found["seconds"]
             out[side]["rounds"].append(found)
     out["notices"] = told
-    [[first]] = engine.generate([asked[0].tree()], Sampling(max_new_tokens=bench.size.new))
     with as_published(model):
-        theirs = library_logps(model, asked[0], [completion.tokens for completion in first])
-    out["difference"] = gap(torch.tensor([completion.logps for completion in first]), theirs)
-
-
-def by_engine(engine: Engine, asked: Sequence[Asked], rows: int, new: int) -> None:
-    """All questions at once."""
-    drawn = engine.generate([one.tree() for one in asked], Sampling(max_new_tokens=new), max_sequences=rows)
-    lengths = {len(completion.tokens) for [completions] in drawn for completion in completions}
-    assert lengths == {new}, f"the engine's completions have {lengths} tokens"
+        theirs = library_logps(model, asked[0], [completion.tokens for completion in written[0]])
+    out["difference"] = gap(torch.tensor([completion.logps for completion in written[0]]), theirs)
 
 
 def by_library(model: Any, asked: Sequence[Asked], banned: list[int], new: int) -> None:

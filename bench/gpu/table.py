@@ -34,6 +34,7 @@ def tables(path: Path) -> str:
         ("One group against a reference", AGREEMENT, list(_agreement(parts))),
         ("GRPO, forward and backward", GRPO, list(_grpo(parts))),
         ("Rollouts", ROLLOUTS, list(_rollouts(parts))),
+        ("Vision tower", VISION, list(_vision(parts))),
         ("Memory of tensors", MEMORY, list(_memory(parts, found, video))),
         ("Not measured", MISSING, list(_missing(parts))),
     ]
@@ -84,6 +85,7 @@ ROLLOUTS = (
     *("Model", "Rows", "Engine", "Library", "Engine / library", "Prefill, engine", "Prefill, library"),
     *("Peak, engine", "Peak, library", "Log-probabilities"),
 )
+VISION = ("Model", "Clips", "Windows at once", "Library", "Library / ours", "Peak", "Peak, library", "Difference")
 MEMORY = ("Part", "Planned", "Measured", "Planned / measured", "Held by the allocator")
 MISSING = ("Part", "Why")
 
@@ -136,6 +138,17 @@ def _rollouts(parts: dict[str, Found]) -> Iterator[list[str]]:
                 *(_seconds(side["prefill"]) for side in sides),
                 *(_bytes(side["rounds"][-1]) for side in sides),
                 _gap(part["difference"]),
+            ]
+
+
+def _vision(parts: dict[str, Found]) -> Iterator[list[str]]:
+    for name, part in parts.items():
+        if "clips" in part and "difference" in part:
+            ours, theirs = part["windows"], part["library"]
+            ratio = f"{theirs['seconds'] / ours['seconds']:.2f}" if "seconds" in ours and "seconds" in theirs else "–"
+            yield [
+                *(name.split("/")[0], str(part["clips"]), _seconds(ours), _seconds(theirs), ratio),
+                *(_bytes(ours), _bytes(theirs), f"{part['difference']:.1e}"),
             ]
 
 
