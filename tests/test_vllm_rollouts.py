@@ -205,6 +205,12 @@ def test_a_temperature_that_vllm_passes_by_stops_a_run(tiny_path, material, reci
     run(tiny_path, material, by_vllm(recipe), tmp_path / "at 1")
 
 
+def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe, tmp_path, asked, material, monkeypatch):  # noqa: F811
+    monkeypatch.setenv("FAKE_VLLM_FAULT", "older")
+    VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, by_vllm(recipe), [], tmp_path / "vllm.log").close()
+    assert asked("start")
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
     [

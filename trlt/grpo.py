@@ -333,6 +333,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             "pixel_values": tree,
         }
         if self._correction:
+            assert all(len(c.logps) == len(c.tokens) for s in scored for c in s.completions), "who draws tells each token's"
             told = [torch.tensor(c.logps, device=device) for s in scored for c in s.completions]
             batch["sampler_logps"] = torch.stack([torch.nn.functional.pad(row, (0, length - len(row))) for row in told])
         if self.beta:

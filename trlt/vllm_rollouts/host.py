@@ -27,6 +27,10 @@ AS_THEY_ARE = {"do_resize": False, "do_sample_frames": False}
 """Frames come from trlt's loader: vLLM's processor only cuts them into patches."""
 
 
+BY_THE_PROCESSOR = {"mm_device_do_normalize": False}
+"""vLLM 0.31 and 0.32 would normalize pixels by buffers of the model that no checkpoint holds, and that start at random."""
+
+
 def send(handle: int, message: Mapping[str, Any], *parts: bytes | memoryview) -> None:
     """Writes a message and its data to a file descriptor."""
     text = json.dumps(message).encode()
@@ -71,7 +75,7 @@ class Host:
         self._sleeps = bool(settings["sleep"])
         self._ends = list(settings["ends"])
         self._banned = [int(token) for token in settings["banned"]]
-        self._llm: Any = self._vllm.LLM(**settings["llm"])
+        self._llm: Any = self._vllm.LLM(**settings["llm"], **_known(self._vllm, BY_THE_PROCESSOR))
         self.sleep()
 
     def sleep(self) -> None:
@@ -193,6 +197,11 @@ class Host:
             yield seen
         finally:
             self._llm.apply_model(end)
+
+
+def _known(vllm: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some settings that this version of vLLM has."""
+    return {key: value for key, value in settings.items() if key in vllm.EngineArgs.__dataclass_fields__}
 
 
 def _load(model: Any, files: Iterable[Path]) -> list[str]:

@@ -49,6 +49,13 @@ class SamplingParams:
 
 
 @dataclass
+class EngineArgs:
+    model: str = ""
+    if FAULT != "older":
+        mm_device_do_normalize: bool | None = True
+
+
+@dataclass
 class Logprob:
     logprob: float
 
@@ -138,7 +145,10 @@ class LLM:
         generation_config: str = "auto",
         gpu_memory_utilization: float = 0.92,
         enable_sleep_mode: bool = False,
+        **more: bool,
     ) -> None:
+        assert more.keys() <= EngineArgs.__dataclass_fields__.keys(), "vLLM refuses arguments that it doesn't know"
+        self.normalizes = FAULT != "older" and more.get("mm_device_do_normalize", True)
         if FAULT == "refuses":
             raise ValueError("no room for the cache")
         assert load_format == "dummy" and logprobs_mode == "raw_logprobs" and not enable_sleep_mode
@@ -186,6 +196,8 @@ class LLM:
         if key not in self.features:
             if FAULT == "pixels":
                 pixels["pixel_values_videos"] = pixels["pixel_values_videos"].flip(0)
+            if self.normalizes:  # by buffers that are random where weights are
+                pixels["pixel_values_videos"] = pixels["pixel_values_videos"] * 1.1 + 0.3
             found = self.model.inner.model.get_video_features(pixels["pixel_values_videos"], grid).pooler_output
             self.features[key] = torch.cat(list(found))
         positions, _ = self.model.get_mrope_input_positions(ids, [{"grid": grid, "seconds": seconds}])
