@@ -190,6 +190,8 @@ def test_rows_are_those_of_one_process_after_an_interrupt_too(grow, tiny_path, t
     two = ask("two", ray=cluster.address)
     assert rows.read_bytes() == whole
     assert (two["summary"]["resumed"], two["summary"]["errors"]) == (there, 2) and two["histogram"] == one["histogram"]
+    parity = two["summary"]["parity"]
+    assert parity["samples"] and parity["largest"] < 1e-4, "the worker's model was held to the library's own forward"
     monkeypatch.setattr(on_cluster, "_round", lambda *_: pytest.fail("a finished run asks nothing again"))
     assert ask("two", ray=cluster.address)["summary"]["resumed"] == 9
 
