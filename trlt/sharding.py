@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
 
 from trlt.errors import RecipeError
@@ -228,8 +228,7 @@ class WholeCopy:
         for name, weight in model.named_parameters(remove_duplicate=False):
             if isinstance(weight, DTensor):
                 whole = self.model.get_parameter(name).detach()
-                part = distribute_tensor(whole, weight.device_mesh, weight.placements, src_data_rank=None)
-                if not torch.equal(part.to_local(), weight.detach().to_local().to(self._dtype)):
+                if not torch.equal(own_slice(whole, weight), weight.to_local().detach().to(self._dtype)):
                     found.append(name)
         return found
 
