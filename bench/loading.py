@@ -5,7 +5,7 @@
 Processes train one step of GRPO with `trlt train`'s own command, on a random Qwen2.5-VL with a large vocabulary, saved in BF16
 as published ones are. Told is each process's high-water mark (VmHWM of Linux) once policy and reference model are loaded, once
 rollouts and trainer have been compared (for which the policy is whole in each process), and after the step; without what the
-libraries take by themselves. Weights stay on the CPU here, so they count as well: 2 to 4 bytes each, or a slice of that.
+libraries take by themselves. Weights stay on the CPU here, so they count as well.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def options() -> argparse.Namespace:
     made.add_argument("--hidden", type=int, default=1024)
     made.add_argument("--layers", type=int, default=2)
     made.add_argument("--passes", type=int, default=1, help="forward and backward passes of a process in the step")
-    made.add_argument("--save", action="store_true", help="write a checkpoint, which the first process puts together")
+    made.add_argument(
+        "--save-checkpoint", dest="save", action="store_true", help="write a checkpoint, which the first process puts together"
+    )
     made.add_argument("--tied", action="store_true", help="the head is the embedding, as that of the 3B")
     made.add_argument("--beta", type=float, default=0.01, help="0 leaves the reference model out")
     made.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -78,21 +80,19 @@ def high_water() -> int:
 
 
 def child(recipe: str, folder: str, save: bool) -> None:
-    """One process: `trlt train`, with its high-water mark written down when training begins and when its step is done."""
+    """One process: `trlt train`, with its high-water mark written down on the way."""
     from trlt import grpo_run
     from trlt.cli import app
-    from trlt.training import ResumableTrainer, Watch
+    from trlt.training import ResumableTrainer
 
     marks = {"libraries": high_water()}
-    begin, train, parity = Watch.on_train_begin, ResumableTrainer.train, grpo_run._parity
+    parity, train = grpo_run._parity, ResumableTrainer.train
 
     def compared(*args: Any) -> Any:
         marks["loaded"] = high_water()
-        return parity(*args)
-
-    def on_train_begin(self: Any, *args: Any, **kwargs: Any) -> None:
-        begin(self, *args, **kwargs)
+        found = parity(*args)
         marks["compared"] = high_water()
+        return found
 
     def trained(self: Any, *args: Any, **kwargs: Any) -> Any:
         self.args.save_strategy = "steps" if save else "no"
@@ -102,7 +102,6 @@ def child(recipe: str, folder: str, save: bool) -> None:
         return found
 
     grpo_run._parity = compared
-    Watch.on_train_begin = on_train_begin  # type: ignore[method-assign]
     ResumableTrainer.train = trained  # type: ignore[method-assign]
     app(["train", recipe, "--out", f"{folder}/run"], standalone_mode=False)
 

@@ -54,6 +54,17 @@ def test_probe():
     assert figures["speedup"] == pytest.approx(figures["library_s"] / figures["engine_s"], rel=1e-3)
 
 
+def test_loading():
+    command = [sys.executable, "-m", "bench.loading", "--vocabulary", "4096", "--hidden", "128", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert figures["parameters"] > 2 * 4096 * 128 and figures["libraries_mb"] > 100
+    for first, then, last in zip(figures["loaded_mb"], figures["compared_mb"], figures["step_mb"], strict=True):
+        assert 0 < first <= then <= last
+    assert len(figures["step_bytes_a_weight"]) == 2
+
+
 def test_prepare():
     command = [sys.executable, "-m", "bench.prepare", "--scale", "0.002", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

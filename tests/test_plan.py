@@ -454,4 +454,4 @@ def test_the_table_of_one_gpu_is_what_the_plan_says():
         peak = estimate(PUBLISHED[size], recipe_, 1, gpu * GB).peak / GB
         kind = "LoRA" if lora == "{}" else "QLoRA"
         told = f"`{expected}`" if expected else "fits"
-        assert f"| {size}, {kind} | {gpu} GB | {peak:.0f} GB | {told} |" in text
+        assert f"| {size}, {kind} | {gpu} GB | {peak:.1f} GB | {told} |" in text

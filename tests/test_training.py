@@ -125,5 +125,25 @@ def test_gradients_are_summed_up_in_float32() -> None:
     assert config["communication_data_type"] == "bf16", "what a configuration file says counts"
 
 
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_slices_of_gradients_are_shared_out_after_each_pass(monkeypatch: pytest.MonkeyPatch, fsdp: bool) -> None:
+    """Else FSDP2 keeps those of all weights, whole, in each process until a step's last pass."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", str(fsdp).lower())
+    seen = []
+
+    class Trainer:
+        args = TrainingArguments(use_cpu=True)
+
+        def create_accelerator_and_postprocess(self) -> None:
+            seen.append(self.args.accelerator_config.gradient_accumulation_kwargs)
+            self.accelerator = SimpleNamespace(state=SimpleNamespace())
+
+    class Ours(ResumableTrainer, Trainer):
+        pass
+
+    Ours().create_accelerator_and_postprocess()
+    assert seen == [{"sync_each_batch": True} if fsdp else None]
+
+
 def test_a_layer_that_each_process_holds_is_called_as_often_as_it_has_to_be() -> None:
     assert most_calls(torch.nn.Linear(2, 2), 3) == 3

@@ -228,8 +228,7 @@ class WholeCopy:
         for name, weight in model.named_parameters(remove_duplicate=False):
             if isinstance(weight, DTensor):
                 whole = self.model.get_parameter(name).detach()
-                own: Any = weight.detach()
-                if not torch.equal(own_slice(whole, weight), own.to_local().to(self._dtype)):
+                if not torch.equal(own_slice(whole, weight), weight.to_local().detach().to(self._dtype)):
                     found.append(name)
         return found
 

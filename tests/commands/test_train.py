@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
+ROOT = Path(__file__).parents[2]
 RECIPE = """
 name: small
 model: {{path: {model}, dtype: float32, device: cpu}}
@@ -90,6 +92,14 @@ def test_a_tuned_model_draws_as_eval_does(trlt, recipe, tmp_path, tiny_path, lor
         drawn = {"do_sample": True, "temperature": 0.25, "top_p": 0.5, "top_k": 0, "max_new_tokens": 77}
         assert saved == drawn | {key: told[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
         assert len(saved["eos_token_id"]) == 2
+
+
+def test_lines_of_a_plan_that_does_not_fit_can_be_pasted(trlt):
+    sets = ("train.lora={}", "train.launch.processes=1", "train.launch.gpu_gb=24", "model.path=Qwen/Qwen2.5-VL-7B-Instruct")
+    command = ["train", ROOT / "recipes/32k.yaml", "--dry-run", *(text for one in sets for text in ("--set", one))]
+    lines = [line.strip() for line in trlt(*command, code=2).splitlines() if line.strip().startswith("--set")]
+    assert lines[0] == "--set train.max_sequences=32 --set train.lora.quantize=nf4"
+    assert "It fits 24 GB" in trlt(*command, *shlex.split(lines[0]))
 
 
 def test_another_recipe_is_refused_and_names_what_differs(trlt, recipe):
