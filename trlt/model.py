@@ -18,6 +18,8 @@ SHIPPED = {MINIATURE: "model", PLAIN: "plain"}
 MODEL_TYPE = "qwen2_5_vl"
 END_MARKS = ("<|im_end|>", "<|endoftext|>")
 """Either ends a completion; a test holds them to `engine.inputs`, which this module may not import."""
+WORDS = "12.5 to"
+"""What any tokenizer gives back."""
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 
@@ -60,12 +62,42 @@ def locate(name: str) -> str:
             raise ModelError(f"model.path: {config} is no JSON object; download the model again") from None
         if kind != MODEL_TYPE:
             raise ModelError(f"model.path: {config} says model_type {kind!r}; trlt tunes {MODEL_TYPE} (Qwen2.5-VL)")
-        if not any(path.glob("*.safetensors")):
-            raise ModelError(f"model.path: {path} holds no *.safetensors file; other formats aren't loaded")
+        _check_weights(path)
         return str(path)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"model.path: {name!r} is neither a folder nor a hub id; `--model {MINIATURE}` needs no download")
     return _locate_on_hub(name)
+
+
+def _check_weights(folder: Path) -> None:
+    """Looks at the files of weights without reading these: are all there, and whole?
+
+    Raises:
+        ModelError: names the file.
+    """
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"model.path: {folder} holds no *.safetensors file; other formats aren't loaded")
+    index = folder / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        try:
+            names = sorted({Path(name).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise ModelError(f"model.path: {index} doesn't say which file holds which weight; download it again") from None
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"model.path: {path} is missing; download the model again")
+        with path.open("rb") as file:
+            # A length of 8 bytes, a header that says where each weight ends, and the weights.
+            length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+            try:
+                header = json.loads(file.read(length)) if 8 + length <= size else {}
+                ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                ends = []
+        if not ends or 8 + length + max(ends) != size:
+            raise ModelError(f"model.path: {path} is damaged or was cut off; download it again")
 
 
 def _locate_on_hub(name: str) -> str:
@@ -128,6 +160,12 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):  # the library has no error class for it
+            raise
+        raise ModelError(
+            f"model.path: {path}: its weights don't have the sizes that its config.json states; download the model again"
+        ) from error
     if quantize is not None:
         _keep_layout(model)
     model.train(False)
@@ -144,9 +182,18 @@ def load_processor(path: str) -> Any:
     from transformers import AutoProcessor
 
     try:
-        return AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
+        processor = AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        raise ModelError(f"model.path: {path}: its processor can't be loaded: {error}") from error
+        raise ModelError(
+            f"model.path: {path}: its processor can't be loaded ({error}); download tokenizer.json, tokenizer_config.json and "
+            "preprocessor_config.json again"
+        ) from error
+    # Without its files the library makes a tokenizer that knows no words.
+    if processor.tokenizer.decode(processor.tokenizer.encode(WORDS, add_special_tokens=False)) != WORDS:
+        raise ModelError(
+            f"model.path: {path} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt); download it again"
+        )
+    return processor
 
 
 def draw_as(model: Any, processor: Any, decoding: Decoding) -> None:

@@ -93,7 +93,7 @@ def use(recipe: Recipe, *, library_positions: bool = False) -> str:
         recipe: Whose clips, prompts and decoding are shown.
         library_positions: Whether the weights were trained with text placed as transformers 5.3 and newer place it.
     """
-    lead = '`trlt infer VIDEO "a question" --model FOLDER` gives it frames and prompts as in training.'
+    lead = '`trlt infer VIDEO "a question" --model FOLDER --recipe RECIPE`, with the recipe below, asks as in training.'
     code = snippet(recipe, library_positions=library_positions)
     rule = LIBRARY if library_positions else PUBLISHED
     return f"{lead} Without trlt, after `pip install {PACKAGES}`:\n\n```python\n{code}```\n\n{NEEDS}\n\n{rule}\n\n{DRAWN}"

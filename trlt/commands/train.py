@@ -160,7 +160,9 @@ def _run(
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
         output.note(f"train: {len(result['broken'])} samples have a video that can't be read: {folder / 'broken.jsonl'}")
-    output.show(f"Model: {result['model']}\nNext: trlt eval --bench all --model {result['model']}")
+    output.show(
+        f"Model: {result['model']}\nNext: trlt eval --bench all --model {result['model']} --recipe {folder / 'recipe.yaml'}"
+    )
     return result
 
 

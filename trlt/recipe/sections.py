@@ -364,5 +364,8 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.select.easy > self.probe.n:
-            raise ValueError(f"select.easy ({self.select.easy}) is above probe.n ({self.probe.n}): no sample could be easy")
+            raise ValueError(
+                f"select.easy ({self.select.easy}) is above probe.n ({self.probe.n}): no sample could be easy; with "
+                f"{self.probe.n} completions, set select.easy as well, to {self.probe.n} or less"
+            )
         return self
