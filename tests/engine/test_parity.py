@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trlt.engine import cohort, first, library, windows
-from trlt.engine.agreement import Agreement, join
+from trlt.engine.agreement import TOLERANCES, Agreement, Tolerance, join
 from trlt.engine.attention import branch_attention
 from trlt.engine.forest import Engine, Request, Tree
 from trlt.engine.inputs import InputBuilder
@@ -284,6 +284,42 @@ def test_the_librarys_logits_are_those_of_the_completion_alone(tiny, trees, monk
     tiny.model.lm_head.register_forward_pre_hook(lambda module, args: rows.append(args[0].shape[1]))
     found = library.score(tiny.model, tiny.processor, trees[0].clip, "sys", "what", [5, 6, 7])
     assert rows == [3] and found.logps.shape == (3,) and found.entered.ids[-2:].tolist() == [5, 6]
+
+
+# -- how far apart is too far -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("3b", "bfloat16"), ("7b", "bfloat16"), ("7b", "float32")])
+def test_models_of_published_shape_agree(published, noise_clip, kind, dtype):
+    """With the published vocabulary, and biases that take attention scores into the hundreds."""
+    loaded = load(Model(path=str(published(kind, dtype)), dtype=dtype, device="cpu"))
+    words = [Request("a", "", "what moves?\nA. the dog\nB. the cat", 4), Request("b", "", "when does it stop?", 4)]
+    trees = [Tree(noise_clip(frames=frames, side=112, fps=0.5, seed=frames), tuple(words)) for frames in (16, 40)]
+    engine = Engine(loaded.model, loaded.processor, compare_first=True)
+    engine.generate(trees, replace(SAMPLING, max_new_tokens=16))
+    noise = {"bfloat16": Tolerance(0.25, 0.025, 0), "float32": Tolerance(5e-5, 5e-6, 0)}[dtype]
+    assert engine.parity.tokens > 1 and noise.allows(engine.parity), engine.parity
+
+
+def test_completions_that_do_not_see_their_clip_in_bf16(noise_clip, monkeypatch):
+    """Far beyond rounding, for a model that has learned to look."""
+    loaded = load(Model(path="miniature", dtype="bfloat16", device="cpu"))
+    monkeypatch.setattr(
+        "trlt.engine.cohort.branch_attention",
+        lambda query, key, value, levels, layer, scale: branch_attention(query, key, value, levels[-1:], layer, scale),
+    )
+    trees = [Tree(noise_clip(frames=12, seed=1), (Request("0", "", "Event: a red circle moves left"),))]
+    refused(Engine(loaded.model, loaded.processor, compare_first=True), trees, "the most that bfloat16 explains is")
+
+
+def test_few_tokens_may_be_further_off_in_the_mean():
+    """0.05, and four times 0.05 over the root of the number."""
+    bf16 = TOLERANCES["bfloat16"]
+    assert [bf16.mean_of(count) for count in (1, 4, 16, 400)] == pytest.approx([0.25, 0.15, 0.1, 0.06])
+    assert bf16.allows(Agreement(1, 4, 0.5, 0.14)) and not bf16.allows(Agreement(1, 4, 0.5, 0.16))
+    assert not bf16.allows(Agreement(1, 400, 0.5, 0.07)) and not bf16.allows(Agreement(1, 400, 1.1, 0.01))
+    assert not bf16.allows(Agreement(1, 4, float("nan"), 0.0)) and not bf16.allows(Agreement(1, 4, 0.0, float("nan")))
+    assert "bfloat16 explains is 1 and 0.15" in bf16.words(4, "bfloat16")
 
 
 def test_several_processes_measures_become_one():

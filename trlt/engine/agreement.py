@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,11 +15,25 @@ class Tolerance:
     largest: float
     """Of one token."""
     mean: float
-    """Over all tokens."""
+    """Of many tokens."""
+    deviation: float
+    """Standard deviation of a token's difference: the mean of few tokens may be four of its own above `mean`."""
+
+    def mean_of(self, tokens: int) -> float:
+        """The most that the mean of so many tokens may be."""
+        return self.mean + 4 * self.deviation / math.sqrt(tokens)
+
+    def allows(self, found: Agreement) -> bool:
+        """Whether rounding explains what was measured; what isn't a number is never explained."""
+        return found.largest <= self.largest and found.mean <= self.mean_of(found.tokens)
+
+    def words(self, tokens: int, precision: str) -> str:
+        """The end of a message about a difference that is too large."""
+        return f"the most that {precision} explains is {self.largest:.2g} and {self.mean_of(tokens):.2g}"
 
 
-TOLERANCES = {"float32": Tolerance(1e-3, 1e-4), "bfloat16": Tolerance(0.5, 0.05)}
-"""By the precision that is computed in; see docs/decisions/parity-tolerances.md."""
+TOLERANCES = {"float32": Tolerance(1e-3, 1e-4, 1e-4), "bfloat16": Tolerance(1.0, 0.05, 0.05)}
+"""By the precision that is computed in, as measured: docs/decisions/parity-tolerances.md."""
 
 
 @dataclass(frozen=True, slots=True)

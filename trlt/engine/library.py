@@ -235,10 +235,9 @@ def require_agreement(what: str, sides: str, differences: Sequence[Tensor], prec
     """
     apart, allowed = torch.cat([one.double().flatten() for one in differences]), TOLERANCES[precision]
     found = Agreement(len(differences), len(apart), float(apart.max()), float(apart.mean()))
-    # Not `>`: what isn't a number must not pass.
-    if not (found.largest <= allowed.largest and found.mean <= allowed.mean):
+    if not allowed.allows(found):
         raise ParityError(
             f"{what}: log-probabilities differ between {sides}: up to {found.largest:.2e}, {found.mean:.2e} in the mean, over "
-            f"{found.tokens} tokens; the most that {precision} explains is {allowed.largest:g} and {allowed.mean:g}; {REMEDY}"
+            f"{found.tokens} tokens; {allowed.words(found.tokens, precision)}; {REMEDY}"
         )
     return found
