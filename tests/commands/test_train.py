@@ -164,3 +164,14 @@ def test_a_recipe_that_cannot_fit_is_told_what_to_change(trlt, recipe, monkeypat
     monkeypatch.setattr("trlt.commands.train._has_gpu", lambda recipe: True)
     message = trlt("train", recipe, *small, "--out", "refused", code=2)
     assert "GPUs of 0.001 GB" in message
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps", "said"), [(0.5, 1, True), (3, 3, True), (0.5, 2, False), (2, 3, False), (0, 1, False)]
+)
+def test_a_warmup_of_all_steps_is_told(warmup, steps, said):
+    from trlt.commands.train import _all_warmup
+    from trlt.recipe import load_recipe
+
+    message = _all_warmup(load_recipe(None, sets=[f"train.warmup_steps={warmup}"]), steps)
+    assert (message is not None) is said and (not said or f"takes all {steps} steps" in message)

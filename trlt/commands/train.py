@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import warnings
@@ -86,6 +87,8 @@ def train(
         if _has_gpu(recipe):
             refuse_what_cannot_fit(recipe, found)
         output.note(_in_short(found))
+        if warning := _all_warmup(recipe, found["steps"]):
+            output.note(warning)
     if rank is None and processes > 1:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
         launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
@@ -123,6 +126,17 @@ def _has_gpu(recipe: Recipe) -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
+
+
+def _all_warmup(recipe: Recipe, steps: int | None) -> str | None:
+    """What to say of a run that ends before its learning rate is reached."""
+    warmup = recipe.train.warmup_steps
+    if steps is None or not warmup or (warmup if warmup >= 1 else math.ceil(warmup * steps)) < steps:
+        return None
+    return (
+        f"train: train.warmup_steps ({warmup:g}) takes all {steps} steps, from a rate of 0 on: train.learning_rate "
+        f"({recipe.train.learning_rate:g}) is never reached; lower train.warmup_steps"
+    )
 
 
 def _in_short(found: dict[str, Any]) -> str:
