@@ -1,6 +1,6 @@
 """One of several processes that load a model in slices: `python loaded_slices.py FOLDER DTYPE LORA_RANK OUT`.
 
-Writes what differs from the model as Transformers loads it, and what this process holds.
+Writes what differs from the model as Transformers loads it, what this process holds, and saves a policy without adapters again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from trlt.loading import load_policy, load_reference
-from trlt.model import load, with_adapters
+from trlt.model import load, save, with_adapters
 from trlt.recipe import load_recipe
 from trlt.sharding import is_main
 
@@ -53,6 +53,8 @@ def main(folder: str, dtype: str, rank: str, out: str) -> None:
     before = high_water()
     loaded = load_policy(recipe.model, recipe)
     taken = high_water() - before
+    if not int(rank):
+        save(loaded.model, loaded.processor, Path(out).with_suffix(".saved"))
     reference = load_reference(folder, computed)
     whole = load(recipe.model.model_copy(update={"dtype": dtype if int(rank) else "float32"}))
     adapted = with_adapters(whole.model, recipe.train.lora, recipe.train.seed)

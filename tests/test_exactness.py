@@ -194,22 +194,6 @@ def test_adapters_in_slices_equal_those_of_one_process_though_one_is_killed(alon
     assert all(bool(value.any()) for name, value in moved.items() if "lora_B" in name)
 
 
-@pytest.mark.parametrize("kind", ["3b", "7b"])
-def test_a_step_of_a_published_model_in_slices_equals_that_of_one_process(alone, recipe, published, tmp_path, kind):
-    """With its real vocabulary; the head is the embedding (3B), or one of its own (7B)."""
-    model = published(kind, "bfloat16")
-    run = start(recipe("grpo", processes=2, model=model, steps=1), tmp_path / "run")
-    assert run.wait() == 0, run.stderr.read().decode()
-    base, together, by_one = (
-        {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
-        for folder in (model, tmp_path / "run/model", alone("grpo", model, steps=1) / "model")
-    )
-    assert base.keys() == together.keys() == by_one.keys()
-    assert apart(together, by_one) < 1e-4 < 5e-4 < apart(together, base)
-    loaded = load(Model(path=str(tmp_path / "run/model"), dtype="float32", device="cpu")).model
-    assert (loaded.lm_head.weight is loaded.get_input_embeddings().weight) is (kind == "3b")
-
-
 @pytest.mark.parametrize("processes", [1, 2])
 def test_in_bf16_the_reference_is_the_policy_before_its_first_step(recipe, tmp_path, processes):
     run = start(recipe("grpo", processes=processes, dtype="bfloat16", steps=2), tmp_path / "run")

@@ -32,6 +32,11 @@ def in_two(folder: Path, dtype: str, rank: int, out: Path) -> list[dict]:
     return [json.loads(Path(f"{out}{end}").read_text()) for end in ("", ".other")]
 
 
+def stored(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder, under the names that they have there."""
+    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "rank", "dtype"), [("3b", 0, "bfloat16"), ("7b", 0, "float32"), ("3b", 3, "float32"), ("7b", 1, "bfloat16")]
@@ -48,6 +53,9 @@ def test_slices_hold_what_the_library_loads(published, tmp_path, kind, rank, dty
         assert whole <= sum(shares) < 1.001 * whole and max(shares) < 0.501 * whole
     if not rank:  # its slices, the pages of the files that they were read from, and one tensor on its way
         assert max(found["taken"] for found in both) < 0.8 * both[0]["whole"]
+        published_, saved = stored(folder), stored(tmp_path / "found.saved")
+        assert published_.keys() == saved.keys() and ("lm_head.weight" in saved) is (kind == "7b")
+        assert all(torch.equal(value.float(), saved[name]) for name, value in published_.items())
 
 
 def test_weights_that_are_missing_are_named(tiny_path, tmp_path):
