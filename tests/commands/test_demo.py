@@ -50,7 +50,9 @@ def small(monkeypatch, tmp_path):
         text = text.replace(old, new)
     (shipped / "recipe.yaml").write_text("\n".join("  max_steps: 2" if "max_steps" in x else x for x in text.splitlines()))
     text = (demos.HERE / "warmup.yaml").read_text()
-    (shipped / "warmup.yaml").write_text("\n".join("  max_steps: 6" if "max_steps" in x else x for x in text.splitlines()))
+    short = {"  max_steps: 2000": "  max_steps: 6", "  warmup_steps: 50": "  warmup_steps: 2"}
+    assert all(line in text.splitlines() for line in short)
+    (shipped / "warmup.yaml").write_text("\n".join(short.get(line, line) for line in text.splitlines()))
     monkeypatch.setattr(demos, "HERE", shipped)
     monkeypatch.setattr(demos, "WARMUP_SAMPLES", 40)
     monkeypatch.setattr(demos, "GRADED_SAMPLES", 20)
