@@ -91,7 +91,7 @@ class Case:
         if self.clip.sample_fps != 2:
             yield "the rate is dropped", self._trainer(tokens, seconds_per_grid=lambda _: 1.0)
         yield "text placed by the library's rule", self._trainer(tokens, positions=self._by_the_library)
-        yield "frames normalised with 0.5 and 0.5", self._trainer(tokens, pixels=_other_mean)
+        yield "frames normalized with 0.5 and 0.5", self._trainer(tokens, pixels=_other_mean)
         yield "frames 1% brighter", self._trainer(tokens, pixels=lambda p: p * 1.01)
         yield "temperature 10% higher", self._trainer(tokens, self.temperature * 1.1)
         yield "temperature 30% lower", self._trainer(tokens, self.temperature * 0.7)

@@ -65,6 +65,29 @@ def test_loading():
     assert len(figures["step_bytes_a_weight"]) == 2
 
 
+def test_parity_noise(tmp_path):
+    """Of the miniature in float32, where rounding is far below all faults."""
+    from trlt.engine.agreement import TOLERANCES, Agreement
+
+    out = tmp_path / "noise.jsonl"
+    command = [sys.executable, "-m", "bench.parity_noise", "--kind", "miniature", "--video", "16", "--precision", "float32"]
+    done = subprocess.run([*command, "--faults", "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    refused: dict[str, list[bool]] = {}
+    for line in lines:
+        apart = line["apart"]
+        found = Agreement(1, len(apart), max(apart), sum(apart) / len(apart))
+        refused.setdefault(line["what"], []).append(not TOLERANCES["float32"].allows(found))
+    sides = ("engine, library", "engine, library, at temperature 1", "engine, trainer", "trainer, library")
+    assert not any(any(refused[name]) for name in sides) and all(len(some) == 8 for some in refused.values())
+    for fault in ("the rate is dropped", "text placed by the library's rule", "temperature 10% higher"):
+        assert all(refused[f"fault: {fault}"]), fault
+    assert {name.removeprefix("fault: ") for name in refused} >= {"completions don't see their clip", "frames 1% brighter"}
+    table = subprocess.run([*command[:3], "--table", str(out)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert table.count("\n") == 2 + len(refused) and "| miniature, float32 | engine, library | 8 |" in table
+
+
 def test_prepare():
     command = [sys.executable, "-m", "bench.prepare", "--scale", "0.002", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -132,7 +132,7 @@ def test_weights_that_follow_the_library_pass(tiny_path, trees, monkeypatch):
 @pytest.mark.parametrize("change", [lambda p: p * 1.001, lambda p: p + 1e-4, lambda p: p[:, torch.arange(1176).flip(0)]])
 def test_frames_normalised_otherwise(engine, trees, monkeypatch, change):
     changed_clip(monkeypatch, pixels=change)
-    refused(engine, trees, r"sample '0': frames differ .*: pixels are up to \S+ apart after normalisation; at most 1e-05")
+    refused(engine, trees, r"sample '0': frames differ .*: pixels are up to \S+ apart after normalization; at most 1e-05")
 
 
 def test_a_processor_of_another_model(tiny, trees):

@@ -22,7 +22,7 @@ from trlt.positions import LIBRARY, RULE
 from trlt.video.clip import Clip
 
 PIXEL_GAP = 1e-5
-"""Most that pixels may differ after normalisation: the last bits of float32."""
+"""Most that pixels may differ after normalization: the last bits of float32."""
 REMEDY = "`trlt doctor` looks at the libraries; if it finds no fault, this is a bug worth a report"
 RULE_REMEDY = (
     f'weights that were trained by the library\'s own rule of positions say `"{RULE}": "{LIBRARY}"` in their config.json; else '
@@ -198,7 +198,7 @@ def require_same(name: str, side: str, found: Entered, library: Entered) -> None
             fail("frames", f"{tuple(found.pixels.shape)} and {tuple(library.pixels.shape)} patches")
         gap = _gap(found.pixels, library.pixels)
         if not gap <= PIXEL_GAP:
-            fail("frames", f"pixels are up to {gap:.3g} apart after normalisation", f"at most {PIXEL_GAP:g} is allowed")
+            fail("frames", f"pixels are up to {gap:.3g} apart after normalization", f"at most {PIXEL_GAP:g} is allowed")
     if not torch.equal(found.ids, library.ids):
         short = min(len(found.ids), len(library.ids))
         unequal = (found.ids[:short] != library.ids[:short]).nonzero()[:, 0].tolist()
