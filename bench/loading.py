@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -83,13 +82,17 @@ def child(recipe: str, folder: str, save: bool) -> None:
     """One process: `trlt train`, with its high-water mark written down on the way."""
     from trlt import grpo_run
     from trlt.cli import app
+    from trlt.grpo import VideoGRPOTrainer
     from trlt.training import ResumableTrainer
 
     marks = {"libraries": high_water()}
-    parity, train = grpo_run._parity, ResumableTrainer.train
+    make, parity, train = VideoGRPOTrainer.__init__, grpo_run._parity, ResumableTrainer.train
+
+    def made(*args: Any, **kwargs: Any) -> None:
+        make(*args, **kwargs)
+        marks["loaded"] = high_water()
 
     def compared(*args: Any) -> Any:
-        marks["loaded"] = high_water()
         found = parity(*args)
         marks["compared"] = high_water()
         return found
@@ -101,6 +104,7 @@ def child(recipe: str, folder: str, save: bool) -> None:
         Path(folder, f"marks-{os.environ['RANK']}.json").write_text(json.dumps(marks))
         return found
 
+    VideoGRPOTrainer.__init__ = made  # type: ignore[method-assign]
     grpo_run._parity = compared
     ResumableTrainer.train = trained  # type: ignore[method-assign]
     app(["train", recipe, "--out", f"{folder}/run"], standalone_mode=False)
@@ -114,18 +118,10 @@ def main() -> None:
         recipe = folder / "recipe.yaml"
         values = {"model": folder / "model", "root": folder, "prompts": args.passes * args.processes, **vars(args)}
         recipe.write_text(RECIPE.format(**values), encoding="utf-8")
-        from trlt.commands._launch import free_port, set_strategy
+        from trlt.commands._launch import launch_together
 
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": str(args.processes), "LOCAL_WORLD_SIZE": str(args.processes)}
-        env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        set_strategy(env, args.strategy, args.processes)
         command = [sys.executable, "-c", f"from bench.loading import child; child({str(recipe)!r}, {made!r}, {args.save})"]
-        places = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(args.processes)]
-        running = [subprocess.Popen(command, env={**env, **place}, stderr=subprocess.PIPE) for place in places]
-        for process in running:
-            said = process.communicate()[1]
-            if process.returncode:
-                sys.exit(said.decode())
+        launch_together(command, args.processes, args.strategy)
         marks = [json.loads((folder / f"marks-{rank}.json").read_text()) for rank in range(args.processes)]
     base = marks[0]["libraries"]
     figures: dict[str, Any] = {"parameters": parameters, "libraries_mb": round(base / 1e6)}
@@ -140,5 +136,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     main()

@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from trlt.loading import load_policy, load_reference
 from trlt.model import load, save, with_adapters
 from trlt.recipe import load_recipe
-from trlt.sharding import is_main
+from trlt.sharding import is_main, let_go
 
 
 def compare(ours: Any, theirs: Any) -> list[str]:
@@ -66,6 +66,11 @@ def main(folder: str, dtype: str, rank: str, out: str) -> None:
         found["copy"] = compare(copy, whole.model)
     plain = load(recipe.model).model.requires_grad_(False)
     found |= {"reference": compare(reference, plain), "reference whole": held(plain)}
+    with torch.no_grad():
+        reference(input_ids=torch.tensor([[1, 2, 3]]))
+    gathered = [name for name, weight in reference.named_parameters() if not isinstance(weight, DTensor)]
+    let_go(reference)
+    found["left"] = [bool(gathered), *(n for n, weight in reference.named_parameters() if not isinstance(weight, DTensor))]
     found["settings"] = [
         name
         for name in ("config", "generation_config")

@@ -194,6 +194,17 @@ def test_adapters_in_slices_equal_those_of_one_process_though_one_is_killed(alon
     assert all(bool(value.any()) for name, value in moved.items() if "lora_B" in name)
 
 
+def test_adapters_on_4_bits_by_two_processes_equal_those_of_one(alone, recipe, tmp_path):
+    """FSDP2 can't cut 4 bits into slices."""
+    pytest.importorskip("bitsandbytes")
+    lora = "{rank: 4, quantize: nf4}"
+    run = start(recipe("grpo", processes=2, lora=lora, steps=2), tmp_path / "run")
+    assert run.wait() == 0, run.stderr.read().decode()
+    name = "adapter/adapter_model.safetensors"
+    mine, others = (load_file(one / name) for one in (tmp_path / "run", alone("grpo", lora=lora, steps=2)))
+    assert apart(mine, others) < 1e-4 and any(bool(value.any()) for key, value in mine.items() if "lora_B" in key)
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_in_bf16_the_reference_is_the_policy_before_its_first_step(recipe, tmp_path, processes):
     run = start(recipe("grpo", processes=processes, dtype="bfloat16", steps=2), tmp_path / "run")

@@ -46,6 +46,7 @@ def test_slices_hold_what_the_library_loads(published, tmp_path, kind, rank, dty
     folder = published(kind, "bfloat16")
     both = in_two(folder, dtype, rank, tmp_path / "found")
     for found in both:
+        assert found["left"] == [True], "what a pass left gathered is let go"
         assert not found["policy"] and not found["copy"] and not found["reference"] and not found["settings"]
     for part in ("", "reference "):
         shares = [found[f"{part}held"] for found in both]
