@@ -120,7 +120,7 @@ def test_without_slices_the_weights_themselves_draw_under_autocast(go):
 def test_one_number_of_the_copy_that_differs(go):
     codes, said, seen = go(ONE_NUMBER % "0.01")
     assert 6 in codes and not seen
-    assert "step 0: 1 weights that draw completions aren't those that are trained, " in said
+    assert "step 0: 1 weights that draw completions aren't those that are trained (" in said
     assert "layers.0.mlp.down_proj.weight for one" in said
 
 
@@ -128,7 +128,7 @@ def test_a_layers_weight_that_is_stale_by_one_update(go):
     """At the published learning rate, which moves few numbers of a BF16 weight."""
     codes, said, seen = go(STALE)
     assert 6 in codes and len(seen) == 2, "the check before the first step had nothing to find"
-    assert "step 1: 1 weights that draw completions aren't those that are trained, " in said
+    assert "step 1: 1 weights that draw completions aren't those that are trained (" in said
     assert "layers.1.self_attn.q_proj.weight for one" in said
 
 

@@ -213,6 +213,23 @@ def test_it_is_made_before_anything_is_answered_and_soon(tiny, engine, trees, mo
     assert steps.index(True) == prefills + 4 + 1 + settled[0], "four steps after the prefills, and the library's pass"
 
 
+def test_answers_that_are_done_earlier_wait_for_it(tiny, noise_clip, monkeypatch):
+    ends = frozenset(range(0, tiny.model.config.text_config.vocab_size, 9))
+    trees = [Tree(noise_clip(seed=c), (Request(f"{c}", "", "what is shown"),)) for c in (1, 0, 2, 3, 4)]
+    plain = Engine(tiny.model, tiny.processor)
+    plain._ends = ends
+    places = [one.tree for one in plain.stream(trees, SAMPLING)]
+    assert places.index(0) > 2, "others end before the first"
+    engine = Engine(tiny.model, tiny.processor, compare_first=True)
+    engine._ends = ends
+    seen = [(one.tree, engine.parity is not None) for one in engine.stream(trees, SAMPLING)]
+    assert seen == [(place, True) for place in places]
+    monkeypatch.setattr("trlt.engine.cohort.Cohort.positions", property(lambda self: self._start))
+    wrong = Engine(tiny.model, tiny.processor, compare_first=True)
+    wrong._ends = ends
+    refused(wrong, trees, "positions")
+
+
 def test_too_little_memory_for_it_makes_room(tiny, engine, trees, monkeypatch):
     monkeypatch.setattr(first, "TOKENS", 3)
     plain = Engine(tiny.model, tiny.processor).generate(trees, SAMPLING)
