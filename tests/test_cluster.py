@@ -61,11 +61,12 @@ def machines():
         "object_store_memory": 80 << 20,
         "include_dashboard": False,
         "temp_dir": folder,
-        # A machine that is killed is missed after half a second, not 15.
+        # A machine that is killed is missed after two seconds, not 15. The head is watched too, and this process ends with it:
+        # on a busy machine it must be given time to start.
         "_system_config": {
-            "health_check_initial_delay_ms": 0,
-            "health_check_period_ms": 250,
-            "health_check_failure_threshold": 2,
+            "health_check_initial_delay_ms": 2000,
+            "health_check_period_ms": 400,
+            "health_check_failure_threshold": 5,
         },
     }
     # Ray notes the head's address in its default folder, which a machine may not have yet.

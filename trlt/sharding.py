@@ -52,6 +52,19 @@ def join(device: str) -> int:
     return processes
 
 
+def leave() -> None:
+    """Parts from the processes that `join` joined, once all have come so far; not for one that ends in an error.
+
+    A thread of Gloo that still holds a tensor while the interpreter ends aborts the process ("terminate called without an
+    active exception"), after its work is done: the threads must end first.
+    """
+    from accelerate import PartialState
+
+    if torch.distributed.is_initialized():
+        PartialState().wait_for_everyone()
+        torch.distributed.destroy_process_group()
+
+
 def allow_sharding_on_cpu() -> None:
     """Lets Accelerate 1.15 use FSDP and DeepSpeed on the CPU; it takes no notice there that either is asked for."""
     from accelerate import PartialState

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from test_train import RECIPE
 
@@ -17,6 +18,7 @@ from trlt.commands import _launch
 from trlt.commands._launch import adopt, check_strategy, first_host, free_port, launch_together, set_strategy
 from trlt.commands._ranks import Rank
 from trlt.errors import RecipeError, TrltError, UsageError
+from trlt.sharding import leave
 
 SLURM = {
     "SLURM_JOB_ID": "10004711",
@@ -163,3 +165,10 @@ def test_two_processes_train_what_one_trains(trlt, tmp_path, tiny_path, clips_an
     assert max(float((base[name] - alone[name]).abs().max()) for name in base) > 1e-4
     losses = [json.loads(line)["loss"] for line in (tmp_path / "two/log.jsonl").read_text().splitlines()]
     assert len(losses) == 2
+
+
+def test_the_processes_part_before_the_interpreter_ends(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    leave()
+    assert not torch.distributed.is_initialized()
+    leave()  # where no process was joined

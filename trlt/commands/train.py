@@ -96,7 +96,12 @@ def train(
     chosen = set_strategy(os.environ, strategy, processes)
     if chosen and rank and rank.launcher is None:
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
-    return _run(recipe, path, samples, located, folder, fresh, rank, output)
+    result = _run(recipe, path, samples, located, folder, fresh, rank, output)
+    if rank and rank.world > 1:
+        from trlt.sharding import leave
+
+        leave()
+    return result
 
 
 def _check_trackers(recipe: Recipe, path: Path) -> None:
