@@ -26,8 +26,8 @@ myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
-    "Use": ["getting-started", "recipe", "data", "benchmarks", "results", "scaling-out", "adding-a-dataset", "troubleshooting"],
-    "Background": ["method", "evidence", "decisions/*", "log"],
+    "Use": ["getting-started", "end-to-end", "recipe", "data", "benchmarks", "results", "scaling-out", "adding-a-dataset", "troubleshooting"],
+    "Background": ["method", "guarantees", "evidence", "decisions/*", "log"],
 }
 """Caption -> pages, in their order."""
 

@@ -1,4 +1,4 @@
-"""Parts of `docs/evidence.md` and of the README: the claims of the plans, and what their runs say of them."""
+"""Parts of `docs/evidence.md`: the claims of the plans, and what their runs say of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MAIN = (
     "shift-medium",
     "random-1",
 )
-"""Claims that the README shows."""
+"""The main claims."""
 
 
 def claims(path: Path = SHIPPED) -> str:
@@ -165,7 +165,7 @@ def other_questions() -> str:
 
 
 def main_verdicts() -> str:
-    """The claims that the README shows: those of the plan, and those that were tested once more."""
+    """The main claims: those of the plan, and those that were tested once more."""
     again = [verdict for verdict in _made(FOLLOW_UP).verdicts if verdict.table == "again"]
     return _verdicts([verdict for verdict in _made(SHIPPED).verdicts if verdict.id in MAIN] + again)
 

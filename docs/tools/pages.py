@@ -31,7 +31,7 @@ _PART = re.compile(r"(<!-- made by docs\.tools\.pages: ([\w ]+) -->\n).*?(<!-- e
 def pages() -> dict[Path, str]:
     """The pages that hold something generated, each with the text that it should have."""
     found = {DOCS / "recipe.md": recipe_page()}
-    for name in ("data.md", "benchmarks.md", "evidence.md", "../README.md"):
+    for name in ("data.md", "benchmarks.md", "evidence.md"):
         text = (DOCS / name).read_text(encoding="utf-8")
         found[(DOCS / name).resolve()] = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", text)
     return found
