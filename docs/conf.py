@@ -26,7 +26,17 @@ myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
-    "Use": ["getting-started", "end-to-end", "recipe", "data", "benchmarks", "results", "scaling-out", "adding-a-dataset", "troubleshooting"],
+    "Use": [
+        "getting-started",
+        "end-to-end",
+        "recipe",
+        "data",
+        "benchmarks",
+        "results",
+        "scaling-out",
+        "adding-a-dataset",
+        "troubleshooting",
+    ],
     "Background": ["method", "guarantees", "evidence", "decisions/*", "log"],
 }
 """Caption -> pages, in their order."""
