@@ -24,7 +24,7 @@ from trlt.video.folder import FOLDER_FPS, sample_folder
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 
-VERSION = 2
+VERSION = 3
 """Counts up when the same file and budget would give other frames; part of the frame store's keys."""
 
 SKIP_PACKETS = 16
