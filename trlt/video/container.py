@@ -23,6 +23,8 @@ _NO_STAMP = -(1 << 63)
 
 PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sdp", "vobsub"})
 """Formats that name other files. FFmpeg tells them by content, so that a text called `x.mp4` could show its neighbour."""
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
+"""For whatever is opened: one file, and none that it names."""
 
 KEEP_BYTES = 64 << 20
 """Packets of files up to this size stay in memory between listing and decoding; larger files are read a second time."""
@@ -69,8 +71,7 @@ def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     try:
         if path.stat().st_size == 0:
             raise fault(path, "the file is empty (0 bytes); download it again")
-        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
-        container = av.open(str(path.absolute()), options=options, metadata_errors="ignore")
+        container = av.open(str(path.absolute()), options=dict(OPTIONS), metadata_errors="ignore")
     except av.error.ArgumentError:
         raise fault(path, "not a video, or a playlist of other files; give the video itself") from None
     except (av.error.FFmpegError, OSError) as error:
