@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -174,6 +175,22 @@ def answer_of_model(state: State, body: dict[str, Any], frames: np.ndarray, fps:
     return {"choices": choices, "usage": {"prompt_tokens": count, "completion_tokens": len(ids) * body["n"]}}
 
 
+OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+RAW = {
+    "endless": (OK + b"\r\n", b"x" * 1_000_000, 0.0),
+    "endless chunks": (CHUNKED, b"10000\r\n" + b"x" * 65536 + b"\r\n", 0.0),
+    "endless nesting": (OK + b"\r\n", b"[" * 1_000_000, 0.0),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.01),
+    "slow status": (b"HTTP/1.1 2", b"0", 0.05),
+    "slow headers": (OK, b"X-A: b\r\n", 0.05),
+    "slow chunks": (CHUNKED + b"1;", b"x", 0.05),
+    "slow trailers": (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-A: b\r\n", 0.05),
+    "slow body": (OK + b"Content-Length: 5000\r\n\r\n", b" ", 0.05),
+}
+"""Answers that never end: how they begin, what comes over and over, and the seconds between."""
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -258,6 +275,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, b'{"choices": [{"ind', promise=5000)
         elif fault == "json":
             self.send(200, b'{"choices": [{"ind')
+        elif fault.startswith("say "):
+            self.send(200, fault.removeprefix("say ").encode())
         elif fault == "html":
             self.send(200, b"<html><body><h1>Gateway</h1></body></html>", headers={"Content-Type": "text/html"})
         elif fault == "shape":
@@ -273,6 +292,14 @@ class Handler(BaseHTTPRequestHandler):
             for _ in range(50):
                 self.wfile.write(b" ")
                 time.sleep(0.1)
+        elif fault.startswith("raw "):
+            self.close_connection = True
+            first, rest, pause = RAW[fault.removeprefix("raw ")]
+            with contextlib.suppress(OSError):
+                self.connection.sendall(first)
+                while True:
+                    self.connection.sendall(rest)
+                    time.sleep(pause)
         elif fault == "reset":
             self.close_connection = True
             self.connection.close()

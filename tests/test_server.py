@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError, UsageError
 from trlt.recipe import Probe, Video
 from trlt.reward import Weights
-from trlt.rollout import read_rows, run
+from trlt.rollout import _transport, read_rows, run
 from trlt.rollout._transport import Address
 from trlt.rollout._wire import UNKNOWN
 from trlt.rollout.server import Limits, ServerError, Servers
@@ -140,6 +141,100 @@ def test_patience_with_busy_servers_ends(fake, trees):
     server.control(queue=["429 0.1"], traits=["429 0.1"])
     with pytest.raises(ServerError, match=r"(?s)no server could be used for 0.5 s.*429 Too Many Requests: queue is full"):
         servers.generate(trees, SAMPLING)
+
+
+NEVER_ENDING = ["continue", "slow status", "slow headers", "slow chunks", "slow trailers", "slow body"]
+
+
+@pytest.mark.parametrize("fault", NEVER_ENDING)
+def test_answers_that_trickle_end_in_time(fake, trees, fault):
+    server = fake()
+    servers = checked(server, limits=replace(HASTY, timeout_s=0.5))
+    server.control(queue=[f"raw {fault}"])
+    began = time.monotonic()
+    assert len(servers.generate(trees[:1], SAMPLING)[0]) == 2
+    assert 0.5 <= time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("fault", ["endless", "endless chunks"])
+def test_answers_without_end_are_not_kept(fake, trees, fault, monkeypatch):
+    monkeypatch.setattr(_transport, "MOST_BYTES", 4_000_000)
+    server = fake()
+    servers = checked(server, limits=replace(HASTY, timeout_s=20.0, attempts=2))
+    server.control(queue=[f"raw {fault}"], traits=[f"raw {fault}"])
+    with pytest.raises(
+        ServerError, match=r"failed 2 times, the last time with: an answer of more than 4 MB, not read to its end"
+    ):
+        servers.generate(trees[:1], SAMPLING)
+
+
+def test_an_answer_without_end_takes_no_memory(fake):
+    server = fake()
+    server.control(queue=["raw endless"])
+    tracemalloc.start()
+    with pytest.raises(_transport.Fault, match="more than 67 MB"):
+        _transport.call(Address.parse(server.url), "/v1/chat/completions", key=None, timeout_s=60.0, body={})
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+
+
+CHOICES = (
+    '{"index": 0, "message": "hi", "finish_reason": "stop"}',
+    '{"index": 0, "message": null, "finish_reason": "stop"}',
+    '{"index": 1e999, "message": {"content": "a"}, "finish_reason": "stop"}',
+)
+ODD = [
+    *("[" * 100_000, "[]", "null", '{"choices": 3, "usage": 4}', '{"usage": {"prompt_tokens": 1e999, "completion_tokens": 1}}'),
+    *('{"usage": {"prompt_tokens": 9, "completion_tokens": 1}, "choices": [' + choice + "]}" for choice in CHOICES),
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_json_that_is_no_answer_is_a_fault_that_passes(fake, trees, odd):
+    server = fake()
+    servers = checked(server)
+    server.control(queue=[f"say {odd}"])
+    assert len(servers.generate(trees[:1], SAMPLING)[0]) == 2
+
+
+@pytest.mark.parametrize(
+    "later",
+    [*("-5", "0", "-1e9", "1e-9", "1e12", "inf", "nan", "soon", "9" * 400), "Thu, 01 Jan 1970 00:00:00 GMT"]
+    + ["Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 -0000", "Sat, 99 Zzz 99999 25:61:61 +9999"],
+)
+def test_patience_holds_whatever_a_busy_server_asks_for(fake, trees, later):
+    server = fake()
+    servers = checked(server, limits=Limits(patience_s=0.4, backoff_s=0.05, health_s=0.1))
+    server.control(queue=[f"429 {later}"], traits=[f"429 {later}"])
+    began = time.monotonic()
+    with pytest.raises(ServerError, match=r"(?s)no server could be used for 0.4 s.*429 Too Many Requests: queue is full"):
+        servers.generate(trees[:1], SAMPLING)
+    assert 0.4 <= time.monotonic() - began < 3
+
+
+def test_a_busy_server_is_not_asked_over_and_over(fake, trees):
+    server = fake()
+    servers = checked(server, limits=Limits(patience_s=0.5, backoff_s=0.1, health_s=0.1, concurrency=1))
+    server.control(queue=["429 -5"], traits=["429 -5"])
+    asked = []
+    call = servers._call
+    servers._call = lambda *args, **more: asked.append(1) or call(*args, **more)  # type: ignore[method-assign]
+    with pytest.raises(ServerError):
+        servers.generate(trees[:1], SAMPLING)
+    assert 2 <= len(asked) <= 12
+
+
+def test_a_server_that_is_gone_leaves_what_it_last_said(fake, trees):
+    server = fake()
+    servers = checked(server, limits=Limits(backoff_s=0.01, health_s=0.1, patience_s=0.4, strikes=5))
+    server.control(queue=["500", "die"], traits=[])
+    with pytest.raises(ServerError) as ended:
+        servers.generate(trees[:1], SAMPLING)
+    last = str(ended.value).splitlines()[-1]
+    assert (
+        "ConnectionRefusedError" in last
+        and "; the last that it said was: 500 Internal Server Error: CUDA out of memory" in last
+    )
 
 
 def test_a_failing_server_is_set_aside_and_all_rows_are_answered(fake, trees):

@@ -14,9 +14,11 @@ import uvicorn
 from trlt.engine.forest import Completion
 from trlt.recipe import Eval, Video
 from trlt.serve.app import make_app
+from trlt.serve.connections import Patient
 from trlt.serve.site import Settings
 from trlt.serve.streaming import Cancelled, Reply
 from trlt.serve.worker import Worker
+from trlt.video.peek import PEEK
 from trlt.video.workers import ClipLoader
 
 PATIENCE_S = 20
@@ -58,14 +60,15 @@ class Running:
         self.answerer = answerer
         settings = Settings("made-model", Eval(**given), "127.0.0.1", most_bytes, keep_s, 2048)
         self._loader = ClipLoader(Video(max_tokens=64, workers=1))
+        self._peeker = ClipLoader(Video(workers=1), decoder=PEEK)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("trlt.serve.app.Worker", self._keep)
-            app = make_app(answerer, self._loader.load, settings)
+            app = make_app(answerer, self._loader.load, self._peeker.load, settings)
         bound = socket.create_server(("127.0.0.1", 0))
         self.port = bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            app, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=1
+            app, http=Patient, log_level="warning", access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=1
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [bound]}, daemon=True)
@@ -83,6 +86,7 @@ class Running:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         self._loader.close()
+        self._peeker.close()
 
     def open(self, method, path, body=None, **headers):
         """(connection, response), with the body unread."""

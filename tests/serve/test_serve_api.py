@@ -88,9 +88,9 @@ def test_pages_of_other_servers_change_nothing(server, headers):
     assert not stored(server)
 
 
-def test_its_own_page_may(server):
+def test_its_own_page_may(server, video):
     origin = f"http://127.0.0.1:{server.port}"
-    assert server.call("POST", "/api/videos", b"abc", Origin=origin, Sec_Fetch_Site="same-origin")[0] == 200
+    assert server.call("POST", "/api/videos", video.read_bytes(), Origin=origin, Sec_Fetch_Site="same-origin")[0] == 200
 
 
 # -- videos -------------------------------------------------------------------------------------------------------------
@@ -139,14 +139,14 @@ def test_a_broken_off_upload_leaves_nothing(server):
         b"ffconcat version 1.0\nfile '{other}'\n",
     ],
 )
-def test_hostile_files_fail_and_open_no_other_file(server, video, data):
+def test_what_is_no_video_is_refused_at_once_and_opens_no_other_file(server, video, data):
     other = server.upload(video.read_bytes())
     assert other
     lies = stored(server)[0].relative_to(server.folder)
-    id = server.upload(data.replace(b"{video}", str(video).encode()).replace(b"{other}", str(lies).encode()))
-    *_, last = server.ask(video=id)
-    assert last["kind"] == "failed" and last["message"].startswith("some.mp4: ")
-    assert str(server.folder) not in last["message"] and not server.answerer.asked
+    sent = data.replace(b"{video}", str(video).encode()).replace(b"{other}", str(lies).encode())
+    status, values = server.call("POST", "/api/videos?name=some.mp4", sent)
+    assert status == 400 and values["error"]["message"].startswith("some.mp4: not a video")
+    assert str(server.folder) not in values["error"]["message"] and len(stored(server)) == 1 and not server.answerer.asked
     assert server.ask(video=server.upload(video.read_bytes()))[-1]["kind"] == "done", "the next is answered"
 
 

@@ -41,9 +41,10 @@ def make(
     rotation: int = 0,
     aspect: Fraction | None = None,
     container: dict[str, str] | None = None,
+    form: str | None = None,
 ) -> Path:
     """Writes a video of `count` frames at a constant rate, or of one frame a stamp (in `unit`s); returns its path."""
-    with av.open(str(path), "w", container_options=container or {}) as out:
+    with av.open(str(path), "w", format=form, container_options=container or {}) as out:
         stream: Any = out.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height = size
         stream.pix_fmt = pixels

@@ -136,6 +136,33 @@ def test_rotation_and_pixel_aspect(tmp_path: Path) -> None:
     assert almost == plain.shape
 
 
+@pytest.mark.parametrize("rate", [Fraction(50), Fraction(10), Fraction(30000, 1001)])
+@pytest.mark.parametrize(
+    ("suffix", "form", "codec", "pixels"),
+    [
+        ("h264", "h264", "libx264", "yuv420p"),
+        ("h265", "hevc", "libx265", "yuv420p"),
+        ("m4v", "m4v", "mpeg4", "yuv420p"),
+        ("ivf", "ivf", "libvpx", "yuv420p"),
+        ("y4m", "yuv4mpegpipe", "wrapped_avframe", "yuv420p"),
+    ],
+)
+def test_bare_streams_run_at_their_own_rate(
+    tmp_path: Path, suffix: str, form: str, codec: str, pixels: str, rate: Fraction
+) -> None:
+    options = {"log-level": "none"} if codec == "libx265" else {}
+    written = make(tmp_path / f"a.{form}", 60, rate, codec=codec, pixels=pixels, options=options, form=form)
+    clip = load(written.rename(tmp_path / f"a.{suffix}"))
+    assert clip.duration == pytest.approx(float(60 / rate), rel=1e-3) and clip.warnings == ()
+    assert numbers(clip.frames) == expected(60, float(rate))
+    assert clip.times == pytest.approx([number / float(rate) for number in numbers(clip.frames)], abs=2e-3)
+
+
+def test_a_bare_stream_that_tells_no_rate_is_read_with_a_warning(tmp_path: Path) -> None:
+    clip = load(make(tmp_path / "a.mjpeg", 60, 50, codec="mjpeg", pixels="yuvj420p"))
+    assert clip.duration == pytest.approx(60 / 25) and clip.warnings == ("tells no frame rate; read as 25 frames a second",)
+
+
 def test_folder_of_frames(tmp_path: Path) -> None:
     for number in range(1, 31):
         with av.open(str(tmp_path / f"{number:05d}.jpg"), "w", format="image2", options={"update": "1"}) as out:

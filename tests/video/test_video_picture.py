@@ -41,6 +41,20 @@ def test_a_mirrored_file(tmp_path: Path) -> None:
     assert numbers(mirrored[..., ::-1]) == numbers(seen) and (mirrored[..., ::-1] == seen).mean() > 0.99
 
 
+def test_a_clean_aperture_hides_nothing(tmp_path: Path) -> None:
+    """A `clap` of the middle 64 x 48 pixels: decided to be left aside (docs/decisions/frames-as-shown.md)."""
+    data = bytearray(make(tmp_path / "a.mp4", 20, 10).read_bytes())
+    box = (40).to_bytes(4, "big") + b"clap" + b"".join(n.to_bytes(4, "big") for n in (64, 1, 48, 1, 0, 1, 0, 1))
+    place = data.rindex(b"moov") - 4
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        place = data.index(name, place) - 4
+        end = place + int.from_bytes(data[place : place + 4], "big")
+        data[place : place + 4] = (int.from_bytes(data[place : place + 4], "big") + len(box)).to_bytes(4, "big")
+    (tmp_path / "b.mp4").write_bytes(data[:end] + box + data[end:])
+    whole, cropped = (load_clip(tmp_path / name, **SETTINGS).frames for name in ("a.mp4", "b.mp4"))
+    assert cropped.shape == whole.shape and (cropped == whole).all()
+
+
 def test_stretched_pixels_of_a_turned_file(tmp_path: Path) -> None:
     # 128 x 96 of pixels twice as wide, on their side: shown as 96 wide and 256 high
     shape = load_clip(make(tmp_path / "a.mp4", 20, 10, rotation=90, aspect=Fraction(2)), **SETTINGS).frames.shape

@@ -1,6 +1,8 @@
 """Addresses instead of files: refused unless a folder for downloads is named; checked against a server in this process."""
 
+import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -26,6 +28,16 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "/a.mp4" if "good" in self.path else "file:///etc/hostname")
             return self.end_headers()
+        if self.path.startswith("/garbage"):
+            self.wfile.write(b"hello\r\n\r\n")
+            return None
+        if self.path.startswith("/slow"):
+            with contextlib.suppress(OSError):
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n" + (b"" if "head" in self.path else b"\r\n"))
+                for _ in range(60):
+                    self.wfile.write(b"X-A: b\r\n")
+                    time.sleep(0.05)
+            return None
         self.send_response(200)
         self.send_header("Content-Length", str(len(self.body) * (2 if self.path.startswith("/torn") else 1)))
         self.end_headers()
@@ -81,3 +93,16 @@ def test_bounds(tmp_path: Path, server: str) -> None:
         fetch(f"{server}/a.mp4", tmp_path, most_bytes=100)
     with pytest.raises(VideoError, match="can't be downloaded"):
         fetch("http://127.0.0.1:9/a.mp4", tmp_path)
+
+
+@pytest.mark.parametrize("path", ["slow_head.mp4", "slow_body.mp4"])
+def test_a_trickle_is_given_up(tmp_path: Path, server: str, path: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(VideoError, match="not downloaded in 0.4 s, given up"):
+        fetch(f"{server}/{path}", tmp_path, timeout_s=0.4)
+    assert 0.4 <= time.monotonic() - began < 2 and not list(tmp_path.glob(".new-*"))
+
+
+def test_what_is_no_http_is_that_videos_error(tmp_path: Path, server: str) -> None:
+    with pytest.raises(VideoError, match=r"garbage\.mp4: can't be downloaded \(hello"):
+        fetch(f"{server}/garbage.mp4", tmp_path)

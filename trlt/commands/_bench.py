@@ -81,15 +81,15 @@ def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, a
         return Bench(name, samples, None, 0, 0, identity)
     if place.videos is None:
         raise UsageError(f"{name}: where are its videos? add --videos DIR, or eval.benchmarks.{name}.videos to the recipe")
-    index = VideoIndex(place.videos, recipe.video.downloads)
+    index = VideoIndex(place.videos, recipe.video.downloads, recipe.video.links)
     found = find_videos(samples, index)
     listing = target / f"{name}.missing_videos.txt"
     if found.missing:
-        write_text_atomic(listing, "".join(f"{video}\n" for video in found.missing))
+        write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in found.missing.items()))
     else:
         listing.unlink(missing_ok=True)
     if found.missing and (not allow_missing or not found.samples):
-        shown = "\n  ".join([*list(found.missing)[:5], *(["…"] if len(found.missing) > 5 else [])])
+        shown = "\n  ".join([*list(found.missing.values())[:5], *(["…"] if len(found.missing) > 5 else [])])
         remedy = "" if not found.samples else ", or leave their questions out with --allow-missing"
         raise VideoError(
             f"{name}: {len(found.missing):,} videos of {found.left_out:,} questions are missing in {place.videos} "

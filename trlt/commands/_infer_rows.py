@@ -41,7 +41,7 @@ def infer_rows(
     """
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
-    index = VideoIndex(root, recipe.video.downloads)
+    index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     settings = recipe.eval
     given = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,9 @@ class Output:
 
     def __init__(self, json_mode: bool = False) -> None:
         self.json_mode = json_mode
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A file's name may be no text at all, and must not end what shows it; in JSON this is how it is written, too.
+            sys.stdout.reconfigure(errors="backslashreplace")
         # Tables keep their columns when they are piped into a file, where rich would assume 80 characters.
         self._console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
         self._errors = Console(stderr=True, highlight=False, quiet=json_mode)

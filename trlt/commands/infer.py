@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ from trlt.asking import answer_values, question_sample
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
 from trlt.commands._setup import make_engine, resolve
-from trlt.errors import DataError, UsageError, VideoError
+from trlt.errors import DataError, UsageError
 from trlt.model import locate
 from trlt.prompt import letter, render_span
 from trlt.report import timeline
 from trlt.rollout import read_answer, request
 from trlt.sample import Sample, Span
 from trlt.video.remote import fetch, is_remote
+from trlt.video.resolve import on_disk
 
 
 def infer(
@@ -85,10 +87,8 @@ def infer(
     if is_remote(str(video)):
         downloads = recipe.video.downloads
         video = fetch(str(video), Path(downloads) if downloads else None)
-    video = Path(video)
-    if not video.exists():
-        raise VideoError(f"{video}: no such file; give a video, or a folder of numbered frames")
-    sample = question_sample(video.resolve().name, question, task, options, flag="--")
+    video = on_disk(Path(video))
+    sample = question_sample(Path(os.path.realpath(video)).name, question, task, options, flag="--")
     if clip_out is not None:
         from trlt.video.cut import check_target
 

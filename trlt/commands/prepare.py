@@ -60,13 +60,13 @@ def prepare(
     )
     pooled = _is_recipe(target)
     place = _place(target, out, pooled)
-    roots = [Path(source.videos).resolve() for source in sources if source.videos]
+    roots = [Path(os.path.realpath(source.videos)) for source in sources if source.videos]
     if roots and len(roots) < len(sources):
         raise UsageError(f"{target}: some sources name their videos and others don't; name all, or none")
     root = Path(os.path.commonpath(roots)) if roots else None
     settings = recipe.prepare
     leaking = _leaks(recipe, output)
-    rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test)
+    rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test, recipe.video.links)
     looked = Scan(scan or SCAN, recipe.video) if roots and check_videos else None
     files = source_files(place, sources, pooled=pooled)
     run = Run(place)

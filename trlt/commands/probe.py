@@ -80,7 +80,7 @@ def probe(
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
-    index = VideoIndex(root, recipe.video.downloads)
+    index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     if servers and processes > 1:
         raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
     asker = connect(servers, model, output)

@@ -102,7 +102,7 @@ def estimate(
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
-    index = VideoIndex(root, recipe.video.downloads)
+    index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     asker = connect(servers, model, output)
     identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}

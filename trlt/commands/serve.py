@@ -15,6 +15,8 @@ from trlt.recipe import Recipe
 
 HOST = "127.0.0.1"
 PORT = 8765
+PEEK_S = 20.0
+"""Longest look at whether a file is a video at all."""
 
 
 def serve(
@@ -70,8 +72,10 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     import uvicorn
 
     from trlt.serve.app import make_app
+    from trlt.serve.connections import Patient
     from trlt.serve.site import Settings
     from trlt.serve.streaming import StreamingEngine
+    from trlt.video.peek import PEEK
     from trlt.video.workers import ClipLoader
 
     loaded = load(recipe.model)
@@ -83,17 +87,17 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens)
     # One process that can be killed, whatever the recipe says: anyone's file is read. No store: it would keep the frames.
     video = recipe.video.model_copy(update={"workers": 1, "store": None, "downloads": None})
-    with ClipLoader(video) as loader:
+    with ClipLoader(video) as loader, ClipLoader(video.model_copy(update={"timeout_s": PEEK_S}), decoder=PEEK) as peeker:
         address = bound.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         config = uvicorn.Config(
-            make_app(engine, loader.load, settings),
+            make_app(engine, loader.load, peeker.load, settings),
+            http=Patient,
             log_level="warning",
             access_log=False,
             server_header=False,
             ws="none",
             lifespan="on",
-            limit_concurrency=64,
             timeout_graceful_shutdown=2,
         )
         bound.listen()  # whoever reads the next line may connect at once

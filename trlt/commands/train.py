@@ -266,7 +266,8 @@ def _train(
         limit_threads(loaded.model)
     with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", _logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
-        material = Material(samples, VideoIndex(root, recipe.video.downloads), loader, builder)
+        index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
+        material = Material(samples, index, loader, builder)
         material.require_videos()
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":

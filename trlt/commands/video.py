@@ -41,7 +41,7 @@ def check(
     recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": str(videos) if videos else None})
     settings = _all_cores(recipe.video)
     # A folder from `trlt prepare` holds samples, any other one videos.
-    wanted = _of_folder(target) if target.is_dir() and not sample_files(target) else _of_samples(target, settings)
+    wanted = _of_folder(target, settings) if target.is_dir() and not sample_files(target) else _of_samples(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
     output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
     with ClipLoader(settings) as loader, output.progress("check") as progress:
@@ -50,7 +50,7 @@ def check(
     bound = settings.store_gb * 1e9
     result["store_fits"] = result["store_bytes"] <= bound
     report = rows_path.with_suffix(".report.json")
-    write_text_atomic(report, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_text_atomic(report, json.dumps(result, indent=2) + "\n")
     table = Table(title=f"Videos of {target}", title_justify="left", show_header=False)
     for name, value in listing(result):
         table.add_row(name, Text(value))
@@ -122,7 +122,7 @@ def cache_warm(
     with ClipLoader(settings) as loader, output.progress("warm") as progress:
         requests = []
         for clip in wanted:
-            if clip.path is not None and loader.stored(loader.key(clip.path, clip.start, clip.end)):
+            if clip.path is not None and loader.is_stored(clip.path, clip.start, clip.end):
                 there += 1
             elif clip.path is not None:
                 requests.append(Request(clip.path, clip.start, clip.end, clip.video))
@@ -155,9 +155,9 @@ def cache_warm(
     }
 
 
-def _of_folder(folder: Path) -> list[Wanted]:
-    index = VideoIndex(folder)
-    found = [Wanted(video, index.find(video), samples=0) for video in index.all()]
+def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
+    index = VideoIndex(folder, links=settings.links)
+    found = [_wanted(index, video, samples=0) for video in index.all()]
     if not found:
         raise VideoError(f"{folder}: holds no videos; give the folder that holds them, or a file of samples")
     return found
@@ -166,20 +166,23 @@ def _of_folder(folder: Path) -> list[Wanted]:
 def _of_samples(data: Path, settings: Video) -> list[Wanted]:
     """Every clip that samples need, once."""
     samples = read_samples(data)
-    index = VideoIndex(videos_root(settings.root, data), settings.downloads)
+    index = VideoIndex(videos_root(settings.root, data), settings.downloads, settings.links)
     groups: dict[tuple[str, Span | None], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.video, sample.clip), []).append(sample)
     wanted = []
     for (video, bounds), group in groups.items():
-        path, reason = None, ""
-        try:
-            path = index.find(video)
-        except VideoError as error:
-            reason = str(error)
         start, end = bounds or (None, None)
-        wanted.append(Wanted(video, path, reason, start, end, group[0].duration, len(group)))
+        wanted.append(_wanted(index, video, start=start, end=end, annotated_s=group[0].duration, samples=len(group)))
     return wanted
+
+
+def _wanted(index: VideoIndex, video: str, **more: Any) -> Wanted:
+    """The clip with its path, or why there is none."""
+    try:
+        return Wanted(video, index.find(video), **more)
+    except VideoError as error:
+        return Wanted(video, None, str(error), **more)
 
 
 def _all_cores(settings: Video) -> Video:

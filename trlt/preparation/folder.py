@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -99,7 +100,7 @@ def _placed(made: Prepared, root: Path | None) -> Sequence[Sample]:
     """Samples with video paths relative to the root of all sources."""
     if root is None or made.entry.source.videos is None:
         return made.samples
-    prefix = Path(made.entry.source.videos).resolve().relative_to(root).as_posix()
+    prefix = Path(os.path.realpath(made.entry.source.videos)).relative_to(root).as_posix()
     return made.samples if prefix == "." else [_below(prefix, sample) for sample in made.samples]
 
 

@@ -36,6 +36,8 @@ class Rules:
     leaks: Literal["remove", "list"] = "remove"
     check_videos: bool = True
     allow_test: bool = False
+    links: str | None = None
+    """Folder outside of the videos' own that links may lead into."""
 
 
 @dataclass
@@ -122,7 +124,7 @@ def prepare(
     samples = list(_fresh(reading.samples, rules, seen, leaks, entry))
     if source.videos and rules.check_videos:
         say("looking for videos")
-        samples = _with_videos(samples, source.videos, scan, entry, say)
+        samples = _with_videos(samples, source.videos, rules.links, scan, entry, say)
     entry.kept = len(samples)
     return Prepared(tuple(samples), entry)
 
@@ -178,9 +180,11 @@ def _fresh(samples: Sequence[Sample], rules: Rules, seen: Seen, leaks: Leaks | N
         yield sample
 
 
-def _with_videos(samples: Sequence[Sample], videos: str, scan: Scan | None, entry: Entry, say: Say) -> list[Sample]:
+def _with_videos(
+    samples: Sequence[Sample], videos: str, links: str | None, scan: Scan | None, entry: Entry, say: Say
+) -> list[Sample]:
     """Samples whose video is there and sound, fitted to its length."""
-    index = VideoIndex(videos)
+    index = VideoIndex(videos, links=links)
     found = find_videos(samples, index)
     entry.missing |= found.missing
     if found.left_out:

@@ -49,6 +49,8 @@ class Video(Section):
     """Processes that decode ahead; 0 decodes in the main process, without limits of time and memory."""
     downloads: str | None = None
     """Folder for videos that samples name by http(s) address; null refuses them."""
+    links: str | None = None
+    """Folder outside of `root` that links in it may lead into, such as the `blobs` of a download cache; null refuses them."""
 
     @model_validator(mode="after")
     def _frames(self) -> Self:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 WITHOUT_EFFECT: dict[str, set[str]] = {
     "model": {"device"},
-    "video": {"root", "store", "store_gb", "timeout_s", "memory_gb", "workers", "downloads"},
+    "video": {"root", "store", "store_gb", "timeout_s", "memory_gb", "workers", "downloads", "links"},
     "probe": {"max_sequences"},
     "eval": {"max_sequences", "benchmarks"},
     "train": {

@@ -14,6 +14,8 @@ from trlt.rollout._wire import Kind
 
 LONGEST_PAUSE_S = 60.0
 """Waits grow up to this."""
+SHORTEST_PAUSE_S = 0.05
+"""A busy server is left alone for this long at least, whatever it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,20 @@ class Server:
     looked: int = 0
     """Times that it was looked at since it was set aside."""
     next_look: float = 0.0
+    busy: bool = False
+    """Its last answer was that it is."""
     resting: float = 0.0
     """Until when it asked to be left alone."""
     last: str = ""
     """What went wrong last."""
+    said: str = ""
+    """The last of it that the server said itself."""
+
+    def note(self, fault: Exception) -> None:
+        """Remembers what went wrong."""
+        self.last = str(fault)
+        if not isinstance(fault, Fault) or fault.spoken:
+            self.said = self.last
 
 
 class Pool:
@@ -80,12 +92,12 @@ class Pool:
         self._notice = notice
         self._ready = threading.Condition()
         self._dark: float | None = None
-        self._good = time.monotonic()
+        """Since when all servers are away or busy."""
 
     def begin(self) -> None:
         """Starts to count the time in which no server is of use."""
         with self._ready:
-            self._dark, self._good = None, time.monotonic()
+            self._dark = None
 
     def take(self, stop: threading.Event, avoid: Server | None = None) -> Server:
         """The least busy of the servers that can be asked, rather not `avoid`; waits for one. To be given back.
@@ -100,12 +112,12 @@ class Pool:
                     raise ServerError("stopped")
                 due = next((one for one in self.servers if one.aside and one.next_look <= now), None)
                 if due is None:
+                    self._lose_patience(now)
                     free = [one for one in self.servers if self._is_free(one, now)]
                     if free:
                         best = min(free, key=lambda one: (one is avoid, one.active))
                         best.active += 1
                         return best
-                    self._lose_patience(now)
                     self._ready.wait(0.05)
                     continue
                 due.looked += 1
@@ -116,14 +128,11 @@ class Pool:
         return not server.aside and server.resting <= now and server.active < self._limits.concurrency
 
     def _lose_patience(self, now: float) -> None:
-        if all(one.aside for one in self.servers):
-            self._dark = self._dark or now
-            since = self._dark
-        elif all(one.aside or one.resting > now for one in self.servers):
-            since = self._good
-        else:
+        # By what they answer, not by how long they ask to be left alone: that may be no time at all, or a year.
+        if not all(one.aside or one.busy for one in self.servers):
             return
-        if now - since > self._limits.patience_s:
+        self._dark = self._dark or now
+        if now - self._dark > self._limits.patience_s:
             raise ServerError(
                 f"no server could be used for {self._limits.patience_s:g} s; start one, then run the command again: "
                 f"it goes on where it stopped\n{self.complaints()}"
@@ -133,11 +142,11 @@ class Pool:
         try:
             self._look(server)
         except (Fault, ServerError) as error:
-            server.last = str(error)
+            server.note(error)
             return
         with self._ready:
             # One more failure sets it aside again.
-            server.aside, server.failures, self._dark = False, self._limits.strikes - 1, None
+            server.aside, server.busy, server.failures, self._dark = False, False, self._limits.strikes - 1, None
             self._ready.notify_all()
         self._notice(f"{server.address}: back")
 
@@ -147,12 +156,15 @@ class Pool:
         with self._ready:
             server.active -= 1
             if fault is None:
-                server.failures, self._good, self._dark = 0, time.monotonic(), None
+                server.failures, server.busy, self._dark = 0, False, None
             elif fault.busy:
-                server.last = str(fault)
-                server.resting = time.monotonic() + (self.pause(1) if fault.wait_s is None else fault.wait_s)
+                server.note(fault)
+                server.busy = True
+                wait_s = min(fault.wait_s or self.pause(1), self._limits.patience_s)
+                server.resting = time.monotonic() + max(SHORTEST_PAUSE_S, wait_s)
             else:
-                server.last = str(fault)
+                server.note(fault)
+                server.busy = False
                 server.failures += 1
                 out = server.failures >= self._limits.strikes and not server.aside
                 if out:
@@ -164,7 +176,7 @@ class Pool:
     def set_aside(self, server: Server, fault: Fault) -> None:
         """Leaves a server out until it is well."""
         with self._ready:
-            server.last = str(fault)
+            server.note(fault)
             self._leave_out(server)
         self._notice(f"{server.address}: set aside ({fault})")
 
@@ -177,5 +189,9 @@ class Pool:
         return min(LONGEST_PAUSE_S, self._limits.backoff_s * 2.0 ** (failed - 1)) * random.uniform(0.5, 1.5)
 
     def complaints(self) -> str:
-        """What each server did wrong last, a line each."""
-        return "\n".join(f"  {one.address}: {one.last or 'busy'}" for one in self.servers)
+        """What each server did wrong last, a line each; of one that is gone, what it last said, too."""
+        lines = []
+        for one in self.servers:
+            before = f"; the last that it said was: {one.said}" if one.said and one.said != one.last else ""
+            lines.append(f"  {one.address}: {one.last or 'busy'}{before}")
+        return "\n".join(lines)

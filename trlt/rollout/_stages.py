@@ -212,7 +212,7 @@ def _reader(video: Video, root: Path) -> tuple[ClipLoader, VideoIndex]:
     from trlt.video.workers import ClipLoader
 
     try:
-        videos = VideoIndex(root, video.downloads)
+        videos = VideoIndex(root, video.downloads, video.links)
     except VideoError as error:
         raise VideoError(f"{error}; every machine of the cluster must have it under this path") from None
     # With as many processes as cores, each decodes by one thread; those that aren't needed are never started.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -13,19 +14,26 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trlt.errors import UsageError
+from trlt.limited import TooLarge, limit_answers
 
 _BLOCK = 1 << 16
+MOST_BYTES = 64 << 20
+"""Of an answer; sixteen completions of 8192 tokens with their ids have 3 MB."""
+_SAID_BYTES = 1 << 16
+"""Of an error, as far as it is looked at."""
 
 
 class Fault(Exception):
     """A failure that may pass: worth another try, here or elsewhere."""
 
-    def __init__(self, words: str, *, busy: bool = False, wait_s: float | None = None) -> None:
+    def __init__(self, words: str, *, busy: bool = False, wait_s: float | None = None, spoken: bool = False) -> None:
         super().__init__(words)
         self.busy = busy
         """The server is well, and asks for patience."""
         self.wait_s = wait_s
-        """Seconds that it asks for."""
+        """Seconds that it asks for; 0 where it asks to be tried again at once."""
+        self.spoken = spoken
+        """The server said so itself."""
 
 
 class Refused(Exception):
@@ -109,13 +117,16 @@ def call(
     if body is not None:
         data = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
+    limit_answers(connection, deadline, MOST_BYTES)
     try:
         connection.connect()
         try:
             connection.request("GET" if data is None else "POST", address.path + path, data, headers)
         except (BrokenPipeError, ConnectionResetError):
             pass  # a server that doesn't want so large a request may have said so before it hung up
-        response, content = _receive(connection, deadline)
+        response, content = _receive(connection)
+    except TooLarge:
+        raise Fault(f"an answer of more than {MOST_BYTES / 1e6:.0f} MB, not read to its end") from None
     except TimeoutError:
         raise Fault(f"no whole answer in {timeout_s:g} s") from None
     except (OSError, http.client.HTTPException) as error:
@@ -127,21 +138,16 @@ def call(
     return {} if wordless else _parse(content, key)
 
 
-def _receive(connection: http.client.HTTPConnection, deadline: float) -> tuple[http.client.HTTPResponse, bytes]:
+def _receive(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, bytes]:
     """The answer with its whole body; `read` of the library would take one that is too short for whole in places."""
-    socket = connection.sock
-    socket.settimeout(max(0.01, deadline - time.monotonic()))
     response = connection.getresponse()
     blocks = []
-    while block := response.read1(_BLOCK):
-        blocks.append(block)
-        # The limit of a socket is one of silence: without this, a trickle would never end.
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        socket.settimeout(max(0.01, deadline - time.monotonic()))
+    with response:  # it may be all that still holds the socket
+        while block := response.read1(_BLOCK):
+            blocks.append(block)
     content = b"".join(blocks)
-    promised = response.headers.get("Content-Length")
-    if promised is not None and promised.isdigit() and len(content) != int(promised):
+    promised = response.headers.get("Content-Length", "")
+    if promised.isascii() and promised.isdecimal() and promised.lstrip("0") != str(len(content)).lstrip("0"):
         raise Fault(f"the answer broke off after {len(content)} of {promised} bytes")
     return response, content
 
@@ -150,32 +156,32 @@ def _raise(status: int, headers: http.client.HTTPMessage, words: str) -> None:
     said = f"{status} {http.client.responses.get(status, '')}".strip() + (f": {words}" if words else "")
     wait = _wait(headers.get("Retry-After"))
     if status == 429 or (status == 503 and wait is not None):
-        raise Fault(said, busy=True, wait_s=wait)
+        raise Fault(said, busy=True, wait_s=wait, spoken=True)
     if status == 408 or status >= 500:
-        raise Fault(said)
+        raise Fault(said, spoken=True)
     if status < 400:
         raise Refused(status, f"sends on to {headers.get('Location')}; give that address")
     raise Refused(status, words or http.client.responses.get(status, ""))
 
 
 def _wait(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which holds seconds or a date."""
+    """Seconds of a Retry-After header, which holds seconds or a date; None where it holds neither."""
     if value is None:
         return None
     try:
-        return max(0.0, float(value))
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _parse(content: bytes, key: str | None) -> dict[str, Any]:
     try:
         value = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise Fault(f"the answer is no JSON: {_words(content, key)}") from None
     if not isinstance(value, dict):
         raise Fault(f"the answer is no JSON object: {_words(content, key)}")
@@ -184,10 +190,10 @@ def _parse(content: bytes, key: str | None) -> dict[str, Any]:
 
 def _words(content: bytes, key: str | None) -> str:
     """What a server said of an error, in one short line without the key."""
-    text = content.decode("utf-8", "replace")
+    text = content[:_SAID_BYTES].decode("utf-8", "replace")
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         text = re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL)
     else:
         while isinstance(value, dict):

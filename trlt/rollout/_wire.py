@@ -164,7 +164,7 @@ def read(answer: Mapping[str, Any], n: int) -> Said:
         prompt_tokens, drawn = int(answer["usage"]["prompt_tokens"]), int(answer["usage"]["completion_tokens"])
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
         found = [_completion(choice, drawn if n == 1 else None) for choice in choices]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise Fault(f"the answer lacks `choices` or `usage` as OpenAI's have them: {str(answer)[:200]}") from None
     if len(found) != n:
         raise Fault(f"{len(found)} completions came where {n} were asked for")

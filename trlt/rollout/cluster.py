@@ -277,7 +277,7 @@ def _models(gpus: bool) -> tuple[int, int]:
 
 
 def _absolute(video: Video) -> Video:
-    folders = {key: str(Path(value).resolve()) for key in ("store", "downloads") if (value := getattr(video, key))}
+    folders = {key: str(Path(value).resolve()) for key in ("store", "downloads", "links") if (value := getattr(video, key))}
     return video.model_copy(update=folders)
 
 

@@ -122,7 +122,7 @@ def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> Pool
             start, end = clip or (None, None)
             # An address is downloaded before its clip has a name.
             stored = not is_remote(video) and settings.store is not None
-            found.append(Group(tuple(some), stored and loader.stored(loader.key(videos.find(video), start, end))))
+            found.append(Group(tuple(some), stored and loader.is_stored(videos.find(video), start, end)))
     return Pool(tuple(found), missing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from trlt.datasets import locate
 from trlt.errors import VideoError
 from trlt.rollout.folder import Run
 from trlt.sample import Sample
+from trlt.video.below import folded
 from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 
@@ -34,10 +36,10 @@ def find_videos(samples: Iterable[Sample], index: VideoIndex) -> Found:
     left_out = 0
 
     def exists(video: str) -> bool:
-        return (index.root / video).exists()
+        return os.path.exists(index.root / video)
 
     for sample in samples:
-        placed = locate(sample, exists)
+        placed = locate(sample, exists) or locate(sample, index.is_at)
         wanted = placed or sample
         if wanted.video not in paths:
             try:
@@ -51,7 +53,7 @@ def find_videos(samples: Iterable[Sample], index: VideoIndex) -> Found:
             isinstance(there, str)
             and placed is None
             and sample.meta.get("alternatives")
-            and not there.endswith(f"/{sample.video}")
+            and not folded(there).endswith(f"/{folded(sample.video)}")
         ):
             there = VideoError(f"{sample.video}: not in {index.root}, nor in the other layouts of {sample.source}")
         if isinstance(there, VideoError):

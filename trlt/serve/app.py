@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from trlt.serve.guard import Guard
+from trlt.serve.guard import Guard, Stalled, error_response
 from trlt.serve.openai import OpenAI
 from trlt.serve.page import PageRoutes
 from trlt.serve.site import Settings, Site
@@ -26,7 +28,7 @@ SWEEP_S = 20.0
 """Most seconds between looks for videos that are to be deleted."""
 
 
-def make_app(answerer: Answerer, load: Callable[[Path], Clip], settings: Settings) -> ASGIApp:
+def make_app(answerer: Answerer, load: Callable[[Path], Clip], peek: Callable[[Path], object], settings: Settings) -> ASGIApp:
     """The application: the page under `/`, the endpoint under `/v1`.
 
     The thread of the model and the folder of the videos live from the start of the application to its end.
@@ -34,9 +36,10 @@ def make_app(answerer: Answerer, load: Callable[[Path], Clip], settings: Setting
     Args:
         answerer: The model.
         load: Reads a video; must survive a hostile one.
+        peek: Sees at once whether a file is a video, and raises VideoError where it isn't; as hardy.
         settings: Names and limits.
     """
-    site = Site(settings, Worker(answerer, load), Uploads(settings.most_bytes, settings.keep_s))
+    site = Site(settings, Worker(answerer, load), Uploads(settings.most_bytes, settings.keep_s), peek)
 
     @contextlib.asynccontextmanager
     async def life(_: Starlette) -> AsyncIterator[None]:
@@ -51,13 +54,28 @@ def make_app(answerer: Answerer, load: Callable[[Path], Clip], settings: Setting
             site.uploads.close()
 
     routes = [*PageRoutes(site).routes(), *OpenAI(site).routes(), Route("/health", _health)]
-    return Guard(Starlette(routes=routes, lifespan=life), settings.host)
+    handlers: dict[Any, Any] = {HTTPException: _refuse, Stalled: _stalled, Exception: _ours}
+    return Guard(Starlette(routes=routes, lifespan=life, exception_handlers=handlers), settings.host)
 
 
 async def _sweep(uploads: Uploads) -> None:
     while True:
         await asyncio.sleep(min(SWEEP_S, uploads.keep_s / 2))
         uploads.expire()
+
+
+async def _refuse(request: Request, error: HTTPException) -> Response:
+    """No such path, or not by this method."""
+    what = {404: "no such path", 405: f"{request.method} isn't taken here"}.get(error.status_code, error.detail)
+    return error_response(error.status_code, f"{request.url.path}: {what}", error.headers)
+
+
+async def _stalled(_: Request, error: Stalled) -> Response:
+    return error_response(408, str(error), {"Connection": "close"})
+
+
+async def _ours(_: Request, __: Exception) -> Response:
+    return error_response(500, "something went wrong in the server; what, stands in its log")
 
 
 async def _health(_: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Who may ask: names of this server, pages of this server, bodies up to a size. What every answer's browser must keep to.
+"""Who may ask: names of this server, pages of this server, bodies up to a size and a time. What every answer must keep to.
 
 A page of anyone's can make a browser send requests to this machine. So each request must name this server as its host (a name
 that was pointed here afterwards, DNS rebinding, isn't one), and what changes something must come from a page of this server, or
@@ -7,8 +7,10 @@ from no page at all.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,6 +31,14 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 _SAFE = ("GET", "HEAD")
+SILENCE_S = 20.0
+"""In which some of a body must come."""
+BODY_S, LEAST_RATE = 30.0, 16_384
+"""A body may take these seconds, and one more for each so many bytes."""
+MOST_REQUESTS = 64
+"""Requests that are under way at once; further ones are turned away."""
+RETRY_S = 5
+"""What those that are turned away are told to wait."""
 
 
 class Guard:
@@ -41,6 +51,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, host: str) -> None:
         self._app, self._host = app, host.lower()
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI has it."""
@@ -59,7 +70,14 @@ class Guard:
         if reason is not None:
             await error_response(403, reason)(scope, receive, send_guarded)
             return
-        await self._app(scope, receive, send_guarded)
+        if self._under_way >= MOST_REQUESTS:
+            await error_response(503, "too many requests are under way; try again in a moment")(scope, receive, send_guarded)
+            return
+        self._under_way += 1
+        try:
+            await self._app(scope, receive, send_guarded)
+        finally:
+            self._under_way -= 1
 
     def _fault(self, scope: Scope) -> str | None:
         """Why a request is refused; None where it isn't."""
@@ -88,10 +106,20 @@ class Guard:
         return True  # no name, so none that could have been pointed here
 
 
-def error_response(status: int, message: str) -> JSONResponse:
+def error_values(status: int, message: str) -> dict[str, Any]:
     """An error in the form that OpenAI's clients read, and our page too."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An error as an answer; whoever is turned away for now is told for how long."""
+    later = {"Retry-After": str(RETRY_S)} if status == 503 else {}
+    return JSONResponse(error_values(status, message), status, {**later, **(headers or {})})
+
+
+class Stalled(Exception):
+    """A body doesn't come."""
 
 
 class BodyTooLarge(Exception):
@@ -122,7 +150,21 @@ def stated_size(request: Request) -> int:
 
 
 async def blocks(request: Request) -> AsyncIterator[bytes]:
-    """The body as it comes."""
-    async for block in request.stream():
+    """The body as it comes.
+
+    Raises:
+        Stalled: nothing comes any more, or too little.
+    """
+    clock, size, stream = asyncio.get_running_loop().time, 0, request.stream()
+    began = clock()
+    while True:
+        try:
+            async with asyncio.timeout_at(min(clock() + SILENCE_S, began + BODY_S + size / LEAST_RATE)):
+                block = await anext(stream, None)
+        except TimeoutError:
+            raise Stalled(f"the rest of the request didn't come ({size:,} bytes did)") from None
+        if block is None:
+            return
+        size += len(block)
         if block:
             yield block

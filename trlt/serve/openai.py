@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from trlt.errors import VideoError
 from trlt.serve._chat import BadRequest, Body, Chat, read_chat
 from trlt.serve.guard import BodyTooLarge, bounded_body, error_response
 from trlt.serve.page import fault_of
@@ -66,9 +67,11 @@ class OpenAI:
         if body.model != settings.model:
             return error_response(404, f"the model {body.model!r} isn't served here, but {settings.model!r}")
         try:
-            upload = None if isinstance(chat.video, Clip) else await self._site.uploads.take(_one(chat.video), "the video")
+            upload = None if isinstance(chat.video, Clip) else await self._site.take(_one(chat.video), "the video")
         except Full as error:
             return error_response(503, str(error))
+        except VideoError as error:
+            return error_response(400, str(error))
         try:
             events = self._events(chat, upload)
         except Busy:

@@ -17,7 +17,7 @@ from trlt.answer import Answer
 from trlt.asking import answer_values, question_sample
 from trlt.engine.jobs import Request as Prompt
 from trlt.engine.sampling import Sampling
-from trlt.errors import TrltError
+from trlt.errors import TrltError, VideoError
 from trlt.prompt import SYSTEM
 from trlt.recipe import Decoding
 from trlt.rollout import read_answer, request
@@ -88,11 +88,13 @@ class PageRoutes:
             return too_large
         name = request.query_params.get("name", "video")[:200]
         try:
-            upload = await self._site.uploads.take(blocks(request), name)
+            upload = await self._site.take(blocks(request), name)
         except TooLarge:
             return too_large
         except Full as error:
             return error_response(507, str(error))
+        except VideoError as error:
+            return error_response(400, str(error))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         return _json({"id": upload.id})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from trlt.errors import VideoError
 from trlt.recipe import Decoding
-from trlt.serve.uploads import Uploads
+from trlt.serve.uploads import Upload, Uploads
 from trlt.serve.worker import Worker
 
 
@@ -34,3 +38,24 @@ class Site:
     settings: Settings
     worker: Worker
     uploads: Uploads
+    peek: Callable[[Path], object]
+    """Raises VideoError where a file is no video; from any thread."""
+
+    async def take(self, blocks: AsyncIterator[bytes], name: str) -> Upload:
+        """Stores what comes, if it is a video.
+
+        Raises:
+            TooLarge: it is larger than allowed.
+            Full: there is no room.
+            VideoError: it is none, by its sender's name.
+        """
+        upload = await self.uploads.take(blocks, name)
+        try:
+            with self.uploads.held(upload) as path:
+                await asyncio.to_thread(self.peek, path)
+        except BaseException as error:
+            self.uploads.delete(upload.id)
+            if isinstance(error, VideoError):
+                raise VideoError(str(error).replace(str(upload.path), name)) from None
+            raise
+        return upload

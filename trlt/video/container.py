@@ -12,6 +12,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.format import Flags
 from av.stream import Disposition
 from numpy.typing import NDArray
 
@@ -22,9 +23,14 @@ _NO_STAMP = -(1 << 63)
 
 PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", "sdp", "vobsub"})
 """Formats that name other files. FFmpeg tells them by content, so that a text called `x.mp4` could show its neighbour."""
+OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
+"""For whatever is opened: one file, and none that it names."""
 
 KEEP_BYTES = 64 << 20
 """Packets of files up to this size stay in memory between listing and decoding; larger files are read a second time."""
+
+UNTOLD_RATE = 25
+"""Frames a second of a bare stream that doesn't tell; FFmpeg's assumption."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,8 +71,7 @@ def opened(path: Path, threads: int) -> Iterator[tuple[Any, Any]]:
     try:
         if path.stat().st_size == 0:
             raise fault(path, "the file is empty (0 bytes); download it again")
-        options = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
-        container = av.open(str(path.absolute()), options=options, metadata_errors="ignore")
+        container = av.open(str(path.absolute()), options=dict(OPTIONS), metadata_errors="ignore")
     except av.error.ArgumentError:
         raise fault(path, "not a video, or a playlist of other files; give the video itself") from None
     except (av.error.FFmpegError, OSError) as error:
@@ -141,6 +146,9 @@ def list_packets(path: Path, container: Any, stream: Any) -> Listing:
         warnings.append(f"cut off: {len(stamps)} of {promised} frames are there")
     unit = float(stream.time_base)
     ordinal, names, times = _presented(container, stream, stamps, dts)
+    rate = _rate(container, stream)
+    if rate is None and _is_bare(container):
+        warnings.append(f"tells no frame rate; read as {UNTOLD_RATE} frames a second")
     return Listing(
         stamps=stamps,
         keys=keys,
@@ -148,7 +156,7 @@ def list_packets(path: Path, container: Any, stream: Any) -> Listing:
         ordinal=ordinal,
         names=names,
         times=times,
-        rate=float(stream.average_rate) if stream.average_rate else None,
+        rate=rate,
         last_s=last[1] * unit or None,
         warnings=tuple(warnings),
     )
@@ -168,8 +176,24 @@ def _presented(
     order = sorted({value for value in dts if value is not None})
     if len(order) == len(shown):
         return True, list(range(len(shown))), _seconds(order, unit)
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
-    return True, list(range(len(shown))), np.arange(len(shown)) / rate
+    return True, list(range(len(shown))), np.arange(len(shown)) / (_rate(container, stream) or UNTOLD_RATE)
+
+
+def _rate(container: Any, stream: Any) -> float | None:
+    """Frames a second as the file says.
+
+    A bare stream (.h264) has no container that could say it: the average is then FFmpeg's assumption of 25, and only the
+    stream's own header knows better.
+    """
+    if _is_bare(container):
+        return float(stream.guessed_rate) if stream.codec_context.framerate else None
+    found = stream.average_rate or stream.guessed_rate
+    return float(found) if found else None
+
+
+def _is_bare(container: Any) -> bool:
+    """Whether the file is a stream without a container."""
+    return bool(container.format.flags & Flags.no_timestamps.value)
 
 
 def _seconds(stamps: list[int], unit: Fraction) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from trlt.sample import Span
 from trlt.video.container import Listing, fault, list_packets, opened
 from trlt.video.picture import Image, Painter, matrix
 from trlt.video.timeline import SLACK_S, timeline
+from trlt.video.webp import is_animated
 
 QUALITY = "18"
 """x264's constant rate factor; at 18 a viewer sees no difference."""
@@ -76,6 +77,8 @@ def cut(source: Path, span: Span, out: Path) -> Cut:
     """
     check_target(out, source)
     try:
+        if source.is_file() and is_animated(source):
+            raise fault(source, "an animated WebP can't be cut; make a video of it first")
         with opened(source, 0) as (container, stream):
             listing = list_packets(source, container, stream)
             places = [i for i, time in enumerate(listing.times) if span.start - SLACK_S <= time < span.end - SLACK_S]

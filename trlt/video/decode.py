@@ -23,8 +23,9 @@ from trlt.video.container import Listing, fault, list_packets, opened, packets_o
 from trlt.video.folder import FOLDER_FPS, sample_folder
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
+from trlt.video.webp import is_animated, sample_webp
 
-VERSION = 2
+VERSION = 3
 """Counts up when the same file and budget would give other frames; part of the frame store's keys."""
 
 SKIP_PACKETS = 16
@@ -117,6 +118,8 @@ def sample(
     try:
         if path.is_dir():
             return Sampled(*sample_folder(path, budget, start, end, fit=fit, rate=folder_fps))
+        if path.is_file() and is_animated(path):
+            return Sampled(*sample_webp(path, budget, start, end, fit=fit))
         return _sample_file(path, budget, start, end, fit, threads)
     except ValueError as error:
         raise fault(path, str(error), start) from None

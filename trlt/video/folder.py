@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trlt.video.budget import Budget
-from trlt.video.container import fault
+from trlt.video.container import OPTIONS, fault
+from trlt.video.numbering import number_frames
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 
 FOLDER_FPS = 3.0
 """Rate of TVQA's frame folders, the ones that MVBench uses."""
-
-NUMBERED = re.compile(r"\d+\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
-"""A frame's file name."""
-
-
-def numbered_frames(folder: Path) -> list[Path]:
-    """The folder's frames by number; other files are ignored."""
-    return sorted(
-        (file for file in folder.iterdir() if NUMBERED.fullmatch(file.name)), key=lambda file: (int(file.stem), file.name)
-    )
 
 
 def sample_folder(
@@ -38,13 +29,12 @@ def sample_folder(
     Frame 1 (frame 0 where the numbers start there) is presented at 0; a missing number is a frame held longer.
 
     Raises:
-        VideoError: no frames, or most of those needed can't be read.
-        ValueError: fewer than two frames.
+        VideoError: most of the frames needed can't be read.
+        ValueError: fewer than two frames, or names that don't number them.
     """
-    files = numbered_frames(folder)
-    if not files:
-        raise fault(folder, "a folder without numbered frames; files such as 00001.jpg are expected")
-    origin = min(1, int(files[0].stem))
+    numbers = {folder / name: number for number, name in number_frames(os.listdir(folder)).items()}
+    files = list(numbers)
+    origin = min(1, numbers[files[0]])
     unreadable: dict[Path, str] = {}
     decoded: dict[Path, Any] = {}
     while True:
@@ -54,7 +44,7 @@ def sample_folder(
                 next(iter(unreadable)),
                 f"{len(unreadable)} frames of the folder can't be read ({next(iter(unreadable.values()))})",
             )
-        times = np.array([(int(file.stem) - origin) / rate for file in usable])
+        times = np.array([(numbers[file] - origin) / rate for file in usable])
         choice = choose(timeline(times, rate, 1 / rate), budget, start, end)
         chosen = [usable[i] for i in choice.indices]
         for file in chosen:
@@ -71,7 +61,7 @@ def sample_folder(
 
 
 def _image(file: Path) -> Any:
-    with file.open("rb") as handle, av.open(handle, "r") as container:
+    with file.open("rb") as handle, av.open(handle, "r", options=dict(OPTIONS)) as container:
         for frame in container.decode(video=0):
             return frame
     raise OSError(0, "holds no picture")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from av.filter import Graph
+from av.sidedata.sidedata import Type
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ SQUARE = 0.02
 """Pixels this close to square are taken as square: such ratios come from rounding, and the model family ignores all of them."""
 WHITE = 255
 """What is seen through transparent pixels: what the family puts behind images, and FFmpeg behind gifs."""
+UNNAMED = 64
+"""Kinds of side data have numbers below this; FFmpeg has 35 of them, PyAV names the first 28."""
 
 Image = NDArray[np.uint8]
 
@@ -76,10 +79,22 @@ def opaque(rgba_HWC: Image) -> Image:
 
 def matrix(frame: Any) -> NDArray[np.int32]:
     """(2, 2): the display matrix [[a, b], [c, d]] of a frame; a pixel at (x, y) is shown at (ax + cy, bx + dy)."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data = _side_data(frame).get("DISPLAYMATRIX")
     if data is None or len(bytes(data)) != 36:
         return np.eye(2, dtype=np.int32)
     return np.frombuffer(bytes(data), np.int32).reshape(3, 3)[:2, :2]
+
+
+def _side_data(frame: Any) -> Any:
+    """What lies beside a frame's pixels, by PyAV's names.
+
+    One kind of a number that PyAV has no name for (EXIF) would hide all others: then such kinds are taken off first.
+    """
+    try:
+        return frame.side_data
+    except ValueError:
+        unnamed = set(range(UNNAMED)) - {kind.value for kind in Type}
+        return _filtered(frame, *(("sidedata", f"mode=delete:type={number}") for number in sorted(unnamed))).side_data
 
 
 def upright(image_HWC: Image, turned: NDArray[np.int32]) -> Image:
@@ -104,11 +119,16 @@ def progressive(frame: Any) -> Any:
 
     Looks at this frame alone, so that its neighbours needn't be decoded.
     """
+    return _filtered(frame, ("estdif", "mode=frame:deint=interlaced"))
+
+
+def _filtered(frame: Any, *filters: tuple[str, str]) -> Any:
+    """A frame behind filters of FFmpeg, each by name and options."""
     graph = Graph()
     source = graph.add_buffer(
         template=None, width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
     )
-    steps = [source, graph.add("estdif", "mode=frame:deint=interlaced"), graph.add("buffersink")]
+    steps = [source, *(graph.add(name, options) for name, options in filters), graph.add("buffersink")]
     for first, second in zip(steps, steps[1:], strict=False):
         first.link_to(second)
     graph.configure()

@@ -65,7 +65,11 @@ class Scan:
         found: dict[Path, Verdict] = {}
         new: dict[Path, tuple[int, int]] = {}
         for path in paths:
-            stamp = _stamp(path)
+            try:
+                stamp = _stamp(path)
+            except VideoError as error:
+                found[path] = Verdict(None, str(error))
+                continue
             known = self._known.get(str(path))
             if known is not None and known[:2] == stamp:
                 found[path] = known[2]
@@ -81,7 +85,7 @@ class Scan:
                         verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
                     self._known[str(path)] = (*new[path], verdict)
-                    out.write(json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n")
+                    out.write(json.dumps(_row(path, new[path], verdict)) + "\n")
                     out.flush()
                     if progress:
                         progress(done, len(new))

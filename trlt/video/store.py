@@ -51,12 +51,13 @@ def store_key(path: str | Path, budget: Budget, start: float | None, end: float 
     """
     path = Path(path)
     try:
-        resolved = path.resolve(strict=True)
+        resolved = Path(os.path.realpath(path, strict=True))
         stat = resolved.stat()
         content: list[object] = [str(resolved), stat.st_size, stat.st_mtime_ns]
         if resolved.is_dir():
             with os.scandir(resolved) as files:
-                stats = [file.stat() for file in files]
+                # A frame that is a link to nothing is left out by the loader, with a warning.
+                stats = [file.stat() for file in files if os.path.exists(file)]
             content += [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0), folder_fps]
     except OSError as error:
         raise VideoError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error.strerror}") from None

@@ -109,6 +109,13 @@ class ClipLoader:
         """Whether the frame store holds a clip."""
         return self._store is not None and self._store.has(key)
 
+    def is_stored(self, path: str | Path, start: float | None = None, end: float | None = None) -> bool:
+        """Whether the frame store holds the clip of a file; of one that can't be looked at, it doesn't."""
+        try:
+            return self.stored(self.key(path, start, end))
+        except VideoError:
+            return False
+
     def load(self, path: str | Path, start: float | None = None, end: float | None = None) -> Clip:
         """One clip, now.
 

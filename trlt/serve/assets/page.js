@@ -90,7 +90,7 @@
   player.addEventListener("loadedmetadata", () => measure(player.duration));
   player.addEventListener("timeupdate", follow);
   player.addEventListener("error", () => {
-    if (address && !sending) say("file-state", UNPLAYABLE);
+    if (address && video) say("file-state", UNPLAYABLE);
   });
   addEventListener("pagehide", forget);
 
