@@ -237,6 +237,7 @@ def probe(
         retry_errors=retry_errors,
         processes=processes,
         servers=server or (),
+        ray=ray,
         output=output,
     )
     output.result(result)
