@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trlt.errors import DataError, VideoError
+from trlt.reading import loads
 from trlt.sample import Sample, write_text_atomic
 
 BROKEN = "broken.jsonl"
@@ -79,7 +80,7 @@ def _read(path: Path) -> list[Fault]:
     faults = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            faults.append(Fault(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
+            faults.append(Fault(**loads(line)))
+        except (ValueError, TypeError):
             continue
     return faults

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trlt.sample import read_log, write_text_atomic
+from trlt.reading import read_log
+from trlt.sample import write_text_atomic
 
 VISITS = "difficulty.jsonl"
 """Its name in a run's folder: a line a visit, with `left` on the one after which a sample left."""

@@ -29,7 +29,8 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import DataError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
-from trlt.sample import Sample, read_log, write_text_atomic
+from trlt.reading import read_log
+from trlt.sample import Sample, write_text_atomic
 from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex

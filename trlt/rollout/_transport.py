@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trlt.errors import UsageError
+from trlt.reading import loads
 
 _BLOCK = 1 << 16
 
@@ -174,7 +175,7 @@ def _wait(value: str | None) -> float | None:
 
 def _parse(content: bytes, key: str | None) -> dict[str, Any]:
     try:
-        value = json.loads(content)
+        value = loads(content)
     except ValueError:
         raise Fault(f"the answer is no JSON: {_words(content, key)}") from None
     if not isinstance(value, dict):
@@ -186,7 +187,7 @@ def _words(content: bytes, key: str | None) -> str:
     """What a server said of an error, in one short line without the key."""
     text = content.decode("utf-8", "replace")
     try:
-        value = json.loads(text)
+        value = loads(text)
     except ValueError:
         text = re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL)
     else:

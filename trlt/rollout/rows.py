@@ -14,20 +14,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from trlt.errors import DataError, ResumeError
-from trlt.sample import iter_jsonl
+from trlt.errors import DataError, ResumeError, shown
+from trlt.reading import iter_jsonl, loads
+from trlt.sample import HALF_PAIRS
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a finished run.
 
     Raises:
-        DataError: unreadable, or a line that is no row.
+        DataError: unreadable, or lines that are no rows; tells all of them, after the last line.
     """
-    for number, row in iter_jsonl(path):
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-            raise DataError(f"{path}:{number}: no row (an object with an id); give the rows that `trlt probe` wrote")
+    for _, row in iter_jsonl(path, _row):
         yield row
+
+
+def _row(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+        raise DataError(f"{where}: no row (an object with an id); give the rows that `trlt probe` wrote")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Line:
 
 def encode(row: dict[str, Any]) -> bytes:
     """The line of a row; an output may hold half a surrogate pair."""
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", HALF_PAIRS) + b"\n"
 
 
 def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[Line]:
@@ -66,13 +71,13 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
         if not line.endswith(b"\n"):
             return
         try:
-            row = json.loads(line)
+            row = loads(line)
         except ValueError:
             row = None
         if isinstance(row, dict) and isinstance(row.get("id"), str):
             if row["id"] not in known:
                 raise ResumeError(
-                    f"{path}:{number}: a row of {row['id']!r}, which isn't a sample's; give another --out, or --fresh"
+                    f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"
                 )
             yield Line(row["id"], offset, len(line), row.get("error") is not None)
         elif not skip_damaged:

@@ -9,10 +9,12 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trlt.errors import DataError, VideoError
+from trlt.reading import iter_jsonl
 from trlt.recipe import Video
-from trlt.sample import iter_jsonl, mend_tail
+from trlt.sample import mend_tail
 from trlt.video.decode import cores
 from trlt.video.workers import ClipLoader, Request
 
@@ -91,12 +93,17 @@ class Scan:
         if not self._cache.is_file():
             return
         mend_tail(self._cache)
-        for number, row in iter_jsonl(self._cache):
-            try:
-                verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
-                self._known[row["path"]] = (row["size"], row["mtime_ns"], verdict)
-            except (KeyError, TypeError):
-                raise DataError(f"{self._cache}:{number}: no verdict on a video; give another file as --scan") from None
+        for _, (path, known) in iter_jsonl(self._cache, _known):
+            self._known[path] = known
+
+
+def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict]]:
+    """A path, and what is known of the file there."""
+    try:
+        verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
+        return str(row["path"]), (row["size"], row["mtime_ns"], verdict)
+    except (KeyError, TypeError):
+        raise DataError(f"{where}: no verdict on a video; give another file as --scan") from None
 
 
 def _stamp(path: Path) -> tuple[int, int]:
