@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from trlt.errors import DataError, VideoError
 from trlt.reading import loads
-from trlt.sample import Sample, write_text_atomic
+from trlt.sample import Sample, append_text, write_text_atomic
 
 BROKEN = "broken.jsonl"
 """Its name in a run's folder."""
@@ -60,8 +60,7 @@ class Broken:
         fault = Fault(sample.id, str(error), step)
         known = {other.id: other for other in _read(self._path)}
         if fault.id not in known:
-            with self._path.open("a", encoding="utf-8") as out:
-                out.write(_line(fault))
+            append_text(self._path, _line(fault))
         known[fault.id] = fault
         if len(known) > self._most * self._samples:
             shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.disk import named
 from trlt.errors import ModelError
 from trlt.reading import loads
 from trlt.recipe import Decoding, Lora, Model
@@ -228,8 +229,9 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     if not is_main():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
-    processor.save_pretrained(folder)
+    with named(folder):
+        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+        processor.save_pretrained(folder)
 
 
 def adapters(settings: Lora | None) -> Any:

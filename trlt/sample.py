@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, NamedTuple, TypeVar, get_args
 
+from trlt.disk import append, named
 from trlt.errors import DataError, did_you_mean, shown
 from trlt.reading import Faults, iter_jsonl
 
@@ -252,6 +254,14 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
             out.write(json.dumps(sample.to_json(), ensure_ascii=False) + "\n")
 
 
+def append_text(path: Path, text: str, *, sync: bool = False) -> None:
+    """Adds lines to a file, all or none; with `sync`, they are on the disk afterwards."""
+    with path.open("ab", buffering=0) as out:
+        append(out, text.encode("utf-8", HALF_PAIRS), path)
+        if sync:
+            os.fsync(out.fileno())
+
+
 def write_text_atomic(path: Path, text: str) -> None:
     """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
     with open_atomic(path) as out:
@@ -261,11 +271,21 @@ def write_text_atomic(path: Path, text: str) -> None:
 @contextmanager
 def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
     """A file to write to that takes its place in one step at the end; after an error, the old content stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = mode == "w"
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # found at the end otherwise
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
-        with os.fdopen(handle, mode, encoding="utf-8" if text else None, errors=HALF_PAIRS if text else None) as out:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the other name
+        raise
+    try:
+        with (
+            named(path),
+            os.fdopen(handle, mode, encoding="utf-8" if text else None, errors=HALF_PAIRS if text else None) as out,
+        ):
             yield out
             out.flush()
             os.fsync(out.fileno())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from trlt.errors import DataError
 from trlt.reading import Faults, parse_json
 from trlt.reproduce.stages import Run
-from trlt.sample import mend_tail
+from trlt.sample import append_text, mend_tail
 
 NAME = "runs.jsonl"
 
@@ -58,10 +57,7 @@ def append(path: Path, record: Record) -> None:
     if path.is_file():
         mend_tail(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
+    append_text(path, json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n", sync=True)
 
 
 def read_records(path: Path) -> list[Record]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from trlt.disk import append
 from trlt.errors import DataError, ResumeError, shown
 from trlt.reading import iter_jsonl, loads
-from trlt.sample import HALF_PAIRS
+from trlt.sample import HALF_PAIRS, open_atomic
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -107,11 +108,12 @@ class RowFile:
         """Rows there that hold an error."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("a+b")
+        self._out = path.open("ab", buffering=0)
         try:
             self._lock()
             self._read(frozenset(ids), retry_errors)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def __contains__(self, id: str) -> bool:
@@ -126,14 +128,17 @@ class RowFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        self._close()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Writes a row at once: after this, a kill doesn't lose it."""
+        """Writes a row at once: after this, a kill doesn't lose it.
+
+        Raises:
+            OSError: the disk is full, say; the file ends with the row before.
+        """
         line = encode(row)
-        self._places[row["id"]] = (self._file.seek(0, os.SEEK_END), len(line))
-        self._file.write(line)
-        self._file.flush()
+        place = append(self._out, line, self.path)
+        self._places[row["id"]] = (place, len(line))
         self.errors += row["error"] is not None
 
     def finish(self) -> None:
@@ -144,15 +149,15 @@ class RowFile:
         places = [self._places[id] for id in self._ids if id in self._places]
         if places == sorted(places) and sum(length for _, length in places) == self._file.seek(0, os.SEEK_END):
             return
-        sorted_path = self.path.with_name(f".{self.path.name}.sorted")
-        with sorted_path.open("wb") as out:
+        with open_atomic(self.path, "wb") as out:
             for offset, length in places:
                 self._file.seek(offset)
                 out.write(self._file.read(length))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(sorted_path, self.path)
+        self._close()
+
+    def _close(self) -> None:
         self._file.close()
+        self._out.close()
 
     def _lock(self) -> None:
         """Two writers would take each other's rows for their own; a kill ends the lock with the process."""

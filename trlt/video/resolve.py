@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from trlt.errors import VideoError
+from trlt.disk import SYSTEMIC
+from trlt.errors import VideoError, shown
 from trlt.video.remote import fetch, is_remote
 
 EXTENSIONS = (
@@ -65,6 +66,15 @@ class VideoIndex:
         wanted = PurePosixPath(video)
         if not video or wanted.is_absolute() or ".." in wanted.parts or "\0" in video:
             raise VideoError(f"{video!r}: must be a path inside the video root {self.root}")
+        try:
+            return self._find(video, wanted)
+        except (OSError, RuntimeError) as error:  # a name that is too long, links in a circle: of this video alone
+            if getattr(error, "errno", None) in SYSTEMIC:
+                raise
+            why = getattr(error, "strerror", None) or "links in a circle"
+            raise VideoError(f"{shown(video)}: can't be looked for in {self.root} ({why}); correct its name") from None
+
+    def _find(self, video: str, wanted: PurePosixPath) -> Path:
         exact = self.root / wanted
         if exact.is_file() or (exact.is_dir() and _holds_frames(os.listdir(exact))):
             return self._inside(exact)

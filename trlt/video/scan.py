@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.disk import append
 from trlt.errors import DataError, VideoError
 from trlt.reading import iter_jsonl
 from trlt.recipe import Video
-from trlt.sample import mend_tail
+from trlt.sample import HALF_PAIRS, mend_tail
 from trlt.video.decode import cores
 from trlt.video.workers import ClipLoader, Request
 
@@ -75,7 +76,7 @@ class Scan:
                 new[path] = stamp
         if new:
             self._cache.parent.mkdir(parents=True, exist_ok=True)
-            with self._cache.open("a", encoding="utf-8") as out, ClipLoader(self._settings) as loader:
+            with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
                 for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip
                     verdict = Verdict(None, str(loaded.error))
@@ -83,8 +84,8 @@ class Scan:
                         verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
                     self._known[str(path)] = (*new[path], verdict)
-                    out.write(json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n")
-                    out.flush()
+                    row = json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n"
+                    append(out, row.encode("utf-8", HALF_PAIRS), self._cache)
                     if progress:
                         progress(done, len(new))
         return found

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.datasets import durations_differ
+from trlt.disk import append
 from trlt.errors import DataError, VideoError
 from trlt.reading import iter_jsonl
 from trlt.sample import mend_tail, write_text_atomic
@@ -105,13 +106,12 @@ def survey(
             requests.append(Request(clip.path, clip.start, clip.end, number))
     kept = [row for row in rows if row is not None]
     _write(out, kept)
-    with out.open("a", encoding="utf-8") as file:
+    with out.open("ab", buffering=0) as file:
         done = len(kept)
         for loaded in loader.map(requests):
             number = loaded.request.key
             row = rows[number] = _measured(wanted[number], keys[number], loaded)
-            file.write(json.dumps(asdict(row)) + "\n")
-            file.flush()
+            append(file, (json.dumps(asdict(row)) + "\n").encode(), out)
             done += 1
             if progress:
                 progress(done, len(wanted))
