@@ -15,8 +15,8 @@ from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import load
+from trlt.reading import read_log
 from trlt.recipe import Model, Video, load_recipe
-from trlt.sample import read_log
 from trlt.training import latest_checkpoint
 from trlt.video.workers import ClipLoader
 

@@ -11,8 +11,9 @@ from trlt.answer import parse
 from trlt.broken import Broken, read_broken
 from trlt.errors import DataError, VideoError
 from trlt.model import load
+from trlt.reading import read_log
 from trlt.recipe import Model, Sft, load_recipe
-from trlt.training import Material, latest_checkpoint, read_log
+from trlt.training import Material, latest_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 

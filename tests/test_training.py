@@ -16,9 +16,10 @@ from trlt.broken import Broken, read_broken
 from trlt.errors import DataError, RecipeError, VideoError
 from trlt.loading import skeleton
 from trlt.order import Announcing, FilledUp
+from trlt.reading import read_log
 from trlt.recipe import load_recipe
 from trlt.sharding import WholeCopy, most_calls
-from trlt.training import ResumableTrainer, Watch, latest_checkpoint, read_log
+from trlt.training import ResumableTrainer, Watch, latest_checkpoint
 
 
 @pytest.mark.parametrize(("rank", "processes", "every"), [(0, 1, 1), (0, 2, 1), (1, 2, 1), (0, 1, 3), (1, 2, 2)])

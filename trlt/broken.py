@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trlt.errors import DataError, VideoError
-from trlt.sample import Sample, write_text_atomic
+from trlt.reading import loads
+from trlt.sample import Sample, append_text, write_text_atomic
 
 BROKEN = "broken.jsonl"
 """Its name in a run's folder."""
@@ -59,8 +60,7 @@ class Broken:
         fault = Fault(sample.id, str(error), step)
         known = {other.id: other for other in _read(self._path)}
         if fault.id not in known:
-            with self._path.open("a", encoding="utf-8") as out:
-                out.write(_line(fault))
+            append_text(self._path, _line(fault))
         known[fault.id] = fault
         if len(known) > self._most * self._samples:
             shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])
@@ -79,7 +79,7 @@ def _read(path: Path) -> list[Fault]:
     faults = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            faults.append(Fault(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
+            faults.append(Fault(**loads(line)))
+        except (ValueError, TypeError):
             continue
     return faults

@@ -6,19 +6,22 @@ Imports nothing heavy: `trlt --help` and shell completion answer at once. What a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from trlt import __version__
 from trlt.commands._default import DefaultGroup
+from trlt.disk import disk_error
 from trlt.errors import TrltError
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
 
 INTERRUPTED = 130
+MOST_TOLD = 4000
+"""Characters of a line of a message."""
 
 
 _ORDER = "prepare probe select train eval compare report reproduce infer serve export video demo doctor".split()
@@ -31,11 +34,25 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except TrltError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
+            _tell(error)
+        except BrokenPipeError:  # whoever read the output has seen enough
+            raise
+        except OSError as error:
+            told = disk_error(error)
+            if told is None:
+                raise
+            _tell(told)
         except KeyboardInterrupt:
             typer.echo("interrupted: what is done is saved; the same command goes on from there", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell(error: TrltError) -> NoReturn:
+    """Ends with an error's message and exit code; a line that quotes megabytes of someone's file is cut."""
+    for place, line in enumerate(str(error).split("\n")):
+        text = line if len(line) <= MOST_TOLD else f"{line[: MOST_TOLD // 2]} … {line[-MOST_TOLD // 2 :]}"
+        typer.echo(text if place else f"error: {text}", err=True)
+    raise typer.Exit(error.exit_code) from None
 
 
 class _Root(_Group):
@@ -237,6 +254,7 @@ def probe(
         retry_errors=retry_errors,
         processes=processes,
         servers=server or (),
+        ray=ray,
         output=output,
     )
     output.result(result)

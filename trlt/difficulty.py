@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from trlt.sample import read_log, write_text_atomic
+from trlt.reading import read_log
+from trlt.sample import append_text, write_text_atomic
 
 VISITS = "difficulty.jsonl"
 """Its name in a run's folder: a line a visit, with `left` on the one after which a sample left."""
@@ -66,8 +67,7 @@ class Difficulty:
                 gone.append(self._ids[visit.sample])
             lines.append(json.dumps(row) + "\n")
         if self._writes:
-            with self._path.open("a", encoding="utf-8") as out:
-                out.write("".join(lines))
+            append_text(self._path, "".join(lines))
         return gone
 
     def _count(self, visit: Visit) -> bool:

@@ -1,6 +1,6 @@
 """The exception tree. Only `cli.py` turns one of these into an exit code.
 
-TrltError                  1  something the user can act on
+TrltError                  1  something the user can act on, a full disk too (`disk.disk_error`)
 ├── UsageError             2  flags or arguments that can't work together
 ├── RecipeError            2  a recipe with faults; all of them are listed
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
@@ -73,8 +73,18 @@ class ServerError(TrltError):
     exit_code = 8
 
 
+MOST_SHOWN = 100
+"""Characters of a value that a message shows."""
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: as Python writes it, and shortened."""
+    text = repr(value if not isinstance(value, str) else value[: 2 * MOST_SHOWN])
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 12]}…{text[-10:]}"
+
+
 def did_you_mean(value: str, choices: Iterable[str]) -> str:
     """Ends an error message: the nearest choice if one is near, else all of them."""
     known = sorted(choices)
-    near = difflib.get_close_matches(value, known, n=1)
+    near = difflib.get_close_matches(value[:MOST_SHOWN], known, n=1)
     return f"did you mean {near[0]}?" if near else "choose one of: " + ", ".join(known)

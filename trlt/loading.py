@@ -7,7 +7,6 @@ A reference model, which no optimizer moves, is held in the precision that it is
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformers.core_model_loading import rename_source_key
 from trlt.errors import ModelError, RecipeError
 from trlt.model import Loaded, draw_adapters, load, load_processor, with_adapters
 from trlt.positions import follow_published_positions
+from trlt.reading import loads
 from trlt.recipe import Model, Recipe
 from trlt.sharding import WholeCopy, by_deepspeed, by_fsdp, in_zero3_slices, join, own_slice, shard, with_slice
 
@@ -176,7 +176,7 @@ def _stored(path: str) -> Mapping[Path, list[str]]:
         folder = Path(snapshot_download(path, allow_patterns=["*.safetensors", "*.json"]))
     index = folder / INDEX
     if index.is_file():
-        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = sorted(set(loads(index.read_bytes())["weight_map"].values()))
     else:
         files = [SINGLE]
     stored = {}

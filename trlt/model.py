@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.disk import named
 from trlt.errors import ModelError
+from trlt.reading import loads
 from trlt.recipe import Decoding, Lora, Model
 
 MINIATURE, PLAIN = "miniature", "miniature-plain"
@@ -57,8 +58,8 @@ def locate(name: str) -> str:
         if not config.is_file():
             raise ModelError(f"model.path: {path} holds no config.json; give the folder that `save_pretrained` wrote")
         try:
-            kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
-        except (json.JSONDecodeError, AttributeError):
+            kind = loads(config.read_bytes(), finite=False).get("model_type")
+        except (ValueError, AttributeError):
             raise ModelError(f"model.path: {config} is no JSON object; download the model again") from None
         if kind != MODEL_TYPE:
             raise ModelError(f"model.path: {config} says model_type {kind!r}; trlt tunes {MODEL_TYPE} (Qwen2.5-VL)")
@@ -81,7 +82,7 @@ def _check_weights(folder: Path) -> None:
     names = ["model.safetensors"]
     if index.is_file():
         try:
-            names = sorted({Path(name).name for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+            names = sorted({Path(name).name for name in loads(index.read_bytes())["weight_map"].values()})
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ModelError(f"model.path: {index} doesn't say which file holds which weight; download it again") from None
     for name in names:
@@ -92,7 +93,7 @@ def _check_weights(folder: Path) -> None:
             # A length of 8 bytes, a header that says where each weight ends, and the weights.
             length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
             try:
-                header = json.loads(file.read(length)) if 8 + length <= size else {}
+                header = loads(file.read(length)) if 8 + length <= size else {}
                 ends = [entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"]
             except (ValueError, KeyError, TypeError, AttributeError):
                 ends = []
@@ -228,8 +229,9 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     if not is_main():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
-    processor.save_pretrained(folder)
+    with named(folder):
+        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+        processor.save_pretrained(folder)
 
 
 def adapters(settings: Lora | None) -> Any:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, NamedTuple, get_args
+from typing import IO, Any, Literal, NamedTuple, TypeVar, get_args
 
-from trlt.errors import DataError, did_you_mean
+from trlt.disk import append, named
+from trlt.errors import DataError, did_you_mean, shown
+from trlt.reading import Faults, iter_jsonl
 
+T = TypeVar("T")
 Task = Literal["multi_choice", "grounding", "grounded_qa"]
 TASKS: tuple[Task, ...] = get_args(Task)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+HALF_PAIRS = "backslashreplace"
+"""How half a surrogate pair is written, which UTF-8 can't hold: as JSON escapes it, and as bytes of a file's name are shown."""
 
 
 class Span(NamedTuple):
@@ -75,7 +83,7 @@ class Sample:
     def __post_init__(self) -> None:
         fault = _fault(self)
         if fault:
-            raise DataError(f"sample {self.id!r}: {fault}")
+            raise DataError(f"sample {shown(self.id)}: {fault}")
 
     def to_json(self) -> dict[str, Any]:
         """The sample as JSON values, in the documented order of keys."""
@@ -109,19 +117,19 @@ class Sample:
         known = cls.__dataclass_fields__.keys()
         for key in obj:
             if key not in known:
-                raise DataError(f"{where}: {key}: unknown field; {did_you_mean(key, known)}")
+                raise DataError(f"{where}: {shown(key)[1:-1]}: unknown field; {did_you_mean(key, known)}")
         for key in ("id", "source", "split", "task", "video", "question"):
             if not isinstance(obj.get(key), str):
-                raise DataError(f"{where}: {key}: expected a string, got {obj.get(key)!r}")
+                raise DataError(f"{where}: {key}: expected a string, got {shown(obj.get(key))}")
         for key, kind in (("video_key", str), ("license", str), ("options", list), ("spans", list), ("meta", dict)):
             if key in obj and not isinstance(obj[key], kind) and (obj[key] is not None or kind is not list):
-                raise DataError(f"{where}: {key}: expected {kind.__name__}, got {obj[key]!r}")
+                raise DataError(f"{where}: {key}: expected {kind.__name__}, got {shown(obj[key])}")
         values = dict(obj)
         try:
             values["clip"] = _span(obj["clip"]) if obj.get("clip") is not None else None
             values["spans"] = tuple(_span(s) for s in obj["spans"]) if obj.get("spans") is not None else None
             values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
-        except (TypeError, ValueError, OverflowError) as error:
+        except (ValueError, OverflowError) as error:
             raise DataError(f"{where}: clip or spans: {error}; expected [start, end] in seconds") from None
         try:
             return cls(**values)
@@ -130,27 +138,30 @@ class Sample:
 
 
 def _span(value: Any) -> Span:
-    start, end = value
-    return Span(float(start), float(end))
+    numbers = isinstance(value, list) and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in value)
+    if not numbers or len(value) != 2:
+        raise ValueError(f"got {shown(value)}")
+    return Span(float(value[0]), float(value[1]))
 
 
 def _fault(s: Sample) -> str | None:
     """What contradicts the schema, or None."""
     if s.task not in TASKS:
-        return f"task: {s.task!r} is unknown; {did_you_mean(str(s.task), TASKS)}"
+        return f"task: {shown(s.task)} is unknown; {did_you_mean(str(s.task), TASKS)}"
     for name, text in (("source", s.source), ("split", s.split)):
         if _SURROGATE.search(text):  # JSON can hold it; files of UTF-8 can't
-            return f"{name}: {text!r} must not hold half a surrogate pair; name it otherwise"
+            return f"{name}: {shown(text)} must not hold half a surrogate pair; name it otherwise"
     path = PurePosixPath(s.video)
     if not s.video or path.is_absolute() or ".." in path.parts or "\\" in s.video or "\0" in s.video:
-        return f"video: {s.video!r} must be a path inside the video root"
-    if s.duration is not None and not (isinstance(s.duration, (int, float)) and 0 < s.duration < math.inf):
-        return f"duration: {s.duration!r} must be a positive number of seconds, or null"
+        return f"video: {shown(s.video)} must be a path inside the video root"
+    number = isinstance(s.duration, (int, float)) and not isinstance(s.duration, bool)
+    if s.duration is not None and not (number and 0 < s.duration < math.inf):
+        return f"duration: {shown(s.duration)} must be a positive number of seconds, or null"
     if s.clip is not None and not (0 <= s.clip.start < s.clip.end < math.inf):
-        return f"clip: {list(s.clip)} must be 0 <= start < end"
+        return f"clip: {shown(list(s.clip))} must be 0 <= start < end"
     for span in s.spans or ():
         if not (0 <= span.start < span.end < math.inf):
-            return f"spans: {list(span)} must be finite with 0 <= start < end"
+            return f"spans: {shown(list(span))} must be finite with 0 <= start < end"
     if s.task != "multi_choice" and not s.spans:
         return f"spans: {s.task} needs at least one"
     if s.task == "multi_choice" and s.spans is not None:
@@ -158,36 +169,19 @@ def _fault(s: Sample) -> str | None:
     if s.task == "grounding":
         given = s.options or s.answer is not None or s.answer_index is not None
         return "options, answer, answer_index: must be null for grounding" if given else None
+    if s.answer is not None and not isinstance(s.answer, str):
+        return f"answer: {shown(s.answer)} must be a text"
     if s.options is None:
         if s.task == "multi_choice":
             return "options: multi_choice needs at least 2"
         return None if s.answer else "answer: grounded_qa needs one"
     if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
-        return f"options: {list(s.options)} must be at least 2 distinct, non-empty texts"
+        return f"options: {shown(list(s.options))} must be at least 2 distinct, non-empty texts"
     if type(s.answer_index) is not int or not 0 <= s.answer_index < len(s.options):
-        return f"answer_index: {s.answer_index!r} must be from 0 to {len(s.options) - 1}"
+        return f"answer_index: {shown(s.answer_index)} must be from 0 to {len(s.options) - 1}"
     if s.options[s.answer_index] != s.answer:
-        return f"answer: {s.answer!r} is not options[{s.answer_index}] = {s.options[s.answer_index]!r}"
+        return f"answer: {shown(s.answer)} is not options[{s.answer_index}] = {shown(s.options[s.answer_index])}"
     return None
-
-
-def iter_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    """(line number from 1, value) of each non-blank line.
-
-    Raises:
-        DataError: no such file, or a line that is no JSON; names file and line.
-    """
-    try:
-        handle = path.open("rb")  # so that bytes that aren't UTF-8 are a fault of their line
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); give the path of a JSONL file") from None
-    with handle:
-        for number, line in enumerate(handle, 1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise DataError(f"{path}:{number}: not JSON ({error}); one object a line is expected") from None
 
 
 def mend_tail(path: Path) -> None:
@@ -211,34 +205,43 @@ def sample_files(path: Path) -> list[Path]:
     return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
 
 
-def iter_sample_lines(path: Path) -> Iterator[tuple[str, str, Any]]:
-    """(place, id, JSON values) of each sample of a file, or of a folder of them; the values aren't checked.
+def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) -> Iterator[tuple[str, str, T]]:
+    """(place, id, JSON values) of each sample of a file, or of a folder of them.
+
+    Args:
+        path: The file or folder.
+        check: Makes something of a sample's values and its place, as `Sample.from_json` does; None leaves them as they are.
 
     Raises:
-        DataError: an unreadable line, one without an id, or an id that occurs twice.
+        DataError: unreadable lines, lines without an id, or ids that occur twice; tells all of them, after the last line.
     """
-    seen: dict[str, tuple[Path, int]] = {}
+    seen: dict[str, str] = {}
+    faults = Faults()
+
+    def known(obj: Any, where: str) -> tuple[str, Any]:
+        id = obj.get("id") if isinstance(obj, dict) else None
+        if not isinstance(id, str):
+            raise DataError(f"{where}: no sample (an object with an id); give a file of `trlt prepare` or `trlt select`")
+        if id in seen:
+            file, _, line = seen[id].rpartition(":")
+            there = f"on line {line}" if file == where.rpartition(":")[0] else f"in {seen[id]}"
+            raise DataError(f"{where}: id {shown(id)} stands already {there}; ids are unique")
+        seen[id] = where
+        return id, check(obj, where) if check else obj
+
     for file in sample_files(path):
-        for number, obj in iter_jsonl(file):
-            where = f"{file}:{number}"
-            id = obj.get("id") if isinstance(obj, dict) else None
-            if not isinstance(id, str):
-                raise DataError(f"{where}: no sample (an object with an id); give a file of `trlt prepare` or `trlt select`")
-            if id in seen:
-                first, line = seen[id]
-                there = f"on line {line}" if first == file else f"in {first}:{line}"
-                raise DataError(f"{where}: id {id!r} stands already {there}; ids are unique")
-            seen[id] = (file, number)
-            yield where, id, obj
+        for number, (id, value) in iter_jsonl(file, known, faults):
+            yield f"{file}:{number}", id, value
+    faults.end()
 
 
 def read_samples(path: Path) -> list[Sample]:
     """All samples of a JSONL file, or of a folder of them, in their order.
 
     Raises:
-        DataError: an unreadable line, an empty file, or an id that occurs twice.
+        DataError: lines that can't be used (all of them are told), an empty file, or an id that occurs twice.
     """
-    samples = [Sample.from_json(obj, where) for where, _, obj in iter_sample_lines(path)]
+    samples = [sample for _, _, sample in iter_sample_lines(path, Sample.from_json)]
     if not samples:
         raise DataError(f"{path}: holds no samples; make it with `trlt prepare` or `trlt select`")
     return samples
@@ -251,15 +254,12 @@ def write_samples(path: Path, samples: Iterable[Sample]) -> None:
             out.write(json.dumps(sample.to_json(), ensure_ascii=False) + "\n")
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file that a run appends to; a line that a kill tore is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
+def append_text(path: Path, text: str, *, sync: bool = False) -> None:
+    """Adds lines to a file, all or none; with `sync`, they are on the disk afterwards."""
+    with path.open("ab", buffering=0) as out:
+        append(out, text.encode("utf-8", HALF_PAIRS), path)
+        if sync:
+            os.fsync(out.fileno())
 
 
 def write_text_atomic(path: Path, text: str) -> None:
@@ -271,10 +271,21 @@ def write_text_atomic(path: Path, text: str) -> None:
 @contextmanager
 def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
     """A file to write to that takes its place in one step at the end; after an error, the old content stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    text = mode == "w"
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # found at the end otherwise
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     try:
-        with os.fdopen(handle, mode, encoding="utf-8" if mode == "w" else None) as out:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the other name
+        raise
+    try:
+        with (
+            named(path),
+            os.fdopen(handle, mode, encoding="utf-8" if text else None, errors=HALF_PAIRS if text else None) as out,
+        ):
             yield out
             out.flush()
             os.fsync(out.fileno())

@@ -29,7 +29,8 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import DataError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
-from trlt.sample import Sample, read_log, write_text_atomic
+from trlt.reading import read_log
+from trlt.sample import Sample, append_text, write_text_atomic
 from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
@@ -267,7 +268,6 @@ class Watch(TrainerCallback):
         row |= figures
         if findings := self._health.see(state.global_step, figures):
             row["findings"] = [finding.text for finding in findings]
-        with self._log.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(row) + "\n")
+        append_text(self._log, json.dumps(row) + "\n")
         if self._report:
             self._report(row)

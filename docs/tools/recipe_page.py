@@ -146,8 +146,8 @@ def _kind(field: FieldInfo) -> str:
     bounds = []
     for mark in [*field.metadata, *_marks(field.annotation)]:
         for name, sign in (("gt", "above"), ("ge", "from"), ("lt", "below"), ("le", "to")):
-            if getattr(mark, name, None) is not None:
-                bounds.append(f"{sign} {getattr(mark, name):g}")
+            if (value := getattr(mark, name, None)) is not None:
+                bounds.append(f"{sign} {value:,}" if isinstance(value, int) else f"{sign} {value:g}")
     return ", ".join([_named(field.annotation), *bounds]).replace("|", "\\|")
 
 

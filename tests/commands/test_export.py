@@ -130,7 +130,7 @@ def test_what_was_there_stays_when_nothing_can_be_carried(data: Path, tmp_path: 
     with pytest.raises(DataError, match=r"none of the 2 samples: 2 no_grounding \(as clip\)"):
         go(data, "video-r1", out)
     data.write_text(data.read_text() * 2)
-    with pytest.raises(DataError, match=r"pool.jsonl:3: id 'clip' stands there already"):
+    with pytest.raises(DataError, match=r"pool.jsonl:3: id 'clip' stands already on line 1"):
         go(data, "trl", tmp_path / "out.jsonl")
     data.write_text("")
     with pytest.raises(DataError, match="holds no samples"):

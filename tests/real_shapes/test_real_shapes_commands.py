@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from trlt.sample import read_log
+from trlt.reading import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 

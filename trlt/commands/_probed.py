@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from trlt.errors import DataError, UsageError
+from trlt.reading import bounded_lines, iter_jsonl, loads, shown_fault
 from trlt.recipe import Select, load_recipe
 from trlt.rollout import Run, file_digest
-from trlt.sample import iter_jsonl, sample_files
+from trlt.sample import sample_files
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 """The beginning of a line as trlt writes it: the id is read without the rest of the line."""
@@ -95,11 +95,11 @@ def find_line(files: Iterable[Path], id: str, where: Path) -> tuple[str, dict[st
                 ids.append(found)
                 continue
             try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
+                value = loads(line)
+            except ValueError as error:
                 if not line.endswith(b"\n"):
                     break
-                raise DataError(f"{file}:{number}: not JSON ({error}); one object a line is expected") from None
+                raise DataError(f"{file}:{number}: not JSON ({shown_fault(error)}); one object a line is expected") from None
             if not isinstance(value, dict) or not isinstance(value.get("id"), str):
                 raise DataError(f"{file}:{number}: expected an object with an id; give what `trlt probe` read or wrote")
             if value["id"] == id:
@@ -117,9 +117,7 @@ def videos_of(data: Path, ids: Collection[str]) -> dict[str, str]:
     wanted = set(ids)
     found: dict[str, str] = {}
     for file in sample_files(data):
-        for number, sample in iter_jsonl(file):
-            if not isinstance(sample, dict) or not isinstance(sample.get("id"), str):
-                raise DataError(f"{file}:{number}: expected an object with an id; give samples from `trlt prepare`")
+        for _, sample in iter_jsonl(file, _identified):
             if sample["id"] in wanted:
                 found[sample["id"]] = str(sample.get("video_key") or sample.get("video"))
     missing = len(wanted) - len(found)
@@ -130,6 +128,12 @@ def videos_of(data: Path, ids: Collection[str]) -> dict[str, str]:
             "give the samples that were probed with --data"
         )
     return found
+
+
+def _identified(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+        raise DataError(f"{where}: expected an object with an id; give samples from `trlt prepare`")
+    return value
 
 
 def nearest(id: str, ids: Collection[str]) -> str:
@@ -156,7 +160,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
     except OSError as error:
         raise DataError(f"{file}: can't be read ({error.strerror}); give the path of a JSONL file") from None
     with handle:
-        for number, line in enumerate(handle, 1):
+        for number, line in bounded_lines(handle):
             if line.strip():
                 yield number, line
 
@@ -167,6 +171,6 @@ def _id(line: bytes) -> str | None:
     if match is None:
         return None
     try:
-        return str(json.loads(match[1]))
+        return str(loads(match[1]))
     except ValueError:
         return None

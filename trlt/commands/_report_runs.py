@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from trlt.commands._probed import noted_data, run_of
 from trlt.commands._results import items_path
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
+from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
 from trlt.rollout import Run, file_digest, find_videos
@@ -105,7 +105,7 @@ def read_json(path: Path) -> Any:
         DataError: it is damaged.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -147,7 +147,7 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
 
 
 def _probed(run: FoundRun) -> list[Sample]:
-    return [Sample.from_json(values, where) for where, _, values in iter_sample_lines(noted_data(run.run))]
+    return [sample for _, _, sample in iter_sample_lines(noted_data(run.run), Sample.from_json)]
 
 
 def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Sample]:
@@ -185,6 +185,6 @@ def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:
     for id, task, question, answer, spans in zip(
         *(columns[key] for key in ("id", "task", "question", "gold_answer", "gold_spans")), strict=True
     ):
-        gold = tuple(Span(*map(float, span)) for span in json.loads(spans)) if spans else None
+        gold = tuple(Span(*map(float, span)) for span in loads(spans)) if spans else None
         result[id] = Question(id, bench, task, question, answer=answer, spans=gold)
     return result

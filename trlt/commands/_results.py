@@ -13,6 +13,7 @@ from typing import Any
 from trlt.commands._bench import Bench
 from trlt.datasets import Item, summary
 from trlt.errors import DataError
+from trlt.reading import loads
 from trlt.recipe import Recipe
 from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
 from trlt.rollout import Run, read_answer, read_rows
@@ -132,7 +133,7 @@ def write_results(
     before: Mapping[str, Any] = {}
     if path.is_file():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+            before = loads(path.read_bytes())["benchmarks"]
         except (ValueError, KeyError, TypeError):
             raise DataError(f"{path}: damaged; delete it, the rows beside are enough to make it again") from None
     results = {"schema": 1, "benchmarks": {**before, **entries}, "protocol": dict(settings)}

@@ -12,6 +12,7 @@ from trlt.commands._results import items_path
 from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
+from trlt.reading import loads
 from trlt.report import comparison_table
 from trlt.rollout import Run
 from trlt.rollout.items import Columns, read_items, scored
@@ -97,7 +98,7 @@ def _read_results(run: Path) -> Mapping[str, Any]:
     """The benchmarks of a run's `results.json`."""
     path = run / "results.json"
     try:
-        benches = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
+        benches = loads(path.read_bytes())["benchmarks"]
         old = [name for name, entry in benches.items() if "protocol" not in entry or "n" not in entry]
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give two folders of `trlt eval`") from None

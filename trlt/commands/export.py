@@ -17,7 +17,7 @@ from trlt.commands._output import Output
 from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.exchange import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
 from trlt.rollout import videos_root
-from trlt.sample import Sample, iter_jsonl, open_atomic, sample_files, write_text_atomic
+from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
 from trlt.video.remote import is_remote
 
 EXAMPLES_KEPT = 3
@@ -134,17 +134,13 @@ def _samples(data: Path) -> Iterator[Sample]:
     """Samples one at a time: of half a million, only the ids stay in memory.
 
     Raises:
-        DataError: an unreadable line, an id that occurs twice, or no sample at all.
+        DataError: unreadable lines, ids that occur twice (all are told), or no sample at all.
     """
-    seen: set[str] = set()
-    for file in sample_files(data):
-        for number, obj in iter_jsonl(file):
-            sample = Sample.from_json(obj, f"{file}:{number}")
-            if sample.id in seen:
-                raise DataError(f"{file}:{number}: id {sample.id!r} stands there already; ids are unique")
-            seen.add(sample.id)
-            yield sample
-    if not seen:
+    empty = True
+    for _, _, sample in iter_sample_lines(data, Sample.from_json):
+        empty = False
+        yield sample
+    if empty:
         raise DataError(f"{data}: holds no samples; make it with `trlt prepare` or `trlt select`")
 
 

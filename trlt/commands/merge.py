@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import warnings
 from pathlib import Path
@@ -14,6 +13,7 @@ from trlt.commands._output import Output
 from trlt.commands._setup import quiet
 from trlt.errors import ModelError, UsageError
 from trlt.model import draw_as, load, locate, save
+from trlt.reading import loads
 from trlt.recipe import Model, Recipe, load_recipe, to_yaml
 from trlt.report.answers import visible
 from trlt.usage import use
@@ -67,7 +67,7 @@ def _config(adapter: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{adapter}: holds no {CONFIG}; give the folder that PEFT's `save_pretrained` wrote")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = loads(path.read_bytes(), finite=False)
         kind = config.get("peft_type")
     except (ValueError, AttributeError):
         raise ModelError(f"{path}: is no JSON object; save the adapter again") from None

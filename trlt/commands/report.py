@@ -140,7 +140,7 @@ def _probes(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Probed], l
 
 
 def _training(run: FoundRun) -> Training:
-    from trlt.sample import read_log
+    from trlt.reading import read_log
 
     log = run.path / "log.jsonl"
     return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json"))

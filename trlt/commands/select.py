@@ -15,10 +15,11 @@ from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import resolve
 from trlt.errors import DataError, UsageError
+from trlt.reading import iter_jsonl
 from trlt.report import histogram_table, selection_table
 from trlt.report.selection import selection_markdown
 from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
-from trlt.sample import Sample, iter_jsonl, iter_sample_lines, open_atomic, sample_files, write_text_atomic
+from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
 from trlt.selection import select as choose
 
 
@@ -83,16 +84,20 @@ def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:
     A sample waits until those before it are written: a probe's rows come in the order of its samples, so few ever do.
 
     Raises:
-        DataError: an id that no sample has, or a sample that can't be used; then what `out` held before stays.
+        DataError: an id that no sample has, or samples that can't be used; then what `out` held before stays.
     """
     places = {id: place for place, id in enumerate(ids)}
     waiting: dict[int, str] = {}
     turn = 0
+
+    def chosen(values: Any, where: str) -> Sample | None:
+        """Of another sample, which the probe has read, nothing is made here."""
+        return Sample.from_json(values, where) if values["id"] in places else None
+
     with open_atomic(out) as file:
-        for where, id, values in iter_sample_lines(data):
-            if id not in places:  # the probe has read it, and nothing is made of it here
+        for _, id, sample in iter_sample_lines(data, chosen):
+            if sample is None:
                 continue
-            sample = Sample.from_json(values, where)
             waiting[places.pop(id)] = json.dumps(sample.to_json(), ensure_ascii=False) + "\n"
             while turn in waiting:
                 file.write(waiting.pop(turn))

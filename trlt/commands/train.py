@@ -22,9 +22,10 @@ from trlt.commands._setup import RUNS, limit_threads, quiet, resolve
 from trlt.errors import DataError, RecipeError
 from trlt.model import locate
 from trlt.prompt import VERSION
+from trlt.reading import read_log, read_object
 from trlt.recipe import Recipe, save_recipe
 from trlt.rollout import file_digest, model_identity, open_run, videos_root
-from trlt.sample import Sample, read_log, read_samples, write_text_atomic
+from trlt.sample import Sample, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
 
 IGNORED = ("probe.", "select.", "prepare.", "eval.") + tuple(
@@ -239,8 +240,7 @@ def _result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     if not path.is_file():
         raise DataError(f"{path}: missing although training ended; look at the output above")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    return read_object(path, remedy="delete it, and run the same command again")
 
 
 def _train(
@@ -291,7 +291,7 @@ def _train(
         "reward_first": sum(rewards[:some]) / some if rewards else None,
         "reward_last": sum(rewards[-some:]) / some if rewards else None,
     }
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = read_object(folder / "manifest.json", remedy="start anew with --fresh")
     card = model_card(recipe, manifest, outcome, library_positions=follows_library(loaded.model.config))
     if settings.lora:
         _merge(folder, located, rank, card)

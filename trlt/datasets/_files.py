@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError
+from trlt.reading import loads
 
 HEAD_BYTES = 512
 _MARK = b"\xef\xbb\xbf"
@@ -128,12 +129,14 @@ def _text(path: Path) -> str:
 
 def _json(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
+        return loads(text, finite=False)  # what is no number is a fault of its record
     except json.JSONDecodeError as error:
         # A fault at the very end, or a string that never ends, means that the rest is missing.
         cut = error.pos >= len(text.rstrip()) - 1 or error.msg.startswith("Unterminated string")
         hint = "the file is truncated; download it again" if cut else "is this the official file?"
         raise DataError(f"{path}:{error.lineno}: not JSON ({error.msg}); {hint}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON as trlt reads it ({error}); is this the official file?") from None
 
 
 def _rows(path: Path, text: str) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from trlt.errors import ModelError
 from trlt.model import MODEL_TYPE, SHIPPED, miniature_path
+from trlt.reading import loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _cached(name: str) -> Path | None:
 def _read(path: Path) -> Architecture:
     """From the published layout (the language model's keys at the top) or from the one that transformers 5 writes."""
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config: dict[str, Any] = loads(path.read_bytes(), finite=False)
         text, vision = config.get("text_config", config), config["vision_config"]
         if config.get("model_type") != MODEL_TYPE:
             raise ModelError(f"model.path: {path} says model_type {config.get('model_type')!r}; trlt tunes {MODEL_TYPE}")
@@ -162,5 +162,5 @@ def _read(path: Path) -> Architecture:
             merged=vision.get("spatial_merge_size", 2) ** 2,
             source=str(path),
         )
-    except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"model.path: {path} isn't a Qwen2.5-VL's config.json ({error}); download the model again") from None

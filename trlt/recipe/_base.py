@@ -32,4 +32,4 @@ class Decoding(Section):
     """`open` answers count when the gold option is the unique best match by token F1, at least this high."""
     max_sequences: Positive = 256
     """Most completions decoded side by side; bounds memory, never changes what is sampled."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0

@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from trlt.errors import RecipeError, did_you_mean
-from trlt.recipe._yaml import from_yaml, to_yaml
+from trlt.errors import RecipeError, did_you_mean, shown
+from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.sections import Recipe
 from trlt.sample import write_text_atomic
 
@@ -32,15 +33,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     origin: dict[str, str] = {}
     where = str(path) if path else "recipe"
     if path is not None:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise RecipeError(
-                f"{path}: can't be read ({error.strerror}); give a recipe's path, e.g. recipes/32k.yaml"
-            ) from None
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path}: isn't UTF-8 text (byte {error.start}); give a recipe's path") from None
-        loaded = from_yaml(text, where)
+        loaded = read_yaml(path, "give a recipe's path, e.g. recipes/32k.yaml")
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
         values = loaded or {}
@@ -130,24 +123,29 @@ def _message(kind: str, text: str, location: Sequence[int | str], value: Any) ->
     if kind == "missing":
         return "missing, and has no default"
     if kind == "model_type":
-        return f"expected a section of keys, got {value!r}"
+        return f"expected a section of keys, got {shown(value)}"
     if kind == "value_error":
         return text.removeprefix("Value error, ")
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", text)
-        return f"{value!r} is unknown; {did_you_mean(str(value), choices)}"
-    return f"{text} (got {value!r})"
+        return f"{shown(value)} is unknown; {did_you_mean(str(value), choices)}"
+    return f"{text} (got {shown(value)})"
 
 
 def _keys(location: Sequence[int | str]) -> list[str]:
     """The keys that a section knows; entries of lists and of named tables are sections too."""
     kind: Any = Recipe
     for part in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            kind = kind.model_fields[str(part)].annotation
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):  # an entry of a list or of a table
+            kind = _section_in(kind)
         else:
-            kind = next(inner for inner in get_args(kind) if isinstance(inner, type) and issubclass(inner, BaseModel))
+            kind = kind.model_fields[str(part)].annotation
+            kind = _section_in(kind) if isinstance(kind, UnionType) else kind  # one that may be null
     return list(kind.model_fields)
+
+
+def _section_in(kind: Any) -> type[BaseModel]:
+    return next(inner for inner in get_args(kind) if isinstance(inner, type) and issubclass(inner, BaseModel))
 
 
 def save_recipe(path: Path, recipe: Recipe) -> None:

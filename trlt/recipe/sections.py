@@ -353,7 +353,7 @@ class Rewards(Section):
 class Recipe(Section):
     """A whole experiment."""
 
-    name: str = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     model: Model = Model()
     video: Video = Video()
     prepare: Prepare = Prepare()

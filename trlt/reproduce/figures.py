@@ -7,7 +7,6 @@ same. `train.…`, `probe.<name>.<task>.…` and `select.…` are what their fun
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,12 +15,13 @@ from typing import Any
 
 from trlt.errors import DataError
 from trlt.probing import Digest, digest
+from trlt.reading import loads, read_log
 from trlt.recipe import Select
 from trlt.reproduce.recipes import filled
 from trlt.reproduce.sections import DEFAULT
 from trlt.reproduce.stages import Run
 from trlt.rollout import read_rows
-from trlt.sample import TASKS, read_log
+from trlt.sample import TASKS
 from trlt.selection import CLASSES
 
 LAST = 10
@@ -151,7 +151,7 @@ def _rounded(span: Sequence[float] | None) -> tuple[int, int] | None:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return loads(path.read_bytes())
     except OSError as error:
         raise DataError(
             f"{path}: can't be read ({error.strerror}); remove its folder, and the same command makes it anew"

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trlt.errors import RecipeError, UsageError, did_you_mean
+from trlt.errors import RecipeError, UsageError, did_you_mean, shown
 from trlt.recipe import Section
-from trlt.recipe._yaml import from_yaml
+from trlt.recipe._yaml import read_yaml
 from trlt.reproduce.references import faults_of
 from trlt.reproduce.sections import (
     Arm,
@@ -39,13 +39,7 @@ def load_plan(path: Path) -> Plan:
     Raises:
         RecipeError: it can't be read, or has faults; all of them are listed, each with file and key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError(f"{path}: can't be read ({error.strerror}); give a plan's path with --plan") from None
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: isn't UTF-8 text (byte {error.start}); give a plan's path with --plan") from None
-    values = from_yaml(text, str(path))
+    values = read_yaml(path, "give a plan's path with --plan")
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a plan is a mapping of sections, got {type(values).__name__}")
     try:
@@ -73,13 +67,13 @@ def _message(fault: Any) -> str:
         return str(text.removeprefix("Value error, "))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = value.get("kind") if isinstance(value, dict) else value
-        return f"kind: {given!r} is unknown; {did_you_mean(str(given), _KINDS)}"
+        return f"kind: {shown(given)} is unknown; {did_you_mean(str(given), _KINDS)}"
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", text)
-        return f"{value!r} is unknown; {did_you_mean(str(value), choices)}"
+        return f"{shown(value)} is unknown; {did_you_mean(str(value), choices)}"
     if kind == "string_type" and isinstance(value, (int, float)):
         return f"a name is text; write it in quotes ('{value}')"
-    return f"{text} (got {value!r})"
+    return f"{text} (got {shown(value)})"
 
 
 def _keys(location: Sequence[str | int]) -> list[str]:

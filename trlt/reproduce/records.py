@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError
+from trlt.reading import Faults, parse_json
 from trlt.reproduce.stages import Run
-from trlt.sample import mend_tail
+from trlt.sample import append_text, mend_tail
 
 NAME = "runs.jsonl"
 
@@ -57,32 +57,31 @@ def append(path: Path, record: Record) -> None:
     if path.is_file():
         mend_tail(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
-        out.flush()
-        os.fsync(out.fileno())
+    append_text(path, json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n", sync=True)
 
 
 def read_records(path: Path) -> list[Record]:
     """All lines of a file, in their order; a last one that is being written, or that a kill tore, is left out.
 
     Raises:
-        DataError: it can't be read, or a line is no record; names file and line.
+        DataError: it can't be read, or lines are no records; names file and lines.
     """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give a {NAME} that `trlt reproduce` wrote") from None
-    found = []
+    found, faults = [], Faults()
     for number, line in enumerate(lines, 1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
         try:
-            values = json.loads(line) if line.strip() else None
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise DataError(f"{path}:{number}: not JSON ({error}); give a {NAME} as it was written") from None
-        if line.strip():
-            found.append(_record(values, f"{path}:{number}", str(path)))
+            values = parse_json(line, where, expected=f"give a {NAME} as it was written")
+            found.append(_record(values, where, str(path)))
+        except DataError as error:
+            if number < len(lines):
+                faults.add(str(error))
+    faults.end()
     return found
 
 

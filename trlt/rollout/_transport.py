@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from trlt.errors import UsageError
 from trlt.limited import TooLarge, limit_answers
+from trlt.reading import loads
 
 _BLOCK = 1 << 16
 MOST_BYTES = 64 << 20
@@ -180,8 +181,8 @@ def _wait(value: str | None) -> float | None:
 
 def _parse(content: bytes, key: str | None) -> dict[str, Any]:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = loads(content)
+    except ValueError:
         raise Fault(f"the answer is no JSON: {_words(content, key)}") from None
     if not isinstance(value, dict):
         raise Fault(f"the answer is no JSON object: {_words(content, key)}")
@@ -192,8 +193,8 @@ def _words(content: bytes, key: str | None) -> str:
     """What a server said of an error, in one short line without the key."""
     text = content[:_SAID_BYTES].decode("utf-8", "replace")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = loads(text)
+    except ValueError:
         text = re.sub(r"<style.*?</style>|<[^>]*>", " ", text, flags=re.DOTALL)
     else:
         while isinstance(value, dict):

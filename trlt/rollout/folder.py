@@ -21,6 +21,7 @@ from typing import Any
 from trlt import __version__
 from trlt.errors import DataError, ResumeError
 from trlt.prompt import VERSION
+from trlt.reading import loads
 from trlt.recipe import Recipe, differences, dump_recipe, load_recipe, save_recipe
 from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
@@ -69,11 +70,11 @@ class Run:
             DataError: it is damaged.
         """
         try:
-            text = self.manifest.read_text(encoding="utf-8")
+            text = self.manifest.read_bytes()
         except FileNotFoundError:
             return None
         try:
-            value = json.loads(text)
+            value = loads(text)
         except ValueError:
             value = None
         if not isinstance(value, dict):

@@ -7,6 +7,7 @@ processes can share it (`share`).
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -198,6 +199,14 @@ def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     return sorted(groups.values(), key=lambda group: -(group[0].duration or math.inf))
 
 
+_HALF_PAIR = re.compile("[\ud800-\udfff]")
+
+
+def _words(sample: Sample) -> str:
+    """What a sample is asked with."""
+    return "\n".join([sample.question, *(sample.options or ())])
+
+
 def read_clips(
     groups: Iterable[list[Sample]],
     loader: ClipLoader,
@@ -210,6 +219,11 @@ def read_clips(
     def requests() -> Iterator[ClipRequest]:
         for group in groups:
             first = group[0]
+            if unsaid := [sample for sample in group if _HALF_PAIR.search(_words(sample))]:
+                fail(unsaid, VideoError("question or options: hold half a surrogate pair, which no model can be asked"))
+                group = [sample for sample in group if sample not in unsaid]
+                if not group:
+                    continue
             try:
                 path = videos.find(first.video)
             except VideoError as error:

@@ -7,13 +7,13 @@ done: `.<rows>.work/parts/<rank>.jsonl`.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from trlt.reading import loads
 from trlt.rollout.claims import Gone, at_work, gone_if_missing, make, remove
 from trlt.rollout.rows import Line, RowFile, scan
 
@@ -80,7 +80,7 @@ def absorb(rows: RowFile, ids: Sequence[str], *, retry_errors: bool = False) -> 
             for line in list(part_lines(path, known)):
                 if line.id not in rows and not (line.failed and retry_errors):
                     file.seek(line.offset)
-                    rows.append(json.loads(file.read(line.length)))
+                    rows.append(loads(file.read(line.length)))
     remove(folder)
 
 

@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from trlt.errors import DataError
+from trlt.errors import DataError, shown
+from trlt.reading import iter_jsonl
 from trlt.recipe import Eval
 from trlt.reward import Weights
 from trlt.rollout.row import Said, error_row, to_row
-from trlt.sample import Sample, iter_jsonl, write_text_atomic
+from trlt.sample import Sample, write_text_atomic
 
 NO_PREDICTION = "no prediction"
 """The error of a question that isn't among the predictions; it counts as wrong."""
@@ -29,15 +31,19 @@ def read_predictions(path: Path) -> Predictions:
     """Raw outputs by id; further fields are ignored.
 
     Raises:
-        DataError: unreadable, a line without id or text, an id that stands twice, or no line at all.
+        DataError: unreadable, lines without id or text, ids that stand twice (all are told), or no line at all.
     """
     texts: dict[str, str] = {}
-    for number, value in iter_jsonl(path):
+
+    def known(value: Any, where: str) -> tuple[str, str]:
         id, text = (value.get("id"), value.get("text")) if isinstance(value, dict) else (None, None)
         if not isinstance(id, str) or not isinstance(text, str):
-            raise DataError(f'{path}:{number}: expected {{"id": "…", "text": "…"}} with texts as values')
+            raise DataError(f'{where}: expected {{"id": "…", "text": "…"}} with texts as values')
         if id in texts:
-            raise DataError(f"{path}:{number}: id {id!r} stands twice; keep one prediction a question")
+            raise DataError(f"{where}: id {shown(id)} stands twice; keep one prediction a question")
+        return id, text
+
+    for _, (id, text) in iter_jsonl(path, known):
         texts[id] = text
     if not texts:
         raise DataError(f"{path}: holds no predictions")

@@ -14,20 +14,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from trlt.errors import DataError, ResumeError
-from trlt.sample import iter_jsonl
+from trlt.disk import append
+from trlt.errors import DataError, ResumeError, shown
+from trlt.reading import iter_jsonl, loads
+from trlt.sample import HALF_PAIRS, open_atomic
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a finished run.
 
     Raises:
-        DataError: unreadable, or a line that is no row.
+        DataError: unreadable, or lines that are no rows; tells all of them, after the last line.
     """
-    for number, row in iter_jsonl(path):
-        if not isinstance(row, dict) or not isinstance(row.get("id"), str):
-            raise DataError(f"{path}:{number}: no row (an object with an id); give the rows that `trlt probe` wrote")
+    for _, row in iter_jsonl(path, _row):
         yield row
+
+
+def _row(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("id"), str):
+        raise DataError(f"{where}: no row (an object with an id); give the rows that `trlt probe` wrote")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Line:
 
 def encode(row: dict[str, Any]) -> bytes:
     """The line of a row; an output may hold half a surrogate pair."""
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", HALF_PAIRS) + b"\n"
 
 
 def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[Line]:
@@ -66,13 +72,13 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
         if not line.endswith(b"\n"):
             return
         try:
-            row = json.loads(line)
+            row = loads(line)
         except ValueError:
             row = None
         if isinstance(row, dict) and isinstance(row.get("id"), str):
             if row["id"] not in known:
                 raise ResumeError(
-                    f"{path}:{number}: a row of {row['id']!r}, which isn't a sample's; give another --out, or --fresh"
+                    f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"
                 )
             yield Line(row["id"], offset, len(line), row.get("error") is not None)
         elif not skip_damaged:
@@ -102,11 +108,12 @@ class RowFile:
         """Rows there that hold an error."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("a+b")
+        self._out = path.open("ab", buffering=0)
         try:
             self._lock()
             self._read(frozenset(ids), retry_errors)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
 
     def __contains__(self, id: str) -> bool:
@@ -121,14 +128,17 @@ class RowFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._file.close()
+        self._close()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Writes a row at once: after this, a kill doesn't lose it."""
+        """Writes a row at once: after this, a kill doesn't lose it.
+
+        Raises:
+            OSError: the disk is full, say; the file ends with the row before.
+        """
         line = encode(row)
-        self._places[row["id"]] = (self._file.seek(0, os.SEEK_END), len(line))
-        self._file.write(line)
-        self._file.flush()
+        place = append(self._out, line, self.path)
+        self._places[row["id"]] = (place, len(line))
         self.errors += row["error"] is not None
 
     def finish(self) -> None:
@@ -139,15 +149,15 @@ class RowFile:
         places = [self._places[id] for id in self._ids if id in self._places]
         if places == sorted(places) and sum(length for _, length in places) == self._file.seek(0, os.SEEK_END):
             return
-        sorted_path = self.path.with_name(f".{self.path.name}.sorted")
-        with sorted_path.open("wb") as out:
+        with open_atomic(self.path, "wb") as out:
             for offset, length in places:
                 self._file.seek(offset)
                 out.write(self._file.read(length))
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(sorted_path, self.path)
+        self._close()
+
+    def _close(self) -> None:
         self._file.close()
+        self._out.close()
 
     def _lock(self) -> None:
         """Two writers would take each other's rows for their own; a kill ends the lock with the process."""

@@ -13,10 +13,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
+from trlt.disk import append
 from trlt.errors import ResumeError
 from trlt.rollout.claims import LEASE_S, Claim, Claims, Gone, Look, gone_if_missing, remove
 from trlt.rollout.parts import Tally, base_lines, merge, part_file, part_lines, places, prepare, work_folder
@@ -102,7 +104,7 @@ class SharedRows:
         self._buried: set[str] = set()
         """Dead ranks whose rows were read."""
         self._taken = 1
-        self._part: BinaryIO | None = None
+        self._part: FileIO | None = None
         self._claims: Claims | None = None
         self._there: set[str] = set()
         self._all_there = False
@@ -139,9 +141,8 @@ class SharedRows:
         with contextlib.suppress(Gone), gone_if_missing():  # `finish` sees why
             assert self._claims is not None
             if self._part is None:
-                self._part = part_file(self._folder, self._claims.token).open("ab")
-            self._part.write(encode(row))
-            self._part.flush()
+                self._part = part_file(self._folder, self._claims.token).open("ab", buffering=0)
+            append(self._part, encode(row), self.path)
             self._there.add(row["id"])
             name = self._chunk_of[row["id"]]
             self._left[name].discard(row["id"])

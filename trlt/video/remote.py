@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from trlt.errors import VideoError
+from trlt.errors import VideoError, shown
 from trlt.limited import TooLarge, limit_answers
 
 MOST_BYTES = 8 << 30
@@ -43,8 +43,12 @@ def fetch(url: str, folder: Path | None, *, timeout_s: float = 600.0, most_bytes
     Raises:
         VideoError: refused, unreachable, too slow or too large; names the address and the remedy.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname
+    except ValueError as error:
+        raise VideoError(f"{shown(url)}: no address ({error}); correct it, or give a file") from None
+    if not known:
         raise VideoError(f"{url}: only files and http(s) addresses are read")
     if folder is None:
         raise VideoError(

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from trlt.errors import VideoError
+from trlt.disk import SYSTEMIC
+from trlt.errors import VideoError, shown
 from trlt.video.below import Below, composed, folded, stem_of
 from trlt.video.numbering import holds_frames
 from trlt.video.remote import fetch, is_remote
@@ -53,7 +54,13 @@ class VideoIndex:
         wanted = PurePosixPath(video)
         if not video or wanted.is_absolute() or ".." in wanted.parts or "\0" in video:
             raise VideoError(f"{video!r}: must be a path inside the video root {self.root}")
-        found = self._exact(wanted) or self._bystem_of(wanted)
+        try:
+            return self._find(video, wanted)
+        except OSError as error:  # of this video alone
+            raise VideoError(f"{shown(video)}: {_reason(error)}") from None
+
+    def _find(self, video: str, wanted: PurePosixPath) -> Path:
+        found = self._exact(wanted) or self._by_stem(wanted)
         if not found:
             raise VideoError(
                 f"{video}: not in {self.root}: looked for that path, then for {stem_of(wanted)}.{{mp4,mkv,webm,…}} "
@@ -101,11 +108,11 @@ class VideoIndex:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
-            raise VideoError(f"{wanted}: {_reason(error)}") from None
+            raise VideoError(f"{shown(wanted.as_posix())}: {_reason(error)}") from None
         alike = self._below().folded.get(folded(wanted.as_posix()), [])
         return [one for one in alike if composed(one.as_posix()) == composed(wanted.as_posix())] or alike
 
-    def _bystem_of(self, wanted: PurePosixPath) -> list[PurePosixPath]:
+    def _by_stem(self, wanted: PurePosixPath) -> list[PurePosixPath]:
         """The best candidates, equally good."""
         stem, parents = stem_of(wanted), wanted.parent.parts
         alike = self._below().stems.get(folded(stem), [])
@@ -179,7 +186,9 @@ def _agreement(a: tuple[str, ...], b: tuple[str, ...], form: Callable[[str], str
 
 
 def _reason(error: OSError) -> str:
-    """Why a path can't be had."""
+    """Why a path can't be had; a fault of the machine rather than of the path is raised again."""
+    if error.errno in SYSTEMIC:
+        raise error
     if error.errno == errno.ELOOP:
         return "a link that leads in a circle; remove it, or put the video there"
     if error.errno == errno.ENAMETOOLONG:

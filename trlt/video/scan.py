@@ -9,10 +9,13 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from trlt.disk import append
 from trlt.errors import DataError, VideoError
+from trlt.reading import iter_jsonl
 from trlt.recipe import Video
-from trlt.sample import iter_jsonl, mend_tail
+from trlt.sample import HALF_PAIRS, mend_tail
 from trlt.video.decode import cores
 from trlt.video.workers import ClipLoader, Request
 
@@ -77,7 +80,7 @@ class Scan:
                 new[path] = stamp
         if new:
             self._cache.parent.mkdir(parents=True, exist_ok=True)
-            with self._cache.open("a", encoding="utf-8") as out, ClipLoader(self._settings) as loader:
+            with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
                 for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip
                     verdict = Verdict(None, str(loaded.error))
@@ -85,8 +88,8 @@ class Scan:
                         verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
                     self._known[str(path)] = (*new[path], verdict)
-                    out.write(json.dumps(_row(path, new[path], verdict)) + "\n")
-                    out.flush()
+                    row = json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n"
+                    append(out, row.encode("utf-8", HALF_PAIRS), self._cache)
                     if progress:
                         progress(done, len(new))
         return found
@@ -95,12 +98,17 @@ class Scan:
         if not self._cache.is_file():
             return
         mend_tail(self._cache)
-        for number, row in iter_jsonl(self._cache):
-            try:
-                verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
-                self._known[row["path"]] = (row["size"], row["mtime_ns"], verdict)
-            except (KeyError, TypeError):
-                raise DataError(f"{self._cache}:{number}: no verdict on a video; give another file as --scan") from None
+        for _, (path, known) in iter_jsonl(self._cache, _known):
+            self._known[path] = known
+
+
+def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict]]:
+    """A path, and what is known of the file there."""
+    try:
+        verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
+        return str(row["path"]), (row["size"], row["mtime_ns"], verdict)
+    except (KeyError, TypeError):
+        raise DataError(f"{where}: no verdict on a video; give another file as --scan") from None
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from trlt.datasets import durations_differ
+from trlt.disk import append
 from trlt.errors import DataError, VideoError
-from trlt.sample import iter_jsonl, mend_tail, write_text_atomic
+from trlt.reading import iter_jsonl
+from trlt.sample import mend_tail, write_text_atomic
 from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, Loaded, Request
 
@@ -104,13 +106,12 @@ def survey(
             requests.append(Request(clip.path, clip.start, clip.end, number))
     kept = [row for row in rows if row is not None]
     _write(out, kept)
-    with out.open("a", encoding="utf-8") as file:
+    with out.open("ab", buffering=0) as file:
         done = len(kept)
         for loaded in loader.map(requests):
             number = loaded.request.key
             row = rows[number] = _measured(wanted[number], keys[number], loaded)
-            file.write(json.dumps(asdict(row)) + "\n")
-            file.flush()
+            append(file, (json.dumps(asdict(row)) + "\n").encode(), out)
             done += 1
             if progress:
                 progress(done, len(wanted))
@@ -146,11 +147,15 @@ def _read(path: Path) -> Iterator[Row]:
     if not path.is_file():
         return
     mend_tail(path)
-    for number, value in iter_jsonl(path):
-        try:
-            yield Row(**{**value, "warnings": tuple(value["warnings"])})
-        except (TypeError, KeyError):
-            raise DataError(f"{path}:{number}: no row of `trlt video check`; give another --out, or --fresh") from None
+    for _, row in iter_jsonl(path, _known):
+        yield row
+
+
+def _known(value: Any, where: str) -> Row:
+    try:
+        return Row(**{**value, "warnings": tuple(value["warnings"])})
+    except (TypeError, KeyError):
+        raise DataError(f"{where}: no row of `trlt video check`; give another --out, or --fresh") from None
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:

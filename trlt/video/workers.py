@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from trlt.disk import SYSTEMIC
 from trlt.errors import VideoError
 from trlt.recipe import Video
 from trlt.video.budget import Budget
@@ -188,6 +189,10 @@ class ClipLoader:
             return Loaded(request, self._load(request.path, request.start, request.end))
         except VideoError as error:
             return Loaded(request, None, error)
+        except OSError as error:  # of this file alone: it has gone, or can't be read where the disk is damaged
+            if error.errno in SYSTEMIC:
+                raise
+            return Loaded(request, None, VideoError(f"{request.path}: can't be read ({error.strerror or error})"))
         except MemoryError:
             return Loaded(request, None, VideoError(f"{request.path}: decoding needs more memory than there is"))
 

@@ -6,7 +6,6 @@ Knows samples and rows; neither HTML nor videos.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trlt.errors import DataError
+from trlt.reading import loads, shown_fault
 from trlt.recipe import Select
 from trlt.sample import Sample, Span
 
@@ -86,7 +86,7 @@ class RowIndex:
         number, offset = self._places[id]
         file = self._files[number]
         file.seek(offset)
-        row: dict[str, Any] = json.loads(file.readline())
+        row: dict[str, Any] = loads(file.readline())
         lists = [row.get(name) for name in LISTS]
         whole = all(isinstance(one, list) and len(one) == row.get("n") for one in lists)
         if not isinstance(row.get("task"), str) or not isinstance(row.get("source"), str):
@@ -113,9 +113,10 @@ class RowIndex:
             if not line.endswith(b"\n"):  # of a run that is at work
                 break
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}:{line_number}: not JSON ({error}); delete the line, or run it again") from None
+                row = loads(line)
+            except ValueError as error:
+                said = f"{path}:{line_number}: not JSON ({shown_fault(error)})"
+                raise DataError(f"{said}; delete the line, or run it again") from None
             if not isinstance(row, dict) or not isinstance(row.get("id"), str):
                 raise DataError(f"{path}:{line_number}: no row (an object with an id); give the rows that trlt wrote")
             self._places[row["id"]] = (number, offset)

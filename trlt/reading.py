@@ -1,0 +1,237 @@
+"""JSON as trlt reads it, whoever wrote it: bounded in depth and numbers, no key twice, and every bad line is told.
+
+The only place that parses JSON from files and servers. Knows texts and files; nothing of what a value means.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+from trlt.errors import DataError, TrltError, shown
+
+T = TypeVar("T")
+MOST_DEPTH = 64
+"""Lists and objects inside each other; real files have 10 at most, and Python's own limit would end in a traceback later."""
+MOST_DIGITS = 20
+"""Of a whole number; as many as one of 64 bits has."""
+MOST_LINE = 16 << 20
+"""Bytes of a line of JSONL; the longest row that trlt writes takes some hundred thousand."""
+SHOWN = 20
+"""Bad lines that a message names; it counts the others."""
+_MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+def loads(text: str | bytes, *, finite: bool = True) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: JSON, in UTF-8 where it is bytes; a byte order mark of UTF-8 is passed over. Half a surrogate pair is taken.
+        finite: Refuse `NaN`, `Infinity` and what is too large for a float (`1e999`).
+
+    Raises:
+        ValueError: it isn't JSON, holds a key twice, or is out of the bounds of this module.
+    """
+    if isinstance(text, bytes):
+        text = decoded(text)
+    try:
+        value = (_FINITE if finite else _ANY).decode(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level = [value]
+    for _ in range(MOST_DEPTH + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, (dict, list))
+        ]
+        if not level:
+            return value
+    raise ValueError(_TOO_DEEP)
+
+
+def decoded(data: bytes) -> str:
+    """The text of bytes in UTF-8, in which half a surrogate pair may stand.
+
+    Raises:
+        ValueError: another encoding; says which byte, and what to do.
+    """
+    if kind := next((name for mark, name in _MARKS.items() if data.startswith(mark)), None):
+        raise ValueError(f"{kind}, not UTF-8; save it as UTF-8")
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is 0x{data[error.start]:02x}"
+        raise ValueError(f"not UTF-8 ({found}, as in Latin-1 or in a binary file); save it as UTF-8") from None
+
+
+def parse_json(text: str | bytes, where: str, *, expected: str = "", error: type[TrltError] = DataError) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        text: As `loads` takes it.
+        where: Starts the message: file, and line where it is one of many.
+        expected: Ends the message: what should stand there, or what to do.
+        error: What is raised.
+
+    Raises:
+        TrltError: `error`, for whatever `loads` refuses.
+    """
+    try:
+        return loads(text)
+    except ValueError as fault:
+        raise error(f"{where}: not JSON ({shown_fault(fault)})" + (f"; {expected}" if expected else "")) from None
+
+
+def shown_fault(fault: ValueError) -> str:
+    """What `loads` says, without the line that it doesn't know."""
+    return f"{fault.msg}, character {fault.pos + 1}" if isinstance(fault, json.JSONDecodeError) else str(fault)
+
+
+def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        TrltError: `error`, where it can't be read or isn't JSON; `remedy` ends the message.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        raise error(f"{path}: can't be read ({fault.strerror}); {remedy}") from None
+    return parse_json(data, str(path), expected=remedy, error=error)
+
+
+def read_object(path: Path, *, remedy: str, error: type[TrltError] = DataError) -> dict[str, Any]:
+    """The object of a JSON file; raises as `read_json`, and where it holds another value."""
+    value = read_json(path, remedy=remedy, error=error)
+    if not isinstance(value, dict):
+        raise error(f"{path}: expected a JSON object, got {type(value).__name__}; {remedy}")
+    return value
+
+
+class Faults:
+    """What is wrong with the lines of a file, or of several: the first `SHOWN` in full, and how many more there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._told: list[str] = []
+
+    def add(self, fault: str) -> None:
+        """Notes a fault, which names its line."""
+        self.count += 1
+        if self.count <= SHOWN:
+            self._told.append(fault)
+
+    def end(self, *more: str) -> None:
+        """Raises what was found.
+
+        Raises:
+            DataError: there were faults; `more` stands after them, a line each.
+        """
+        if self.count:
+            rest = [f"… and {self.count - SHOWN:,} more lines"] if self.count > SHOWN else []
+            raise DataError("\n".join([*self._told, *rest, *more])) from None
+
+
+def iter_jsonl(
+    path: Path, check: Callable[[Any, str], T] | None = None, faults: Faults | None = None
+) -> Iterator[tuple[int, T]]:
+    """(line number from 1, value) of each non-blank line.
+
+    A bad line is passed over until all lines were read, so that the message names all of them. Of a file of which none of the
+    first `SHOWN` lines can be used, no more is read.
+
+    Args:
+        path: The file.
+        check: Makes a value of a line's JSON and its place (`file:line`); raises DataError where it can't be used.
+        faults: Gets the bad lines, for the caller to raise; None raises them after the last line.
+
+    Raises:
+        DataError: no such file; or bad lines, each with its file and number.
+    """
+    found, used = faults or Faults(), False
+    try:
+        handle = path.open("rb")  # so that bytes that aren't UTF-8 are a fault of their line
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); give the path of a JSONL file") from None
+    with handle:
+        for number, line in bounded_lines(handle):
+            where = f"{path}:{number}"
+            if not line.strip():
+                continue
+            try:
+                if len(line) > MOST_LINE:
+                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
+                value: Any = parse_json(line, where, expected="one object a line is expected")
+                value = check(value, where) if check else value
+            except DataError as error:
+                found.add(str(error))
+                if found.count >= SHOWN and not used:
+                    found.end(f"{path}: none of its first lines can be used, so no more were read; is it the right file?")
+                continue
+            used = True
+            yield number, value
+    if faults is None:
+        found.end()
+
+
+def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers from 1; of one that is too long, a little more than `MOST_LINE` bytes."""
+    number = 0
+    while line := handle.readline(MOST_LINE + 1):
+        number += 1
+        if len(line) > MOST_LINE:
+            while (rest := handle.readline(MOST_LINE)) and not rest.endswith(b"\n"):
+                pass
+        yield number, line
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file that a run appends to; a line that a kill tore, or that is no object, is left out."""
+    rows = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            value = loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            rows.append(value)
+    return rows
+
+
+_TOO_DEEP = f"lists and objects more than {MOST_DEPTH} deep"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        raise ValueError(f"{shown(twice)} stands twice in an object")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text.lstrip("-")) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(text.lstrip('-')):,} digits")
+    return int(text)
+
+
+def _real(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{shown(text)} is too large for a number")
+    return value
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number; write null")
+
+
+_FINITE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, parse_float=_real, parse_constant=_constant)
+_ANY = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
