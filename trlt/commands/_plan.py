@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from rich.table import Table
 from trlt.errors import RecipeError
 from trlt.plan import GB, Architecture, Memory, advise, estimate, find_architecture
 from trlt.plan.lines import CONTEXT, FRAGMENTS
-from trlt.recipe import Recipe, Train
+from trlt.recipe import Effect, Recipe, Train, effect
 from trlt.sample import read_samples
 
 DEFAULT_GPU_GB = 80.0
@@ -72,8 +73,13 @@ def _rollouts(settings: Train) -> str:
     return f"vLLM, with {settings.vllm.memory:.0%} of each GPU" if settings.rollouts == "vllm" else "engine"
 
 
-def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:
+def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool = False) -> None:
     """Ends a run before any work when its plan doesn't fit the GPU.
+
+    Args:
+        recipe: As resolved.
+        found: Its plan.
+        begun: Whether steps of this run are saved, which go on only with what changes no outcome.
 
     Raises:
         RecipeError: it doesn't; names what to change.
@@ -81,15 +87,24 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:
     memory = found["memory"]
     if memory is None or memory["fits"] is not False:
         return
-    changes = memory["changes"]
+    others = [change for change in memory["changes"] if begun and _makes_another(change)]
+    lines = [change for change in memory["changes"] if change not in others]
     remedy = "no setting makes it fit; take a smaller model or larger GPUs"
-    if changes:
-        remedy = "any one of these lines, behind the command, makes it fit:\n  " + "\n  ".join(changes)
+    if lines:
+        remedy = "any one of these lines, behind the command, makes it fit:\n  " + "\n  ".join(lines)
+    if others:
+        fresh = "\n  ".join(f"{change} --fresh" for change in others)
+        remedy = (f"{remedy}\n" if lines else "") + f"steps are saved; any one of these lines fits and starts anew:\n  {fresh}"
     raise RecipeError(
         f"{recipe.model.path} needs about {memory['peak_gb']} GB on each of {found['processes']} GPUs of "
         f"{memory['gpu_gb']:g} GB; {remedy}\n"
         "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
     )
+
+
+def _makes_another(change: str) -> bool:
+    """Whether flags change what comes of a run."""
+    return any(effect(word.partition("=")[0]) is Effect.OUTCOME for word in shlex.split(change) if word != "--set")
 
 
 def tables(found: dict[str, Any]) -> list[Table | str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trlt.model import SHIPPED, load
 from trlt.prompt import VERSION
-from trlt.recipe import Decoding, Model, Recipe, Video, load_recipe
+from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -101,5 +101,11 @@ def limit_threads(model: Any) -> None:
 
 def protocol(settings: Decoding, video: Video) -> dict[str, Any]:
     """Everything that figures depend on besides the model and the questions."""
-    budget = video.model_dump(include={"fps", "min_frames", "max_frames", "min_tokens", "max_tokens"})
-    return {"prompt": VERSION, **settings.model_dump(mode="json", exclude={"max_sequences", "benchmarks"}), "video": budget}
+    return {"prompt": VERSION, **_telling(settings), "video": _telling(video)}
+
+
+def _telling(section: Section) -> dict[str, Any]:
+    """A section's values, without those that only say where things lie, or how fast it goes."""
+    silent = (Effect.INPUT, Effect.MEANS)
+    fields = type(section).model_fields
+    return section.model_dump(mode="json", exclude={name for name, f in fields.items() if any(m in silent for m in f.metadata)})

@@ -38,9 +38,6 @@ from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
 from trlt.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 
-IGNORED = ("prepare.", "select.", "train.", "eval.")
-"""Sections of a recipe that don't concern a probe's rows."""
-
 
 def probe(
     data: Path,
@@ -93,7 +90,6 @@ def probe(
         model=identity,
         inputs={"data": source},
         protocol=protocol(recipe.probe, recipe.video),
-        ignore=IGNORED,
         fresh=fresh,
     )
     rows = folder.rows("probe")

@@ -27,10 +27,6 @@ from trlt.rollout import file_digest, model_identity, open_run, videos_root
 from trlt.sample import Sample, read_log, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
 
-IGNORED = ("probe.", "select.", "prepare.", "eval.") + tuple(
-    f"train.{key}" for key in ("launch.", "report_to", "keep_checkpoints", "data", "max_broken", "vllm.")
-)
-"""Keys of a recipe that don't change a run's trajectory."""
 WRITTEN = (
     *("checkpoints", "model", "adapter", "completions"),
     *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json"),
@@ -228,7 +224,6 @@ def _open(recipe: Recipe, data: Path, samples: list[Sample], located: str, folde
         model=model_identity(located),
         inputs={"data": source | {"videos": str(root.resolve())}},
         protocol=protocol,
-        ignore=IGNORED,
         fresh=fresh,
     )
     save_recipe(run.recipe, recipe)

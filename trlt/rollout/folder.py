@@ -11,7 +11,7 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +21,7 @@ from typing import Any
 from trlt import __version__
 from trlt.errors import DataError, ResumeError
 from trlt.prompt import VERSION
-from trlt.recipe import Recipe, differences, dump_recipe, load_recipe, save_recipe
+from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
 from trlt.sample import sample_files, write_text_atomic
@@ -29,11 +29,6 @@ from trlt.sample import sample_files, write_text_atomic
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
-WITHOUT_EFFECT = (
-    *("name", "model.path", "model.device", "video.root", "video.store", "video.timeout_s", "video.workers"),
-    *("probe.max_sequences", "train.max_sequences", "eval.max_sequences", "eval.benchmarks", "eval.bootstrap"),
-)
-"""Keys of a recipe that change no row (the model and the inputs have checksums of their own)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +95,17 @@ def open_run(
     model: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
-    ignore: Sequence[str] = (),
     fresh: bool = False,
 ) -> Run:
     """A new run, or the one that is there, when it is the same. Of several processes that open one, all agree or fail.
 
     Args:
         out: Folder, or .jsonl file of rows.
-        kind: Of the run (`probe`, `eval`).
+        kind: Of the run, as `recipe.effects` knows it.
         recipe: As resolved.
         model: What tells models apart (`model_identity`).
         inputs: Checksums by name of the input; a further one may join a run, one that is there must not change.
         protocol: What a reader of the figures must know.
-        ignore: Keys of the recipe that change no row, besides `WITHOUT_EFFECT`.
         fresh: Forget what is there.
 
     Raises:
@@ -138,7 +131,7 @@ def open_run(
     }
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     _create(run.recipe, dump_recipe(recipe))
-    found = differences(load_recipe(run.recipe), recipe, ignore=(*WITHOUT_EFFECT, *ignore))
+    found = tells_apart(kind, load_recipe(run.recipe), recipe)
     if old is None and not found and not _create(run.manifest, _text(values)):
         old = run.read_manifest()
     if old is not None:
