@@ -13,13 +13,13 @@ from typer.core import TyperGroup
 
 from trlt import __version__
 from trlt.commands._default import DefaultGroup
-from trlt.errors import TrltError
+from trlt.errors import Interrupted, TrltError
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
 
 INTERRUPTED = 130
-
+GOES_ON = "the same command goes on from what is saved"
 
 _ORDER = "prepare probe select train eval compare report reproduce infer serve export video demo doctor".split()
 
@@ -33,8 +33,11 @@ class _Group(TyperGroup):
         except TrltError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except Interrupted as error:
+            typer.echo(f"interrupted: {error.kept or GOES_ON}", err=True)
+            raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted: what is done is saved; the same command goes on from there", err=True)
+            typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

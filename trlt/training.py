@@ -35,6 +35,8 @@ from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
 
+LOG = "log.jsonl"
+"""A line a step, in a run's folder."""
 COMPLETE = "complete"
 """Stands in a checkpoint once all of it is written; a folder without it is what a kill left."""
 
@@ -206,6 +208,22 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
+def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
+    """Cuts off what a run has noted after a step, in its log and beside it; no process may be writing meanwhile.
+
+    Returns:
+        The log's rows that stay.
+    """
+    log, kept = folder / LOG, []
+    if log.is_file():
+        kept = [row for row in read_log(log) if row["step"] <= step]
+        write_text_atomic(log, "".join(json.dumps(row) + "\n" for row in kept))
+    cut_broken(folder, step)
+    cut_visits(folder, step)
+    cut_completions(folder, step)
+    return kept
+
+
 class Watch(TrainerCallback):
     """Marks complete checkpoints, appends every step's figures to `log.jsonl`, and tells a listener.
 
@@ -217,7 +235,7 @@ class Watch(TrainerCallback):
     """
 
     def __init__(self, folder: Path, *, keep: int, limit: int, report: Report | None = None) -> None:
-        self._folder, self._log = folder, folder / "log.jsonl"
+        self._folder, self._log = folder, folder / LOG
         self._keep = keep
         self._health = Health(limit)
         self._report = report
@@ -226,14 +244,8 @@ class Watch(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Cuts off what a killed run had noted after its last checkpoint, and removes half a checkpoint."""
         if state.is_world_process_zero:
-            if self._log.is_file():
-                kept = [row for row in read_log(self._log) if row["step"] <= state.global_step]
-                for row in kept:
-                    self._health.see(row["step"], row)
-                write_text_atomic(self._log, "".join(json.dumps(row) + "\n" for row in kept))
-            cut_broken(self._folder, state.global_step)
-            cut_visits(self._folder, state.global_step)
-            cut_completions(self._folder, state.global_step)
+            for row in forget_after(self._folder, state.global_step):
+                self._health.see(row["step"], row)
             for path in Path(str(args.output_dir)).glob("checkpoint-*"):
                 if not (path / COMPLETE).is_file():
                     shutil.rmtree(path)

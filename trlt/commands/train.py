@@ -6,9 +6,10 @@ import json
 import math
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,19 +20,14 @@ from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command, rank_device
 from trlt.commands._setup import RUNS, limit_threads, quiet, resolve
-from trlt.errors import DataError, RecipeError
+from trlt.commands._train_folder import has_begun, hold, kept, logged, open_folder
+from trlt.errors import DataError, Interrupted, RecipeError
+from trlt.interruption import Interruption
 from trlt.model import locate
-from trlt.prompt import VERSION
-from trlt.recipe import Recipe, save_recipe
-from trlt.rollout import file_digest, model_identity, open_run, videos_root
+from trlt.recipe import Recipe
+from trlt.rollout import videos_root
 from trlt.sample import Sample, read_log, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
-
-WRITTEN = (
-    *("checkpoints", "model", "adapter", "completions"),
-    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json"),
-)
-"""What a run writes, and `--fresh` removes."""
 
 
 def train(
@@ -51,7 +47,7 @@ def train(
         TrltError: a recipe, file or model that can't be used; before any work, where it can be known.
     """
     rank = adopt(os.environ)
-    follow_launcher(rank)
+    follow_launcher(rank, signal.SIGTERM)
     output = audible(output, rank)
     flags = {"train.data": str(data) if data else None, "model.path": model}
     recipe = resolve(recipe_path, sets, flags)
@@ -81,13 +77,19 @@ def train(
     if rank is None or rank.launcher is None:
         found = plan(recipe, processes, folder, command)
         if _has_gpu(recipe):
-            refuse_what_cannot_fit(recipe, found)
+            refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(_in_short(found))
         if warning := _all_warmup(recipe, found["steps"]):
             output.note(warning)
     if rank is None and processes > 1:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
-        launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
+        with hold(folder):  # told before any process is started, which then holds it itself
+            pass
+        try:
+            launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
+        except Interrupted as interrupted:
+            interrupted.kept = kept(folder)
+            raise
         return _result(folder)
     chosen = set_strategy(os.environ, strategy, processes)
     if chosen and rank and rank.launcher is None:
@@ -160,14 +162,18 @@ def _run(
     rank: Rank | None,
     output: Output,
 ) -> dict[str, Any]:
-    with _first_alone(recipe, rank):
-        complete = _open(recipe, data, samples, located, folder, fresh and (rank is None or rank.place == 0))
-    if complete:
-        output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
-        return _result(folder)
+    first = rank is None or rank.place == 0
     root = videos_root(recipe.video.root, data)
-    result = _train(recipe, samples, root, located, folder, rank, output)
-    if rank and rank.place:
+    with ExitStack() as held:
+        with _first_alone(recipe, rank):
+            if first:
+                held.enter_context(hold(folder))
+            complete = open_folder(recipe, data, samples, located, folder, fresh=fresh, first=first)
+        if complete:
+            output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
+            return _result(folder)
+        result = _interruptible(recipe, samples, root, located, folder, rank, output)
+    if not first:
         return result
     write_text_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
     first, last = result["reward_first"], result["reward_last"]
@@ -179,6 +185,22 @@ def _run(
         f"Model: {result['model']}\nNext: trlt eval --bench all --model {result['model']} --recipe {folder / 'recipe.yaml'}"
     )
     return result
+
+
+def _interruptible(
+    recipe: Recipe, samples: list[Sample], root: Path, located: str, folder: Path, rank: Rank | None, output: Output
+) -> dict[str, Any]:
+    """Trains, and says what is saved when that is interrupted; of several processes, one does."""
+    with Interruption(at_once=rank is not None and rank.launcher is not None) as interruption:
+        try:
+            return _train(recipe, samples, root, located, folder, rank, output, interruption)
+        except KeyboardInterrupt as error:
+            number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
+    interrupted = Interrupted(number)
+    if rank and (rank.place or rank.launcher is not None):
+        raise SystemExit(interrupted.exit_code)
+    interrupted.kept = kept(folder)
+    raise interrupted
 
 
 @contextmanager
@@ -196,40 +218,6 @@ def _first_alone(recipe: Recipe, rank: Rank | None) -> Iterator[None]:
         yield
 
 
-def _open(recipe: Recipe, data: Path, samples: list[Sample], located: str, folder: Path, fresh: bool) -> bool:
-    """Opens the run's folder; gives whether its run is complete."""
-    if fresh:
-        for name in (
-            "checkpoints",
-            "model",
-            "adapter",
-            "completions",
-            "log.jsonl",
-            "broken.jsonl",
-            "difficulty.jsonl",
-            "result.json",
-        ):
-            path = folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    root = videos_root(recipe.video.root, data)
-    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
-    protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
-    run = open_run(
-        folder,
-        "train",
-        recipe,
-        model=model_identity(located),
-        inputs={"data": source | {"videos": str(root.resolve())}},
-        protocol=protocol,
-        fresh=fresh,
-    )
-    save_recipe(run.recipe, recipe)
-    return (folder / "result.json").is_file()
-
-
 def _result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     if not path.is_file():
@@ -239,7 +227,14 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _train(
-    recipe: Recipe, samples: list[Sample], root: Path, located: str, folder: Path, rank: Rank | None, output: Output
+    recipe: Recipe,
+    samples: list[Sample],
+    root: Path,
+    located: str,
+    folder: Path,
+    rank: Rank | None,
+    output: Output,
+    interruption: Interruption,
 ) -> dict[str, Any]:
     quiet()
     # What libraries say about their next versions is for whoever raises the pins.
@@ -259,7 +254,7 @@ def _train(
     models.draw_as(loaded.model, loaded.processor, recipe.eval)
     if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
         limit_threads(loaded.model)
-    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", _logged(folder)) as view:
+    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         material = Material(samples, VideoIndex(root, recipe.video.downloads), loader, builder)
         material.require_videos()
@@ -267,12 +262,12 @@ def _train(
         if settings.method == "grpo":
             from trlt import grpo_run
 
-            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example)
+            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example, interruption)
             parity = asdict(measured)
         else:
             from trlt import sft
 
-            steps = sft.train(loaded, material, recipe, folder, view.step)
+            steps = sft.train(loaded, material, recipe, folder, view.step, interruption)
     rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
     some = max(1, len(rewards) // 5)
     outcome = {
@@ -292,15 +287,6 @@ def _train(
     else:
         _save(loaded, folder / "model", rank, card)
     return outcome
-
-
-def _logged(folder: Path) -> list[dict[str, Any]]:
-    """The rows that a resumed run goes on from."""
-    from trlt.training import latest_checkpoint
-
-    checkpoint, log = latest_checkpoint(folder / "checkpoints"), folder / "log.jsonl"
-    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    return [row for row in read_log(log) if row["step"] <= done] if log.is_file() else []
 
 
 def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
