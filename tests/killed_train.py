@@ -7,6 +7,7 @@ sometimes another. The libraries are loaded once: each attempt is a fork of this
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -68,7 +69,8 @@ def main() -> None:
                 os.killpg(child, how)
                 if how == signal.SIGINT and rng.random() < 0.3:
                     time.sleep(rng.uniform(0, 0.1))
-                    os.killpg(child, how)
+                    with contextlib.suppress(ProcessLookupError):  # it has left after the first
+                        os.killpg(child, how)
                 os.waitpid(child, 0)
                 count[bool(state(folder)[0])] += 1
                 break

@@ -14,7 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
-from trlt.arguments import for_sft
+from trlt.arguments import fit, for_sft
 from trlt.broken import Broken
 from trlt.errors import DataError, VideoError
 from trlt.interruption import Interruption
@@ -186,12 +186,13 @@ def train(
     if settings.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
-    values = for_sft(recipe, checkpoints, processes=processes)
+    batch = fit(settings, len(material.samples), processes)
+    values = for_sft(recipe, checkpoints, processes=processes, batch=batch)
     lessons = Lessons(material.samples, settings.sft, settings.seed)
     broken = Broken(folder, len(material.samples), settings.max_broken)
     trainer = SftTrainer(
         material,
-        settings.sft.batch,
+        batch.step,
         model=loaded.trained or with_adapters(loaded.model, settings.lora, settings.seed),
         args=TrainingArguments(**values),
         processing_class=loaded.processor,

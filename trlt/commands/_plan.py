@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from trlt.arguments import count_steps, fit
 from trlt.errors import RecipeError
 from trlt.plan import GB, Architecture, Memory, advise, estimate, find_architecture
 from trlt.plan.lines import CONTEXT, FRAGMENTS
@@ -33,17 +33,11 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
     """
     settings = recipe.train
     grpo = settings.method == "grpo"
-    each = settings.prompts_per_pass * processes
-    if grpo and settings.prompts_per_step % each:
-        raise RecipeError(
-            f"train.prompts_per_step: {settings.prompts_per_step} prompts can't be spread evenly over {processes} processes of "
-            f"{settings.prompts_per_pass}; take a multiple of {each}"
-        )
     path = Path(recipe.train.data or "")
     count = len(read_samples(path)) if path.exists() else None
-    batch = settings.prompts_per_step if grpo else settings.sft.batch
+    asked = settings.prompts_per_step if grpo else settings.sft.batch
+    batch = fit(settings, asked if count is None else count, processes)
     group = settings.group_size if grpo else 1
-    steps = settings.max_steps or (math.ceil(settings.epochs * count / batch) if count else None)
     return {
         "method": settings.method,
         "model": recipe.model.path,
@@ -52,13 +46,13 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
         "processes": processes,
         "strategy": settings.strategy if processes > 1 else "single process",
         "launcher": f"{processes} x {' '.join(command)}" if processes > 1 else "this process",
-        "prompts_per_step": batch,
+        "prompts_per_step": batch.lessons,
         "completions_per_prompt": group,
-        "completions_per_step": batch * group,
+        "completions_per_step": batch.lessons * group,
         "rollouts": _rollouts(settings),
-        "prompts_per_process_and_step": batch // processes,
-        "passes_per_process_and_step": batch // each if grpo else None,
-        "steps": steps,
+        "prompts_per_process_and_step": batch.step // processes,
+        "passes_per_process_and_step": batch.step // (batch.rows * processes) if grpo else None,
+        "steps": settings.max_steps if count is None else count_steps(settings, count, batch),
         "video_tokens_at_most": recipe.video.max_tokens,
         "new_tokens_at_most": settings.max_new_tokens,
         "folder": str(folder),
@@ -96,10 +90,14 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool
         fresh = "\n  ".join(f"{change} --fresh" for change in others)
         remedy = (f"{remedy}\n" if lines else "") + f"steps are saved; any one of these lines fits and starts anew:\n  {fresh}"
     raise RecipeError(
-        f"{recipe.model.path} needs about {memory['peak_gb']} GB on each of {found['processes']} GPUs of "
+        f"{recipe.model.path} needs about {memory['peak_gb']} GB on {_gpus(found['processes'])} of "
         f"{memory['gpu_gb']:g} GB; {remedy}\n"
         "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
     )
+
+
+def _gpus(count: int) -> str:
+    return "a GPU" if count == 1 else f"each of {count} GPUs"
 
 
 def _makes_another(change: str) -> bool:

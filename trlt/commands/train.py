@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trlt.arguments import count_steps, fit
 from trlt.commands._launch import adopt, check_strategy, launch_together, set_strategy
 from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
@@ -24,6 +25,7 @@ from trlt.commands._train_folder import has_begun, hold, kept, logged, open_fold
 from trlt.errors import DataError, Interrupted, RecipeError
 from trlt.interruption import Interruption
 from trlt.model import locate
+from trlt.plan import find_architecture
 from trlt.recipe import Recipe
 from trlt.rollout import videos_root
 from trlt.sample import Sample, read_log, read_samples, write_text_atomic
@@ -61,7 +63,11 @@ def train(
     forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
     forward += [f for key, value in (("--data", data), ("--model", model), ("--out", out)) if value for f in (key, str(value))]
     command = python_command("train", *forward)
+    path = Path(recipe.train.data)
+    if path.exists():
+        recipe = _cut_to(recipe, len(read_samples(path)), processes, rank, output)
     if dry_run:
+        _look(recipe, path, data, sets, output)
         found = plan(recipe, processes, folder, command)
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
@@ -69,7 +75,6 @@ def train(
             output.result(shown)
             refuse_what_cannot_fit(recipe, found)
         return shown
-    path = Path(recipe.train.data)
     samples = read_samples(path)
     located = locate(recipe.model.path)
     check_strategy(strategy, processes)
@@ -100,6 +105,46 @@ def train(
 
         leave()
     return result
+
+
+def _cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, output: Output) -> Recipe:
+    """The recipe, with as many prompts a step as there are samples where that is fewer; says so."""
+    train = recipe.train
+    asked, key = (train.prompts_per_step, "prompts_per_step") if train.method == "grpo" else (train.sft.batch, "sft.batch")
+    batch = fit(train, samples, processes)
+    if batch.lessons == asked:
+        return recipe
+    if rank is None or rank.launcher is None:
+        steps = count_steps(train, samples, batch)
+        more = "" if train.max_steps else f", so {_count(steps, 'step')} in all; train.epochs or train.max_steps makes more"
+        output.note(
+            f"train: {_count(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.lessons} a step, and an epoch is "
+            f"one step{more}"
+        )
+    if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
+        return recipe
+    return recipe.model_copy(
+        update={"train": train.model_copy(update={"prompts_per_step": batch.step, "prompts_per_pass": batch.rows})}
+    )
+
+
+def _look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], output: Output) -> None:
+    """Whether what a dry run was given is there; data of a recipe may be yet to come.
+
+    Raises:
+        ModelError: no such model.
+        DataError: no such file, though it was named on the command line.
+    """
+    if find_architecture(recipe.model.path) is None:
+        locate(recipe.model.path)
+    if not path.exists():
+        if data or any(one.startswith("train.data=") for one in sets):
+            read_samples(path)
+        output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"
 
 
 def _check_trackers(recipe: Recipe, path: Path) -> None:
@@ -137,7 +182,7 @@ def _all_warmup(recipe: Recipe, steps: int | None) -> str | None:
     if steps is None or not warmup or (warmup if warmup >= 1 else math.ceil(warmup * steps)) < steps:
         return None
     return (
-        f"train: train.warmup_steps ({warmup:g}) takes all {steps} steps, from a rate of 0 on: train.learning_rate "
+        f"train: train.warmup_steps ({warmup:g}) takes all {_count(steps, 'step')}, from a rate of 0 on: train.learning_rate "
         f"({recipe.train.learning_rate:g}) is never reached; lower train.warmup_steps"
     )
 
@@ -146,9 +191,10 @@ def _in_short(found: dict[str, Any]) -> str:
     """The plan in a line."""
     memory = found["memory"]
     need = f"; about {memory['peak_gb']} GB a GPU" if memory and memory["fits"] is not None else ""
+    drawn = f"{_count(found['prompts_per_step'], 'prompt')} x {_count(found['completions_per_prompt'], 'completion')}"
     return (
-        f"train: {found['prompts_per_step']} prompts x {found['completions_per_prompt']} completions a step over "
-        f"{found['processes']} processes ({found['strategy']}), {found['steps']} steps{need}"
+        f"train: {drawn} a step over "
+        f"{_count(found['processes'], 'process', 'es')} ({found['strategy']}), {_count(found['steps'], 'step')}{need}"
     )
 
 

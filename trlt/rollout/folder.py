@@ -30,6 +30,13 @@ LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
 
+ASKED_BY = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja"),
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
+)
+"""Files of a model's folder, as transformers names them, that decide which tokens and frames its weights are given."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -187,7 +194,7 @@ def file_digest(path: Path) -> str:
 
 
 def model_identity(located: str) -> dict[str, Any]:
-    """What tells a model apart from others: checksums of a folder, or a hub id with its revision.
+    """What tells a model apart from others: checksums of a folder and of files beside weights, or a hub id with its revision.
 
     Args:
         located: As `trlt.model.locate` gives it.
@@ -204,19 +211,23 @@ def model_identity(located: str) -> dict[str, Any]:
     for path in weights:
         stat = path.stat()
         digest.update(f"{path.name}\0{file_digest(path) if small else (stat.st_size, stat.st_mtime_ns)}\0".encode())
-    return {"name": folder.name, "sha256": digest.hexdigest()}
+    asked_by = {path.relative_to(folder).as_posix(): file_digest(path) for name in ASKED_BY for path in folder.glob(name)}
+    return {"name": folder.name, "sha256": digest.hexdigest(), "files": dict(sorted(asked_by.items()))}
 
 
 def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys that tell inputs apart; `path` may change, when a file has moved."""
-    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos")]
+    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos", "files")]
     return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
 
 
 def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What tells two manifests' runs apart, apart from the recipe."""
     found = [f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in ("kind", "prompt") if old.get(key) != new[key]]
-    found += _changed("model", old.get("model", {}), new["model"])
+    before, now_there = old.get("model", {}), new["model"]
+    found += _changed("model", before, now_there)
+    if "files" in before and "files" in now_there:  # which earlier manifests don't name
+        found += _changed("model", before["files"], now_there["files"])
     for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
         found += _changed(f"inputs.{name}", old["inputs"][name], new["inputs"][name])
     return found
