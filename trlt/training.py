@@ -122,6 +122,10 @@ class Material:
             )
 
 
+class _AllDone(Exception):
+    """The checkpoint that a run goes on from is that of its last step."""
+
+
 class ResumableTrainer:
     """A mix-in for transformers' Trainer: resuming really loads the weights, and goes on in the same order of samples.
 
@@ -180,9 +184,14 @@ class ResumableTrainer:
         return super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Transformers' training; models that are loaded after it are whole again."""
+        """Transformers' training; models that are loaded after it are whole again.
+
+        From the checkpoint of the last step, transformers 5.23 would make another one where that step ends no epoch.
+        """
         try:
             return super().train(*args, **kwargs)  # type: ignore[misc]
+        except _AllDone:
+            return None
         finally:
             forget_deepspeed()
 
@@ -250,6 +259,11 @@ class Watch(TrainerCallback):
                 if not (path / COMPLETE).is_file():
                     shutil.rmtree(path)
         PartialState().wait_for_everyone()
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ends a training that has nothing left to do: its weights are loaded, and nothing was drawn yet."""
+        if state.global_step >= state.max_steps:
+            raise _AllDone
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Once all processes have written their files, the checkpoint counts, and older ones may go."""
