@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -35,6 +36,18 @@ def resolve(recipe: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) 
     if resolved.model.path in SHIPPED and recipe is None and not any(item.startswith("model.dtype=") for item in sets):
         resolved = resolved.model_copy(update={"model": resolved.model.model_copy(update={"dtype": "float32"})})
     return resolved
+
+
+def next_command(*words: object) -> str:
+    """The line that says what to type next; it can be pasted as it stands."""
+    return f"Next: trlt {shlex.join(map(str, words))}"
+
+
+def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None = None) -> str:
+    """How a tuned model is looked at: on the recipe's benchmarks, or where it names none by a probe of its samples."""
+    if settings.eval.benchmarks or data is None:
+        return next_command("eval", "--bench", "all", "--model", model, "--recipe", recipe)
+    return next_command("probe", "--data", data, "--model", model, "--recipe", recipe, "--out", recipe.parent / "probe")
 
 
 def quiet() -> None:

@@ -24,7 +24,7 @@ from trlt.commands._ranks import (
     python_command,
     rank_device,
 )
-from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError
 from trlt.model import locate
@@ -121,7 +121,8 @@ def probe(
     output.show(histogram_table(found))
     if summary.errors:
         output.show(f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
-    output.show(f"\nRows: {rows}\nPicture: {folder.picture}\nNext: trlt select --probe {rows} --out train.jsonl")
+    output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
+    output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", "train.jsonl"))
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 

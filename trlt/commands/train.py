@@ -20,7 +20,7 @@ from trlt.commands._launch import adopt, check_strategy, launch_together, set_st
 from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command, rank_device
-from trlt.commands._setup import RUNS, limit_threads, quiet, resolve
+from trlt.commands._setup import RUNS, limit_threads, next_after_tuning, quiet, resolve
 from trlt.commands._train_folder import has_begun, hold, kept, logged, open_folder
 from trlt.errors import DataError, Interrupted, RecipeError
 from trlt.interruption import Interruption
@@ -227,9 +227,8 @@ def _run(
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
         output.note(f"train: {len(result['broken'])} samples have a video that can't be read: {folder / 'broken.jsonl'}")
-    output.show(
-        f"Model: {result['model']}\nNext: trlt eval --bench all --model {result['model']} --recipe {folder / 'recipe.yaml'}"
-    )
+    output.show(f"Model: {result['model']}")
+    output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data))
     return result
 
 

@@ -360,12 +360,3 @@ class Recipe(Section):
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.select.easy > self.probe.n:
-            raise ValueError(
-                f"select.easy ({self.select.easy}) is above probe.n ({self.probe.n}): no sample could be easy; with "
-                f"{self.probe.n} completions, set select.easy as well, to {self.probe.n} or less"
-            )
-        return self
