@@ -1,11 +1,13 @@
 """Runs `trlt train` and kills it again and again, at moments that a seed draws, until it has ended by itself.
 
-`killed_train.py <recipe> <run folder> <seed> <kills> <steps>` prints how often it was killed while a checkpoint was being
-written, and how often elsewhere. The libraries are loaded once: each attempt is a fork of this process.
+`killed_train.py <recipe> <run folder> <seed> <kills> <steps> [SIGINT ...]` prints how often it was killed while a checkpoint
+was being written, and how often elsewhere. With signals, it draws one of these each time, in place of SIGKILL; after SIGINT
+sometimes another. The libraries are loaded once: each attempt is a fork of this process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -63,7 +65,12 @@ def main() -> None:
             now, logged = state(folder)
             if sum(count.values()) < kills and (now - half if writing else logged >= goal):
                 time.sleep(rng.uniform(0, 0.02 if writing else 0.3))
-                os.killpg(child, signal.SIGKILL)
+                how = signal.Signals[rng.choice(sys.argv[6:] or ["SIGKILL"])]
+                os.killpg(child, how)
+                if how == signal.SIGINT and rng.random() < 0.3:
+                    time.sleep(rng.uniform(0, 0.1))
+                    with contextlib.suppress(ProcessLookupError):  # it has left after the first
+                        os.killpg(child, how)
                 os.waitpid(child, 0)
                 count[bool(state(folder)[0])] += 1
                 break

@@ -9,8 +9,8 @@ import pytest
 from transformers import TrainingArguments
 
 from trlt import grpo
-from trlt.arguments import PINNED, PINNED_GRPO, for_grpo, for_sft
-from trlt.errors import DataError
+from trlt.arguments import PINNED, PINNED_GRPO, Batch, count_steps, fit, for_grpo, for_sft
+from trlt.errors import RecipeError
 from trlt.recipe import load_recipe
 
 # The library's own advice about its next versions is none of a run's faults.
@@ -246,7 +246,7 @@ def test_what_touches_the_update_is_given() -> None:
     given = for_grpo(load_recipe(None), Path("x"), processes=1)
     assert given.keys() == set(FROM_RECIPE) | BESIDE | set(PINNED_VALUES)
     assert PINNED | PINNED_GRPO == PINNED_VALUES and {name: given[name] for name in PINNED_VALUES} == PINNED_VALUES
-    supervised = for_sft(load_recipe(None), Path("x"), processes=1)
+    supervised = for_sft(load_recipe(None), Path("x"), processes=1, batch=Batch(48, 1, 48))
     theirs = {field.name for field in dataclasses.fields(TrainingArguments)}
     assert supervised.keys() == (set(FROM_RECIPE) | BESIDE | set(PINNED_VALUES)) & theirs
 
@@ -276,7 +276,43 @@ def test_completions_are_of_the_policy_that_is_updated(changed) -> None:
 
 def test_batch_arithmetic_that_does_not_fit_is_refused() -> None:
     recipe = load_recipe(None, sets=["train.prompts_per_step=4", "train.sft.batch=4"])
-    with pytest.raises(DataError, match=r"train\.prompts_per_step \(4\) must be a multiple"):
+    with pytest.raises(
+        RecipeError, match=r"train\.prompts_per_step: 4 can't be spread evenly over 3 processes .*multiple of 3"
+    ):
         for_grpo(recipe, Path("x"), processes=3)
-    with pytest.raises(DataError, match=r"train\.sft\.batch \(4\) must be a multiple .*3 in all"):
-        for_sft(recipe, Path("x"), processes=3)
+    supervised = load_recipe(None, sets=["train.method=sft", "train.sft.batch=4"]).train
+    with pytest.raises(RecipeError, match=r"train\.sft\.batch: 4 can't be spread evenly over 3 processes"):
+        fit(supervised, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "samples", "processes", "passes", "made", "steps"),
+    [  # (places, rows of a pass, prompts) of a step; steps of two epochs
+        ("grpo", 48, 1, 1, (48, 1, 48), 2),
+        ("grpo", 50, 2, 3, (48, 3, 48), 2),  # two samples of each epoch make no whole step
+        ("grpo", 8, 1, 1, (8, 1, 8), 2),
+        ("grpo", 8, 1, 3, (8, 2, 8), 2),
+        ("grpo", 7, 2, 1, (6, 1, 6), 2),
+        ("grpo", 1, 1, 6, (1, 1, 1), 2),
+        ("sft", 50, 1, 1, (48, 1, 48), 4),  # the second step of an epoch has two lessons
+        ("sft", 8, 1, 3, (9, 3, 8), 2),
+        ("sft", 7, 2, 1, (8, 1, 7), 2),
+        ("sft", 1, 3, 6, (3, 1, 1), 2),
+    ],
+)
+def test_few_samples_make_smaller_steps(method, samples, processes, passes, made, steps) -> None:
+    train = load_recipe(None, sets=[f"train.method={method}", f"train.prompts_per_pass={passes}", "train.epochs=2"]).train
+    assert fit(train, samples, processes) == made
+    assert count_steps(train, samples, fit(train, samples, processes)) == steps
+
+
+def test_two_forms_of_each_sample_count_twice() -> None:
+    train = load_recipe(None, sets=["train.method=sft", "train.sft={targets: mixed, batch: 10}"]).train
+    assert count_steps(train, 16, fit(train, 16, 1)) == 4  # 32 lessons
+    assert fit(train, 4, 1) == (8, 1, 8)
+
+
+def test_fewer_samples_than_processes_are_told_with_what_to_set() -> None:
+    train = load_recipe(None).train
+    with pytest.raises(RecipeError, match=r"8 processes need at least 8 samples, and there are 5; .*launch\.processes=5"):
+        fit(train, 5, 8)

@@ -343,3 +343,46 @@ def test_parity_holds_for_a_clip_that_is_longer_than_its_text(sides, noise_clip)
     prompt = sides.plain(clip, sides.words)[1]
     assert prompt.positions[0, len(prompt.prefix) - 2] > 400 > len(prompt.suffix)
     assert sides(clip).largest < 1e-4
+
+
+def test_a_run_whose_last_step_is_saved_makes_no_other(tiny_path, material, recipe, tmp_path, monkeypatch):
+    """Killed while the final model was written, in the middle of an epoch."""
+    material = replace(material, samples=material.samples[:13])  # three steps an epoch
+    whole, rows, _ = run(tiny_path, material, recipe, tmp_path)
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", lambda *args: pytest.fail("a fifth step"))
+    weights, again, _ = run(tiny_path, material, recipe, tmp_path)
+    assert again == rows and [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(torch.equal(value, weights[key]) for key, value in whole.items())
+
+
+@pytest.mark.parametrize("samples", [3, 1])
+def test_an_interruption_ends_the_step_and_saves_it(tiny_path, material, recipe, tmp_path, monkeypatch, samples):
+    import os
+    import signal
+
+    from trlt.errors import Interrupted
+    from trlt.interruption import Interruption
+
+    train = recipe.train.model_copy(update={"prompts_per_step": samples, "prompts_per_pass": 1, "save_steps": 50})
+    recipe, material = recipe.model_copy(update={"train": train}), replace(material, samples=material.samples[:samples])
+    whole, rows, _ = run(tiny_path, material, recipe, tmp_path / "whole")
+    honest = grpo.VideoGRPOTrainer._rollouts
+
+    def interrupted(self, wanted):
+        if self.state.global_step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)  # as Slurm does; it changes nothing
+        return honest(self, wanted)
+
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", interrupted)
+    (tmp_path / "run").mkdir()
+    loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
+    with Interruption() as interruption, pytest.raises(Interrupted) as caught:
+        grpo_run.train(loaded, material, recipe, tmp_path / "run", interruption=interruption)
+    assert caught.value.exit_code == 143
+    assert latest_checkpoint(tmp_path / "run/checkpoints").name == "checkpoint-2"
+    assert [row["step"] for row in read_log(tmp_path / "run/log.jsonl")] == [1, 2]
+    assert len(list((tmp_path / "run/completions").iterdir())) == 2
+    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", honest)
+    weights, again, _ = run(tiny_path, material, recipe, tmp_path / "run")
+    assert again == rows and all(torch.equal(value, weights[key]) for key, value in whole.items())

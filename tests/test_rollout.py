@@ -169,7 +169,6 @@ def opened(tmp_path):
             model={"sha256": model},
             inputs={"data": {"sha256": data, "path": "x.jsonl"}},
             protocol={"n": 8},
-            ignore=("eval.",),
             **changes,
         )
 
@@ -191,8 +190,8 @@ def test_a_run_goes_on_only_as_the_same(opened, out, tmp_path):
         ResumeError, match=r"belongs to another run(.|\n)*probe.temperature: 1.0 -> 0.5(.|\n)*video.fps: 2.0 -> 1.0"
     ):
         opened(out, sets=["probe.temperature=0.5", "video.fps=1.0"])
-    with pytest.raises(ResumeError, match=r"train.beta: 0.01 -> 0.5"):
-        opened(out, sets=["train.beta=0.5"])
+    with pytest.raises(ResumeError, match=r"reward.tiou: 1.0 -> 0.5"):
+        opened(out, sets=["reward.tiou=0.5", "train.beta=0.5"])
     with pytest.raises(ResumeError, match=r"inputs.data.sha256: 'd' -> 'e'"):
         opened(out, data="e")
     with pytest.raises(ResumeError, match=r"model.sha256: 'm' -> 'o'"):

@@ -6,11 +6,12 @@ setting there is whether a recipe sets it, one of the tables here does, or it do
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from trlt.errors import DataError
+from trlt.errors import RecipeError
 from trlt.recipe import Recipe, Train
 
 PROJECT = "trlt"
@@ -75,6 +76,68 @@ PINNED_GRPO: dict[str, Any] = {
 """The same of TRL's own settings for GRPO."""
 
 
+class Batch(NamedTuple):
+    """The rows of an optimizer step, over all processes."""
+
+    step: int
+    """Prompts of GRPO; places of SFT's lessons, of which some may stay empty."""
+    rows: int
+    """Of them in a forward pass of one process."""
+    lessons: int
+    """Prompts or lessons that a step has at most."""
+
+
+def fit(train: Train, samples: int, processes: int) -> Batch:
+    """How a step is cut, where there may be fewer samples than it should have.
+
+    GRPO then takes as many as the processes can share evenly, and SFT all, with empty places behind them.
+
+    Args:
+        train: The recipe's section.
+        samples: How many there are.
+        processes: Over how many processes a step is spread.
+
+    Raises:
+        RecipeError: it can't be spread evenly, or there are fewer samples than processes.
+    """
+    grpo = train.method == "grpo"
+    asked, most = (train.prompts_per_step if grpo else train.sft.batch), count_lessons(train, samples)
+    rows = min(asked, train.prompts_per_pass)
+    if most >= asked:
+        key = "prompts_per_step" if grpo else "sft.batch"
+        if asked % (rows * processes):
+            raise RecipeError(
+                f"train.{key}: {asked} can't be spread evenly over {processes} {'process' if processes == 1 else 'processes'} "
+                f"with train.prompts_per_pass {rows}; take a multiple of {rows * processes}, or other train.launch.processes"
+            )
+        return Batch(asked, rows, asked)
+    each = most // processes if grpo else -(-most // processes)
+    if not each:
+        raise RecipeError(
+            f"{processes} processes need at least {processes} samples, and there {'is' if most == 1 else 'are'} {most}; take "
+            f"--set train.launch.processes={most}"
+        )
+    if grpo:  # the most that go into a pass so that all passes are full
+        rows = max(n for n in range(1, min(rows, each) + 1) if each % n == 0)
+        return Batch(each * processes, rows, each * processes)
+    rows = min(rows, each)
+    return Batch(-(-each // rows) * rows * processes, rows, most)
+
+
+def count_lessons(train: Train, samples: int) -> int:
+    """What an epoch goes over: samples, or with `train.sft.targets: mixed` two forms of each."""
+    return 2 * samples if train.method == "sft" and train.sft.targets == "mixed" else samples
+
+
+def count_steps(train: Train, samples: int, batch: Batch) -> int:
+    """Optimizer steps of a run: GRPO leaves the rest of an epoch that makes no whole step, SFT makes a smaller one of it."""
+    if train.max_steps is not None:
+        return train.max_steps
+    lessons = count_lessons(train, samples)
+    each = lessons // batch.step if train.method == "grpo" else -(-lessons // batch.step)
+    return math.ceil(train.epochs * each)
+
+
 def shared(recipe: Recipe, folder: Path, *, rows: int, accumulate: int) -> dict[str, Any]:
     """Arguments that `TrainingArguments` and TRL's `GRPOConfig` share.
 
@@ -125,23 +188,18 @@ def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
     """Arguments of TRL's `GRPOConfig`.
 
     Args:
-        recipe: The resolved recipe.
+        recipe: The resolved recipe, cut to its samples (`fit`).
         folder: Gets the checkpoints.
         processes: Over how many processes a step's prompts are spread.
 
     Raises:
-        DataError: the step's prompts can't be spread evenly.
+        RecipeError: the step's prompts can't be spread evenly.
     """
     train = recipe.train
-    each = train.prompts_per_pass * processes
-    if train.prompts_per_step % each:
-        raise DataError(
-            f"train.prompts_per_step ({train.prompts_per_step}) must be a multiple of train.prompts_per_pass x processes "
-            f"({train.prompts_per_pass} x {processes})"
-        )
-    accumulate = train.prompts_per_step // each
+    batch = fit(train, train.prompts_per_step, processes)
+    accumulate = batch.step // (batch.rows * processes)
     return {
-        **shared(recipe, folder, rows=train.prompts_per_pass * train.group_size, accumulate=accumulate),
+        **shared(recipe, folder, rows=batch.rows * train.group_size, accumulate=accumulate),
         **PINNED_GRPO,
         # Completions are drawn once a step, and used in that step alone.
         "steps_per_generation": accumulate,
@@ -164,22 +222,13 @@ def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
     }
 
 
-def for_sft(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
+def for_sft(recipe: Recipe, folder: Path, *, processes: int, batch: Batch) -> dict[str, Any]:
     """Arguments of transformers' `TrainingArguments` for the supervised baseline.
 
     Args:
         recipe: The resolved recipe.
         folder: Gets the checkpoints.
         processes: Over how many processes a step's lessons are spread.
-
-    Raises:
-        DataError: the step's lessons can't be spread evenly.
+        batch: How (`fit`).
     """
-    train = recipe.train
-    rows = min(train.sft.batch, train.prompts_per_pass)
-    if train.sft.batch % (processes * rows):
-        raise DataError(
-            f"train.sft.batch ({train.sft.batch}) must be a multiple of train.prompts_per_pass x processes "
-            f"({processes * rows} in all)"
-        )
-    return shared(recipe, folder, rows=rows, accumulate=train.sft.batch // (processes * rows))
+    return shared(recipe, folder, rows=batch.rows, accumulate=batch.step // (processes * batch.rows))

@@ -66,8 +66,8 @@ class Broken:
             shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])
             raise DataError(
                 f"{len(known)} of {self._samples} samples have a video that can't be read, which is above train.max_broken "
-                f"({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all; mend or remove them, or raise "
-                "train.max_broken, and run the same command again"
+                f"({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all; mend the files, or raise "
+                "train.max_broken, and run the same command again; data without these samples makes another run (--fresh)"
             )
 
 

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from trlt import __version__
 from trlt.commands._default import DefaultGroup
 from trlt.disk import disk_error
-from trlt.errors import TrltError
+from trlt.errors import Interrupted, TrltError
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 MOST_TOLD = 4000
 """Characters of a line of a message."""
+GOES_ON = "the same command goes on from what is saved"
 
 
 _ORDER = "prepare probe select train eval compare report reproduce infer serve export video demo doctor".split()
@@ -42,8 +43,11 @@ class _Group(TyperGroup):
             if told is None:
                 raise
             _tell(told)
+        except Interrupted as error:
+            typer.echo(f"interrupted: {error.kept or GOES_ON}", err=True)
+            raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted: what is done is saved; the same command goes on from there", err=True)
+            typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 

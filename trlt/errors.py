@@ -73,6 +73,24 @@ class ServerError(TrltError):
     exit_code = 8
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal has ended the work; `kept` says what of it is saved, where that is known.
+
+    Args:
+        signal: Its number.
+        kept: In words.
+    """
+
+    def __init__(self, signal: int = 2, kept: str = "") -> None:
+        super().__init__(kept)
+        self.signal, self.kept = signal, kept
+
+    @property
+    def exit_code(self) -> int:
+        """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.signal
+
+
 MOST_SHOWN = 100
 """Characters of a value that a message shows."""
 

@@ -16,6 +16,8 @@ from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import DataError, VideoError
 from trlt.grpo import Example, VideoGRPOTrainer, config
+from trlt.interruption import Interruption
+from trlt.leaving import Leave
 from trlt.model import Loaded, save_adapter, with_adapters
 from trlt.parity import Parity, check
 from trlt.recipe import Recipe
@@ -33,6 +35,7 @@ def train(
     folder: Path,
     report: Report | None = None,
     example: Example | None = None,
+    interruption: Interruption | None = None,
 ) -> tuple[int, Parity]:
     """Trains `loaded.model` in place, from the last checkpoint where there is one.
 
@@ -43,6 +46,7 @@ def train(
         folder: The run's folder.
         report: Gets each step's figures.
         example: Gets, of each step, a step's number, a question, what was answered and the reward.
+        interruption: After which the step in progress is saved, and the run left.
 
     Returns:
         Optimizer steps done in all, and what the parity check at the start measured.
@@ -51,6 +55,7 @@ def train(
         ParityError: rollout and trainer disagree.
         DataError: batch arithmetic that doesn't fit, or videos that can't be read.
         ModelError: vLLM was asked for, and can't be had or fails.
+        Interrupted: the run was left early.
     """
     processes = join(recipe.model.device)
     attach(loaded.model)
@@ -65,11 +70,14 @@ def train(
     trainer.example = example
     start = _Start(lambda: _parity(trainer, loaded, material, recipe))
     trainer.add_callback(start)
+    leave = Leave(interruption or Interruption())
+    trainer.add_callback(leave)
     with contextlib.closing(trainer):
         checkpoint = latest_checkpoint(folder / "checkpoints")
         if checkpoint:
             trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        leave.go()
     if recipe.train.lora:
         save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
     assert start.parity

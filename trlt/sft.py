@@ -14,9 +14,11 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
-from trlt.arguments import for_sft
+from trlt.arguments import fit, for_sft
 from trlt.broken import Broken
 from trlt.errors import DataError, VideoError
+from trlt.interruption import Interruption
+from trlt.leaving import Leave
 from trlt.model import Loaded, save_adapter, with_adapters
 from trlt.order import FilledUp
 from trlt.recipe import Recipe, Sft
@@ -153,11 +155,30 @@ class Collator:
         yield from (self._lessons[index] for index in others)
 
 
-def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, report: Report | None = None) -> int:
+def train(
+    loaded: Loaded,
+    material: Material,
+    recipe: Recipe,
+    folder: Path,
+    report: Report | None = None,
+    interruption: Interruption | None = None,
+) -> int:
     """Trains `loaded.model` in place, from the last checkpoint where there is one.
+
+    Args:
+        loaded: The model and its processor; adapters are added where it has none yet.
+        material: Samples and how their clips are had.
+        recipe: As resolved.
+        folder: The run's folder.
+        report: Gets each step's figures.
+        interruption: After which the step in progress is saved, and the run left.
 
     Returns:
         Optimizer steps done in all.
+
+    Raises:
+        DataError: batch arithmetic that doesn't fit, or videos that can't be read.
+        Interrupted: the run was left early.
     """
     settings = recipe.train
     processes = join(recipe.model.device)
@@ -165,12 +186,13 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
     if settings.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
-    values = for_sft(recipe, checkpoints, processes=processes)
+    batch = fit(settings, len(material.samples), processes)
+    values = for_sft(recipe, checkpoints, processes=processes, batch=batch)
     lessons = Lessons(material.samples, settings.sft, settings.seed)
     broken = Broken(folder, len(material.samples), settings.max_broken)
     trainer = SftTrainer(
         material,
-        settings.sft.batch,
+        batch.step,
         model=loaded.trained or with_adapters(loaded.model, settings.lora, settings.seed),
         args=TrainingArguments(**values),
         processing_class=loaded.processor,
@@ -179,8 +201,11 @@ def train(loaded: Loaded, material: Material, recipe: Recipe, folder: Path, repo
         callbacks=[Watch(folder, keep=settings.keep_checkpoints, limit=settings.max_new_tokens, report=report)],
     )
     trainer.remove_callback(PrinterCallback)
+    leave = Leave(interruption or Interruption())
+    trainer.add_callback(leave)
     checkpoint = latest_checkpoint(checkpoints)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    leave.go()
     if settings.lora:
         save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
     return int(trainer.state.global_step)

@@ -36,6 +36,8 @@ from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
 
+LOG = "log.jsonl"
+"""A line a step, in a run's folder."""
 COMPLETE = "complete"
 """Stands in a checkpoint once all of it is written; a folder without it is what a kill left."""
 
@@ -121,6 +123,10 @@ class Material:
             )
 
 
+class _AllDone(Exception):
+    """The checkpoint that a run goes on from is that of its last step."""
+
+
 class ResumableTrainer:
     """A mix-in for transformers' Trainer: resuming really loads the weights, and goes on in the same order of samples.
 
@@ -179,9 +185,14 @@ class ResumableTrainer:
         return super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Transformers' training; models that are loaded after it are whole again."""
+        """Transformers' training; models that are loaded after it are whole again.
+
+        From the checkpoint of the last step, transformers 5.23 would make another one where that step ends no epoch.
+        """
         try:
             return super().train(*args, **kwargs)  # type: ignore[misc]
+        except _AllDone:
+            return None
         finally:
             forget_deepspeed()
 
@@ -207,6 +218,22 @@ def _checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
+def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
+    """Cuts off what a run has noted after a step, in its log and beside it; no process may be writing meanwhile.
+
+    Returns:
+        The log's rows that stay.
+    """
+    log, kept = folder / LOG, []
+    if log.is_file():
+        kept = [row for row in read_log(log) if row["step"] <= step]
+        write_text_atomic(log, "".join(json.dumps(row) + "\n" for row in kept))
+    cut_broken(folder, step)
+    cut_visits(folder, step)
+    cut_completions(folder, step)
+    return kept
+
+
 class Watch(TrainerCallback):
     """Marks complete checkpoints, appends every step's figures to `log.jsonl`, and tells a listener.
 
@@ -218,7 +245,7 @@ class Watch(TrainerCallback):
     """
 
     def __init__(self, folder: Path, *, keep: int, limit: int, report: Report | None = None) -> None:
-        self._folder, self._log = folder, folder / "log.jsonl"
+        self._folder, self._log = folder, folder / LOG
         self._keep = keep
         self._health = Health(limit)
         self._report = report
@@ -227,18 +254,17 @@ class Watch(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Cuts off what a killed run had noted after its last checkpoint, and removes half a checkpoint."""
         if state.is_world_process_zero:
-            if self._log.is_file():
-                kept = [row for row in read_log(self._log) if row["step"] <= state.global_step]
-                for row in kept:
-                    self._health.see(row["step"], row)
-                write_text_atomic(self._log, "".join(json.dumps(row) + "\n" for row in kept))
-            cut_broken(self._folder, state.global_step)
-            cut_visits(self._folder, state.global_step)
-            cut_completions(self._folder, state.global_step)
+            for row in forget_after(self._folder, state.global_step):
+                self._health.see(row["step"], row)
             for path in Path(str(args.output_dir)).glob("checkpoint-*"):
                 if not (path / COMPLETE).is_file():
                     shutil.rmtree(path)
         PartialState().wait_for_everyone()
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ends a training that has nothing left to do: its weights are loaded, and nothing was drawn yet."""
+        if state.global_step >= state.max_steps:
+            raise _AllDone
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Once all processes have written their files, the checkpoint counts, and older ones may go."""

@@ -163,7 +163,7 @@ def test_a_recipe_that_cannot_fit_is_told_what_to_change(trlt, recipe, monkeypat
     small = ["--set", "model.device=auto", "--set", "train.launch.processes=1", "--set", "train.launch.gpu_gb=0.001"]
     monkeypatch.setattr("trlt.commands.train._has_gpu", lambda recipe: True)
     message = trlt("train", recipe, *small, "--out", "refused", code=2)
-    assert "GPUs of 0.001 GB" in message
+    assert "on a GPU of 0.001 GB" in message
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,74 @@ def test_a_warmup_of_all_steps_is_told(warmup, steps, said):
     from trlt.recipe import load_recipe
 
     message = _all_warmup(load_recipe(None, sets=[f"train.warmup_steps={warmup}"]), steps)
-    assert (message is not None) is said and (not said or f"takes all {steps} steps" in message)
+    assert (message is not None) is said and (not said or f"takes all {steps} step{'s' * (steps > 1)}," in message)
+
+
+def test_a_run_goes_on_with_what_changes_no_outcome(trlt, recipe, tmp_path, tiny_path):
+    """Every remedy that is advised, and a few of each kind that isn't."""
+    trlt("train", recipe, "--out", "run", "--set", "train.save_steps=1")
+    same = "video.memory_gb=9 video.timeout_s=9 video.store_gb=1 video.workers=0 train.max_broken=0.5 train.save_steps=7"
+    same += " train.prompts_per_pass=2 train.shared_prefix=false train.gradient_checkpointing=true train.max_sequences=3"
+    same += " train.launch.strategy=ddp train.keep_checkpoints=1 name=other probe.n=4 select.seed=3 eval.bootstrap=200"
+    (tmp_path / "run/result.json").rename(tmp_path / "result.json")  # as if the last model was still to be written
+    for change in same.split():
+        (tmp_path / "run/result.json").write_text((tmp_path / "result.json").read_text())
+        trlt("train", recipe, "--out", "run", "--set", change)
+    for change in "train.beta=0.5 train.seed=3 video.fps=1 video.max_tokens=16 reward.tiou=2 train.prompts_per_step=4".split():
+        assert f"{change.partition('=')[0]}: " in trlt("train", recipe, "--out", "run", "--set", change, code=7)
+
+    # The tokenizer, the chat template and the processor are part of the model.
+    base = shutil.copytree(tiny_path, tmp_path / "base")
+    trlt("train", recipe, "--model", base, "--out", "run")
+    for name in ("tokenizer_config.json", "chat_template.jinja", "processor_config.json"):
+        path, was = base / name, (base / name).read_text()
+        path.write_text(was + "\n")
+        assert f"model.{name}: " in trlt("train", recipe, "--model", base, "--out", "run", code=7)
+        path.write_text(was)
+
+    # Where no step was saved, there is nothing to lose.
+    for name in ("result.json", "checkpoints/checkpoint-1/complete", "checkpoints/checkpoint-2/complete"):
+        (tmp_path / "run" / name).unlink()
+    assert trlt("train", recipe, "--out", "run", "--set", "train.beta=0.5", "--json")["steps"] == 2
+
+
+def test_a_second_training_in_a_folder_is_refused(trlt, recipe, tmp_path):
+    import subprocess
+    import sys
+
+    code = "import sys, time; from pathlib import Path; from trlt.commands._train_folder import hold\n"
+    code += "with hold(Path('run')): print(flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    other.stdout.readline()
+    for processes in (1, 2):
+        sets = ["--set", f"train.launch.processes={processes}"]
+        message = trlt("train", recipe, "--out", "run", *sets, code=7)
+        assert f"run: another training is at work on it (process {other.pid} of " in message
+    other.kill()
+    other.communicate()
+    assert trlt("train", recipe, "--out", "run", "--json")["steps"] == 2, "a kill leaves no lock behind"
+
+
+@pytest.mark.parametrize(("method", "samples"), [("grpo", 5), ("grpo", 1), ("sft", 5), ("sft", 1)])
+def test_fewer_samples_than_a_step_wants(trlt, recipe, tmp_path, clips_and_samples, method, samples):
+    lines = clips_and_samples.samples.read_text().splitlines()[:samples]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
+    sets = ["train.prompts_per_step=48", "train.sft.batch=48", "train.max_steps=null", f"train.method={method}"]
+    command = ["train", recipe, "--data", "few.jsonl", "--out", "run", *(text for one in sets for text in ("--set", one))]
+    plan = trlt(*command, "--dry-run", "--json")["plan"]
+    assert plan["prompts_per_step"] == samples and plan["steps"] == 1
+    found = trlt(*command, "--json")
+    assert found["steps"] == 1
+    if method == "grpo":
+        from trlt.completions import read_completions
+
+        asked = read_completions(tmp_path / "run").to_pandas()["id"]
+        assert asked.nunique() == samples and len(asked) == 4 * samples
+    assert trlt(*command, "--json") == found, "the same command is the same run"
+
+
+def test_a_dry_run_finds_what_a_run_would(trlt, recipe):
+    assert "nowhere.jsonl" in trlt("train", recipe, "--dry-run", "--data", "nowhere.jsonl", code=3)
+    assert "nowhere.jsonl" in trlt("train", recipe, "--dry-run", "--set", "train.data=nowhere.jsonl", code=3)
+    assert "some/modell" in trlt("train", recipe, "--dry-run", "--model", "some/modell", code=5)
+    assert "./modell" in trlt("train", recipe, "--dry-run", "--model", "./modell", code=5)

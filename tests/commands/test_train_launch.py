@@ -145,7 +145,7 @@ def test_ctrl_c_ends_all(tmp_path):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert b"KeyboardInterrupt" in process.communicate()[1] and process.returncode
+    assert b"Interrupted" in process.communicate()[1] and process.returncode
     for path in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(int(path.read_text()), 0)

@@ -23,8 +23,6 @@ from trlt.rollout import Run, file_digest, find_videos, model_identity, open_run
 from trlt.sample import Sample, Span, read_samples
 from trlt.video.resolve import VideoIndex
 
-IGNORED = ("prepare.", "select.", "train.", "probe.")
-"""Sections of a recipe that don't concern these rows."""
 SHOWN = 30
 """Rows of the table."""
 FRAME_BYTES = 20_000_000
@@ -51,7 +49,6 @@ def infer_rows(
         model=model_identity(locate(recipe.model.path)),
         inputs={"data": given},
         protocol=protocol(settings, recipe.video),
-        ignore=IGNORED,
         fresh=fresh,
     )
     rows = folder.rows("infer")

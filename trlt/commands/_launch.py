@@ -18,12 +18,15 @@ from collections.abc import MutableMapping, Sequence
 from typing import IO
 
 from trlt.commands._ranks import TICK_S, Ended, Rank, end, environment, find_rank, read_back
-from trlt.errors import RecipeError, TrltError, UsageError
+from trlt.errors import Interrupted, RecipeError, TrltError, UsageError
+from trlt.interruption import Interruption
 
 LAYERS = "Qwen2_5_VLDecoderLayer,Qwen2_5_VLVisionBlock"
 """Classes of the modules that FSDP gathers one at a time."""
 OTHERS_S = 5.0
 """Seconds that the others have to end when one of the processes has failed."""
+LEFT = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+"""How a process ends that was interrupted."""
 CHOSEN = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 """Variables by which a launcher says how weights are shared."""
 PORTS = (20_000, 10_000)
@@ -124,13 +127,17 @@ def free_port() -> int:
 def launch_together(command: Sequence[str], count: int, strategy: str) -> None:
     """Runs a command as `count` processes of this machine that train together, and waits for them.
 
-    The first one's words are shown as they come. After Ctrl-C all are interrupted; when one fails, all others are ended.
+    The first one's words are shown as they come. Ctrl-C and SIGTERM are passed on as SIGTERM, on which they finish what
+    they can, however long that takes; after a second Ctrl-C, and when one fails, all are ended.
 
     Raises:
+        Interrupted: all have ended because of a signal.
         TrltError: one of them failed; says which, how, and its last words.
     """
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "LOCAL_WORLD_SIZE": str(count)}
     with contextlib.ExitStack() as stack:
+        told = stack.enter_context(Interruption())
+        told.finishes = ""
         processes: list[subprocess.Popen[bytes]] = []
         said: list[IO[bytes]] = []
         try:
@@ -143,11 +150,20 @@ def launch_together(command: Sequence[str], count: int, strategy: str) -> None:
                 processes.append(
                     subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
                 )
-            while not any(process.poll() for process in processes) and any(process.poll() is None for process in processes):
+            passed = False
+            while any(process.poll() is None for process in processes):
+                if told.heard and not passed:
+                    passed = True
+                    for process in processes:
+                        process.send_signal(signal.SIGTERM)
+                if any(process.poll() not in (None, 0, *(LEFT if passed else ())) for process in processes):
+                    break
                 time.sleep(TICK_S)
         except BaseException:
-            end(processes)
+            end(processes, signal.SIGINT, OTHERS_S)
             raise
+        if told.heard and all(process.poll() in (0, *LEFT) for process in processes):
+            raise Interrupted(told.heard)
         failed = [place for place, process in enumerate(processes) if process.poll()]
         if not failed:
             return

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from trlt.arguments import count_steps, fit
 from trlt.errors import RecipeError
 from trlt.plan import GB, Architecture, Memory, advise, estimate, find_architecture
 from trlt.plan.lines import CONTEXT, FRAGMENTS
-from trlt.recipe import Recipe, Train
+from trlt.recipe import Effect, Recipe, Train, effect
 from trlt.sample import read_samples
 
 DEFAULT_GPU_GB = 80.0
@@ -32,17 +33,11 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
     """
     settings = recipe.train
     grpo = settings.method == "grpo"
-    each = settings.prompts_per_pass * processes
-    if grpo and settings.prompts_per_step % each:
-        raise RecipeError(
-            f"train.prompts_per_step: {settings.prompts_per_step} prompts can't be spread evenly over {processes} processes of "
-            f"{settings.prompts_per_pass}; take a multiple of {each}"
-        )
     path = Path(recipe.train.data or "")
     count = len(read_samples(path)) if path.exists() else None
-    batch = settings.prompts_per_step if grpo else settings.sft.batch
+    asked = settings.prompts_per_step if grpo else settings.sft.batch
+    batch = fit(settings, asked if count is None else count, processes)
     group = settings.group_size if grpo else 1
-    steps = settings.max_steps or (math.ceil(settings.epochs * count / batch) if count else None)
     return {
         "method": settings.method,
         "model": recipe.model.path,
@@ -51,13 +46,13 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
         "processes": processes,
         "strategy": settings.strategy if processes > 1 else "single process",
         "launcher": f"{processes} x {' '.join(command)}" if processes > 1 else "this process",
-        "prompts_per_step": batch,
+        "prompts_per_step": batch.lessons,
         "completions_per_prompt": group,
-        "completions_per_step": batch * group,
+        "completions_per_step": batch.lessons * group,
         "rollouts": _rollouts(settings),
-        "prompts_per_process_and_step": batch // processes,
-        "passes_per_process_and_step": batch // each if grpo else None,
-        "steps": steps,
+        "prompts_per_process_and_step": batch.step // processes,
+        "passes_per_process_and_step": batch.step // (batch.rows * processes) if grpo else None,
+        "steps": settings.max_steps if count is None else count_steps(settings, count, batch),
         "video_tokens_at_most": recipe.video.max_tokens,
         "new_tokens_at_most": settings.max_new_tokens,
         "folder": str(folder),
@@ -72,8 +67,13 @@ def _rollouts(settings: Train) -> str:
     return f"vLLM, with {settings.vllm.memory:.0%} of each GPU" if settings.rollouts == "vllm" else "engine"
 
 
-def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:
+def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool = False) -> None:
     """Ends a run before any work when its plan doesn't fit the GPU.
+
+    Args:
+        recipe: As resolved.
+        found: Its plan.
+        begun: Whether steps of this run are saved, which go on only with what changes no outcome.
 
     Raises:
         RecipeError: it doesn't; names what to change.
@@ -81,15 +81,28 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any]) -> None:
     memory = found["memory"]
     if memory is None or memory["fits"] is not False:
         return
-    changes = memory["changes"]
+    others = [change for change in memory["changes"] if begun and _makes_another(change)]
+    lines = [change for change in memory["changes"] if change not in others]
     remedy = "no setting makes it fit; take a smaller model or larger GPUs"
-    if changes:
-        remedy = "any one of these lines, behind the command, makes it fit:\n  " + "\n  ".join(changes)
+    if lines:
+        remedy = "any one of these lines, behind the command, makes it fit:\n  " + "\n  ".join(lines)
+    if others:
+        fresh = "\n  ".join(f"{change} --fresh" for change in others)
+        remedy = (f"{remedy}\n" if lines else "") + f"steps are saved; any one of these lines fits and starts anew:\n  {fresh}"
     raise RecipeError(
-        f"{recipe.model.path} needs about {memory['peak_gb']} GB on each of {found['processes']} GPUs of "
+        f"{recipe.model.path} needs about {memory['peak_gb']} GB on {_gpus(found['processes'])} of "
         f"{memory['gpu_gb']:g} GB; {remedy}\n"
         "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
     )
+
+
+def _gpus(count: int) -> str:
+    return "a GPU" if count == 1 else f"each of {count} GPUs"
+
+
+def _makes_another(change: str) -> bool:
+    """Whether flags change what comes of a run."""
+    return any(effect(word.partition("=")[0]) is Effect.OUTCOME for word in shlex.split(change) if word != "--set")
 
 
 def tables(found: dict[str, Any]) -> list[Table | str]:

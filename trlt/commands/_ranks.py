@@ -126,7 +126,7 @@ def audible(output: Output, rank: Rank | None) -> Output:
     return Output(json_mode=True)
 
 
-def follow_launcher(rank: Rank | None) -> None:
+def follow_launcher(rank: Rank | None, how: signal.Signals = signal.SIGINT) -> None:
     """Interrupts this process when the trlt process that started it is gone, so that a kill leaves nothing behind."""
     if rank is None or rank.launcher is None:
         return
@@ -137,7 +137,7 @@ def follow_launcher(rank: Rank | None) -> None:
     def watch() -> None:
         while os.getppid() == launcher:
             time.sleep(1)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), how)
 
     threading.Thread(target=watch, name="trlt-launcher", daemon=True).start()
 

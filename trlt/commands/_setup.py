@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trlt.model import SHIPPED, load
 from trlt.prompt import VERSION
-from trlt.recipe import Decoding, Model, Recipe, Video, load_recipe
+from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -35,6 +36,18 @@ def resolve(recipe: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) 
     if resolved.model.path in SHIPPED and recipe is None and not any(item.startswith("model.dtype=") for item in sets):
         resolved = resolved.model_copy(update={"model": resolved.model.model_copy(update={"dtype": "float32"})})
     return resolved
+
+
+def next_command(*words: object) -> str:
+    """The line that says what to type next; it can be pasted as it stands."""
+    return f"Next: trlt {shlex.join(map(str, words))}"
+
+
+def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None = None) -> str:
+    """How a tuned model is looked at: on the recipe's benchmarks, or where it names none by a probe of its samples."""
+    if settings.eval.benchmarks or data is None:
+        return next_command("eval", "--bench", "all", "--model", model, "--recipe", recipe)
+    return next_command("probe", "--data", data, "--model", model, "--recipe", recipe, "--out", recipe.parent / "probe")
 
 
 def quiet() -> None:
@@ -101,5 +114,11 @@ def limit_threads(model: Any) -> None:
 
 def protocol(settings: Decoding, video: Video) -> dict[str, Any]:
     """Everything that figures depend on besides the model and the questions."""
-    budget = video.model_dump(include={"fps", "min_frames", "max_frames", "min_tokens", "max_tokens"})
-    return {"prompt": VERSION, **settings.model_dump(mode="json", exclude={"max_sequences", "benchmarks"}), "video": budget}
+    return {"prompt": VERSION, **_telling(settings), "video": _telling(video)}
+
+
+def _telling(section: Section) -> dict[str, Any]:
+    """A section's values, without those that only say where things lie, or how fast it goes."""
+    silent = (Effect.INPUT, Effect.MEANS)
+    fields = type(section).model_fields
+    return section.model_dump(mode="json", exclude={name for name, f in fields.items() if any(m in silent for m in f.metadata)})

@@ -25,9 +25,6 @@ from trlt.sample import write_text_atomic
 if TYPE_CHECKING:
     from trlt.rollout.loop import Asker
 
-IGNORED = ("prepare.", "probe.", "select.", "train.")
-"""Sections of a recipe that don't concern an evaluation's rows."""
-
 
 def evaluate(
     benches: Sequence[str],
@@ -85,7 +82,6 @@ def evaluate(
         model=identity,
         inputs={bench.name: bench.identity for bench in ready},
         protocol=settings,
-        ignore=IGNORED,
         fresh=fresh,
     )
     engine = (asker or make_engine(recipe.model, output.note)) if given is None else None

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
-from trlt.commands._setup import DATA, RUNS
+from trlt.commands._setup import DATA, RUNS, next_command
 from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
 from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
@@ -96,7 +96,8 @@ def prepare(
     report = place / "report.md" if pooled else place.with_suffix(".report.md")
     write_text_atomic(report, prepared_markdown(manifest))
     _show(manifest, output, missing_path, leaks_path)
-    output.show(f"\n{statistics.samples:,} samples: {place}\nReport: {report}\nNext: trlt probe --data {place}")
+    output.show(f"\n{statistics.samples:,} samples: {place}\nReport: {report}")
+    output.show(next_command("probe", "--data", place, *(["--recipe", target] if pooled else [])))
     dropped = sum(sum(entry["dropped"].values()) for entry in entries)
     if strict and dropped:
         raise DataError(f"--strict: {dropped:,} records were dropped; {report} says which, and why")

@@ -24,7 +24,7 @@ from trlt.commands._ranks import (
     python_command,
     rank_device,
 )
-from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError
 from trlt.model import locate
@@ -37,9 +37,6 @@ from trlt.rollout.loop import Asker
 from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
 from trlt.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
-
-IGNORED = ("prepare.", "select.", "train.", "eval.")
-"""Sections of a recipe that don't concern a probe's rows."""
 
 
 def probe(
@@ -93,7 +90,6 @@ def probe(
         model=identity,
         inputs={"data": source},
         protocol=protocol(recipe.probe, recipe.video),
-        ignore=IGNORED,
         fresh=fresh,
     )
     rows = folder.rows("probe")
@@ -125,7 +121,8 @@ def probe(
     output.show(histogram_table(found))
     if summary.errors:
         output.show(f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
-    output.show(f"\nRows: {rows}\nPicture: {folder.picture}\nNext: trlt select --probe {rows} --out train.jsonl")
+    output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
+    output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", "train.jsonl"))
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 

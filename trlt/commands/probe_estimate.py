@@ -16,7 +16,6 @@ from rich.table import Table
 from trlt.commands._output import Output
 from trlt.commands._ranks import count_processes, find_rank
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
-from trlt.commands.probe import IGNORED
 from trlt.errors import ResumeError, UsageError
 from trlt.model import locate
 from trlt.recipe import Recipe, Video
@@ -166,7 +165,7 @@ def _compare(run: Run, recipe: Recipe, identity: Mapping[str, Any], source: Mapp
         try:
             inputs = {"data": source}
             made = protocol(recipe.probe, recipe.video)
-            open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made, ignore=IGNORED)
+            open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made)
         except ResumeError as error:
             raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None
 

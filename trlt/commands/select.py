@@ -13,7 +13,7 @@ from typing import Any
 
 from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
-from trlt.commands._setup import resolve
+from trlt.commands._setup import next_command, resolve
 from trlt.errors import DataError, UsageError
 from trlt.reading import iter_jsonl
 from trlt.report import histogram_table, selection_table
@@ -74,7 +74,10 @@ def select(
             },
         }
     )
-    output.show(f"\nSamples: {out}\nReport: {report_path}\nNext: trlt train RECIPE --data {out}")
+    output.show(f"\nSamples: {out}\nReport: {report_path}")
+    used = recipe_path or (run.recipe if run.recipe.is_file() else None)
+    overrides = [word for one in sets for word in ("--set", one)]
+    output.show(next_command("train", used or "RECIPE", *overrides, "--data", out))
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
 
 

@@ -6,37 +6,31 @@ import json
 import math
 import os
 import shutil
+import signal
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trlt.arguments import count_steps, fit
 from trlt.commands._launch import adopt, check_strategy, launch_together, set_strategy
 from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command, rank_device
-from trlt.commands._setup import RUNS, limit_threads, quiet, resolve
-from trlt.errors import DataError, RecipeError
+from trlt.commands._setup import RUNS, limit_threads, next_after_tuning, quiet, resolve
+from trlt.commands._train_folder import has_begun, hold, kept, logged, open_folder
+from trlt.errors import DataError, Interrupted, RecipeError
+from trlt.interruption import Interruption
 from trlt.model import locate
-from trlt.prompt import VERSION
+from trlt.plan import find_architecture
 from trlt.reading import read_log, read_object
-from trlt.recipe import Recipe, save_recipe
-from trlt.rollout import file_digest, model_identity, open_run, videos_root
+from trlt.recipe import Recipe
+from trlt.rollout import videos_root
 from trlt.sample import Sample, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
-
-IGNORED = ("probe.", "select.", "prepare.", "eval.") + tuple(
-    f"train.{key}" for key in ("launch.", "report_to", "keep_checkpoints", "data", "max_broken", "vllm.")
-)
-"""Keys of a recipe that don't change a run's trajectory."""
-WRITTEN = (
-    *("checkpoints", "model", "adapter", "completions"),
-    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json"),
-)
-"""What a run writes, and `--fresh` removes."""
 
 
 def train(
@@ -56,7 +50,7 @@ def train(
         TrltError: a recipe, file or model that can't be used; before any work, where it can be known.
     """
     rank = adopt(os.environ)
-    follow_launcher(rank)
+    follow_launcher(rank, signal.SIGTERM)
     output = audible(output, rank)
     flags = {"train.data": str(data) if data else None, "model.path": model}
     recipe = resolve(recipe_path, sets, flags)
@@ -70,7 +64,11 @@ def train(
     forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
     forward += [f for key, value in (("--data", data), ("--model", model), ("--out", out)) if value for f in (key, str(value))]
     command = python_command("train", *forward)
+    path = Path(recipe.train.data)
+    if path.exists():
+        recipe = _cut_to(recipe, len(read_samples(path)), processes, rank, output)
     if dry_run:
+        _look(recipe, path, data, sets, output)
         found = plan(recipe, processes, folder, command)
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
@@ -78,7 +76,6 @@ def train(
             output.result(shown)
             refuse_what_cannot_fit(recipe, found)
         return shown
-    path = Path(recipe.train.data)
     samples = read_samples(path)
     located = locate(recipe.model.path)
     check_strategy(strategy, processes)
@@ -86,13 +83,19 @@ def train(
     if rank is None or rank.launcher is None:
         found = plan(recipe, processes, folder, command)
         if _has_gpu(recipe):
-            refuse_what_cannot_fit(recipe, found)
+            refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(_in_short(found))
         if warning := _all_warmup(recipe, found["steps"]):
             output.note(warning)
     if rank is None and processes > 1:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
-        launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
+        with hold(folder):  # told before any process is started, which then holds it itself
+            pass
+        try:
+            launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
+        except Interrupted as interrupted:
+            interrupted.kept = kept(folder)
+            raise
         return _result(folder)
     chosen = set_strategy(os.environ, strategy, processes)
     if chosen and rank and rank.launcher is None:
@@ -103,6 +106,46 @@ def train(
 
         leave()
     return result
+
+
+def _cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, output: Output) -> Recipe:
+    """The recipe, with as many prompts a step as there are samples where that is fewer; says so."""
+    train = recipe.train
+    asked, key = (train.prompts_per_step, "prompts_per_step") if train.method == "grpo" else (train.sft.batch, "sft.batch")
+    batch = fit(train, samples, processes)
+    if batch.lessons == asked:
+        return recipe
+    if rank is None or rank.launcher is None:
+        steps = count_steps(train, samples, batch)
+        more = "" if train.max_steps else f", so {_count(steps, 'step')} in all; train.epochs or train.max_steps makes more"
+        output.note(
+            f"train: {_count(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.lessons} a step, and an epoch is "
+            f"one step{more}"
+        )
+    if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
+        return recipe
+    return recipe.model_copy(
+        update={"train": train.model_copy(update={"prompts_per_step": batch.step, "prompts_per_pass": batch.rows})}
+    )
+
+
+def _look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], output: Output) -> None:
+    """Whether what a dry run was given is there; data of a recipe may be yet to come.
+
+    Raises:
+        ModelError: no such model.
+        DataError: no such file, though it was named on the command line.
+    """
+    if find_architecture(recipe.model.path) is None:
+        locate(recipe.model.path)
+    if not path.exists():
+        if data or any(one.startswith("train.data=") for one in sets):
+            read_samples(path)
+        output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"
 
 
 def _check_trackers(recipe: Recipe, path: Path) -> None:
@@ -140,7 +183,7 @@ def _all_warmup(recipe: Recipe, steps: int | None) -> str | None:
     if steps is None or not warmup or (warmup if warmup >= 1 else math.ceil(warmup * steps)) < steps:
         return None
     return (
-        f"train: train.warmup_steps ({warmup:g}) takes all {steps} steps, from a rate of 0 on: train.learning_rate "
+        f"train: train.warmup_steps ({warmup:g}) takes all {_count(steps, 'step')}, from a rate of 0 on: train.learning_rate "
         f"({recipe.train.learning_rate:g}) is never reached; lower train.warmup_steps"
     )
 
@@ -149,9 +192,10 @@ def _in_short(found: dict[str, Any]) -> str:
     """The plan in a line."""
     memory = found["memory"]
     need = f"; about {memory['peak_gb']} GB a GPU" if memory and memory["fits"] is not None else ""
+    drawn = f"{_count(found['prompts_per_step'], 'prompt')} x {_count(found['completions_per_prompt'], 'completion')}"
     return (
-        f"train: {found['prompts_per_step']} prompts x {found['completions_per_prompt']} completions a step over "
-        f"{found['processes']} processes ({found['strategy']}), {found['steps']} steps{need}"
+        f"train: {drawn} a step over "
+        f"{_count(found['processes'], 'process', 'es')} ({found['strategy']}), {_count(found['steps'], 'step')}{need}"
     )
 
 
@@ -165,14 +209,18 @@ def _run(
     rank: Rank | None,
     output: Output,
 ) -> dict[str, Any]:
-    with _first_alone(recipe, rank):
-        complete = _open(recipe, data, samples, located, folder, fresh and (rank is None or rank.place == 0))
-    if complete:
-        output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
-        return _result(folder)
+    first = rank is None or rank.place == 0
     root = videos_root(recipe.video.root, data)
-    result = _train(recipe, samples, root, located, folder, rank, output)
-    if rank and rank.place:
+    with ExitStack() as held:
+        with _first_alone(recipe, rank):
+            if first:
+                held.enter_context(hold(folder))
+            complete = open_folder(recipe, data, samples, located, folder, fresh=fresh, first=first)
+        if complete:
+            output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
+            return _result(folder)
+        result = _interruptible(recipe, samples, root, located, folder, rank, output)
+    if not first:
         return result
     write_text_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
     first, last = result["reward_first"], result["reward_last"]
@@ -180,10 +228,25 @@ def _run(
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
         output.note(f"train: {len(result['broken'])} samples have a video that can't be read: {folder / 'broken.jsonl'}")
-    output.show(
-        f"Model: {result['model']}\nNext: trlt eval --bench all --model {result['model']} --recipe {folder / 'recipe.yaml'}"
-    )
+    output.show(f"Model: {result['model']}")
+    output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data))
     return result
+
+
+def _interruptible(
+    recipe: Recipe, samples: list[Sample], root: Path, located: str, folder: Path, rank: Rank | None, output: Output
+) -> dict[str, Any]:
+    """Trains, and says what is saved when that is interrupted; of several processes, one does."""
+    with Interruption(at_once=rank is not None and rank.launcher is not None) as interruption:
+        try:
+            return _train(recipe, samples, root, located, folder, rank, output, interruption)
+        except KeyboardInterrupt as error:
+            number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
+    interrupted = Interrupted(number)
+    if rank and (rank.place or rank.launcher is not None):
+        raise SystemExit(interrupted.exit_code)
+    interrupted.kept = kept(folder)
+    raise interrupted
 
 
 @contextmanager
@@ -201,41 +264,6 @@ def _first_alone(recipe: Recipe, rank: Rank | None) -> Iterator[None]:
         yield
 
 
-def _open(recipe: Recipe, data: Path, samples: list[Sample], located: str, folder: Path, fresh: bool) -> bool:
-    """Opens the run's folder; gives whether its run is complete."""
-    if fresh:
-        for name in (
-            "checkpoints",
-            "model",
-            "adapter",
-            "completions",
-            "log.jsonl",
-            "broken.jsonl",
-            "difficulty.jsonl",
-            "result.json",
-        ):
-            path = folder / name
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    root = videos_root(recipe.video.root, data)
-    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
-    protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
-    run = open_run(
-        folder,
-        "train",
-        recipe,
-        model=model_identity(located),
-        inputs={"data": source | {"videos": str(root.resolve())}},
-        protocol=protocol,
-        ignore=IGNORED,
-        fresh=fresh,
-    )
-    save_recipe(run.recipe, recipe)
-    return (folder / "result.json").is_file()
-
-
 def _result(folder: Path) -> dict[str, Any]:
     path = folder / "result.json"
     if not path.is_file():
@@ -244,7 +272,14 @@ def _result(folder: Path) -> dict[str, Any]:
 
 
 def _train(
-    recipe: Recipe, samples: list[Sample], root: Path, located: str, folder: Path, rank: Rank | None, output: Output
+    recipe: Recipe,
+    samples: list[Sample],
+    root: Path,
+    located: str,
+    folder: Path,
+    rank: Rank | None,
+    output: Output,
+    interruption: Interruption,
 ) -> dict[str, Any]:
     quiet()
     # What libraries say about their next versions is for whoever raises the pins.
@@ -264,7 +299,7 @@ def _train(
     models.draw_as(loaded.model, loaded.processor, recipe.eval)
     if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
         limit_threads(loaded.model)
-    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", _logged(folder)) as view:
+    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
         material = Material(samples, index, loader, builder)
@@ -273,12 +308,12 @@ def _train(
         if settings.method == "grpo":
             from trlt import grpo_run
 
-            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example)
+            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example, interruption)
             parity = asdict(measured)
         else:
             from trlt import sft
 
-            steps = sft.train(loaded, material, recipe, folder, view.step)
+            steps = sft.train(loaded, material, recipe, folder, view.step, interruption)
     rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
     some = max(1, len(rewards) // 5)
     outcome = {
@@ -298,15 +333,6 @@ def _train(
     else:
         _save(loaded, folder / "model", rank, card)
     return outcome
-
-
-def _logged(folder: Path) -> list[dict[str, Any]]:
-    """The rows that a resumed run goes on from."""
-    from trlt.training import latest_checkpoint
-
-    checkpoint, log = latest_checkpoint(folder / "checkpoints"), folder / "log.jsonl"
-    done = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    return [row for row in read_log(log) if row["step"] <= done] if log.is_file() else []
 
 
 def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:

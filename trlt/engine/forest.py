@@ -206,8 +206,8 @@ class Engine:
     def _halve(self, room: Room, sequences: int, tokens: float) -> None:
         if sequences <= 1:
             raise ModelError(
-                f"{self.device}: the memory doesn't suffice for one completion; lower video.max_tokens or max_new_tokens, or "
-                "take a device with more"
+                f"{self.device}: the memory doesn't suffice for one completion; take a device with more, "
+                "or lower video.max_tokens or max_new_tokens, which makes another run (--fresh, or another --out)"
             )
         room.sequences, room.tokens = sequences // 2, tokens / 2
         self._room = Room(room.sequences, room.tokens)

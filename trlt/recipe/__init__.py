@@ -3,8 +3,9 @@
 Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
 """
 
-from trlt.recipe._base import Decoding, Section
+from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import to_yaml
+from trlt.recipe.effects import changing, effect, every_key, tells_apart
 from trlt.recipe.load import differences, dump_recipe, load_recipe, save_recipe, schema_json
 from trlt.recipe.sections import (
     Benchmark,
@@ -27,6 +28,7 @@ from trlt.recipe.sections import (
 __all__ = [
     "Benchmark",
     "Decoding",
+    "Effect",
     "Eval",
     "Launch",
     "Lora",
@@ -42,10 +44,14 @@ __all__ = [
     "Source",
     "Train",
     "Video",
+    "changing",
     "differences",
     "dump_recipe",
+    "effect",
+    "every_key",
     "load_recipe",
     "save_recipe",
     "schema_json",
+    "tells_apart",
     "to_yaml",
 ]

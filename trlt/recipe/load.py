@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
@@ -158,13 +158,13 @@ def dump_recipe(recipe: Recipe) -> str:
     return to_yaml(recipe.model_dump(mode="json"))
 
 
-def differences(a: Recipe, b: Recipe, *, ignore: Sequence[str] = ()) -> list[str]:
-    """Dotted keys whose values differ, each as `key: left -> right`; keys that start with one of `ignore` are left out."""
+def differences(a: Recipe, b: Recipe, *, among: Callable[[str], bool] = lambda key: True) -> list[str]:
+    """Dotted keys whose values differ, each as `key: left -> right`; only those that `among` takes."""
     left, right = dict(_flat(a.model_dump(mode="json"))), dict(_flat(b.model_dump(mode="json")))
     return [
         f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key) and not key.startswith(tuple(ignore))
+        if left.get(key) != right.get(key) and among(key)
     ]
 
 

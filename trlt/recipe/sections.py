@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.answer import AnswerFormat
-from trlt.recipe._base import Decoding, Positive, Section, Share
+from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
 from trlt.recipe.update import Correction, Update
 from trlt.reward import Weights
 
@@ -16,40 +16,40 @@ from trlt.reward import Weights
 class Model(Section):
     """Which weights, and how they are held."""
 
-    path: str = "Qwen/Qwen2.5-VL-7B-Instruct"
+    path: Input[str] = "Qwen/Qwen2.5-VL-7B-Instruct"
     """A folder, a hub id, or `miniature` (`miniature-plain`) for a model that ships with trlt."""
-    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    dtype: Outcome[Literal["bfloat16", "float32"]] = "bfloat16"
     """Precision of weights and activations."""
-    device: str = "auto"
+    device: Means[str] = "auto"
     """`auto` takes the GPU where there is one; else `cpu`, `cuda`, `cuda:1`."""
 
 
 class Video(Section):
     """How a file becomes frames: one budget for every stage (4.1 of the paper)."""
 
-    root: str | None = None
+    root: Input[str | None] = None
     """Folder that the samples' video paths are relative to."""
-    fps: Annotated[float, Field(gt=0)] = 2.0
+    fps: Outcome[Annotated[float, Field(gt=0)]] = 2.0
     """Frames sampled a second."""
-    min_frames: Annotated[int, Field(ge=2)] = 4
-    max_frames: Annotated[int, Field(ge=2)] = 768
-    min_tokens: Positive = 4
+    min_frames: Outcome[Annotated[int, Field(ge=2)]] = 4
+    max_frames: Outcome[Annotated[int, Field(ge=2)]] = 768
+    min_tokens: Outcome[Positive] = 4
     """Least tokens of a temporal patch (two frames); a token is 28 x 28 pixels."""
-    max_tokens: Positive = 2048
+    max_tokens: Outcome[Positive] = 2048
     """Most tokens of a whole video."""
-    store: str | None = None
+    store: Means[str | None] = None
     """Folder of the frame store; null decodes each time."""
-    store_gb: Annotated[float, Field(gt=0)] = 20.0
+    store_gb: Means[Annotated[float, Field(gt=0)]] = 20.0
     """Bound of the frame store; the least recently used entries go first."""
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    timeout_s: Means[Annotated[float, Field(gt=0)]] = 120.0
     """A file that takes longer than this to decode is given up and listed."""
-    memory_gb: Annotated[float, Field(gt=0)] = 4.0
+    memory_gb: Means[Annotated[float, Field(gt=0)]] = 4.0
     """Memory that one decoding process may take; a file that wants more is listed as broken."""
-    workers: Annotated[int, Field(ge=0)] = 2
+    workers: Means[Annotated[int, Field(ge=0)]] = 2
     """Processes that decode ahead; 0 decodes in the main process, without limits of time and memory."""
-    downloads: str | None = None
+    downloads: Means[str | None] = None
     """Folder for videos that samples name by http(s) address; null refuses them."""
-    links: str | None = None
+    links: Means[str | None] = None
     """Folder outside of `root` that links in it may lead into, such as the `blobs` of a download cache; null refuses them."""
 
     @model_validator(mode="after")
@@ -62,39 +62,39 @@ class Video(Section):
 class Probe(Decoding):
     """Repeated answers of the base model (3.1 and appendix A of the paper)."""
 
-    n: Annotated[int, Field(ge=2)] = 8
+    n: Outcome[Annotated[int, Field(ge=2)]] = 8
     """Completions a sample."""
-    answer_format: AnswerFormat = "open"
+    answer_format: Outcome[AnswerFormat] = "open"
 
 
 class Sizes(Section):
     """How many samples of each task a selection holds at most."""
 
-    multi_choice: Annotated[int, Field(ge=0)] = 16_000
-    grounding: Annotated[int, Field(ge=0)] = 8_000
-    grounded_qa: Annotated[int, Field(ge=0)] = 8_000
+    multi_choice: Outcome[Annotated[int, Field(ge=0)]] = 16_000
+    grounding: Outcome[Annotated[int, Field(ge=0)]] = 8_000
+    grounded_qa: Outcome[Annotated[int, Field(ge=0)]] = 8_000
 
 
 class Select(Section):
     """Which probed samples are trained on (3.2 to 3.4 and appendix A of the paper)."""
 
-    hard: Annotated[int, Field(ge=0)] = 1
+    hard: Outcome[Annotated[int, Field(ge=0)]] = 1
     """Correct answers of n up to which a sample is hard."""
-    easy: Annotated[int, Field(ge=1)] = 7
+    easy: Outcome[Annotated[int, Field(ge=1)]] = 7
     """Correct answers of n from which a sample is easy."""
-    delta_iou: Annotated[float, Field(ge=0, le=1)] = 0.3
+    delta_iou: Outcome[Annotated[float, Field(ge=0, le=1)]] = 0.3
     """Least max - mean of the IoUs of a grounding sample."""
-    grounded_delta_iou: Annotated[float, Field(ge=0, le=1)] = 0.1
+    grounded_delta_iou: Outcome[Annotated[float, Field(ge=0, le=1)]] = 0.1
     """The same for grounded QA, which must be medium as well."""
     sizes: Sizes = Sizes()
-    ratio: Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")] = "0:10:0"
+    ratio: Outcome[Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")]] = "0:10:0"
     """easy:medium:hard shares of multi-choice samples (Table 4a)."""
-    by: Literal["rules", "variance", "random"] = "rules"
+    by: Outcome[Literal["rules", "variance", "random"]] = "rules"
     """`rules` goes by difficulty and IoU spread, as above; `variance` takes the samples whose rewards vary most; `random` draws
     of each task's samples, whatever their difficulty and source: what selection is to be compared with."""
-    budget: Positive | None = None
+    budget: Outcome[Positive | None] = None
     """Samples in all, shared among the tasks in proportion to `sizes`; null takes `sizes` as they are."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Outcome[Annotated[int, Field(ge=0)]] = 0
 
     @model_validator(mode="after")
     def _order(self) -> Self:
@@ -113,94 +113,94 @@ class Select(Section):
 class Sft(Section):
     """The supervised baseline (`train.method: sft`)."""
 
-    targets: Literal["answer", "reasoning", "mixed"] = "answer"
+    targets: Outcome[Literal["answer", "reasoning", "mixed"]] = "answer"
     """`answer` tags alone; with `meta.reasoning` in `<think>` tags; or each sample once in either form."""
-    answer_formats: tuple[AnswerFormat, ...] = Field(default=("letter",), min_length=1, strict=False)
+    answer_formats: Outcome[tuple[AnswerFormat, ...]] = Field(default=("letter",), min_length=1, strict=False)
     """Answer formats that samples are asked in, drawn evenly."""
-    batch: Positive = 48
+    batch: Outcome[Positive] = 48
     """Samples an optimizer step."""
 
 
 class Lora(Section):
     """Adapters of low rank in place of training all weights; the vision tower stays as it is."""
 
-    rank: Positive = 64
-    alpha: Positive = 128
+    rank: Outcome[Positive] = 64
+    alpha: Outcome[Positive] = 128
     """An adapter's product counts `alpha / rank` times."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: Literal["attention", "all"] = "all"
+    dropout: Outcome[Annotated[float, Field(ge=0, lt=1)]] = 0.0
+    targets: Outcome[Literal["attention", "all"]] = "all"
     """Which linear layers of the language model: those of the attention, or those of the MLPs as well."""
-    quantize: Literal["nf4"] | None = None
+    quantize: Outcome[Literal["nf4"] | None] = None
     """Hold the base in 4 bits (QLoRA); needs a GPU and bitsandbytes."""
 
 
 class Launch(Section):
     """How `trlt train` starts itself on one machine."""
 
-    processes: Annotated[int, Field(ge=0)] = 0
+    processes: Means[Annotated[int, Field(ge=0)]] = 0
     """Processes, one a GPU; 0 takes every local GPU, or one CPU process."""
-    strategy: Literal["ddp", "fsdp2", "zero2", "zero3"] = "fsdp2"
+    strategy: Means[Literal["ddp", "fsdp2", "zero2", "zero3"]] = "fsdp2"
     """How more than one process shares the weights: `fsdp2`, or DeepSpeed's `zero2` and `zero3` (without `train.lora`), or
     `ddp`, which doesn't."""
-    gpu_gb: Annotated[float, Field(gt=0)] | None = None
+    gpu_gb: Means[Annotated[float, Field(gt=0)] | None] = None
     """Memory of a GPU in 10^9 bytes that the plan goes by; null takes that of this machine's GPUs, else 80."""
 
 
 class Vllm(Section):
     """vLLM as the source of rollouts (`train.rollouts: vllm`): a process beside each training process, on the same GPU."""
 
-    python: str | None = None
+    python: Means[str | None] = None
     """Python of the environment that holds vLLM, which may have another torch; null takes the one that trlt runs in."""
-    memory: Share = 0.3
+    memory: Means[Share] = 0.3
     """Share of the GPU's memory that it takes while it samples: its weights, and the cache of keys and values."""
-    sleep: bool = True
+    sleep: Means[bool] = True
     """Give that memory back between rollouts, to the update."""
 
 
 class Train(Update):
     """The update (4.1 of the paper; where it is silent, the authors' released code)."""
 
-    method: Literal["grpo", "sft"] = "grpo"
-    data: str | None = None
+    method: Outcome[Literal["grpo", "sft"]] = "grpo"
+    data: Input[str | None] = None
     """Samples as JSONL, from `trlt select` or `trlt prepare`."""
-    prompts_per_step: Positive = 48
+    prompts_per_step: Outcome[Positive] = 48
     """Prompts an optimizer step, over all processes."""
-    prompts_per_pass: Positive = 1
+    prompts_per_pass: Rounding[Positive] = 1
     """Prompts a forward and backward pass of one process."""
-    group_size: Annotated[int, Field(ge=2)] = 8
+    group_size: Outcome[Annotated[int, Field(ge=2)]] = 8
     """Completions a prompt: G."""
-    think: bool = True
-    save_steps: Positive = 50
+    think: Outcome[bool] = True
+    save_steps: Means[Positive] = 50
     """Optimizer steps between checkpoints."""
-    keep_checkpoints: Positive = 2
-    tokens_per_pass: Positive | None = None
+    keep_checkpoints: Means[Positive] = 2
+    tokens_per_pass: Rounding[Positive | None] = None
     """Tokens of a forward and backward pass of one process: as many groups share it as fit, at least one; null takes
     `prompts_per_pass` groups, whatever their size."""
-    shared_prefix: bool = True
+    shared_prefix: Rounding[bool] = True
     """One stretch a group; false repeats the prompt for each completion (slower, equal)."""
-    attention: Literal["blocks", "flex"] = "blocks"
+    attention: Rounding[Literal["blocks", "flex"]] = "blocks"
     """How the tree mask is computed: by blocks with SDPA, or by FlexAttention's block mask (GPUs only)."""
-    gradient_checkpointing: bool = True
-    freeze_vision: bool = False
+    gradient_checkpointing: Means[bool] = True
+    freeze_vision: Outcome[bool] = False
     """Leave the vision tower as it is: it then runs once a clip for rollouts, policy and reference together."""
-    features: str | None = None
+    features: Means[str | None] = None
     """Folder that keeps what a frozen vision tower makes of clips, from epoch to epoch; null computes it once a step."""
-    features_gb: Annotated[float, Field(gt=0)] = 50.0
+    features_gb: Means[Annotated[float, Field(gt=0)]] = 50.0
     """Bound of that folder; the least recently used entries go first."""
-    lora: Lora | None = None
+    lora: Outcome[Lora | None] = None
     """Train adapters instead of all weights; null trains all."""
-    min_spread: Annotated[float, Field(ge=0)] = 0.0
+    min_spread: Outcome[Annotated[float, Field(ge=0)]] = 0.0
     """Groups whose rewards spread by less (max - min) are replaced by fresh prompts; 0 keeps all."""
-    max_tries: Positive = 3
+    max_tries: Outcome[Positive] = 3
     """Prompts that one place of a step may try for the sake of `min_spread`; the group with the widest spread is kept."""
-    retire_after: Positive | None = None
+    retire_after: Outcome[Positive | None] = None
     """Visits in a row in which all completions of a sample earn the same, after which others take its place; null keeps all."""
-    max_broken: Annotated[float, Field(ge=0, le=1)] = 0.1
+    max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1
     """Share of the samples whose video may turn out to be broken; each is listed and replaced, and more end the run."""
-    completions_every: Positive = 1
+    completions_every: Means[Positive] = 1
     """Steps between those whose completions are kept, as Parquet, in the run's folder."""
-    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = Field(default=(), strict=False)
-    rollouts: Literal["engine", "vllm"] = "engine"
+    report_to: Means[tuple[Literal["tensorboard", "wandb", "trackio"], ...]] = Field(default=(), strict=False)
+    rollouts: Outcome[Literal["engine", "vllm"]] = "engine"
     """Who draws completions: trlt's `engine`, or `vllm`, which must first be seen to agree with the trainer."""
     vllm: Vllm = Vllm()
     sft: Sft = Sft()
@@ -286,63 +286,63 @@ class Train(Update):
 class Source(Section):
     """A data set's downloads, for `trlt prepare`."""
 
-    dataset: str
-    annotations: str
+    dataset: Outcome[str]
+    annotations: Input[str]
     """Folder with the official files under their own names, or the annotation file."""
-    videos: str | None = None
-    split: str | None = None
+    videos: Input[str | None] = None
+    split: Outcome[str | None] = None
 
 
 class Prepare(Section):
     """Which sources make up the pool, and what is done where a choice has to be made."""
 
-    sources: tuple[Source, ...] = Field(default=(), strict=False)
+    sources: Outcome[tuple[Source, ...]] = Field(default=(), strict=False)
     """In this order: of a sample that two sources hold, the first keeps it."""
-    several_spans: Literal["keep", "longest", "hull", "drop"] = "keep"
+    several_spans: Outcome[Literal["keep", "longest", "hull", "drop"]] = "keep"
     """What is done with a sample of several gold spans."""
-    against: tuple[str, ...] = Field(default=(), strict=False)
+    against: Outcome[tuple[str, ...]] = Field(default=(), strict=False)
     """Benchmarks whose videos must not be trained on: `benchmarks` (those of `eval.benchmarks`), `<bench>=<folder>`, or a
     folder with one folder a benchmark."""
-    leaks: Literal["remove", "list"] = "remove"
+    leaks: Outcome[Literal["remove", "list"]] = "remove"
     """Samples on a benchmark's video are left out, or kept, flagged and listed."""
 
 
 class Benchmark(Section):
     """Where a benchmark's official files lie."""
 
-    annotations: str
-    videos: str | None = None
-    split: str | None = None
+    annotations: Input[str]
+    videos: Input[str | None] = None
+    split: Outcome[str | None] = None
     """Another split than the test split."""
 
 
 class Eval(Decoding):
     """How benchmarks are answered (4.1 of the paper)."""
 
-    temperature: Annotated[float, Field(gt=0)] = 0.01
-    top_p: Share = 0.001
-    max_new_tokens: Positive = 1024
-    think: bool = True
-    as_gqa: bool = False
+    temperature: Outcome[Annotated[float, Field(gt=0)]] = 0.01
+    top_p: Outcome[Share] = 0.001
+    max_new_tokens: Outcome[Positive] = 1024
+    think: Outcome[bool] = True
+    as_gqa: Outcome[bool] = False
     """Ask multi-choice questions with the grounded QA template; only the answer is scored (Table 6)."""
-    max_tokens_video: Positive | None = None
+    max_tokens_video: Outcome[Positive | None] = None
     """Another video budget than `video.max_tokens` (4096 in Table 3)."""
-    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
     """Resamples of videos behind each 95% interval."""
-    benchmarks: dict[str, Benchmark] = Field(default_factory=dict)
+    benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)
 
 
 class Rewards(Section):
     """Weights of the reward's parts (2.2 and 2.3 of the paper)."""
 
-    format: float = 1.0
-    accuracy: float = 1.0
+    format: Outcome[float] = 1.0
+    accuracy: Outcome[float] = 1.0
     """Of multi-choice answers (Eq. 1)."""
-    tiou: float = 1.0
+    tiou: Outcome[float] = 1.0
     """Of grounding spans (Eq. 2)."""
-    grounded_accuracy: float = 0.5
-    grounded_tiou: float = 0.5
-    tiou_from: Share | None = None
+    grounded_accuracy: Outcome[float] = 0.5
+    grounded_tiou: Outcome[float] = 0.5
+    tiou_from: Outcome[Share | None] = None
     """tIoU from which a span earns all, and below which nothing (a discrete reward); null pays the tIoU itself (Eq. 2)."""
 
     def weights(self) -> Weights:
@@ -353,7 +353,7 @@ class Rewards(Section):
 class Recipe(Section):
     """A whole experiment."""
 
-    name: str = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    name: Means[str] = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     model: Model = Model()
     video: Video = Video()
     prepare: Prepare = Prepare()
@@ -362,12 +362,3 @@ class Recipe(Section):
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.select.easy > self.probe.n:
-            raise ValueError(
-                f"select.easy ({self.select.easy}) is above probe.n ({self.probe.n}): no sample could be easy; with "
-                f"{self.probe.n} completions, set select.easy as well, to {self.probe.n} or less"
-            )
-        return self

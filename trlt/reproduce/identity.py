@@ -12,25 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel
 
-WITHOUT_EFFECT: dict[str, set[str]] = {
-    "model": {"device"},
-    "video": {"root", "store", "store_gb", "timeout_s", "memory_gb", "workers", "downloads", "links"},
-    "probe": {"max_sequences"},
-    "eval": {"max_sequences", "benchmarks"},
-    "train": {
-        *("data", "launch", "report_to", "save_steps", "keep_checkpoints", "completions_every", "max_sequences"),
-        *("features", "features_gb", "max_broken", "gradient_checkpointing"),
-    },
-}
-"""Keys, by section, that change how long work takes and not what comes of it."""
+from trlt.recipe import changing
 
 
 def settings(recipe: BaseModel, sections: Collection[str]) -> dict[str, Any]:
     """What of a recipe's sections changes the outcome, as JSON values."""
-    return {
-        name: getattr(recipe, name).model_dump(mode="json", exclude_defaults=True, exclude=WITHOUT_EFFECT.get(name))
-        for name in sorted(sections)
-    }
+    return {name: changing(recipe, name) for name in sorted(sections)}
 
 
 def digest(kind: str, values: Any, needs: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ from trlt import __version__
 from trlt.errors import DataError, ResumeError
 from trlt.prompt import VERSION
 from trlt.reading import loads
-from trlt.recipe import Recipe, differences, dump_recipe, load_recipe, save_recipe
+from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
 from trlt.sample import sample_files, write_text_atomic
@@ -30,11 +30,13 @@ from trlt.sample import sample_files, write_text_atomic
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
-WITHOUT_EFFECT = (
-    *("name", "model.path", "model.device", "video.root", "video.store", "video.timeout_s", "video.workers"),
-    *("probe.max_sequences", "train.max_sequences", "eval.max_sequences", "eval.benchmarks", "eval.bootstrap"),
+
+ASKED_BY = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja"),
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
 )
-"""Keys of a recipe that change no row (the model and the inputs have checksums of their own)."""
+"""Files of a model's folder, as transformers names them, that decide which tokens and frames its weights are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,19 +103,17 @@ def open_run(
     model: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
-    ignore: Sequence[str] = (),
     fresh: bool = False,
 ) -> Run:
     """A new run, or the one that is there, when it is the same. Of several processes that open one, all agree or fail.
 
     Args:
         out: Folder, or .jsonl file of rows.
-        kind: Of the run (`probe`, `eval`).
+        kind: Of the run, as `recipe.effects` knows it.
         recipe: As resolved.
         model: What tells models apart (`model_identity`).
         inputs: Checksums by name of the input; a further one may join a run, one that is there must not change.
         protocol: What a reader of the figures must know.
-        ignore: Keys of the recipe that change no row, besides `WITHOUT_EFFECT`.
         fresh: Forget what is there.
 
     Raises:
@@ -139,7 +139,7 @@ def open_run(
     }
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     _create(run.recipe, dump_recipe(recipe))
-    found = differences(load_recipe(run.recipe), recipe, ignore=(*WITHOUT_EFFECT, *ignore))
+    found = tells_apart(kind, load_recipe(run.recipe), recipe)
     if old is None and not found and not _create(run.manifest, _text(values)):
         old = run.read_manifest()
     if old is not None:
@@ -195,7 +195,7 @@ def file_digest(path: Path) -> str:
 
 
 def model_identity(located: str) -> dict[str, Any]:
-    """What tells a model apart from others: checksums of a folder, or a hub id with its revision.
+    """What tells a model apart from others: checksums of a folder and of files beside weights, or a hub id with its revision.
 
     Args:
         located: As `trlt.model.locate` gives it.
@@ -212,19 +212,23 @@ def model_identity(located: str) -> dict[str, Any]:
     for path in weights:
         stat = path.stat()
         digest.update(f"{path.name}\0{file_digest(path) if small else (stat.st_size, stat.st_mtime_ns)}\0".encode())
-    return {"name": folder.name, "sha256": digest.hexdigest()}
+    asked_by = {path.relative_to(folder).as_posix(): file_digest(path) for name in ASKED_BY for path in folder.glob(name)}
+    return {"name": folder.name, "sha256": digest.hexdigest(), "files": dict(sorted(asked_by.items()))}
 
 
 def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys that tell inputs apart; `path` may change, when a file has moved."""
-    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos")]
+    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos", "files")]
     return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
 
 
 def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What tells two manifests' runs apart, apart from the recipe."""
     found = [f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in ("kind", "prompt") if old.get(key) != new[key]]
-    found += _changed("model", old.get("model", {}), new["model"])
+    before, now_there = old.get("model", {}), new["model"]
+    found += _changed("model", before, now_there)
+    if "files" in before and "files" in now_there:  # which earlier manifests don't name
+        found += _changed("model", before["files"], now_there["files"])
     for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
         found += _changed(f"inputs.{name}", old["inputs"][name], new["inputs"][name])
     return found

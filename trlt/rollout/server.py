@@ -222,7 +222,7 @@ class Servers:
             401: f"; set the key in {KEYS[0]}",
             403: f"; set the key in {KEYS[0]}",
             404: f"; is {self.model!r} the name of the model there?",
-            413: "; let the server take larger requests, or lower video.max_tokens",
+            413: "; let the server take larger requests, or lower video.max_tokens, which makes another run (--fresh)",
         }.get(refused.status, "")
         return ServerError(f"{server.address}: refused a request with {refused}{hint}")
 

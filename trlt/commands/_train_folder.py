@@ -1,0 +1,125 @@
+"""The folder of a training run: one training at a time works on it, and it belongs to one recipe, model and data."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trlt.errors import ResumeError
+from trlt.prompt import VERSION
+from trlt.reading import read_log
+from trlt.recipe import Recipe, save_recipe
+from trlt.rollout import file_digest, model_identity, open_run, videos_root
+from trlt.sample import Sample
+
+WRITTEN = (
+    *("checkpoints", "model", "adapter", "completions"),
+    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json"),
+)
+"""What a run writes, and `--fresh` removes."""
+LOCK = ".lock"
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keeps other trainings out of a folder; the system lets go of it when this process ends, however it does.
+
+    Raises:
+        ResumeError: another training is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # a file system without locks
+                yield
+                return
+            file.seek(0)
+            raise ResumeError(
+                f"{folder}: another training is at work on it ({file.read().strip() or 'just begun'}); wait for its end, or "
+                "give another --out"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} of {os.uname().nodename}\n")
+        file.flush()
+        yield
+
+
+def saved_step(folder: Path) -> int:
+    """The last step that a run would go on from; 0: none."""
+    from trlt.training import latest_checkpoint
+
+    checkpoint = latest_checkpoint(folder / "checkpoints")
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether there is something to lose: a saved step, or a result."""
+    return (folder / "result.json").is_file() or saved_step(folder) > 0
+
+
+def kept(folder: Path) -> str:
+    """What an interruption leaves, in words; what was noted of steps that aren't saved is removed."""
+    from trlt.training import forget_after
+
+    step, log = saved_step(folder), folder / "log.jsonl"
+    last = max((row["step"] for row in read_log(log)), default=0) if log.is_file() else 0
+    forget_after(folder, step)
+    lost = f", {last - step} later ones are lost" if last > step else ""
+    if not step:
+        return f"no step was saved{lost}; the same command starts anew"
+    return f"step {step} saved{lost}; the same command goes on from there"
+
+
+def open_folder(
+    recipe: Recipe, data: Path, samples: list[Sample], located: str, folder: Path, *, fresh: bool, first: bool
+) -> bool:
+    """Opens the run's folder; gives whether its run is complete. Where no step was saved, it begins anew.
+
+    Args:
+        recipe: As resolved.
+        data: The samples' file.
+        samples: What it holds.
+        located: The model's folder or hub id.
+        folder: The run's.
+        fresh: Forget what is there.
+        first: Whether this is the first of the run's processes; the others find what that one has opened.
+
+    Raises:
+        ResumeError: it belongs to another run, of which there are steps.
+    """
+    fresh = first and (fresh or not has_begun(folder))
+    if fresh:
+        for name in WRITTEN:
+            path = folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    root = videos_root(recipe.video.root, data)
+    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
+    protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    run = open_run(
+        folder,
+        "train",
+        recipe,
+        model=model_identity(located),
+        inputs={"data": source | {"videos": str(root.resolve())}},
+        protocol=protocol,
+        fresh=fresh,
+    )
+    save_recipe(run.recipe, recipe)
+    return (folder / "result.json").is_file()
+
+
+def logged(folder: Path) -> list[dict[str, object]]:
+    """The rows that a resumed run goes on from."""
+    log = folder / "log.jsonl"
+    done = saved_step(folder)
+    return [row for row in read_log(log) if row["step"] <= done] if log.is_file() else []

@@ -1,0 +1,54 @@
+"""Ctrl-C and SIGTERM: who is at a place where work can be finished first is told; anywhere else it ends at once.
+
+Knows signals only. A second Ctrl-C ends at once wherever it comes; SIGTERM does not, since whoever ends jobs sends it more than
+once (Slurm when it asks, and again when time is up).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from trlt.errors import Interrupted
+
+
+class Interruption:
+    """Listens while it is entered, in the main thread; elsewhere it hears nothing.
+
+    Args:
+        at_once: SIGINT is always a second Ctrl-C: of a process whose launcher passes the first one on as SIGTERM.
+    """
+
+    def __init__(self, *, at_once: bool = False) -> None:
+        self._at_once = at_once
+        self._before: dict[int, Any] = {}
+        self.heard = 0
+        """The first signal that came while work was being finished; 0: none."""
+        self.finishes: str | None = None
+        """What is finished after a first signal, in words; None ends at once. An empty text is not said."""
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                # What is started in the background by a shell isn't meant when Ctrl-C is pressed.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        again = number == signal.SIGINT and (self._at_once or bool(self.heard))
+        if self.finishes is None or again:
+            self.heard = self.heard or number
+            raise Interrupted(number)
+        if not self.heard:
+            self.heard = number
+            if self.finishes:  # not by a stream: its lock may be held by what was interrupted
+                os.write(2, f"\n{self.finishes}; Ctrl-C again leaves at once\n".encode())

@@ -1,0 +1,83 @@
+"""Which keys of a recipe tell one run from another: each says itself what it changes. Knows neither files nor torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from trlt.recipe._base import Effect
+from trlt.recipe.load import differences
+from trlt.recipe.sections import Recipe
+
+CONCERN: Mapping[str, tuple[str, ...]] = {
+    "probe": ("model", "video", "reward", "probe"),
+    "eval": ("model", "video", "reward", "eval"),
+    "infer": ("model", "video", "reward", "eval"),
+    "train": ("model", "video", "reward", "train"),
+}
+"""The sections that a kind of run goes by."""
+
+
+def every_key(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """(dotted key, field) of everything that isn't a section; keys of a list's or table's entries stand behind its own."""
+    for name, field in model.model_fields.items():
+        if not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            yield f"{prefix}{name}", field
+        for inner in _sections(field.annotation):
+            yield from every_key(inner, f"{prefix}{name}.")
+
+
+def _sections(kind: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind
+    for part in get_args(kind):
+        yield from _sections(part)
+
+
+@cache
+def effects() -> Mapping[str, Effect]:
+    """What each key changes."""
+    return {key: mark for key, field in every_key() for mark in field.metadata if isinstance(mark, Effect)}
+
+
+def effect(key: str) -> Effect:
+    """What a key changes; one inside a table changes what the table does."""
+    while key not in effects():
+        key, dot, _ = key.rpartition(".")
+        assert dot, "each key has a mark"
+    return effects()[key]
+
+
+def tells_apart(kind: str, old: Recipe, new: Recipe) -> list[str]:
+    """Keys by which two recipes make different runs of a kind, each as `key: old -> new`."""
+    telling = {Effect.OUTCOME}
+    if old.train.loss == "bnpo":
+        telling.add(Effect.ROUNDING)
+    return differences(old, new, among=lambda key: key.partition(".")[0] in CONCERN[kind] and effect(key) in telling)
+
+
+def changing(recipe: BaseModel, section: str) -> dict[str, Any]:
+    """What of a recipe's section changes an outcome, to the last digit, as JSON values without the defaults.
+
+    The model's path counts: it stands for weights where their content isn't at hand.
+    """
+    values: dict[str, Any] = getattr(recipe, section).model_dump(mode="json", exclude_defaults=True)
+    return _kept(values, section)
+
+
+def _kept(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}.{name}"
+        if key in effects() and effect(key) in (Effect.INPUT, Effect.MEANS) and key != "model.path":
+            continue
+        if isinstance(value, dict) and value:
+            if kept := _kept(value, key):
+                found[name] = kept
+        else:
+            found[name] = value
+    return found
