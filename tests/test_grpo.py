@@ -11,7 +11,7 @@ from trl import GRPOTrainer
 
 from trlt import grpo, grpo_run
 from trlt.broken import read_broken
-from trlt.errors import DataError, ParityError
+from trlt.errors import DataError, ParityError, RecipeError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import load
@@ -238,7 +238,7 @@ def test_too_many_broken_videos_end_the_run_and_are_named(tiny_path, damaged, re
 
 
 def test_batch_arithmetic_that_does_not_fit_is_refused(recipe, tmp_path):
-    with pytest.raises(DataError, match=r"prompts_per_step \(4\) must be a multiple"):
+    with pytest.raises(RecipeError, match="prompts_per_step: 4 can't be spread evenly over 3 processes"):
         grpo.config(recipe, tmp_path, processes=3)
 
 
