@@ -12,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trlt.video.budget import Budget
-from trlt.video.container import OPTIONS, fault
+from trlt.video.container import PLAYLISTS, fault
 from trlt.video.numbering import number_frames
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 
+OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS | {"image2"})),
+}
+"""One picture and no file that it names; `image2` reads most JPEG files, and from an open file only that one."""
 FOLDER_FPS = 3.0
 """Rate of TVQA's frame folders, the ones that MVBench uses."""
 
