@@ -253,3 +253,30 @@ def test_shipped_recipes_load() -> None:
     for path in sorted((Path(__file__).resolve().parents[1] / "recipes").rglob("*.yaml")):
         if path.parent.name != "plans":  # of whole experiments, which are another kind of file
             assert isinstance(load_recipe(path), Recipe), path
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ("train.lr=1", "did you mean train.learning_rate?"),
+        ("lr=1", "did you mean train.learning_rate?"),
+        ("fps=1", "did you mean video.fps?"),
+        ("seed=1", "did you mean probe.seed or select.seed or train.seed or eval.seed?"),
+        ("train.betta=1", "did you mean beta?"),
+        ("train.report_to=wandb", "expected a list: [wandb]"),
+    ],
+)
+def test_what_was_meant(item: str, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(None, sets=[item])
+    assert str(caught.value).endswith(said)
+
+
+def test_an_unknown_option_that_is_a_recipes_key() -> None:
+    from typer.testing import CliRunner
+
+    from trlt.cli import app
+
+    found = CliRunner().invoke(app, ["train", "r.yaml", "--lr", "1"], env={"COLUMNS": "200"})
+    assert found.exit_code == 2 and "--set train.learning_rate=" in found.output
+    assert "recipe's key" not in CliRunner().invoke(app, ["train", "r.yaml", "--xyzzy"]).output

@@ -13,7 +13,7 @@ from trlt.recipe import Effect, Eval, Video, changing, effect, every_key, load_r
 PLACES = "model.path video.root train.data eval.benchmarks prepare.sources.annotations prepare.sources.videos".split()
 PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos"]
 MEANS = "name model.device probe.max_sequences train.max_sequences eval.max_sequences".split()
-MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers downloads".split()]
+MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers downloads links".split()]
 MEANS += [
     f"train.{key}" for key in "save_steps keep_checkpoints gradient_checkpointing features features_gb max_broken".split()
 ]

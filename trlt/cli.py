@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer._click.exceptions import NoSuchOption
 from typer.core import TyperGroup
 
 from trlt import __version__
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 MOST_TOLD = 4000
 """Characters of a line of a message."""
+MOST_MEANT = 2
+"""Keys that are named where an option is unknown."""
 GOES_ON = "the same command goes on from what is saved"
 
 
@@ -34,6 +37,10 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except NoSuchOption as error:
+            if keys := _meant(error.option_name):
+                error.message += f"; a recipe's key is set by {' or '.join(f'--set {key}=…' for key in keys[:MOST_MEANT])}"
+            raise
         except TrltError as error:
             _tell(error)
         except BrokenPipeError:  # whoever read the output has seen enough
@@ -57,6 +64,12 @@ def _tell(error: TrltError) -> NoReturn:
         text = line if len(line) <= MOST_TOLD else f"{line[: MOST_TOLD // 2]} … {line[-MOST_TOLD // 2 :]}"
         typer.echo(text if place else f"error: {text}", err=True)
     raise typer.Exit(error.exit_code) from None
+
+
+def _meant(option: str) -> list[str]:
+    from trlt.recipe import meant
+
+    return meant(option.lstrip("-"))
 
 
 class _Root(_Group):

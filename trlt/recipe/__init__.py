@@ -5,7 +5,8 @@ Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neith
 
 from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import to_yaml
-from trlt.recipe.effects import changing, effect, every_key, tells_apart
+from trlt.recipe.effects import changing, effect, tells_apart
+from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, load_recipe, save_recipe, schema_json
 from trlt.recipe.sections import (
     Benchmark,
@@ -50,6 +51,7 @@ __all__ = [
     "effect",
     "every_key",
     "load_recipe",
+    "meant",
     "save_recipe",
     "schema_json",
     "tells_apart",

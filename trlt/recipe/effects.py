@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 from trlt.recipe._base import Effect
+from trlt.recipe.keys import every_key
 from trlt.recipe.load import differences
 from trlt.recipe.sections import Recipe
 
@@ -20,22 +20,6 @@ CONCERN: Mapping[str, tuple[str, ...]] = {
     "train": ("model", "video", "reward", "train"),
 }
 """The sections that a kind of run goes by."""
-
-
-def every_key(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """(dotted key, field) of everything that isn't a section; keys of a list's or table's entries stand behind its own."""
-    for name, field in model.model_fields.items():
-        if not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            yield f"{prefix}{name}", field
-        for inner in _sections(field.annotation):
-            yield from every_key(inner, f"{prefix}{name}.")
-
-
-def _sections(kind: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield kind
-    for part in get_args(kind):
-        yield from _sections(part)
 
 
 @cache

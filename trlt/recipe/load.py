@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,8 +15,12 @@ from pydantic import BaseModel, ValidationError
 
 from trlt.errors import RecipeError, did_you_mean, shown
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
+from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.sections import Recipe
 from trlt.sample import write_text_atomic
+
+MEANT = 4
+"""Keys that a message names at most where one is unknown."""
 
 
 def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
@@ -119,7 +124,13 @@ def _take_out(values: dict[str, Any], location: Sequence[int | str]) -> None:
 
 def _message(kind: str, text: str, location: Sequence[int | str], value: Any) -> str:
     if kind == "extra_forbidden":
-        return f"unknown key; {did_you_mean(str(location[-1]), _keys(location[:-1]))}"
+        word, known = str(location[-1]), _keys(location[:-1])
+        keys = meant(word)
+        if word not in ELSEWHERE and not any(key.endswith(f".{word}") for key in keys):
+            keys = [] if difflib.get_close_matches(word, known, n=1) else keys
+        return f"unknown key; {_did_you_mean(keys) if keys else did_you_mean(word, known)}"
+    if kind == "tuple_type" and not isinstance(value, (dict, list)):
+        return f"expected a list: [{value}]"
     if kind == "missing":
         return "missing, and has no default"
     if kind == "model_type":
@@ -130,6 +141,10 @@ def _message(kind: str, text: str, location: Sequence[int | str], value: Any) ->
         choices = re.findall(r"'([^']*)'", text)
         return f"{shown(value)} is unknown; {did_you_mean(str(value), choices)}"
     return f"{text} (got {shown(value)})"
+
+
+def _did_you_mean(keys: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(keys[:MEANT])}?"
 
 
 def _keys(location: Sequence[int | str]) -> list[str]:
