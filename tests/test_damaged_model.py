@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from trlt.errors import ModelError
 from trlt.loading import load_reference
-from trlt.model import load
+from trlt.model import load, locate
 from trlt.recipe import Model
 
 
@@ -118,3 +118,11 @@ def test_values_in_slices_are_looked_at_too(tiny_path, tmp_path):
     FAULTS["unexpected"][0](folder)
     with pytest.raises(ModelError, match="holds 1 tensors too many: stray"):
         load_reference(str(folder), torch.float32)
+
+
+def test_the_folder_of_a_run_stands_for_its_model(tiny_path, tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ModelError, match="is a run that has no model yet"):
+        locate(str(tmp_path))
+    shutil.copytree(tiny_path, tmp_path / "model")
+    assert locate(str(tmp_path)) == str(tmp_path / "model")

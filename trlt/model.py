@@ -159,7 +159,7 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
     sliced = bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
     placed: dict[str, Any] = {"device_map": {"": device}} if quantize or not (sliced or device == "cpu") else {}
     try:
-        model, found = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        read: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path,
             dtype=getattr(torch, settings.dtype),
             attn_implementation="sdpa",
@@ -177,6 +177,7 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
         raise ModelError(
             f"model.path: {path}: its weights don't have the sizes that its config.json states; download the model again"
         ) from error
+    model, found = read
     refuse_misfits(path, found["missing_keys"], found["unexpected_keys"])
     refuse_not_finite(path, model.named_parameters())
     if quantize is not None:

@@ -211,7 +211,9 @@ class ResumableTrainer:
         if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
-        saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype, use_safetensors=True)
+        saved = type(target).from_pretrained(
+            resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
+        )
         target.load_state_dict(saved.state_dict(), strict=True)
 
 
