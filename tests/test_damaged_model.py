@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from trlt.errors import ModelError
-from trlt.model import load
+from trlt.loading import load_reference
+from trlt.model import load, locate
 from trlt.recipe import Model
 
 
@@ -23,7 +27,32 @@ def widen(folder):
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def tensors(change):
+    """Changes what is stored, by name."""
+
+    def go(folder):
+        held = load_file(folder / "model.safetensors")
+        change(held)
+        save_file(held, folder / "model.safetensors", {"format": "pt"})
+
+    return go
+
+
+NORM = "model.layers.0.input_layernorm.weight"
 FAULTS = {
+    "missing": (tensors(lambda held: held.pop(NORM)), r"lacks 1 tensors of the model: model.language_model.layers.0.input_"),
+    "unexpected": (tensors(lambda held: held.update(stray=torch.ones(2))), "holds 1 tensors too many: stray"),
+    "nan": (tensors(lambda held: held[NORM].__setitem__(3, float("nan"))), r"in 1 tensors: model.language_model.layers.0.in"),
+    "infinite": (tensors(lambda held: held[NORM].__setitem__(3, -float("inf"))), "NaN or infinite numbers in 1 tensors"),
+    "pickle": (
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "pytorch_model.bin"}}'),
+        "names 'pytorch_model.bin'; only",
+    ),
+    "elsewhere": (
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../a.safetensors"}}'),
+        "names '../a.safetensors'; only",
+    ),
+    "template": (lambda folder: (folder / "chat_template.jinja").unlink(), "holds no chat template"),
     "cut": (cut, r"model.safetensors is damaged or was cut off; download it again"),
     "empty": (lambda folder: (folder / "model.safetensors").write_bytes(b""), "model.safetensors is damaged"),
     "no header": (
@@ -62,3 +91,38 @@ def test_a_published_folder_without_its_tokenizer(published, tmp_path):
         (folder / name).unlink()
     with pytest.raises(ModelError, match="holds no tokenizer"):
         load(Model(path=str(folder), dtype="bfloat16", device="cpu"))
+
+
+def test_code_in_a_folder_is_never_run(tiny_path, tmp_path, monkeypatch):
+    """Not even where the question is answered by yes."""
+    folder, marker = tmp_path / "model", tmp_path / "marker"
+    shutil.copytree(tiny_path, folder)
+    (folder / "planted.py").write_text(f"open({str(marker)!r}, 'w')\nclass Planted: pass\n")
+    auto = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoTokenizer", "AutoImageProcessor", "AutoVideoProcessor")
+    for path in folder.glob("*config.json"):
+        told = json.loads(path.read_text())
+        told["auto_map"] = {name: "planted.Planted" for name in auto}
+        path.write_text(json.dumps(told))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with contextlib.suppress(ModelError):
+        load(Model(path=str(folder), dtype="float32", device="cpu"))
+    assert not marker.exists()
+
+
+def test_values_in_slices_are_looked_at_too(tiny_path, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_path, folder)
+    FAULTS["nan"][0](folder)
+    with pytest.raises(ModelError, match=f"NaN or infinite numbers in 1 tensors: {NORM}"):
+        load_reference(str(folder), torch.float32)
+    FAULTS["unexpected"][0](folder)
+    with pytest.raises(ModelError, match="holds 1 tensors too many: stray"):
+        load_reference(str(folder), torch.float32)
+
+
+def test_the_folder_of_a_run_stands_for_its_model(tiny_path, tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ModelError, match="is a run that has no model yet"):
+        locate(str(tmp_path))
+    shutil.copytree(tiny_path, tmp_path / "model")
+    assert locate(str(tmp_path)) == str(tmp_path / "model")

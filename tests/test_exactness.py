@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from trlt.checkpoints import latest_checkpoint
 from trlt.commands._launch import free_port
 from trlt.commands._output import Output
 from trlt.commands.train import train
 from trlt.model import load, miniature_path
 from trlt.recipe import Model
-from trlt.training import latest_checkpoint
 
 pytestmark = [
     pytest.mark.slow,

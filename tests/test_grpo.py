@@ -11,13 +11,17 @@ from trl import GRPOTrainer
 
 from trlt import grpo, grpo_run
 from trlt.broken import read_broken
+<<<<<<< HEAD
 from trlt.errors import DataError, ParityError, RecipeError
+=======
+from trlt.checkpoints import latest_checkpoint
+from trlt.errors import DataError, ParityError
+>>>>>>> models
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import load
 from trlt.reading import read_log
 from trlt.recipe import Model, Video, load_recipe
-from trlt.training import latest_checkpoint
 from trlt.video.workers import ClipLoader
 
 # The library's own advice about its next versions is none of a run's faults.

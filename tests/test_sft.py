@@ -9,11 +9,12 @@ import torch
 from trlt import sft
 from trlt.answer import parse
 from trlt.broken import Broken, read_broken
+from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, VideoError
 from trlt.model import load
 from trlt.reading import read_log
 from trlt.recipe import Model, Sft, load_recipe
-from trlt.training import Material, latest_checkpoint
+from trlt.training import Material
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 

@@ -13,13 +13,14 @@ from torch.utils.data import SequentialSampler
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from trlt.broken import Broken, read_broken
+from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, RecipeError, VideoError
 from trlt.loading import skeleton
 from trlt.order import Announcing, FilledUp
 from trlt.reading import read_log
 from trlt.recipe import load_recipe
 from trlt.sharding import WholeCopy, most_calls
-from trlt.training import ResumableTrainer, Watch, latest_checkpoint
+from trlt.training import ResumableTrainer, Watch
 
 
 @pytest.mark.parametrize(("rank", "processes", "every"), [(0, 1, 1), (0, 2, 1), (1, 2, 1), (0, 1, 3), (1, 2, 2)])

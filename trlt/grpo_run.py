@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback
 
 from trlt import prompt as prompts
+from trlt.checkpoints import latest_checkpoint
 from trlt.engine.agreement import Agreement
 from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
@@ -23,7 +24,7 @@ from trlt.parity import Parity, check
 from trlt.recipe import Recipe
 from trlt.sharding import join
 from trlt.shared_prefix import attach
-from trlt.training import Material, Report, Watch, latest_checkpoint
+from trlt.training import Material, Report, Watch
 from trlt.video.clip import Clip
 from trlt.vllm_rollouts import check as check_vllm
 

@@ -20,7 +20,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.core_model_loading import rename_source_key
 
 from trlt.errors import ModelError, RecipeError
-from trlt.model import Loaded, draw_adapters, load, load_processor, with_adapters
+from trlt.model import Loaded, draw_adapters, load, load_processor, refuse_misfits, refuse_not_finite, with_adapters
 from trlt.positions import follow_published_positions
 from trlt.reading import loads
 from trlt.recipe import Model, Recipe
@@ -128,7 +128,12 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
     """
     try:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path, dtype=dtype, attn_implementation="sdpa", use_safetensors=True, device_map={"": "meta"}
+            path,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            device_map={"": "meta"},
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
@@ -155,15 +160,18 @@ def find_sources(model: Any, path: str) -> list[Source]:
         for leaf, weight in module.named_parameters(recurse=False):
             owners.setdefault(id(weight), []).append((module, leaf))
     names = dict(model.named_parameters())
+    tied = dict(model.named_parameters(remove_duplicate=False)).keys()
     found: dict[str, Source] = {}
+    unexpected = []
     for file, keys in _stored(path).items():
         for key in keys:
             # The published names differ from those of the modules; Transformers knows how.
             name, _ = rename_source_key(key, model._weight_conversions, [], model.base_model_prefix, names)
             if name in names:
                 found[name] = Source(file, key, tuple(owners[id(names[name])]))
-    if missing := sorted(names.keys() - found.keys()):
-        raise ModelError(f"model.path: {path} holds no {missing[0]} ({len(missing)} weights are missing); download it again")
+            elif name not in tied:
+                unexpected.append(key)
+    refuse_misfits(path, names.keys() - found.keys(), unexpected)
     return list(found.values())
 
 
@@ -201,6 +209,7 @@ def fill(sources: list[Source], device: torch.device, dtypes: Mapping[str, torch
                 weight = getattr(module, leaf)
                 own = own_slice(tensors.get_slice(source.key), weight)
                 dtype = (dtypes or {}).get(source.key, weight.dtype)
+                refuse_not_finite(str(file), [(source.key, own)])
                 value = with_slice(weight, torch.empty_like(own, dtype=dtype, device=device).copy_(own))
                 for owner, name in source.owners:
                     setattr(owner, name, value)

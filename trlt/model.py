@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ def locate(name: str) -> str:
         ModelError: the folder isn't a Qwen2.5-VL, or the hub id is neither cached nor reachable.
     """
     path = miniature_path(name) if name in SHIPPED else Path(name).expanduser()
+    if not (path / "config.json").exists() and (path / "manifest.json").is_file():  # a training run's folder
+        path /= "model"
+        if not path.is_dir():
+            raise ModelError(f"model.path: {path.parent} is a run that has no model yet; wait for its end, or go on with it")
     if name in SHIPPED or path.exists():
         config = path / "config.json"
         if not config.is_file():
@@ -82,9 +87,12 @@ def _check_weights(folder: Path) -> None:
     names = ["model.safetensors"]
     if index.is_file():
         try:
-            names = sorted({Path(name).name for name in loads(index.read_bytes())["weight_map"].values()})
+            names = sorted(set(loads(index.read_bytes())["weight_map"].values()))
+            odd = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise ModelError(f"model.path: {index} doesn't say which file holds which weight; download it again") from None
+        if odd:
+            raise ModelError(f"model.path: {index} names {odd[0]!r}; only *.safetensors files beside it are loaded")
     for name in names:
         path = folder / name
         if not path.is_file():
@@ -151,11 +159,13 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
     sliced = bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
     placed: dict[str, Any] = {"device_map": {"": device}} if quantize or not (sliced or device == "cpu") else {}
     try:
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        read: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             path,
             dtype=getattr(torch, settings.dtype),
             attn_implementation="sdpa",
             use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
             **placed,
             **({} if quantize is None else {"quantization_config": _in_4_bits(getattr(torch, settings.dtype))}),
         )
@@ -167,11 +177,50 @@ def load(settings: Model, *, quantize: str | None = None) -> Loaded:
         raise ModelError(
             f"model.path: {path}: its weights don't have the sizes that its config.json states; download the model again"
         ) from error
+    model, found = read
+    refuse_misfits(path, found["missing_keys"], found["unexpected_keys"])
+    refuse_not_finite(path, model.named_parameters())
     if quantize is not None:
         _keep_layout(model)
     model.train(False)
     follow_published_positions(model)
     return Loaded(model, load_processor(path), path)
+
+
+def refuse_misfits(path: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """Ends where tensors and model don't belong together: the library would draw what is missing, and answer by that.
+
+    Raises:
+        ModelError: names the first few.
+    """
+    for names, what in ((sorted(missing), "lacks {} tensors of the model"), (sorted(unexpected), "holds {} tensors too many")):
+        if names:
+            raise ModelError(f"model.path: {path} {what.format(len(names))}: {_few(names)}; download the model again")
+
+
+def refuse_not_finite(path: str, weights: Iterable[tuple[str, Any]]) -> None:
+    """Ends where weights are NaN or infinite. Reads each once, where it is, and makes no copy of its size.
+
+    Raises:
+        ModelError: names the first few.
+    """
+    import torch
+
+    found = []
+    for name, weight in weights:
+        held = getattr(weight, "ds_tensor", weight).detach()  # under ZeRO-3, this process's slice
+        # The largest and the smallest value are finite where all are: NaN comes through.
+        if held.is_floating_point() and held.numel() and not torch.stack(torch.aminmax(held)).isfinite().all():
+            found.append(name)
+    if found:
+        raise ModelError(
+            f"model.path: {path}: NaN or infinite numbers in {len(found)} tensors: {_few(found)}; download the model again, or "
+            "take an earlier checkpoint"
+        )
+
+
+def _few(names: Sequence[str], most: int = 3) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def load_processor(path: str) -> Any:
@@ -183,7 +232,7 @@ def load_processor(path: str) -> Any:
     from transformers import AutoProcessor
 
     try:
-        processor = AutoProcessor.from_pretrained(path)  # type: ignore[no-untyped-call]
+        processor = AutoProcessor.from_pretrained(path, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model.path: {path}: its processor can't be loaded ({error}); download tokenizer.json, tokenizer_config.json and "
@@ -194,6 +243,8 @@ def load_processor(path: str) -> Any:
         raise ModelError(
             f"model.path: {path} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt); download it again"
         )
+    if not processor.chat_template:
+        raise ModelError(f"model.path: {path} holds no chat template (chat_template.jinja, or .json); download it again")
     return processor
 
 

@@ -16,6 +16,7 @@ from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
 from trlt.arguments import fit, for_sft
 from trlt.broken import Broken
+from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, VideoError
 from trlt.interruption import Interruption
 from trlt.leaving import Leave
@@ -25,7 +26,7 @@ from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
 from trlt.sharding import join
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Material, Report, ResumableTrainer, Watch, latest_checkpoint
+from trlt.training import Material, Report, ResumableTrainer, Watch
 
 
 class Lesson(NamedTuple):

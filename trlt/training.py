@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -23,10 +24,11 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
 from trlt.broken import cut_broken
+from trlt.checkpoints import COMPLETE, checkpoints, seal
 from trlt.completions import cut_completions
 from trlt.difficulty import cut_visits
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.errors import DataError, VideoError
+from trlt.errors import DataError, ResumeError, VideoError
 from trlt.health import Health
 from trlt.order import Announcing
 from trlt.reading import read_log
@@ -38,8 +40,6 @@ from trlt.video.workers import ClipLoader, Request
 
 LOG = "log.jsonl"
 """A line a step, in a run's folder."""
-COMPLETE = "complete"
-"""Stands in a checkpoint once all of it is written; a folder without it is what a kill left."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -188,11 +188,19 @@ class ResumableTrainer:
         """Transformers' training; models that are loaded after it are whole again.
 
         From the checkpoint of the last step, transformers 5.23 would make another one where that step ends no epoch.
+
+        Raises:
+            ResumeError: a file of the checkpoint is a pickle of more than tensors, numbers and texts, which isn't read.
         """
         try:
             return super().train(*args, **kwargs)  # type: ignore[misc]
         except _AllDone:
             return None
+        except UnpicklingError as error:
+            raise ResumeError(
+                f"{self.args.output_dir}: the checkpoint holds a pickle that isn't trlt's and could run code, so it isn't "  # type: ignore[attr-defined]
+                f"read; start anew with --fresh ({str(error).partition('. ')[0]})"
+            ) from None
         finally:
             forget_deepspeed()
 
@@ -203,19 +211,10 @@ class ResumableTrainer:
         if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
-        saved = type(target).from_pretrained(resume_from_checkpoint, dtype=target.dtype, use_safetensors=True)
+        saved = type(target).from_pretrained(
+            resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
+        )
         target.load_state_dict(saved.state_dict(), strict=True)
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end, or None."""
-    return next(reversed(_checkpoints(folder)), None)
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    """Complete ones, the oldest first."""
-    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
-    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
@@ -271,8 +270,8 @@ class Watch(TrainerCallback):
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir))
-            (folder / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-            for old in _checkpoints(folder)[: -self._keep]:
+            seal(folder / f"checkpoint-{state.global_step}")
+            for old in checkpoints(folder)[: -self._keep]:
                 # Unmarked first: half a checkpoint must not count as one.
                 (old / COMPLETE).unlink()
                 shutil.rmtree(old)

@@ -6,9 +6,25 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from trlt.checkpoints import seal
+from trlt.cli import app
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+class Planted:
+    """Makes a file where its pickle is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
 
 ROOT = Path(__file__).parents[2]
 RECIPE = """
@@ -52,7 +68,6 @@ def test_grpo_from_a_recipe_to_a_model_that_loads(trlt, recipe, tmp_path):
 @pytest.mark.parametrize("method", ["grpo", "sft"])
 @pytest.mark.parametrize("quantize", ["null", "nf4"])
 def test_adapters_end_in_a_model_that_loads_without_them(trlt, recipe, tmp_path, tiny_path, method, quantize):
-    import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     if quantize == "nf4":
@@ -113,6 +128,37 @@ def test_sft_from_a_recipe(trlt, recipe, tmp_path):
     assert found["steps"] == 2 and found["parity"] is None and found["reward_first"] is None
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert len(losses) == 2 and losses[1] < losses[0]
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed_before_a_step_is_taken(trlt, recipe, tmp_path):
+    """It went on from such weights, up to 1e36 off, and ended well."""
+    command = ["train", recipe, "--set", "train.method=sft", "--set", "train.max_steps=3", "--out", "run"]
+    trlt(*command)
+    run, tuned = tmp_path / "run", (tmp_path / "run/model/model.safetensors").read_bytes()
+
+    def interrupted(*damaged):
+        shutil.rmtree(run / "model")
+        (run / "result.json").unlink()
+        for name in damaged:
+            path = run / "checkpoints" / name
+            data = bytearray(path.read_bytes())
+            data[-1002] ^= 64
+            path.write_bytes(data)
+        return CliRunner().invoke(app, [*map(str, command)])
+
+    found = interrupted("checkpoint-3/optimizer.pt")
+    assert found.exit_code == 0, found.output
+    assert "checkpoint-3 is damaged (optimizer.pt was changed) and no longer counts; going on from checkpoint-2" in found.stderr
+    assert (run / "model/model.safetensors").read_bytes() == tuned, "the step after checkpoint-2 was taken again"
+    found = interrupted("checkpoint-3/model.safetensors", "checkpoint-2/rng_state.pth")
+    assert found.exit_code == 7 and "no checkpoint is whole" in found.stderr and "--fresh" in found.stderr
+    assert not (run / "model").exists() and (run / "checkpoints/checkpoint-3/complete").exists()
+
+    # Whoever plants a pickle can plant its checksum too: it isn't run all the same.
+    checkpoint, marker = run / "checkpoints/checkpoint-3", tmp_path / "marker"
+    torch.save(Planted(marker), checkpoint / "optimizer.pt")
+    seal(checkpoint)
+    assert "the checkpoint holds a pickle that isn't trlt's" in trlt(*command, code=7) and not marker.exists()
 
 
 def test_dry_run_shows_the_plan_and_loads_no_model(trlt, recipe, tmp_path):

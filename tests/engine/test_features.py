@@ -67,6 +67,20 @@ def test_the_store_keeps_features_by_frames_and_weights(engine, frozen, noise_cl
     assert not torch.equal(changed.inputs(clip).features, made.features) and changed.passes == 1
 
 
+def test_features_with_any_bit_flipped_are_dropped(tmp_path):
+    store, made = FeatureStore(tmp_path, 10**7), torch.arange(64.0).reshape(4, 16)
+    store.put("ab1", made)
+    [path] = tmp_path.glob("??/*")
+    whole = path.read_bytes()
+    for bit in [*range(8 * 200), *range(8 * 200, 8 * len(whole), 7), 8 * len(whole) - 1]:
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        assert store.get("ab1") is None and not path.exists(), bit
+    path.write_bytes(whole)
+    assert torch.equal(store.get("ab1"), made)
+
+
 def test_a_digest_tells_weights_and_precision_apart(tiny):
     visual = tiny.model.model.visual
     whole = digest_of(visual)

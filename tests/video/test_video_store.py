@@ -60,6 +60,23 @@ def test_damaged_entries_are_dropped(tmp_path: Path, damage: str) -> None:
     assert store.get("ab1") is None and not path.exists()
 
 
+def test_an_entry_with_any_bit_flipped_is_dropped(tmp_path: Path) -> None:
+    """Each bit of the head, whose last 4 bytes tell how long the header is, of the header, and some of the frames."""
+    store = FrameStore(tmp_path, 10**6)
+    store.put("ab1", clip())
+    path = entry(store, "ab1")
+    whole = path.read_bytes()
+    frames = len(whole) - clip().frames.nbytes
+    bits = [*range(8 * frames), *range(8 * frames, 8 * len(whole), 1009), 8 * len(whole) - 1]
+    for bit in bits:
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        assert store.get("ab1") is None and not path.exists(), f"bit {bit % 8} of byte {bit // 8}"
+    path.write_bytes(whole)
+    assert same(store.get("ab1"), clip())
+
+
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     FrameStore(tmp_path, 10**9).put("xx", clip())
     size = FrameStore(tmp_path, 10**9).info().bytes

@@ -12,6 +12,7 @@ from trlt.errors import DataError, UsageError
 from trlt.reading import bounded_lines, iter_jsonl, loads, shown_fault
 from trlt.recipe import Select, load_recipe
 from trlt.rollout import Run, file_digest
+from trlt.rollout.rows import CHANGED, unsealed
 from trlt.sample import sample_files
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -103,7 +104,10 @@ def find_line(files: Iterable[Path], id: str, where: Path) -> tuple[str, dict[st
             if not isinstance(value, dict) or not isinstance(value.get("id"), str):
                 raise DataError(f"{file}:{number}: expected an object with an id; give what `trlt probe` read or wrote")
             if value["id"] == id:
-                return f"{file}:{number}", value
+                known = unsealed(value)
+                if known is None:
+                    raise DataError(f"{file}:{number}: {CHANGED}")
+                return f"{file}:{number}", known
             ids.append(value["id"])
     raise DataError(f"{where}: holds no {id!r}; {nearest(id, ids)}")
 

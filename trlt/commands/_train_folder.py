@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trlt.checkpoints import latest_checkpoint
 from trlt.errors import ResumeError
 from trlt.prompt import VERSION
 from trlt.reading import read_log
@@ -53,8 +54,6 @@ def hold(folder: Path) -> Iterator[None]:
 
 def saved_step(folder: Path) -> int:
     """The last step that a run would go on from; 0: none."""
-    from trlt.training import latest_checkpoint
-
     checkpoint = latest_checkpoint(folder / "checkpoints")
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.arguments import count_steps, fit
+from trlt.checkpoints import drop_damaged
 from trlt.commands._launch import adopt, check_strategy, launch_together, set_strategy
 from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
@@ -216,6 +217,9 @@ def _run(
             if first:
                 held.enter_context(hold(folder))
             complete = open_folder(recipe, data, samples, located, folder, fresh=fresh, first=first)
+            if first and not complete:
+                for damage in drop_damaged(folder / "checkpoints"):
+                    output.note(f"train: {damage}")
         if complete:
             output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
             return _result(folder)

@@ -6,11 +6,11 @@ Knows clips and tensors; nothing of prompts.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -18,11 +18,13 @@ from trlt.engine.inputs import ClipInputs, InputBuilder
 from trlt.video.bounded import BoundedFolder
 from trlt.video.clip import Clip
 
+CHECKSUM = 4
+"""Bytes."""
 Encode = Callable[[ClipInputs], Tensor]
 
 
 class FeatureStore(BoundedFolder):
-    """Features of clips on disk, bounded in bytes; safetensors."""
+    """Features of clips on disk, bounded in bytes: safetensors, and 4 bytes behind them, the CRC-32 of what stands before."""
 
     SUFFIX = ".safetensors"
     FIELD = "train.features"
@@ -32,15 +34,16 @@ class FeatureStore(BoundedFolder):
         data = self.read(key)
         if data is None:
             return None
-        try:
-            return load(data.tobytes())["features"]
-        except (SafetensorError, KeyError):
+        body = data[:-CHECKSUM].tobytes()
+        if zlib.crc32(body).to_bytes(CHECKSUM, "little") != data[-CHECKSUM:].tobytes():
             self.drop(key)
             return None
+        return load(body)["features"]
 
     def put(self, key: str, features: Tensor) -> None:
         """Adds features; see `write`."""
-        self.write(key, save({"features": features.contiguous().cpu()}))
+        body = save({"features": features.contiguous().cpu()})
+        self.write(key, body, zlib.crc32(body).to_bytes(CHECKSUM, "little"))
 
 
 class FrozenTower:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,16 @@ from trlt.errors import DataError, ResumeError, shown
 from trlt.reading import iter_jsonl, loads
 from trlt.sample import HALF_PAIRS, open_atomic
 
+CHECKSUM = "checksum"
+"""Last key of a row: CRC-32 of its line without it. Rows of older runs have none."""
+CHANGED = f"the row was changed after it was written; run its sample again, or remove its {CHECKSUM!r} if that was on purpose"
+
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a finished run.
 
     Raises:
-        DataError: unreadable, or lines that are no rows; tells all of them, after the last line.
+        DataError: unreadable, or lines that are no rows or were changed; tells all of them, after the last line.
     """
     for _, row in iter_jsonl(path, _row):
         yield row
@@ -33,7 +38,10 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _row(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not isinstance(value.get("id"), str):
         raise DataError(f"{where}: no row (an object with an id); give the rows that `trlt probe` wrote")
-    return value
+    known = unsealed(value)
+    if known is None:
+        raise DataError(f"{where}: {CHANGED}")
+    return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,24 @@ class Line:
 
 
 def encode(row: dict[str, Any]) -> bytes:
-    """The line of a row; an output may hold half a surrogate pair."""
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", HALF_PAIRS) + b"\n"
+    """The line of a row, with its checksum; an output may hold half a surrogate pair."""
+    body = _body(row)
+    return body[:-1] + f', "{CHECKSUM}": "{zlib.crc32(body):08x}"}}\n'.encode()
+
+
+def unsealed(row: dict[str, Any]) -> dict[str, Any] | None:
+    """A row that was read, without its checksum; None where it isn't as it was written."""
+    if CHECKSUM not in row:
+        # A flipped bit may have changed the very name.
+        changed = any(len(key) == len(CHECKSUM) and sum(map(str.__ne__, key, CHECKSUM)) == 1 for key in row)
+        return None if changed else row
+    rest = {key: value for key, value in row.items() if key != CHECKSUM}
+    return rest if row[CHECKSUM] == f"{zlib.crc32(_body(row)):08x}" else None
+
+
+def _body(row: dict[str, Any]) -> bytes:
+    rest = {key: value for key, value in row.items() if key != CHECKSUM}
+    return json.dumps(rest, ensure_ascii=False).encode("utf-8", HALF_PAIRS)
 
 
 def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[Line]:
@@ -75,14 +99,14 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
             row = loads(line)
         except ValueError:
             row = None
-        if isinstance(row, dict) and isinstance(row.get("id"), str):
+        if isinstance(row, dict) and isinstance(row.get("id"), str) and unsealed(row) is not None:
             if row["id"] not in known:
                 raise ResumeError(
                     f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"
                 )
             yield Line(row["id"], offset, len(line), row.get("error") is not None)
         elif not skip_damaged:
-            raise DataError(f"{path}:{number}: damaged, not a row; delete the line, or start anew with --fresh")
+            raise DataError(f"{path}:{number}: damaged, not a row as written; delete the line, or start anew with --fresh")
         offset += len(line)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from trlt.video.clip import Clip
 
 _HEAD = struct.Struct("<8sII")
-"""Magic, CRC-32 of all that follows, length of the JSON header."""
-_MAGIC = b"TRLTCLIP"
+"""Magic, CRC-32 of all else, length of the JSON header."""
+_MAGIC = b"TRLTCLP2"
 _ALIGN = 64
 
 
@@ -26,7 +26,7 @@ def pack(clip: Clip) -> tuple[bytes, memoryview]:
     """Header and frames, to be written one after the other."""
     header = _header(clip)
     frames = np.ascontiguousarray(clip.frames).data.cast("B")
-    return _HEAD.pack(_MAGIC, zlib.crc32(frames, zlib.crc32(header)), len(header)) + header, frames
+    return _HEAD.pack(_MAGIC, _checksum(len(header), header, frames), len(header)) + header, frames
 
 
 def packed_size(clip: Clip) -> int:
@@ -47,6 +47,14 @@ def _header(clip: Clip) -> bytes:
     return header + b" " * (-(_HEAD.size + len(header)) % _ALIGN)
 
 
+def _checksum(length: int, *parts: bytes | memoryview) -> int:
+    """Of the header's length and what follows; the magic is compared as it is."""
+    value = zlib.crc32(length.to_bytes(4, "little"))
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return value
+
+
 def unpack(data: NDArray[np.uint8]) -> Clip:
     """The clip; its frames share memory with `data`.
 
@@ -56,7 +64,7 @@ def unpack(data: NDArray[np.uint8]) -> Clip:
     if len(data) < _HEAD.size:
         raise DamagedEntry("cut off")
     magic, checksum, length = _HEAD.unpack(data[: _HEAD.size].tobytes())
-    if magic != _MAGIC or zlib.crc32(data[_HEAD.size :].data) != checksum:
+    if magic != _MAGIC or _checksum(length, data[_HEAD.size :].data) != checksum:
         raise DamagedEntry("checksum differs")
     body = _HEAD.size + length
     header: dict[str, Any] = json.loads(data[_HEAD.size : body].tobytes())

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from trlt.errors import DataError
 from trlt.reading import loads, shown_fault
 from trlt.recipe import Select
+from trlt.rollout.rows import CHANGED, CHECKSUM, unsealed
 from trlt.sample import Sample, Span
 
 MOST = 20_000
@@ -87,6 +88,7 @@ class RowIndex:
         file = self._files[number]
         file.seek(offset)
         row: dict[str, Any] = loads(file.readline())
+        row.pop(CHECKSUM, None)
         lists = [row.get(name) for name in LISTS]
         whole = all(isinstance(one, list) and len(one) == row.get("n") for one in lists)
         if not isinstance(row.get("task"), str) or not isinstance(row.get("source"), str):
@@ -119,6 +121,8 @@ class RowIndex:
                 raise DataError(f"{said}; delete the line, or run it again") from None
             if not isinstance(row, dict) or not isinstance(row.get("id"), str):
                 raise DataError(f"{path}:{line_number}: no row (an object with an id); give the rows that trlt wrote")
+            if unsealed(row) is None:
+                raise DataError(f"{path}:{line_number}: {CHANGED}")
             self._places[row["id"]] = (number, offset)
             offset += len(line)
 

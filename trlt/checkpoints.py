@@ -1,0 +1,115 @@
+"""Checkpoints of a training run: written to their end or not at all, and held to their checksums before a run goes on from one.
+
+Knows folders and files; nothing of what stands in them. A CRC-32 of each file suffices: it notices every flipped bit and every
+torn or empty stretch (of other damage, one in 4 billion passes), at several times the rate of SHA-256. It is no seal against
+whoever means to change a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from trlt.errors import ResumeError
+from trlt.sample import write_text_atomic
+
+COMPLETE = "complete"
+"""Stands in a checkpoint once all of it is written, and holds the checksums of its files; a folder without it is what a kill
+left."""
+BLOCK = 1 << 22
+READERS = 8
+"""Files that are read at once; the checksum lets other threads work."""
+SHOWN = 3
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None."""
+    return next(reversed(checkpoints(folder)), None)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete ones, the oldest first."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def seal(checkpoint: Path) -> None:
+    """Notes the checksums of a checkpoint's files, those of all processes; from then on it counts."""
+    (checkpoint / COMPLETE).unlink(missing_ok=True)
+    files = sorted(path.relative_to(checkpoint).as_posix() for path in checkpoint.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(READERS) as pool:
+        found = pool.map(lambda name: checksum(checkpoint / name), files)
+        held = json.dumps(dict(zip(files, found, strict=True)), sort_keys=True)
+    own = f"{zlib.crc32(held.encode()):08x}"
+    write_text_atomic(checkpoint / COMPLETE, f"{own} {held}\n")
+
+
+def checksum(path: Path) -> str:
+    """CRC-32 of a file's bytes and how many they are, as text."""
+    value = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            value = zlib.crc32(block, value)
+        size = file.tell()
+    return f"{value:08x} {size}"
+
+
+def faults(checkpoint: Path) -> list[str]:
+    """What differs from when a checkpoint was sealed, by file; nothing is known of one that an older trlt marked."""
+    text = (checkpoint / COMPLETE).read_text(encoding="utf-8", errors="replace")
+    if not text:
+        return []
+    own, _, rest = text.removesuffix("\n").partition(" ")
+    if own != f"{zlib.crc32(rest.encode()):08x}":
+        return [f"{COMPLETE} was changed"]
+    sealed: dict[str, Any] = json.loads(rest)
+    with ThreadPoolExecutor(READERS) as pool:
+        return [fault for fault in pool.map(lambda name: _fault(checkpoint, name, sealed[name]), sealed) if fault]
+
+
+def _fault(checkpoint: Path, name: str, sealed: str) -> str | None:
+    path = checkpoint / name
+    try:
+        if path.stat().st_size != int(sealed.partition(" ")[2]):
+            return f"{name} has {path.stat().st_size} bytes, not {sealed.partition(' ')[2]}"
+        return None if checksum(path) == sealed else f"{name} was changed"
+    except OSError as error:
+        return f"{name} can't be read ({os.strerror(error.errno or 0)})"
+
+
+def drop_damaged(folder: Path) -> Iterator[str]:
+    """Sees to it that the newest complete checkpoint is whole: damaged ones before it no longer count.
+
+    Looks from the newest back to the first that is whole; older ones aren't read.
+
+    Args:
+        folder: With the checkpoints of a run; no process may be at work there.
+
+    Yields:
+        What is to be said of each damaged one.
+
+    Raises:
+        ResumeError: there are some, and none is whole; all stay as they are.
+    """
+    damaged: list[tuple[Path, str]] = []
+    for checkpoint in reversed(checkpoints(folder)):
+        found = faults(checkpoint)
+        if not found:
+            break
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        damaged.append((checkpoint, "; ".join(found[:SHOWN]) + more))
+    else:
+        if damaged:
+            told = "\n  ".join(f"{path}: {why}" for path, why in damaged)
+            raise ResumeError(
+                f"{folder}: no checkpoint is whole, so there is none to go on from; put the files back from a copy, or start "
+                f"anew with --fresh. What is damaged:\n  {told}"
+            )
+    for path, why in damaged:
+        (path / COMPLETE).unlink()
+        yield f"{path} is damaged ({why}) and no longer counts; going on from {checkpoint.name}"
