@@ -7,8 +7,9 @@ that the model sees, cuts, pages) is counted from there. Why: docs/decisions/one
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,19 @@ def moved(stamps: Sequence[int | None], by: Sequence[Part]) -> list[int | None]:
         last = by[place + 1][0] if place + 1 < len(by) else len(made)
         made[first:last] = [None if stamp is None else stamp + shift for stamp in made[first:last]]
     return made
+
+
+def restamped(packets: Iterator[Any], by: Sequence[Part]) -> Iterator[Any]:
+    """Packets, changed so that they carry the stamps of one clock."""
+    coming = list(by)
+    shift = 0
+    for number, packet in enumerate(packets):
+        while coming and coming[0][0] <= number:
+            shift = coming.pop(0)[1]
+        if shift:
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+        yield packet
 
 
 def seconds(stamps: Sequence[int], unit: Fraction) -> NDArray[np.float64]:

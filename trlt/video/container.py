@@ -62,7 +62,7 @@ class Listing:
 
     def packets(self, container: Any, stream: Any) -> Iterator[Any]:
         """The packets once more, from a container that was opened anew where they weren't kept, stamped as listed here."""
-        return iter(self.kept) if self.kept is not None else _restamped(packets_of(container, stream), self.parts)
+        return iter(self.kept) if self.kept is not None else clock.restamped(packets_of(container, stream), self.parts)
 
 
 def fault(path: Path, reason: str, at_s: float | None = None) -> VideoError:
@@ -177,7 +177,7 @@ def list_packets(path: Path, container: Any, stream: Any, said: Sequence[tuple[s
     parts = _parts(container, stream, stamps, keys, stays)
     if len(parts) > 1:
         stamps = clock.moved(stamps, parts)
-        _restamp(kept, parts)
+        kept = list(clock.restamped(iter(kept), parts))
     ordinal, names, times = _presented(container, stream, stamps, dts)
     rate = _rate(container, stream)
     if rate is None and _is_bare(container):
@@ -225,23 +225,6 @@ def _when(packets: Sequence[int], stamps: Sequence[int | None], names: list[int]
 def _may_restart(container: Any) -> bool:
     """Whether the format's clock may begin anew, as that of transport and program streams."""
     return bool(Flags(container.format.flags) & Flags.ts_discont)
-
-
-def _restamped(packets: Iterator[Any], parts: Sequence[clock.Part]) -> Iterator[Any]:
-    coming = list(parts)
-    shift = 0
-    for number, packet in enumerate(packets):
-        while coming and coming[0][0] <= number:
-            shift = coming.pop(0)[1]
-        if shift:
-            packet.pts = None if packet.pts is None else packet.pts + shift
-            packet.dts = None if packet.dts is None else packet.dts + shift
-        yield packet
-
-
-def _restamp(kept: Sequence[Any], parts: Sequence[clock.Part]) -> None:
-    for _ in _restamped(iter(kept), parts):
-        pass
 
 
 def _presented(

@@ -36,8 +36,9 @@ class Verdict:
 
 
 class Scan:
-    """Verdicts on files, kept in a JSONL file so that each is looked at once; changes of size or time count as another file, and
-    verdicts of another version of the loader aren't taken over.
+    """Verdicts on files, kept in a JSONL file so that each is looked at once; changes of size or time count as another file.
+
+    Verdicts of another version of the loader aren't taken over.
 
     Args:
         cache: The JSONL file; made when it isn't there.
