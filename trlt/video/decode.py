@@ -25,7 +25,7 @@ from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 from trlt.video.webp import is_animated, sample_webp
 
-VERSION = 3
+VERSION = 4
 """Counts up when the same file and budget would give other frames; part of the frame store's keys."""
 
 SKIP_PACKETS = 16
