@@ -185,7 +185,9 @@ def list_packets(path: Path, container: Any, stream: Any, said: Sequence[tuple[s
     told = damage.told(
         container.format.name,
         times,
-        joined=_when([first for first, _ in parts[1:]], stamps, names, times),
+        joined=[float(times[min(i, len(times) - 1)]) for i, _ in parts[1:]]
+        if ordinal
+        else _when([i for i, _ in parts[1:]], stamps, names, times),
         torn=len(torn),
         torn_s=[] if ordinal else _when(torn, stamps, names, times),
         complains=any(who == container.format.name for who, _ in noted),
@@ -219,7 +221,7 @@ def _parts(
 def _when(packets: Sequence[int], stamps: Sequence[int | None], names: list[int], times: NDArray[np.float64]) -> list[float]:
     """Seconds of the pictures of some packets."""
     shown = [stamp for number in packets if (stamp := stamps[number]) is not None]
-    return [float(times[place]) for place in np.searchsorted(names, shown).tolist()]
+    return [float(times[min(place, len(times) - 1)]) for place in np.searchsorted(names, shown).tolist()]
 
 
 def _may_restart(container: Any) -> bool:
