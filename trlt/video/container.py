@@ -28,6 +28,9 @@ PLAYLISTS = frozenset({"concat", "dash", "hls", "image2", "imf", "rtp", "rtsp", 
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": ",".join(sorted(av.formats_available - PLAYLISTS))}
 """For whatever is opened: one file, and none that it names."""
 
+_LARGEST = 1 << 60
+"""Stamps and shifts below it can be added up."""
+
 KEEP_BYTES = 64 << 20
 """Packets of files up to this size stay in memory between listing and decoding; larger files are read a second time."""
 
@@ -215,7 +218,11 @@ def _parts(
     unit = stream.time_base
     step = round(float(np.median(stays))) if stays else round(1 / ((stream.average_rate or 25) * unit))
     ahead = round(clock.AHEAD_S / unit) if _may_restart(container) else None
-    return clock.parts(stamps, keys, max(1, step), ahead)
+    found = clock.parts(stamps, keys, max(1, step), ahead)
+    # Damaged stamps may be anything; what would pass 64 bits stays as it is.
+    return (
+        found if all(abs(shift) < _LARGEST for _, shift in found) and all(abs(s or 0) < _LARGEST for s in stamps) else [(0, 0)]
+    )
 
 
 def _when(packets: Sequence[int], stamps: Sequence[int | None], names: list[int], times: NDArray[np.float64]) -> list[float]:
