@@ -68,3 +68,20 @@ def make(
 def numbers(frames_TCHW: np.ndarray) -> list[int]:
     """What the frames of a clip carry."""
     return [read(frame) for frame in frames_TCHW]
+
+
+def add_sound(silent: Path, path: Path, seconds: float, rate: int = 44_100) -> Path:
+    """The pictures of a file as they are, with sound from second 0 on."""
+    with av.open(str(silent)) as source, av.open(str(path), "w") as out:
+        video = out.add_stream_from_template(source.streams.video[0])
+        audio: Any = out.add_stream("aac", rate=rate, layout="mono")
+        for packet in source.demux(source.streams.video[0]):
+            if packet.size:
+                packet.stream = video
+                out.mux(packet)
+        for first in range(0, round(seconds * rate), 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+            out.mux(audio.encode(frame))
+        out.mux(audio.encode())
+    return path

@@ -41,6 +41,17 @@ def test_a_file_is_looked_at_once(tmp_path, monkeypatch):
     assert len((tmp_path / "scan.jsonl").read_text().splitlines()) == 2, "a changed file is another file"
 
 
+def test_a_verdict_of_another_loader_is_not_taken_over(tmp_path):
+    write_clip(tmp_path / "a.mp4", 2)
+    cache = tmp_path / "scan.jsonl"
+    true = Scan(cache, SETTINGS).look([tmp_path / "a.mp4"])
+    row = json.loads(cache.read_text())
+    for loader in ({"loader": row["loader"] - 1}, {}):
+        old = {key: value for key, value in row.items() if key != "loader"} | {"duration_s": 99.0} | loader
+        cache.write_text(json.dumps(old) + "\n")
+        assert Scan(cache, SETTINGS).look([tmp_path / "a.mp4"]) == true
+
+
 def test_a_torn_cache_goes_on_and_another_file_is_refused(tmp_path):
     write_clip(tmp_path / "a.mp4", 2)
     write_clip(tmp_path / "b.mp4", 2)
@@ -49,7 +60,7 @@ def test_a_torn_cache_goes_on_and_another_file_is_refused(tmp_path):
     cache.write_bytes(cache.read_bytes()[:-20])
     told = []
     Scan(cache, SETTINGS).look([tmp_path / "a.mp4", tmp_path / "b.mp4"], lambda done, of: told.append(of))
-    assert told == [1] and [len(json.loads(line)) for line in cache.read_text().splitlines()] == [6, 6]
+    assert told == [1] and [len(json.loads(line)) for line in cache.read_text().splitlines()] == [7, 7]
     cache.write_text('{"id": 3}\n')
     with pytest.raises(DataError, match=r"scan\.jsonl:1: no verdict"):
         Scan(cache, SETTINGS)

@@ -46,7 +46,8 @@ def _read(element: dict[str, Any]) -> tuple[Any, dict[str, Any], float]:
     choice = sampled.choice
     metadata = {
         "fps": choice.rate,
-        "frames_indices": choice.indices.tolist(),
+        # Over the rate, they are taken for seconds.
+        "frames_indices": (np.rint(choice.times * choice.rate).astype(int) if choice.by_time else choice.indices).tolist(),
         "total_num_frames": choice.total,
         "video_backend": NAME,
     }

@@ -21,7 +21,7 @@ class Clip:
     frames: NDArray[np.uint8]
     """(T, C, H, W) RGB; T is even, H and W are multiples of 28."""
     times: NDArray[np.float64]
-    """(T,) seconds of the file at which each frame is presented; with bounds they start at the bound, not at 0."""
+    """(T,) seconds of a player's clock at which each frame is on screen; with bounds they start at the bound, not at 0."""
     sample_fps: float
     """Frames a second after sampling, as the model family counts it: frames over the clip's duration."""
     seconds_per_grid: float

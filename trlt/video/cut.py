@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ import numpy as np
 
 from trlt.errors import UsageError
 from trlt.sample import Span
-from trlt.video.container import Listing, fault, list_packets, opened
+from trlt.video import clock
+from trlt.video.container import Listing, fault, list_packets, opened, packets_of
 from trlt.video.picture import Image, Painter, matrix
-from trlt.video.timeline import SLACK_S, timeline
+from trlt.video.timeline import on_screen, timeline
 from trlt.video.webp import is_animated
 
 QUALITY = "18"
@@ -37,7 +39,7 @@ class Cut:
 
     path: Path
     start: float
-    """Seconds of the video at which the first frame is presented."""
+    """Second of the video with which the cut begins; a picture that was on screen already is its first."""
     end: float
     """Seconds of the video up to which it was cut; the video's own end where the span passes it."""
     frames: int
@@ -61,7 +63,7 @@ def check_target(out: Path, source: Path) -> None:
 
 
 def cut(source: Path, span: Span, out: Path) -> Cut:
-    """Writes the frames that are presented in [start, end) of a video as H.264, with the sound of that time as AAC.
+    """Writes what is on screen in [start, end) of a video as H.264, with the sound of that time as AAC.
 
     The file appears in one step. Pictures are upright and of square pixels, as the loader shows them; their sides are rounded
     down to even numbers.
@@ -73,7 +75,7 @@ def cut(source: Path, span: Span, out: Path) -> Cut:
 
     Raises:
         UsageError: a target that can't be written.
-        VideoError: the file can't be read, or holds no frame in the span; names file, time and reason.
+        VideoError: the file can't be read, or shows nothing in the span; names file, time and reason.
     """
     check_target(out, source)
     try:
@@ -81,15 +83,20 @@ def cut(source: Path, span: Span, out: Path) -> Cut:
             raise fault(source, "an animated WebP can't be cut; make a video of it first")
         with opened(source, 0) as (container, stream):
             listing = list_packets(source, container, stream)
-            places = [i for i, time in enumerate(listing.times) if span.start - SLACK_S <= time < span.end - SLACK_S]
-            if not places:
+            line = timeline(listing.times, listing.rate, listing.last_s)
+            try:
+                first, stop, held = on_screen(line, *span)
+            except ValueError:
                 last = float(listing.times[-1])
-                raise fault(source, f"no frame is presented from {span.start:g} to {span.end:g} s; the last is at {last:.2f} s")
+                raise fault(
+                    source, f"no frame is presented from {span.start:g} to {span.end:g} s; the last is at {last:.2f} s"
+                ) from None
+            start = span.start if held else float(listing.times[first])
             out.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.stem}.", suffix=".mp4")
             os.close(handle)
             try:
-                result = _write(source, Path(name), out, listing, places, span)
+                result = _write(source, Path(name), out, listing, range(first, stop), Span(start, min(span.end, line.end)))
                 os.chmod(name, 0o644)
                 os.replace(name, out)
             except BaseException:
@@ -101,9 +108,10 @@ def cut(source: Path, span: Span, out: Path) -> Cut:
         raise fault(source, f"can't be cut ({reason})", span.start) from None
 
 
-def _write(source: Path, partial: Path, out: Path, listing: Listing, places: list[int], span: Span) -> Cut:
-    start = float(listing.times[places[0]])
+def _write(source: Path, partial: Path, out: Path, listing: Listing, places: Sequence[int], kept: Span) -> Cut:
     rate = Fraction(listing.rate or 25).limit_denominator(10_000)
+    frames = 0
+    time = kept.start
     with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as target:
         video: Any = None
         sound = target.add_stream("aac", rate=_SOUND_RATE) if _has_sound(source) else None
@@ -116,40 +124,56 @@ def _write(source: Path, partial: Path, out: Path, listing: Listing, places: lis
                 video.width, video.height, video.pix_fmt = width, height, "yuv420p"
                 video.codec_context.sample_aspect_ratio = aspect
                 video.codec_context.time_base = _CLOCK
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
-            frame.pts, frame.time_base = round((time - start) / _CLOCK), _CLOCK
-            target.mux(video.encode(frame))
+            # The first stands for the time before it, as the loader shows it.
+            time = max(time, kept.start) if frames else kept.start
+            seen = np.ascontiguousarray(picture[:height, :width])
+            target.mux(video.encode(_stamped(seen, time - kept.start)))
+            frames += 1
+        if kept.end - time > 1.5 / rate:
+            # A file ends one frame after its last picture: one that is held to the end is there once more.
+            target.mux(video.encode(_stamped(seen, kept.end - kept.start - 1 / rate)))
+            frames += 1
         target.mux(video.encode())
         heard = False
         if sound is not None:
-            for samples in _sound(source, listing, start, span.end):
+            for samples in _sound(source, listing, *kept):
                 heard = True
                 target.mux(sound.encode(samples))
             target.mux(sound.encode())
-    end = timeline(listing.times, listing.rate, listing.last_s).end
-    return Cut(out, start, min(span.end, end), len(places), heard)
+    return Cut(out, kept.start, kept.end, frames, heard)
 
 
-def _pictures(source: Path, listing: Listing, places: list[int]) -> Iterator[tuple[float, Image, Fraction]]:
+def _stamped(picture: Image, seconds: float) -> Any:
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    frame.pts, frame.time_base = round(seconds / _CLOCK), _CLOCK
+    return frame
+
+
+def _pictures(source: Path, listing: Listing, places: Sequence[int]) -> Iterator[tuple[float, Image, Fraction]]:
     """(seconds, picture (H, W, 3), aspect of its pixels) of the wanted frames, in the order of presentation.
 
-    Decoding begins at the key frame before; where that comes too late, at the file's beginning.
+    Decoding begins at the key frame before; where that comes too late, at the file's beginning. What comes before the first
+    picture that can be decoded at all, such as the rest of a group with which a recording begins, is left out.
     """
     wanted = {listing.names[i]: float(listing.times[i]) for i in places}
     left: dict[int, float] = {}
-    for jump in (False,) if listing.ordinal else (True, False):
+    began = 0.0
+    for jump in (False,) if listing.ordinal or len(listing.parts) > 1 else (True, False):
         left = dict(wanted)
         with opened(source, 0) as (container, stream):
             painter = Painter(None, len(places))
             aspect = Fraction(stream.sample_aspect_ratio or 1)
             if jump:
                 container.seek(min(wanted), stream=stream)
-            for number, frame in enumerate(_decoded(container, stream)):
+            packets = packets_of(container, stream) if jump else listing.packets(container, stream)
+            for number, frame in enumerate(_decoded(packets, stream.codec_context)):
                 time = left.get(number if listing.ordinal else frame.pts)
                 if time is None:
                     continue
                 if jump and len(left) == len(wanted) and time > min(wanted.values()):
                     break
+                if len(left) == len(wanted):
+                    began = time
                 del left[number if listing.ordinal else frame.pts]
                 (a, b), (c, d) = abs(matrix(frame)).tolist()
                 yield time, painter(frame).transpose(1, 2, 0), 1 / aspect if b + c > a + d else aspect
@@ -157,13 +181,15 @@ def _pictures(source: Path, listing: Listing, places: list[int]) -> Iterator[tup
                     return
         if len(left) < len(wanted):
             break
+    if len(left) < len(wanted) and max(left.values()) < began:
+        return
     raise fault(source, f"{len(left)} of {len(wanted)} frames to cut can't be decoded; the file is damaged", min(left.values()))
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    for packet in container.demux(stream):
+def _decoded(packets: Iterable[Any], context: Any) -> Iterator[Any]:
+    for packet in chain(packets, (None,)):
         try:
-            yield from packet.decode()
+            yield from context.decode(packet)
         except av.error.InvalidDataError:
             continue
 
@@ -179,12 +205,19 @@ def _sound(source: Path, listing: Listing, start: float, end: float) -> Iterator
         audio = container.streams.audio[0]
         origin = _origin(stream, listing)
         resampler: Any = av.AudioResampler(format="fltp", layout="mono" if audio.channels == 1 else "stereo", rate=_SOUND_RATE)
-        container.seek(max(0, int((start + origin - 1) * av.time_base)))
-        for frame in _decoded(container, audio):
+        if len(listing.parts) > 1:
+            packets = _joined(list(packets_of(container, audio)), listing, stream.time_base / audio.time_base)
+        else:
+            # By the sound's own packets: the picture may begin later.
+            container.seek(max(0, int((start + origin - 1) / audio.time_base)), stream=audio)
+            packets = packets_of(container, audio)
+        done = 0
+        for frame in _decoded(packets, audio.codec_context):
             for part in resampler.resample(frame):
                 at = float(part.pts * part.time_base) - origin
                 samples: Any = part.to_ndarray()
-                first = max(0, round((start - at) * _SOUND_RATE))
+                # Where parts were joined, the sound of one may run into the next.
+                first = max(0, round((start - at) * _SOUND_RATE), done - round((at - start) * _SOUND_RATE))
                 last = min(samples.shape[1], round((end - at) * _SOUND_RATE))
                 if first < last:
                     kept: Any = av.AudioFrame.from_ndarray(
@@ -192,9 +225,23 @@ def _sound(source: Path, listing: Listing, start: float, end: float) -> Iterator
                     )
                     kept.sample_rate, kept.time_base = _SOUND_RATE, Fraction(1, _SOUND_RATE)
                     kept.pts = max(0, round((at - start) * _SOUND_RATE) + first)
+                    done = kept.pts + last - first
                     yield kept
                 if at >= end:
                     return
+
+
+def _joined(packets: list[Any], listing: Listing, scale: Fraction) -> Iterator[Any]:
+    """Packets of sound moved as those of the picture were, `scale` units of theirs to one of the sound's.
+
+    Sound jumps where the picture does, a few packets earlier or later; where it jumps more or less often, it goes on by itself.
+    """
+    stays = [packet.duration for packet in packets if packet.duration]
+    step = max(1, round(float(np.median(stays)))) if stays else 1
+    own = clock.parts([packet.pts for packet in packets], [True] * len(packets), step, None)
+    if len(own) == len(listing.parts):
+        own = [(first, round(shift * scale)) for (first, _), (_, shift) in zip(own, listing.parts, strict=True)]
+    return clock.restamped(iter(packets), own)
 
 
 def _origin(stream: Any, listing: Listing) -> float:

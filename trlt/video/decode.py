@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
-from trlt.video.container import Listing, fault, list_packets, opened, packets_of
+from trlt.video.container import Listing, fault, list_packets, opened
 from trlt.video.folder import FOLDER_FPS, sample_folder
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 from trlt.video.webp import is_animated, sample_webp
 
-VERSION = 3
+VERSION = 4
 """Counts up when the same file and budget would give other frames; part of the frame store's keys."""
 
 SKIP_PACKETS = 16
@@ -78,13 +78,13 @@ def load_clip(
         max_frames: Most frames.
         min_tokens: Least tokens of a temporal patch (two frames).
         max_tokens: Most tokens of the whole clip.
-        start: Seconds as presented; a frame on it belongs to the clip.
-        end: Seconds as presented; a frame on it doesn't.
+        start: Seconds of a player's clock; a frame on it belongs to the clip.
+        end: Seconds of that clock; a frame on it doesn't.
         folder_fps: Frames a second of a folder of frames.
         threads: Threads of the decoder; 0 takes one a core.
 
     Raises:
-        VideoError: it can't be read, or holds fewer than two frames; names file, time and reason.
+        VideoError: it can't be read, holds one frame only, or nothing in the stretch; names file, time and reason.
         MemoryError: it is too large.
     """
     budget = Budget(fps, min_frames, max_frames, min_tokens, max_tokens)
@@ -130,8 +130,9 @@ def sample(
 
 
 def _sample_file(path: Path, budget: Budget, start: float | None, end: float | None, fit: bool, threads: int) -> Sampled:
-    with opened(path, 1) as (container, stream):
-        listing = list_packets(path, container, stream)
+    said: list[tuple[str, str]] = []
+    with opened(path, 1, said) as (container, stream):
+        listing = list_packets(path, container, stream, said)
         line = timeline(listing.times, listing.rate, listing.last_s)
         choice = choose(line, budget, start, end)
         aspect = float(stream.sample_aspect_ratio or 1)
@@ -152,8 +153,7 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
                     context.flush_buffers()
                     return _decode(listing.kept, context, listing, runs, wanted, painter, lean)
                 with opened(path, threads) as (again, video):
-                    packets = listing.kept if listing.kept is not None else packets_of(again, video)
-                    return _decode(packets, video.codec_context, listing, runs, wanted, painter, lean)
+                    return _decode(listing.packets(again, video), video.codec_context, listing, runs, wanted, painter, lean)
 
             busy = area * sum(last - first + 1 for first, last in runs)
             parts = split(listing, runs, wanted, min(threads or cores(), busy // SMALL_PIXELS) if quick else 1)

@@ -16,7 +16,7 @@ from trlt.errors import DataError, VideoError
 from trlt.reading import iter_jsonl
 from trlt.recipe import Video
 from trlt.sample import HALF_PAIRS, mend_tail
-from trlt.video.decode import cores
+from trlt.video.decode import VERSION, cores
 from trlt.video.workers import ClipLoader, Request
 
 FRAMES = 4
@@ -37,6 +37,8 @@ class Verdict:
 
 class Scan:
     """Verdicts on files, kept in a JSONL file so that each is looked at once; changes of size or time count as another file.
+
+    Verdicts of another version of the loader aren't taken over.
 
     Args:
         cache: The JSONL file; made when it isn't there.
@@ -99,14 +101,16 @@ class Scan:
             return
         mend_tail(self._cache)
         for _, (path, known) in iter_jsonl(self._cache, _known):
-            self._known[path] = known
+            if known is not None:
+                self._known[path] = known
 
 
-def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict]]:
-    """A path, and what is known of the file there."""
+def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict] | None]:
+    """A path, and what is known of the file there; None where another version of the loader looked."""
     try:
         verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
-        return str(row["path"]), (row["size"], row["mtime_ns"], verdict)
+        known = (row["size"], row["mtime_ns"], verdict)
+        return str(row["path"]), known if row.get("loader") == VERSION else None
     except (KeyError, TypeError):
         raise DataError(f"{where}: no verdict on a video; give another file as --scan") from None
 
@@ -122,4 +126,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _row(path: Path, stamp: tuple[int, int], verdict: Verdict) -> dict[str, object]:
     row: dict[str, object] = {"path": str(path), "size": stamp[0], "mtime_ns": stamp[1], "duration_s": verdict.duration_s}
-    return row | {"error": verdict.error, "warnings": list(verdict.warnings)}
+    return row | {"error": verdict.error, "warnings": list(verdict.warnings), "loader": VERSION}

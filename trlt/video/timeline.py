@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trlt.video.budget import Budget, frame_count, spread
+from trlt.video.clip import TEMPORAL_PATCH
 
 SLACK_S = 1e-6
 """Bounds written as decimals meet times that are fractions; a frame this close to a bound is on it."""
+LATE_S = 0.05
+"""A picture that comes no later than this counts as there from second 0: coders of sound begin up to 0.05 s early."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +21,7 @@ class Timeline:
     """Every frame of a file."""
 
     times: NDArray[np.float64]
-    """(N,) seconds at which each is presented, rising; 0 is where a player starts."""
+    """(N,) seconds of a player's clock at which each is presented, rising."""
     rate: float
     """Frames a second, on average."""
     regular: bool
@@ -34,7 +37,9 @@ class Choice:
     indices: NDArray[np.int64]
     """Positions in the timeline, not falling; a frame that is held long may stand twice."""
     times: NDArray[np.float64]
-    """Seconds of the file at which they are presented."""
+    """Seconds of a player's clock at which each is on screen."""
+    by_time: bool
+    """Taken by the clock, not by number; `times` are then the evenly spaced moments."""
     total: int
     """Frames of the clip before sampling."""
     rate: float
@@ -66,32 +71,53 @@ def timeline(times: NDArray[np.float64], stated_rate: float | None, last_s: floa
     return Timeline(times, len(times) / (end - first), False, end)
 
 
-def choose(line: Timeline, budget: Budget, start: float | None, end: float | None) -> Choice:
-    """The frames that a budget takes of the half-open stretch [start, end) in seconds of the file.
+def on_screen(line: Timeline, start: float | None, end: float | None) -> tuple[int, int, bool]:
+    """(first, stop, by time): the pictures of [start, end) in seconds of a player's clock, and whether the clock picks them.
 
-    At a constant rate these are the model family's frames: evenly by number. At a variable rate they are those that a player
-    shows at evenly spaced times, because the model is told one distance in time for all of them.
+    At a constant rate they are those that are presented in the stretch, as the model family counts them. Where the rate varies,
+    or the picture comes later than the sound, the one that is on screen when the stretch begins belongs to it too. So does the
+    one that is there all the while, at any rate: a held picture is still seen.
 
     Raises:
-        ValueError: the stretch holds fewer than two frames.
+        ValueError: nothing is shown in the stretch.
     """
     begin = 0.0 if start is None else start
     first = 0 if start is None else int(np.searchsorted(line.times, start - SLACK_S))
     stop = len(line.times) if end is None else int(np.searchsorted(line.times, end - SLACK_S))
-    total = stop - first
-    if total < 2 and (start is not None or end is not None):
+    late = begin < line.times[0] - LATE_S
+    if line.regular and not late and stop - first >= TEMPORAL_PATCH:
+        return first, stop, False
+    until = line.end if end is None else min(end, line.end)
+    if until - begin <= SLACK_S or stop == 0:
         where = f"[{begin:g} s, {line.end if end is None else end:g} s)"
-        raise ValueError(f"the clip {where} holds {max(total, 0)} frames, but 2 are needed; the video ends at {line.end:.2f} s")
-    rate = line.rate
-    last = stop - 1
-    if not line.regular and (start is not None or end is not None):
-        until = min(line.end if end is None else end, line.end)
-        rate = total / (until - float(line.times[first]))
-    count = frame_count(total, rate, budget)
-    if line.regular:
-        indices = spread(first, last, count)
-    else:
-        moments = np.linspace(line.times[first], line.times[last], count)
-        indices = np.searchsorted(line.times, moments + SLACK_S, side="right") - 1
+        shown = f"the video is shown from {line.times[0]:.2f} to {line.end:.2f} s"
+        raise ValueError(f"the clip {where} holds no picture; {shown}")
+    first = max(0, int(np.searchsorted(line.times, begin + SLACK_S, side="right")) - 1)
+    return first, stop, True
+
+
+def choose(line: Timeline, budget: Budget, start: float | None, end: float | None) -> Choice:
+    """The frames that a budget takes of the half-open stretch [start, end) in seconds of a player's clock.
+
+    At a constant rate these are the model family's frames: evenly by number. Elsewhere they are those that a player shows at
+    evenly spaced moments from the stretch's beginning on, because the model is told one distance in time for all of them and
+    counts from there. A picture that is held may be taken several times; the first one stands for the time before it.
+
+    Raises:
+        ValueError: a video of one frame, or a stretch in which nothing is shown.
+    """
+    begin = 0.0 if start is None else start
+    if len(line.times) < TEMPORAL_PATCH:
+        frame_count(len(line.times), line.rate, budget)
+    first, stop, by_time = on_screen(line, start, end)
     duration = (line.end if end is None else min(end, line.end)) - begin
-    return Choice(indices, line.times[indices], total, rate, count / total * rate, duration)
+    if not by_time:
+        total = stop - first
+        count = frame_count(total, line.rate, budget)
+        indices = spread(first, stop - 1, count)
+        return Choice(indices, line.times[indices], False, total, line.rate, count / total * line.rate, duration)
+    total = max(stop - first, round(duration * line.rate), TEMPORAL_PATCH)
+    count = frame_count(total, total / duration, budget)
+    moments: NDArray[np.float64] = begin + np.arange(count, dtype=np.float64) * (duration / count)
+    indices = np.maximum(np.searchsorted(line.times, moments + SLACK_S, side="right") - 1, 0)
+    return Choice(indices, moments, True, total, total / duration, count / duration, duration)

@@ -36,9 +36,9 @@ class Request:
 
     path: Path
     start: float | None = None
-    """Seconds of the file; the first frame at or after it is the clip's first."""
+    """Seconds of a player's clock at which the clip begins."""
     end: float | None = None
-    """Seconds of the file; a frame on it is no longer in the clip."""
+    """Seconds of that clock; a frame on it is no longer in the clip."""
     key: Any = None
     """Whatever the caller wants back with the clip."""
 
