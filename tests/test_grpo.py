@@ -11,12 +11,8 @@ from trl import GRPOTrainer
 
 from trlt import grpo, grpo_run
 from trlt.broken import read_broken
-<<<<<<< HEAD
-from trlt.errors import DataError, ParityError, RecipeError
-=======
 from trlt.checkpoints import latest_checkpoint
-from trlt.errors import DataError, ParityError
->>>>>>> models
+from trlt.errors import DataError, ParityError, RecipeError
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import load
