@@ -85,8 +85,11 @@ def train(folder: Path) -> Path:
     return folder
 
 
-def evals(root: Path) -> list[Path]:
-    """Two evaluations of predictions on four queries in the layout of Charades-STA; the second is better."""
+def evals(root: Path, *, wrong: str | None = None) -> list[Path]:
+    """Two evaluations of predictions on four queries in the layout of Charades-STA; the second is better.
+
+    The first is right about the first query; of the others it says nothing, or `wrong`.
+    """
     bench = root / "bench"
     bench.mkdir()
     spans = ["AAAAA 0.0 1.0", "AAAAA 1.0 2.0", "BBBBB 0.5 1.5", "BBBBB 1.0 3.0"]
@@ -98,7 +101,8 @@ def evals(root: Path) -> list[Path]:
     gold = {"AAAAA:0": (0, 1), "AAAAA:1": (1, 2), "BBBBB:2": (0.5, 1.5), "BBBBB:3": (1, 3)}
     folders = []
     for name, known in (("eval-base", ["AAAAA:0"]), ("eval-tuned", list(gold))):
-        texts = {id: f"<think> hm </think> <answer> {gold[id][0]} to {gold[id][1]} </answer>" for id in known}
+        texts = dict.fromkeys(gold, wrong) if wrong else {}
+        texts |= {id: f"<think> hm </think> <answer> {gold[id][0]} to {gold[id][1]} </answer>" for id in known}
         given = root / f"{name}.predictions.jsonl"
         given.write_text("".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in texts.items()))
         evaluate(["charades"], recipe_path=recipe, predictions=given, out=root / name, output=QUIET)

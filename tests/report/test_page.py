@@ -17,10 +17,14 @@ from hypothesis import strategies as st
 from made_clips import write_clip
 from made_runs import HOSTILE, QUIET, evals, everything, probe, samples
 from PIL import Image
+from rich.console import Console
 
 from trlt.commands._report_runs import find_runs
+from trlt.commands.compare import compare
+from trlt.commands.probe_compare import compare as compare_probes
 from trlt.commands.report import report
 from trlt.errors import DataError, UsageError
+from trlt.report import comparison_table, gain_table
 from trlt.report.page.charts import Bars, Curve, histogram, interval_chart, line_chart, running_mean, thinned, ticks
 from trlt.report.page.charts import Mark as Marked
 from trlt.report.page.markup import Markup, data_block, element, escape, table
@@ -282,3 +286,30 @@ def test_runs_are_found_by_what_they_left(runs):
     assert [one.kind for one in find_runs([runs / "train.jsonl"])] == ["select"]
     assert [one.name for one in find_runs([runs / "probe-b/rows/probe.jsonl", runs / "probe-b"])] == ["probe-b"]
     assert len(find_runs([runs / "eval-tuned", runs])) == 6
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "figure", "reward"), [("base", "tuned", "+75.0", "+0.250"), ("tuned", "base", "-75.0", "-0.250")]
+)
+def test_every_difference_is_the_second_run_minus_the_first(runs, tmp_path, first, second, figure, reward):
+    """mIoU of 25 and 100. Of 16 answers about events 8 and 12 are right: rewards of 1 + 8/16 and 1 + 12/16."""
+    a, b = runs / f"eval-{first}", runs / f"eval-{second}"
+    compared = compare(a, b, output=QUIET)
+    change = compared["benchmarks"]["charades"]["figures"]["mIoU"]
+    assert f"{change['difference']:+.1f}" == figure and change["better"] == ("B" if figure == "+75.0" else "A")
+    results = [json.loads((one / "results.json").read_text()) for one in (a, b)]
+    for view in (comparison_table(compared), gain_table(*results)):
+        console = Console(width=160)
+        with console.capture() as captured:
+            console.print(view)
+        assert figure in next(line for line in captured.get().splitlines() if "mIoU" in line)
+    probes = [runs / f"probe-{dict(base='a', tuned='b')[one]}" for one in (first, second)]
+    report([a, b, *probes], out=tmp_path / "page.html", frames_mb=0, output=QUIET)
+    page = "".join(Read((tmp_path / "page.html").read_text()).texts)
+    assert f"eval-{second} - eval-{first}" in page and figure in page
+    assert (
+        f"Temporal groundingreward1.{'500' if first == 'base' else '750'}1.{'750' if first == 'base' else '500'}{reward}"
+        in page
+    )
+    found = compare_probes(*probes, output=QUIET)["tasks"]["grounding"]["measures"]["reward"]
+    assert f"{found['difference']:+.3f}" == reward

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from chromium import Chromium, find
 from made_clips import event
-from made_runs import HOSTILE, QUIET, everything, probe, samples
+from made_runs import HOSTILE, QUIET, evals, everything, probe, samples
 
 from trlt.commands.report import report
 from trlt.sample import write_samples
@@ -52,6 +52,13 @@ def opened(browser, page):
     browser.open(page)
     browser.until("document.querySelector('.item')")
     return browser
+
+
+@pytest.fixture(scope="module")
+def pair_of_evals(tmp_path_factory):
+    root = tmp_path_factory.mktemp("evals")
+    report(evals(root, wrong="<think> hm </think> <answer> 90.0 to 91.0 </answer>"), out=root / "evals.html", output=QUIET)
+    return root / "evals.html"
 
 
 @pytest.fixture
@@ -181,6 +188,26 @@ def test_keys_move_open_and_go_back(opened):
     assert opened.js("decodeURIComponent(location.hash)") == "#sample=event:0"
 
 
+@pytest.mark.parametrize(("run", "against"), [("eval-base", "eval-tuned"), ("eval-tuned", "eval-base")])
+def test_a_difference_is_the_later_run_minus_the_earlier_whichever_box_names_it(opened, pair_of_evals, run, against):
+    """Of four queries the base model is right about the first (reward 1 for the format, 1 for the IoU), the tuned about all."""
+    opened.open(pair_of_evals)
+    opened.until("document.querySelector('.item')")
+    opened.choose("run", run)
+    opened.choose("against", against)
+    assert opened.text(".difference") == "Differences: reward of eval-tuned - eval-base"
+    metas = "[...document.querySelectorAll('.item')].map((one) => one.innerText.split('\\n'))"
+    told = {question: meta.split(" · ") for question, meta in opened.js(metas)}
+    assert told["a cat sits"][0] == "+0.00" and told["a cat sits"][-1] == "right → right"
+    assert told["a dog runs"][0] == "+1.00" and told["a dog runs"][-1] == "wrong → right"
+    opened.choose("sort", "gained most")
+    assert opened.text(SELECTED + " .meta").startswith("+1.00")
+    opened.choose("sort", "lost most")
+    assert opened.text(SELECTED + " .meta").startswith("+0.00")
+    opened.choose("against", "none")
+    assert opened.text(".difference") == "" and " → " not in opened.text(SELECTED)
+
+
 SELECTED_PLACE = f"Number(document.querySelector('{SELECTED}').getAttribute('aria-posinset'))"
 
 
@@ -227,6 +254,31 @@ def test_a_phone_shows_one_column_and_nothing_too_wide(opened, pictures):
     opened.photograph(pictures / "phone-sample.png")
     opened.click(".back")
     assert opened.js("document.activeElement.className") == "list"
+
+
+def test_a_tapped_sample_opens_in_view_on_a_phone_and_stays_beside_the_list_on_a_desk(opened, page, pictures):
+    top = "document.querySelector('.detail').getBoundingClientRect().top"
+    opened.click(".item:nth-child(3)")
+    assert opened.text("#question") == "grounded number 2" and opened.js("document.activeElement.className") == "list"
+    opened.screen(390, 844, phone=True)
+    opened.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")  # laid out anew
+    opened.click(".item:nth-child(4)")
+    assert opened.js(f"Math.abs({top}) < 2")
+    assert opened.text("#question") == "event number 3"
+    title = opened.js(
+        "(() => { const b = document.querySelector('#question').getBoundingClientRect(); return [b.top, b.bottom]; })()"
+    )
+    assert 0 < title[0] < title[1] < 300
+    opened.photograph(pictures / "phone-tapped.png")
+    opened.click(".back")
+    box = opened.js(
+        "(() => { const b = document.querySelector('.list').getBoundingClientRect(); return [b.top, b.bottom]; })()"
+    )
+    assert 0 <= box[0] < box[1] <= 844
+    opened.call("Page.navigate", {"url": "about:blank"})
+    opened.until("location.href === 'about:blank'")
+    opened.open(page, "#sample=choice%3A4")
+    opened.until(f"Math.abs({top}) < 2")
 
 
 def test_five_thousand_rows_of_eight_answers(browser, tmp_path, pictures):

@@ -29,7 +29,7 @@ class Bench:
     questions_left_out: int
     """Those of the missing videos."""
     identity: Mapping[str, Any]
-    """`split`, and `files` with the checksum of each annotation file."""
+    """`split`, `path` of the annotation, `files` with the checksum of each of its files, and where they are needed `videos`."""
 
 
 def wanted_benches(benches: Sequence[str], recipe: Recipe) -> list[str]:
@@ -76,7 +76,7 @@ def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, a
     reading = read_source(name, Path(place.annotations), place.split, purpose="bench")
     samples = reading.samples
     files = {path.name: file_digest(path) for path in reading.files}
-    identity = {"split": samples[0].split, "files": files}
+    identity = {"split": samples[0].split, "path": str(Path(place.annotations).resolve()), "files": files}
     if not with_videos:
         return Bench(name, samples, None, 0, 0, identity)
     if place.videos is None:

@@ -152,14 +152,17 @@ def _probed(run: FoundRun) -> list[Sample]:
 
 def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Sample]:
     """A benchmark's questions, read once more from the files that were evaluated."""
-    recipe = run.recipe()
-    if recipe is None:
-        raise DataError(f"{run.run.recipe}: isn't there, so where {bench} lies isn't known")
-    place = find_place(bench, recipe, None, None, None, alone=False)
-    reading = read_source(bench, Path(place.annotations), place.split, purpose="bench")
+    annotations, split = given.get("path"), given.get("split")
+    if annotations is None:  # of an older trlt
+        recipe = run.recipe()
+        if recipe is None:
+            raise DataError(f"{run.run.recipe}: isn't there, so where {bench} lies isn't known")
+        place = find_place(bench, recipe, None, None, None, alone=False)
+        annotations, split = place.annotations, place.split
+    reading = read_source(bench, Path(annotations), split, purpose="bench")
     files = {path.name: file_digest(path) for path in reading.files}
     if files != given.get("files"):
-        raise DataError(f"{place.annotations}: other annotation files than those that were evaluated")
+        raise DataError(f"{annotations}: other annotation files than those that were evaluated")
     return reading.samples
 
 

@@ -12,7 +12,7 @@ from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_sect
 from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
 from trlt.report.page.markup import Markup, element, head
 from trlt.report.page.protocol import Made, protocol_section
-from trlt.report.page.questions import MOST, Question, RunRows, chosen, questions_of
+from trlt.report.page.questions import MOST, Question, RunRows, chosen, in_turns, questions_of
 from trlt.report.page.results import Comparison, Results, results_section
 from trlt.report.page.samples import SampleBlocks
 from trlt.report.page.training import Training, training_section
@@ -77,7 +77,7 @@ def write_page(
     size = 0
     with ExitStack() as stack:
         loader = stack.enter_context(ClipLoader(video_settings(workers)))
-        frames = FrameBlocks(questions if frame_bytes else [], frame_bytes, loader, progress)
+        frames = FrameBlocks(in_turns(page.runs, questions) if frame_bytes else [], frame_bytes, loader, progress)
         out = stack.enter_context(open_atomic(path))
         for part in _parts(page, questions, held, frames):
             size += len(part.encode())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from trlt.recipe import Video
 from trlt.report.page.markup import Markup, data_block
-from trlt.report.page.questions import Question, spread_out
+from trlt.report.page.questions import Question
 from trlt.video.clip import Clip
 from trlt.video.workers import ClipLoader, Request
 
@@ -43,10 +43,8 @@ def video_settings(workers: int) -> Video:
 class FrameBlocks:
     """Writes blocks of frames, a clip each, until a size is reached.
 
-    Clips are taken in a mixed order, so that every source has some.
-
     Args:
-        questions: Those whose `path` is known get frames.
+        questions: Those whose `path` is known get frames, in this order.
         limit: Bytes of all blocks together.
         loader: Decodes.
         progress: Of the decoding.
@@ -59,7 +57,7 @@ class FrameBlocks:
         for one in questions:
             if one.path is not None:
                 start, end = one.clip or (None, None)
-                key = f"{one.video} {start} {end}"
+                key = f"{one.path} {start} {end}"  # not by the name: folders may hold others of the same
                 self._ids.setdefault(key, []).append(one.id)
                 self._requests.setdefault(key, Request(one.path, start, end, key))
         self._blocks: dict[str, int] = {}
@@ -68,8 +66,9 @@ class FrameBlocks:
     def blocks(self) -> Iterator[Markup]:
         """Each a list of [seconds of the clip, JPEG in base64]."""
         room = self._limit
-        keys = spread_out(list(self._requests))
-        for done, loaded in enumerate(self._loader.map(self._requests[key] for key in keys), 1):
+        for done, loaded in enumerate(self._loader.map(self._requests.values()), 1):
+            if self._progress:
+                self._progress(done, len(self._requests))
             if loaded.clip is None:
                 self._errors += 1
                 continue
@@ -80,8 +79,6 @@ class FrameBlocks:
             self._blocks |= dict.fromkeys(self._ids[loaded.request.key], self._written)
             self._written += 1
             yield block
-            if self._progress:
-                self._progress(done, len(keys))
 
     def embedded(self) -> Embedded:
         """What was written."""

@@ -21,7 +21,7 @@
   if (!index) return;
   const count = index.id.length, runs = index.runs;
   const folded = index.id.map((id, i) => `${id}\n${index.question[i] ?? ""}`.toLowerCase());
-  const chunks = new Map();
+  const chunks = new Map(), drawn = new Map();
   const state = { run: -1, against: -1, task: "", source: "", klass: "", outcome: "", frames: "", search: "", sort: "order" };
   let shown = [], chosen = -1, time = 0;
 
@@ -50,7 +50,9 @@
   const holds = (run, i) => index.by[run].n[i] !== null;
   const base = (i) => (state.run >= 0 ? state.run : runs.findIndex((_, run) => holds(run, i)));
   const value = (key, i) => { const run = base(i); return run < 0 ? null : index.by[run][key][i]; };
-  const change = (i) => index.by[state.against].mean[i] - index.by[state.run].mean[i];
+  // One sign everywhere: the later run on the page minus the earlier one, whichever of them was chosen in which box.
+  const pair = () => [Math.min(state.run, state.against), Math.max(state.run, state.against)];
+  const change = (i) => { const [a, b] = pair(); return index.by[b].mean[i] - index.by[a].mean[i]; };
   const outcomes = {
     right: (i) => value("n", i) > 0 && value("right", i) === value("n", i),
     mixed: (i) => value("right", i) > 0 && value("right", i) < value("n", i),
@@ -85,6 +87,9 @@
       shown.sort((a, b) => keys.get(b) - keys.get(a) || a - b);
     }
     status.textContent = `${shown.length.toLocaleString("en")} of ${count.toLocaleString("en")} samples`;
+    difference.textContent = state.against < 0 ? "" : `Differences: reward of ${pair().map((run) => runs[run].name).reverse().join(" - ")}`;
+    drawn.clear();
+    rows.replaceChildren(...(shown.length ? [] : [make("p", { class: "none" }, "No sample fits these filters.")]));
     rows.style.height = `${shown.length * HIGH}px`;
     list.scrollTop = 0;
     select(shown.includes(keeping) ? keeping : shown.length ? shown[0] : -1, false);
@@ -93,27 +98,39 @@
   function draw() {
     const first = Math.max(0, Math.floor(list.scrollTop / HIGH) - 4);
     const last = Math.min(shown.length, Math.ceil((list.scrollTop + list.clientHeight) / HIGH) + 4);
-    const items = [];
-    for (let place = first; place < last; place++) items.push(item(place));
-    if (!shown.length) items.push(make("p", { class: "none" }, "No sample fits these filters."));
-    rows.replaceChildren(...items);
+    // What stays is left where it is: a row that was drawn anew between press and release would miss its click.
+    const staying = new Set(shown.slice(first, last));
+    for (const [i, one] of drawn) if (!staying.has(i)) { one.remove(); drawn.delete(i); }
+    let next = null;
+    for (let place = last - 1; place >= first; place--) {
+      const i = shown[place];
+      if (!drawn.has(i)) { drawn.set(i, item(place)); rows.insertBefore(drawn.get(i), next); }
+      next = drawn.get(i);
+      next.setAttribute("aria-selected", i === chosen);
+    }
     list.setAttribute("aria-activedescendant", chosen >= 0 ? `item-${chosen}` : "");
   }
 
   function item(place) {
     const i = shown[place], meta = [TASKS[index.tasks[index.task[i]]] ?? index.tasks[index.task[i]], index.sources[index.source[i]]];
-    const one = make("div", { id: `item-${i}`, class: "item", role: "option", "aria-selected": i === chosen,
+    const one = make("div", { id: `item-${i}`, class: "item", role: "option",
       "aria-setsize": shown.length, "aria-posinset": place + 1 });
     one.style.top = `${place * HIGH}px`;
-    if (state.against >= 0) meta.unshift(`${change(i) >= 0 ? "+" : ""}${fixed(change(i))}`);
-    if (value("n", i) === 0) meta.push("error");
-    else if (value("n", i) === 1) meta.push(value("right", i) ? "right" : "wrong");
-    else meta.push(`${value("right", i)}/${value("n", i)} right`);
+    if (state.against >= 0) {
+      meta.unshift(`${change(i) >= 0 ? "+" : ""}${fixed(change(i))}`);
+      meta.push(pair().map((run) => outcome(run, i)).join(" → "));
+    } else if (base(i) >= 0) meta.push(outcome(base(i), i));
     if (value("class", i) !== null) meta.push(index.classes[value("class", i)]);
     if (value("delta", i) !== null && value("n", i) > 1) meta.push(`Δ ${fixed(value("delta", i))}`);
     one.append(make("span", { dir: "auto" }, index.question[i] ?? index.id[i]), make("span", { class: "meta" }, meta.join(" · ")));
-    one.addEventListener("click", () => select(i));
+    one.addEventListener("click", () => { select(i); if (below()) open(); });
     return one;
+  }
+
+  function outcome(run, i) {
+    const n = index.by[run].n[i], right = index.by[run].right[i];
+    if (n === 0) return "error";
+    return n === 1 ? (right ? "right" : "wrong") : `${right}/${n} right`;
   }
 
   function select(i, link = true) {
@@ -128,6 +145,11 @@
     detail.replaceChildren(...(i >= 0 ? view(i) : []));
     if (link && i >= 0) try { history.replaceState(null, "", `#sample=${encodeURIComponent(index.id[i])}`); } catch { /* not here */ }
   }
+
+  // On a narrow screen the sample lies below the list: a tap must bring it into view.
+  const below = () => detail.getBoundingClientRect().top >= list.getBoundingClientRect().bottom;
+  const show = (box, block) => { box.focus({ preventScroll: true }); box.scrollIntoView({ block, behavior: "instant" }); };
+  const open = () => show(detail, "start");
 
   const move = (by) => {
     if (!shown.length) return;
@@ -149,7 +171,7 @@
   }
 
   function view(i) {
-    const it = sample(i), task = index.tasks[index.task[i]], back = button("Back to the list", () => list.focus());
+    const it = sample(i), task = index.tasks[index.task[i]], back = button("Back to the list", () => show(list, "center"));
     back.className = "back";
     const where = [TASKS[task] ?? task, index.sources[index.source[i]], it.video].filter(Boolean);
     if (it.duration !== null) where.push(seconds(it.duration));
@@ -302,7 +324,7 @@
 
   // -- the frame around it --------------------------------------------------------------------------------------------
 
-  const status = make("span", { role: "status" });
+  const status = make("span", { role: "status" }), difference = make("span", { class: "difference" });
   const keys = make("span", { class: "keys" });
   for (const [key, what] of [["j", ""], ["k", " next, previous  "], ["/", " search  "], ["Enter", " open  "], ["Esc", " back"]]) keys.append(make("kbd", {}, key), what || " ");
   const rows = make("div", { class: "rows", role: "presentation" });
@@ -336,8 +358,8 @@
   if (index.tasks.length > 1) choice("task", "task", named(index.tasks.map((task) => TASKS[task] ?? task), "all"));
   if (index.sources.length > 1) choice("source", "source", named(index.sources, "all"));
   if (index.classes.length) choice("class", "klass", named(index.classes, "all"));
-  const outcome = choice("answers", "outcome", [["", "all"], ["right", "all right"], ["mixed", "some right"], ["wrong", "none right"], ["error", "errors"]]);
-  outcome.title = "A span is right from an IoU of 0.5 on";
+  const answers = choice("answers", "outcome", [["", "all"], ["right", "all right"], ["mixed", "some right"], ["wrong", "none right"], ["error", "errors"]]);
+  answers.title = "A span is right from an IoU of 0.5 on";
   if (index.frames.some((block) => block >= 0) && index.frames.some((block) => block < 0)) choice("frames", "frames", [["", "all"], ["with", "with frames"]]);
   boxes.sort = choice("order", "sort", [["order", "as asked"], ["delta", "Δ (max - mean IoU)"], ["low", "lowest reward"], ["high", "highest reward"],
     ["better", "gained most"], ["worse", "lost most"]]);
@@ -367,14 +389,14 @@
     const steps = { j: 1, k: -1, ...(inside ? { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -count, End: count } : {}) };
     if (event.key in steps) { event.preventDefault(); move(steps[event.key]); }
     else if (event.key === "/") { event.preventDefault(); search.focus(); search.select(); }
-    else if (event.key === "Enter" && inside) { event.preventDefault(); detail.focus(); detail.scrollIntoView({ block: "start" }); }
+    else if (event.key === "Enter" && inside) { event.preventDefault(); open(); }
   });
 
   const notes = index.notes.length ? [make("ul", { class: "warnings" }, ...index.notes.map((note) => make("li", {}, note)))] : [];
-  document.getElementById("browser").replaceChildren(...notes, filters, make("div", { class: "status" }, status, keys), make("div", { class: "browse" }, list, detail));
+  document.getElementById("browser").replaceChildren(...notes, filters, make("div", { class: "status" }, status, difference, keys), make("div", { class: "browse" }, list, detail));
   let linked = -1;
   try { if (location.hash.startsWith("#sample=")) linked = index.id.indexOf(decodeURIComponent(location.hash.slice(8))); } catch { /* no id */ }
   settle();
   refresh(linked);
-  if (linked >= 0) document.getElementById("samples").scrollIntoView();
+  if (linked >= 0) below() ? open() : document.getElementById("samples").scrollIntoView();
 })();

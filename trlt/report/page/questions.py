@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -156,9 +157,22 @@ def questions_of(runs: Sequence[RunRows], known: Mapping[str, Question], ids: se
     return list(found.values())
 
 
-def spread_out(keys: Sequence[str]) -> list[str]:
-    """The keys in an order that depends on them alone, and mixes what lies side by side."""
-    return sorted(keys, key=_digest)
+def in_turns(runs: Sequence[RunRows], questions: Sequence[Question]) -> list[Question]:
+    """The questions in an order whose every beginning is spread over the runs, and within them over the sources.
+
+    Those that the same runs hold take turns with the others, one each; so do the sources among them. Within a source the order
+    is mixed, and depends on the ids alone.
+    """
+    held: dict[tuple[bool, ...], dict[str, list[Question]]] = {}
+    for one in sorted(questions, key=lambda question: _digest(question.id)):
+        by_source = held.setdefault(tuple(one.id in run.rows for run in runs), {})
+        by_source.setdefault(one.source, []).append(one)
+    return _by_turns([_by_turns([by_source[name] for name in sorted(by_source)]) for _, by_source in sorted(held.items())])
+
+
+def _by_turns(lists: Sequence[Sequence[Question]]) -> list[Question]:
+    """The first of each, then the second of each, and so on; a list that has ended is passed over."""
+    return [one for row in zip_longest(*lists) for one in row if one is not None]
 
 
 def _digest(text: str) -> bytes:
