@@ -105,7 +105,7 @@ def test_of_many_bad_lines_the_first_are_told_and_the_others_counted(tmp_path):
 
 def test_a_file_of_another_kind_is_not_read_to_its_end(tmp_path):
     path = tmp_path / "video.mp4"
-    path.write_bytes(b"\x00\xff junk\n" * 2_000)
+    path.write_bytes(b"\xff junk\n" * 2_000)
     with pytest.raises(DataError) as error:
         read_samples(path)
     told = str(error.value).splitlines()
@@ -266,3 +266,20 @@ def test_any_recipe_is_read_or_refused(tmp_path_factory, text, values):
             load_recipe(path)
         except TrltError as error:
             assert str(path) in str(error)
+
+
+def test_a_binary_file_is_named_once(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"\x00\x00\x00\x20ftypisom\n" + bytes(range(256)) * 20)
+    with pytest.raises(DataError) as error:
+        list(iter_jsonl(path))
+    assert str(error.value) == f"{path}: a binary file (its first line holds a zero byte); give the path of a JSONL file"
+
+
+def test_a_text_of_another_kind_is_asked_about(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("# Videos\n\nSome text.\n")
+    with pytest.raises(
+        DataError, match=r"README.md:3: not JSON .*\n.*README.md: none of its lines can be used; is it the right"
+    ):
+        list(iter_jsonl(path))

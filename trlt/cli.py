@@ -605,7 +605,7 @@ Store = Annotated[Path | None, typer.Option(help="Folder of the frame store; def
 
 @video_app.command("check")
 def video_check(
-    target: Annotated[Path, typer.Argument(help="Folder of videos, or samples from `trlt prepare`.")],
+    target: Annotated[Path, typer.Argument(help="A video, a folder of videos or of frames, or samples from `trlt prepare`.")],
     recipe: Recipe = None,
     videos: Annotated[Path | None, typer.Option(help="Folder that the samples' paths are relative to.")] = None,
     sets: Sets = None,
@@ -613,7 +613,7 @@ def video_check(
     fresh: Fresh = False,
     json: Json = False,
 ) -> None:
-    """Decode every video as a run would, and report what is broken, repaired or of another length than annotated."""
+    """Decode every video as a run would, and report what is broken, damaged or of another length than annotated."""
     from trlt.commands.video import check
 
     output = _output(json)

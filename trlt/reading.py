@@ -144,7 +144,7 @@ def iter_jsonl(
     """(line number from 1, value) of each non-blank line.
 
     A bad line is passed over until all lines were read, so that the message names all of them. Of a file of which none of the
-    first `SHOWN` lines can be used, no more is read.
+    first `SHOWN` lines can be used, no more is read, and none of one that is binary.
 
     Args:
         path: The file.
@@ -152,7 +152,7 @@ def iter_jsonl(
         faults: Gets the bad lines, for the caller to raise; None raises them after the last line.
 
     Raises:
-        DataError: no such file; or bad lines, each with its file and number.
+        DataError: no such file, or a binary one; or bad lines, each with its file and number.
     """
     found, used = faults or Faults(), False
     try:
@@ -164,6 +164,8 @@ def iter_jsonl(
             where = f"{path}:{number}"
             if not line.strip():
                 continue
+            if b"\0" in line and not used and not found.count and not line.startswith(tuple(_MARKS)):
+                raise DataError(f"{path}: a binary file (its first line holds a zero byte); give the path of a JSONL file")
             try:
                 if len(line) > MOST_LINE:
                     raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
@@ -177,7 +179,7 @@ def iter_jsonl(
             used = True
             yield number, value
     if faults is None:
-        found.end()
+        found.end(*([] if used or found.count < 2 else [f"{path}: none of its lines can be used; is it the right file?"]))
 
 
 def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -65,14 +65,14 @@ def test_check_of_a_folder_goes_on(trlt, videos):
     del wanted[LONG]
     assert {name for name, error in rows.items() if error is None} == {"right.mp4", f"{NFD}.mp4"} == set(rows) - set(wanted)
     assert all(reason in rows[name] for name, reason in wanted.items())
-    assert (found["clips"], found["readable"], found["broken"]) == (7, 2, 5)
+    assert (found["clips"], found["sound"], found["broken"]) == (7, 2, 5)
     assert "no\\udcfftext.mp4" in trlt("video", "check", videos, "--set", "video.max_tokens=64")
 
 
 def test_check_of_a_folder_whose_links_are_allowed(trlt, videos, made):
     flags = ("--json", "--set", "video.max_tokens=64", "--set", f"video.links={made.parent}")
     found = trlt("video", "check", videos, *flags)
-    assert (found["clips"], found["readable"], found["broken"]) == (7, 4, 3), "out.mp4 and outside/one.mp4 too"
+    assert (found["clips"], found["sound"], found["broken"]) == (7, 4, 3), "out.mp4 and outside/one.mp4 too"
 
 
 def test_check_of_samples_and_warming_go_on(trlt, videos, data, made):

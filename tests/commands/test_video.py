@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_clips import write_clip
+from PIL import Image
 
 from trlt.sample import Sample, Span, write_samples
 from trlt.video import workers
@@ -61,7 +62,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_check_of_a_folder(trlt, clips, decoded, tmp_path):
     found = trlt("video", "check", clips, "--set", "video.max_tokens=64", "--json", "--out", tmp_path / "rows.jsonl")
-    assert (found["clips"], found["readable"], found["repaired"], found["broken"]) == (5, 3, 0, 2)
+    assert (found["clips"], found["sound"], found["warned"], found["broken"]) == (5, 3, 0, 2)
     assert found["reasons"] == [
         {"reason": "a web page, not a video; the download failed", "clips": 2, "example": "b/page2.mp4"}
     ]
@@ -71,6 +72,21 @@ def test_check_of_a_folder(trlt, clips, decoded, tmp_path):
     assert found["store_bytes"] == sum(row["store_bytes"] for row in rows) > 10_000
     report = json.loads((tmp_path / "rows.report.json").read_text())
     assert report == found
+
+
+def test_check_of_one_video_and_of_a_folder_of_frames(trlt, clips, tmp_path):
+    found = trlt("video", "check", clips / "a" / "two.mp4", "--json")
+    assert (found["clips"], found["sound"], found["seconds"]) == (1, 1, 3.0)
+    assert json.loads(Path(found["rows"]).read_text())["video"] == "two.mp4"
+    text = trlt("video", "check", clips / "page.mp4")
+    assert "a web page, not a video" in text
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(1, 7):
+        Image.new("RGB", (64, 64), (40 * number, 0, 0)).save(frames / f"{number:05}.jpg")
+    found = trlt("video", "check", frames, "--json")
+    assert (found["clips"], found["sound"], found["seconds"]) == (1, 1, 2.0), "3 frames a second"
+    assert "none.mp4: no such video" in trlt("video", "check", clips / "none.mp4", code=4)
 
 
 def test_check_of_samples(trlt, clips, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from trlt.errors import UsageError, VideoError
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
+from trlt.video.below import EXTENSIONS
 from trlt.video.decode import cores
+from trlt.video.numbering import holds_frames
 from trlt.video.resolve import VideoIndex
 from trlt.video.store import FrameStore, StoreInfo
 from trlt.video.survey import Wanted, listing, summarize, survey
+from trlt.video.webp import SUFFIX as WEBP
 from trlt.video.workers import ClipLoader, Request
 
 
@@ -33,15 +37,14 @@ def check(
     fresh: bool = False,
     output: Output,
 ) -> dict[str, Any]:
-    """Decodes every clip of a folder, or those that samples need; see `trlt video check --help`.
+    """Decodes a video, every one of a folder, or the clips that samples need; see `trlt video check --help`.
 
     Raises:
         TrltError: a recipe, folder or file that can't be used.
     """
     recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": str(videos) if videos else None})
     settings = _all_cores(recipe.video)
-    # A folder from `trlt prepare` holds samples, any other one videos.
-    wanted = _of_folder(target, settings) if target.is_dir() and not sample_files(target) else _of_samples(target, settings)
+    wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
     output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
     with ClipLoader(settings) as loader, output.progress("check") as progress:
@@ -55,7 +58,7 @@ def check(
     for name, value in listing(result):
         table.add_row(name, Text(value))
     output.show(table)
-    for title, key in (("Broken, by reason", "reasons"), ("Repaired, by reason", "repairs")):
+    for title, key in (("Broken, by reason", "reasons"), ("Warnings", "warnings")):
         if result[key]:
             output.show(_reasons(title, result[key]))
     for example in result["durations"]["examples"]:
@@ -153,6 +156,17 @@ def cache_warm(
         "entries": held.entries,
         "bytes": held.bytes,
     }
+
+
+def _wanted_of(target: Path, settings: Video) -> list[Wanted]:
+    """The clips of a video, a folder of frames, samples (a file, or a folder from `trlt prepare`), or a folder of videos."""
+    suffix = target.suffix.lower()
+    if holds_frames(os.listdir(target)) if target.is_dir() else suffix in EXTENSIONS or suffix == WEBP:
+        index = VideoIndex(target.absolute().parent, links=settings.links)
+        if not index.is_at(target.name):
+            raise VideoError(f"{target}: no such video; give a video, a folder of videos, or a file of samples")
+        return [_wanted(index, target.name, samples=0)]
+    return _of_folder(target, settings) if target.is_dir() and not sample_files(target) else _of_samples(target, settings)
 
 
 def _of_folder(folder: Path, settings: Video) -> list[Wanted]:

@@ -1,4 +1,4 @@
-"""What the files of a set are worth before a run: readable, repaired or broken, how long, how many tokens. Knows no samples."""
+"""What the files of a set are worth before a run: sound, readable with warnings or broken, length, tokens. Knows no samples."""
 
 from __future__ import annotations
 
@@ -163,22 +163,25 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, Any]:
-    """Counts over rows, with the reasons of what is broken: most frequent first, each with an example."""
+    """Counts over rows, with the reasons of what is broken: most frequent first, each with an example.
+
+    Numbers in a reason that several clips share are written as N.
+    """
     broken = [row for row in rows if row.error is not None]
     sound = [row for row in rows if row.error is None]
-    repaired = [row for row in sound if row.warnings]
+    warned = [row for row in sound if row.warnings]
     compared = [row for row in sound if row.annotated_s is not None]
     differ = [row for row in compared if row.differs]
     tokens = [row.tokens for row in sound]
     return {
         "clips": len(rows),
-        "readable": len(sound) - len(repaired),
-        "repaired": len(repaired),
+        "sound": len(sound) - len(warned),
+        "warned": len(warned),
         "broken": len(broken),
         "samples": sum(row.samples for row in rows),
         "samples_broken": sum(row.samples for row in broken),
         "reasons": _grouped((row.error or "", row) for row in broken),
-        "repairs": _grouped((row.warnings[0], row) for row in repaired),
+        "warnings": _grouped((row.warnings[0], row) for row in warned),
         "seconds": round(sum(row.duration_s or 0.0 for row in sound), 1),
         "durations": {
             "compared": len(compared),
@@ -194,26 +197,33 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _grouped(reasons: Iterable[tuple[str, Row]]) -> list[dict[str, Any]]:
     counts: Counter[str] = Counter()
-    examples: dict[str, str] = {}
+    examples: dict[str, tuple[str, str]] = {}
     for text, row in reasons:
         reason = _general(text, row.video)
         counts[reason] += 1
-        examples.setdefault(reason, row.video)
-    return [{"reason": reason, "clips": count, "example": examples[reason]} for reason, count in counts.most_common()]
+        examples.setdefault(reason, (row.video, _own(text, row.video)))
+    return [
+        {"reason": reason if count > 1 else examples[reason][1], "clips": count, "example": examples[reason][0]}
+        for reason, count in counts.most_common()
+    ]
 
 
 def _general(text: str, video: str) -> str:
     """A reason without what differs from file to file: its path, times and counts."""
-    name = video.rpartition("/")[2]
-    _, found, rest = text.partition(f"{name}: ")
-    return re.sub(r"\d+(\.\d+)?", "N", rest if found else text.replace(video, "…"))
+    return re.sub(r"\d+(\.\d+)?", "N", _own(text, video))
+
+
+def _own(text: str, video: str) -> str:
+    """A reason without the file's path."""
+    _, found, rest = text.partition(f"{video.rpartition('/')[2]}: ")
+    return rest if found else text.replace(video, "…")
 
 
 def listing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The summary as lines of two columns."""
     yield "clips", f"{values['clips']:,}"
-    yield "readable", f"{values['readable']:,}"
-    yield "repaired", f"{values['repaired']:,}"
+    yield "sound", f"{values['sound']:,}"
+    yield "readable, with warnings", f"{values['warned']:,}"
     yield (
         "broken",
         f"{values['broken']:,}" + (f" (of {values['samples_broken']:,} samples)" if values["samples_broken"] else ""),
@@ -221,7 +231,8 @@ def listing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     durations = values["durations"]
     if durations["compared"]:
         yield "other duration than annotated", f"{durations['differ']:,} of {durations['compared']:,}"
-    yield "total length", f"{values['seconds'] / 3600:,.2f} h"
+    seconds = values["seconds"]
+    yield "total length", f"{seconds:,.1f} s" if seconds < 3600 else f"{seconds / 3600:,.2f} h"
     tokens = values["tokens"]
     yield "video tokens", f"{tokens['total']:,} (mean {tokens['mean']:,.0f}, most {tokens['most']:,})"
     yield "frame store", f"{values['store_bytes'] / 1e9:,.3f} GB"
