@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import re
@@ -10,14 +9,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from http.client import responses
 from typing import Any
 from urllib.parse import urlsplit
 
 from trlt.errors import UsageError
-from trlt.limited import TooLarge, limit_answers
 from trlt.reading import loads
+from trlt.web import TooLarge, Unanswered, send
 
-_BLOCK = 1 << 16
 MOST_BYTES = 64 << 20
 """Of an answer; sixteen completions of 8192 tokens with their ids have 3 MB."""
 _SAID_BYTES = 1 << 16
@@ -108,9 +107,6 @@ def call(
         Fault: no connection, no answer in time, a broken one, 408, 429 or 5xx.
         Refused: another 4xx, or a redirection.
     """
-    deadline = time.monotonic() + timeout_s
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.host, address.port, timeout=timeout_s)
     headers = {"Accept": "application/json"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
@@ -118,51 +114,30 @@ def call(
     if body is not None:
         data = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
-    limit_answers(connection, deadline, MOST_BYTES)
+    method = "GET" if data is None else "POST"
     try:
-        connection.connect()
-        try:
-            connection.request("GET" if data is None else "POST", address.path + path, data, headers)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # a server that doesn't want so large a request may have said so before it hung up
-        response, content = _receive(connection)
+        reply = send(method, f"{address}{path}", timeout_s=timeout_s, most_bytes=MOST_BYTES, headers=headers, body=data)
     except TooLarge:
         raise Fault(f"an answer of more than {MOST_BYTES / 1e6:.0f} MB, not read to its end") from None
     except TimeoutError:
         raise Fault(f"no whole answer in {timeout_s:g} s") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise Fault(f"{type(error).__name__}: {error}".rstrip(": ")) from None
-    finally:
-        connection.close()
-    if response.status >= 300:
-        _raise(response.status, response.headers, _words(content, key))
-    return {} if wordless else _parse(content, key)
+    except Unanswered as error:
+        raise Fault(str(error)) from None
+    if reply.status >= 300:
+        _raise(reply.status, reply.headers, _words(reply.content, key))
+    return {} if wordless else _parse(reply.content, key)
 
 
-def _receive(connection: http.client.HTTPConnection) -> tuple[http.client.HTTPResponse, bytes]:
-    """The answer with its whole body; `read` of the library would take one that is too short for whole in places."""
-    response = connection.getresponse()
-    blocks = []
-    with response:  # it may be all that still holds the socket
-        while block := response.read1(_BLOCK):
-            blocks.append(block)
-    content = b"".join(blocks)
-    promised = response.headers.get("Content-Length", "")
-    if promised.isascii() and promised.isdecimal() and promised.lstrip("0") != str(len(content)).lstrip("0"):
-        raise Fault(f"the answer broke off after {len(content)} of {promised} bytes")
-    return response, content
-
-
-def _raise(status: int, headers: http.client.HTTPMessage, words: str) -> None:
-    said = f"{status} {http.client.responses.get(status, '')}".strip() + (f": {words}" if words else "")
-    wait = _wait(headers.get("Retry-After"))
+def _raise(status: int, headers: Mapping[str, str], words: str) -> None:
+    said = f"{status} {responses.get(status, '')}".strip() + (f": {words}" if words else "")
+    wait = _wait(headers.get("retry-after"))
     if status == 429 or (status == 503 and wait is not None):
         raise Fault(said, busy=True, wait_s=wait, spoken=True)
     if status == 408 or status >= 500:
         raise Fault(said, spoken=True)
     if status < 400:
-        raise Refused(status, f"sends on to {headers.get('Location')}; give that address")
-    raise Refused(status, words or http.client.responses.get(status, ""))
+        raise Refused(status, f"sends on to {headers.get('location')}; give that address")
+    raise Refused(status, words or responses.get(status, ""))
 
 
 def _wait(value: str | None) -> float | None:
