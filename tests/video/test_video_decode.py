@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from coded import draw, make, numbers
+from family_reader import register_backend
 from qwen_vl_utils import vision_process
 
 from trlt.errors import VideoError
 from trlt.video import container, decode
-from trlt.video.backend import register_backend
 from trlt.video.clip import Clip
 from trlt.video.decode import load_clip
 

@@ -22,6 +22,7 @@ from trlt.model import PLAIN
 from trlt.probing import histograms
 from trlt.recipe import Model, load_recipe
 from trlt.report import gain_table
+from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
 from trlt.sample import read_samples, write_text_atomic
@@ -284,7 +285,7 @@ def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
             table.add_row("", name, *cells)
         for label, key in (("right answers of 8", "correct"), ("IoU, max - mean", "delta_iou"), ("IoU, mean", "mean_iou")):
             if old[key] or new[key]:
-                table.add_row("", label, *(_spark(side[key]) for side in (old, new)))
+                table.add_row("", label, *(_histogram(side[key]) for side in (old, new)))
         table.add_section()
     return table
 
@@ -293,8 +294,7 @@ def _names(*counts: dict[str, int]) -> Sequence[str]:
     return list(dict.fromkeys(name for side in counts for name in side))
 
 
-def _spark(counts: dict[str, int] | list[int]) -> str:
-    """A histogram in one line, lowest value first."""
+def _histogram(counts: dict[str, int] | list[int]) -> str:
+    """In one line, lowest value first."""
     values = list(counts.values()) if isinstance(counts, dict) else counts
-    most = max(values, default=0)
-    return "".join(" ▁▂▃▄▅▆▇█"[round(8 * n / most)] if most else " " for n in values)
+    return sparkline(values, len(values), low=0)

@@ -1,4 +1,4 @@
-"""Our reader inside `qwen_vl_utils`, for code that was written for that package. The only module here that knows torch."""
+"""Our reader inside `qwen_vl_utils`: what that package makes of our frames is compared with what we make of them."""
 
 from __future__ import annotations
 
