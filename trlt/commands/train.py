@@ -233,7 +233,8 @@ def _run(
     if result["broken"]:
         output.note(f"train: {len(result['broken'])} samples have a video that can't be read: {folder / 'broken.jsonl'}")
     output.show(f"Model: {result['model']}")
-    output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data))
+    if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data, f"{folder}/"):
+        output.show(line)
     return result
 
 
