@@ -120,7 +120,10 @@ def probe(
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
     if summary.errors:
-        output.show(f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
+        output.show(
+            f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why); "
+            "--retry-errors asks them again"
+        )
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
     output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", _selected(data, folder.manifest)))
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
