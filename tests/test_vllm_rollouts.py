@@ -217,7 +217,8 @@ def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe,
         (
             "fps",
             ParityError,
-            r"sample '.+' \(.+\.mp4\), slowed 3 times: positions .*differ: vLLM has .*; take train.rollouts: engine",
+            r"sample '.+' \(.+\.mp4\), slowed 3 times: positions .*differ: vLLM has .*; take another version of vLLM, or "
+            "train.rollouts: engine in a new run",
         ),
         ("resampled", ParityError, r"a prompt's tokens .*differ"),
         (

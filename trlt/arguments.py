@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trlt.errors import RecipeError
-from trlt.recipe import Recipe, Train
+from trlt.recipe import Recipe, Train, advice
 
 PROJECT = "trlt"
 """What runs are filed under where they are reported to, unless `WANDB_PROJECT` says otherwise."""
@@ -108,7 +108,8 @@ def fit(train: Train, samples: int, processes: int) -> Batch:
         if asked % (rows * processes):
             raise RecipeError(
                 f"train.{key}: {asked} can't be spread evenly over {processes} {'process' if processes == 1 else 'processes'} "
-                f"with train.prompts_per_pass {rows}; take a multiple of {rows * processes}, or other train.launch.processes"
+                f"with train.prompts_per_pass {rows}; take other "
+                f"train.launch.processes, or {advice(f'a multiple of {rows * processes} as train.{key}')}"
             )
         return Batch(asked, rows, asked)
     each = most // processes if grpo else -(-most // processes)

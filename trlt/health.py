@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trlt.recipe import advice
+
 WINDOW = 10
 """Steps over which figures are averaged; the first so many are what later ones are held against."""
 COLLAPSED, FELL_BY = 0.5, 0.2
@@ -86,7 +88,7 @@ def _format(first: Figures, last: Figures, limit: int) -> str | None:
         return None
     return (
         f"format collapse: {now:.0%} of the answers have the form that was asked for, {before:.0%} had it in the first "
-        f"{WINDOW} steps; lower train.learning_rate or raise train.beta, and look at the completions"
+        f"{WINDOW} steps; look at the completions, and {advice('lower train.learning_rate or raise train.beta')}"
     )
 
 
@@ -96,7 +98,7 @@ def _spread(first: Figures, last: Figures, limit: int) -> str | None:
         return None
     return (
         f"no spread: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select samples of "
-        "medium difficulty (trlt select), or set train.min_spread to replace such prompts"
+        f"medium difficulty (trlt select), or {advice('set train.min_spread, which replaces such prompts,')}"
     )
 
 
@@ -105,8 +107,8 @@ def _length(first: Figures, last: Figures, limit: int) -> str | None:
     if before is None or now is None or (cut < CUT_OFF and (now < GREW_TO * before or now < limit / 2)):
         return None
     return (
-        f"length: completions have {now:.0f} tokens, {before:.0f} in the first {WINDOW} steps, and {cut:.0%} are cut off by "
-        f"train.max_new_tokens ({limit}); raise it, or look at what they are filled with"
+        f"length: completions have {now:.0f} tokens, {before:.0f} in the first {WINDOW} steps, and {cut:.0%} are cut off at "
+        f"{limit}; look at what they are filled with, or {advice('raise train.max_new_tokens')}"
     )
 
 
@@ -122,7 +124,7 @@ def _distance(first: Figures, last: Figures, limit: int) -> str | None:
     kl = last.get("kl")
     if kl is None or kl < FAR:
         return None
-    return f"far from the base: KL of {kl:.2f} nats a token; raise train.beta or lower train.learning_rate"
+    return f"far from the base: KL of {kl:.2f} nats a token; {advice('raise train.beta or lower train.learning_rate')}"
 
 
 def _alike(first: Figures, last: Figures, limit: int) -> str | None:
@@ -132,7 +134,7 @@ def _alike(first: Figures, last: Figures, limit: int) -> str | None:
     return (
         f"the same answer: {now:.0%} of the completions answer different questions alike, {before:.0%} did in the first "
         f"{WINDOW} steps; the reward may be had without watching (one letter, one span): look at the completions, and "
-        "train with train.answer_format: open or on more varied samples"
+        f"{advice('train on more varied samples or with train.answer_format: open,')}"
     )
 
 

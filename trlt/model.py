@@ -11,7 +11,7 @@ from typing import Any
 from trlt.disk import named
 from trlt.errors import ModelError
 from trlt.reading import loads
-from trlt.recipe import Decoding, Lora, Model
+from trlt.recipe import Decoding, Lora, Model, advice
 
 MINIATURE, PLAIN = "miniature", "miniature-plain"
 """Stand for the models that ship with trlt: one that knows clips of every difficulty, and one that knows plain ones alone."""
@@ -375,7 +375,8 @@ def _in_4_bits(dtype: Any) -> Any:
     from transformers import BitsAndBytesConfig
 
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError("train.lora.quantize: bitsandbytes isn't installed; pip install 'trlt[qlora]', or leave quantize out")
+        without = advice("leave train.lora.quantize out")
+        raise ModelError(f"train.lora.quantize: bitsandbytes isn't installed; pip install 'trlt[qlora]', or {without}")
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -119,7 +119,8 @@ class Material:
             shown = "\n  ".join(missing[:5])
             raise DataError(
                 f"{len(missing)} of {len(self.samples)} samples have no video:\n  {shown}\n"
-                "give the right folder as video.root, or prepare the data with --videos to leave them out"
+                "give the right folder as video.root, or prepare the data with --videos to leave them out, which makes another "
+                "run"
             )
 
 

@@ -188,7 +188,7 @@ def test_faults_are_told_before_any_work(trlt, recipe, tmp_path):
 
 
 def test_what_it_reports_to_must_be_installed(trlt, recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr("trlt.commands.train.find_spec", lambda name: None if name == "trackio" else object())
+    monkeypatch.setattr("trlt.commands._train_look.find_spec", lambda name: None if name == "trackio" else object())
     message = trlt("train", recipe, "--set", "train.report_to=[wandb, trackio]", "--out", "run", code=2)
     assert f"{recipe}: train.report_to: trackio isn't installed; `pip install trackio`" in message
     assert not (tmp_path / "run").exists()
@@ -207,7 +207,7 @@ def test_a_recipe_that_cannot_fit_is_told_what_to_change(trlt, recipe, monkeypat
 
     # A run refuses before it loads or starts anything, where there is a GPU; on the CPU it only shows the plan.
     small = ["--set", "model.device=auto", "--set", "train.launch.processes=1", "--set", "train.launch.gpu_gb=0.001"]
-    monkeypatch.setattr("trlt.commands.train._has_gpu", lambda recipe: True)
+    monkeypatch.setattr("trlt.commands.train.has_gpu", lambda recipe: True)
     message = trlt("train", recipe, *small, "--out", "refused", code=2)
     assert "on a GPU of 0.001 GB" in message
 
@@ -216,10 +216,10 @@ def test_a_recipe_that_cannot_fit_is_told_what_to_change(trlt, recipe, monkeypat
     ("warmup", "steps", "said"), [(0.5, 1, True), (3, 3, True), (0.5, 2, False), (2, 3, False), (0, 1, False)]
 )
 def test_a_warmup_of_all_steps_is_told(warmup, steps, said):
-    from trlt.commands.train import _all_warmup
+    from trlt.commands._train_look import all_warmup
     from trlt.recipe import load_recipe
 
-    message = _all_warmup(load_recipe(None, sets=[f"train.warmup_steps={warmup}"]), steps)
+    message = all_warmup(load_recipe(None, sets=[f"train.warmup_steps={warmup}"]), steps)
     assert (message is not None) is said and (not said or f"takes all {steps} step{'s' * (steps > 1)}," in message)
 
 

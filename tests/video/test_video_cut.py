@@ -120,3 +120,38 @@ def test_a_cut_replaces_the_old_one_in_one_step(tmp_path):
     assert cut(source, Span(0.2, 9), tmp_path / "b.mp4").end == pytest.approx(1.0), "where the video ends"
     cut(source, Span(0.2, 0.4), tmp_path / "b.mp4")
     assert frames_of(tmp_path / "b.mp4")[0] == [2, 3]
+
+
+def spoil(path, places):
+    """Overwrites packets of a file, by their number, with zeros."""
+    with av.open(str(path)) as container:
+        where = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for place in places:
+        start, size = where[place]
+        data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("group", ["1", "5"])
+def test_a_middle_that_can_not_be_decoded_stays_on_the_picture_before(tmp_path, group):
+    source = spoil(make(tmp_path / "a.mp4", 60, 10, options={"g": group, "bf": "0"}), range(20, 30))
+    result = cut(source, Span(1, 4), tmp_path / "b.mp4")
+    found, times = frames_of(tmp_path / "b.mp4")
+    assert found == [*range(10, 20), *range(30, 40)]
+    assert times == pytest.approx([k / 10 for k in (*range(10), *range(20, 30))], abs=1e-4), "each at its own time"
+    said = (
+        "at 2.00 s: damaged; 10 of 30 frames can't be decoded, the last at 2.90 s: those beside stay on screen in their place"
+    )
+    assert result.warnings == (said,) and (result.start, result.end, result.frames) == (1.0, 4.0, 20)
+    cut(source, Span(2.5, 4), tmp_path / "b.mp4")
+    assert frames_of(tmp_path / "b.mp4")[0] == [*range(30, 40)]
+    assert cut(source, Span(4, 5), tmp_path / "b.mp4").warnings == ()
+
+
+def test_of_damage_more_than_half_is_refused_with_where_it_ends(tmp_path):
+    source = spoil(make(tmp_path / "a.mp4", 60, 10, options={"g": "1", "bf": "0"}), range(20, 36))
+    with pytest.raises(VideoError, match=r"at 2.00 s: 16 of 30 .* the last at 3.50 s; the file is damaged there: cut what is"):
+        cut(source, Span(1, 4), tmp_path / "b.mp4")
+    assert cut(source, Span(1, 2), tmp_path / "b.mp4").frames == cut(source, Span(3.6, 4.6), tmp_path / "b.mp4").frames == 10

@@ -82,7 +82,10 @@ def infer_rows(
         output.show(f"{len(found) - SHOWN:,} more rows")
     output.show("", "  ".join(f"{name}: {value:.3f}" for name, value in means.items() if value is not None))
     if summary.errors:
-        output.show(f"{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
+        output.show(
+            f"{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why); "
+            "--retry-errors asks them again"
+        )
     output.show(f"Rows: {rows}")
     result = {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "means": means}
     if html is not None:

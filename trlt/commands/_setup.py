@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trlt.model import SHIPPED, load
 from trlt.prompt import VERSION
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
+from trlt.rollout import Run
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -43,11 +45,44 @@ def next_command(*words: object) -> str:
     return f"Next: trlt {shlex.join(map(str, words))}"
 
 
-def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None = None) -> str:
-    """How a tuned model is looked at: on the recipe's benchmarks, or where it names none by a probe of its samples."""
-    if settings.eval.benchmarks or data is None:
-        return next_command("eval", "--bench", "all", "--model", model, "--recipe", recipe)
-    return next_command("probe", "--data", data, "--model", model, "--recipe", recipe, "--out", recipe.parent / "probe")
+def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None, before: str) -> str | None:
+    """How a tuned model is looked at: on the recipe's benchmarks, or where it names none by a probe of its samples.
+
+    Args:
+        model: Its folder.
+        recipe: The resolved recipe's file.
+        settings: What it says.
+        data: The samples that it was tuned on; None where they aren't known.
+        before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
+
+    Returns:
+        The line; None where there is neither a benchmark nor data.
+    """
+    asked = ("--model", model, "--recipe", recipe)
+    if settings.eval.benchmarks:
+        return next_command("eval", "--bench", "all", *asked, "--out", _free(Path(f"{before}eval")))
+    if data is None:
+        return None
+    return next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
+
+
+def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:
+    """`--out` with a folder of its own, where the usual one belongs to a run on other samples or of another model.
+
+    Args:
+        usual: The folder that a command takes without `--out`.
+        data: SHA-256 of the samples.
+        model: As the manifest of a run of the model has it; None: any.
+    """
+    there = Run(usual).read_manifest() or {}
+    same = there.get("inputs", {}).get("data", {}).get("sha256") == data and model in (None, there.get("model"))
+    return [] if same or not there else ["--out", _free(usual)]
+
+
+def _free(folder: Path) -> Path:
+    """A folder that isn't there yet: by this name, or with a number behind it."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
+    return next(path for path in itertools.chain([folder], numbered) if not path.exists())
 
 
 def quiet() -> None:

@@ -70,7 +70,7 @@ def kept(folder: Path) -> str:
     step, log = saved_step(folder), folder / "log.jsonl"
     last = max((row["step"] for row in read_log(log)), default=0) if log.is_file() else 0
     forget_after(folder, step)
-    lost = f", {last - step} later ones are lost" if last > step else ""
+    lost = f", {last - step} later {'one is' if last - step == 1 else 'ones are'} lost" if last > step else ""
     if not step:
         return f"no step was saved{lost}; the same command starts anew"
     return f"step {step} saved{lost}; the same command goes on from there"

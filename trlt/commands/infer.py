@@ -153,9 +153,12 @@ def _cut(video: Path, span: Span, out: Path, output: Output) -> dict[str, Any]:
     from trlt.video.cut import cut
 
     made = cut(video, span, out)
+    for warning in made.warnings:
+        output.note(f"warning: {video}: {warning}")
     sound = "with sound" if made.sound else "without sound"
     output.show(f"\nClip: {out} ({made.frames} frames, {made.start:.2f} to {made.end:.2f} s, {sound})")
-    return {"path": str(out), "start": made.start, "end": made.end, "frames": made.frames, "sound": made.sound}
+    values = {"path": str(out), "start": made.start, "end": made.end, "frames": made.frames, "sound": made.sound}
+    return values | {"warnings": list(made.warnings)}
 
 
 def _show(answer: Answer, text: str, sample: Sample, duration: float, finished: bool, output: Output) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 from trlt import __version__
 from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
 from trlt.commands._output import Output
-from trlt.commands._setup import quiet
+from trlt.commands._setup import next_after_tuning, quiet
 from trlt.errors import ModelError, UsageError
 from trlt.model import draw_as, load, locate, save
 from trlt.reading import loads
 from trlt.recipe import Model, Recipe, load_recipe, to_yaml
 from trlt.report.answers import visible
+from trlt.rollout import Run
 from trlt.usage import use
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -57,7 +58,9 @@ def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) 
     save(merged, loaded.processor, partial)
     write_card(partial, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
     partial.rename(out)
-    output.show(f"Model: {out}\nNext: trlt eval --bench all --model {out}")
+    output.show(f"Model: {out}")
+    if line := _next(adapter, out, recipe):
+        output.show(line)
     return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(precision).removeprefix("torch.")}
 
 
@@ -142,6 +145,13 @@ def _recipe(adapter: Path) -> Recipe:
     """That of the run whose adapter it is, else the defaults; says how the model is asked."""
     run = adapter.resolve().parent
     return load_recipe(run / "recipe.yaml" if (run / "manifest.json").is_file() else None)
+
+
+def _next(adapter: Path, out: Path, recipe: Recipe) -> str | None:
+    """How the merged model is looked at; None where the adapter isn't of a run, so that neither benchmark nor data is known."""
+    run = Run(adapter.resolve().parent)
+    data = ((run.read_manifest() or {}).get("inputs", {}).get("data") or {}).get("path")
+    return next_after_tuning(out, run.recipe, recipe, Path(data) if data else None, f"{out}-")
 
 
 def _card(adapter: Path, base: str, title: str, recipe: Recipe, library_positions: bool) -> str:

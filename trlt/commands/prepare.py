@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
-from trlt.commands._setup import DATA, RUNS, next_command
+from trlt.commands._setup import DATA, RUNS, beside_others, next_command
 from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
 from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
@@ -97,7 +97,12 @@ def prepare(
     write_text_atomic(report, prepared_markdown(manifest))
     _show(manifest, output, missing_path, leaks_path)
     output.show(f"\n{statistics.samples:,} samples: {place}\nReport: {report}")
-    output.show(next_command("probe", "--data", place, *(["--recipe", target] if pooled else [])))
+    if root or recipe.video.root:
+        given = [*(["--recipe", target] if pooled else []), *(word for one in sets for word in ("--set", one))]
+        usual = RUNS / recipe.name / f"probe-{place.stem}"
+        output.show(next_command("probe", "--data", place, *given, *beside_others(usual, manifest["sha256"])))
+    else:
+        output.show("Its videos weren't named: `trlt probe --videos DIR` is given their folder")
     dropped = sum(sum(entry["dropped"].values()) for entry in entries)
     if strict and dropped:
         raise DataError(f"--strict: {dropped:,} records were dropped; {report} says which, and why")

@@ -35,7 +35,7 @@ from trlt.report.plots import difficulty_png
 from trlt.rollout import Sharing, Summary, file_digest, model_identity, open_run, read_rows, run, videos_root
 from trlt.rollout.loop import Asker
 from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
-from trlt.sample import Sample, read_samples
+from trlt.sample import Sample, read_samples, sample_files
 from trlt.video.resolve import VideoIndex
 
 
@@ -120,10 +120,20 @@ def probe(
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
     if summary.errors:
-        output.show(f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why)")
+        output.show(
+            f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why); "
+            "--retry-errors asks them again"
+        )
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
-    output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", "train.jsonl"))
+    output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", _selected(data, folder.manifest)))
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
+
+
+def _selected(data: Path, manifest: Path) -> Path:
+    """Where a selection is to go: `train.jsonl`, unless the probed samples stand there, as after a training on them."""
+    usual = Path("train.jsonl")
+    taken = usual.resolve() in [path.resolve() for path in sample_files(data)]
+    return manifest.with_name(usual.name) if taken else usual
 
 
 def _ask(

@@ -107,7 +107,8 @@ def _chosen(paired: Paired, found: Mapping[Task, TaskShift]) -> list[str]:
         return []
     return [
         f"of one class in A, as if chosen by A's answers: {', '.join(alike)}. Part of the shift is then chance (regression to "
-        "the mean): to see how much, probe A's model on these samples again with another probe.seed, and compare that"
+        "the mean): to see how much, probe A's model on these samples again with another probe.seed and another --out, and "
+        "compare that"
     ]
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
-from trlt.commands._setup import next_command, resolve
+from trlt.commands._setup import RUNS, beside_others, next_command, resolve
 from trlt.errors import DataError, UsageError
 from trlt.reading import iter_jsonl
+from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
 from trlt.report.selection import selection_markdown
 from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
@@ -75,10 +76,20 @@ def select(
         }
     )
     output.show(f"\nSamples: {out}\nReport: {report_path}")
-    used = recipe_path or (run.recipe if run.recipe.is_file() else None)
-    overrides = [word for one in sets for word in ("--set", one)]
-    output.show(next_command("train", used or "RECIPE", *overrides, "--data", out))
+    output.show(_next(recipe_path, recipe, run, sets, out))
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
+
+
+def _next(given: Path | None, recipe: Recipe, run: Run, sets: Sequence[str], out: Path) -> str:
+    """The training: by the recipe that was given, else the probe's, else one that is written beside the samples."""
+    used = given or run.recipe
+    if not used.is_file():
+        used = Run(out).recipe
+        save_recipe(used, recipe)
+    settings = resolve(used, sets, {})
+    usual = RUNS / settings.name / f"train-{settings.train.method}"
+    place = beside_others(usual, file_digest(out), (run.read_manifest() or {}).get("model"))
+    return next_command("train", used, *(word for one in sets for word in ("--set", one)), "--data", out, *place)
 
 
 def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trlt.doctor._check import Check
+from trlt.recipe import advice
 
 GB = 10**9
 BF16 = (8, 0)
@@ -80,7 +81,7 @@ def card_check(index: int, card: Card) -> Check:
     """What a GPU can do."""
     name, found = f"GPU {index}", f"{card.name}, {card.memory / GB:.1f} GB"
     if card.capability < BF16:
-        return Check(name, "warning", f"{found}, no BF16", "--set model.dtype=float32, which takes twice the memory")
+        return Check(name, "warning", f"{found}, no BF16", advice("--set model.dtype=float32, which takes twice the memory,"))
     return Check(name, "ok", f"{found}, BF16")
 
 

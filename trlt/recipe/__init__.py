@@ -3,6 +3,7 @@
 Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
 """
 
+from trlt.recipe._advice import advice
 from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
@@ -52,6 +53,7 @@ __all__ = [
     "every_key",
     "load_recipe",
     "meant",
+    "advice",
     "save_recipe",
     "schema_json",
     "tells_apart",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trlt.errors import ModelError, ServerError, UsageError
+from trlt.recipe import advice
 from trlt.rollout._pool import Limits, Pool, Server
 from trlt.rollout._transport import Address, Fault, Refused, call
 from trlt.rollout._wire import Said, Videos, check_tokens, first_seed, pattern, question, read, remedy
@@ -222,7 +223,7 @@ class Servers:
             401: f"; set the key in {KEYS[0]}",
             403: f"; set the key in {KEYS[0]}",
             404: f"; is {self.model!r} the name of the model there?",
-            413: "; let the server take larger requests, or lower video.max_tokens, which makes another run (--fresh)",
+            413: f"; let the server take larger requests, or {advice('lower video.max_tokens')}",
         }.get(refused.status, "")
         return ServerError(f"{server.address}: refused a request with {refused}{hint}")
 

@@ -44,6 +44,8 @@ class Cut:
     """Seconds of the video up to which it was cut; the video's own end where the span passes it."""
     frames: int
     sound: bool
+    warnings: tuple[str, ...] = ()
+    """What is wrong with the video, although it could be cut."""
 
 
 def check_target(out: Path, source: Path) -> None:
@@ -65,7 +67,8 @@ def check_target(out: Path, source: Path) -> None:
 def cut(source: Path, span: Span, out: Path) -> Cut:
     """Writes what is on screen in [start, end) of a video as H.264, with the sound of that time as AAC.
 
-    The file appears in one step. Pictures are upright and of square pixels, as the loader shows them; their sides are rounded
+    The file appears in one step. Where up to half of the pictures can't be decoded, those beside stay on screen in their place,
+    and the result says so. Pictures are upright and of square pixels, as the loader shows them; their sides are rounded
     down to even numbers.
 
     Args:
@@ -112,10 +115,11 @@ def _write(source: Path, partial: Path, out: Path, listing: Listing, places: Seq
     rate = Fraction(listing.rate or 25).limit_denominator(10_000)
     frames = 0
     time = kept.start
+    lost: list[float] = []
     with av.open(str(partial), "w", format="mp4", options={"movflags": "+faststart"}) as target:
         video: Any = None
         sound = target.add_stream("aac", rate=_SOUND_RATE) if _has_sound(source) else None
-        for time, picture, aspect in _pictures(source, listing, places):
+        for time, picture, aspect in _pictures(source, listing, places, lost):
             if video is None:
                 height, width = (side // 2 * 2 for side in picture.shape[:2])
                 if not height or not width:
@@ -140,7 +144,16 @@ def _write(source: Path, partial: Path, out: Path, listing: Listing, places: Seq
                 heard = True
                 target.mux(sound.encode(samples))
             target.mux(sound.encode())
-    return Cut(out, kept.start, kept.end, frames, heard)
+    return Cut(out, kept.start, kept.end, frames, heard, (*listing.warnings, *_told(lost, len(places))))
+
+
+def _told(lost: Sequence[float], count: int) -> Iterator[str]:
+    """What is said of pictures that can't be decoded."""
+    if lost:
+        yield (
+            f"at {min(lost):.2f} s: damaged; {len(lost)} of {count} frames can't be decoded, the last at {max(lost):.2f} s: "
+            "those beside stay on screen in their place"
+        )
 
 
 def _stamped(picture: Image, seconds: float) -> Any:
@@ -149,11 +162,14 @@ def _stamped(picture: Image, seconds: float) -> Any:
     return frame
 
 
-def _pictures(source: Path, listing: Listing, places: Sequence[int]) -> Iterator[tuple[float, Image, Fraction]]:
+def _pictures(
+    source: Path, listing: Listing, places: Sequence[int], lost: list[float]
+) -> Iterator[tuple[float, Image, Fraction]]:
     """(seconds, picture (H, W, 3), aspect of its pixels) of the wanted frames, in the order of presentation.
 
     Decoding begins at the key frame before; where that comes too late, at the file's beginning. What comes before the first
-    picture that can be decoded at all, such as the rest of a group with which a recording begins, is left out.
+    picture that can be decoded at all, such as the rest of a group with which a recording begins, is left out. `lost` gets the
+    seconds of all that can't be decoded.
     """
     wanted = {listing.names[i]: float(listing.times[i]) for i in places}
     left: dict[int, float] = {}
@@ -181,9 +197,10 @@ def _pictures(source: Path, listing: Listing, places: Sequence[int]) -> Iterator
                     return
         if len(left) < len(wanted):
             break
-    if len(left) < len(wanted) and max(left.values()) < began:
-        return
-    raise fault(source, f"{len(left)} of {len(wanted)} frames to cut can't be decoded; the file is damaged", min(left.values()))
+    lost += left.values()
+    if len(left) == len(wanted) or 2 * sum(time > began for time in lost) > len(wanted):
+        told = f"{len(left)} of {len(wanted)} frames to cut can't be decoded, the last at {max(left.values()):.2f} s"
+        raise fault(source, f"{told}; the file is damaged there: cut what is before or after", min(left.values()))
 
 
 def _decoded(packets: Iterable[Any], context: Any) -> Iterator[Any]:

@@ -17,7 +17,7 @@ from trlt.reading import iter_jsonl
 from trlt.recipe import Video
 from trlt.sample import HALF_PAIRS, mend_tail
 from trlt.video.decode import VERSION, cores
-from trlt.video.workers import ClipLoader, Request
+from trlt.video.workers import ClipLoader, Request, limits_of
 
 FRAMES = 4
 """First, last, and two in the middle: an even number, as of every clip."""
@@ -33,12 +33,14 @@ class Verdict:
     """Why it can't be used."""
     warnings: tuple[str, ...] = ()
     """What is wrong with it although it can."""
+    limits: str | None = None
+    """With which it couldn't be read: with others it is looked at anew."""
 
 
 class Scan:
     """Verdicts on files, kept in a JSONL file so that each is looked at once; changes of size or time count as another file.
 
-    Verdicts of another version of the loader aren't taken over.
+    Verdicts of another version of the loader aren't taken over; that a file can't be read holds for the same limits alone.
 
     Args:
         cache: The JSONL file; made when it isn't there.
@@ -69,6 +71,7 @@ class Scan:
         """
         found: dict[Path, Verdict] = {}
         new: dict[Path, tuple[int, int]] = {}
+        limits = limits_of(self._settings)
         for path in paths:
             try:
                 stamp = _stamp(path)
@@ -76,7 +79,7 @@ class Scan:
                 found[path] = Verdict(None, str(error))
                 continue
             known = self._known.get(str(path))
-            if known is not None and known[:2] == stamp:
+            if known is not None and known[:2] == stamp and (known[2].error is None or known[2].limits == limits):
                 found[path] = known[2]
             else:
                 new[path] = stamp
@@ -85,7 +88,7 @@ class Scan:
             with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
                 for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip
-                    verdict = Verdict(None, str(loaded.error))
+                    verdict = Verdict(None, str(loaded.error), limits=limits)
                     if clip is not None:
                         verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
@@ -108,7 +111,7 @@ class Scan:
 def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict] | None]:
     """A path, and what is known of the file there; None where another version of the loader looked."""
     try:
-        verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]))
+        verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]), row.get("limits"))
         known = (row["size"], row["mtime_ns"], verdict)
         return str(row["path"]), known if row.get("loader") == VERSION else None
     except (KeyError, TypeError):
@@ -126,4 +129,5 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _row(path: Path, stamp: tuple[int, int], verdict: Verdict) -> dict[str, object]:
     row: dict[str, object] = {"path": str(path), "size": stamp[0], "mtime_ns": stamp[1], "duration_s": verdict.duration_s}
-    return row | {"error": verdict.error, "warnings": list(verdict.warnings), "loader": VERSION}
+    row |= {"error": verdict.error, "warnings": list(verdict.warnings), "loader": VERSION}
+    return row | ({"limits": verdict.limits} if verdict.limits else {})

@@ -56,6 +56,8 @@ class Row:
     frames: int = 0
     tokens: int = 0
     store_bytes: int = 0
+    limits: str | None = None
+    """With which a clip couldn't be read: with others it is looked at anew."""
 
     @property
     def differs(self) -> bool:
@@ -75,7 +77,8 @@ def survey(
 ) -> tuple[Row, ...]:
     """Decodes every clip as a run would, and notes what came of it.
 
-    Rows are written one by one; a later call takes over those that are there, unless file, bounds or budget changed.
+    Rows are written one by one; a later call takes over those that are there, unless file, bounds or budget changed, or for a
+    clip that couldn't be read the limits of time and memory.
 
     Args:
         wanted: The clips, each once.
@@ -87,7 +90,7 @@ def survey(
     Raises:
         DataError: `out` holds something else.
     """
-    known = {} if fresh else {row.key: row for row in _read(out) if row.key}
+    known = {} if fresh else {row.key: row for row in _read(out) if row.key and _holds(row, loader)}
     rows: list[Row | None] = [None] * len(wanted)
     requests: list[Request] = []
     keys: dict[int, str] = {}
@@ -110,7 +113,7 @@ def survey(
         done = len(kept)
         for loaded in loader.map(requests):
             number = loaded.request.key
-            row = rows[number] = _measured(wanted[number], keys[number], loaded)
+            row = rows[number] = _measured(wanted[number], keys[number], loaded, loader.limits)
             append(file, (json.dumps(asdict(row)) + "\n").encode(), out)
             done += 1
             if progress:
@@ -120,12 +123,17 @@ def survey(
     return found
 
 
-_MEASURED = ("error", "warnings", "duration_s", "frames", "tokens", "store_bytes")
+_MEASURED = ("error", "warnings", "duration_s", "frames", "tokens", "store_bytes", "limits")
 
 
-def _measured(clip: Wanted, key: str, loaded: Loaded) -> Row:
+def _holds(row: Row, loader: ClipLoader) -> bool:
+    """Whether a row says what would come of its clip now."""
+    return row.error is None or row.limits == loader.limits
+
+
+def _measured(clip: Wanted, key: str, loaded: Loaded, limits: str) -> Row:
     if loaded.clip is None:
-        return _row(clip, key, error=str(loaded.error))
+        return _row(clip, key, error=str(loaded.error), limits=limits)
     made = loaded.clip
     return _row(
         clip,

@@ -66,6 +66,7 @@ class ClipLoader:
         self, settings: Video, *, ahead: int | None = None, folder_fps: float = FOLDER_FPS, decoder: str = LOAD_CLIP
     ) -> None:
         self.budget = Budget(settings.fps, settings.min_frames, settings.max_frames, settings.min_tokens, settings.max_tokens)
+        self.limits = limits_of(settings)
         self.waited_s = 0.0
         """Seconds that `load` and `map` kept their callers waiting, so far."""
         size = int(settings.store_gb * 1e9)
@@ -201,6 +202,11 @@ class ClipLoader:
         loaded = coming.result()
         self.waited_s += time.perf_counter() - began
         return replace(loaded, request=request)
+
+
+def limits_of(settings: Video) -> str:
+    """What a file may take, in words; one that can't be read with these limits may be with others."""
+    return f"{settings.timeout_s:g} s, {settings.memory_gb:g} GB" if settings.workers else "none"
 
 
 def _place(request: Request) -> tuple[Path, float | None, float | None]:

@@ -18,12 +18,13 @@ from trlt.engine.sampling import Sampling
 from trlt.errors import ParityError
 from trlt.parity import MakeInputs
 from trlt.prompt import Prompt
+from trlt.recipe import advice
 from trlt.shared_prefix import Group, collate, forward
 from trlt.video.clip import Clip
 from trlt.vllm_rollouts.sampler import Explained, VllmSampler
 
 SLOWER = 3
-REMEDY = "take train.rollouts: engine, or another version of vLLM"
+REMEDY = f"take another version of vLLM, or {advice('train.rollouts: engine')}"
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from trlt.errors import ModelError
+from trlt.recipe import advice
 from trlt.vllm_rollouts import host
 
 LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -99,10 +100,11 @@ class HostProcess:
             raise ModelError(
                 f"train.rollouts: vllm: {self._python} has no vLLM; install it into an environment of its own (`python -m venv "
                 "vllm-env && vllm-env/bin/pip install vllm`) and give that one's Python as train.vllm.python, or take "
-                "train.rollouts: engine"
+                f"{advice('train.rollouts: engine')}"
             )
         if "error" in answer:
-            raise ModelError(f"vLLM failed: {answer['error']}\n(more in {self._log}; train.rollouts: engine does without)")
+            without = advice("take train.rollouts: engine")
+            raise ModelError(f"vLLM failed: {answer['error']}\n(more in {self._log}; to do without, {without})")
         return answer
 
     def _ended(self) -> ModelError:

@@ -24,7 +24,7 @@ from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
 from trlt.positions import LIBRARY, RULE
 from trlt.prompt import Prompt
-from trlt.recipe import Recipe, Video
+from trlt.recipe import Recipe, Video, advice
 from trlt.video.clip import TEMPORAL_PATCH, Clip
 from trlt.vllm_rollouts.process import HostProcess
 from trlt.vllm_rollouts.weights import hand_over
@@ -68,7 +68,7 @@ class VllmSampler:
         if getattr(config, RULE, None) == LIBRARY:
             raise ModelError(
                 f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; "
-                "take train.rollouts: engine"
+                f"{advice('take train.rollouts: engine')}"
             )
         self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
         self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
@@ -205,7 +205,7 @@ class VllmSampler:
         if drawn := self._banned.intersection(tokens):
             raise ModelError(
                 f"vLLM drew token {min(drawn)}, which it was told never to draw; take another version of vLLM, or "
-                "train.rollouts: engine"
+                f"{advice('train.rollouts: engine')}"
             )
         finished = bool(tokens) and tokens[-1] in self._ends
         text = self._builder.decode(list(tokens[:-1] if finished else tokens))

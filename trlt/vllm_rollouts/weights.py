@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trlt.errors import ModelError
+from trlt.recipe import advice
 
 MEMORY = Path("/dev/shm")
 """Files here take memory and no disk; where there is none, or too little, the folder of temporary files serves."""
@@ -82,7 +83,7 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
     if chosen[0] is None:
         raise ModelError(
             f"weights go to vLLM as files, and neither {MEMORY} nor {tempfile.gettempdir()} has {size / 1e9:.1f} GB free; "
-            "make room, name another folder as TMPDIR, or take train.rollouts: engine"
+            f"make room, name another folder as TMPDIR, or {advice('take train.rollouts: engine')}"
         )
     folder = Path(chosen[0])
     try:

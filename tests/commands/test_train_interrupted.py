@@ -1,0 +1,115 @@
+"""`trlt train` that is interrupted: what is saved, what is said of it, and that the same command goes on from there."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import RECIPE
+from typer.testing import CliRunner
+
+from trlt.cli import app
+from trlt.completions import read_completions
+from trlt.reading import read_log
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, tiny_path, clips_and_samples):
+    """`command("sft", "run")`: a training of 5 steps, of which every second is saved anyway."""
+    recipe = tmp_path_factory.mktemp("recipe") / "r.yaml"
+    recipe.write_text(RECIPE.format(model=tiny_path, videos=clips_and_samples.videos, data=clips_and_samples.samples))
+    sets = [word for one in ("max_steps=5", "save_steps=2") for word in ("--set", f"train.{one}")]
+    return lambda method, out: ["train", str(recipe), *sets, "--set", f"train.method={method}", "--out", str(out)]
+
+
+@pytest.fixture(scope="module")
+def whole(command, tmp_path_factory):
+    """The run that nobody disturbs: `whole("sft")`."""
+
+    @cache
+    def make(method):
+        folder = tmp_path_factory.mktemp("whole") / method
+        assert CliRunner().invoke(app, command(method, folder)).exit_code == 0
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """`interrupt("sft", 2, SIGINT)` sends signals once, in the midst of the step after so many; gives what ends that."""
+    from trlt.grpo import VideoGRPOTrainer
+    from trlt.sft import SftTrainer
+
+    def at(method, done, *signals):
+        kind = {"grpo": VideoGRPOTrainer, "sft": SftTrainer}[method]
+        honest, left = kind.training_step, list(signals)
+
+        def step(self, *args, **kwargs):
+            found = honest(self, *args, **kwargs)
+            if self.state.global_step == done:
+                while left:
+                    os.kill(os.getpid(), left.pop(0))
+            return found
+
+        monkeypatch.setattr(kind, "training_step", step)
+        return lambda: monkeypatch.setattr(kind, "training_step", honest)
+
+    return at
+
+
+def noted(run: Path) -> tuple[list[int], list[int]]:
+    """Steps in the log, and steps whose completions are kept."""
+    kept = (run / "completions").is_dir() and read_completions(run).to_pandas()["step"].unique().tolist()
+    return [row["step"] for row in read_log(run / "log.jsonl")], sorted(kept or [])
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model/model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("method", "signals", "saved", "said"),
+    [
+        ("sft", [signal.SIGINT], 4, "step 4 saved; "),
+        ("sft", [signal.SIGTERM, signal.SIGTERM], 4, "step 4 saved; "),
+        ("sft", [signal.SIGINT, signal.SIGINT], 2, "step 2 saved, 1 later one is lost; "),
+        ("grpo", [signal.SIGINT], 4, "step 4 saved; "),
+        ("grpo", [signal.SIGTERM, signal.SIGINT], 2, "step 2 saved, 1 later one is lost; "),
+    ],
+)
+def test_what_is_saved_is_said_and_the_same_command_goes_on(
+    trlt, command, whole, interrupt, tmp_path, method, signals, saved, said
+):
+    undisturbed = whole(method)
+    mend = interrupt(method, 3, *signals)
+    left = CliRunner().invoke(app, command(method, "run"))
+    assert left.exit_code == 128 + signals[-1], left.output
+    assert left.stderr.splitlines()[-1] == f"interrupted: {said}the same command goes on from there"
+    steps = [*range(1, saved + 1)]
+    assert noted(tmp_path / "run") == (steps, steps if method == "grpo" else [])
+    newest = max((tmp_path / "run/checkpoints").glob("checkpoint-*/complete")).parent.name
+    assert newest == f"checkpoint-{saved}" and not (tmp_path / "run/model").exists()
+    mend()
+    trlt(*command(method, "run"))
+    assert noted(tmp_path / "run") == noted(undisturbed)
+    resumed = weights(tmp_path / "run")
+    assert all(torch.equal(value, resumed[name]) for name, value in weights(undisturbed).items())
+
+
+def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch, tmp_path):
+    from trlt.training import Material
+
+    monkeypatch.setattr(Material, "require_videos", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    left = CliRunner().invoke(app, command("sft", "run"))
+    assert left.exit_code == 143
+    assert left.stderr.splitlines()[-1] == "interrupted: no step was saved; the same command starts anew"
+    assert not re.search("finished and saved first", left.stderr)

@@ -1,0 +1,110 @@
+"""What `trlt train` looks at and says before a run: samples, processes, trackers, the plan in short."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from trlt.arguments import count_steps, fit
+from trlt.commands._output import Output
+from trlt.commands._ranks import Rank
+from trlt.errors import RecipeError
+from trlt.model import locate
+from trlt.plan import find_architecture
+from trlt.recipe import Recipe, advice
+from trlt.sample import read_samples
+
+
+def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, output: Output) -> Recipe:
+    """The recipe, with as many prompts a step as there are samples where that is fewer; says so."""
+    train = recipe.train
+    asked, key = (train.prompts_per_step, "prompts_per_step") if train.method == "grpo" else (train.sft.batch, "sft.batch")
+    batch = fit(train, samples, processes)
+    if batch.lessons == asked:
+        return recipe
+    if rank is None or rank.launcher is None:
+        steps = count_steps(train, samples, batch)
+        raised = advice("raise train.epochs or train.max_steps for more,")
+        more = "" if train.max_steps else f", so {_count(steps, 'step')} in all; {raised}"
+        output.note(
+            f"train: {_count(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.lessons} a step, and an epoch is "
+            f"one step{more}"
+        )
+    if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
+        return recipe
+    return recipe.model_copy(
+        update={"train": train.model_copy(update={"prompts_per_step": batch.step, "prompts_per_pass": batch.rows})}
+    )
+
+
+def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], output: Output) -> None:
+    """Whether what a dry run was given is there; data of a recipe may be yet to come.
+
+    Raises:
+        ModelError: no such model.
+        DataError: no such file, though it was named on the command line.
+    """
+    if find_architecture(recipe.model.path) is None:
+        locate(recipe.model.path)
+    if not path.exists():
+        if data or any(one.startswith("train.data=") for one in sets):
+            read_samples(path)
+        output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
+def check_trackers(recipe: Recipe, path: Path) -> None:
+    """Ends a run before any work when what it reports to isn't installed."""
+    for name in recipe.train.report_to:
+        if find_spec(name) is None:
+            raise RecipeError(
+                f"{path}: train.report_to: {name} isn't installed; `pip install {name}`, or leave it out (log.jsonl in the "
+                "run's folder holds every figure)"
+            )
+
+
+def processes_of(recipe: Recipe) -> int:
+    """As many as the recipe says, else one a local GPU, else one."""
+    if recipe.train.launch.processes:
+        return recipe.train.launch.processes
+    if recipe.model.device != "auto":
+        return 1
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def has_gpu(recipe: Recipe) -> bool:
+    if recipe.model.device == "cpu":
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def all_warmup(recipe: Recipe, steps: int | None) -> str | None:
+    """What to say of a run that ends before its learning rate is reached."""
+    warmup = recipe.train.warmup_steps
+    if steps is None or not warmup or (warmup if warmup >= 1 else math.ceil(warmup * steps)) < steps:
+        return None
+    return (
+        f"train: train.warmup_steps ({warmup:g}) takes all {_count(steps, 'step')}, from a rate of 0 on: train.learning_rate "
+        f"({recipe.train.learning_rate:g}) is never reached; {advice('lower train.warmup_steps')}"
+    )
+
+
+def in_short(found: dict[str, Any]) -> str:
+    """The plan in a line."""
+    memory = found["memory"]
+    need = f"; about {memory['peak_gb']} GB a GPU" if memory and memory["fits"] is not None else ""
+    drawn = f"{_count(found['prompts_per_step'], 'prompt')} x {_count(found['completions_per_prompt'], 'completion')}"
+    return (
+        f"train: {drawn} a step over "
+        f"{_count(found['processes'], 'process', 'es')} ({found['strategy']}), {_count(found['steps'], 'step')}{need}"
+    )

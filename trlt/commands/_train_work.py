@@ -1,0 +1,126 @@
+"""The work of `trlt train`: the model is loaded and tuned, and the tuned one written with its card. Knows no launchers."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from trlt.commands._output import Output
+from trlt.commands._ranks import Rank, rank_device
+from trlt.commands._setup import limit_threads, quiet
+from trlt.commands._train_folder import logged
+from trlt.interruption import Interruption
+from trlt.reading import read_log, read_object
+from trlt.recipe import Recipe
+from trlt.sample import Sample
+from trlt.video.resolve import VideoIndex
+
+
+def tune(
+    recipe: Recipe,
+    samples: list[Sample],
+    root: Path,
+    located: str,
+    folder: Path,
+    rank: Rank | None,
+    output: Output,
+    interruption: Interruption,
+) -> dict[str, Any]:
+    """Loads and tunes the model, and writes the tuned one; gives what `result.json` holds.
+
+    Args:
+        recipe: As resolved.
+        samples: To train on.
+        root: The folder that their videos' paths are relative to.
+        located: The model's folder or hub id.
+        folder: The run's.
+        rank: Of this process; None where it trains alone.
+        output: Shows the steps.
+        interruption: Is asked after each step.
+
+    Raises:
+        TrltError: a model or videos that can't be used.
+        Interrupted: the run was left early.
+    """
+    quiet()
+    # What libraries say about their next versions is for whoever raises the pins.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
+    from trlt import model as models
+    from trlt.broken import read_broken
+    from trlt.card import model_card
+    from trlt.engine.inputs import InputBuilder
+    from trlt.loading import load_policy
+    from trlt.positions import follows_library
+    from trlt.training import Material
+    from trlt.video.workers import ClipLoader
+
+    settings = recipe.train
+    held = {"path": located, "device": rank_device(rank, recipe.model.device)}
+    loaded = load_policy(recipe.model.model_copy(update=held), recipe)
+    models.draw_as(loaded.model, loaded.processor, recipe.eval)
+    if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
+        limit_threads(loaded.model)
+    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
+        builder = InputBuilder(loaded.model, loaded.processor)
+        index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
+        material = Material(samples, index, loader, builder)
+        material.require_videos()
+        parity: dict[str, Any] | None = None
+        if settings.method == "grpo":
+            from trlt import grpo_run
+
+            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example, interruption)
+            parity = asdict(measured)
+        else:
+            from trlt import sft
+
+            steps = sft.train(loaded, material, recipe, folder, view.step, interruption)
+    rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
+    some = max(1, len(rewards) // 5)
+    outcome = {
+        "method": settings.method,
+        "steps": steps,
+        "model": str(folder / "model"),
+        "log": str(folder / "log.jsonl"),
+        "parity": parity,
+        "broken": read_broken(folder),
+        "reward_first": sum(rewards[:some]) / some if rewards else None,
+        "reward_last": sum(rewards[-some:]) / some if rewards else None,
+    }
+    manifest = read_object(folder / "manifest.json", remedy="start anew with --fresh")
+    card = model_card(recipe, manifest, outcome, library_positions=follows_library(loaded.model.config))
+    if settings.lora:
+        _merge(folder, located, rank, card)
+    else:
+        _save(loaded, folder / "model", rank, card)
+    return outcome
+
+
+def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
+    """The final model of a run with adapters: the base with them added."""
+    from trlt.card import write_card
+    from trlt.commands.merge import merge
+
+    if rank is None or rank.place == 0:
+        shutil.rmtree(folder / "model", ignore_errors=True)
+        merge(folder / "adapter", base=base, out=folder / "model", output=Output(json_mode=True))
+        write_card(folder / "model", card)
+
+
+def _save(loaded: Any, final: Path, rank: Rank | None, card: str) -> None:
+    """The final model appears as a whole or not at all; all processes take part, the first one writes."""
+    from trlt.card import write_card
+    from trlt.model import save
+
+    partial = final.with_name(".model.partial")
+    writes = rank is None or rank.place == 0
+    if writes:
+        shutil.rmtree(partial, ignore_errors=True)
+    save(loaded.model, loaded.processor, partial)
+    if writes:
+        write_card(partial, card)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
