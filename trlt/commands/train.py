@@ -23,14 +23,14 @@ from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command, rank_device
 from trlt.commands._setup import RUNS, limit_threads, next_after_tuning, quiet, resolve
 from trlt.commands._train_folder import has_begun, hold, kept, logged, open_folder
-from trlt.errors import DataError, Interrupted, RecipeError
+from trlt.errors import DataError, Interrupted, RecipeError, shown
 from trlt.interruption import Interruption
 from trlt.model import locate
 from trlt.plan import find_architecture
 from trlt.reading import read_log, read_object
 from trlt.recipe import Recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, read_samples, write_text_atomic
+from trlt.sample import Sample, iter_sample_lines, read_samples, write_text_atomic
 from trlt.video.resolve import VideoIndex
 
 
@@ -231,7 +231,7 @@ def _run(
     if first is not None:
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
-        output.note(f"train: {len(result['broken'])} samples have a video that can't be read: {folder / 'broken.jsonl'}")
+        output.note(f"train: {len(result['broken'])} samples couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data))
     return result
@@ -307,7 +307,7 @@ def _train(
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
         material = Material(samples, index, loader, builder)
-        material.require_videos()
+        _leave_out(material, recipe, folder, rank, output)
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
             from trlt import grpo_run
@@ -337,6 +337,26 @@ def _train(
     else:
         _save(loaded, folder / "model", rank, card)
     return outcome
+
+
+def _leave_out(material: Any, recipe: Recipe, folder: Path, rank: Rank | None, output: Output) -> None:
+    """Lists what can't be trained on before the first step, where that is seen without opening videos.
+
+    Raises:
+        DataError: it is more than train.max_broken.
+    """
+    from trlt.broken import BROKEN, Broken
+
+    assert recipe.train.data is not None
+    found = material.faults()
+    if not found:
+        return
+    where = {id: place for place, id, _ in iter_sample_lines(Path(recipe.train.data))}
+    told = {id: f"{where[id]}: {shown(id)}: {error}" for id, error in found.items()}
+    broken = Broken(folder, len(material.samples), recipe.train.max_broken)
+    broken.add_all(told, 0, writes=rank is None or rank.place == 0)
+    first = next(iter(told.values()))
+    output.note(f"train: {_count(len(told), 'sample')} left out, see {folder / BROKEN}; the first: {first}")
 
 
 def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
