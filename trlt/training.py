@@ -27,6 +27,7 @@ from trlt.broken import cut_broken
 from trlt.checkpoints import COMPLETE, checkpoints, seal
 from trlt.completions import cut_completions
 from trlt.difficulty import cut_visits
+from trlt.disk import named
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import ResumeError, VideoError
 from trlt.faults import fault_of
@@ -208,6 +209,11 @@ class ResumableTrainer:
             ) from None
         finally:
             forget_deepspeed()
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Transformers' checkpoint; a full disk is one, whatever the libraries say that write into it."""
+        with named(Path(self.args.output_dir)):  # type: ignore[attr-defined]
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights of a checkpoint into the model, by the same way that any model is loaded."""
