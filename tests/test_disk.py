@@ -155,3 +155,25 @@ def test_a_question_that_can_not_be_asked_is_an_error_of_its_own(tmp_path):
     )
     assert [one.key for one in asked] == [[fine]]
     assert [some for some, _ in failed] == [[odd], [odd]] and all("half a surrogate pair" in error for _, error in failed)
+
+
+def test_a_checkpoint_or_an_adapter_on_a_full_disk_says_so(tmp_path, tiny_path, clips_and_samples, monkeypatch):
+    from commands.test_train import RECIPE
+
+    recipe = tmp_path / "small.yaml"
+    recipe.write_text(RECIPE.format(model=tiny_path, videos=clips_and_samples.videos, data=clips_and_samples.samples))
+    monkeypatch.setattr("trlt.disk.FULL_BYTES", 1 << 62)  # as a disk without room looks to torch's writer
+    sets = ["--set", "train.method=sft", "--set", "train.max_steps=1", "--set", "video.workers=0"]
+    for size, more in ((1_000_000, []), (6_000_000, []), (100_000, ["--set", "train.lora={rank: 32, alpha: 8}"])):
+        with most(size):  # less than weights, less than the optimizer's state, less than adapters
+            result = CliRunner().invoke(app, ["train", str(recipe), "--out", str(tmp_path / "run"), "--fresh", *sets, *more])
+        assert isinstance(result.exception, SystemExit) and result.exit_code == 1, result.exception
+        assert f"error: {tmp_path}/run/checkpoints: " in result.stderr and "make room there" in result.stderr
+
+
+def test_warming_a_store_on_a_full_disk_says_so(tmp_path, clips_and_samples, monkeypatch):
+    monkeypatch.setattr("trlt.disk.FULL_BYTES", 1 << 62)
+    flags = ["--videos", str(clips_and_samples.videos), "--store", str(tmp_path / "store"), "--set", "video.max_tokens=32"]
+    with most(1_000):
+        result = CliRunner().invoke(app, ["video", "cache", "warm", "--data", str(clips_and_samples.samples), *flags])
+    assert result.exit_code == 1 and f"error: {tmp_path / 'store'}: No space left on device; make room" in result.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 
@@ -10,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trlt.errors import DataError, RecipeError, TrltError, shown
-from trlt.reading import MOST_DEPTH, MOST_LINE, SHOWN, Faults, iter_jsonl, loads, read_log, read_object
+from trlt.reading import MOST_DEPTH, MOST_LINE, SHOWN, Faults, Truncated, iter_jsonl, iter_list, loads, read_log, read_object
 from trlt.recipe import load_recipe
 from trlt.recipe._yaml import MOST_VALUES, from_yaml
 from trlt.sample import Sample, open_atomic, read_samples
@@ -283,3 +284,38 @@ def test_a_text_of_another_kind_is_asked_about(tmp_path):
         DataError, match=r"README.md:3: not JSON .*\n.*README.md: none of its lines can be used; is it the right"
     ):
         list(iter_jsonl(path))
+
+
+RECORDS = [1, 12.5, "aé😀 \\u", {"a": [1, 2, {"b": None}]}, True, [], {}, -3e5, "\\", 0]
+
+
+@pytest.mark.parametrize("block", [1, 7, 64, 1 << 20])
+def test_lists_are_read_in_blocks(block, monkeypatch):
+    monkeypatch.setattr("trlt.reading.BLOCK", block)
+    data = json.dumps(RECORDS, ensure_ascii=False, indent=1).encode()
+    assert list(iter_list(io.BytesIO(data))) == RECORDS and list(iter_list(io.BytesIO(b" [ ] "))) == []
+    for cut in range(len(data)):
+        before = []
+        with pytest.raises(ValueError):
+            before += iter_list(io.BytesIO(data[:cut]))
+        assert before[:-1] == RECORDS[: len(before)][:-1]  # a number that is cut off is another number
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1, " + "[" * 50_000, "64 deep"),
+        ("[" + nested(MOST_DEPTH + 2) + "]", "64 deep"),
+        ("[1] 2", "something stands behind"),
+        ("[1 2]", "a comma"),
+        ("{}", "no list"),
+        ("[" + "1" * 5_000 + "]", "5,000 digits"),
+        ('["' + "x" * (MOST_LINE + 100) + "", "more than 16 MB"),
+        (b'["\xff"]', "not UTF-8"),
+        ('[{"a": 1}, {a: 2}]', "property name"),
+    ],
+)
+def test_lists_have_bounds(text, said):
+    with pytest.raises(ValueError, match=said) as error:
+        list(iter_list(io.BytesIO(text if isinstance(text, bytes) else text.encode())))
+    assert not isinstance(error.value, Truncated)

@@ -10,6 +10,7 @@ from typing import Any
 
 from trlt.answer import Answer
 from trlt.errors import UsageError, did_you_mean
+from trlt.prompt import unaskable
 from trlt.sample import TASKS, Sample, Span
 
 
@@ -24,7 +25,7 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         flag: Stands before the fields' names in errors: `--` on a command line.
 
     Raises:
-        UsageError: a task that isn't known, or options that don't fit it.
+        UsageError: a task that isn't known, options that don't fit it, or words that no model can be asked.
     """
     task = task or ("multi_choice" if options else "grounding")
     if not question.strip():
@@ -38,7 +39,7 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
     if options and len(set(options)) < max(2, len(options)):
         raise UsageError(f"{flag}option: at least two different ones are needed, got {list(options)}")
     asked = task != "grounding"
-    return Sample(
+    sample = Sample(
         id=question,
         source="infer",
         split="",
@@ -50,6 +51,9 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         answer_index=0 if asked and options else None,
         spans=None if task == "multi_choice" else (Span(0.0, 1.0),),
     )
+    if reason := unaskable(sample):
+        raise UsageError(reason)
+    return sample
 
 
 def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""Samples whose video can't be read: each is listed once, and too many of them end a run. Knows samples and files only."""
+"""Samples that can't be used: each is listed once, and too many of them end a run. Knows samples and files only."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from trlt.errors import DataError, VideoError
+from trlt.errors import DataError, UnforeseenError, VideoError
+from trlt.faults import tell
 from trlt.reading import loads
 from trlt.sample import Sample, append_text, write_text_atomic
 
@@ -50,24 +52,39 @@ class Broken:
 
     def __init__(self, folder: Path, samples: int, most: float) -> None:
         self._path, self._samples, self._most = folder / BROKEN, samples, most
+        self._told: set[str] = set()
 
     def add(self, sample: Sample, error: VideoError, step: int) -> None:
-        """Lists a sample.
+        """Lists a sample; shows the traceback of an unforeseen error, the first of each kind.
 
         Raises:
             DataError: with this one they are too many; names some, and where all of them stand.
         """
-        fault = Fault(sample.id, str(error), step)
+        if isinstance(error, UnforeseenError) and error.kind not in self._told:
+            self._told.add(error.kind)
+            tell(f"an unforeseen error, which is one sample's for now: {error}\n{error.trace}")
+        self.add_all({sample.id: str(error)}, step)
+
+    def add_all(self, errors: Mapping[str, str], step: int, *, writes: bool = True) -> None:
+        """Lists samples by id, each with its reason; raises as `add`.
+
+        Args:
+            errors: The reasons.
+            step: Optimizer steps that are done.
+            writes: Whether this process is the one that does; all of them count.
+        """
         known = {other.id: other for other in _read(self._path)}
-        if fault.id not in known:
-            append_text(self._path, _line(fault))
-        known[fault.id] = fault
+        new = {id: Fault(id, error, step) for id, error in errors.items() if id not in known}
+        if writes and new:
+            append_text(self._path, "".join(map(_line, new.values())))
+        known |= new
         if len(known) > self._most * self._samples:
             shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])
             raise DataError(
-                f"{len(known)} of {self._samples} samples have a video that can't be read, which is above train.max_broken "
-                f"({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all; mend the files, or raise "
-                "train.max_broken, and run the same command again; data without these samples makes another run (--fresh)"
+                f"{len(known)} of {self._samples} samples can't be used, their video mostly, which is above train.max_broken "
+                f"({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all; mend the files, give the videos' "
+                "folder as video.root, or raise train.max_broken, and run the same command again; data without these samples "
+                "makes another run (--fresh)"
             )
 
 

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from trlt import __version__
 from trlt.commands._default import DefaultGroup
 from trlt.disk import disk_error
-from trlt.errors import Interrupted, TrltError
+from trlt.errors import Interrupted, TrltError, UnforeseenError
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -63,6 +63,8 @@ def _tell(error: TrltError) -> NoReturn:
     for place, line in enumerate(str(error).split("\n")):
         text = line if len(line) <= MOST_TOLD else f"{line[: MOST_TOLD // 2]} … {line[-MOST_TOLD // 2 :]}"
         typer.echo(text if place else f"error: {text}", err=True)
+    if isinstance(error, UnforeseenError):
+        typer.echo(error.trace, err=True, nl=False)
     raise typer.Exit(error.exit_code) from None
 
 

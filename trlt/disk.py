@@ -107,11 +107,12 @@ def _number(error: Exception, path: Path) -> int | None:
     if type(error).__name__ == "SafetensorError" and (found := _RUST.search(str(error))):
         return int(found[1])
     if isinstance(error, RuntimeError) and re.search("PytorchStreamWriter|inline_container", str(error)):
-        return errno.ENOSPC if _is_full(path) else None
+        return errno.ENOSPC if is_full(path) else None
     return None
 
 
-def _is_full(path: Path) -> bool:
+def is_full(path: Path) -> bool:
+    """Whether the disk on which a path is, or would be, has no room left."""
     there = next((one for one in (path, *path.parents) if one.exists()), path)
     room = os.statvfs(there)
     return room.f_bavail * room.f_frsize < FULL_BYTES

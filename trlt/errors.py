@@ -5,6 +5,7 @@ TrltError                  1  something the user can act on, a full disk too (`d
 ├── RecipeError            2  a recipe with faults; all of them are listed
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
 ├── VideoError             4  a video that can't be read; names file, time and reason
+│   └── UnforeseenError    1  an exception of no foreseen kind, caused by one sample's own input; keeps its traceback
 ├── ModelError             5  a model that can't be had or isn't a Qwen2.5-VL
 ├── ParityError            6  engine, trainer and the library's own forward disagree about the same input
 ├── ResumeError            7  a run's folder belongs to another recipe or data set
@@ -47,6 +48,22 @@ class VideoError(TrltError):
     """A video that can't be read; the message names file, time and reason."""
 
     exit_code = 4
+
+
+class UnforeseenError(VideoError):
+    """An exception of no foreseen kind, raised while one sample's own input was handled; see `faults`.
+
+    Args:
+        text: Type, message and place in the code.
+        kind: What is told once: type and place.
+        trace: The traceback.
+    """
+
+    exit_code = 1
+
+    def __init__(self, text: str, kind: str, trace: str) -> None:
+        super().__init__(text)
+        self.kind, self.trace = kind, trace
 
 
 class ModelError(TrltError):

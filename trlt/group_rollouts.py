@@ -8,15 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
-from trlt import answer as answers
+from trlt import answer
 from trlt import prompt as prompts
 from trlt.broken import Broken
 from trlt.engine.features import FrozenTower
 from trlt.engine.forest import Completion, Engine, Request, Tree
-from trlt.engine.inputs import ClipInputs
+from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import VideoError
+from trlt.faults import fault_of
 from trlt.groups import Scored
 from trlt.recipe import Recipe
 from trlt.reward import overlong, reward
@@ -27,6 +29,16 @@ from trlt.video.clip import Clip
 from trlt.vllm_rollouts import VllmSampler
 
 
+class _Asked(NamedTuple):
+    """What one sample is asked with."""
+
+    place: int
+    """Among those that a group is wanted for."""
+    tree: Tree
+    inputs: ClipInputs
+    prompt: PromptInputs
+
+
 class GroupRollouts:
     """Asks the policy and scores what it says.
 
@@ -34,7 +46,7 @@ class GroupRollouts:
         engine: Of the policy; its model may be another one each step.
         material: Samples and how their clips are had.
         recipe: The resolved recipe.
-        broken: Where videos are listed that can't be read.
+        broken: Where samples are listed that can't be used.
         autocast: What the model computes under.
         tower: A vision tower that isn't trained; None where it is.
         vllm: Draws in place of the engine; awake and with the policy's weights whenever this is called.
@@ -57,7 +69,7 @@ class GroupRollouts:
         """Of each call since somebody took them away."""
 
     def __call__(self, indices: Sequence[int], step: int) -> list[Scored | None]:
-        """A scored group for each sample; None where its video can't be read.
+        """A scored group for each sample; None where it can't be used.
 
         Args:
             indices: Of samples.
@@ -73,23 +85,40 @@ class GroupRollouts:
             else:
                 read.append((place, found))
         decoded = time.perf_counter()
-        samples = [material.samples[indices[place]] for place, _ in read]
-        words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in samples]
         sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
+        asked: list[_Asked] = []
+        drawn: dict[int, Sequence[Completion]] = {}
         with self._autocast():
-            clips = [self.inputs(clip) for _, clip in read]
-            shown: list[Clip | ClipInputs] = [clip for _, clip in read] if self.vllm else [*clips]
-            trees = [
-                Tree(one, (Request(f"{sample.id}@{step}", w.system, w.user, train.group_size),))
-                for one, sample, w in zip(shown, samples, words, strict=True)
-            ]
-            drawn = (self.vllm or self.engine).generate(trees, sampling, max_sequences=train.max_sequences)
+            for place, clip in read:
+                sample = material.samples[indices[place]]
+                try:
+                    words = prompts.build(sample, think=train.think, answer_format=train.answer_format)
+                    inputs = self.inputs(clip)
+                    prompt = material.builder.prompt(words.system, words.user, inputs)
+                except Exception as error:  # of this sample alone
+                    self._broken.add(sample, fault_of(error), step)
+                    continue
+                request = Request(f"{sample.id}@{step}", words.system, words.user, train.group_size)
+                asked.append(_Asked(place, Tree(clip if self.vllm else inputs, (request,)), inputs, prompt))
+            trees = [one.tree for one in asked]
+            if self.vllm:
+                answers = self.vllm.generate(trees, sampling, max_sequences=train.max_sequences)
+                drawn = {t: completions for t, (completions,) in enumerate(answers)}
+            else:
+                for t, _, completions, fault in self.engine.stream(trees, sampling, max_sequences=train.max_sequences):
+                    if fault is None:
+                        drawn[t] = completions
+                    else:
+                        self._broken.add(material.samples[indices[asked[t].place]], fault, step)
         sampled = time.perf_counter()
         scored: list[Scored | None] = [None] * len(indices)
-        for (place, _), clip, w, (completions,) in zip(read, clips, words, drawn, strict=True):
-            prompt = material.builder.prompt(w.system, w.user, clip)
-            group = Group(clip, prompt, tuple(c.tokens for c in completions))
-            scored[place] = self._score(indices[place], group, completions)
+        for t, said in sorted(drawn.items()):
+            index, one = indices[asked[t].place], asked[t]
+            try:
+                group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
+                scored[one.place] = self._score(index, group, said)
+            except Exception as error:  # of these answers alone
+                self._broken.add(material.samples[index], fault_of(error), step)
         for name, seconds in zip(
             self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
         ):
@@ -103,7 +132,7 @@ class GroupRollouts:
     def _score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
         train, sample = self._recipe.train, self._material.samples[index]
         parsed = [
-            answers.parse(
+            answer.parse(
                 c.text,
                 task=sample.task,
                 think=train.think,

@@ -71,7 +71,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self, loaded: Loaded, material: Material, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
     ) -> None:
         ids = [sample.id for sample in material.samples]
-        dataset = Dataset.from_dict({"prompt": ids, "index": list(range(len(ids)))})
+        dataset = Dataset.from_dict({"prompt": [str(index) for index in range(len(ids))], "index": list(range(len(ids)))})
         # TRL would make a reference model that stands whole and in float32 in each process, and a copy of adapters.
         beta, args.beta = args.beta, 0.0
         super().__init__(
@@ -383,5 +383,8 @@ def _vllm(engine: Engine, path: str, material: Material, recipe: Recipe, log: Pa
     train = recipe.train
     if train.rollouts != "vllm":
         return None
-    words = [prompts.build(sample, think=train.think, answer_format=train.answer_format) for sample in material.samples]
+    words = []
+    for sample in material.samples:
+        with contextlib.suppress(DataError):  # one that can't be asked is told when its turn comes
+            words.append(prompts.build(sample, think=train.think, answer_format=train.answer_format))
     return VllmSampler(engine, path, recipe, words, log)

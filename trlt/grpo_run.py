@@ -106,14 +106,16 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
     settings = recipe.train
     clips: list[tuple[str, Clip, prompts.Prompt]] = []
     called: list[str] = []
-    for index, sample in enumerate(material.samples[:8]):
-        if len(clips) < count:
-            with contextlib.suppress(VideoError):
-                words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
-                clips.append((sample.id, material.clip(index), words))
-                called.append(f"{sample.id!r} ({sample.video})")
+    for index, sample in enumerate(material.samples):
+        if len(clips) == count:
+            break
+        with contextlib.suppress(VideoError):  # one that can't be used is told when its turn comes
+            material.inputs(index, think=settings.think, answer_format=settings.answer_format)
+            words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
+            clips.append((sample.id, material.clip(index), words))
+            called.append(f"{sample.id!r} ({sample.video})")
     if not clips:
-        raise DataError("none of the first videos can be read; `video.root` may be wrong")
+        raise DataError("none of the samples can be used; `video.root` may be wrong")
     engine, vllm = trainer.group_rollouts.engine, trainer.group_rollouts.vllm
 
     def made(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:

@@ -365,7 +365,8 @@ def save_adapter(model: Any, base: str, folder: Path) -> None:
         return
     for config in model.peft_config.values():
         config.base_model_name_or_path = base
-    model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+    with named(folder):
+        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
 
 
 def _in_4_bits(dtype: Any) -> Any:

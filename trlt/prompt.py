@@ -26,6 +26,10 @@ _ASK: dict[AnswerFormat, str] = {
 }
 _SHAPE: dict[AnswerFormat, str] = {"letter": "letter", "text": "text", "open": "words"}
 _TIMES = "start and end in seconds with one decimal"
+_UNSAID = re.compile(
+    "[\ud800-\udfff]|<\\|(?:im_start|im_end|endoftext|vision_start|vision_end|vision_pad|image_pad|video_pad)\\|>"
+)
+"""Half a surrogate pair, and the marks of Qwen's chats: a tokenizer takes one in a text for the mark itself."""
 
 
 class Prompt(NamedTuple):
@@ -63,6 +67,20 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
     return Prompt(SYSTEM, "\n".join([*lines, f"Give {ask}: {shape}"]))
 
 
+def unaskable(sample: Sample) -> str | None:
+    """Why no model can be asked a sample, where that is so: what its question or options hold."""
+    found = next((part for text in (sample.question, *(sample.options or ())) if (part := unsaid(text))), None)
+    return f"question or options: hold {found}; take it out of the text" if found else None
+
+
+def unsaid(text: str) -> str | None:
+    """What in a text is no text to a model, in words."""
+    found = _UNSAID.search(text)
+    if not found:
+        return None
+    return f"the mark {found[0]!r}" if found[0].startswith("<") else "half a surrogate pair"
+
+
 def asked_as(sample: Sample, *, as_gqa: bool = False) -> Task:
     """The task whose template a sample is asked with: what `answer.parse` has to be told."""
     return "grounded_qa" if as_gqa and sample.task == "multi_choice" else sample.task
@@ -92,7 +110,7 @@ def render_answer(sample: Sample, *, think: bool, answer_format: AnswerFormat, r
         reasoning: What stands in `<think>`; None leaves it empty.
 
     Raises:
-        DataError: reasoning or an answer that holds a tag of the template, which would break it.
+        DataError: reasoning or an answer that holds a tag of the template, which would break it, or what is no text to a model.
     """
     parts = []
     if think:
@@ -105,9 +123,10 @@ def render_answer(sample: Sample, *, think: bool, answer_format: AnswerFormat, r
 
 
 def _tagged(sample: Sample, tag: str, body: str) -> str:
-    found = re.search(r"</?(?:think|observe|answer)>", body)
+    tags = re.search(r"</?(?:think|observe|answer)>", body)
+    found = f"the tag {tags[0]!r}" if tags else unsaid(body)
     if found:
-        raise DataError(f"sample {sample.id!r}: {tag}: holds the tag {found[0]!r}; take it out of the text")
+        raise DataError(f"sample {sample.id!r}: {tag}: holds {found}; take it out of the text")
     return " ".join([f"<{tag}>", *([body.strip()] if body.strip() else []), f"</{tag}>"])
 
 

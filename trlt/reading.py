@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
@@ -21,6 +22,8 @@ MOST_DIGITS = 20
 """Of a whole number; as many as one of 64 bits has."""
 MOST_LINE = 16 << 20
 """Bytes of a line of JSONL; the longest row that trlt writes takes some hundred thousand."""
+BLOCK = 1 << 20
+"""Bytes that are read of a large file at a time."""
 SHOWN = 20
 """Bad lines that a message names; it counts the others."""
 _MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
@@ -42,6 +45,110 @@ def loads(text: str | bytes, *, finite: bool = True) -> Any:
         value = (_FINITE if finite else _ANY).decode(text.removeprefix("\ufeff"))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
+    return _shallow(value)
+
+
+def iter_list(handle: BinaryIO) -> Iterator[Any]:
+    """The values of a JSON list, one at a time: a file of hundreds of MB never stands in memory as a whole.
+
+    Numbers may be `NaN` and infinite, and of a key that stands twice the last counts.
+
+    Args:
+        handle: Open at the list, in UTF-8.
+
+    Raises:
+        Truncated: the file ends before the list.
+        ValueError: it is no list, isn't JSON, or a value is out of the bounds of this module.
+    """
+    text = _Text(handle)
+    if text.sign() != "[":
+        raise ValueError("no list")
+    text.at += 1
+    if text.sign() != "]":
+        while True:
+            text.sign()
+            yield _shallow(text.value())
+            if (sign := text.sign()) == "]":
+                break
+            if sign != ",":
+                raise ValueError(f"a comma or the list's end is expected, not {shown(sign)}")
+            text.at += 1
+    text.at += 1
+    if text.sign(may_end=True):
+        raise ValueError("something stands behind the list")
+
+
+class Truncated(ValueError):
+    """A JSON text ends too soon."""
+
+
+class _Text:
+    """The text of a file, of which a part is in memory; `at` is the place in it."""
+
+    def __init__(self, handle: BinaryIO) -> None:
+        self._handle, self._decoder = handle, codecs.getincrementaldecoder("utf-8")("surrogatepass")
+        self._text, self._ended, self._block = "", False, BLOCK
+        self.at = 0
+
+    def sign(self, *, may_end: bool = False) -> str:
+        """The next character that isn't white space; empty at the file's end.
+
+        Raises:
+            Truncated: it is at the file's end, and `may_end` isn't set.
+        """
+        while True:
+            self.at = _SPACE.match(self._text, self.at).end()  # type: ignore[union-attr]
+            if self.at < len(self._text):
+                return self._text[self.at]
+            if not self._more():
+                if may_end:
+                    return ""
+                raise Truncated("it ends too soon")
+
+    def value(self) -> Any:
+        """The value that begins here.
+
+        Raises:
+            Truncated: it is cut off by the file's end.
+            ValueError: it is none, or too large.
+        """
+        while True:
+            try:
+                value, end = _RECORD.raw_decode(self._text, self.at)
+                # A number may go on behind the end of what is in memory.
+                if end + _NUMBER < len(self._text) or self._ended:
+                    self.at, self._block = end, BLOCK
+                    return value
+                self._more()
+            except RecursionError:
+                raise ValueError(_TOO_DEEP) from None
+            except json.JSONDecodeError as error:
+                endless = error.msg.startswith("Unterminated string")
+                rest = self._text[error.pos :].rstrip()
+                if not endless and len(rest) > _NUMBER:
+                    raise ValueError(error.msg) from None
+                if len(self._text) - self.at > MOST_LINE:
+                    raise ValueError(f"a value of more than {MOST_LINE >> 20} MB") from None
+                if not self._more():
+                    cut = endless or len(rest) <= 1 or any(word.startswith(rest) for word in ("true", "false", "null"))
+                    raise (Truncated if cut else ValueError)(error.msg) from None
+
+    def _more(self) -> bool:
+        """Reads on; False at the file's end."""
+        if self._ended:
+            return False
+        data = self._handle.read(self._block)
+        self._block *= 2  # a large value is begun again with each
+        self._ended = not data
+        try:
+            text = self._decoder.decode(data, self._ended)
+        except UnicodeDecodeError as error:
+            raise (Truncated if self._ended else ValueError)(f"not UTF-8: {error.reason}") from None
+        self._text, self.at = self._text[self.at :] + text, 0
+        return not self._ended
+
+
+def _shallow(value: Any) -> Any:
     level = [value]
     for _ in range(MOST_DEPTH + 1):
         level = [
@@ -237,3 +344,7 @@ def _constant(name: str) -> NoReturn:
 
 _FINITE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, parse_float=_real, parse_constant=_constant)
 _ANY = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
+_RECORD = json.JSONDecoder(parse_int=_whole)
+_NUMBER = 32
+"""Characters of a number, more or less, or of a word."""
+_SPACE = re.compile(r"[ \t\n\r]*")

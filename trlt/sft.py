@@ -17,7 +17,8 @@ from trlt.answer import AnswerFormat
 from trlt.arguments import fit, for_sft
 from trlt.broken import Broken
 from trlt.checkpoints import latest_checkpoint
-from trlt.errors import DataError, VideoError
+from trlt.errors import DataError
+from trlt.faults import fault_of
 from trlt.interruption import Interruption
 from trlt.leaving import Leave
 from trlt.model import Loaded, save_adapter, with_adapters
@@ -55,7 +56,7 @@ class Lessons(Dataset[Lesson]):
                     f"sample {sample.id!r}: meta.reasoning: train.sft.targets is {settings.targets}, which needs it "
                     "as text; use targets: answer"
                 )
-            rng = Random(f"{seed}:{sample.id}")
+            rng = Random(f"{seed}:{sample.id}".encode("utf-8", "surrogatepass"))
             self._lessons += [Lesson(index, think, rng.choice(settings.answer_formats)) for think in thinking]
 
     def __len__(self) -> int:
@@ -112,7 +113,7 @@ class SftTrainer(ResumableTrainer, Trainer):
 class Collator:
     """Lessons -> a tree batch with one completion each, and the mask (B, T) of the target's tokens.
 
-    A lesson whose video can't be read is listed, and another takes its place, which depends on the seed and the lesson alone.
+    A lesson that can't be used is listed, and another takes its place, which depends on the seed and the lesson alone.
 
     Args:
         material: Where clips and prompts come from.
@@ -140,19 +141,19 @@ class Collator:
             sample, form = material.samples[lesson.sample], lesson.answer_format
             try:
                 clip, prompt = material.inputs(lesson.sample, think=lesson.think, answer_format=form)
-            except VideoError as error:
-                self._broken.add(sample, error, self._step())
-                continue
-            reasoning = sample.meta.get("reasoning") if lesson.think else None
-            target = prompts.render_answer(sample, think=lesson.think, answer_format=form, reasoning=reasoning)
-            return Group(clip, prompt, ((*material.builder.encode(target), material.builder.end_tokens[0]),))
-        raise DataError("none of the samples has a video that can be read; `video.root` may be wrong")
+                reasoning = sample.meta.get("reasoning") if lesson.think else None
+                target = prompts.render_answer(sample, think=lesson.think, answer_format=form, reasoning=reasoning)
+                return Group(clip, prompt, ((*material.builder.encode(target), material.builder.end_tokens[0]),))
+            except Exception as error:  # of this sample alone
+                self._broken.add(sample, fault_of(error), self._step())
+        raise DataError("none of the samples can be used; `video.root` may be wrong")
 
     def _line(self, wanted: Lesson) -> Iterator[Lesson]:
         """The lesson, and those that may take its place."""
         yield wanted
         others = list(range(len(self._lessons)))
-        Random(f"{self._seed}:{self._material.samples[wanted.sample].id}:{wanted.think}").shuffle(others)
+        name = f"{self._seed}:{self._material.samples[wanted.sample].id}:{wanted.think}"
+        Random(name.encode("utf-8", "surrogatepass")).shuffle(others)
         yield from (self._lessons[index] for index in others)
 
 

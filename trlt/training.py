@@ -27,8 +27,10 @@ from trlt.broken import cut_broken
 from trlt.checkpoints import COMPLETE, checkpoints, seal
 from trlt.completions import cut_completions
 from trlt.difficulty import cut_visits
+from trlt.disk import named
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.errors import DataError, ResumeError, VideoError
+from trlt.errors import ResumeError, VideoError
+from trlt.faults import fault_of
 from trlt.health import Health
 from trlt.order import Announcing
 from trlt.reading import read_log
@@ -57,11 +59,16 @@ class Material:
         """Which clip a sample needs.
 
         Raises:
-            VideoError: the video isn't there.
+            VideoError: the video isn't there, or the sample is one that no model can be asked.
         """
         sample = self.samples[index]
+        if reason := prompts.unaskable(sample):
+            raise VideoError(reason)
         start, end = sample.clip or (None, None)
-        return Request(self.videos.find(sample.video), start, end, index)
+        try:
+            return Request(self.videos.find(sample.video), start, end, index)
+        except Exception as error:  # of this name alone
+            raise fault_of(error) from None
 
     def announce(self, indices: Sequence[int], most: int) -> None:
         """Begins to load the clips of samples that will be asked for, at most `most` at a time; misses are told later."""
@@ -98,30 +105,28 @@ class Material:
         return [found[place] for place in range(len(indices))]
 
     def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
-        """Model inputs of a sample's clip and prompt, as the engine makes them."""
-        clip = self.builder.clip(self.clip(index))
-        words = prompts.build(self.samples[index], think=think, answer_format=answer_format)
-        return clip, self.builder.prompt(words.system, words.user, clip)
-
-    def require_videos(self) -> None:
-        """Fails before any work when a video is missing.
+        """Model inputs of a sample's clip and prompt, as the engine makes them.
 
         Raises:
-            DataError: lists the first few of them.
+            VideoError: they can't be had.
         """
-        missing = []
-        for index in range(len(self.samples)):
+        frames = self.clip(index)
+        try:
+            clip = self.builder.clip(frames)
+            words = prompts.build(self.samples[index], think=think, answer_format=answer_format)
+            return clip, self.builder.prompt(words.system, words.user, clip)
+        except Exception as error:  # of this sample alone
+            raise fault_of(error) from None
+
+    def faults(self) -> dict[str, str]:
+        """Why samples can't be used, by id, as far as that is known without opening a video."""
+        found = {}
+        for index, sample in enumerate(self.samples):
             try:
                 self.request(index)
             except VideoError as error:
-                missing.append(str(error))
-        if missing:
-            shown = "\n  ".join(missing[:5])
-            raise DataError(
-                f"{len(missing)} of {len(self.samples)} samples have no video:\n  {shown}\n"
-                "give the right folder as video.root, or prepare the data with --videos to leave them out, which makes another "
-                "run"
-            )
+                found[sample.id] = str(error)
+        return found
 
 
 class _AllDone(Exception):
@@ -204,6 +209,11 @@ class ResumableTrainer:
             ) from None
         finally:
             forget_deepspeed()
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Transformers' checkpoint; a full disk is one, whatever the libraries say that write into it."""
+        with named(Path(self.args.output_dir)):  # type: ignore[attr-defined]
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Weights of a checkpoint into the model, by the same way that any model is loaded."""

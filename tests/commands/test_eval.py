@@ -73,7 +73,7 @@ def test_a_model_is_asked_and_scored(trlt, fast, bench, tmp_path):
 
     (bench / "Charades_v1_480/AAAAA.mp4").write_bytes(b"broken")
     message = trlt(*args[:-3], "--out", "f", code=4)
-    assert "1 videos of 2 questions can't be read" in message and "--allow-missing" in message
+    assert "2 questions about 1 videos couldn't be asked" in message and "--allow-missing" in message
     assert (
         "AAAAA.mp4\t" in (tmp_path / "f/charades.broken_videos.txt").read_text() and not (tmp_path / "f/results.json").exists()
     )

@@ -217,5 +217,5 @@ def test_samples_become_rows_a_table_and_a_page(ask, asked, tmp_path, capsys):
 def test_samples_of_which_no_video_is_there(ask, asked, tmp_path):
     samples, _ = asked
     (tmp_path / "empty").mkdir()
-    with pytest.raises(VideoError, match="no video could be read"):
+    with pytest.raises(VideoError, match="not one sample could be asked"):
         ask(samples, videos=tmp_path / "empty", out=tmp_path / "run")

@@ -79,6 +79,6 @@ def test_what_cannot_be_used_is_named(trlt, fast, data, tmp_path):
     assert "neither a folder nor a hub id" in trlt("probe", "--data", data, "--model", "nonsense", code=5)
     (tmp_path / "empty").mkdir()
     message = trlt("probe", "--data", data, "--videos", "empty", *fast, *SHORT, code=4)
-    assert "no video could be read" in message and "--videos" in message
+    assert "not one sample could be asked" in message and "--videos" in message
     (tmp_path / "bare.jsonl").write_text("")
     assert "names no samples; give those that were probed with --data" in trlt("select", "--probe", "bare.jsonl", code=2)

@@ -184,7 +184,7 @@ def test_faults_are_told_before_any_work(trlt, recipe, tmp_path):
     assert "did you mean beta" in trlt("train", recipe, "--set", "train.betta=1", code=2)
     (tmp_path / "empty").mkdir()
     message = trlt("train", recipe, "--set", "video.root=empty", "--out", "run", code=3)
-    assert "samples have no video" in message and "video.root" in message
+    assert "samples can't be used" in message and "video.root" in message
 
 
 def test_what_it_reports_to_must_be_installed(trlt, recipe, tmp_path, monkeypatch):

@@ -74,7 +74,9 @@ def infer_rows(
         folder.note(parity=summary.parity.to_json())
     if summary.errors == summary.rows:
         first = next(read_rows(rows))["error"]
-        raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")
+        raise VideoError(
+            f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
+        )
     found = list(read_rows(rows))
     means = _means(found)
     output.show(_table(samples, found))
@@ -83,7 +85,7 @@ def infer_rows(
     output.show("", "  ".join(f"{name}: {value:.3f}" for name, value in means.items() if value is not None))
     if summary.errors:
         output.show(
-            f"{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why); "
+            f"{summary.errors:,} samples hold an error, of their video mostly (`error` in the row says why); "
             "--retry-errors asks them again"
         )
     output.show(f"Rows: {rows}")

@@ -71,7 +71,7 @@ def score_bench(
 
 
 def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
-    """Lists the videos that couldn't be read, with their reasons, in `<bench>.broken_videos.txt`.
+    """Lists the videos that questions couldn't be asked about, with the reasons, in `<bench>.broken_videos.txt`.
 
     Returns:
         What a user has to be told about them; None where all could be read.
@@ -90,8 +90,8 @@ def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
     write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in reasons.items()))
     first = next(iter(reasons.values()))
     return (
-        f"{bench.name}: {len(reasons):,} videos of {questions:,} questions can't be read (all in {listing}): repair them and "
-        f"repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
+        f"{bench.name}: {questions:,} questions about {len(reasons):,} videos couldn't be asked (all in {listing}): repair "
+        f"them and repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trlt.broken import cut_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import ResumeError
 from trlt.prompt import VERSION
@@ -101,6 +102,8 @@ def open_folder(
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+    elif first:
+        cut_broken(folder, saved_step(folder))  # before anything is counted: a file may have been mended since
     root = videos_root(recipe.video.root, data)
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
     protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}

@@ -28,9 +28,9 @@ def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, outp
     if rank is None or rank.launcher is None:
         steps = count_steps(train, samples, batch)
         raised = advice("raise train.epochs or train.max_steps for more,")
-        more = "" if train.max_steps else f", so {_count(steps, 'step')} in all; {raised}"
+        more = "" if train.max_steps else f", so {counted(steps, 'step')} in all; {raised}"
         output.note(
-            f"train: {_count(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.lessons} a step, and an epoch is "
+            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.lessons} a step, and an epoch is "
             f"one step{more}"
         )
     if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
@@ -55,7 +55,8 @@ def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], out
         output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
 
 
-def _count(number: int, what: str, plural: str = "s") -> str:
+def counted(number: int, what: str, plural: str = "s") -> str:
+    """A number with its noun."""
     return f"{number:,} {what}{'' if number == 1 else plural}"
 
 
@@ -94,7 +95,7 @@ def all_warmup(recipe: Recipe, steps: int | None) -> str | None:
     if steps is None or not warmup or (warmup if warmup >= 1 else math.ceil(warmup * steps)) < steps:
         return None
     return (
-        f"train: train.warmup_steps ({warmup:g}) takes all {_count(steps, 'step')}, from a rate of 0 on: train.learning_rate "
+        f"train: train.warmup_steps ({warmup:g}) takes all {counted(steps, 'step')}, from a rate of 0 on: train.learning_rate "
         f"({recipe.train.learning_rate:g}) is never reached; {advice('lower train.warmup_steps')}"
     )
 
@@ -103,8 +104,8 @@ def in_short(found: dict[str, Any]) -> str:
     """The plan in a line."""
     memory = found["memory"]
     need = f"; about {memory['peak_gb']} GB a GPU" if memory and memory["fits"] is not None else ""
-    drawn = f"{_count(found['prompts_per_step'], 'prompt')} x {_count(found['completions_per_prompt'], 'completion')}"
+    drawn = f"{counted(found['prompts_per_step'], 'prompt')} x {counted(found['completions_per_prompt'], 'completion')}"
     return (
         f"train: {drawn} a step over "
-        f"{_count(found['processes'], 'process', 'es')} ({found['strategy']}), {_count(found['steps'], 'step')}{need}"
+        f"{counted(found['processes'], 'process', 'es')} ({found['strategy']}), {counted(found['steps'], 'step')}{need}"
     )

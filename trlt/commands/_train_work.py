@@ -12,10 +12,12 @@ from trlt.commands._output import Output
 from trlt.commands._ranks import Rank, rank_device
 from trlt.commands._setup import limit_threads, quiet
 from trlt.commands._train_folder import logged
+from trlt.commands._train_look import counted
+from trlt.errors import shown
 from trlt.interruption import Interruption
 from trlt.reading import read_log, read_object
 from trlt.recipe import Recipe
-from trlt.sample import Sample
+from trlt.sample import Sample, iter_sample_lines
 from trlt.video.resolve import VideoIndex
 
 
@@ -42,7 +44,7 @@ def tune(
         interruption: Is asked after each step.
 
     Raises:
-        TrltError: a model or videos that can't be used.
+        TrltError: a model, or more samples than train.max_broken, that can't be used.
         Interrupted: the run was left early.
     """
     quiet()
@@ -67,7 +69,7 @@ def tune(
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
         material = Material(samples, index, loader, builder)
-        material.require_videos()
+        _leave_out(material, recipe, folder, rank, output)
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
             from trlt import grpo_run
@@ -97,6 +99,26 @@ def tune(
     else:
         _save(loaded, folder / "model", rank, card)
     return outcome
+
+
+def _leave_out(material: Any, recipe: Recipe, folder: Path, rank: Rank | None, output: Output) -> None:
+    """Lists what can't be trained on before the first step, where that is seen without opening videos.
+
+    Raises:
+        DataError: it is more than train.max_broken.
+    """
+    from trlt.broken import BROKEN, Broken
+
+    assert recipe.train.data is not None
+    found = material.faults()
+    if not found:
+        return
+    where = {id: place for place, id, _ in iter_sample_lines(Path(recipe.train.data))}
+    told = {id: f"{where[id]}: {shown(id)}: {error}" for id, error in found.items()}
+    broken = Broken(folder, len(material.samples), recipe.train.max_broken)
+    broken.add_all(told, 0, writes=rank is None or rank.place == 0)
+    first = next(iter(told.values()))
+    output.note(f"train: {counted(len(told), 'sample')} left out, see {folder / BROKEN}; the first: {first}")
 
 
 def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:

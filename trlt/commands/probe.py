@@ -27,6 +27,7 @@ from trlt.commands._ranks import (
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError
+from trlt.faults import tell
 from trlt.model import locate
 from trlt.probing import histograms
 from trlt.recipe import Recipe
@@ -115,13 +116,15 @@ def probe(
             output.note(summary.parity.words)
     if summary.errors == summary.rows:
         first = next(read_rows(rows))["error"]
-        raise VideoError(f"no video could be read; the first: {first} (--videos names their folder, then --retry-errors)")
+        raise VideoError(
+            f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
+        )
     found = histograms(read_rows(rows), recipe.select)
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
     if summary.errors:
         output.show(
-            f"\n{summary.errors:,} samples hold an error: their video can't be read (`error` in the row says why); "
+            f"\n{summary.errors:,} samples hold an error, of their video mostly (`error` in the row says why); "
             "--retry-errors asks them again"
         )
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
@@ -211,6 +214,9 @@ def _launch(
     for fault in faults:
         output.note(f"{fault}\nThe other processes have done its work.")
     did = [json.loads(one.out)["summary"] for one in ended if not one.code]
+    traces = tuple(dict.fromkeys(trace for one in did for trace in one["unforeseen"]))
+    for trace in traces:
+        tell(trace)
     tokens, waited_s = sum(one["tokens"] for one in did), sum(one["waited_s"] for one in did)
     parity = join([one["parity"] for one in did if one["parity"]])
-    return Summary(len(ids), resumed, sum(failed.values()), tokens, time.perf_counter() - began, waited_s, parity)
+    return Summary(len(ids), resumed, sum(failed.values()), tokens, time.perf_counter() - began, waited_s, parity, traces)

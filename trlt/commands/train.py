@@ -134,7 +134,7 @@ def _run(
     if first is not None:
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
-        output.note(f"train: {len(result['broken'])} samples have a video that can't be read: {folder / 'broken.jsonl'}")
+        output.note(f"train: {len(result['broken'])} samples couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data, f"{folder}/"):
         output.show(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS
+from trlt.disk import is_full
 from trlt.errors import UsageError, VideoError
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
@@ -145,6 +147,8 @@ def cache_warm(
     for reason in list(broken.values())[:5]:
         output.show(f"  {reason}")
     if held.entries < there + decoded:
+        if is_full(Path(str(settings.store))):  # which costs other commands time alone, but here it was the purpose
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(settings.store))
         output.show(
             f"Only {held.entries:,} of {there + decoded:,} clips are left in the store: it is too small, raise video.store_gb"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError
-from trlt.reading import loads
+from trlt.reading import Truncated, iter_list, loads
 
 HEAD_BYTES = 512
 _MARK = b"\xef\xbb\xbf"
@@ -60,25 +60,18 @@ class Records:
             raise DataError(f"{path}: expected a list of records, got {kind}; is this the official file?")
 
     def __iter__(self) -> Iterator[Any]:
-        import ijson
-
         count = 0
         with self._path.open("rb") as handle:
             if handle.read(len(_MARK)) != _MARK:
                 handle.seek(0)
             try:
-                for record in ijson.items(handle, "item", use_float=True, buf_size=1 << 18):
+                for record in iter_list(handle):
                     count += 1
                     yield record
-            except ijson.IncompleteJSONError as error:
-                # Its message draws an arrow under the place, over several lines.
-                what = str(error).partition("\n")[0].strip()
-                cut = "premature EOF" in what
+            except ValueError as error:
+                cut = isinstance(error, Truncated)
                 hint = "the file is truncated; download it again" if cut else "is this the official file?"
-                raise DataError(f"{self._path}: not JSON after {count:,} records ({what}); {hint}") from None
-            except ijson.JSONError as error:
-                what = str(error).partition("\n")[0].strip()
-                raise DataError(f"{self._path}: not JSON after {count:,} records ({what}); download it again") from None
+                raise DataError(f"{self._path}: not JSON after {count:,} records ({error}); {hint}") from None
 
 
 def _parquet(path: Path) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ from trlt.engine.jobs import Job, Queue, Request, Room, Tree
 from trlt.engine.memory import fits, room_for_tokens
 from trlt.engine.sampling import Sampling, draw, uniforms
 from trlt.engine.windows import use_windows
-from trlt.errors import ModelError
+from trlt.errors import ModelError, VideoError
+from trlt.faults import fault_of
 
 __all__ = ["Answered", "Completion", "Engine", "Request", "Tree"]
 
@@ -49,11 +50,13 @@ class Completion:
 
 
 class Answered(NamedTuple):
-    """A request whose completions are all there."""
+    """A request whose completions are all there, or which can't be answered."""
 
     tree: int
     request: int
     completions: list[Completion]
+    error: VideoError | None = None
+    """What its clip or prompt has caused, when both were asked alone; there are no completions then."""
 
 
 class Engine:
@@ -102,9 +105,11 @@ class Engine:
         return "float32" if self.exact else "bfloat16"
 
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
-        """Completions by tree, request and branch; see `stream`."""
+        """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
         results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
         for one in self.stream(trees, sampling, max_sequences=max_sequences):
+            if one.error is not None:
+                raise one.error
             results[one.tree][one.request] = one.completions
         return results
 
@@ -115,13 +120,16 @@ class Engine:
         When the memory doesn't suffice, half as many grow from then on, `notice` is told, and what had to be dropped is asked
         again: in float32 with the same outcome.
 
+        Where encoding and prefilling several clips raises, each request is tried alone, and one that fails alone is answered by
+        its error. A step in which tokens are drawn is shared by all that grow: what it raises ends the stream.
+
         Args:
             trees: Read one by one, no sooner than there is room for the next.
             sampling: How tokens are drawn.
             max_sequences: Most completions that grow side by side; a request with more is answered in parts.
 
         Raises:
-            ModelError: the memory doesn't suffice for one completion; a question that holds a mark of the vision tower.
+            ModelError: the memory doesn't suffice for one completion.
             ParityError: the first completion differs from what the library's own forward makes of it; none is answered then.
         """
         training = self.model.training
@@ -138,7 +146,10 @@ class Engine:
     def _run(self, queue: Queue, room: Room, sampling: Sampling) -> Iterator[Answered]:
         growing: list[Cohort] = []
         done, held = _Done(), list[Answered]()
-        while self._refill(queue, growing, room, sampling):
+        while self._refill(queue, growing, room, sampling, done):
+            if not growing:
+                yield from done.failures()
+                continue
             if fits(lambda: self._look(growing)) is None:
                 self._retreat(queue, growing, room)
                 continue
@@ -152,12 +163,14 @@ class Engine:
                 body = branch.tokens[:-1] if branch.finished else branch.tokens
                 completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
                 if answered := done.add(branch, completion):
-                    held.append(answered)
+                    # Those that failed were there sooner; one at a time, so that a reader sees how many of how many they are.
+                    held += [answered, *done.failures(1)]
             while self.first and self.first.drawn and fits(self._tell) is None:
                 self._retreat(queue, growing, room)
             if not self.first:
                 yield from held
                 held.clear()
+        yield from done.failures()
 
     def _tell(self) -> bool:
         """Hands on what was drawn first; nothing is watched any longer then."""
@@ -174,7 +187,7 @@ class Engine:
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
-    def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling) -> bool:
+    def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling, done: _Done) -> bool:
         """Lets new branches begin where there is room; False when nothing is left to do."""
         while True:
             sequences, tokens = sum(map(len, growing)), sum(cohort.tokens for cohort in growing)
@@ -184,15 +197,40 @@ class Engine:
             jobs = queue.take(free, most=room.sequences, alone=not growing)
             if not jobs:
                 return bool(growing)
-            with self.first.prefill(self.model) if self.first else nullcontext():
-                cohort = fits(lambda: self._begin(jobs, sampling))  # noqa: B023  (called at once)
-            if cohort is not None:
-                growing.append(cohort)
+            if self._start(jobs, growing, sampling, done):
+                if done.errors and not growing:
+                    return True
                 continue
             queue.put_back(jobs)
             sequences += sum(len(job.indices) for job in jobs)
             tokens += sum(job.clip.tokens + len(job.indices) * sampling.max_new_tokens for job in jobs)
             self._halve(room, sequences, tokens)
+
+    def _start(self, jobs: Sequence[Job], growing: list[Cohort], sampling: Sampling, done: _Done) -> bool:
+        """Lets jobs begin beside those that grow; False where the memory doesn't suffice for them, and then none has begun.
+
+        When that raises, each is tried alone, to see whose fault it is.
+        """
+        jobs = [job for job in jobs if not done.has_failed(job)]
+        if not jobs:
+            return True
+        began = len(growing)
+        try:
+            with self.first.prefill(self.model) if self.first and not growing else nullcontext():
+                cohort = fits(lambda: self._begin(jobs, sampling))
+            if cohort is not None:
+                growing.append(cohort)
+            return cohort is not None
+        except Exception as error:
+            fault = fault_of(error)  # holds no traceback, which would hold tensors
+            if len(jobs) == 1:
+                done.fail(jobs[0], fault)
+                return True
+        for job in jobs:
+            if not self._start([job], growing, sampling, done):
+                del growing[began:]
+                return False
+        return True
 
     def _retreat(self, queue: Queue, growing: list[Cohort], room: Room) -> None:
         """Drops the newest half of what grows, to be asked again; what had begun of the last step is undone."""
@@ -377,6 +415,24 @@ class _Done:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[int, int], dict[int, Completion]] = {}
+        self._failed: set[tuple[int, int]] = set()
+        self.errors: list[Answered] = []
+        """Failures that nobody has been told of."""
+
+    def fail(self, job: Job, error: VideoError) -> None:
+        """A request can't be answered."""
+        self._failed.add(job.place)
+        self.errors.append(Answered(*job.place, [], error))
+
+    def has_failed(self, job: Job) -> bool:
+        """Whether another part of the same request has."""
+        return job.place in self._failed
+
+    def failures(self, most: int | None = None) -> list[Answered]:
+        """Requests that can't be answered, each once."""
+        taken = self.errors[:most]
+        del self.errors[:most]
+        return taken
 
     def add(self, branch: Branch, completion: Completion) -> Answered | None:
         """The request, once this was the last that it waited for."""

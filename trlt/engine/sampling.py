@@ -45,7 +45,7 @@ class Draw(NamedTuple):
 
 def uniforms(seed: int, key: str, branch: int, count: int) -> np.ndarray:
     """(count,) float64 numbers in [0, 1) that depend on these arguments alone; a longer draw starts with the shorter."""
-    digest = hashlib.sha256(f"{seed}\0{key}\0{branch}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}\0{key}\0{branch}".encode("utf-8", "surrogatepass")).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(count)
 
 

@@ -196,7 +196,7 @@ class Train(Update):
     retire_after: Outcome[Positive | None] = None
     """Visits in a row in which all completions of a sample earn the same, after which others take its place; null keeps all."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1
-    """Share of the samples whose video may turn out to be broken; each is listed and replaced, and more end the run."""
+    """Share of the samples that may turn out to be broken; each is listed and replaced, and more end the run."""
     completions_every: Means[Positive] = 1
     """Steps between those whose completions are kept, as Parquet, in the run's folder."""
     report_to: Means[tuple[Literal["tensorboard", "wandb", "trackio"], ...]] = Field(default=(), strict=False)

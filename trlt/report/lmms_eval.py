@@ -79,8 +79,8 @@ def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str
             "input": row["question"],
             "resps": [[row["text"]]],
             "filtered_resps": [_stated(row["option"], said)],
-            "doc_hash": hashlib.sha256(doc.encode()).hexdigest(),
-            "target_hash": hashlib.sha256(target.encode()).hexdigest(),
+            "doc_hash": hashlib.sha256(doc.encode("utf-8", "surrogatepass")).hexdigest(),
+            "target_hash": hashlib.sha256(target.encode("utf-8", "surrogatepass")).hexdigest(),
             **{name: row[key] for key, name in named.items() if row[key] is not None},
         }
 

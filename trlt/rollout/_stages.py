@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trlt import __version__, errors
-from trlt.errors import TrltError, VideoError
+from trlt.errors import TrltError, UnforeseenError, VideoError
 from trlt.recipe import Decoding, Video
-from trlt.rollout.loop import Asker, read_clips, request
+from trlt.rollout.loop import Asker, questions, read_clips
 from trlt.sample import Sample
 from trlt.video.resolve import VideoIndex
 
@@ -69,18 +69,18 @@ def decode(table: pa.Table, job: Job) -> Iterator[pa.Table]:
     """Clips of the samples of a `sample_table`, one a table, with their samples; videos that can't be read come last."""
     from trlt.video.entry import pack
 
-    failed: list[tuple[Sequence[Sample], VideoError]] = []
+    failed = list[dict[str, Any]]()
     try:
         job.check()
         loader, videos = _reader(job.video, job.root)
         groups = map(_samples, table["samples"].to_pylist())
-        for one in read_clips(groups, loader, videos, lambda group, error: failed.append((group, error))):
+        for one in read_clips(groups, loader, videos, lambda *fault: failed.extend(_failed(*fault))):
             yield _clip_table(samples=_text(one.samples), clip=b"".join(pack(one.clip)))
     except Exception as error:
         yield _clip_table(said=json.dumps([_fault(error)]))
         return
-    for group, reason in failed:
-        yield _clip_table(said=json.dumps([{"id": sample.id, "error": str(reason)} for sample in group]))
+    for one_failed in failed:
+        yield _clip_table(said=json.dumps([one_failed]))
 
 
 class Answering:
@@ -129,6 +129,7 @@ class Answering:
         job, settings = self._job, self._job.settings
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
         asked: list[tuple[list[Sample], int]] = []
+        failed = list[dict[str, Any]]()
 
         def trees() -> Iterator[Tree]:
             import numpy as np
@@ -141,18 +142,31 @@ class Answering:
                     continue
                 # A copy: the object store's memory is read-only, and needed for the next clips.
                 clip = unpack(np.frombuffer(data.as_buffer(), np.uint8).copy())
-                samples = _samples(text.as_py())
-                asked.append((samples, clip.tokens))
-                yield Tree(clip, tuple(request(sample, settings, job.n, as_gqa=job.as_gqa) for sample in samples))
+                samples, requests = questions(
+                    _samples(text.as_py()),
+                    settings,
+                    job.n,
+                    lambda *fault: failed.extend(_failed(*fault)),
+                    as_gqa=job.as_gqa,
+                )
+                if requests:
+                    asked.append((samples, clip.tokens))
+                    yield Tree(clip, requests)
 
-        for t, r, completions in self._asker.stream(trees(), sampling, max_sequences=settings.max_sequences):
+        for t, r, completions, error in self._asker.stream(trees(), sampling, max_sequences=settings.max_sequences):
             samples, shown = asked[t]
+            if error is not None:
+                failed += _failed([samples[r]], error)
+                continue
             said = [(c.text, len(c.tokens), c.finished) for c in completions]
             yield {"id": samples[r].id, "said": said, "video_tokens": shown}
+        yield from failed
 
 
 def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """What workers said about samples: `id`, and either `error` or `said` (text, tokens, finished) and `video_tokens`.
+    """What workers said about samples: `id`, and either `said` (text, tokens, finished) and `video_tokens`, or `error`.
+
+    With an unforeseen error stand its `kind` and `trace`; see `read_error`.
 
     Or about themselves, once: `parity`, how far their first completion was from the library's own forward.
 
@@ -165,6 +179,17 @@ def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
             if "fault" in one:
                 _raise(**one)
             yield one
+
+
+def read_error(one: dict[str, Any]) -> VideoError:
+    """The error of a sample that a worker told."""
+    return UnforeseenError(one["error"], one["kind"], one["trace"]) if "kind" in one else VideoError(one["error"])
+
+
+def _failed(group: Sequence[Sample], error: VideoError, step: str = "") -> list[dict[str, Any]]:
+    """What is said of samples that can't be asked."""
+    more = {"kind": error.kind, "trace": error.trace} if isinstance(error, UnforeseenError) else {}
+    return [{"id": sample.id, "error": str(error), **more} for sample in group]
 
 
 def _raise(host: str, fault: str, text: str) -> NoReturn:

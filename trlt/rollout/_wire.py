@@ -209,7 +209,7 @@ def check_tokens(said: Said, request: Request, clip: Clip, kind: Kind, template:
     """
     # Without the model's tokenizer a text's tokens are known only roughly: at least one a word, at most one a byte.
     text = f"{request.system} {request.user}"
-    least, most = template + len(text.split()), TEMPLATE_TOKENS + len(text.encode())
+    least, most = template + len(text.split()), TEMPLATE_TOKENS + len(text.encode("utf-8", "surrogatepass"))
     if not clip.tokens + least <= said.prompt_tokens <= clip.tokens + most:
         raise ServerError(
             f"the prompt of sample {request.key!r} had {said.prompt_tokens} tokens there: {clip.tokens} of its video and "
@@ -227,7 +227,9 @@ def remedy(kind: Kind) -> str:
 
 def first_seed(seed: int, request: Request) -> int:
     """Of a request's first completion; the next ones count up, as vLLM does by itself. 31 bits are taken everywhere."""
-    digest = hashlib.sha256(f"{seed}\0{request.key}\0{request.system}\0{request.user}".encode()).digest()
+    digest = hashlib.sha256(
+        f"{seed}\0{request.key}\0{request.system}\0{request.user}".encode("utf-8", "surrogatepass")
+    ).digest()
     return int.from_bytes(digest[:8], "big") % (2**31 - 2**16)
 
 

@@ -20,9 +20,10 @@ from typing import Any
 
 from trlt.engine.agreement import join
 from trlt.errors import ResumeError, TrltError, UsageError
+from trlt.faults import Surprises, fault_of
 from trlt.recipe import Decoding, Video
 from trlt.reward import Weights
-from trlt.rollout._stages import Answering, Job, decode, read_said, sample_table
+from trlt.rollout._stages import Answering, Job, decode, read_error, read_said, sample_table
 from trlt.rollout.claims import at_work
 from trlt.rollout.loop import Asker, Progress, Summary, by_clip
 from trlt.rollout.parts import absorb, work_folder
@@ -167,6 +168,7 @@ def run_on_cluster(
     from ray.exceptions import RayError
 
     began, tokens, parities = time.perf_counter(), 0, list[dict[str, Any]]()
+    surprises = Surprises()
     ids = [sample.id for sample in samples]
     if at_work(work_folder(out)):
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
@@ -191,16 +193,23 @@ def run_on_cluster(
                     if one["id"] in rows:  # a task that was begun again after it had said so
                         continue
                     sample = by_id[one["id"]]
-                    if "error" in one:
-                        rows.append(error_row(sample, n, one["error"]))
-                    else:
+                    try:
+                        if "error" in one:
+                            raise read_error(one)
                         said = [Said(*each) for each in one["said"]]
-                        tokens += sum(each.tokens for each in said)
                         shown = one["video_tokens"]
-                        rows.append(to_row(sample, said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa))
+                        row = to_row(sample, said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa)
+                    except Exception as fault:  # of this sample alone
+                        error = fault_of(fault)
+                        rows.append(error_row(sample, n, str(error)))
+                        surprises.add("ask", error)
+                    else:
+                        tokens += sum(each.tokens for each in said)
+                        rows.append(row)
+                        surprises.passed("ask")
                     report()
-            except (RayError, ExecutionTimeoutError) as error:
-                reason = str(error)
+            except (RayError, ExecutionTimeoutError) as lost_by:
+                reason = str(lost_by)
             lost = len(samples) - len(rows)
             if lost and len(rows) == there:
                 raise TrltError(
@@ -211,7 +220,8 @@ def run_on_cluster(
                 notice(f"{lost:,} samples were lost with workers that died; they are asked again")
         rows.finish()
         report()
-        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0, join(parities))
+        traces = tuple(surprises.traces.values())
+        return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0, join(parities), traces)
 
 
 def _round(

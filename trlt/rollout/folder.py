@@ -186,7 +186,7 @@ def file_digest(path: Path) -> str:
     """
     if path.is_dir():
         inner = "".join(f"{file.name} {file_digest(file)}\n" for file in sample_files(path))
-        return hashlib.sha256(inner.encode()).hexdigest()
+        return hashlib.sha256(inner.encode("utf-8", "surrogateescape")).hexdigest()
     try:
         with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
@@ -211,7 +211,11 @@ def model_identity(located: str) -> dict[str, Any]:
     digest = hashlib.sha256(file_digest(folder / "config.json").encode())
     for path in weights:
         stat = path.stat()
-        digest.update(f"{path.name}\0{file_digest(path) if small else (stat.st_size, stat.st_mtime_ns)}\0".encode())
+        digest.update(
+            f"{path.name}\0{file_digest(path) if small else (stat.st_size, stat.st_mtime_ns)}\0".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
     asked_by = {path.relative_to(folder).as_posix(): file_digest(path) for name in ASKED_BY for path in folder.glob(name)}
     return {"name": folder.name, "sha256": digest.hexdigest(), "files": dict(sorted(asked_by.items()))}
 

@@ -7,7 +7,6 @@ processes can share it (`share`).
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from trlt.engine.agreement import Agreement
 from trlt.errors import VideoError
-from trlt.prompt import build
+from trlt.faults import Surprises, fault_of
+from trlt.prompt import build, unaskable
 from trlt.recipe import Decoding
 from trlt.reward import Weights
 from trlt.rollout.claims import at_work
@@ -62,7 +62,7 @@ class Summary:
     resumed: int
     """Rows that were there already."""
     errors: int
-    """Rows whose video couldn't be read."""
+    """Rows of samples that couldn't be asked: their video can't be read, mostly."""
     tokens: int
     """Tokens sampled by this process."""
     seconds: float
@@ -70,6 +70,8 @@ class Summary:
     """Seconds in which the model waited for videos."""
     parity: Agreement | None = None
     """Of the models that answered: the first completion of each, held to the library's own forward."""
+    unforeseen: tuple[str, ...] = ()
+    """Traceback of the first unforeseen error of each kind that this process met."""
 
 
 def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> Request:
@@ -97,9 +99,9 @@ def run(
 ) -> Summary:
     """Asks every sample n times and writes its row to `out` as soon as it is done; samples that have one are skipped.
 
-    A video that is missing or broken gives a row with `error`, and the run goes on. At the end the rows stand in the
-    order of the samples. With `sharing`, any number of processes may do this at once, and `out` is whole when the last
-    row is there; each process returns then.
+    A video that is missing or broken gives a row with `error`, and so does whatever else one sample's input causes; the run
+    goes on. At the end the rows stand in the order of the samples. With `sharing`, any number of processes may do this at once,
+    and `out` is whole when the last row is there; each process returns then.
 
     Args:
         samples: With ids of their own.
@@ -118,13 +120,15 @@ def run(
 
     Raises:
         ResumeError: `out` holds rows of other samples, or another process writes to it alone, or began anew.
-        DataError: `out` is damaged, or a sample can't be asked.
+        DataError: `out` is damaged.
+        TrltError: most samples meet unforeseen errors.
         ParityError: the engine and the library's own forward differ on the first completion; no row is written then.
     """
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
 
     began, waited, tokens = time.perf_counter(), loader.waited_s, 0
+    surprises = Surprises()
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
     with _open(samples, out, retry_errors, sharing) as rows:
         resumed = len(rows)
@@ -137,29 +141,45 @@ def run(
                 said_at = time.monotonic()
                 progress(len(rows), len(samples))
 
-        def fail(group: Sequence[Sample], error: VideoError) -> None:
+        def fail(group: Sequence[Sample], error: VideoError, step: str = "load") -> None:
             for sample in group:
                 rows.append(error_row(sample, n, str(error)))
             report(now=False)
+            surprises.add(step, error)
 
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
             for one in read_clips(groups, loader, videos, fail):
-                asked.append((one.samples, one.clip.tokens))
-                yield Tree(one.clip, tuple(request(sample, settings, n, as_gqa=as_gqa) for sample in one.samples))
+                surprises.passed("load")
+                samples, requests = questions(one.samples, settings, n, fail, as_gqa=as_gqa)
+                surprises.passed("prompt", len(samples))
+                if requests:
+                    asked.append((samples, one.clip.tokens))
+                    yield Tree(one.clip, requests)
 
         report()
         for groups in _rounds(rows, samples):
             asked = list[tuple[Sequence[Sample], int]]()
-            for t, r, completions in engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences):
+            for t, r, completions, error in engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences):
                 group, shown = asked[t]
+                if error is not None:
+                    fail([group[r]], error, "ask")
+                    continue
+                surprises.passed("ask")
                 said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
                 tokens += sum(s.tokens for s in said)
-                rows.append(to_row(group[r], said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa))
+                try:
+                    row = to_row(group[r], said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa)
+                except Exception as fault:  # of this answer alone
+                    fail([group[r]], fault_of(fault), "score")
+                    continue
+                surprises.passed("score")
+                rows.append(row)
                 report(now=False)
         rows.finish()
         report()
         seconds, waited_s = time.perf_counter() - began, loader.waited_s - waited
-        return Summary(len(samples), resumed, rows.errors, tokens, seconds, waited_s, engine.parity)
+        traces = tuple(surprises.traces.values())
+        return Summary(len(samples), resumed, rows.errors, tokens, seconds, waited_s, engine.parity, traces)
 
 
 def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:
@@ -199,38 +219,52 @@ def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     return sorted(groups.values(), key=lambda group: -(group[0].duration or math.inf))
 
 
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
+class Fail(Protocol):
+    """Takes samples that can't be asked, and why."""
+
+    def __call__(self, group: Sequence[Sample], error: VideoError, step: str = ..., /) -> None:
+        """`step` names what was done with them."""
+        ...
 
 
-def _words(sample: Sample) -> str:
-    """What a sample is asked with."""
-    return "\n".join([sample.question, *(sample.options or ())])
+def questions(
+    samples: Sequence[Sample], settings: Decoding, n: int, fail: Fail, *, as_gqa: bool = False
+) -> tuple[list[Sample], tuple[Request, ...]]:
+    """The samples of a clip that can be asked, and what the engine is asked for them; the others go to `fail`."""
+    asked: list[Sample] = []
+    requests: list[Request] = []
+    for sample in samples:
+        try:
+            one = request(sample, settings, n, as_gqa=as_gqa)
+        except Exception as error:  # of this question alone
+            fail([sample], fault_of(error), "prompt")
+        else:
+            asked.append(sample)
+            requests.append(one)
+    return asked, tuple(requests)
 
 
-def read_clips(
-    groups: Iterable[list[Sample]],
-    loader: ClipLoader,
-    videos: VideoIndex,
-    fail: Callable[[Sequence[Sample], VideoError], None],
-) -> Iterator[_Decoded]:
-    """The groups' clips, decoded ahead; a group whose video can't be had goes to `fail`."""
+def read_clips(groups: Iterable[list[Sample]], loader: ClipLoader, videos: VideoIndex, fail: Fail) -> Iterator[_Decoded]:
+    """The groups' clips, decoded ahead; what can't be asked, and a group whose video can't be had, goes to `fail`."""
     from trlt.video.workers import Request as ClipRequest
 
     def requests() -> Iterator[ClipRequest]:
         for group in groups:
-            first = group[0]
-            if unsaid := [sample for sample in group if _HALF_PAIR.search(_words(sample))]:
-                fail(unsaid, VideoError("question or options: hold half a surrogate pair, which no model can be asked"))
-                group = [sample for sample in group if sample not in unsaid]
-                if not group:
-                    continue
-            try:
-                path = videos.find(first.video)
-            except VideoError as error:
-                fail(group, error)
+            said = []
+            for sample in group:
+                if reason := unaskable(sample):
+                    fail([sample], VideoError(reason))
+                else:
+                    said.append(sample)
+            if not said:
                 continue
-            start, end = first.clip or (None, None)
-            yield ClipRequest(path, start, end, group)
+            try:
+                path = videos.find(said[0].video)
+            except Exception as error:  # of this name alone
+                fail(said, fault_of(error))
+                continue
+            start, end = said[0].clip or (None, None)
+            yield ClipRequest(path, start, end, said)
 
     for loaded in loader.map(requests()):
         if loaded.clip is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trlt.errors import ModelError, ServerError, UsageError
+from trlt.faults import fault_of
 from trlt.recipe import advice
 from trlt.rollout._pool import Limits, Pool, Server
 from trlt.rollout._transport import Address, Fault, Refused, call
@@ -103,9 +104,11 @@ class Servers:
         return [{"url": str(server.address), "kind": server.kind} for server in self._pool.servers]
 
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
-        """Completions by tree, request and branch; see `stream`."""
+        """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
         results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
-        for t, r, completions in self.stream(trees, sampling, max_sequences=max_sequences):
+        for t, r, completions, error in self.stream(trees, sampling, max_sequences=max_sequences):
+            if error is not None:
+                raise error
             results[t][r] = completions
         return results
 
@@ -123,6 +126,7 @@ class Servers:
 
         crew = _Crew(self._answer, self.limits.concurrency * len(self._pool.servers))
         parts: dict[tuple[int, int], dict[int, list[Completion]]] = {}
+        failed = set[tuple[int, int]]()
         jobs, waiting, under_way = self._jobs(trees, sampling, crew.stop), None, 0
         self._pool.begin()
         try:
@@ -137,6 +141,12 @@ class Servers:
                 job, completions = crew.take()
                 under_way -= job.n
                 t, r, branch = job.place
+                if (t, r) in failed:
+                    continue
+                if isinstance(completions, Exception):
+                    failed.add((t, r))
+                    yield Answered(t, r, [], fault_of(completions))
+                    continue
                 of_request = parts.setdefault((t, r), {})
                 of_request[branch] = completions
                 if sum(map(len, of_request.values())) == job.request.n:
@@ -315,11 +325,11 @@ class _Crew:
             # Daemons: a server that hangs must not keep an interrupted run alive.
             threading.Thread(target=self._run, daemon=True).start()
 
-    def take(self) -> tuple[_Job, list[Completion]]:
-        """A job that is done, and its outcome; raises what went wrong with it."""
+    def take(self) -> tuple[_Job, list[Completion] | Exception]:
+        """A job that is done, and its outcome, or what went wrong with it; raises what ends a thread."""
         job, answer = self._done.get()
         self._open -= 1
-        if isinstance(answer, BaseException):
+        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
             raise answer
         return job, answer
 
@@ -332,6 +342,6 @@ class _Crew:
         while (job := self._todo.get()) is not None and not self.stop.is_set():
             try:
                 self._done.put((job, self._work(job)))
-            except BaseException as error:  # raised again by `take`, in the thread that asked
+            except BaseException as error:  # told by `take`, in the thread that asked
                 self._done.put((job, error))
             del job

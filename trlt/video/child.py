@@ -15,11 +15,12 @@ import threading
 from dataclasses import asdict, dataclass
 
 from trlt.errors import VideoError
+from trlt.faults import unforeseen
 from trlt.video.budget import Budget
 from trlt.video.entry import pack
 from trlt.video.store import FrameStore
 
-READY, CLIP, ERROR = b"R", b"C", b"E"
+READY, CLIP, ERROR, SYSTEM, UNFORESEEN = b"R", b"C", b"E", b"S", b"U"
 HEAD = struct.Struct("<cQ")
 """What an answer is, and how many bytes follow."""
 
@@ -72,6 +73,14 @@ def main() -> None:
             reason = str(error)
         except MemoryError:
             reason = f"{request['path']}: decoding needs more than {config.memory_bytes / 1e9:g} GB; raise video.memory_gb"
+        except OSError as error:
+            named = None if error.filename is None else os.fsdecode(error.filename)
+            _answer(answers.fileno(), SYSTEM, json.dumps([error.errno, error.strerror, named]).encode())
+            continue
+        except Exception as error:  # of this file alone
+            fault = unforeseen(error)
+            _answer(answers.fileno(), UNFORESEEN, json.dumps([str(fault), fault.kind, fault.trace]).encode())
+            continue
         else:
             if store is not None:
                 store.put(request["key"], clip)

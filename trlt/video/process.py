@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trlt.errors import VideoError
-from trlt.video.child import CLIP, HEAD, READY, Config
+from trlt.errors import UnforeseenError, VideoError
+from trlt.video.child import CLIP, HEAD, READY, SYSTEM, UNFORESEEN, Config
 from trlt.video.clip import Clip
 from trlt.video.entry import DamagedEntry, unpack
 
@@ -43,6 +43,7 @@ class Decoder:
 
         Raises:
             VideoError: the file can't be read, takes too long, or ends the process.
+            OSError: the process's own.
         """
         process = self._running()
         request = json.dumps({"path": str(path), "start": start, "end": end, "key": key}).encode() + b"\n"
@@ -67,6 +68,10 @@ class Decoder:
             # Interrupted half-way: what is left in the pipe would be taken for the next answer.
             self._end()
             raise
+        if kind == SYSTEM:
+            raise OSError(*json.loads(data.tobytes()))
+        if kind == UNFORESEEN:
+            raise UnforeseenError(*json.loads(data.tobytes()))
         raise VideoError(data.tobytes().decode("utf-8", "surrogateescape"))
 
     def close(self) -> None:

@@ -47,7 +47,9 @@ def fetch(url: str, folder: Path | None, *, timeout_s: float = 600.0, most_bytes
             f"{url}: an address, and downloads are not allowed; set video.downloads to a folder, or download it yourself"
         )
     suffix = PurePosixPath(parts.path).suffix.lower()
-    path = folder / (hashlib.sha256(url.encode()).hexdigest()[:32] + (suffix if suffix[1:].isalnum() else ""))
+    path = folder / (
+        hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()[:32] + (suffix if suffix[1:].isalnum() else "")
+    )
     if path.is_file():
         return path
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from trlt.disk import SYSTEMIC
 from trlt.errors import VideoError
+from trlt.faults import fault_of
 from trlt.recipe import Video
 from trlt.video.budget import Budget
 from trlt.video.child import Config
@@ -196,6 +197,8 @@ class ClipLoader:
             return Loaded(request, None, VideoError(f"{request.path}: can't be read ({error.strerror or error})"))
         except MemoryError:
             return Loaded(request, None, VideoError(f"{request.path}: decoding needs more memory than there is"))
+        except Exception as error:  # of this file alone
+            return Loaded(request, None, fault_of(error))
 
     def _next(self, request: Request, coming: Future[Loaded]) -> Loaded:
         began = time.perf_counter()

@@ -222,10 +222,10 @@ def _most_tokens(video: Video, words: Sequence[Prompt]) -> int:
     """A bound on a prompt's tokens: a token of text has at least one byte."""
     # A frame's least size goes before the budget, and sides are whole tokens: a little above what the numbers say.
     clip = 1.25 * max(video.max_tokens, video.max_frames // TEMPORAL_PATCH * video.min_tokens)
-    text = max((len(f"{one.system}{one.user}".encode()) for one in words), default=0)
+    text = max((len(f"{one.system}{one.user}".encode("utf-8", "surrogatepass")) for one in words), default=0)
     return math.ceil(clip) + text + TEMPLATE_TOKENS
 
 
 def _seed(seed: int, *key: str) -> int:
     """A seed of 48 bits that depends on these alone; the completions of a prompt count up from it."""
-    return int.from_bytes(hashlib.sha256("\0".join([str(seed), *key]).encode()).digest()[:6], "little")
+    return int.from_bytes(hashlib.sha256("\0".join([str(seed), *key]).encode("utf-8", "surrogatepass")).digest()[:6], "little")
