@@ -30,6 +30,7 @@ from trlt.difficulty import cut_visits
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import DataError, ResumeError, VideoError
 from trlt.health import Health
+from trlt.model import match
 from trlt.order import Announcing
 from trlt.reading import read_log
 from trlt.sample import Sample, append_text, write_text_atomic
@@ -211,6 +212,7 @@ class ResumableTrainer:
         if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
+        match(target, Path(resume_from_checkpoint))
         saved = type(target).from_pretrained(
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
         )
