@@ -61,9 +61,11 @@ def check_adapter(folder: Path) -> dict[str, Any]:
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Names and shapes of an adapter's tensors."""
     try:
-        return read_header(folder / WEIGHTS)
+        found = read_header(folder / WEIGHTS)
     except ModelError:
         raise ModelError(f"{folder / WEIGHTS}: is damaged or was cut off; save the adapter again") from None
+    # PEFT saves an embedding, or a head, with its adapter: the base has it, too.
+    return {name: shape for name, shape in found.items() if ".base_layer." not in name}
 
 
 def named_base(folder: Path, config: dict[str, Any]) -> str:
@@ -115,27 +117,25 @@ def _changes(folder: Path, empty: Any, base: str) -> dict[str, Change]:
     from safetensors.torch import load_file
 
     shapes, belongs = _shapes(folder), f"{base} isn't the base that it was trained on; give that one"
-    try:
-        config = LoraConfig.from_pretrained(str(folder))
-        config.inference_mode = True
-        wrapped: Any = get_peft_model(copy.deepcopy(empty), config)
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{folder / ADAPTER}: doesn't fit {base} ({shown(str(error))}); {belongs}") from None
-    wanted = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(wrapped).items()}
-    _refuse_misfits(folder / WEIGHTS, shapes, wanted, base, belongs)
-    tensors = load_file(folder / WEIGHTS)
-    if odd := [name for name, value in tensors.items() if not value.isfinite().all()]:
-        raise ModelError(
-            f"{folder / WEIGHTS}: NaN or infinite numbers in {odd[0]} ({len(odd)} such tensors); the training went astray, "
-            "take an earlier one"
-        )
-    layers = {name: module for name, module in wrapped.named_modules() if isinstance(module, LoraLayer)}
-    for layer in layers.values():  # PEFT moves an adapter to its layer's device: here a place in memory without any size
-        inner: Any = layer.get_base_layer()
-        inner.weight = torch.nn.Parameter(torch.zeros(1).expand(inner.weight.shape), requires_grad=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        set_peft_model_state_dict(wrapped, {name: value.float() for name, value in tensors.items()}, low_cpu_mem_usage=True)
+        warnings.simplefilter("ignore")  # PEFT warns of what is told below
+        try:
+            config = LoraConfig.from_pretrained(str(folder))
+            config.inference_mode = True
+            wrapped: Any = get_peft_model(copy.deepcopy(empty), config)
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ModelError(f"{folder / ADAPTER}: doesn't fit {base} ({shown(str(error))}); {belongs}") from None
+        wanted = {
+            name: tuple(value.shape) for name, value in get_peft_model_state_dict(wrapped, save_embedding_layers=False).items()
+        }
+        _refuse_misfits(folder / WEIGHTS, shapes, wanted, base, belongs)
+        tensors = {name: value.float() for name, value in load_file(folder / WEIGHTS).items() if name in shapes}
+        _refuse_not_finite(folder / WEIGHTS, tensors)
+        layers = {name: module for name, module in wrapped.named_modules() if isinstance(module, LoraLayer)}
+        for layer in layers.values():  # PEFT moves an adapter to its layer's device: here a place in memory without any size
+            inner: Any = layer.get_base_layer()
+            inner.weight = torch.nn.Parameter(torch.zeros(1).expand(inner.weight.shape), requires_grad=False)
+        set_peft_model_state_dict(wrapped, tensors, low_cpu_mem_usage=True)
     found: dict[str, Change] = {f"{name.removeprefix(PREFIX)}.weight": partial(_added, layer) for name, layer in layers.items()}
     for name, module in wrapped.named_modules():
         if isinstance(module, ModulesToSaveWrapper):
@@ -154,6 +154,14 @@ def _refuse_misfits(
         raise ModelError(
             f"{path}: doesn't fit {base}: {odd[0]} has shape {there[odd[0]]}, and {wanted[odd[0]]} is expected "
             f"({len(odd)} such tensors); {belongs}"
+        )
+
+
+def _refuse_not_finite(path: Path, tensors: dict[str, Any]) -> None:
+    if odd := [name for name, value in tensors.items() if not value.isfinite().all()]:
+        raise ModelError(
+            f"{path}: NaN or infinite numbers in {odd[0]} ({len(odd)} such tensors); the training went astray, take an earlier "
+            "one"
         )
 
 

@@ -53,13 +53,10 @@ def locate(name: str, base: str | None = None) -> str:
     """
     found = find(name)
     place = resolve(found, base)
-    if Path(place.base).is_dir():
-        check_config(Path(place.base) / CONFIG)
-        check_files(Path(place.base))
-    else:
-        from trlt.model.hub import check_on_hub
-
-        check_on_hub(place.base)
+    try:
+        _check(place.base)
+    except ModelError as error:
+        raise (_base_fault(place.adapters[0], error) if place.adapters and not base else error) from None
     return found
 
 
@@ -100,11 +97,26 @@ def _find_base(folder: Path, name: str) -> str:
     try:
         return find(name)
     except ModelError as error:
-        why = str(error).removeprefix("model.path: ")
-        raise ModelError(
-            f"model.path: {folder / ADAPTER}: base_model_name_or_path: {why}; write there where the base is; to "
-            "`trlt train merge` another place of it is given with --base"
-        ) from None
+        raise _base_fault(folder, error) from None
+
+
+def _base_fault(folder: Path, error: ModelError) -> ModelError:
+    """What is wrong with the base that an adapter names."""
+    return ModelError(
+        f"model.path: {folder / ADAPTER}: base_model_name_or_path: {str(error).removeprefix('model.path: ')}; write there "
+        "where it is; to `trlt train merge` another place is given with --base"
+    )
+
+
+def _check(base: str) -> None:
+    """Looks at the files of a whole model."""
+    if Path(base).is_dir():
+        check_config(Path(base) / CONFIG)
+        check_files(Path(base))
+    else:
+        from trlt.model.hub import check_on_hub
+
+        check_on_hub(base)
 
 
 def _is_adapter(folder: Path) -> bool:
