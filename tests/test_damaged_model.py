@@ -60,15 +60,26 @@ FAULTS = {
     ),
     "index": (lambda folder: (folder / "model.safetensors.index.json").write_text("[]"), "index.json doesn't say which file"),
     "shard": (
-        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}'),
+        lambda folder: [
+            (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}'),
+            (folder / "model.safetensors").rename(folder / "model-1.safetensors"),
+        ],
         "model-2.safetensors is missing; download the model again",
     ),
-    "sizes": (widen, "its weights don't have the sizes that its config.json states"),
+    "two models": (
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": {"a": "model-2.safetensors"}}'),
+        "holds model.safetensors, and model.safetensors.index.json that names other files",
+    ),
+    "sizes": (
+        widen,
+        r"model.safetensors: model.layers.0.mlp.down_proj.weight has shape \(128, 384\), and \(128, 768\) is expected by "
+        r"config.json \(12 such tensors\)",
+    ),
     "tokenizer": (
         lambda folder: [path.unlink() for path in folder.glob("tokenizer*")],
         "holds no tokenizer|processor can't be",
     ),
-    "words": (lambda folder: (folder / "tokenizer.json").write_text("{"), "processor can't be loaded"),
+    "words": (lambda folder: (folder / "tokenizer.json").write_text("{"), r"tokenizer.json: not JSON"),
 }
 
 

@@ -75,8 +75,17 @@ def test_published_shapes_only_where_no_config_is_at_hand(tmp_path):
     a = PUBLISHED["3B"]
     config = {"model_type": "qwen2_5_vl", "hidden_size": a.hidden, "intermediate_size": a.intermediate}
     config |= {"num_hidden_layers": a.layers, "num_attention_heads": a.heads, "num_key_value_heads": a.kv_heads}
-    config |= {"vocab_size": a.vocabulary, "tie_word_embeddings": True}
-    config["vision_config"] = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "in_chans": 3}
+    config |= {
+        "vocab_size": a.vocabulary,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 128_000,
+        "hidden_act": "silu",
+    }
+    config |= {"rms_norm_eps": 1e-6, "rope_theta": 1e6, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}
+    config |= {"image_token_id": 151_655, "video_token_id": 151_656, "vision_start_token_id": 151_652}
+    vision = {"depth": 32, "hidden_act": "silu", "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "in_chans": 3}
+    vision |= {"out_hidden_size": 2048, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 112}
+    config["vision_config"] = vision | {"fullatt_block_indexes": [7, 15, 23, 31], "tokens_per_second": 2}
     (tmp_path / "config.json").write_text(json.dumps(config))
     read = find_architecture(str(tmp_path))
     assert read is not None and replace(read, source="") == a

@@ -17,16 +17,25 @@ from accelerate import PartialState
 from safetensors import safe_open
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
-from transformers.core_model_loading import rename_source_key
 
 from trlt.errors import ModelError, RecipeError
-from trlt.model import Loaded, draw_adapters, load, load_processor, refuse_misfits, refuse_not_finite, with_adapters
+from trlt.model import (
+    Loaded,
+    draw_adapters,
+    folder_of,
+    load,
+    load_processor,
+    match,
+    refuse_not_finite,
+    refuse_tied,
+    resolve,
+    with_adapters,
+)
+from trlt.model.adapter import Change, changes
+from trlt.model.load import precision_of
 from trlt.positions import follow_published_positions
-from trlt.reading import loads
 from trlt.recipe import Model, Recipe
 from trlt.sharding import WholeCopy, by_deepspeed, by_fsdp, in_zero3_slices, join, own_slice, shard, with_slice
-
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,8 @@ class Source:
     key: str
     owners: tuple[tuple[nn.Module, str], ...]
     """Modules that hold it, with its name there: several where it is tied."""
+    change: Change | None = None
+    """What adapters make of it, in float32, where the model is an adapter's folder."""
 
 
 def load_policy(settings: Model, recipe: Recipe) -> Loaded:
@@ -126,9 +137,10 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
     Raises:
         ModelError: it can't be had.
     """
+    folder = str(folder_of(path))
     try:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            path,
+            folder,
             dtype=dtype,
             attn_implementation="sdpa",
             use_safetensors=True,
@@ -153,45 +165,17 @@ def find_sources(model: Any, path: str) -> list[Source]:
     """Where each weight of a `skeleton` is read from.
 
     Raises:
-        ModelError: the files don't hold all of them.
+        ModelError: the files don't hold all of them, or hold others.
     """
     owners: dict[int, list[tuple[nn.Module, str]]] = {}
     for module in model.modules():
         for leaf, weight in module.named_parameters(recurse=False):
             owners.setdefault(id(weight), []).append((module, leaf))
-    names = dict(model.named_parameters())
-    tied = dict(model.named_parameters(remove_duplicate=False)).keys()
-    found: dict[str, Source] = {}
-    unexpected = []
-    for file, keys in _stored(path).items():
-        for key in keys:
-            # The published names differ from those of the modules; Transformers knows how.
-            name, _ = rename_source_key(key, model._weight_conversions, [], model.base_model_prefix, names)
-            if name in names:
-                found[name] = Source(file, key, tuple(owners[id(names[name])]))
-            elif name not in tied:
-                unexpected.append(key)
-    refuse_misfits(path, names.keys() - found.keys(), unexpected)
-    return list(found.values())
-
-
-def _stored(path: str) -> Mapping[Path, list[str]]:
-    """The safetensors files of a folder or a hub id, and the names of the tensors in each."""
-    folder = Path(path)
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        folder = Path(snapshot_download(path, allow_patterns=["*.safetensors", "*.json"]))
-    index = folder / INDEX
-    if index.is_file():
-        files = sorted(set(loads(index.read_bytes())["weight_map"].values()))
-    else:
-        files = [SINGLE]
-    stored = {}
-    for name in files:
-        with safe_open(folder / name, "pt") as tensors:
-            stored[folder / name] = list(tensors.keys())
-    return stored
+    names, folder, adapters = dict(model.named_parameters()), folder_of(path), resolve(path).adapters
+    stored = match(model, folder)
+    changed = changes(adapters, model, str(folder), precision_of(folder)) if adapters else {}
+    refuse_tied(changed, stored, path)
+    return [Source(at.file, at.key, tuple(owners[id(names[name])]), changed.get(name)) for name, at in stored.items()]
 
 
 def fill(sources: list[Source], device: torch.device, dtypes: Mapping[str, torch.dtype] | None = None) -> None:
@@ -207,7 +191,10 @@ def fill(sources: list[Source], device: torch.device, dtypes: Mapping[str, torch
             for source in (source for source in sources if source.file == file):
                 module, leaf = source.owners[0]
                 weight = getattr(module, leaf)
-                own = own_slice(tensors.get_slice(source.key), weight)
+                whole = tensors.get_slice(source.key)
+                if source.change is not None:
+                    whole = source.change(tensors.get_tensor(source.key).float())
+                own = own_slice(whole, weight)
                 dtype = (dtypes or {}).get(source.key, weight.dtype)
                 refuse_not_finite(str(file), [(source.key, own)])
                 value = with_slice(weight, torch.empty_like(own, dtype=dtype, device=device).copy_(own))

@@ -32,6 +32,7 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import ResumeError, VideoError
 from trlt.faults import fault_of
 from trlt.health import Health
+from trlt.model import match
 from trlt.order import Announcing
 from trlt.reading import read_log
 from trlt.sample import Sample, append_text, write_text_atomic
@@ -222,6 +223,7 @@ class ResumableTrainer:
         if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
+        match(target, Path(resume_from_checkpoint))
         saved = type(target).from_pretrained(
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
         )

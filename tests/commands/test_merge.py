@@ -124,7 +124,7 @@ def test_a_folder_that_is_no_adapter_is_refused(adapter, quiet, tiny_path, tmp_p
     (folder / "adapter_model.bin").unlink()
     refused("holds no adapter_model.safetensors")
     weights.write_bytes(b"torn")
-    refused(f"{weights}: can't be read")
+    refused(f"{weights}: is damaged or was cut off; save the adapter again")
 
 
 @pytest.mark.parametrize(

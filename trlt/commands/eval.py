@@ -14,7 +14,7 @@ from trlt.commands._results import broken_videos, count_extra, score_bench, writ
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
 from trlt.datasets import read_source
 from trlt.errors import UsageError, VideoError
-from trlt.model import locate
+from trlt.model import find, locate
 from trlt.prompt import build
 from trlt.recipe import Benchmark, Recipe, Video
 from trlt.report import results_table
@@ -103,8 +103,8 @@ def evaluate(
     results: dict[str, Any] = {}
     if entries:
         results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
-        if given is None and not servers and add_results(Path(recipe.model.path), results):
-            output.note(f"eval: the model card in {recipe.model.path} has these figures now")
+        if given is None and not servers and add_results(Path(find(recipe.model.path)), results):
+            output.note(f"eval: the model card in {find(recipe.model.path)} has these figures now")
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
     if unread:
         raise VideoError("\n".join(unread))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,14 @@ from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
 from trlt.errors import ModelError, UsageError
-from trlt.model import draw_as, load, locate, save
-from trlt.reading import loads
+from trlt.model import check_adapter, draw_as, folder_of, load, locate, named_base, precision_of, resolve, save
 from trlt.recipe import Model, Recipe, load_recipe, to_yaml
 from trlt.report.answers import visible
 from trlt.rollout import Run
 from trlt.usage import use
 
-CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-BASE = "base_model_name_or_path"
-SHOWN = 300
-"""Characters of what PEFT says."""
+ADAPTER_OF_A_RUN = "adapter"
+"""Below a training's folder."""
 
 
 def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) -> dict[str, Any]:
@@ -42,15 +38,16 @@ def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) 
     """
     if out.exists():
         raise UsageError(f"--out: {out} is there already; give another folder, or remove it first")
-    config = _config(adapter)
-    name, located = _base(adapter, config, base)
+    adapter = adapter / ADAPTER_OF_A_RUN if (adapter / ADAPTER_OF_A_RUN).is_dir() else adapter
+    name = base or named_base(adapter, check_adapter(adapter))
+    located = _located(adapter, base)
     quiet()
     from trlt.positions import follows_library
 
     output.note(f"train merge: {adapter} into {name}")
-    loaded = load(Model(path=located, dtype="float32", device="cpu"))
-    precision = _precision(loaded.model.config, located)
-    merged = _merged(loaded.model, adapter, name).to(precision)
+    loaded = load(Model(path=located, dtype="float32", device="cpu"), base=base)
+    precision = precision_of(folder_of(resolve(located, base).base))
+    merged = loaded.model.to(precision)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     recipe = _recipe(adapter)
@@ -64,81 +61,19 @@ def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) 
     return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(precision).removeprefix("torch.")}
 
 
-def _config(adapter: Path) -> dict[str, Any]:
-    """What the adapter says of itself, once it is known to be one that can be merged."""
-    path = adapter / CONFIG
-    if not path.is_file():
-        raise ModelError(f"{adapter}: holds no {CONFIG}; give the folder that PEFT's `save_pretrained` wrote")
-    try:
-        config = loads(path.read_bytes(), finite=False)
-        kind = config.get("peft_type")
-    except (ValueError, AttributeError):
-        raise ModelError(f"{path}: is no JSON object; save the adapter again") from None
-    if kind != "LORA":
-        raise ModelError(f"{path}: peft_type: {kind!r} can't be merged; LORA can")
-    if not (adapter / WEIGHTS).is_file():
-        if (adapter / PICKLED).is_file():
-            raise ModelError(
-                f"{adapter / PICKLED}: a pickle may run code when it is read, so it isn't; save the adapter as safetensors "
-                "where it was made (`save_pretrained` does)"
-            )
-        raise ModelError(f"{adapter}: holds no {WEIGHTS}; save the adapter again")
-    return dict(config)
-
-
-def _base(adapter: Path, config: dict[str, Any], given: str | None) -> tuple[str, str]:
-    """The base's name, and the folder or hub id behind it."""
-    name = given or config.get(BASE)
-    if not isinstance(name, str) or not name:
-        raise ModelError(f"{adapter / CONFIG}: {BASE}: names no base ({name!r}); give it with --base")
-    try:
-        return name, locate(name)
-    except ModelError as error:
-        why = str(error).removeprefix("model.path: ")
-        where = "--base" if given else f"{adapter / CONFIG}: {BASE}"
-        raise ModelError(f"{where}: {why}" + ("" if given else "; another place of the base is given with --base")) from None
-
-
-def _precision(config: Any, located: str) -> Any:
-    """The dtype that the base is saved in, as its `config.json` says; BF16 where it says nothing."""
-    import torch
-
-    saved = config.get_config_dict(located)[0]
-    return torch.float32 if (saved.get("dtype") or saved.get("torch_dtype")) == "float32" else torch.bfloat16
-
-
-def _merged(model: Any, adapter: Path, base: str) -> Any:
-    """The base with the adapter's weights added.
+def _located(adapter: Path, base: str | None) -> str:
+    """The adapter's folder, once it and its base are known to be there.
 
     Raises:
-        ModelError: tensors of the adapter that the base has no place for, that are missing, or that aren't finite.
+        ModelError: they aren't.
     """
-    from peft import PeftModel, get_peft_model_state_dict
-    from safetensors import SafetensorError, safe_open
-
-    belongs = f"{base} isn't the base that it was trained on; give that one with --base"
+    if base is None:
+        return locate(str(adapter))
     try:
-        with safe_open(adapter / WEIGHTS, framework="pt") as file:
-            there = set(file.keys())
-        with warnings.catch_warnings():
-            # PEFT only warns of what is missing, and passes over what has no place; both are told below.
-            warnings.simplefilter("ignore")
-            wrapped = PeftModel.from_pretrained(model, str(adapter))
-        wanted = set(get_peft_model_state_dict(wrapped))
-    except SafetensorError as error:
-        raise ModelError(f"{adapter / WEIGHTS}: can't be read ({error}); save the adapter again") from None
-    except (RuntimeError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"{adapter}: doesn't fit {base} ({visible(str(error), SHOWN)}); {belongs}") from None
-    if there != wanted:
-        odd = sorted(there ^ wanted)
-        side = "no place in the base" if odd[0] in there else f"isn't in {WEIGHTS}"
-        raise ModelError(f"{adapter / WEIGHTS}: {odd[0]}: {side} ({len(odd)} such tensors); {belongs}")
-    try:
-        return wrapped.merge_and_unload(safe_merge=True)
-    except ValueError as error:
-        raise ModelError(
-            f"{adapter / WEIGHTS}: {visible(str(error), SHOWN)}; the training went astray, take an earlier one"
-        ) from None
+        locate(base)
+    except ModelError as error:
+        raise ModelError(f"--base: {str(error).removeprefix('model.path: ')}") from None
+    return locate(str(adapter), base)
 
 
 def _recipe(adapter: Path) -> Recipe:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from trlt.errors import ModelError
-from trlt.model import MODEL_TYPE, SHIPPED, miniature_path
-from trlt.reading import loads
+from trlt.model import CONFIG, SHIPPED, check_config, find, resolve
+from trlt.model.hub import cached
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +111,14 @@ def find_architecture(name: str) -> Architecture | None:
     """The shape of a model; None where neither its config.json is at hand nor its size published.
 
     Args:
-        name: `model.path` of a recipe: a folder, a hub id, or `miniature`.
+        name: `model.path` of a recipe: a folder, also of a run or an adapter, a hub id, or `miniature`.
 
     Raises:
         ModelError: a config.json that isn't a Qwen2.5-VL's.
     """
-    folder = miniature_path(name) if name in SHIPPED else Path(name).expanduser()
-    config = folder / "config.json" if name in SHIPPED or folder.exists() else _cached(name)
+    there = name in SHIPPED or Path(name).expanduser().exists()
+    base = resolve(find(name)).base if there else name
+    config = Path(base) / CONFIG if Path(base).is_dir() else _cached(base)
     if config is not None and config.is_file():
         return _read(config)
     for size, architecture in PUBLISHED.items():
@@ -131,36 +130,29 @@ def find_architecture(name: str) -> Architecture | None:
 def _cached(name: str) -> Path | None:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(name, "config.json")
-    return Path(found) if isinstance(found, str) else None
+    folder = cached(name)
+    return folder / CONFIG if folder else None
 
 
 def _read(path: Path) -> Architecture:
     """From the published layout (the language model's keys at the top) or from the one that transformers 5 writes."""
-    try:
-        config: dict[str, Any] = loads(path.read_bytes(), finite=False)
-        text, vision = config.get("text_config", config), config["vision_config"]
-        if config.get("model_type") != MODEL_TYPE:
-            raise ModelError(f"model.path: {path} says model_type {config.get('model_type')!r}; trlt tunes {MODEL_TYPE}")
-        return Architecture(
-            hidden=text["hidden_size"],
-            intermediate=text["intermediate_size"],
-            layers=text["num_hidden_layers"],
-            heads=text["num_attention_heads"],
-            kv_heads=text["num_key_value_heads"],
-            vocabulary=text["vocab_size"],
-            tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
-            vision_hidden=vision["hidden_size"],
-            vision_intermediate=vision["intermediate_size"],
-            vision_layers=vision.get("depth", 32),
-            vision_heads=vision.get("num_heads", 16),
-            patch_values=vision.get("in_chans", vision.get("in_channels", 3))
-            * vision.get("temporal_patch_size", 2)
-            * vision.get("patch_size", 14) ** 2,
-            merged=vision.get("spatial_merge_size", 2) ** 2,
-            source=str(path),
-        )
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ModelError(f"model.path: {path} isn't a Qwen2.5-VL's config.json ({error}); download the model again") from None
+    config = check_config(path)
+    text, vision = config.get("text_config") or config, config["vision_config"]
+    return Architecture(
+        hidden=text["hidden_size"],
+        intermediate=text["intermediate_size"],
+        layers=text["num_hidden_layers"],
+        heads=text["num_attention_heads"],
+        kv_heads=text["num_key_value_heads"],
+        vocabulary=text["vocab_size"],
+        tied=bool(config.get("tie_word_embeddings", text.get("tie_word_embeddings", False))),
+        vision_hidden=vision["hidden_size"],
+        vision_intermediate=vision["intermediate_size"],
+        vision_layers=vision["depth"],
+        vision_heads=vision["num_heads"],
+        patch_values=vision.get("in_chans", vision.get("in_channels", 3))
+        * vision["temporal_patch_size"]
+        * vision["patch_size"] ** 2,
+        merged=vision["spatial_merge_size"] ** 2,
+        source=str(path),
+    )

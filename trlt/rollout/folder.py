@@ -197,15 +197,38 @@ def file_digest(path: Path) -> str:
 def model_identity(located: str) -> dict[str, Any]:
     """What tells a model apart from others: checksums of a folder and of files beside weights, or a hub id with its revision.
 
+    Of an adapter's folder it is that of its base, with the adapter's own checksum.
+
     Args:
         located: As `trlt.model.locate` gives it.
     """
+    from trlt.model import resolve
+
+    place = resolve(located)
+    found = _whole_identity(place.base)
+    if place.adapters:
+        digest = hashlib.sha256("".join(map(_adapter_digest, place.adapters)).encode())
+        found |= {"name": Path(located).name, "adapter": digest.hexdigest()}
+    return found
+
+
+def _adapter_digest(folder: Path) -> str:
+    """Checksum of an adapter: its weights and settings, but not where its base lies."""
+    from trlt.model import check_adapter
+
+    config = {key: value for key, value in check_adapter(folder).items() if key != "base_model_name_or_path"}
+    weights = file_digest(folder / "adapter_model.safetensors")
+    return hashlib.sha256(f"{json.dumps(config, sort_keys=True)} {weights}".encode()).hexdigest()
+
+
+def _whole_identity(located: str) -> dict[str, Any]:
+    """What tells a whole model apart."""
     folder = Path(located)
     if not folder.is_dir():
-        from huggingface_hub import try_to_load_from_cache
+        from trlt.model.hub import cached
 
-        cached = try_to_load_from_cache(located, "config.json")
-        return {"hub": located, "revision": Path(cached).parent.name if isinstance(cached, str) else None}
+        snapshot = cached(located)
+        return {"hub": located, "revision": snapshot.name if snapshot else None}
     weights = sorted(folder.glob("*.safetensors"))
     small = sum(path.stat().st_size for path in weights) <= HASHED_BYTES
     digest = hashlib.sha256(file_digest(folder / "config.json").encode())

@@ -22,6 +22,7 @@ from trlt.engine.forest import Completion, Engine, Tree
 from trlt.engine.inputs import ClipInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
+from trlt.model import folder_of
 from trlt.positions import LIBRARY, RULE
 from trlt.prompt import Prompt
 from trlt.recipe import Recipe, Video, advice
@@ -81,7 +82,8 @@ class VllmSampler:
         on_gpu = engine.device.type == "cuda"
         told = {
             "llm": {
-                "model": path,
+                "model": str(folder_of(path)),
+                "trust_remote_code": False,
                 "dtype": recipe.model.dtype,
                 "load_format": "dummy",
                 "seed": recipe.train.seed,

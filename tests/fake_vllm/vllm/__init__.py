@@ -145,9 +145,11 @@ class LLM:
         generation_config: str = "auto",
         gpu_memory_utilization: float = 0.92,
         enable_sleep_mode: bool = False,
+        trust_remote_code: bool | None = None,
         **more: bool,
     ) -> None:
         assert more.keys() <= EngineArgs.__dataclass_fields__.keys(), "vLLM refuses arguments that it doesn't know"
+        assert trust_remote_code is False, "said, and not left to vLLM"
         self.normalizes = FAULT != "older" and more.get("mm_device_do_normalize", True)
         if FAULT == "refuses":
             raise ValueError("no room for the cache")

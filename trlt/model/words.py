@@ -1,0 +1,133 @@
+"""The processor in a model's folder: tokenizer, chat template, and how frames become patches; held to its config.json."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trlt.errors import ModelError
+from trlt.model.config import CONFIG, check_config
+from trlt.model.files import object_in
+from trlt.model.place import folder_of
+from trlt.model.template import try_out
+from trlt.model.tensors import UNEXPECTED
+
+END_MARKS = ("<|im_end|>", "<|endoftext|>")
+"""Either ends a completion; a test holds them to `engine.inputs`, which this module may not import."""
+MARKS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", *END_MARKS)
+"""What a tokenizer must know as single tokens."""
+NAMED = {
+    "video_token_id": "<|video_pad|>",
+    "image_token_id": "<|image_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+"""Keys of a config.json to the tokens that they stand for."""
+WORDS = "12.5 to"
+"""What any tokenizer gives back."""
+SIZES = {"patch_size": "patch_size", "temporal_patch_size": "temporal_patch_size", "merge_size": "spatial_merge_size"}
+"""Settings of the processor to those of the vision tower that must be the same."""
+TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
+
+
+def load_processor(located: str) -> Any:
+    """The processor in a model's folder; of an adapter, that of its base.
+
+    Raises:
+        ModelError: it can't be had, or isn't that of the model.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoProcessor
+
+    folder = folder_of(located)
+    path = str(folder)
+    try:
+        processor = AutoProcessor.from_pretrained(path, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    except (StrictDataclassError, *UNEXPECTED) as error:
+        for name in ("tokenizer.json", "vocab.json"):
+            if (folder / name).is_file():
+                object_in(folder / name)
+        raise ModelError(
+            f"model.path: {path}: its processor can't be loaded ({error}); download tokenizer.json, tokenizer_config.json and "
+            "preprocessor_config.json again"
+        ) from error
+    # Without its files the library makes a tokenizer that knows no words.
+    if processor.tokenizer.decode(processor.tokenizer.encode(WORDS, add_special_tokens=False)) != WORDS:
+        raise ModelError(
+            f"model.path: {path} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt); download it again"
+        )
+    config = check_config(folder / CONFIG)
+    _check_vocabulary(processor.tokenizer, config, folder)
+    _check_template(processor, path)
+    _check_frames(processor.video_processor, config["vision_config"], path)
+    return processor
+
+
+def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -> None:
+    """Ends where the tokenizer's numbers aren't rows of the embedding, or marks that prompts are made of are missing."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    where = f"model.path: {folder / TOKENIZERS[0]}" if (folder / TOKENIZERS[0]).is_file() else f"model.path: {folder}"
+    ids: dict[str, int] = tokenizer.get_vocab()
+    rows = (config.get("text_config") or config)["vocab_size"]
+    if max(ids.values()) >= rows:
+        token = max(ids, key=ids.__getitem__)
+        raise ModelError(
+            f"{where}: {token!r} is token {ids[token]}, and the model has {rows} (vocab_size in {CONFIG}); take the tokenizer "
+            "that belongs to the model"
+        )
+    for mark in MARKS:
+        if ids.get(mark) is None or tokenizer.encode(mark, add_special_tokens=False) != [ids[mark]]:
+            raise ModelError(f"{where}: {mark} is no token of its own; take the tokenizer of a Qwen2.5-VL")
+    for key, mark in NAMED.items():
+        if config.get(key) not in (None, ids[mark]):
+            raise ModelError(
+                f"model.path: {folder / CONFIG}: {key}: {config[key]}, and {mark} is token {ids[mark]} of the tokenizer; "
+                "download both again"
+            )
+    if missing := sorted(set(ByteLevel.alphabet()) - ids.keys()):
+        raise ModelError(f"{where}: {len(missing)} of 256 bytes have no token, among them {missing[0]!r}; download it again")
+    if len(set(ids.values())) != len(ids) or max(ids.values()) != len(ids) - 1:
+        raise ModelError(f"{where}: its {len(ids)} tokens aren't numbered from 0 to {len(ids) - 1}; download it again")
+
+
+def _check_template(processor: Any, path: str) -> None:
+    template = processor.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise ModelError(f"model.path: {path} holds no chat template (chat_template.jinja, or .json); download it again")
+    tokenizer = processor.tokenizer
+    special = tuple(sorted((name, token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)))
+    known = tokenizer.get_vocab()
+    for text in try_out(template, special, f"model.path: {path}"):
+        if unknown := [mark for mark in re.findall(r"<\|[^<>|\s]+\|>", text) if mark not in known]:
+            raise ModelError(
+                f"model.path: {path}: the chat template writes {unknown[0]}, which is no token of the tokenizer; download "
+                "both again"
+            )
+
+
+def _check_frames(video: Any, vision: Mapping[str, Any], path: str) -> None:
+    """Ends where frames would be cut into other patches than the tower takes, or aren't scaled by numbers."""
+    again = "download preprocessor_config.json again"
+    for mine, its in SIZES.items():
+        if getattr(video, mine, None) != vision[its]:
+            raise ModelError(
+                f"model.path: {path}: the processor's {mine} is {getattr(video, mine, None)}, and vision_config.{its} in "
+                f"{CONFIG} {vision[its]}; {again}"
+            )
+    for name in ("image_mean", "image_std"):
+        value: Any = getattr(video, name, None)
+        good = isinstance(value, (list, tuple)) and len(value) == 3 and all(_is_number(one) for one in value)
+        if not good or (name == "image_std" and not all(one > 0 for one in value)):
+            raise ModelError(f"model.path: {path}: the processor's {name} is {value}; {again}")
+    if not _is_number(video.rescale_factor) or not video.rescale_factor > 0:
+        raise ModelError(f"model.path: {path}: the processor's rescale_factor is {video.rescale_factor}; {again}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
