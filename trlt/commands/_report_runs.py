@@ -58,6 +58,9 @@ class FoundRun:
 def find_runs(places: Sequence[Path]) -> list[FoundRun]:
     """The runs that paths stand for: each itself, or those of its folders, by kind and time.
 
+    What was measured of a model that a training of the folder began from comes before the rest of its kind, since the first is
+    what the others are compared with: a gain of the tuned model is positive, whichever was measured first.
+
     Raises:
         DataError: a path that holds none.
     """
@@ -66,7 +69,8 @@ def find_runs(places: Sequence[Path]) -> list[FoundRun]:
         here = list(_runs_at(place))
         if not here and place.is_dir():
             below = [one for child in sorted(place.iterdir()) for one in _runs_at(child)]
-            here = sorted(below, key=lambda one: (KINDS.index(one.kind), str(one.manifest.get("created", "")), one.name))
+            bases = [one.manifest["model"] for one in below if one.kind == "train" and "model" in one.manifest]
+            here = sorted(below, key=lambda one: _order(one, bases))
         if not here:
             raise DataError(
                 f"{place}: holds no run; give folders that `trlt probe`, `trlt train` or `trlt eval` wrote, the samples of "
@@ -75,6 +79,11 @@ def find_runs(places: Sequence[Path]) -> list[FoundRun]:
         for one in here:
             found.setdefault(one.path.resolve(), one)
     return _named(list(found.values()))
+
+
+def _order(run: FoundRun, bases: Sequence[Any]) -> tuple[int, bool, str, str]:
+    other = run.kind in ("probe", "eval") and run.manifest.get("model") not in bases
+    return KINDS.index(run.kind), other, str(run.manifest.get("created", "")), run.name
 
 
 def _runs_at(place: Path) -> Iterator[FoundRun]:

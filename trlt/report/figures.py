@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Group
@@ -29,6 +29,14 @@ PAPER: dict[str, dict[str, Published]] = {
     "nextgqa": {"mIoU": Published(20.2, 28.3, 37.3), "acc": Published(77.2, 70.6, 78.7)},
 }
 """Benchmark to figure to what the paper gives: the base model's, the SFT baseline's and the tuned model's."""
+
+_HEADLINES = ("mIoU", "acc")
+
+
+def headlines(bench: str, there: Sequence[str]) -> list[str]:
+    """The main figures of a benchmark among those that are there: the paper's; else the usual ones, else the first."""
+    known = [figure for figure in PAPER.get(bench, {}) if figure in there]
+    return known or [figure for figure in _HEADLINES if figure in there] or list(there[:1])
 
 
 def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:

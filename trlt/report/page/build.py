@@ -42,6 +42,10 @@ class Page:
     """By id, for the rows' texts and videos."""
     notes: Sequence[str] = ()
     """What a reader must know of the samples."""
+    lead: Sequence[str] = ()
+    """What stands first: the verdict, or what is needed for one; a paragraph each."""
+    commands: Sequence[str] = ()
+    """Below it, what to type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,4 +147,8 @@ def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:
     runs = element("p", *(element("span", f"{run.name} ", element("small", run.kind), class_="chip") for run in page.made))
     ways = element("nav", *(element("a", title, href=f"#{id}") for id, title in links), aria_label="Sections")
     toggle = element("button", "Theme: auto", type="button", id="theme", hidden=True)
-    return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, ways)
+    lead = [element("p", text) for text in page.lead]
+    if page.commands:
+        lead.append(element("pre", "\n".join(page.commands)))
+    first = [element("div", *lead, id="verdict")] if lead else []
+    return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, *first, ways)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trlt.report.figures import PAPER, asked, notes_on
+from trlt.report.figures import PAPER, asked, headlines, notes_on
 from trlt.report.page.charts import Mark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 
-_HEADLINES = ("mIoU", "acc")
 _RUNS = 6
 """Runs that have a colour of their own."""
 
@@ -49,7 +48,7 @@ def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], 
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper + ["n", "unanswered"]
     rows = []
     for bench in benches:
-        for place, figure in enumerate(_headlines(runs, bench)):
+        for place, figure in enumerate(headlines(bench, _figures(runs, bench, "paper"))):
             rows.append(_row(runs, comparisons, bench, figure, place == 0, paper))
     colours = [(run.name, run_style(place)) for place, run in enumerate(runs)]
     if paper:
@@ -67,13 +66,6 @@ def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], 
 
 def _pair(one: Comparison) -> str:
     return f"{one.b} - {one.a}"
-
-
-def _headlines(runs: Sequence[Results], bench: str) -> list[str]:
-    """The figures that the paper gives; else the usual ones, else the first."""
-    there = _figures(runs, bench, "paper")
-    known = [figure for figure in PAPER.get(bench, {}) if figure in there]
-    return known or [figure for figure in _HEADLINES if figure in there] or there[:1]
 
 
 def _figures(runs: Sequence[Results], bench: str, kind: str) -> list[str]:
