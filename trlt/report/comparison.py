@@ -52,4 +52,7 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
         lines.append("all questions are about one video, which gives no interval")
     elif entry["videos"] < FEW_VIDEOS:
         lines.append(f"{entry['videos']} videos are too few for intervals to rely on (from {FEW_VIDEOS} on they are)")
+    zero = [figure for figure, change in entry["figures"].items() if change["a"] == change["b"] == 0]
+    if zero:
+        lines.append(f"{', '.join(zero)} 0.0 in both: there is nothing to compare")
     return lines

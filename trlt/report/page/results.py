@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trlt.report.figures import PAPER, asked, headlines, notes_on
+from trlt.report.figures import PAPER, asked, headlines
+from trlt.report.notes import asked_of, interval, notes_on, official_notes
 from trlt.report.page.charts import Mark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 
@@ -86,9 +87,9 @@ def _row(
             cells.append("")
             continue
         value = entry["paper"][figure]
-        low, high = entry["ci95"].get(figure, (value, value))
+        low, high = interval(entry, figure) or (value, value)
         marks.append(Mark(run.name, run_style(place), value, low, high))
-        cells.append(_with_interval(f"{value:.1f}", f"{low:.1f} to {high:.1f}"))
+        cells.append(_with_interval(f"{value:.1f}", f"{low:.1f} to {high:.1f}" if high > low else "no interval"))
         counts[asked(entry)] = None
         unanswered.append(f"{entry['unanswered']:,}")
     for one in comparisons:
@@ -122,7 +123,7 @@ def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup
     said: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         for bench, entry in run.values["benchmarks"].items():
-            for line in notes_on(entry):
+            for line in notes_on(bench, entry):
                 said.setdefault((bench, line), []).append(run.name)
     lines = [f"{bench} ({', '.join(names)}): {line}" for (bench, line), names in said.items()]
     for one in comparisons:
@@ -131,7 +132,7 @@ def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup
             for side, name in (("a", one.a), ("b", one.b)):
                 if entry[f"only_{side}"]:
                     lines.append(f"{_pair(one)}, {bench}: {entry[f'only_{side}']:,} questions are in {name} only, left out")
-    return element("ul", *(element("li", line) for line in lines), class_="warnings") if lines else Markup()
+    return _listed(lines)
 
 
 def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
@@ -140,13 +141,27 @@ def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
     for bench in benches:
         for kind in ("paper", "official"):
             for figure in _figures(runs, bench, kind):
-                cells = []
+                cells: list[str] = []
+                counts: dict[str, None] = {}
                 for run in runs:
                     entry = run.values["benchmarks"].get(bench, {})
                     value = entry.get(kind, {}).get(figure)
-                    bounds = entry.get("ci95", {}).get(figure) if kind == "paper" else None
+                    bounds = interval(entry, figure) if kind == "paper" and entry else None
                     shown = "" if value is None else f"{value:.1f}"
                     cells.append(_with_interval(shown, f"{bounds[0]:.1f} to {bounds[1]:.1f}") if bounds else shown)
-                rows.append([bench, "paper's" if kind == "paper" else "official", figure, *cells])
-    head = ["benchmark", "protocol", "figure", *(run.name for run in runs)]
-    return element("details", element("summary", "All figures, by both protocols"), table(head, rows, text_columns=3))
+                    if value is not None:
+                        counts[f"{asked_of(entry, figure):,}"] = None
+                rows.append([bench, "paper's" if kind == "paper" else "official", figure, *cells, " / ".join(counts)])
+    head = ["benchmark", "protocol", "figure", *(run.name for run in runs), "n"]
+    official = [
+        f"{bench} ({run.name}): {line}"
+        for run in runs
+        for bench, entry in run.values["benchmarks"].items()
+        for line in official_notes(bench, entry)
+    ]
+    inner = [table(head, rows, text_columns=3, caption="All figures"), _listed(official)]
+    return element("details", element("summary", "All figures, by both protocols"), *inner)
+
+
+def _listed(lines: Sequence[str]) -> Markup:
+    return element("ul", *(element("li", line) for line in lines), class_="warnings") if lines else Markup()
