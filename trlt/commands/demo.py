@@ -44,7 +44,7 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     began = time.monotonic()
     recipe = _recipe(folder, "recipe.yaml", "miniature.yaml")
     output.show(Rule("the miniature: synthetic videos, laid out and annotated as the real data is", align="left"))
-    with output.progress("render") as progress:
+    with output.progress("render", "videos") as progress:
         layout.write(folder / "data", progress=progress)
     model = str(_rebuild(folder, output)) if rebuild_model else PLAIN
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
@@ -140,7 +140,7 @@ def _warmup_samples(root: Path, count: int, output: Output, *, graded: bool = Fa
     from trlt.miniature import warmup
 
     if not (root / "samples.jsonl").is_file():
-        with output.progress("render") as progress:
+        with output.progress("render", "videos") as progress:
             warmup.write(
                 root,
                 count,

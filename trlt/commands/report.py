@@ -87,7 +87,7 @@ def report(
             lead=first.text,
             commands=first.commands,
         )
-        with output.progress("frames") as progress:
+        with output.progress("frames", "clips") as progress:
             written = write_page(page, path, frame_bytes=int(frames_mb * 1e6), progress=progress)
     frames = written.frames
     output.show(*first.text, *(f"  {command}" for command in first.commands), "")

@@ -108,7 +108,14 @@ class Servers:
             results[t][r] = completions
         return results
 
-    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
+    def stream(
+        self,
+        trees: Iterable[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = 256,
+        ended: Callable[[int], None] | None = None,
+    ) -> Iterator[Answered]:
         """Requests in the order in which they are done, with at most `max_sequences` (or one request's n) under way.
 
         Each request has a seed of its own, which depends on the sampling seed and the request alone. How far a server
@@ -135,6 +142,8 @@ class Servers:
                     return
                 job, completions = crew.take()
                 under_way -= job.n
+                if ended:
+                    ended(len(completions))
                 t, r, branch = job.place
                 of_request = parts.setdefault((t, r), {})
                 of_request[branch] = completions

@@ -66,6 +66,8 @@ class FrameBlocks:
     def blocks(self) -> Iterator[Markup]:
         """Each a list of [seconds of the clip, JPEG in base64]."""
         room = self._limit
+        if self._progress and self._requests:
+            self._progress(0, len(self._requests))
         for done, loaded in enumerate(self._loader.map(self._requests.values()), 1):
             if self._progress:
                 self._progress(done, len(self._requests))
