@@ -40,8 +40,8 @@ def test_an_interval_that_holds_0_says_nothing():
     found = verdict(compared(mvbench={"acc": OPEN}), ("the base model", "the tuned model"))
     assert found.outcome == "unknown"
     assert found.text == (
-        "Whether the tuned model is better than the base model can't be said: the change's interval holds 0. mvbench accuracy "
-        "+1.0 points (50.0 to 51.0; 95% interval of the change -3.0 to +5.0; 100 questions)."
+        "Whether the tuned model is better than the base model can't be said: the change's interval holds 0. The change: "
+        "mvbench accuracy +1.0 points (50.0 to 51.0; 95% interval of the change -3.0 to +5.0; 100 questions)."
     )
 
 
@@ -50,8 +50,8 @@ def test_few_videos_say_nothing_whatever_their_interval(videos):
     found = verdict(compared(charades={"mIoU": figure(25.0, 100.0, 50.0, 100.0, n=1)}, videos=videos))
     assert found.outcome == "unknown"
     assert found.text == (
-        "Whether B is better than A can't be said: fewer than 20 videos are too few. charades mIoU +75.0 points (25.0 to "
-        "100.0; 1 question)."
+        "Whether B is better than A can't be said: fewer than 20 videos are too few. The change: charades mIoU +75.0 points "
+        "(25.0 to 100.0; 1 question)."
     )
     assert verdict(compared(charades={"mIoU": UP}, videos=20)).outcome == "better"
 
@@ -59,18 +59,21 @@ def test_few_videos_say_nothing_whatever_their_interval(videos):
 def test_mixed_results_are_said_to_be_mixed():
     found = verdict(compared(charades={"mIoU": UP}, nextgqa={"mIoU": OPEN, "acc": DOWN}), ("old", "the new one"))
     assert found.outcome == "mixed"
-    assert found.text == (
-        "Mixed: the new one is better than old on 1 of 3 main figures, charades mIoU +6.5 points (30.0 to 36.5; 95% interval "
-        "of the change +2.0 to +11.0; 100 questions), and worse on 1, nextgqa accuracy -5.0 points (40.0 to 35.0; 95% interval "
-        "of the change -9.0 to -1.0; 100 questions). The interval of the other 1 holds 0: such a change "
-        "can't be told from chance."
+    assert found.sentences == (
+        "Mixed: the new one is better than old on 1 of 3 main figures and worse on 1.",
+        "Better: charades mIoU +6.5 points (30.0 to 36.5; 95% interval of the change +2.0 to +11.0; 100 questions).",
+        "Worse: nextgqa accuracy -5.0 points (40.0 to 35.0; 95% interval of the change -9.0 to -1.0; 100 questions).",
+        "The interval of the other 1 holds 0: such a change can't be told from chance.",
     )
 
 
 def test_of_many_figures_the_first_are_listed_and_chance_is_named():
     benches = {name: {"acc": UP} for name in ("mmvu", "mvbench", "tempcompass", "videomme")}
     found = verdict(compared(**benches))
-    assert found.text.startswith("B is better than A on 4 of 4 main figures: mmvu accuracy ") and "and 1 more." in found.text
+    assert (
+        found.text.startswith("B is better than A on 4 of 4 main figures. Better: mmvu accuracy ")
+        and "and 1 more." in found.text
+    )
     assert "videomme" not in found.text and "chance" not in found.text
     found = verdict(compared(**benches, charades={"mIoU": OPEN}, warnings=["x"]))
     assert "Each figure has a 5% risk of such a difference by chance alone, and there are 5." in found.text

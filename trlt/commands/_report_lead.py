@@ -20,8 +20,8 @@ class Lead(NamedTuple):
 
     verdicts: Sequence[Verdict]
     """One a comparison."""
-    text: Sequence[str]
-    """The same in words, a paragraph each; where nothing is compared, what there is and what is missing."""
+    said: Sequence[Sequence[str]]
+    """The same in words, a list of sentences each; where nothing is compared, what there is and what is missing."""
     commands: Sequence[str] = ()
     """What to type for a comparison, where there is none."""
 
@@ -39,19 +39,18 @@ def lead(
     """
     if comparisons:
         found = [verdict(one.values, (one.a, one.b)) for one in comparisons]
-        return Lead(found, [one.text for one in found])
+        return Lead(found, [one.sentences for one in found])
     counts = Counter(run.kind for run in runs)
     there = [f"{count} {_KINDS[kind]}{'s' * (count > 1)}" for kind, count in counts.items()]
     held = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
     said = f"This page holds {held}."
     if len(results) > 1:
-        return Lead(
-            [], [f"{said} The evaluations can't be compared (the notes say why), so which model is better isn't known."]
-        )
+        why = "The evaluations can't be compared (the notes say why), so which model is better isn't known."
+        return Lead([], [[said, why]])
     missing = "one of another model on the same benchmarks" if results else "evaluations of the base and of the tuned model"
-    said += f" It can't say whether tuning made a model better: that takes {missing}."
+    wanted = f"It can't say whether tuning made a model better: that takes {missing}."
     commands = _commands(places, runs, {one.name for one in results})
-    return Lead([], [f"{said} To make what is missing (words in capitals stand for yours):"], commands)
+    return Lead([], [[said, wanted, "To make what is missing (words in capitals stand for yours):"]], commands)
 
 
 def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[str]) -> list[str]:

@@ -51,7 +51,7 @@ def compare(a: Path, b: Path, *, benches: Sequence[str] = (), out: Path | None =
         "only_b": [name for name in in_b if name not in in_a],
     }
     found = verdict(result)
-    result["verdict"] = found._asdict()
+    result["verdict"] = found.to_json()
     if out is not None:
         write_text_atomic(out, json.dumps(result, ensure_ascii=False, indent=2) + "\n")
     output.show(comparison_table(result), "", found.text, *([f"\nComparison: {out}"] if out else []))

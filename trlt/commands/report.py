@@ -84,22 +84,22 @@ def report(
             runs=browsed,
             questions=known,
             notes=notes,
-            lead=first.text,
+            lead=first.said,
             commands=first.commands,
         )
         with output.progress("frames", "clips") as progress:
             written = write_page(page, path, frame_bytes=int(frames_mb * 1e6), progress=progress)
     frames = written.frames
-    output.show(*first.text, *(f"  {command}" for command in first.commands), "")
+    output.show(*(" ".join(sentences) for sentences in first.said), *(f"  {command}" for command in first.commands), "")
     output.show(*(f"  {note}" for note in notes))
     output.show(f"Samples: {written.samples:,} of {written.of:,}, with frames of {frames.clips:,} of {frames.wanted:,} clips")
     output.show(f"Page: {path} ({written.bytes / 1e6:.1f} MB)")
     return {
         "page": str(path),
         "bytes": written.bytes,
-        "verdict": " ".join(first.text),
+        "verdict": " ".join(sentence for sentences in first.said for sentence in sentences),
         "comparisons": [
-            {"a": pair.a, "b": pair.b, **found._asdict()} for pair, found in zip(comparisons, first.verdicts, strict=False)
+            {"a": pair.a, "b": pair.b, **found.to_json()} for pair, found in zip(comparisons, first.verdicts, strict=False)
         ],
         "next": list(first.commands),
         "runs": {run.name: run.kind for run in runs},

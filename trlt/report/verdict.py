@@ -22,7 +22,17 @@ class Verdict(NamedTuple):
     """What can be said."""
 
     outcome: Outcome
-    text: str
+    sentences: tuple[str, ...]
+    """The answer, then what qualifies it."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(self.sentences)
+
+    def to_json(self) -> dict[str, str]:
+        """As `--json` gives it."""
+        return {"outcome": self.outcome, "text": self.text}
 
 
 class _Change(NamedTuple):
@@ -66,15 +76,15 @@ def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> V
     changes = _changes(result)
     rose, fell = ([one for one in changes if one.better == side] for side in ("B", "A"))
     if len(changes) == 1:
-        said = [_alone(changes[0], names)]
+        said = _alone(changes[0], names)
     else:
-        said = [_first(rose, fell, changes, names), *_rest(rose, fell, changes)]
+        said = [*_several(rose, fell, changes, names), *_rest(rose, fell, changes)]
     if len(changes) >= MANY and (rose or fell):
         said.append(f"Each figure has a 5% risk of such a difference by chance alone, and there are {len(changes)}.")
     if warned := [bench for bench, entry in result["benchmarks"].items() if entry["warnings"]]:
         said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
     outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
-    return Verdict(outcome, " ".join(said))
+    return Verdict(outcome, tuple(said))
 
 
 def _changes(result: Mapping[str, Any]) -> list[_Change]:
@@ -85,28 +95,33 @@ def _changes(result: Mapping[str, Any]) -> list[_Change]:
     ]
 
 
-def _alone(change: _Change, names: tuple[str, str]) -> str:
+def _alone(change: _Change, names: tuple[str, str]) -> list[str]:
     a, b = names
     if change.better:
         better = change.better == "B"
-        return (
+        return [
             f"{_begin(b)} is {'better' if better else 'worse'} than {a} on {change.bench}: {change.name} "
             f"{'rose' if better else 'fell'} by {abs(change.values['difference']):.1f} points ({change.numbers()})."
-        )
+        ]
     why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval holds 0"
-    return f"Whether {b} is better than {a} can't be said: {why}. {change}."
+    return [f"Whether {b} is better than {a} can't be said: {why}.", f"The change: {change}."]
 
 
-def _first(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change], names: tuple[str, str]) -> str:
+def _several(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change], names: tuple[str, str]) -> list[str]:
+    """The answer, and the figures behind it."""
     a, b = names
     of = f"of {len(changes)} main figures"
+    if not rose and not fell:
+        largest = max(changes, key=lambda one: abs(one.values["difference"]))
+        return [
+            f"Whether {b} is better than {a} can't be said from {len(changes)} main figures.",
+            f"The largest change: {largest}.",
+        ]
     if rose and fell:
-        return f"Mixed: {b} is better than {a} on {len(rose)} {of}, {_listed(rose)}, and worse on {len(fell)}, {_listed(fell)}."
-    if rose or fell:
-        some = rose or fell
-        return f"{_begin(b)} is {'better' if rose else 'worse'} than {a} on {len(some)} {of}: {_listed(some)}."
-    largest = max(changes, key=lambda one: abs(one.values["difference"]))
-    return f"Whether {b} is better than {a} can't be said from {len(changes)} main figures. The largest change: {largest}."
+        first = f"Mixed: {b} is better than {a} on {len(rose)} {of} and worse on {len(fell)}."
+    else:
+        first = f"{_begin(b)} is {'better' if rose else 'worse'} than {a} on {len(rose or fell)} {of}."
+    return [first, *(f"{word}: {_listed(some)}." for word, some in (("Better", rose), ("Worse", fell)) if some)]
 
 
 def _rest(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change]) -> list[str]:

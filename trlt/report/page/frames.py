@@ -77,6 +77,8 @@ class FrameBlocks:
             block = data_block(f"frames-{self._written}", _pictures(loaded.clip, loaded.request.start or 0.0))
             room -= len(block)
             if room < 0:
+                if self._progress:
+                    self._progress(self._written + self._errors, self._written + self._errors)
                 break
             self._blocks |= dict.fromkeys(self._ids[loaded.request.key], self._written)
             self._written += 1

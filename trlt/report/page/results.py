@@ -45,22 +45,26 @@ def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], 
         paper: Show Table 1 of the paper beside.
     """
     benches = list(dict.fromkeys(bench for run in runs for bench in run.values["benchmarks"]))
-    head = ["benchmark", "figure", *(run.name for run in runs), *(_pair(one) for one in comparisons), "from 0 to 100"]
+    head = ["benchmark", *(run.name for run in runs), *(_pair(one) for one in comparisons), "scale of 0 to 100, a line each 25"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper + ["n", "unanswered"]
     rows = []
     for bench in benches:
-        for place, figure in enumerate(headlines(bench, _figures(runs, bench, "paper"))):
-            rows.append(_row(runs, comparisons, bench, figure, place == 0, paper))
+        for figure in headlines(bench, _figures(runs, bench, "paper")):
+            rows.append(_row(runs, comparisons, bench, figure, paper))
     colours = [(run.name, run_style(place)) for place, run in enumerate(runs)]
     if paper:
         colours += [(f"paper, {name}", f"paper-{name.lower()}") for name in ("base", "SFT", "tuned")]
-    explained = "Percent, with 95% intervals over videos. What wasn't answered counts as wrong."
+    explained = (
+        "Percent, better when higher, with 95% intervals over videos. mIoU: mean overlap of the predicted with the right time "
+        "span (intersection over union); acc: right answers. n: questions; unanswered: those without a readable answer, which "
+        "count as wrong."
+    )
     if comparisons:
-        explained += " Differences are paired by question; bold where their interval excludes 0."
+        explained += " Differences are in points, paired by question; bold where their interval excludes 0."
     if paper:
         explained += " The paper's figures are Table 1 of the 7B model on the full benchmarks."
     parts = [element("p", explained, class_="note"), legend(colours)]
-    parts.append(table(head, rows, text_columns=2, caption="Headline figures"))
+    parts.append(table(head, rows, caption="Main figures"))
     parts += [_notes(runs, comparisons), _all_figures(runs, benches)]
     return join(parts)
 
@@ -74,11 +78,9 @@ def _figures(runs: Sequence[Results], bench: str, kind: str) -> list[str]:
     return list(dict.fromkeys(figure for entry in entries for figure in entry[kind]))
 
 
-def _row(
-    runs: Sequence[Results], comparisons: Sequence[Comparison], bench: str, figure: str, first: bool, paper: bool
-) -> list[str]:
+def _row(runs: Sequence[Results], comparisons: Sequence[Comparison], bench: str, figure: str, paper: bool) -> list[str]:
     marks: list[Mark] = []
-    cells: list[str] = [bench if first else "", figure]
+    cells: list[str] = [join([bench, element("small", figure)])]
     counts: dict[str, None] = {}
     unanswered = []
     for place, run in enumerate(runs):
@@ -101,7 +103,7 @@ def _row(
     cells.append(interval_chart(marks, 0, 100) if marks else "")
     if paper:
         cells += [f"{known:.1f}" for known in published] if published else [""] * 3
-    return [*cells, *((" / ".join(counts), " / ".join(unanswered)) if first else ("", ""))]
+    return [*cells, " / ".join(counts), " / ".join(unanswered)]
 
 
 def _with_interval(value: str, interval: str) -> Markup:
@@ -128,7 +130,7 @@ def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup
     lines = [f"{bench} ({', '.join(names)}): {line}" for (bench, line), names in said.items()]
     for one in comparisons:
         for bench, entry in one.values["benchmarks"].items():
-            lines += [f"{_pair(one)}, {bench}: other protocol: {line}" for line in entry["warnings"]]
+            lines += [f"A: {one.a}, B: {one.b}, {bench}: other protocol: {line}" for line in entry["warnings"]]
             for side, name in (("a", one.a), ("b", one.b)):
                 if entry[f"only_{side}"]:
                     lines.append(f"{_pair(one)}, {bench}: {entry[f'only_{side}']:,} questions are in {name} only, left out")
