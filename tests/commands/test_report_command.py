@@ -78,6 +78,24 @@ def test_questions_take_turns(tmp_path):
     assert len(order) == 8 and {order[0], order[2]} == {one.id for one in alone}, "of two groups by turns, until one has ended"
 
 
+def test_links_are_followed_where_the_run_was_allowed_to(trlt, tmp_path):
+    write_clip(tmp_path / "cache/blob.mp4", seconds=1)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/v.mp4").symlink_to(tmp_path / "cache/blob.mp4")
+    made = [choice("one", "v.mp4")]
+    write_samples(tmp_path / "samples.jsonl", made)
+    folder = probe(tmp_path / "probe", tmp_path / "samples.jsonl", tmp_path / "videos", made, lambda i: 1)
+    refused = trlt("report", "probe", "--json")
+    assert refused["clips"]["found"] == 0
+    [note] = refused["notes"]
+    assert note.startswith("probe, probe: no frames of 1 videos; the first: ") and "leads outside of the video root" in note
+    recipe = (folder / "recipe.yaml").read_text()
+    assert recipe.count("links: null") == 1
+    (folder / "recipe.yaml").write_text(recipe.replace("links: null", f"links: {tmp_path / 'cache'}"))
+    allowed = trlt("report", "probe", "--json")
+    assert allowed["clips"] == {"embedded": 1, "found": 1, "broken": 0} and allowed["notes"] == []
+
+
 SPAN = {"right": "<answer> 1.0 to 3.0 </answer>", "wrong": "<answer> 7.0 to 8.0 </answer>"}
 
 

@@ -134,6 +134,8 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
     """
     found: dict[str, Question] = {}
     notes: list[str] = []
+    recipe = run.recipe()
+    links = recipe.video.links if recipe else None  # what the run itself was allowed to follow
     for name, _ in run.row_files():
         given = run.manifest.get("inputs", {}).get("data" if run.kind == "probe" else name, {})
         try:
@@ -146,7 +148,10 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
         root = videos or given.get("videos")  # none is noted of predictions that were given
         if with_paths and root is not None:
             try:
-                paths = _paths(samples, Path(root))
+                paths, missing = _paths(samples, Path(root), links)
+                if missing:
+                    first = next(iter(missing.values()))
+                    notes.append(f"{run.name}, {name}: no frames of {len(missing):,} videos; the first: {first}")
             except VideoError as error:
                 notes.append(f"{run.name}, {name}: no frames: {error}")
         for sample in samples:
@@ -175,14 +180,17 @@ def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Samp
     return reading.samples
 
 
-def _paths(samples: Sequence[Sample], root: Path) -> dict[str, tuple[Sample, Path]]:
-    """Each sample as it was found, and the place of its video.
+def _paths(
+    samples: Sequence[Sample], root: Path, links: str | None
+) -> tuple[dict[str, tuple[Sample, Path]], Mapping[str, str]]:
+    """Each sample as it was found with the place of its video, and why others weren't, by video.
 
     Raises:
-        VideoError: the folder isn't there.
+        VideoError: a folder isn't there.
     """
-    index = VideoIndex(root)
-    return {one.id: (one, index.find(one.video)) for one in find_videos(samples, index).samples}
+    index = VideoIndex(root, links=links)
+    found = find_videos(samples, index)
+    return {one.id: (one, index.find(one.video)) for one in found.samples}, found.missing
 
 
 def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:

@@ -94,7 +94,7 @@ def _shift(one: Shift) -> list[Markup]:
             ]
             panels.append(_panel(task, kind, max(before[task]["n"], after[task]["n"]), bars, stacked=False))
     parts.append(element("div", *panels, class_="panels"))
-    parts.append(table(["mean of", one.a, one.b, "change, 95% interval"], _measures(values)))
+    parts.append(table(["mean of", one.a, one.b, "change, 95% interval", "samples"], _measures(values)))
     moves = [element("div", element("h4", TASKS[task]), _moves(found)) for task, found in values["tasks"].items()]
     parts.append(element("details", element("summary", "Classes before and after"), element("div", *moves, class_="panels")))
     lines = [f"{values[f'only_{side}']:,} samples only in {name}" for side, name in (("a", one.a), ("b", one.b))]
@@ -124,7 +124,7 @@ def _measures(values: Mapping[str, Any]) -> list[list[str]]:
             interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}" if bounds else "no interval"
             title = join([TASKS[task], element("small", _MEASURES[name])])
             changed = join([change, element("small", interval)])
-            rows.append([title, f"{measure['a']:.3f}", f"{measure['b']:.3f}", changed])
+            rows.append([title, f"{measure['a']:.3f}", f"{measure['b']:.3f}", changed, f"{found['n']:,}"])
     return rows
 
 

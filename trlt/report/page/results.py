@@ -153,15 +153,16 @@ def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
                     cells.append(_with_interval(shown, f"{bounds[0]:.1f} to {bounds[1]:.1f}") if bounds else shown)
                     if value is not None:
                         counts[f"{asked_of(entry, figure):,}"] = None
-                rows.append([bench, "paper's" if kind == "paper" else "official", figure, *cells, " / ".join(counts)])
-    head = ["benchmark", "protocol", "figure", *(run.name for run in runs), "n"]
+                protocol = "paper's protocol" if kind == "paper" else "official protocol"
+                rows.append([join([f"{bench} {figure}", element("small", protocol)]), *cells, " / ".join(counts)])
+    head = ["figure", *(run.name for run in runs), "n"]
     official = [
         f"{bench} ({run.name}): {line}"
         for run in runs
         for bench, entry in run.values["benchmarks"].items()
         for line in official_notes(bench, entry)
     ]
-    inner = [table(head, rows, text_columns=3, caption="All figures"), _listed(official)]
+    inner = [table(head, rows, caption="All figures"), _listed(official)]
     return element("details", element("summary", "All figures, by both protocols"), *inner)
 
 
