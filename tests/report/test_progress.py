@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console, Group
 
+from trlt.commands._output import Output
 from trlt.pace import EVERY_S, Pace, clock_words, rate_words
 from trlt.report.progress import ProgressView
 
@@ -141,6 +143,26 @@ def test_a_terminal_is_drawn_on_and_keeps_the_last_line(clock: Clock) -> None:
         view(4, 4)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "4/4 answers  0:02, 2.0 answers/s" in shown and "\x1b[" in shown
+
+
+def test_notes_stand_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", Terminal())
+    output = Output(quiet=False)
+    with output.progress("probe", "answers") as view:
+        view(0, 4)
+        assert view._live
+        view._live.refresh()  # which time would bring
+        output.note("a note")
+        view(4, 4)
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
+    assert "a note" in shown and "4/4 answers" in shown[shown.rindex("a note") :]
+    assert re.search(r"\x1b\[2K[^\n]*a note", shown), "the bar is taken away before it"
 
 
 def test_a_log_has_a_line_each_half_minute_and_the_last(clock: Clock) -> None:

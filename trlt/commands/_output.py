@@ -37,7 +37,10 @@ class Output:
         # Tables keep their columns when they are piped into a file, where rich would assume 80 characters.
         self._console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
         self._errors = Console(stderr=True, highlight=False, quiet=json_mode)
-        self._bars = Console(stderr=True, highlight=False, quiet=json_mode if quiet is None else quiet)
+        # The same where notes are shown, so that these stand above what is drawn again and again.
+        self._bars = self._errors
+        if quiet is not None and quiet != json_mode:
+            self._bars = Console(stderr=True, highlight=False, quiet=quiet)
 
     def show(self, *what: RenderableType) -> None:
         """Tables and lines for a person."""

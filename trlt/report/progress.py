@@ -5,6 +5,7 @@ Knows rich and numbers; nothing of what is counted.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from types import TracebackType
@@ -47,7 +48,10 @@ class ProgressView:
 
     def __enter__(self) -> Self:
         if redraws(self._console) and not self._console.quiet:
-            self._live = Live(console=self._console, get_renderable=self.view, refresh_per_second=4, redirect_stdout=False)
+            # Output that is piped away must not be drawn on the terminal.
+            self._live = Live(
+                console=self._console, get_renderable=self.view, refresh_per_second=4, redirect_stdout=sys.stdout.isatty()
+            )
             self._live.start(refresh=False)
         return self
 
