@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, Group
 
 from trlt.commands._output import Output
-from trlt.pace import EVERY_S, Pace, clock_words, rate_words
+from trlt.pace import EVERY_S, Pace, Rhythm, clock_words, rate_words
 from trlt.report.progress import ProgressView
 
 
@@ -204,3 +204,23 @@ def test_work_that_was_done_before_has_no_line_in_a_log(clock: Clock) -> None:
     with ProgressView(console, "frames", "clips", clock=clock):
         pass
     assert said(console) == []
+
+
+@pytest.mark.parametrize("json_mode", [False, True])
+def test_stages_end_with_a_plain_line_in_a_log_and_none_beside_json(json_mode: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with Output(json_mode, quiet=False).stages(["charades", "[b]"]) as stage:
+        for place in (0, 1):
+            stage(place, "reading")
+            stage(place, "")
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert shown == ("" if json_mode else "charades: done, 0:00\n[b]: done, 0:00\n")
+
+
+def test_stages_tell_a_log_of_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    monkeypatch.setattr("trlt.commands._output.Rhythm", lambda: Rhythm(0.0))
+    with Output(True, quiet=False).stages(["charades"]) as stage:
+        stage(0, "checking videos: 3 of 9, 1.0 videos/s, 0:06 left")
+    shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert shown == "charades: checking videos: 3 of 9, 1.0 videos/s, 0:06 left, 0:00\n"
