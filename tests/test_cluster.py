@@ -243,7 +243,7 @@ def test_a_machine_dies_with_work_of_both_kinds(grow, go, tmp_path, capsys):
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
         summary = go("rows.jsonl", samples, make_asker, address=cluster.address, progress=kill)
-    assert killed and killed[0] < len(samples)
+    assert killed and killed[0] < 2 * len(samples), "two answers each"
     assert capsys.readouterr().out == "", "stdout is the command's"
     assert (summary.rows, summary.resumed, summary.errors) == (len(samples), 0, 2)
     assert (tmp_path / "rows.jsonl").read_bytes() == go.alone("alone.jsonl", samples, Scripted())

@@ -52,7 +52,8 @@ def test_a_row_a_sample_in_order_and_faults_are_rows(roll, tmp_path):
     rows = list(read_rows(tmp_path / "rows.jsonl"))
     assert [row["id"] for row in rows] == [sample.id for sample in samples]
     assert (summary.rows, summary.resumed, summary.errors) == (9, 0, 2)
-    assert seen[0] == (0, 9) and seen[-1] == (9, 9)
+    assert seen[0] == (0, 18) and seen[-1] == (18, 18), "two answers a sample"
+    assert seen == sorted(seen)
     good = rows[0]
     assert good["n"] == len(good["texts"]) == len(good["tokens"]) == 2 and good["video_tokens"] == 8
     assert good["correct"] == sum(s["accuracy"] == 1 for s in good["scores"]) and good["ious"] is None
@@ -66,7 +67,10 @@ def test_a_row_a_sample_in_order_and_faults_are_rows(roll, tmp_path):
 def test_rows_do_not_depend_on_batches(roll, tmp_path):
     samples = pool(tmp_path / "videos")
     for name, most in (("wide.jsonl", 256), ("narrow.jsonl", 1), ("odd.jsonl", 3)):
-        roll(name, samples, SETTINGS.model_copy(update={"max_sequences": most}))
+        seen = []
+        one_by_one = SETTINGS.model_copy(update={"max_sequences": most})
+        roll(name, samples, one_by_one, progress=lambda done, total, seen=seen: seen.append(done))
+        assert seen == sorted(seen) and (most > 1 or {1, 3, 5} < set(seen)), "an answer counts before its sample is whole"
     wide = (tmp_path / "wide.jsonl").read_bytes()
     assert wide == (tmp_path / "narrow.jsonl").read_bytes() == (tmp_path / "odd.jsonl").read_bytes()
     texts = {text for row in read_rows(tmp_path / "wide.jsonl") for text in row["texts"]}

@@ -113,7 +113,9 @@ def test_a_server_that_stops_taking_n_is_asked_one_by_one(fake, trees):
 def test_many_at_once_within_the_limit(fake, trees):
     server = fake()
     server.control(traits=["slow"])
-    checked(server, limits=Limits(concurrency=4)).generate(trees, SAMPLING)
+    ended = []
+    list(checked(server, limits=Limits(concurrency=4)).stream(trees, SAMPLING, ended=ended.append))
+    assert sum(ended) == sum(one.n for tree in trees for one in tree.requests)
     assert 2 <= server.seen()["most"] <= 4
 
 

@@ -80,7 +80,7 @@ class Asker:
         self.log, self.seconds = folder / "asked", seconds
         self.parity = None
 
-    def stream(self, trees, sampling, *, max_sequences=256):
+    def stream(self, trees, sampling, *, max_sequences=256, ended=None):
         from trlt.engine.forest import Answered, Completion
 
         def answers(some):
@@ -363,7 +363,7 @@ def test_marks_without_rows_are_worked_on_again(out, whole):
 
 def test_a_folder_that_is_taken_away_is_told(out, monkeypatch):
     samples = pool()
-    monkeypatch.setattr("trlt.rollout.loop.REPORT_S", -1.0)
+    monkeypatch.setattr("trlt.rollout.loop.LOOK_S", -1.0)
     with pytest.raises(
         ResumeError, match=r"\.probe\.jsonl\.work: another process has removed it .*start the same command again"
     ):

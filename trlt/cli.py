@@ -128,7 +128,7 @@ Think = Annotated[bool | None, typer.Option("--think/--no-think", help="Ask for 
 def _output(json_mode: bool) -> Output:
     from trlt.commands._output import Output
 
-    return Output(json_mode)
+    return Output(json_mode, quiet=False)
 
 
 @app.command()

@@ -65,6 +65,8 @@ class GroupRollouts:
         self.engine, self.vllm = engine, vllm
         self._material, self._recipe, self._broken = material, recipe, broken
         self._autocast, self._tower = autocast, tower
+        self.told: Callable[[int, int], None] | None = None
+        """Is told how many completions of a call are there, of how many."""
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
         """Of each call since somebody took them away."""
 
@@ -105,7 +107,9 @@ class GroupRollouts:
                 answers = self.vllm.generate(trees, sampling, max_sequences=train.max_sequences)
                 drawn = {t: completions for t, (completions,) in enumerate(answers)}
             else:
-                for t, _, completions, fault in self.engine.stream(trees, sampling, max_sequences=train.max_sequences):
+                ended = _counter(self.told, len(trees) * train.group_size) if self.told else None
+                answered = self.engine.stream(trees, sampling, max_sequences=train.max_sequences, ended=ended)
+                for t, _, completions, fault in answered:
                     if fault is None:
                         drawn[t] = completions
                     else:
@@ -150,3 +154,15 @@ class GroupRollouts:
             penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
             rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]
         return Scored(index, group, tuple(completions), scores, tuple(rewards), tuple(penalties))
+
+
+def _counter(told: Callable[[int, int], None], total: int) -> Callable[[int], None]:
+    """Sums up what has ended, and tells the sum."""
+    done = 0
+
+    def ended(count: int) -> None:
+        nonlocal done
+        done += count
+        told(done, total)
+
+    return ended

@@ -37,6 +37,7 @@ def train(
     report: Report | None = None,
     example: Example | None = None,
     interruption: Interruption | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> tuple[int, Parity]:
     """Trains `loaded.model` in place, from the last checkpoint where there is one.
 
@@ -48,6 +49,7 @@ def train(
         report: Gets each step's figures.
         example: Gets, of each step, a step's number, a question, what was answered and the reward.
         interruption: After which the step in progress is saved, and the run left.
+        told: Is told how many completions of a pass are there, of how many; of this process.
 
     Returns:
         Optimizer steps done in all, and what the parity check at the start measured.
@@ -69,6 +71,7 @@ def train(
     trainer = VideoGRPOTrainer(loaded, material, recipe, folder, args, callbacks=[watch])
     trainer.remove_callback(PrinterCallback)
     trainer.example = example
+    trainer.group_rollouts.told = told
     start = _Start(lambda: _parity(trainer, loaded, material, recipe))
     trainer.add_callback(start)
     leave = Leave(interruption or Interruption())

@@ -6,8 +6,9 @@ import json
 import re
 
 from made_clips import choice, write_clip
-from report.made_runs import probe, samples
+from report.made_runs import probe, samples, train
 
+from trlt.recipe import load_recipe
 from trlt.report.page.questions import Question, RowIndex, RunRows, in_turns
 from trlt.sample import write_samples
 
@@ -75,3 +76,102 @@ def test_questions_take_turns(tmp_path):
         runs = [RunRows("a", "probe", a, None), RunRows("b", "probe", b, None)]
         order = [one.id for one in in_turns(runs, [Question.of(one) for one in (*both, *alone)])]
     assert len(order) == 8 and {order[0], order[2]} == {one.id for one in alone}, "of two groups by turns, until one has ended"
+
+
+def test_links_are_followed_where_the_run_was_allowed_to(trlt, tmp_path):
+    write_clip(tmp_path / "cache/blob.mp4", seconds=1)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos/v.mp4").symlink_to(tmp_path / "cache/blob.mp4")
+    made = [choice("one", "v.mp4")]
+    write_samples(tmp_path / "samples.jsonl", made)
+    folder = probe(tmp_path / "probe", tmp_path / "samples.jsonl", tmp_path / "videos", made, lambda i: 1)
+    refused = trlt("report", "probe", "--json")
+    assert refused["clips"]["found"] == 0
+    [note] = refused["notes"]
+    assert note.startswith("probe, probe: no frames of 1 videos; the first: ") and "leads outside of the video root" in note
+    recipe = (folder / "recipe.yaml").read_text()
+    assert recipe.count("links: null") == 1
+    (folder / "recipe.yaml").write_text(recipe.replace("links: null", f"links: {tmp_path / 'cache'}"))
+    allowed = trlt("report", "probe", "--json")
+    assert allowed["clips"] == {"embedded": 1, "found": 1, "broken": 0} and allowed["notes"] == []
+
+
+SPAN = {"right": "<answer> 1.0 to 3.0 </answer>", "wrong": "<answer> 7.0 to 8.0 </answer>"}
+
+
+def evaluated(trlt, write_jsonl, root, name, right, queries=24):
+    """Predictions on a query a video, of which the first `right` are right, scored into a folder."""
+    bench = root / "many"
+    bench.mkdir(exist_ok=True)
+    ids = [f"V{i:04}" for i in range(queries)]
+    (bench / "charades_sta_test.txt").write_text("".join(f"{id} 1.0 3.0##event {id}\n" for id in ids))
+    texts = [{"id": f"{id}:{i}", "text": SPAN["right" if i < right else "wrong"]} for i, id in enumerate(ids)]
+    write_jsonl(root / "p.jsonl", texts)
+    trlt("eval", "-b", "charades", "--annotations", "many", "--predictions", "p.jsonl", "--out", name)
+
+
+def first_words(page):
+    return re.search(r'<div id="verdict">(.*?)</div>', page.read_text(), re.S)[1]
+
+
+def test_the_page_begins_with_a_verdict(trlt, write_jsonl, tmp_path):
+    evaluated(trlt, write_jsonl, tmp_path, "old", 6)
+    evaluated(trlt, write_jsonl, tmp_path, "new", 18)
+    low, high = trlt("compare", "old", "new", "--json")["benchmarks"]["charades"]["figures"]["mIoU"]["ci95"]
+    assert 20 < low < 50 < high < 80, "12 of 24 questions"
+    said = f"rose by 50.0 points (25.0 to 75.0; 95% interval of the change {low:+.1f} to {high:+.1f}; 24 questions)."
+    result = trlt("report", "old", "new", "--json")
+    assert result["verdict"] == f"new is better than old on charades: mIoU {said}" and result["next"] == []
+    assert result["comparisons"] == [{"a": "old", "b": "new", "outcome": "better", "text": result["verdict"]}]
+    assert first_words(tmp_path / "old/report.html") == f"<p><strong>{result['verdict']}</strong></p>"
+    assert trlt("report", "old", "new").startswith(result["verdict"])
+    assert f"B is better than A on charades: mIoU {said}" in trlt("compare", "old", "new")
+    assert trlt("compare", "old", "new", "--json")["verdict"]["outcome"] == "better"
+    assert trlt("report", "new", "old", "--json")["comparisons"][0]["outcome"] == "worse"
+
+
+def test_few_videos_get_no_verdict(trlt, write_jsonl, tmp_path):
+    evaluated(trlt, write_jsonl, tmp_path, "old", 0, queries=4)
+    evaluated(trlt, write_jsonl, tmp_path, "new", 4, queries=4)
+    assert "4 videos are too few for intervals to rely on" in trlt("compare", "old", "new")
+    verdict = trlt("report", "old", "new", "--json")["verdict"]
+    assert verdict.startswith(
+        "Whether new is better than old can't be said: fewer than 20 videos are too few. The change: charades mIoU"
+    )
+
+
+def test_without_a_comparison_the_page_says_what_is_missing(trlt, write_jsonl, tmp_path):
+    evaluated(trlt, write_jsonl, tmp_path, "old", 6)
+    result = trlt("report", "old", "--json")
+    assert result["verdict"].startswith(
+        "This page holds 1 evaluation. It can't say whether tuning made a model better: that takes"
+    )
+    recipe = "--recipe old/recipe.yaml"
+    evaluate = f"trlt eval --bench charades {recipe} --model OTHER_MODEL --out eval-other"
+    assert result["next"] == [evaluate, "trlt report old eval-other"]
+    assert all(line in first_words(tmp_path / "old/report.html") for line in result["next"])
+    assert evaluate in trlt("report", "old")
+
+
+def test_of_a_training_run_the_base_and_the_tuned_model_are_asked_for(trlt, tmp_path):
+    train(tmp_path / "runs/train")
+    result = trlt("report", "runs", "--json")
+    base = load_recipe(tmp_path / "runs/train/recipe.yaml").model.path
+    common = "trlt eval --bench BENCHMARK --recipe runs/train/recipe.yaml --model"
+    assert result["next"] == [
+        f"{common} {base} --out runs/eval-base",
+        f"{common} runs/train/model --out runs/eval-tuned",
+        "trlt report runs",
+    ]
+
+
+def test_a_gain_is_positive_whichever_model_was_evaluated_first(trlt, write_jsonl, tmp_path):
+    evaluated(trlt, write_jsonl, tmp_path, "runs/a-tuned", 18)
+    evaluated(trlt, write_jsonl, tmp_path, "runs/b-base", 6)
+    train(tmp_path / "runs/train")
+    for name, model, minute in (("a-tuned", {"name": "tuned"}, 1), ("b-base", {"name": "base"}, 2)):
+        path = tmp_path / "runs" / name / "manifest.json"
+        changed = json.loads(path.read_text()) | {"model": model, "created": f"2026-01-01T00:0{minute}:00+00:00"}
+        path.write_text(json.dumps(changed))
+    [pair] = trlt("report", "runs", "--json")["comparisons"]
+    assert (pair["a"], pair["b"], pair["outcome"]) == ("b-base", "a-tuned", "better")

@@ -61,7 +61,10 @@ def test_answers_come_as_they_are_done_and_trees_are_read_as_there_is_room(engin
         answered.append(answer)
         assert len(read) <= len(answered) + 4, "three grow at most, and one more is at hand"
     assert by_place(answered, trees) == whole
-    order = [a.tree for a in engine.stream(trees, SAMPLING, max_sequences=24)]
+    ended = []
+    order = [a.tree for a in engine.stream(trees, SAMPLING, max_sequences=24, ended=ended.append)]
+    asked = sum(request.n for tree in trees for request in tree.requests)
+    assert sum(ended) == asked and len(ended) > len(order), "told of as they end, before their request is whole"
     assert order != sorted(order), "a short one doesn't wait for a long one before it"
 
 

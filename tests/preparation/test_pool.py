@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,9 @@ def test_nothing_is_lost_without_a_reason(tmp_path: Path) -> None:
     longer = made.samples[1]
     assert longer.duration == pytest.approx(5, abs=0.2) and longer.meta["annotated_duration"] == 2.0
     assert longer.meta["flags"] == ["other_duration"] and entry.repaired == {"other_duration": 1}
-    assert said[0] == "reading" and said[-1].startswith("checking videos")
+    assert said[0] == "reading" and "checking videos: 0 of 4" in said
+    assert re.fullmatch(r"checking videos: 4 of 4, [\d.,]+ videos/(s|min)", said[-1]), "a rate, and nothing is left"
+    assert any(re.fullmatch(r"checking videos: 3 of 4, .*/(s|min), \d:\d\d left", line) for line in said)
 
 
 def test_leaks_can_be_kept_and_listed(tmp_path: Path) -> None:

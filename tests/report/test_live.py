@@ -58,7 +58,7 @@ def test_sparklines() -> None:
 def test_figures_have_their_course_the_last_and_the_mean_of_ten() -> None:
     console = terminal()
     lines = drawn(make(console), console)
-    assert re.fullmatch(r"train \(grpo\) █+▏?▎?▍?▌?▋?▊?▉?─+ 12/40  1:40, 5:36 left", lines[0]), lines[0]
+    assert re.fullmatch(r"train \(grpo\) █+▏?▎?▍?▌?▋?▊?▉?─+ 12/40 steps  1:40, 12.0 s a step, 5:36 left", lines[0]), lines[0]
     assert lines[1].split() == ["last", "last", "10"]
     spark, last, mean = cells(lines, "reward  ")
     assert len(spark) == 12 and spark[0] == "▁" and spark[-1] == "█" and (last, mean) == ("1.200", "0.750")
@@ -117,7 +117,9 @@ def test_a_resumed_run_shows_its_past() -> None:
     again = [row(step, elapsed_s=12.0 * (step - 5)) for step in range(6, 9)]
     view = make(console, range(0), rows=[*before, *again])
     lines = drawn(view, console)
-    assert "8/40  3:16, 6:24 left" in lines[0], "60 s and 36 s of the processes before, and 100 s of this one"
+    assert "8/40 steps  3:16, 12.0 s a step, 6:24 left" in lines[0], (
+        "60 s and 36 s of the processes before, and 100 s of this one"
+    )
     assert len(cells(lines, "reward  ")[0]) == 8
     view.step(row(9, elapsed_s=300.0))
     lines = drawn(view, console)
@@ -196,8 +198,10 @@ def test_a_terminal_is_redrawn_and_left_as_it_was() -> None:
 def test_where_nothing_can_be_redrawn_a_line_comes_now_and_then(plain: dict[str, Any]) -> None:
     options = dict(force_terminal=True, _environ={"TERM": "xterm"}, file=io.StringIO()) | plain
     console = Console(width=40, color_system=None, **options)
-    with LiveView(console, "train", rows=[row(step) for step in range(1, 4)], every=10) as view:
+    now = [0.0]
+    with LiveView(console, "train", rows=[row(step) for step in range(1, 4)], clock=lambda: now[0]) as view:
         for step in range(4, 26):
+            now[0] += 5
             view.step(row(step, of=25))
             view.example(step, "a question", "an answer", 1.0)
         view.finding(Finding("spread", 25, "no spread: [b]\x1b"))
@@ -207,11 +211,13 @@ def test_where_nothing_can_be_redrawn_a_line_comes_now_and_then(plain: dict[str,
         console.file.flush()
         out = console.file.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
     lines = out.splitlines()
-    assert [line.partition(",")[0] for line in lines[:-1]] == ["train 10/25", "train 20/25", "train 25/25"]
+    assert [line.partition(",")[0] for line in lines[:-1]] == [
+        *("train 9/25 steps", "train 15/25 steps", "train 21/25 steps", "train 25/25 steps")
+    ], "each half minute, and the last"
     assert lines[0].startswith(
-        "train 10/25, reward 1.000, format 0.900, accuracy 0.500, tIoU 0.250, spread 0.500, no spread 20%"
+        "train 9/25 steps, reward 0.900, format 0.900, accuracy 0.500, tIoU 0.250, spread 0.500, no spread 20%"
     )
-    assert lines[0].endswith("12.0 s a step, 3:00 left") and lines[-1] == r"step 25: no spread: [b]\x1b"
+    assert lines[0].endswith("12.0 s a step, 3:12 left") and lines[-1] == r"step 25: no spread: [b]\x1b"
     assert "\x1b" not in out
 
 
@@ -221,7 +227,33 @@ def test_a_fresh_run_says_its_first_step_and_findings_of_rows() -> None:
         for step in range(1, 4):
             view.step(row(step, findings=["trouble"] if step == 2 else []))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert [line.partition(",")[0] for line in lines] == ["train 1/40", "step 2: trouble"]
+    assert [line.partition(",")[0] for line in lines] == ["train 1/40 steps", "step 2: trouble"]
+
+
+def test_answers_of_the_step_in_progress_are_counted() -> None:
+    console = terminal()
+    view = make(console, range(0))
+    view.answers(3, 64)
+    assert drawn(view, console)[0].endswith("no step is done yet, step 1: 3/64 answers")
+    view.step(row(1))
+    assert "answers" not in drawn(view, console)[0]
+    view.answers(63, 64)
+    assert drawn(view, console)[0].endswith(" left, step 2: 63/64 answers")
+    view.answers(64, 64)
+    assert "answers" not in drawn(view, console)[0], "what is learnt from them is no matter of answers"
+
+
+def test_beside_json_a_log_has_lines_of_long_steps_alone() -> None:
+    console = Console(width=40, file=io.StringIO(), force_terminal=False)
+    now = [0.0]
+    with LiveView(console, "train", terse=True, clock=lambda: now[0]) as view:
+        for step in range(1, 4):
+            now[0] += 14
+            view.step(row(step, of=3, findings=["trouble"]))
+        now[0] += 30
+        view.answers(5, 8)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [line.partition(",")[0] for line in lines] == ["train 3/3 steps", "train step 4: 5 of 8 answers"]
 
 
 @pytest.mark.parametrize("terminal_there", [True, False])

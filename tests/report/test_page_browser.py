@@ -256,6 +256,38 @@ def test_a_phone_shows_one_column_and_nothing_too_wide(opened, pictures):
     assert opened.js("document.activeElement.className") == "list"
 
 
+def test_a_phone_shows_each_change_without_scrolling(opened, pair_of_evals, pictures):
+    opened.screen(390, 844, phone=True)
+    opened.open(pair_of_evals)
+    right = "document.querySelector('#results .better').parentElement.getBoundingClientRect().right"
+    assert opened.js(right) <= 390
+    verdict = (
+        "(() => { const b = document.getElementById('verdict').getBoundingClientRect(); return [b.top, b.bottom, b.right]; })()"
+    )
+    top, bottom, side = opened.js(verdict)
+    assert 0 < top < bottom < 844 and side <= 390, "the first thing that is read"
+    assert opened.text("#verdict strong") == (
+        "Whether eval-tuned is better than eval-base can't be said: fewer than 20 videos are too few."
+    )
+    opened.photograph(pictures / "phone-results.png")
+
+
+def test_panels_say_what_their_axes_count(opened):
+    titles = opened.js(
+        "[...document.querySelector('#difficulty .panels').querySelectorAll('figcaption')].map((one) => one.textContent)"
+    )
+    assert len(set(titles)) == len(titles) == 6 and "Temporal grounding: IoU, max - mean" in titles
+    counted = opened.js(
+        "[...document.querySelectorAll('#difficulty figure')].every((one) => one.textContent.includes('samples'))"
+    )
+    assert counted
+    overlap = """[...document.querySelectorAll('figure')].some((one) => {
+      const marks = [...one.querySelectorAll('text.end')].map((mark) => mark.getBoundingClientRect());
+      return marks.some((a, i) => marks.some((b, k) => k > i && a.top + 2 < b.bottom && b.top + 2 < a.bottom));
+    })"""
+    assert not opened.js(overlap), "of marks on the y axis and what it counts"
+
+
 def test_a_tapped_sample_opens_in_view_on_a_phone_and_stays_beside_the_list_on_a_desk(opened, page, pictures):
     top = "document.querySelector('.detail').getBoundingClientRect().top"
     opened.click(".item:nth-child(3)")

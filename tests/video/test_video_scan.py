@@ -26,7 +26,7 @@ def test_sound_and_broken_files(tmp_path):
     assert found[paths[0]].duration_s == pytest.approx(3, abs=0.2) and found[paths[0]].error is None
     assert "Git LFS" in found[paths[1]].error and found[paths[1]].duration_s is None
     assert found[paths[2]].error is not None
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_file_is_looked_at_once(tmp_path, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_torn_cache_goes_on_and_another_file_is_refused(tmp_path):
     cache.write_bytes(cache.read_bytes()[:-20])
     told = []
     Scan(cache, SETTINGS).look([tmp_path / "a.mp4", tmp_path / "b.mp4"], lambda done, of: told.append(of))
-    assert told == [1] and [len(json.loads(line)) for line in cache.read_text().splitlines()] == [7, 7]
+    assert told == [1, 1] and [len(json.loads(line)) for line in cache.read_text().splitlines()] == [7, 7]
     cache.write_text('{"id": 3}\n')
     with pytest.raises(DataError, match=r"scan\.jsonl:1: no verdict"):
         Scan(cache, SETTINGS)

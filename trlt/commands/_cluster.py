@@ -36,7 +36,7 @@ def ask_cluster(
     address: str, recipe: Recipe, samples: Sequence[Sample], root: Path, rows: Path, retry_errors: bool, output: Output
 ) -> Summary:
     """Asks on the cluster at `address` (see `trlt.rollout.cluster.session`)."""
-    with output.progress("probe") as progress:
+    with output.progress("probe", "answers") as progress:
         return run_on_cluster(
             samples,
             address=address,

@@ -56,7 +56,7 @@ def infer_rows(
     engine = make_engine(recipe.model, output.note)
     from trlt.video.workers import ClipLoader
 
-    with ClipLoader(recipe.video) as loader, output.progress("infer") as progress:
+    with ClipLoader(recipe.video) as loader, output.progress("infer", "answers") as progress:
         summary = run(
             samples,
             engine=engine,
@@ -148,7 +148,7 @@ def _write_page(
         one = placed.get(sample.id)
         known[sample.id] = Question.of(one, index.find(one.video)) if one is not None else Question.of(sample)
     recipe = folder.recipe.read_text(encoding="utf-8")
-    with RowIndex([rows]) as found, output.progress("frames") as progress:
+    with RowIndex([rows]) as found, output.progress("frames", "clips") as progress:
         made = Made(folder.out.name, "infer", folder.read_manifest() or {}, recipe)
         page = Page(data.name, made=[made], runs=[RunRows(folder.out.name, "eval", found, None)], questions=known)
         written = write_page(page, html, frame_bytes=FRAME_BYTES, progress=progress)

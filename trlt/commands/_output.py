@@ -5,42 +5,31 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from trlt.pace import Rhythm, clock_words
 
 if TYPE_CHECKING:
     from trlt.report.live import LiveView
-
-
-class _Rate(ProgressColumn):
-    """Steps a second, or a minute where it is slow."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not speed:
-            return Text("")
-        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{60 * speed:.1f}/min", style="progress.data.speed")
+    from trlt.report.progress import ProgressView
 
 
 class Output:
-    """Where a command's words go: tables to stdout, notes and progress to stderr; with `json_mode` only the result."""
+    """Where a command's words go: tables to stdout, notes and progress to stderr.
 
-    def __init__(self, json_mode: bool = False) -> None:
+    Args:
+        json_mode: Show no tables and no notes: stdout is for the result alone.
+        quiet: Show no progress either; None: as `json_mode`.
+    """
+
+    def __init__(self, json_mode: bool = False, *, quiet: bool | None = None) -> None:
         self.json_mode = json_mode
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A file's name may be no text at all, and must not end what shows it; in JSON this is how it is written, too.
@@ -48,6 +37,10 @@ class Output:
         # Tables keep their columns when they are piped into a file, where rich would assume 80 characters.
         self._console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
         self._errors = Console(stderr=True, highlight=False, quiet=json_mode)
+        # The same where notes are shown, so that these stand above what is drawn again and again.
+        self._bars = self._errors
+        if quiet is not None and quiet != json_mode:
+            self._bars = Console(stderr=True, highlight=False, quiet=quiet)
 
     def show(self, *what: RenderableType) -> None:
         """Tables and lines for a person."""
@@ -72,8 +65,13 @@ class Output:
 
         Gives the function that is told which piece is at what; an empty text ends it.
         """
+        from trlt.report.progress import redraws
+
+        if not redraws(self._bars):
+            yield self._plain_stages(names)
+            return
         columns = (SpinnerColumn(finished_text="·"), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("{task.fields[state]}"), console=self._errors) as lines:
+        with Progress(*columns, TextColumn("{task.fields[state]}"), console=self._bars) as lines:
             tasks = [lines.add_task(Text(name).markup, total=1, start=False, state="") for name in names]
 
             def update(place: int, state: str) -> None:
@@ -84,24 +82,33 @@ class Output:
 
             yield update
 
+    def _plain_stages(self, names: Sequence[str]) -> Callable[[int, str], None]:
+        """The same as plain lines: at most one each half minute, and the end of each."""
+        rhythm, began = Rhythm(), dict[int, float]()
+
+        def update(place: int, state: str) -> None:
+            began.setdefault(place, time.monotonic())
+            taken = clock_words(time.monotonic() - began[place])
+            if state and rhythm.due():
+                self._bars.print(Text(f"{names[place]}: {state}, {taken}"), soft_wrap=True)
+            elif not state and not self.json_mode:
+                self._bars.print(Text(f"{names[place]}: done, {taken}"), soft_wrap=True)
+
+        return update
+
     def training(self, name: str, rows: Sequence[Mapping[str, Any]] = ()) -> LiveView:
         """The view of a training run; a context manager. `rows` are those that a resumed run goes on from."""
         from trlt.report.live import LiveView
 
-        return LiveView(self._errors, name, rows=rows)
+        return LiveView(self._bars, name, rows=rows, terse=self.json_mode)
 
-    @contextmanager
-    def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar with rate and time left; gives the function that is told how many of how many are done."""
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeElapsedColumn())
-        with Progress(*columns, TimeRemainingColumn(), console=self._errors) as bars:
-            task = bars.add_task(Text(label).markup, total=None)
+    def progress(self, label: str, unit: str) -> ProgressView:
+        """A bar with rate and time left, a context manager that is called with how many of how many are done.
 
-            def update(done: int, total: int) -> None:
-                if bars.tasks[0].total is None:
-                    # What was there before the start must not count as speed.
-                    bars.reset(task, total=total, completed=done)
-                else:
-                    bars.update(task, completed=done, total=total)
+        Args:
+            label: What is done.
+            unit: What is counted, as a plural.
+        """
+        from trlt.report.progress import ProgressView
 
-            yield update
+        return ProgressView(self._bars, label, unit, terse=self.json_mode)

@@ -119,7 +119,12 @@ def rank_device(rank: Rank | None, device: str) -> str:
 
 
 def audible(output: Output, rank: Rank | None) -> Output:
-    """Where a rank's words go: one that neither is the first nor has trlt for its launcher shows and returns nothing."""
+    """Where a rank's words go: one that neither is the first nor has trlt for its launcher shows and returns nothing.
+
+    What trlt started itself, for its result alone, shows no progress: the launcher does.
+    """
+    if rank and rank.launcher is not None and output.json_mode:
+        return Output(json_mode=True)
     if rank is None or rank.launcher is not None or not rank.place:
         return output
     output.json_mode = False  # so that the command prints no object

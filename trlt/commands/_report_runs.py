@@ -58,6 +58,9 @@ class FoundRun:
 def find_runs(places: Sequence[Path]) -> list[FoundRun]:
     """The runs that paths stand for: each itself, or those of its folders, by kind and time.
 
+    What was measured of a model that a training of the folder began from comes before the rest of its kind, since the first is
+    what the others are compared with: a gain of the tuned model is positive, whichever was measured first.
+
     Raises:
         DataError: a path that holds none.
     """
@@ -66,7 +69,8 @@ def find_runs(places: Sequence[Path]) -> list[FoundRun]:
         here = list(_runs_at(place))
         if not here and place.is_dir():
             below = [one for child in sorted(place.iterdir()) for one in _runs_at(child)]
-            here = sorted(below, key=lambda one: (KINDS.index(one.kind), str(one.manifest.get("created", "")), one.name))
+            bases = [one.manifest["model"] for one in below if one.kind == "train" and "model" in one.manifest]
+            here = sorted(below, key=lambda one: _order(one, bases))
         if not here:
             raise DataError(
                 f"{place}: holds no run; give folders that `trlt probe`, `trlt train` or `trlt eval` wrote, the samples of "
@@ -75,6 +79,11 @@ def find_runs(places: Sequence[Path]) -> list[FoundRun]:
         for one in here:
             found.setdefault(one.path.resolve(), one)
     return _named(list(found.values()))
+
+
+def _order(run: FoundRun, bases: Sequence[Any]) -> tuple[int, bool, str, str]:
+    other = run.kind in ("probe", "eval") and run.manifest.get("model") not in bases
+    return KINDS.index(run.kind), other, str(run.manifest.get("created", "")), run.name
 
 
 def _runs_at(place: Path) -> Iterator[FoundRun]:
@@ -125,6 +134,8 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
     """
     found: dict[str, Question] = {}
     notes: list[str] = []
+    recipe = run.recipe()
+    links = recipe.video.links if recipe else None  # what the run itself was allowed to follow
     for name, _ in run.row_files():
         given = run.manifest.get("inputs", {}).get("data" if run.kind == "probe" else name, {})
         try:
@@ -137,7 +148,10 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
         root = videos or given.get("videos")  # none is noted of predictions that were given
         if with_paths and root is not None:
             try:
-                paths = _paths(samples, Path(root))
+                paths, missing = _paths(samples, Path(root), links)
+                if missing:
+                    first = next(iter(missing.values()))
+                    notes.append(f"{run.name}, {name}: no frames of {len(missing):,} videos; the first: {first}")
             except VideoError as error:
                 notes.append(f"{run.name}, {name}: no frames: {error}")
         for sample in samples:
@@ -166,14 +180,17 @@ def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Samp
     return reading.samples
 
 
-def _paths(samples: Sequence[Sample], root: Path) -> dict[str, tuple[Sample, Path]]:
-    """Each sample as it was found, and the place of its video.
+def _paths(
+    samples: Sequence[Sample], root: Path, links: str | None
+) -> tuple[dict[str, tuple[Sample, Path]], Mapping[str, str]]:
+    """Each sample as it was found with the place of its video, and why others weren't, by video.
 
     Raises:
-        VideoError: the folder isn't there.
+        VideoError: a folder isn't there.
     """
-    index = VideoIndex(root)
-    return {one.id: (one, index.find(one.video)) for one in find_videos(samples, index).samples}
+    index = VideoIndex(root, links=links)
+    found = find_videos(samples, index)
+    return {one.id: (one, index.find(one.video)) for one in found.samples}, found.missing
 
 
 def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:

@@ -74,7 +74,9 @@ def tune(
         if settings.method == "grpo":
             from trlt import grpo_run
 
-            steps, measured = grpo_run.train(loaded, material, recipe, folder, view.step, view.example, interruption)
+            steps, measured = grpo_run.train(
+                loaded, material, recipe, folder, view.step, view.example, interruption, told=view.answers
+            )
             parity = asdict(measured)
         else:
             from trlt import sft

@@ -13,7 +13,7 @@ from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
 from trlt.reading import loads
-from trlt.report import comparison_table
+from trlt.report import comparison_table, verdict
 from trlt.rollout import Run
 from trlt.rollout.items import Columns, read_items, scored
 from trlt.sample import write_text_atomic
@@ -42,7 +42,7 @@ def compare(a: Path, b: Path, *, benches: Sequence[str] = (), out: Path | None =
     shared = list(dict.fromkeys(benches)) or [name for name in in_a if name in in_b]
     if not shared:
         raise DataError(f"{a} and {b}: no benchmark is in both; A holds {', '.join(in_a)}, B holds {', '.join(in_b)}")
-    result = {
+    result: dict[str, Any] = {
         "schema": 1,
         "a": {"run": str(a), "model": _model(a)},
         "b": {"run": str(b), "model": _model(b)},
@@ -50,9 +50,11 @@ def compare(a: Path, b: Path, *, benches: Sequence[str] = (), out: Path | None =
         "only_a": [name for name in in_a if name not in in_b],
         "only_b": [name for name in in_b if name not in in_a],
     }
+    found = verdict(result)
+    result["verdict"] = found.to_json()
     if out is not None:
         write_text_atomic(out, json.dumps(result, ensure_ascii=False, indent=2) + "\n")
-    output.show(comparison_table(result), *([f"\nComparison: {out}"] if out else []))
+    output.show(comparison_table(result), "", found.text, *([f"\nComparison: {out}"] if out else []))
     return result
 
 

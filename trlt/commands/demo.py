@@ -21,7 +21,7 @@ from trlt.miniature import layout
 from trlt.model import PLAIN
 from trlt.probing import histograms
 from trlt.recipe import Model, load_recipe
-from trlt.report import gain_table
+from trlt.report import gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
@@ -30,6 +30,8 @@ from trlt.sample import read_samples, write_text_atomic
 HERE = Path(__file__).parent.parent / "miniature"
 PLACE = "runs/demo"
 """How the shipped recipes write the demo's folder."""
+NAMES = ("the base model", "the tuned model")
+"""Of what is compared, in the verdict."""
 
 
 def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[s
     began = time.monotonic()
     recipe = _recipe(folder, "recipe.yaml", "miniature.yaml")
     output.show(Rule("the miniature: synthetic videos, laid out and annotated as the real data is", align="left"))
-    with output.progress("render") as progress:
+    with output.progress("render", "videos") as progress:
         layout.write(folder / "data", progress=progress)
     model = str(_rebuild(folder, output)) if rebuild_model else PLAIN
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
@@ -139,7 +141,7 @@ def _warmup_samples(root: Path, count: int, output: Output, *, graded: bool = Fa
     from trlt.miniature import warmup
 
     if not (root / "samples.jsonl").is_file():
-        with output.progress("render") as progress:
+        with output.progress("render", "videos") as progress:
             warmup.write(
                 root,
                 count,
@@ -219,7 +221,7 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
         f"Reward in training: {training['reward_first']:.3f} over the first fifth of {training['steps']} steps, "
         f"{training['reward_last']:.3f} over the last"
     )
-    output.show(verdict(result["base"], result["tuned"], result["comparison"]))
+    output.show(verdict(result["comparison"], NAMES).text)
     places = {
         "videos and annotation": folder / "data",
         "recipe": folder / "miniature.yaml",
@@ -234,32 +236,6 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
     for what, where in places.items():
         table.add_row(what, Text(str(where)))
     output.show(table, f"{result['seconds']:.0f} s in all")
-
-
-def verdict(base: dict[str, Any], tuned: dict[str, Any], comparison: dict[str, Any]) -> str:
-    """Whether training helped, by how many headline figures rose; how many of them beyond chance is told beside.
-
-    Args:
-        base: `results.json` of the base model.
-        tuned: The same of the tuned one.
-        comparison: Of `trlt compare`.
-    """
-    changes = [
-        entry["paper"][key] - base["benchmarks"][bench]["paper"][key]
-        for bench, entry in tuned["benchmarks"].items()
-        for key in entry["paper"]
-        if key in ("mIoU", "acc")
-    ]
-    rose, mean = sum(c > 0 for c in changes), sum(changes) / len(changes)
-    better = [
-        entry["figures"][key]["better"]
-        for entry in comparison["benchmarks"].values()
-        for key in ("mIoU", "acc")
-        if key in entry["figures"]
-    ]
-    beyond = f"beyond chance {better.count('B')} rose and {better.count('A')} fell"
-    said = f"{rose} of {len(changes)} figures rose, by {mean:+.1f} points in the mean over mIoU and accuracy ({beyond})"
-    return f"Training helped: {said}." if mean > 0 and rose * 2 > len(changes) else f"Training did NOT help this time: {said}."
 
 
 def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:

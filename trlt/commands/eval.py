@@ -122,7 +122,7 @@ def _ask(bench: Bench, recipe: Recipe, video: Video, engine: Asker, rows: Path, 
     from trlt.video.workers import ClipLoader
 
     assert bench.index is not None
-    with ClipLoader(video) as loader, output.progress(f"eval {bench.name}") as progress:
+    with ClipLoader(video) as loader, output.progress(f"eval {bench.name}", "answers") as progress:
         run(
             bench.samples,
             engine=engine,

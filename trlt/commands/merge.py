@@ -13,7 +13,6 @@ from trlt.commands._setup import next_after_tuning, quiet
 from trlt.errors import ModelError, UsageError
 from trlt.model import check_adapter, draw_as, folder_of, load, locate, named_base, precision_of, resolve, save
 from trlt.recipe import Model, Recipe, load_recipe, to_yaml
-from trlt.report.answers import visible
 from trlt.rollout import Run
 from trlt.usage import use
 
@@ -45,16 +44,20 @@ def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) 
     from trlt.positions import follows_library
 
     output.note(f"train merge: {adapter} into {name}")
-    loaded = load(Model(path=located, dtype="float32", device="cpu"), base=base)
-    precision = precision_of(folder_of(resolve(located, base).base))
-    merged = loaded.model.to(precision)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    recipe = _recipe(adapter)
-    draw_as(merged, loaded.processor, recipe.eval)
-    save(merged, loaded.processor, partial)
-    write_card(partial, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
-    partial.rename(out)
+    with output.stages(["train merge"]) as stage:
+        stage(0, "loading the base, and adding the adapter")
+        loaded = load(Model(path=located, dtype="float32", device="cpu"), base=base)
+        precision = precision_of(folder_of(resolve(located, base).base))
+        merged = loaded.model.to(precision)
+        partial = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        recipe = _recipe(adapter)
+        draw_as(merged, loaded.processor, recipe.eval)
+        stage(0, "writing the model")
+        save(merged, loaded.processor, partial)
+        write_card(partial, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
+        partial.rename(out)
+        stage(0, "")
     output.show(f"Model: {out}")
     if line := _next(adapter, out, recipe):
         output.show(line)

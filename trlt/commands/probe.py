@@ -103,7 +103,7 @@ def probe(
         command = python_command(
             "probe", "--data", str(data), *given, *(text for one in sets for text in ("--set", one)), "--json"
         )
-        summary = _launch(command, count, rank, samples, rows, retry_errors, output)
+        summary = _launch(command, count, rank, samples, recipe.probe.n, rows, retry_errors, output)
     elif ray is not None:
         summary = ask_cluster(ray, recipe, samples, root, rows, retry_errors, output)
     else:
@@ -159,7 +159,7 @@ def _ask(
     engine = asker or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
-    with ClipLoader(recipe.video) as loader, output.progress("probe") as progress:
+    with ClipLoader(recipe.video) as loader, output.progress("probe", "answers") as progress:
         return run(
             samples,
             engine=engine,
@@ -180,6 +180,7 @@ def _launch(
     count: int,
     rank: Rank | None,
     samples: Sequence[Sample],
+    n: int,
     rows: Path,
     retry_errors: bool,
     output: Output,
@@ -199,9 +200,9 @@ def _launch(
     resumed, ended = tally.count(), []
     if there < len(ids):
         output.note(f"probe: starting {count} processes")
-        with output.progress("probe") as progress:
-            progress(resumed, len(ids))
-            ended = launch(command, count, rank, lambda: progress(tally.count(), len(ids)), ParityError.exit_code)
+        with output.progress("probe", "answers") as progress:
+            progress(n * resumed, n * len(ids))
+            ended = launch(command, count, rank, lambda: progress(n * tally.count(), n * len(ids)), ParityError.exit_code)
     if refused := failures([one if one.code == ParityError.exit_code else Ended(0, "", "") for one in ended]):
         raise ParityError("\n".join(refused))
     failed = {line.id: line.failed for line in base_lines(rows, frozenset(ids))}

@@ -123,7 +123,7 @@ def estimate(
         engine = make_engine(recipe.model, output.note)
         text_tokens = partial(_text_tokens, engine.builder)
     there = _store_bytes(recipe.video)
-    with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder, output.progress("estimate") as progress:
+    with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder, output.progress("estimate", "answers") as progress:
         found = measure(
             pool,
             clips=clips,

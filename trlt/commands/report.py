@@ -9,6 +9,7 @@ from typing import Any
 
 from trlt.commands._output import Output
 from trlt.commands._probed import thresholds
+from trlt.commands._report_lead import lead
 from trlt.commands._report_runs import REPORT, FoundRun, find_runs, questions, read_json
 from trlt.commands.compare import compare as compare_evals
 from trlt.commands.probe_compare import compare as compare_probes
@@ -56,6 +57,7 @@ def report(
     notes: list[str] = []
     results, comparisons = _results(by_kind["eval"], notes)
     probes, shifts = _probes(by_kind["probe"], notes)
+    first = lead(places, runs, results, comparisons)
     with ExitStack() as stack:
         browsed: list[RunRows] = []
         known: dict[str, Question] = {}
@@ -82,16 +84,24 @@ def report(
             runs=browsed,
             questions=known,
             notes=notes,
+            lead=first.said,
+            commands=first.commands,
         )
-        with output.progress("frames") as progress:
+        with output.progress("frames", "clips") as progress:
             written = write_page(page, path, frame_bytes=int(frames_mb * 1e6), progress=progress)
     frames = written.frames
+    output.show(*(" ".join(sentences) for sentences in first.said), *(f"  {command}" for command in first.commands), "")
     output.show(*(f"  {note}" for note in notes))
     output.show(f"Samples: {written.samples:,} of {written.of:,}, with frames of {frames.clips:,} of {frames.wanted:,} clips")
     output.show(f"Page: {path} ({written.bytes / 1e6:.1f} MB)")
     return {
         "page": str(path),
         "bytes": written.bytes,
+        "verdict": " ".join(sentence for sentences in first.said for sentence in sentences),
+        "comparisons": [
+            {"a": pair.a, "b": pair.b, **found.to_json()} for pair, found in zip(comparisons, first.verdicts, strict=False)
+        ],
+        "next": list(first.commands),
         "runs": {run.name: run.kind for run in runs},
         "samples": written.samples,
         "of": written.of,

@@ -147,7 +147,7 @@ def _work(plan: Plan, wanted: Sequence[Run], merged: Sequence[Record], folder: P
         return []
     output.note(f"reproduce: {len(missing)} of {len(wanted)} runs are to be made, {jobs} commands at a time, in {folder}")
     with locked(folder) as lock, _terminable():
-        launcher = Launcher(folder, plan.world, lock, lambda: output.progress("render"))
+        launcher = Launcher(folder, plan.world, lock, lambda: output.progress("render", "videos"))
         listener = _Listener(plan, folder, launcher, output)
         work(missing, launcher, listener, jobs=jobs)
     return listener.failures

@@ -7,7 +7,7 @@ the samples are read once more, to copy the chosen ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trlt.errors import DataError, UsageError
 from trlt.reading import iter_jsonl
 from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
+from trlt.report.progress import ProgressView
 from trlt.report.selection import selection_markdown
 from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
 from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
@@ -50,7 +51,9 @@ def select(
         raise UsageError(f"--out {out}: would overwrite its own input; give another file")
     for file in files:  # so that a file that isn't there, or is of another kind, is found before the rows are read
         next(iter_jsonl(file), None)
-    selection = choose(read_rows(rows), recipe.select)
+    noted = (run.read_manifest() or {}).get("inputs", {}).get("data", {})
+    with output.progress("select", "samples") as progress:
+        selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select)
     if selection.ids:
         _copy(data, selection.ids, out, rows)
     report = selection.report.to_json()
@@ -60,7 +63,7 @@ def select(
     output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
     if not selection.ids:
         raise DataError(f"{rows}: nothing was selected; {report_path} says what there was; probe more, or widen `select.*`")
-    root = (run.read_manifest() or {}).get("inputs", {}).get("data", {}).get("videos")
+    root = noted.get("videos")
     Run(out).write_manifest(
         {
             "schema": 1,
@@ -90,6 +93,17 @@ def _next(given: Path | None, recipe: Recipe, run: Run, sets: Sequence[str], out
     usual = RUNS / settings.name / f"train-{settings.train.method}"
     place = beside_others(usual, file_digest(out), (run.read_manifest() or {}).get("model"))
     return next_command("train", used, *(word for one in sets for word in ("--set", one)), "--data", out, *place)
+
+
+def _counted(rows: Iterable[dict[str, Any]], total: int | None, progress: ProgressView) -> Iterator[dict[str, Any]]:
+    """The rows, told of as they are read where it is noted how many there are."""
+    if total is None:
+        yield from rows
+        return
+    progress(0, total)
+    for done, row in enumerate(rows, 1):
+        yield row
+        progress(done, total)
 
 
 def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:

@@ -49,7 +49,7 @@ def check(
     wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
     output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
-    with ClipLoader(settings) as loader, output.progress("check") as progress:
+    with ClipLoader(settings) as loader, output.progress("check", "clips") as progress:
         rows = survey(wanted, loader, rows_path, fresh=fresh, progress=progress)
     result = summarize(rows) | {"rows": str(rows_path)}
     bound = settings.store_gb * 1e9
@@ -124,7 +124,7 @@ def cache_warm(
     wanted = _of_samples(data, settings)
     broken = {clip.video: clip.reason for clip in wanted if clip.path is None}
     there = decoded = 0
-    with ClipLoader(settings) as loader, output.progress("warm") as progress:
+    with ClipLoader(settings) as loader, output.progress("warm", "clips") as progress:
         requests = []
         for clip in wanted:
             if clip.path is not None and loader.is_stored(clip.path, clip.start, clip.end):
@@ -132,6 +132,7 @@ def cache_warm(
             elif clip.path is not None:
                 requests.append(Request(clip.path, clip.start, clip.end, clip.video))
         done = len(wanted) - len(requests)
+        progress(done, len(wanted))
         for loaded in loader.map(requests):
             if loaded.error is not None:
                 broken[loaded.request.key] = str(loaded.error)

@@ -32,6 +32,7 @@ LICENSE = "LITA: non-commercial research; ActivityNet: research use"
 WHERE = "huggingface.co/datasets/deahuang/LITA-Datasets (temporal_reasoning); videos are ActivityNet's"
 DOMAIN = "human activities"
 TEST_SPLIT = "val"
+OFFICIAL_HIGHER = "LITA's rule takes an output without times for the whole video, and its means are over videos"
 FILES = {"val": ("annot_val_1_q229.json",)}
 
 EXAMPLE = Example(

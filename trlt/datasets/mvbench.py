@@ -74,6 +74,7 @@ TASKS = {
     "counterfactual_inference": Place("Counterfactual Inference", *_CLEVRER),
 }
 FILES = {"test": tuple(f"{task}.json" for task in TASKS)}
+OFFICIAL_LOWER = "MVBench's rule reads a letter, such as B or (b), from the first word; an answer in words is wrong by it"
 OPTIONAL = FILES["test"]
 """A task that isn't there is named in the notes and in the results; one at least must be."""
 

@@ -33,6 +33,9 @@ LICENSE = "TempCompass: research use; videos belong to their owners"
 WHERE = "github.com/llyx97/TempCompass (questions/); videos at huggingface.co/datasets/lmms-lab/TempCompass"
 DOMAIN = "short clips"
 TEST_SPLIT = "test"
+OFFICIAL_LOWER = (
+    "TempCompass's rule for multiple choice wants the letter, alone or before a dot or bracket; words are wrong by it"
+)
 CAPTIONING = "captioning"
 CAPTIONS = "captioning.json"
 FILES = {

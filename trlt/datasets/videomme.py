@@ -32,6 +32,7 @@ WHERE = "huggingface.co/datasets/lmms-lab/Video-MME"
 DOMAIN = "mixed"
 TEST_SPLIT = "test"
 FILES = {"test": ("test-00000-of-00001.parquet", "test.json")}
+OFFICIAL_LOWER = "Video-MME's rule takes the first capital A to D for the answer; an answer in words is wrong by it"
 OPTIONAL = FILES["test"]
 """Either will do; the parquet file is read where both are there."""
 GROUPS = ("duration", "domain", "task_type", "sub_category")

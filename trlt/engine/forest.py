@@ -104,17 +104,31 @@ class Engine:
         """What is computed in, as `agreement.TOLERANCES` has it."""
         return "float32" if self.exact else "bfloat16"
 
-    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
+    def generate(
+        self,
+        trees: Sequence[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = 256,
+        ended: Callable[[int], None] | None = None,
+    ) -> list[list[list[Completion]]]:
         """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
         results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
-        for one in self.stream(trees, sampling, max_sequences=max_sequences):
+        for one in self.stream(trees, sampling, max_sequences=max_sequences, ended=ended):
             if one.error is not None:
                 raise one.error
             results[one.tree][one.request] = one.completions
         return results
 
     @torch.no_grad()  # not inference_mode: autocast would cast every weight anew for each token
-    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
+    def stream(
+        self,
+        trees: Iterable[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = 256,
+        ended: Callable[[int], None] | None = None,
+    ) -> Iterator[Answered]:
         """Requests in the order in which they are done.
 
         When the memory doesn't suffice, half as many grow from then on, `notice` is told, and what had to be dropped is asked
@@ -127,6 +141,7 @@ class Engine:
             trees: Read one by one, no sooner than there is room for the next.
             sampling: How tokens are drawn.
             max_sequences: Most completions that grow side by side; a request with more is answered in parts.
+            ended: Is told how many completions have just ended, once for each.
 
         Raises:
             ModelError: the memory doesn't suffice for one completion.
@@ -139,11 +154,11 @@ class Engine:
         try:
             queue = Queue(trees, sampling.max_new_tokens)
             room = self._room or Room(max_sequences, room_for_tokens(self.model))
-            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling)
+            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling, ended)
         finally:
             self.model.train(training)
 
-    def _run(self, queue: Queue, room: Room, sampling: Sampling) -> Iterator[Answered]:
+    def _run(self, queue: Queue, room: Room, sampling: Sampling, ended: Callable[[int], None] | None) -> Iterator[Answered]:
         growing: list[Cohort] = []
         done, held = _Done(), list[Answered]()
         while self._refill(queue, growing, room, sampling, done):
@@ -159,7 +174,10 @@ class Engine:
                 continue
             if self.first:
                 self.first.see(growing[0], tokens[0][0], sampling.max_new_tokens)
-            for branch in self._append(growing, *tokens, sampling.max_new_tokens):
+            branches = self._append(growing, *tokens, sampling.max_new_tokens)
+            if ended and branches:
+                ended(len(branches))
+            for branch in branches:
                 body = branch.tokens[:-1] if branch.finished else branch.tokens
                 completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
                 if answered := done.add(branch, completion):

@@ -140,6 +140,8 @@ def render_all(videos: Iterable[tuple[Path, Scene]], progress: Progress | None =
     # Threads suffice: drawing and encoding leave the interpreter's lock for most of their time.
     with ThreadPoolExecutor(_WORKERS) as pool:
         jobs = [pool.submit(write_video if path.suffix else write_frames, scene, path) for path, scene in videos]
+        if progress and jobs:
+            progress(0, len(jobs))
         try:
             for done, job in enumerate(as_completed(jobs), 1):
                 job.result()

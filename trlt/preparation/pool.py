@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from trlt.datasets import fit_to_file as fit
 from trlt.datasets import keep_example, needs_options, read_source
+from trlt.pace import Pace
 from trlt.preparation.duplicates import Seen
 from trlt.preparation.leakage import Leaks
 from trlt.recipe import Source
@@ -195,7 +196,13 @@ def _with_videos(
         return list(found.samples)
     local = {sample.video: index.root / sample.video for sample in found.samples if not is_remote(sample.video)}
     say("checking videos")
-    verdicts = scan.look(local.values(), lambda done, of: say(f"checking videos: {done:,} of {of:,}"))
+    pace = Pace()
+
+    def looked(done: int, of: int) -> None:
+        pace.count(done, of)
+        say(", ".join(filter(None, (f"checking videos: {done:,} of {of:,}", pace.words("videos")))))
+
+    verdicts = scan.look(local.values(), looked)
     kept = []
     for sample in found.samples:
         verdict = verdicts.get(local[sample.video]) if sample.video in local else None

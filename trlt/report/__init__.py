@@ -13,9 +13,11 @@ from trlt.report.selection import selection_table
 from trlt.report.statistics import statistics_view
 from trlt.report.tables import latex, markdown
 from trlt.report.timeline import timeline
+from trlt.report.verdict import Verdict, verdict
 
 __all__ = [
     "PAPER",
+    "Verdict",
     "comparison_table",
     "gain_table",
     "histogram_table",
@@ -29,4 +31,5 @@ __all__ = [
     "selection_table",
     "statistics_view",
     "timeline",
+    "verdict",
 ]

@@ -9,6 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from trlt.report.verdict import FEW_VIDEOS
+
 _STYLES = {"A": "red", "B": "green", None: "dim"}
 
 
@@ -46,4 +48,11 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
 def _left_out(entry: Mapping[str, Any]) -> list[str]:
     counts = [f"{entry[f'only_{run.lower()}']:,} only in {run}" for run in ("A", "B") if entry[f"only_{run.lower()}"]]
     lines = [f"questions in one of the runs are left out: {', '.join(counts)}"] if counts else []
-    return lines + (["all questions are about one video, which gives no interval"] if entry["videos"] < 2 else [])
+    if entry["videos"] == 1:
+        lines.append("all questions are about one video, which gives no interval")
+    elif entry["videos"] < FEW_VIDEOS:
+        lines.append(f"{entry['videos']} videos are too few for intervals to rely on (from {FEW_VIDEOS} on they are)")
+    zero = [figure for figure, change in entry["figures"].items() if change["a"] == change["b"] == 0]
+    if zero:
+        lines.append(f"{', '.join(zero)} 0.0 in both: there is nothing to compare")
+    return lines

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
+
+from trlt.report.notes import asked_of, interval, left_out, notes_on, official_notes
 
 
 class Published(NamedTuple):
@@ -30,6 +32,19 @@ PAPER: dict[str, dict[str, Published]] = {
 }
 """Benchmark to figure to what the paper gives: the base model's, the SFT baseline's and the tuned model's."""
 
+_HEADLINES = ("mIoU", "acc")
+
+EXPLAINED = (
+    "value: what was read inside the tags; official: by the benchmark's own rule; unanswered: without a readable answer, which "
+    "counts as wrong"
+)
+
+
+def headlines(bench: str, there: Sequence[str]) -> list[str]:
+    """The main figures of a benchmark among those that are there: the paper's; else the usual ones, else the first."""
+    known = [figure for figure in PAPER.get(bench, {}) if figure in there]
+    return known or [figure for figure in _HEADLINES if figure in there] or list(there[:1])
+
 
 def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
     """A line a figure: the paper's metric with its 95% interval; then the benchmark's own protocol where it differs.
@@ -49,9 +64,10 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
     for bench, entry in results["benchmarks"].items():
         official = entry["official"]
         for place, (key, value) in enumerate(entry["paper"].items()):
-            low, high = entry["ci95"].get(key, (value, value))
-            counts = (asked(entry), f"{entry['unanswered']:,}") if place == 0 else ("", "")
-            cells = [f"{value:.1f}", f"{low:.1f} to {high:.1f}", f"{official[key]:.1f}" if key in official else "", *counts]
+            bounds = interval(entry, key)
+            counts = (asked(entry), f"{entry['unanswered']:,}") if place == 0 else (_part(entry, key), "")
+            shown = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "-"
+            cells = [f"{value:.1f}", shown, f"{official[key]:.1f}" if key in official else "", *counts]
             if paper:
                 known = PAPER.get(bench, {}).get(key)
                 cells.append(", ".join(f"{value:.1f}" for value in known) if known else "")
@@ -60,8 +76,10 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
             if key not in entry["paper"]:
                 table.add_row("", Text(key, style="dim"), "", "", f"{value:.1f}", "", "", *([""] if paper else []))
         table.add_section()
-        notes += [Text(f"  {bench}: {line}", style="yellow") for line in notes_on(entry)]
-    return Group(table, *notes)
+        notes += [
+            Text(f"  {bench}: {line}", style="yellow") for line in (*notes_on(bench, entry), *official_notes(bench, entry))
+        ]
+    return Group(table, Text(EXPLAINED, style="dim"), *notes)
 
 
 def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tuple[str, str] = ("base", "tuned")) -> Table:
@@ -89,34 +107,15 @@ def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tupl
 
 
 def _with_interval(entry: Mapping[str, Any], key: str) -> str:
-    low, high = entry["ci95"][key]
-    return f"{entry['paper'][key]:.1f} ({low:.1f} to {high:.1f})"
+    bounds = interval(entry, key)
+    return f"{entry['paper'][key]:.1f}" + (f" ({bounds[0]:.1f} to {bounds[1]:.1f})" if bounds else "")
+
+
+def _part(entry: Mapping[str, Any], key: str) -> str:
+    """The denominator of a figure that fewer questions count in."""
+    return f"{asked_of(entry, key):,}" if asked_of(entry, key) < entry["n"] else ""
 
 
 def asked(entry: Mapping[str, Any]) -> str:
     """The denominator; where questions of missing videos were left out, beside what it would be (`3,512 of 3,720`)."""
     return f"{entry['n']:,} of {entry['n'] + left_out(entry):,}" if left_out(entry) else f"{entry['n']:,}"
-
-
-def left_out(entry: Mapping[str, Any]) -> int:
-    """Questions that weren't asked for want of their video."""
-    return int(entry.get("protocol", {}).get("questions_left_out", 0))
-
-
-def notes_on(entry: Mapping[str, Any]) -> list[str]:
-    """What a reader of the figures must know."""
-    lines: list[str] = []
-    for key, what in (("missing_videos", "are missing"), ("broken_videos", "couldn't be read")):
-        if entry.get(key):
-            lines.append(f"{entry[key]:,} videos {what}; their questions are left out of n")
-    if left_out(entry):
-        lines.append(f"{left_out(entry):,} questions in all are left out of n")
-    for key, what in (
-        ("missing_predictions", "questions have no prediction; they count as wrong"),
-        ("extra_predictions", "predictions belong to no question; they are left out"),
-    ):
-        if entry.get(key):
-            lines.append(f"{entry[key]:,} {what}")
-    if entry.get("missing_tasks"):
-        lines.append(f"tasks that are missing: {', '.join(entry['missing_tasks'])}")
-    return lines

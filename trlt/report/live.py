@@ -20,8 +20,10 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.health import WINDOW, Finding
+from trlt.pace import Rhythm, clock_words
 from trlt.report.answers import said, visible
 from trlt.report.bars import bar
+from trlt.report.progress import redraws
 
 Row = Mapping[str, Any]
 """A row of `log.jsonl`: `step`, `of`, `elapsed_s`, figures by name, and under `findings` texts of troubles that began."""
@@ -91,7 +93,8 @@ class LiveView:
         console: Where it is shown; one that is `quiet` shows nothing.
         name: Of the run.
         rows: Those that were logged before this process began, so that a resumed run shows its past.
-        every: Steps between plain lines, and between examples.
+        every: Steps between examples.
+        terse: Where nothing can be redrawn, only say what takes long.
         clock: Seconds that only grow.
     """
 
@@ -102,10 +105,12 @@ class LiveView:
         *,
         rows: Sequence[Row] = (),
         every: int = 10,
+        terse: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._console, self._name, self._every, self._clock = console, visible(name), every, clock
-        self._redraws = console.is_terminal and not console.is_dumb_terminal and not console.options.ascii_only
+        self._redraws, self._terse = redraws(console), terse
+        self._rhythm = Rhythm(clock=clock)
         # rich draws from a thread of its own.
         self._lock = threading.RLock()
         self._values: dict[str, list[float]] = {figure.name: [] for figure in FIGURES}
@@ -115,6 +120,7 @@ class LiveView:
         """The same steps by phase."""
         self._findings: list[tuple[int, str]] = []
         self._example: tuple[int, str, str, float] | None = None
+        self._answers: tuple[int, int] | None = None
         self._row: Row = {}
         self._before_s = 0.0
         """What earlier processes took."""
@@ -147,9 +153,13 @@ class LiveView:
         with self._lock:
             first = not self._row
             self._take(row)
-            if not self._redraws and (first or row["step"] % self._every == 0 or row["step"] == row["of"]):
+            self._answers = None
+            if self._redraws:
+                return
+            ends = (first or row["step"] == row["of"]) and not self._terse
+            if self._rhythm.due() or ends:
                 self._console.print(Text(self._line()), soft_wrap=True)
-            if not self._redraws:
+            if not self._terse:
                 for text in row.get("findings", ()):
                     self._print_finding(row["step"], text)
 
@@ -157,8 +167,15 @@ class LiveView:
         """Takes a trouble that has begun and stands in no row."""
         with self._lock:
             self._findings.append((finding.step, finding.text))
-            if not self._redraws:
+            if not self._redraws and not self._terse:
                 self._print_finding(finding.step, finding.text)
+
+    def answers(self, done: int, total: int) -> None:
+        """Takes how many completions of the step in progress are there, of how many."""
+        with self._lock:
+            self._answers = (done, total) if done < total else None
+            if not self._redraws and self._rhythm.due():
+                self._console.print(Text(f"{self._name} step {self._step()}: {done:,} of {total:,} answers"), soft_wrap=True)
 
     def example(self, step: int, question: str, text: str, reward: float) -> None:
         """Takes a completion of a step; it shows when the one that is shown is `every` steps old."""
@@ -194,6 +211,10 @@ class LiveView:
     def _elapsed_s(self) -> float:
         return self._before_s + self._clock() - self._began
 
+    def _step(self) -> int:
+        """The step in progress."""
+        return int(self._row.get("step", 0)) + 1
+
     def _step_s(self) -> float | None:
         """Seconds a step, over the last ones."""
         return math.fsum(self._wholes) / len(self._wholes) if self._wholes else self._row.get("step_time")
@@ -209,20 +230,25 @@ class LiveView:
 
     def _line(self) -> str:
         """A step in one line, of ASCII characters but for the run's name."""
-        parts = [f"{self._name} {self._row['step']}/{self._row['of']}"]
+        parts = [f"{self._name} {self._row['step']}/{self._row['of']} steps"]
         for name, label, form, _ in FIGURES:
             if isinstance(value := self._row.get(name), (int, float)):
                 parts.append(f"{label.removeprefix('· ')} {form.format(value)}")
         each, left = self._step_s(), self._left_s()
         if each is not None and left is not None:
-            parts += [f"{each:.1f} s a step", f"{_time(left)} left"]
+            parts += [f"{each:.1f} s a step", f"{clock_words(left)} left"]
         return ", ".join(parts)
 
     def _progress(self, width: int) -> Text:
+        drawn = f", step {self._step()}: {self._answers[0]:,}/{self._answers[1]:,} answers" if self._answers else ""
         if not self._row:
-            return Text(f"{self._name}  {_time(self._elapsed_s())}, no step is done yet", no_wrap=True, overflow="ellipsis")
+            words = f"{self._name}  {clock_words(self._elapsed_s())}, no step is done yet{drawn}"
+            return Text(words, no_wrap=True, overflow="ellipsis")
         step, of, left = self._row["step"], self._row["of"], self._left_s()
-        tail = f" {step}/{of}  {_time(self._elapsed_s())}" + (f", {_time(left)} left" if left is not None else "")
+        tail = f" {step}/{of} steps  {clock_words(self._elapsed_s())}"
+        if left is not None:
+            tail += f", {self._step_s():.1f} s a step, {clock_words(left)} left"
+        tail += drawn
         room = min(40, width - len(self._name) - len(tail) - 1)
         line = Text(no_wrap=True, overflow="ellipsis")
         if room >= 8:
@@ -290,9 +316,3 @@ def _phases(row: Row) -> dict[str, float]:
     rounds = max(1.0, row.get("rounds", 1.0))
     parts = {label: rounds * row[name] for name, label, _ in PHASES if name in row}
     return parts | {UPDATE[0]: max(0.0, row.get("step_time", 0.0) - sum(parts.values()))} if parts else {}
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from trlt.report.figures import PAPER, Published, asked, notes_on
+from trlt.report.figures import PAPER, Published, asked
+from trlt.report.notes import interval, notes_on, official_notes
 
 CAPTION = "Figures in percent, with 95% intervals from a bootstrap over videos. What wasn't answered counts as wrong."
 
@@ -41,11 +42,14 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
     notes: list[str] = []
     for bench, entry in results["benchmarks"].items():
         for line in _lines(bench, entry):
-            interval = f"{line.interval[0]:.1f} to {line.interval[1]:.1f}" if line.interval else ""
-            cells = [markdown_text(line.bench), markdown_text(line.figure), _number(line.value), interval]
+            bounds = f"{line.interval[0]:.1f} to {line.interval[1]:.1f}" if line.interval else ""
+            cells = [markdown_text(line.bench), markdown_text(line.figure), _number(line.value), bounds]
             cells += [_number(line.official), line.n, line.unanswered]
             rows.append(cells + [_number(value) for value in line.published or (None,) * 3] * paper)
-        notes += [f"- {markdown_text(bench)}: {markdown_text(note)}" for note in notes_on(entry)]
+        notes += [
+            f"- {markdown_text(bench)}: {markdown_text(note)}"
+            for note in (*notes_on(bench, entry), *official_notes(bench, entry))
+        ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n\n".join(["# Results", CAPTION, table, *(["\n".join(notes)] if notes else [])]) + "\n"
 
@@ -65,12 +69,14 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
     for bench, entry in results["benchmarks"].items():
         body.append(r"\midrule")
         for line in _lines(bench, entry):
-            interval = rf" {{\scriptsize [{line.interval[0]:.1f}, {line.interval[1]:.1f}]}}" if line.interval else ""
-            cells = [latex_text(line.bench), latex_text(line.figure), _number(line.value) + interval]
+            bounds = rf" {{\scriptsize [{line.interval[0]:.1f}, {line.interval[1]:.1f}]}}" if line.interval else ""
+            cells = [latex_text(line.bench), latex_text(line.figure), _number(line.value) + bounds]
             cells += [_number(line.official), line.n, line.unanswered]
             cells += [_number(value) for value in line.published or (None,) * 3] * paper
             body.append(" & ".join(cells).rstrip() + r" \\")
-        notes += [rf"\par {latex_text(f'{bench}: {note}')}." for note in notes_on(entry)]
+        notes += [
+            rf"\par {latex_text(f'{bench}: {note}')}." for note in (*notes_on(bench, entry), *official_notes(bench, entry))
+        ]
     lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{latex_text(CAPTION)}}}"]
     lines += [rf"\begin{{tabular}}{{ll{'r' * (count - 2)}}}", r"\toprule", *above, rf"{head} \\", *body, r"\bottomrule"]
     lines += [r"\end{tabular}", *([r"\par\footnotesize", *notes] if notes else []), r"\end{table}"]
@@ -104,13 +110,12 @@ def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_Line]:
     official, first = entry["official"], True
     for key in (*entry["paper"], *(key for key in official if key not in entry["paper"])):
         counts = (asked(entry), f"{entry['unanswered']:,}") if first else ("", "")
-        interval = entry["ci95"].get(key) if key in entry["paper"] else None
         known = PAPER.get(bench, {}).get(key) if key in entry["paper"] else None
         yield _Line(
             bench if first else "",
             key,
             entry["paper"].get(key),
-            (interval[0], interval[1]) if interval else None,
+            interval(entry, key) if key in entry["paper"] else None,
             official.get(key),
             *counts,
             known,

@@ -6,7 +6,7 @@ Knows loaders, askers and the clock; nothing of how samples were drawn.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -85,7 +85,14 @@ class Watch:
         """As of the asker."""
         return self._asker.parity
 
-    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
+    def stream(
+        self,
+        trees: Iterable[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = 256,
+        ended: Callable[[int], None] | None = None,
+    ) -> Iterator[Answered]:
         """As of the asker."""
         answered = True
 
@@ -106,7 +113,7 @@ class Watch:
                 self._loader.failed.clear()
                 yield tree
 
-        for one in self._asker.stream(watched(), sampling, max_sequences=max_sequences):
+        for one in self._asker.stream(watched(), sampling, max_sequences=max_sequences, ended=ended):
             answered = True
             yield one
 

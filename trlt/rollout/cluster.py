@@ -150,7 +150,7 @@ def run_on_cluster(
         out: The JSONL file of rows, which this process alone writes.
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
-        progress: Called with each row.
+        progress: Called with each row, in completions: those of samples that aren't whole yet are on the workers.
         notice: Is told when work was lost with a worker.
 
     Returns:
@@ -180,7 +180,7 @@ def run_on_cluster(
 
         def report() -> None:
             if progress:
-                progress(len(rows), len(samples))
+                progress(n * len(rows), n * len(samples))
 
         report()
         while pending := [sample for sample in samples if sample.id not in rows]:

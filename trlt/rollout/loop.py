@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trlt.engine.agreement import Agreement
 from trlt.errors import VideoError
@@ -33,11 +33,12 @@ if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt sele
     from trlt.video.clip import Clip
     from trlt.video.workers import ClipLoader
 
-REPORT_S = 0.5
-"""Seconds between reports of progress."""
+LOOK_S = 0.5
+"""Seconds between looks at what other processes have written."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many rows of how many are there; first, with what was there already."""
+"""Is told how many completions of how many are there, those of samples that aren't whole yet included; first, with what was
+there already. Those of a video that can't be read count, as there is nothing left to do about them."""
 
 
 class Asker(Protocol):
@@ -48,8 +49,18 @@ class Asker(Protocol):
         """How far its first completion was from the library's own forward; None where that isn't compared, or wasn't yet."""
         ...
 
-    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = ...) -> Iterator[Answered]:
-        """Requests as they are done; trees are read as there is room, and at most `max_sequences` completions grow at once."""
+    def stream(
+        self,
+        trees: Iterable[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = ...,
+        ended: Callable[[int], None] | None = ...,
+    ) -> Iterator[Answered]:
+        """Requests as they are done; trees are read as there is room, and at most `max_sequences` completions grow at once.
+
+        `ended` is told of completions as they end, how many each time: before their request is whole.
+        """
         ...
 
 
@@ -114,7 +125,7 @@ def run(
         out: The JSONL file of rows.
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
-        progress: Called now and then.
+        progress: Called with each completion.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
             takes part all the same when others are at work already.
 
@@ -133,18 +144,29 @@ def run(
     with _open(samples, out, retry_errors, sharing) as rows:
         resumed = len(rows)
 
-        said_at = -math.inf
+        there, looked_at, growing = resumed, time.monotonic(), 0
 
-        def report(*, now: bool = True) -> None:
-            nonlocal said_at
-            if progress and (now or time.monotonic() - said_at > REPORT_S):
-                said_at = time.monotonic()
-                progress(len(rows), len(samples))
+        def report() -> None:
+            nonlocal there, looked_at
+            if progress and (now := time.monotonic()) - looked_at > LOOK_S:
+                there, looked_at = len(rows), now
+            if progress:
+                progress(min(n * len(samples), n * there + growing), n * len(samples))
 
-        def fail(group: Sequence[Sample], error: VideoError, step: str = "load") -> None:
+        def ended(count: int) -> None:
+            nonlocal growing
+            growing += count
+            report()
+
+        def append(row: dict[str, Any], completions: int = 0) -> None:
+            nonlocal there, growing
+            rows.append(row)
+            there, growing = there + 1, growing - completions
+
+        def fail(group: Sequence[Sample], error: VideoError, step: str = "load", completions: int = 0) -> None:
             for sample in group:
-                rows.append(error_row(sample, n, str(error)))
-            report(now=False)
+                append(error_row(sample, n, str(error)), completions)
+            report()
             surprises.add(step, error)
 
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
@@ -159,7 +181,8 @@ def run(
         report()
         for groups in _rounds(rows, samples):
             asked = list[tuple[Sequence[Sample], int]]()
-            for t, r, completions, error in engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences):
+            answered = engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences, ended=ended)
+            for t, r, completions, error in answered:
                 group, shown = asked[t]
                 if error is not None:
                     fail([group[r]], error, "ask")
@@ -170,12 +193,13 @@ def run(
                 try:
                     row = to_row(group[r], said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa)
                 except Exception as fault:  # of this answer alone
-                    fail([group[r]], fault_of(fault), "score")
+                    fail([group[r]], fault_of(fault), "score", len(completions))
                     continue
                 surprises.passed("score")
-                rows.append(row)
-                report(now=False)
+                append(row, len(completions))
+                report()
         rows.finish()
+        there, looked_at = len(rows), time.monotonic()
         report()
         seconds, waited_s = time.perf_counter() - began, loader.waited_s - waited
         traces = tuple(surprises.traces.values())

@@ -112,7 +112,14 @@ class Servers:
             results[t][r] = completions
         return results
 
-    def stream(self, trees: Iterable[Tree], sampling: Sampling, *, max_sequences: int = 256) -> Iterator[Answered]:
+    def stream(
+        self,
+        trees: Iterable[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = 256,
+        ended: Callable[[int], None] | None = None,
+    ) -> Iterator[Answered]:
         """Requests in the order in which they are done, with at most `max_sequences` (or one request's n) under way.
 
         Each request has a seed of its own, which depends on the sampling seed and the request alone. How far a server
@@ -147,6 +154,8 @@ class Servers:
                     failed.add((t, r))
                     yield Answered(t, r, [], fault_of(completions))
                     continue
+                if ended:
+                    ended(len(completions))
                 of_request = parts.setdefault((t, r), {})
                 of_request[branch] = completions
                 if sum(map(len, of_request.values())) == job.request.n:

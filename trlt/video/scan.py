@@ -67,7 +67,7 @@ class Scan:
 
         Args:
             paths: Files, or folders of numbered frames.
-            progress: Is told how many of the files that had to be looked at are done.
+            progress: Is told how many of the files that had to be looked at are done; first of none.
         """
         found: dict[Path, Verdict] = {}
         new: dict[Path, tuple[int, int]] = {}
@@ -85,6 +85,8 @@ class Scan:
                 new[path] = stamp
         if new:
             self._cache.parent.mkdir(parents=True, exist_ok=True)
+            if progress:
+                progress(0, len(new))
             with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
                 for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip

@@ -85,7 +85,7 @@ def survey(
         loader: Its budget decides frames and tokens; its frame store, where it has one, is filled on the way.
         out: JSONL file of the rows.
         fresh: Forget what is there.
-        progress: Called after each clip.
+        progress: Called at first, and after each clip.
 
     Raises:
         DataError: `out` holds something else.
@@ -111,6 +111,8 @@ def survey(
     _write(out, kept)
     with out.open("ab", buffering=0) as file:
         done = len(kept)
+        if progress:
+            progress(done, len(wanted))
         for loaded in loader.map(requests):
             number = loaded.request.key
             row = rows[number] = _measured(wanted[number], keys[number], loaded, loader.limits)

@@ -10,7 +10,7 @@ from pathlib import Path
 from trlt import __version__
 from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_section, selection_section
 from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
-from trlt.report.page.markup import Markup, element, head
+from trlt.report.page.markup import Markup, element, head, join
 from trlt.report.page.protocol import Made, protocol_section
 from trlt.report.page.questions import MOST, Question, RunRows, chosen, in_turns, questions_of
 from trlt.report.page.results import Comparison, Results, results_section
@@ -20,6 +20,11 @@ from trlt.sample import open_atomic
 from trlt.video.workers import ClipLoader
 
 _HERE = Path(__file__).parent
+_SAMPLES = (
+    "Every question with all that the models answered. Gold: the right answer, by the annotation. Right: the right option, or "
+    "a time span that overlaps the gold one with an IoU of at least 0.5. Format: 1 where an answer has the form that was asked "
+    "for. Δ: IoU of the best answer minus their mean."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,10 @@ class Page:
     """By id, for the rows' texts and videos."""
     notes: Sequence[str] = ()
     """What a reader must know of the samples."""
+    lead: Sequence[Sequence[str]] = ()
+    """What stands first: verdicts, or what is needed for one; sentences, the first of which is the answer."""
+    commands: Sequence[str] = ()
+    """Below it, what to type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +123,9 @@ def _sections(page: Page, samples: int) -> list[tuple[str, str, Markup]]:
     if page.selections:
         found.append(("selection", "Selection", selection_section(page.selections)))
     if samples:
+        note = element("p", _SAMPLES, class_="note")
         wait = element("p", "The samples are shown by the page's script, which doesn't run here.", class_="note")
-        found.append(("samples", "Samples", element("div", wait, id="browser")))
+        found.append(("samples", "Samples", join([note, element("div", wait, id="browser")])))
     if page.made:
         found.append(("protocol", "Protocol", protocol_section(page.made)))
     return found
@@ -126,7 +136,7 @@ def _notes(page: Page, questions: Sequence[Question], held: int, frames: Embedde
     if len(questions) < held:
         lines.append(f"{len(questions):,} of {held:,} samples are here: first those in several runs, then an even spread")
     if frames.clips + frames.errors < frames.wanted:
-        lines.append(f"frames of {frames.clips:,} of {frames.wanted:,} clips fit (--frames-mb)")
+        lines.append(f"frames of {frames.clips:,} of {frames.wanted:,} clips fit (--frames-mb makes room for more)")
     if frames.errors:
         lines.append(f"{frames.errors:,} clips couldn't be read")
     return lines
@@ -143,4 +153,8 @@ def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:
     runs = element("p", *(element("span", f"{run.name} ", element("small", run.kind), class_="chip") for run in page.made))
     ways = element("nav", *(element("a", title, href=f"#{id}") for id, title in links), aria_label="Sections")
     toggle = element("button", "Theme: auto", type="button", id="theme", hidden=True)
-    return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, ways)
+    lead = [element("p", element("strong", first), " ".join(["", *rest])) for first, *rest in page.lead]
+    if page.commands:
+        lead.append(element("pre", "\n".join(page.commands)))
+    first = [element("div", *lead, id="verdict")] if lead else []
+    return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, *first, ways)

@@ -13,7 +13,7 @@ from trlt.report.page.markup import Markup, element
 
 WIDTH, HEIGHT = 340, 190
 """Of a panel, in units of the view box; about pixels on a phone."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 10, 10, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 18, 34
 _POINTS = 400
 """Most points of a curve; longer ones are means over even stretches."""
 _SMOOTH = 0.08
@@ -117,6 +117,7 @@ def histogram(title: str, labels: Sequence[str], bars: Sequence[Bars], *, x_name
     plot = _Plot(0, len(totals), 0, max(totals, default=0) * 1.05 or 1)
     every = math.ceil(len(labels) / 11)
     parts = plot.frame([t for t in ticks(0, plot.high) if t == int(t)] or [0], [], x_name)
+    parts.append(element("text", unit, x=_LEFT - 5, y=9, class_="axis end"))
     parts += [
         element("text", label, x=f"{plot.x(place + middle):.1f}", y=HEIGHT - _BOTTOM + 15, class_="tick middle")
         for place, label in enumerate(labels)

@@ -13,6 +13,15 @@ CLASSES = ("hard", "flat", "medium", "varied", "easy")
 TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
 _KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
 _MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU", "delta_iou": "IoU, max - mean"}
+_SELECTED = (
+    "Even share: what each source would give; moved: what it gives beyond that because another has too few, or what it lacks; "
+    "available: probed samples of the class."
+)
+_EXPLAINED = (
+    "Each sample was answered several times. hard, medium, easy: few, some or most answers are right; varied, flat: the "
+    "answers differ much or little in IoU, their overlap with the right time span (0 none, 1 exact). IoU, max - mean: how far "
+    "the best answer is above the average one."
+)
 
 
 class Probed(NamedTuple):
@@ -44,7 +53,7 @@ class Selected(NamedTuple):
 
 def difficulty_section(probes: Sequence[Probed], shifts: Sequence[Shift]) -> Markup:
     """First what changed between probes of the same samples, then each probe by itself."""
-    parts = [part for one in shifts for part in _shift(one)]
+    parts = [element("p", _EXPLAINED, class_="note"), *(part for one in shifts for part in _shift(one))]
     for one in probes:
         found = one.histograms
         errors = f" ({found['errors']:,} more: video unreadable)" if found["errors"] else ""
@@ -66,7 +75,7 @@ def _panel(task: str, kind: str, n: int, bars: Sequence[Bars], *, stacked: bool)
     places = len(bars[0].counts)
     labels = [str(p) for p in range(places)] if kind == "correct" else [f"{p / places:.1f}" for p in range(places + 1)]
     x_name = f"{_KINDS[kind]} of {n}" if kind == "correct" else _KINDS[kind]
-    return histogram(TASKS[task], labels, bars, x_name=x_name, stacked=stacked, unit="samples")
+    return histogram(f"{TASKS[task]}: {_KINDS[kind]}", labels, bars, x_name=x_name, stacked=stacked, unit="samples")
 
 
 def _shift(one: Shift) -> list[Markup]:
@@ -85,13 +94,15 @@ def _shift(one: Shift) -> list[Markup]:
             ]
             panels.append(_panel(task, kind, max(before[task]["n"], after[task]["n"]), bars, stacked=False))
     parts.append(element("div", *panels, class_="panels"))
-    parts.append(table(["task", "mean of", one.a, one.b, "change", "95% interval"], _measures(values), text_columns=2))
+    parts.append(table(["mean of", one.a, one.b, "change, 95% interval", "samples"], _measures(values)))
     moves = [element("div", element("h4", TASKS[task]), _moves(found)) for task, found in values["tasks"].items()]
     parts.append(element("details", element("summary", "Classes before and after"), element("div", *moves, class_="panels")))
     lines = [f"{values[f'only_{side}']:,} samples only in {name}" for side, name in (("a", one.a), ("b", one.b))]
     lines = [line for line, side in zip(lines, "ab", strict=True) if values[f"only_{side}"]]
     lines += [f"{values['errors']:,} samples hold an error in one of the probes"] * bool(values["errors"])
-    lines = [f"{'; '.join(lines)}: left out"] * bool(lines) + list(values["warnings"])
+    lines = [f"{'; '.join(lines)}: left out"] * bool(lines) + [
+        f"{line} (A: {one.a}, B: {one.b})" for line in values["warnings"]
+    ]
     if lines:
         parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))
     return parts
@@ -104,15 +115,16 @@ def _merged(found: Mapping[str, Any], kind: str) -> list[int]:
 def _measures(values: Mapping[str, Any]) -> list[list[str]]:
     rows: list[list[str]] = []
     for task, found in values["tasks"].items():
-        for place, (name, measure) in enumerate(found["measures"].items()):
+        for name, measure in found["measures"].items():
             bounds = measure["ci95"]
             beyond = bounds is not None and (bounds[0] > 0 or bounds[1] < 0) and name != "delta_iou"
             change: str = f"{measure['difference']:+.3f}"
             if beyond:
                 change = element("strong", change, class_="better" if bounds[0] > 0 else "worse")
-            interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}" if bounds else ""
-            row = [TASKS[task] if place == 0 else "", _MEASURES[name], f"{measure['a']:.3f}", f"{measure['b']:.3f}"]
-            rows.append([*row, change, interval])
+            interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}" if bounds else "no interval"
+            title = join([TASKS[task], element("small", _MEASURES[name])])
+            changed = join([change, element("small", interval)])
+            rows.append([title, f"{measure['a']:.3f}", f"{measure['b']:.3f}", changed, f"{found['n']:,}"])
     return rows
 
 
@@ -135,14 +147,19 @@ def selection_section(selections: Sequence[Selected]) -> Markup:
             parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))
         rows: list[list[str]] = []
         for total in report["tasks"]:
-            rows.append([element("strong", str(total["task"])), "all", "", *_counts(total)])
+            rows.append([TASKS[total["task"]], *_counts(total)])
             cells = [cell for cell in report["cells"] if cell["task"] == total["task"] and (cell["available"] or cell["share"])]
-            rows += [["", cell["class"], cell["source"], *_counts(cell)] for cell in cells]
-        head = ["task", "class", "source", "even share", "redistributed", "available", "taken"]
-        parts.append(table(head, rows, text_columns=3, caption=f"Selection {one.name}"))
-        settings = ", ".join(f"{key}: {value}" for key, value in report["settings"].items())
-        parts.append(element("p", f"select: {settings}", class_="note"))
+            rows += [[element("span", f"{cell['class']}, {cell['source']}", class_="part"), *_counts(cell)] for cell in cells]
+        head = ["task; class, source", "even share", "moved", "available", "taken"]
+        parts.append(element("p", _SELECTED, class_="note"))
+        parts.append(table(head, rows, caption=f"Selection {one.name}"))
+        settings = ", ".join(f"{key}: {_plain(value)}" for key, value in report["settings"].items() if value is not None)
+        parts.append(element("p", f"Settings (select in the recipe): {settings}", class_="note"))
     return join(parts)
+
+
+def _plain(value: Any) -> str:
+    return " + ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, Mapping) else str(value)
 
 
 def _counts(line: Mapping[str, Any]) -> list[str]:

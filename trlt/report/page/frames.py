@@ -66,6 +66,8 @@ class FrameBlocks:
     def blocks(self) -> Iterator[Markup]:
         """Each a list of [seconds of the clip, JPEG in base64]."""
         room = self._limit
+        if self._progress and self._requests:
+            self._progress(0, len(self._requests))
         for done, loaded in enumerate(self._loader.map(self._requests.values()), 1):
             if self._progress:
                 self._progress(done, len(self._requests))
@@ -75,6 +77,8 @@ class FrameBlocks:
             block = data_block(f"frames-{self._written}", _pictures(loaded.clip, loaded.request.start or 0.0))
             room -= len(block)
             if room < 0:
+                if self._progress:
+                    self._progress(self._written + self._errors, self._written + self._errors)
                 break
             self._blocks |= dict.fromkeys(self._ids[loaded.request.key], self._written)
             self._written += 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trlt.report.figures import PAPER, asked, notes_on
+from trlt.report.figures import PAPER, asked, headlines
+from trlt.report.notes import asked_of, interval, notes_on, official_notes
 from trlt.report.page.charts import Mark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 
-_HEADLINES = ("mIoU", "acc")
 _RUNS = 6
 """Runs that have a colour of their own."""
 
@@ -45,22 +45,26 @@ def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], 
         paper: Show Table 1 of the paper beside.
     """
     benches = list(dict.fromkeys(bench for run in runs for bench in run.values["benchmarks"]))
-    head = ["benchmark", "figure", *(run.name for run in runs), *(_pair(one) for one in comparisons), "from 0 to 100"]
+    head = ["benchmark", *(run.name for run in runs), *(_pair(one) for one in comparisons), "scale of 0 to 100, a line each 25"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper + ["n", "unanswered"]
     rows = []
     for bench in benches:
-        for place, figure in enumerate(_headlines(runs, bench)):
-            rows.append(_row(runs, comparisons, bench, figure, place == 0, paper))
+        for figure in headlines(bench, _figures(runs, bench, "paper")):
+            rows.append(_row(runs, comparisons, bench, figure, paper))
     colours = [(run.name, run_style(place)) for place, run in enumerate(runs)]
     if paper:
         colours += [(f"paper, {name}", f"paper-{name.lower()}") for name in ("base", "SFT", "tuned")]
-    explained = "Percent, with 95% intervals over videos. What wasn't answered counts as wrong."
+    explained = (
+        "Percent, better when higher, with 95% intervals over videos. mIoU: mean overlap of the predicted with the right time "
+        "span (intersection over union); acc: right answers. n: questions; unanswered: those without a readable answer, which "
+        "count as wrong."
+    )
     if comparisons:
-        explained += " Differences are paired by question; bold where their interval excludes 0."
+        explained += " Differences are in points, paired by question; bold where their interval excludes 0."
     if paper:
         explained += " The paper's figures are Table 1 of the 7B model on the full benchmarks."
     parts = [element("p", explained, class_="note"), legend(colours)]
-    parts.append(table(head, rows, text_columns=2, caption="Headline figures"))
+    parts.append(table(head, rows, caption="Main figures"))
     parts += [_notes(runs, comparisons), _all_figures(runs, benches)]
     return join(parts)
 
@@ -69,23 +73,14 @@ def _pair(one: Comparison) -> str:
     return f"{one.b} - {one.a}"
 
 
-def _headlines(runs: Sequence[Results], bench: str) -> list[str]:
-    """The figures that the paper gives; else the usual ones, else the first."""
-    there = _figures(runs, bench, "paper")
-    known = [figure for figure in PAPER.get(bench, {}) if figure in there]
-    return known or [figure for figure in _HEADLINES if figure in there] or there[:1]
-
-
 def _figures(runs: Sequence[Results], bench: str, kind: str) -> list[str]:
     entries = [run.values["benchmarks"][bench] for run in runs if bench in run.values["benchmarks"]]
     return list(dict.fromkeys(figure for entry in entries for figure in entry[kind]))
 
 
-def _row(
-    runs: Sequence[Results], comparisons: Sequence[Comparison], bench: str, figure: str, first: bool, paper: bool
-) -> list[str]:
+def _row(runs: Sequence[Results], comparisons: Sequence[Comparison], bench: str, figure: str, paper: bool) -> list[str]:
     marks: list[Mark] = []
-    cells: list[str] = [bench if first else "", figure]
+    cells: list[str] = [join([bench, element("small", figure)])]
     counts: dict[str, None] = {}
     unanswered = []
     for place, run in enumerate(runs):
@@ -94,9 +89,9 @@ def _row(
             cells.append("")
             continue
         value = entry["paper"][figure]
-        low, high = entry["ci95"].get(figure, (value, value))
+        low, high = interval(entry, figure) or (value, value)
         marks.append(Mark(run.name, run_style(place), value, low, high))
-        cells.append(_with_interval(f"{value:.1f}", f"{low:.1f} to {high:.1f}"))
+        cells.append(_with_interval(f"{value:.1f}", f"{low:.1f} to {high:.1f}" if high > low else "no interval"))
         counts[asked(entry)] = None
         unanswered.append(f"{entry['unanswered']:,}")
     for one in comparisons:
@@ -108,7 +103,7 @@ def _row(
     cells.append(interval_chart(marks, 0, 100) if marks else "")
     if paper:
         cells += [f"{known:.1f}" for known in published] if published else [""] * 3
-    return [*cells, *((" / ".join(counts), " / ".join(unanswered)) if first else ("", ""))]
+    return [*cells, " / ".join(counts), " / ".join(unanswered)]
 
 
 def _with_interval(value: str, interval: str) -> Markup:
@@ -130,16 +125,16 @@ def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup
     said: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         for bench, entry in run.values["benchmarks"].items():
-            for line in notes_on(entry):
+            for line in notes_on(bench, entry):
                 said.setdefault((bench, line), []).append(run.name)
     lines = [f"{bench} ({', '.join(names)}): {line}" for (bench, line), names in said.items()]
     for one in comparisons:
         for bench, entry in one.values["benchmarks"].items():
-            lines += [f"{_pair(one)}, {bench}: other protocol: {line}" for line in entry["warnings"]]
+            lines += [f"A: {one.a}, B: {one.b}, {bench}: other protocol: {line}" for line in entry["warnings"]]
             for side, name in (("a", one.a), ("b", one.b)):
                 if entry[f"only_{side}"]:
                     lines.append(f"{_pair(one)}, {bench}: {entry[f'only_{side}']:,} questions are in {name} only, left out")
-    return element("ul", *(element("li", line) for line in lines), class_="warnings") if lines else Markup()
+    return _listed(lines)
 
 
 def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
@@ -148,13 +143,28 @@ def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
     for bench in benches:
         for kind in ("paper", "official"):
             for figure in _figures(runs, bench, kind):
-                cells = []
+                cells: list[str] = []
+                counts: dict[str, None] = {}
                 for run in runs:
                     entry = run.values["benchmarks"].get(bench, {})
                     value = entry.get(kind, {}).get(figure)
-                    bounds = entry.get("ci95", {}).get(figure) if kind == "paper" else None
+                    bounds = interval(entry, figure) if kind == "paper" and entry else None
                     shown = "" if value is None else f"{value:.1f}"
                     cells.append(_with_interval(shown, f"{bounds[0]:.1f} to {bounds[1]:.1f}") if bounds else shown)
-                rows.append([bench, "paper's" if kind == "paper" else "official", figure, *cells])
-    head = ["benchmark", "protocol", "figure", *(run.name for run in runs)]
-    return element("details", element("summary", "All figures, by both protocols"), table(head, rows, text_columns=3))
+                    if value is not None:
+                        counts[f"{asked_of(entry, figure):,}"] = None
+                protocol = "paper's protocol" if kind == "paper" else "official protocol"
+                rows.append([join([f"{bench} {figure}", element("small", protocol)]), *cells, " / ".join(counts)])
+    head = ["figure", *(run.name for run in runs), "n"]
+    official = [
+        f"{bench} ({run.name}): {line}"
+        for run in runs
+        for bench, entry in run.values["benchmarks"].items()
+        for line in official_notes(bench, entry)
+    ]
+    inner = [table(head, rows, caption="All figures"), _listed(official)]
+    return element("details", element("summary", "All figures, by both protocols"), *inner)
+
+
+def _listed(lines: Sequence[str]) -> Markup:
+    return element("ul", *(element("li", line) for line in lines), class_="warnings") if lines else Markup()

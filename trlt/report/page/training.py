@@ -12,11 +12,11 @@ from trlt.report.page.markup import Markup, element, join
 from trlt.report.page.results import run_style
 
 _FIRST = {
-    "reward": "Reward",
-    "reward/accuracy": "Right answers",
-    "reward/tiou": "Temporal IoU",
-    "reward/format": "Well-formed answers",
-    "zero_spread": "Groups whose rewards are all equal",
+    "reward": "Reward, mean of a step",
+    "reward/accuracy": "Right answers, share",
+    "reward/tiou": "Overlap with the right time span (IoU)",
+    "reward/format": "Well-formed answers, share",
+    "zero_spread": "Questions whose answers all earn the same, share",
     "loss": "Loss",
 }
 _MORE = {
@@ -26,8 +26,8 @@ _MORE = {
     "entropy": "Entropy",
     "grad_norm": "Norm of the gradient",
     "length": "Tokens of a completion",
-    "cut_off": "Completions cut off at the limit",
-    "same_answer": "Completions with the commonest answer, to whatever question",
+    "cut_off": "Completions cut off at the limit, share",
+    "same_answer": "Completions with the commonest answer, share",
     "clip_ratio/region_mean": "Share of clipped tokens",
     "correction/ratio_mean": "Trainer's probability over the sampler's, mean",
     "correction/ratio_max": "The same, largest",
@@ -52,7 +52,7 @@ def training_section(runs: Sequence[Training]) -> Markup:
     """A line of facts a run, then a panel a figure with a curve a run."""
     facts = [element("li", _facts(run)) for run in runs]
     parts = [element("ul", *facts, class_="facts"), legend([(run.name, run_style(place)) for place, run in enumerate(runs)])]
-    shown = "Thin: each step. Thick: running mean."
+    shown = "A reward adds up format, right answers and IoU of an answer. Thin: each step. Thick: running mean."
     first, more = _panels(runs, _FIRST), _panels(runs, _MORE)
     parts += [element("p", shown, class_="note"), element("div", *first, class_="panels")]
     if more:
@@ -88,5 +88,7 @@ def _facts(run: Training) -> str:
         words.append(f"reward {first:.3f} over the first fifth, {last:.3f} over the last")
     parity = run.result.get("parity")
     if parity:
-        words.append(f"rollout and trainer agree within {parity['largest']:.1e} over {parity['tokens']} tokens")
+        words.append(
+            f"log-probabilities of sampling and training agree within {parity['largest']:.1e} over {parity['tokens']} tokens"
+        )
     return "; ".join(words)

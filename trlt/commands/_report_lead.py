@@ -1,0 +1,82 @@
+"""What a report says first: which model is better, or what is there and which commands would tell."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from trlt.commands._report_runs import FoundRun
+from trlt.report import Verdict, verdict
+from trlt.report.page.results import Comparison, Results
+
+_KINDS = {"probe": "probe", "select": "selection", "train": "training run", "eval": "evaluation"}
+
+
+class Lead(NamedTuple):
+    """The first lines of a report."""
+
+    verdicts: Sequence[Verdict]
+    """One a comparison."""
+    said: Sequence[Sequence[str]]
+    """The same in words, a list of sentences each; where nothing is compared, what there is and what is missing."""
+    commands: Sequence[str] = ()
+    """What to type for a comparison, where there is none."""
+
+
+def lead(
+    places: Sequence[Path], runs: Sequence[FoundRun], results: Sequence[Results], comparisons: Sequence[Comparison]
+) -> Lead:
+    """The verdict on each pair that is compared, or the way to one.
+
+    Args:
+        places: What the report was asked about.
+        runs: Of all kinds.
+        results: Of the evaluations that are complete.
+        comparisons: Of pairs of them.
+    """
+    if comparisons:
+        found = [verdict(one.values, (one.a, one.b)) for one in comparisons]
+        return Lead(found, [one.sentences for one in found])
+    counts = Counter(run.kind for run in runs)
+    there = [f"{count} {_KINDS[kind]}{'s' * (count > 1)}" for kind, count in counts.items()]
+    held = there[0] if len(there) == 1 else f"{', '.join(there[:-1])} and {there[-1]}"
+    said = f"This page holds {held}."
+    if len(results) > 1:
+        why = "The evaluations can't be compared (the notes say why), so which model is better isn't known."
+        return Lead([], [[said, why]])
+    missing = "one of another model on the same benchmarks" if results else "evaluations of the base and of the tuned model"
+    wanted = f"It can't say whether tuning made a model better: that takes {missing}."
+    commands = _commands(places, runs, {one.name for one in results})
+    return Lead([], [[said, wanted, "To make what is missing (words in capitals stand for yours):"]], commands)
+
+
+def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[str]) -> list[str]:
+    """The evaluations that are missing, then the report once more."""
+    trained = next((run for run in runs if run.kind == "train"), None)
+    done = next((run for run in runs if run.kind == "eval" and run.name in complete), None)
+    behind = done or trained
+    recipe = behind.recipe() if behind else None
+    benches = list(done.manifest.get("inputs", {})) if done else ["BENCHMARK"]
+    known = set(recipe.eval.benchmarks) if recipe else set()
+    if known and (not done or set(benches) == known):
+        benches = ["all"]
+    common = [word for bench in benches for word in ("--bench", bench)]
+    if behind and recipe:
+        common += ["--recipe", str(behind.run.recipe)]
+    base, tuned = "BASE", "TUNED"
+    if trained and (made := trained.recipe()):
+        base, tuned = made.model.path, str(trained.path / "model")
+    parent = behind.path.parent if behind else places[0].parent
+    wanted = {base: parent / "eval-base", tuned: parent / "eval-tuned"}
+    if done and trained:
+        wanted.pop(base if done.manifest.get("model") == trained.manifest.get("model") else tuned)
+    elif done:
+        wanted = {"OTHER_MODEL": parent / "eval-other"}
+    lines = [f"trlt eval {shlex.join([*common, '--model', model, '--out', str(out)])}" for model, out in wanted.items()]
+    new = [out for out in wanted.values() if not any(out.parent == place for place in places)]
+    # The base first: the others are compared with it.
+    ordered = sorted([*places, *new], key=lambda place: place != wanted.get(base))
+    return [*lines, f"trlt report {shlex.join(map(str, ordered))}"]

@@ -1,0 +1,151 @@
+"""Which of two evaluated models is better, in a few sentences that claim no more than the intervals bear (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from trlt.report.figures import headlines
+
+Outcome = Literal["better", "worse", "mixed", "unknown"]
+"""Of the second model: better on a main figure and worse on none, and so on; `unknown` where no figure says anything."""
+FEW_VIDEOS = 20
+"""Below it an interval says nothing: of two models that are alike, a bootstrap over 20 videos calls one better in 6 to 8% of
+the cases, over 10 in 7 to 11% and over 5 in 8 to 17%, where 5% are meant (docs/log.md)."""
+SHOWN = 3
+"""Figures that a sentence lists."""
+MANY = 5
+"""Main figures from which on a difference by chance is worth a word: the risk is 5% for each."""
+
+
+class Verdict(NamedTuple):
+    """What can be said."""
+
+    outcome: Outcome
+    sentences: tuple[str, ...]
+    """The answer, then what qualifies it."""
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return " ".join(self.sentences)
+
+    def to_json(self) -> dict[str, str]:
+        """As `--json` gives it."""
+        return {"outcome": self.outcome, "text": self.text}
+
+
+class _Change(NamedTuple):
+    """A main figure in both runs."""
+
+    bench: str
+    figure: str
+    values: Mapping[str, Any]
+    few: bool
+    """Too few videos for an interval."""
+
+    @property
+    def better(self) -> str | None:
+        return None if self.few else self.values["better"]
+
+    @property
+    def name(self) -> str:
+        """Of the figure, in a word that needs no table."""
+        return "accuracy" if self.figure == "acc" else self.figure
+
+    def __str__(self) -> str:
+        """The figure, its change, and what it rests on."""
+        return f"{self.bench} {self.name} {self.values['difference']:+.1f} points ({self.numbers()})"
+
+    def numbers(self) -> str:
+        """Both values, the interval of the change, and the number of questions."""
+        values, bounds = self.values, self.values["ci95"]
+        interval = f"95% interval of the change {bounds[0]:+.1f} to {bounds[1]:+.1f}; " if bounds and not self.few else ""
+        return f"{values['a']:.1f} to {values['b']:.1f}; {interval}{values['n']:,} question{'s' * (values['n'] != 1)}"
+
+
+def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> Verdict:
+    """Whether the second run is better than the first.
+
+    By the main figures alone (mIoU and accuracy); a figure counts only where its paired interval excludes 0.
+
+    Args:
+        result: As `trlt compare --json` gives it.
+        names: Of the two runs, as a reader knows them.
+    """
+    changes = _changes(result)
+    rose, fell = ([one for one in changes if one.better == side] for side in ("B", "A"))
+    if len(changes) == 1:
+        said = _alone(changes[0], names)
+    else:
+        said = [*_several(rose, fell, changes, names), *_rest(rose, fell, changes)]
+    if len(changes) >= MANY and (rose or fell):
+        said.append(f"Each figure has a 5% risk of such a difference by chance alone, and there are {len(changes)}.")
+    if warned := [bench for bench, entry in result["benchmarks"].items() if entry["warnings"]]:
+        said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
+    outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
+    return Verdict(outcome, tuple(said))
+
+
+def _changes(result: Mapping[str, Any]) -> list[_Change]:
+    return [
+        _Change(bench, figure, entry["figures"][figure], entry["videos"] < FEW_VIDEOS)
+        for bench, entry in result["benchmarks"].items()
+        for figure in headlines(bench, list(entry["figures"]))
+    ]
+
+
+def _alone(change: _Change, names: tuple[str, str]) -> list[str]:
+    a, b = names
+    if change.better:
+        better = change.better == "B"
+        return [
+            f"{_begin(b)} is {'better' if better else 'worse'} than {a} on {change.bench}: {change.name} "
+            f"{'rose' if better else 'fell'} by {abs(change.values['difference']):.1f} points ({change.numbers()})."
+        ]
+    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval holds 0"
+    return [f"Whether {b} is better than {a} can't be said: {why}.", f"The change: {change}."]
+
+
+def _several(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change], names: tuple[str, str]) -> list[str]:
+    """The answer, and the figures behind it."""
+    a, b = names
+    of = f"of {len(changes)} main figures"
+    if not rose and not fell:
+        largest = max(changes, key=lambda one: abs(one.values["difference"]))
+        return [
+            f"Whether {b} is better than {a} can't be said from {len(changes)} main figures.",
+            f"The largest change: {largest}.",
+        ]
+    if rose and fell:
+        first = f"Mixed: {b} is better than {a} on {len(rose)} {of} and worse on {len(fell)}."
+    else:
+        first = f"{_begin(b)} is {'better' if rose else 'worse'} than {a} on {len(rose or fell)} {of}."
+    return [first, *(f"{word}: {_listed(some)}." for word, some in (("Better", rose), ("Worse", fell)) if some)]
+
+
+def _rest(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change]) -> list[str]:
+    """Why the other figures say nothing."""
+    said = []
+    few = [one for one in changes if one.few]
+    open_ = len(changes) - len(rose) - len(fell) - len(few)
+    if open_:
+        which = f"{'the other ' if rose or fell else ''}{open_}" if open_ < len(changes) else "each figure"
+        said.append(f"The interval of {which} holds 0: such a change can't be told from chance.")
+    if few:
+        benches = list(dict.fromkeys(one.bench for one in few))
+        said.append(f"Nothing is said of {_listed(benches)}: fewer than {FEW_VIDEOS} videos are too few for an interval.")
+    return said
+
+
+def _listed(what: Sequence[object]) -> str:
+    """The first few, and how many more there are."""
+    words = [str(one) for one in what[:SHOWN]]
+    if len(what) > SHOWN:
+        words.append(f"{len(what) - SHOWN} more")
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _begin(name: str) -> str:
+    """A name that begins a sentence: run names stay as they are typed, words get a capital."""
+    return name[0].upper() + name[1:] if " " in name else name
