@@ -274,7 +274,7 @@ def test_a_binary_file_is_named_once(tmp_path):
     path.write_bytes(b"\x00\x00\x00\x20ftypisom\n" + bytes(range(256)) * 20)
     with pytest.raises(DataError) as error:
         list(iter_jsonl(path))
-    assert str(error.value) == f"{path}: a binary file (its first line holds a zero byte); give the path of a JSONL file"
+    assert str(error.value) == f"{path}: a binary file (its first line holds zero bytes); give the path of a JSONL file"
 
 
 def test_a_text_of_another_kind_is_asked_about(tmp_path):

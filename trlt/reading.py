@@ -271,8 +271,8 @@ def iter_jsonl(
             where = f"{path}:{number}"
             if not line.strip():
                 continue
-            if b"\0" in line and not used and not found.count and not line.startswith(tuple(_MARKS)):
-                raise DataError(f"{path}: a binary file (its first line holds a zero byte); give the path of a JSONL file")
+            if line.count(0) > 1 and not used and not found.count and not line.startswith(tuple(_MARKS)):
+                raise DataError(f"{path}: a binary file (its first line holds zero bytes); give the path of a JSONL file")
             try:
                 if len(line) > MOST_LINE:
                     raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
