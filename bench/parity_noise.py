@@ -80,7 +80,7 @@ def _random(args: argparse.Namespace, seed: int) -> tuple[Any, Any, list[Shown]]
 
     with tempfile.TemporaryDirectory() as folder:
         written = published.write(args.kind, Path(folder), torch.bfloat16)
-        processor = AutoProcessor.from_pretrained(written)  # type: ignore[no-untyped-call]
+        processor = AutoProcessor.from_pretrained(written, trust_remote_code=False)  # type: ignore[no-untyped-call]
     honest = published.LAYERS, published.QUERY_BIAS, published.KEY_BIAS
     published.LAYERS = args.layers
     published.QUERY_BIAS, published.KEY_BIAS = (bias * args.biases for bias in honest[1:])

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration
@@ -33,6 +34,7 @@ from trlt.model import (
 )
 from trlt.model.adapter import Change, changes
 from trlt.model.load import precision_of
+from trlt.model.tensors import UNEXPECTED
 from trlt.positions import follow_published_positions
 from trlt.recipe import Model, Recipe
 from trlt.sharding import WholeCopy, by_deepspeed, by_fsdp, in_zero3_slices, join, own_slice, shard, with_slice
@@ -147,7 +149,7 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
             trust_remote_code=False,
             device_map={"": "meta"},
         )
-    except (OSError, ValueError) as error:
+    except (StrictDataclassError, *UNEXPECTED) as error:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):

@@ -17,7 +17,7 @@ from jinja2.exceptions import TemplateError  # noqa: E402
 from jinja2.ext import Extension, loopcontrols  # noqa: E402
 from jinja2.sandbox import ImmutableSandboxedEnvironment  # noqa: E402
 
-SECONDS, BYTES = 5, 1 << 29
+SECONDS, BYTES = 3, 1 << 29
 """Of the processor and of memory; a template of real models takes milliseconds, and a few MB."""
 
 

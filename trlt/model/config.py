@@ -27,6 +27,8 @@ VISION = (
 )
 """Counts of the vision tower."""
 TOKENS = ("image_token_id", "video_token_id", "vision_start_token_id")
+LEAST_THETA = 1000
+"""Published: 1,000,000; turns repeat within a prompt where it is as small as this."""
 DTYPES = ("float32", "bfloat16", "float16")
 AGAIN = "download config.json again"
 
@@ -96,7 +98,8 @@ def _check_rope(text: Mapping[str, Any], where: str, width: int) -> None:
         wanted = f"numbers that add up to {width / 2:g} are expected, half of a head's {width}"
         raise _Fault(f"{where}{name}.mrope_section", sections, wanted)
     inner = rope.get("rope_theta") is not None
-    _number(rope["rope_theta"] if inner else text.get("rope_theta"), f"{where}{name + '.' if inner else ''}rope_theta")
+    theta = rope["rope_theta"] if inner else text.get("rope_theta")
+    _number(theta, f"{where}{name + '.' if inner else ''}rope_theta", least=LEAST_THETA)
 
 
 def _check_blocks(vision: Mapping[str, Any]) -> None:
@@ -139,9 +142,9 @@ def _whole(value: object, key: str) -> None:
         raise _Fault(key, value, "a whole number above 0 is expected")
 
 
-def _number(value: object, key: str, most: float = 1e12) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < most:
-        raise _Fault(key, value, f"a number above 0 and below {most:g} is expected")
+def _number(value: object, key: str, least: float = 0, most: float = 1e12) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least < value < most:
+        raise _Fault(key, value, f"a number above {least:g} and below {most:g} is expected")
 
 
 def _divides(section: Mapping[str, Any], key: str, by: int, name: str, where: str) -> None:

@@ -76,7 +76,8 @@ def stored_tensors(folder: Path) -> dict[str, Stored]:
 def _index(path: Path) -> dict[str, str]:
     """Tensors' names to files', as an index tells them."""
     try:
-        told = loads(path.read_bytes())["weight_map"]
+        index = loads(path.read_bytes())
+        told, _ = index["weight_map"], dict(index["metadata"])  # the library reads both
         names = sorted(set(told.values()))
         odd = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     except (ValueError, KeyError, TypeError, AttributeError):

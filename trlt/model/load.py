@@ -65,9 +65,10 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     if place.adapters and (sliced or quantize):
         how = "in 4 bits" if quantize else "under ZeRO-3"
         raise ModelError(f"model.path: {path} is an adapter, and can't be loaded {how}; {_merge_first(path)}")
-    processor, folder = load_processor(place.base), folder_of(place.base)
+    folder = folder_of(place.base)
     empty = blank(folder)
     stored = match(empty, folder)
+    processor = load_processor(place.base)
     try:
         read_in: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             str(folder),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trlt.errors import ModelError
+from trlt.errors import ModelError, shown
 from trlt.model.config import CONFIG, check_config
 from trlt.model.files import object_in
 from trlt.model.place import folder_of
@@ -30,6 +30,15 @@ WORDS = "12.5 to"
 """What any tokenizer gives back."""
 SIZES = {"patch_size": "patch_size", "temporal_patch_size": "temporal_patch_size", "merge_size": "spatial_merge_size"}
 """Settings of the processor to those of the vision tower that must be the same."""
+PIXELS: Mapping[str, Sequence[float]] = {
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+    "rescale_factor": (1 / 255,),
+    "do_rescale": (True,),
+    "do_normalize": (True,),
+}
+"""What every Qwen2.5-VL's tower has seen pixels by: (value x factor - mean) / std, by channel."""
+GENERATION = "generation_config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -40,20 +49,23 @@ def load_processor(located: str) -> Any:
         ModelError: it can't be had, or isn't that of the model.
     """
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import AutoProcessor
+    from transformers import GenerationConfig, Qwen2_5_VLProcessor
 
     folder = folder_of(located)
     path = str(folder)
+    if (folder / GENERATION).is_file():
+        try:
+            GenerationConfig.from_pretrained(path)
+        except UNEXPECTED as error:
+            raise ModelError(f"model.path: {folder / GENERATION}: {shown(str(error))}; download it again") from error
     try:
-        processor = AutoProcessor.from_pretrained(path, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        processor: Any = Qwen2_5_VLProcessor.from_pretrained(path, trust_remote_code=False)
     except (StrictDataclassError, *UNEXPECTED) as error:
-        for name in ("tokenizer.json", "vocab.json"):
-            if (folder / name).is_file():
-                object_in(folder / name)
-        raise ModelError(
-            f"model.path: {path}: its processor can't be loaded ({error}); download tokenizer.json, tokenizer_config.json and "
-            "preprocessor_config.json again"
-        ) from error
+        raise _unread(folder, error) from error
+    except Exception as error:
+        if type(error) is not Exception:  # tokenizers has no error class of its own
+            raise
+        raise _unread(folder, error) from error
     # Without its files the library makes a tokenizer that knows no words.
     if processor.tokenizer.decode(processor.tokenizer.encode(WORDS, add_special_tokens=False)) != WORDS:
         raise ModelError(
@@ -64,6 +76,17 @@ def load_processor(located: str) -> Any:
     _check_template(processor, path)
     _check_frames(processor.video_processor, config["vision_config"], path)
     return processor
+
+
+def _unread(folder: Path, error: Exception) -> ModelError:
+    """What is said of a processor that the library can't make; a file that isn't JSON is named by itself."""
+    for name in ("tokenizer.json", "vocab.json"):
+        if (folder / name).is_file():
+            object_in(folder / name)
+    return ModelError(
+        f"model.path: {folder}: its processor can't be loaded ({shown(' '.join(str(error).split()))}); download "
+        "tokenizer.json, tokenizer_config.json and preprocessor_config.json again"
+    )
 
 
 def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -> None:
@@ -120,14 +143,12 @@ def _check_frames(video: Any, vision: Mapping[str, Any], path: str) -> None:
                 f"model.path: {path}: the processor's {mine} is {getattr(video, mine, None)}, and vision_config.{its} in "
                 f"{CONFIG} {vision[its]}; {again}"
             )
-    for name in ("image_mean", "image_std"):
+    for name, wanted in PIXELS.items():
         value: Any = getattr(video, name, None)
-        good = isinstance(value, (list, tuple)) and len(value) == 3 and all(_is_number(one) for one in value)
-        if not good or (name == "image_std" and not all(one > 0 for one in value)):
-            raise ModelError(f"model.path: {path}: the processor's {name} is {value}; {again}")
-    if not _is_number(video.rescale_factor) or not video.rescale_factor > 0:
-        raise ModelError(f"model.path: {path}: the processor's rescale_factor is {video.rescale_factor}; {again}")
+        found = value if isinstance(value, (list, tuple)) else [value]
+        if len(found) != len(wanted) or not all(map(_is_near, found, wanted)):
+            raise ModelError(f"model.path: {path}: the processor's {name} is {value}, and {list(wanted)} is published; {again}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _is_near(value: object, wanted: float) -> bool:
+    return isinstance(value, (int, float)) and math.isclose(value, wanted, rel_tol=1e-6)

@@ -75,7 +75,7 @@ class Host:
         self._sleeps = bool(settings["sleep"])
         self._ends = list(settings["ends"])
         self._banned = [int(token) for token in settings["banned"]]
-        self._llm: Any = self._vllm.LLM(**settings["llm"], **_known(self._vllm, BY_THE_PROCESSOR))
+        self._llm: Any = self._vllm.LLM(**settings["llm"], trust_remote_code=False, **_known(self._vllm, BY_THE_PROCESSOR))
         self.sleep()
 
     def sleep(self) -> None:

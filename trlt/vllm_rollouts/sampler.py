@@ -83,7 +83,6 @@ class VllmSampler:
         told = {
             "llm": {
                 "model": str(folder_of(path)),
-                "trust_remote_code": False,
                 "dtype": recipe.model.dtype,
                 "load_format": "dummy",
                 "seed": recipe.train.seed,
