@@ -133,8 +133,10 @@ def test_the_page_begins_with_a_verdict(trlt, write_jsonl, tmp_path):
 def test_few_videos_get_no_verdict(trlt, write_jsonl, tmp_path):
     evaluated(trlt, write_jsonl, tmp_path, "old", 0, queries=4)
     evaluated(trlt, write_jsonl, tmp_path, "new", 4, queries=4)
-    assert "4 videos are too few for intervals to rely on" in trlt("compare", "old", "new")
+    shown = trlt("compare", "old", "new")
+    assert "4 videos are too few for intervals to rely on" in shown and "B better (few videos)" in shown
     verdict = trlt("report", "old", "new", "--json")["verdict"]
+    assert "new - old, charades: 4 videos are too few for an interval to rely on" in (tmp_path / "old/report.html").read_text()
     assert verdict.startswith(
         "Whether new is better than old can't be said: fewer than 20 videos are too few. The change: charades mIoU"
     )

@@ -34,6 +34,8 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
             interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
             numbers = (f"{change['a']:.1f}", f"{change['b']:.1f}", f"{change['difference']:+.1f}", interval)
             said = Text(change["statement"], style=_STYLES[change["better"]])
+            if change["better"] and entry["videos"] < FEW_VIDEOS:
+                said = Text(f"{change['statement']} (few videos)", style="dim")
             table.add_row(Text("" if place else bench), Text(figure), *numbers, said, f"{change['n']:,}")
         table.add_section()
         notes += [Text(f"  warning: {bench}: {line}", style="yellow") for line in entry["warnings"]]

@@ -90,7 +90,7 @@ def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tupl
         tuned: The same of the other.
         names: Of the two.
     """
-    table = Table(title="Gain (percent)", title_justify="left")
+    table = Table(title="Change (percent, and points)", title_justify="left")
     for name in ("benchmark", "figure"):
         table.add_column(name)
     for name in (*names, "difference", "n"):
@@ -100,8 +100,8 @@ def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tupl
         for key in after["paper"] if before else ():
             if key in before["paper"]:
                 change = after["paper"][key] - before["paper"][key]
-                style = "green" if change > 0 else "red" if change < 0 else ""
-                cells = (_with_interval(before, key), _with_interval(after, key), Text(f"{change:+.1f}", style=style))
+                # In no colour: whether it is more than chance, only the pairs of questions tell (`trlt compare`).
+                cells = (_with_interval(before, key), _with_interval(after, key), f"{change:+.1f}")
                 table.add_row(Text(bench), Text(key), *cells, f"{after['n']:,}")
     return table
 

@@ -9,6 +9,7 @@ from trlt.report.figures import PAPER, asked, headlines
 from trlt.report.notes import asked_of, interval, notes_on, official_notes
 from trlt.report.page.charts import Mark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
+from trlt.report.verdict import FEW_VIDEOS
 
 _RUNS = 6
 """Runs that have a colour of their own."""
@@ -131,6 +132,8 @@ def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup
     for one in comparisons:
         for bench, entry in one.values["benchmarks"].items():
             lines += [f"A: {one.a}, B: {one.b}, {bench}: other protocol: {line}" for line in entry["warnings"]]
+            if entry["videos"] < FEW_VIDEOS:
+                lines.append(f"{_pair(one)}, {bench}: {entry['videos']:,} videos are too few for an interval to rely on")
             for side, name in (("a", one.a), ("b", one.b)):
                 if entry[f"only_{side}"]:
                     lines.append(f"{_pair(one)}, {bench}: {entry[f'only_{side}']:,} questions are in {name} only, left out")
