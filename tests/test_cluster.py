@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +17,9 @@ from pathlib import Path
 
 import pytest
 from made_clips import pool
+from typer.testing import CliRunner
 
+from trlt.cli import app
 from trlt.commands._output import Output
 from trlt.commands.probe import probe
 from trlt.errors import ModelError, ResumeError, TrltError, UsageError, VideoError
@@ -195,6 +199,37 @@ def test_rows_are_those_of_one_process_after_an_interrupt_too(grow, tiny_path, t
     assert parity["samples"] and parity["largest"] < 1e-4, "the worker's model was held to the library's own forward"
     monkeypatch.setattr(on_cluster, "_round", lambda *_: pytest.fail("a finished run asks nothing again"))
     assert ask("two", ray=cluster.address)["summary"]["resumed"] == 9
+
+
+def test_typed_in_a_shell_and_ended_by_a_signal_it_goes_on(grow, tiny_path, clips_and_samples, tmp_path, monkeypatch):
+    """Ray's own handler of SIGTERM printed a trace, and ended the process with code 15."""
+    monkeypatch.chdir(tmp_path)
+    command = ["probe", "--data", clips_and_samples.samples, "--videos", clips_and_samples.videos, "-n", "2"]
+    for one in ("dtype=float32", "device=cpu", f"path={tiny_path}"):
+        command += ["--set", f"model.{one}"]
+    command += ["--set", "video.workers=1", "--set", "video.max_tokens=32", "--set", "probe.max_new_tokens=4"]
+
+    def ask(*more):
+        return CliRunner().invoke(app, [str(word) for word in (*command, *more)])
+
+    alone = ask("--out", "one", "--processes", "1")
+    assert alone.exit_code == 0, alone.output
+    there = ["--out", "two", "--ray", grow(1).address]
+    shell = [sys.executable, "-m", "trlt", *map(str, command), *there]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    run = subprocess.Popen(shell, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
+    rows = tmp_path / "two/rows/probe.jsonl"
+    until(lambda: run.poll() is not None or (rows.is_file() and rows.read_bytes().count(b"\n") >= 2))
+    run.send_signal(signal.SIGTERM)
+    _, said = run.communicate()
+    assert run.returncode == 143, said
+    assert said.splitlines()[-1] == "interrupted: the same command goes on from what is saved" and "PC: @" not in said
+    kept = rows.read_bytes().count(b"\n")
+    assert 2 <= kept < 16
+    again = ask(*there, "--json")
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["summary"]["resumed"] == kept
+    assert rows.read_bytes() == (tmp_path / "one/rows/probe.jsonl").read_bytes()
 
 
 def test_a_machine_dies_with_work_of_both_kinds(grow, go, tmp_path, capsys):

@@ -21,6 +21,7 @@ from typing import Any
 from trlt.engine.agreement import join
 from trlt.errors import ResumeError, TrltError, UsageError
 from trlt.faults import Surprises, fault_of
+from trlt.interruption import Interruption
 from trlt.recipe import Decoding, Video
 from trlt.reward import Weights
 from trlt.rollout._stages import Answering, Job, decode, read_error, read_said, sample_table
@@ -86,19 +87,16 @@ def session(address: str) -> Iterator[None]:
 
     try:
         _reach(address)
-        ray.init(
-            address=address,
-            include_dashboard=False if address == LOCAL else None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        dashboard = False if address == LOCAL else None
+        ray.init(address=address, include_dashboard=dashboard, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         raise UsageError(
             f"--ray {address}: no cluster can be joined ({error}); run the command on a machine of the cluster, with auto or "
             f"its host:port, or give {LOCAL}"
         ) from None
     try:
-        yield
+        with Interruption():  # in place of Ray's handlers, which end a process with traces of its own and another exit code
+            yield
     finally:
         ray.shutdown()
 
