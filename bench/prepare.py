@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.corpus import PAPER, Made, write
+from trlt.video.decode import VERSION
 
 
 def touch(root: Path, made: dict[str, Made]) -> int:
@@ -33,7 +34,7 @@ def touch(root: Path, made: dict[str, Made]) -> int:
                 path.touch()
                 stat = path.stat()
                 row = {"path": str(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "duration_s": seconds}
-                scan.write(json.dumps(row | {"error": None, "warnings": []}) + "\n")
+                scan.write(json.dumps(row | {"error": None, "warnings": [], "loader": VERSION}) + "\n")
                 count += 1
     return count
 
