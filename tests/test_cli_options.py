@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 import trlt.commands
 from trlt.cli import app
+from trlt.commands._command import Stub
 from trlt.commands._output import Output
 
 
@@ -28,11 +30,16 @@ class Called(NamedTuple):
 
 def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command that does something itself, with the words that lead to it."""
-    inner = getattr(command, "commands", {})
+    command = command.load() if isinstance(command, Stub) else command
+    inner = {name: command.get_command(None, name) for name in command.list_commands(None)} if is_group(command) else {}
     if not inner or command.invoke_without_command and words:
         yield words, command
     for name, one in inner.items():
         yield from commands(one, (*words, name))
+
+
+def is_group(command: Any) -> bool:
+    return hasattr(command, "list_commands")
 
 
 COMMANDS = dict(commands(typer.main.get_command(app)))
@@ -59,6 +66,7 @@ def calls(monkeypatch) -> list[Called]:
     def stand_in(name: str, function: Any) -> Any:
         signature = inspect.signature(function)
 
+        @functools.wraps(function)  # its parameters hold the options
         def note(*args: Any, **kwargs: Any) -> dict[str, Any]:
             given = signature.bind(*args, **kwargs)
             made.append(Called(name, dict(given.arguments), frozenset(signature.parameters) - given.arguments.keys()))

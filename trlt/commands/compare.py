@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt.commands._output import Output
 from trlt.commands._results import items_path
@@ -19,7 +21,14 @@ from trlt.rollout.items import Columns, read_items, scored
 from trlt.sample import write_text_atomic
 
 
-def compare(a: Path, b: Path, *, benches: Sequence[str] = (), out: Path | None = None, output: Output) -> dict[str, Any]:
+def compare(
+    a: Annotated[Path, typer.Argument(help="Folder of a run of `trlt eval`.")],
+    b: Annotated[Path, typer.Argument(help="Folder of another one.")],
+    *,
+    benches: Annotated[Sequence[str], typer.Option("--bench", "-b", help="Benchmark; default: all of both.")] = (),
+    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+    output: Output,
+) -> dict[str, Any]:
     """Pairs two runs question by question; see `trlt compare --help`.
 
     Args:

@@ -9,8 +9,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
@@ -34,7 +35,14 @@ NAMES = ("the base model", "the tuned model")
 """Of what is compared, in the verdict."""
 
 
-def demo(folder: Path, *, rebuild_model: bool = False, output: Output) -> dict[str, Any]:
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("runs/demo"),
+    *,
+    rebuild_model: Annotated[
+        bool, typer.Option("--rebuild-model", help="Make the miniature model again from nothing first.")
+    ] = False,
+    output: Output,
+) -> dict[str, Any]:
     """Lays out the miniature, runs the commands, and shows what training did; see `trlt demo --help`.
 
     Raises:

@@ -9,17 +9,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from trlt import doctor as checks
+from trlt.commands._options import Overrides, RecipeFile
+from trlt.commands._output import Output
 from trlt.doctor import Check, attempt
 from trlt.errors import TrltError
 
 if TYPE_CHECKING:
-    from trlt.commands._output import Output
     from trlt.recipe import Recipe
 
 PACKAGE = "trlt"
@@ -28,7 +30,13 @@ AGAIN = "install trlt again: `pip install -U trlt`, or `pip install -e .` in its
 SHARED_MEMORY = Path("/dev/shm")
 
 
-def doctor(*, recipe_path: Path | None = None, sets: Sequence[str] = (), quick: bool = False, output: Output) -> dict[str, Any]:
+def doctor(
+    *,
+    recipe_path: RecipeFile = None,
+    sets: Overrides = (),
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out the tiny run from end to end.")] = False,
+    output: Output,
+) -> dict[str, Any]:
     """Looks at everything that a run needs; see `trlt doctor --help`.
 
     Raises:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from trlt.card import add_results
 from trlt.commands._bench import Bench, find_place, open_bench, wanted_benches
+from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
 from trlt.commands._output import Output
 from trlt.commands._results import broken_videos, count_extra, score_bench, write_results
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
@@ -27,26 +30,32 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    benches: Sequence[str],
+    benches: Annotated[Sequence[str], typer.Option("--bench", "-b", help="Benchmark; repeatable. `all`: those of the recipe.")],
     *,
-    recipe_path: Path | None = None,
-    sets: Sequence[str] = (),
-    model: str | None = None,
-    annotations: Path | None = None,
-    videos: Path | None = None,
-    split: str | None = None,
-    predictions: Path | None = None,
-    servers: Sequence[str] = (),
-    list_samples: bool = False,
-    allow_missing: bool = False,
-    think: bool | None = None,
-    as_gqa: bool | None = None,
-    max_tokens_video: int | None = None,
-    paper: bool = False,
-    lmms_eval: bool = False,
-    out: Path | None = None,
-    fresh: bool = False,
-    retry_errors: bool = False,
+    model: ModelName = None,
+    recipe_path: RecipeFile = None,
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the official files; default: data/<bench>.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: data/<bench>/videos.")] = None,
+    split: Annotated[str | None, typer.Option(help="Another split than the test split.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} a line; needs no videos.')
+    ] = None,
+    servers: Servers = (),
+    list_samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
+    think: Think = None,
+    as_gqa: Annotated[
+        bool | None, typer.Option("--as-gqa/--no-as-gqa", help="Ask multi-choice with the grounded QA template.")
+    ] = None,
+    max_tokens_video: Annotated[
+        int | None, typer.Option(help="Another video budget than the recipe's, e.g. 4096.", min=1)
+    ] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's figures beside.")] = False,
+    lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
+    sets: Overrides = (),
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
+    fresh: Fresh = False,
+    retry_errors: RetryErrors = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, scores and writes `results.json` and what `docs/results.md` lists beside it; see `trlt eval --help`.

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, cast, get_args
+from typing import IO, Annotated, Any, cast, get_args
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
 from trlt.answer import AnswerFormat
+from trlt.commands._options import Think
 from trlt.commands._output import Output
 from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.exchange import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
@@ -43,13 +45,13 @@ class _Count:
 
 
 def export(
-    data: Path,
+    data: Annotated[Path, typer.Argument(metavar="SAMPLES", help="File of samples, or a folder from `trlt prepare`.")],
     *,
-    format: str,
-    out: Path,
-    videos: Path | None = None,
-    think: bool | None = None,
-    answer_format: str | None = None,
+    format: Annotated[str, typer.Option(help="video-r1, temporal-r1, ms-swift or trl.")],
+    out: Annotated[Path, typer.Option(help="File to write: .json for video-r1 and temporal-r1, .jsonl for the others.")],
+    videos: Annotated[Path | None, typer.Option(help="Folder to put before the videos' paths.")] = None,
+    think: Think = None,
+    answer_format: Annotated[str | None, typer.Option(help="letter (default), text or open.")] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Writes samples as another tool's training file, one at a time; see `trlt export --help`.

@@ -6,13 +6,15 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
 from trlt.answer import Answer, parse_span
 from trlt.asking import answer_values, question_sample
 from trlt.commands._infer_rows import infer_rows
+from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Think
 from trlt.commands._output import Output
 from trlt.commands._setup import make_engine, resolve
 from trlt.errors import DataError, UsageError
@@ -26,22 +28,41 @@ from trlt.video.resolve import on_disk
 
 
 def infer(
-    video: str | Path,
-    question: str | None = None,
+    video: Annotated[
+        str,
+        typer.Argument(
+            help="Video file, folder of numbered frames, address (`video.downloads`), or a .jsonl file from `trlt prepare`."
+        ),
+    ],
+    question: Annotated[
+        str | None, typer.Argument(help="The question; for grounding, the event. Samples have their own.")
+    ] = None,
     *,
-    task: str | None = None,
-    options: Sequence[str] = (),
-    recipe_path: Path | None = None,
-    sets: Sequence[str] = (),
-    model: str | None = None,
-    think: bool | None = None,
-    html: Path | None = None,
-    clip_out: Path | None = None,
-    which: int | None = None,
-    videos: Path | None = None,
-    out: Path | None = None,
-    fresh: bool = False,
-    retry_errors: bool = False,
+    task: Annotated[
+        str | None,
+        typer.Option(help="multi_choice, grounding or grounded_qa; default: multi_choice with options, else grounding."),
+    ] = None,
+    options: Annotated[Sequence[str], typer.Option("--option", "-o", help="An answer to choose from; repeatable.")] = (),
+    model: ModelName = None,
+    recipe_path: RecipeFile = None,
+    sets: Overrides = (),
+    think: Think = None,
+    html: Annotated[Path | None, typer.Option(help="HTML page of the answer, or of all samples; it opens from disk.")] = None,
+    clip_out: Annotated[
+        Path | None,
+        typer.Option("--clip", metavar="OUT.mp4", help="Cut the predicted span out of the video, exact to the frame."),
+    ] = None,
+    which: Annotated[
+        int | None, typer.Option("--span", metavar="N", help="Of several spans that the answer states, the one to cut.", min=1)
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder that the samples' paths are relative to; default: where prepare found them.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="For samples: folder of the run, or a .jsonl file of rows; default: a folder in runs/.")
+    ] = None,
+    fresh: Fresh = False,
+    retry_errors: RetryErrors = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, and shows reasoning, answer and spans; see `trlt infer --help`.
@@ -72,7 +93,7 @@ def infer(
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
     flags = {"model.path": model, "eval.think": think, "video.root": str(videos) if videos else None}
-    if str(video).endswith(".jsonl") and not is_remote(str(video)):
+    if video.endswith(".jsonl") and not is_remote(video):
         given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
@@ -84,24 +105,25 @@ def infer(
     if question is None:
         raise UsageError("what is asked? give the question after the video; for grounding, the event")
     recipe = resolve(recipe_path, sets, flags)
-    if is_remote(str(video)):
+    path = Path(video)
+    if is_remote(video):
         downloads = recipe.video.downloads
-        video = fetch(str(video), Path(downloads) if downloads else None)
-    video = on_disk(Path(video))
-    sample = question_sample(Path(os.path.realpath(video)).name, question, task, options, flag="--")
+        path = fetch(video, Path(downloads) if downloads else None)
+    path = on_disk(path)
+    sample = question_sample(Path(os.path.realpath(path)).name, question, task, options, flag="--")
     if clip_out is not None:
         from trlt.video.cut import check_target
 
         if sample.task == "multi_choice":
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
-        check_target(clip_out, video)
+        check_target(clip_out, path)
     locate(recipe.model.path)
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.workers import ClipLoader
 
     with ClipLoader(recipe.video) as loader:
-        clip = loader.load(video)
+        clip = loader.load(path)
     settings = recipe.eval
     output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {recipe.model.path}")
     engine = make_engine(recipe.model, output.note)
@@ -110,7 +132,7 @@ def infer(
     answer = read_answer(sample, completion.text, settings)
     _show(answer, completion.text, sample, clip.duration, completion.finished, output)
     values = answer_values(answer, completion.text, finished=completion.finished)
-    result: dict[str, Any] = {"video": str(video), "duration": clip.duration, "task": sample.task, **values}
+    result: dict[str, Any] = {"video": str(path), "duration": clip.duration, "task": sample.task, **values}
     result["parity"] = engine.parity.to_json() if engine.parity else None
     if html is not None:
         from trlt.commands._answer_page import write_answer_page
@@ -119,7 +141,7 @@ def infer(
         output.show(f"\nPage: {html}")
         result["page"] = str(html)
     if clip_out is not None:
-        result["clip"] = _cut(video, _chosen(answer, completion.text, which), clip_out, output)
+        result["clip"] = _cut(path, _chosen(answer, completion.text, which), clip_out, output)
     return result
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt import __version__
 from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
@@ -20,7 +22,15 @@ ADAPTER_OF_A_RUN = "adapter"
 """Below a training's folder."""
 
 
-def merge(adapter: Path, *, base: str | None = None, out: Path, output: Output) -> dict[str, Any]:
+def merge(
+    adapter: Annotated[Path, typer.Argument(help="Folder of a LoRA adapter: `<run>/adapter` of a run with `train.lora`.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder of the merged model.")],
+    base: Annotated[
+        str | None, typer.Option(help="Folder, hub id, or `miniature`; default: the base that the adapter names.")
+    ] = None,
+    output: Output,
+) -> dict[str, Any]:
     """Adds an adapter to its base's weights, and saves the whole; see `trlt train merge --help`.
 
     The sum is taken in float32 and written in the precision that the base is saved in. `out` appears as a whole or not at all.

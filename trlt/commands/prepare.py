@@ -6,11 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._options import Overrides
 from trlt.commands._output import Output
 from trlt.commands._setup import DATA, RUNS, beside_others, next_command
 from trlt.datasets import load, names
@@ -27,20 +29,32 @@ SCAN = RUNS / "video-scan.jsonl"
 
 
 def prepare(
-    target: str,
+    target: Annotated[
+        str | None, typer.Argument(metavar="DATASET", help="Data set, or a recipe whose `prepare.sources` make a pool.")
+    ] = None,
     *,
-    out: Path | None = None,
-    annotations: Path | None = None,
-    videos: Path | None = None,
-    split: str | None = None,
-    allow_test: bool = False,
-    check_videos: bool = True,
-    several_spans: str | None = None,
-    against: Sequence[str] = (),
-    leaks: str | None = None,
-    scan: Path | None = None,
-    strict: bool = False,
-    sets: Sequence[str] = (),
+    annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
+    split: Annotated[str | None, typer.Option(help="Another split than the training split.")] = None,
+    allow_test: Annotated[bool, typer.Option("--allow-test", help="Read a test split as training data.")] = False,
+    check_videos: Annotated[
+        bool, typer.Option("--check-videos/--no-check-videos", help="Drop samples whose video is missing or broken.")
+    ] = True,
+    several_spans: Annotated[
+        str | None, typer.Option(help="Samples of several gold spans: keep (default), longest, hull or drop.")
+    ] = None,
+    against: Annotated[
+        Sequence[str],
+        typer.Option(help="Benchmarks whose videos are left out: `benchmarks`, BENCH=DIR, or a folder of them; repeatable."),
+    ] = (),
+    leaks: Annotated[str | None, typer.Option(help="Samples on benchmarks' videos: remove (default) or list.")] = None,
+    scan: Annotated[Path | None, typer.Option(help="Cache of verdicts on videos; default: runs/video-scan.jsonl.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with an error when any record was dropped.")] = False,
+    sets: Overrides = (),
+    out: Annotated[
+        Path | None, typer.Option(help="File of samples, or for a recipe a folder; default: samples.jsonl, or one in runs/.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the data sets, their files and where to get them.")] = False,
     output: Output,
 ) -> dict[str, Any]:
     """Reads one data set into a file, or all sources of a recipe into a folder; see `trlt prepare --help`.
@@ -50,6 +64,10 @@ def prepare(
     Raises:
         TrltError: an unknown data set, a file that can't be used, no sample whose video is there, or (`strict`) any drop.
     """
+    if list_:
+        return list_sources(output)
+    if target is None:
+        raise UsageError("which data set? give its name, or a recipe; `trlt prepare --list` shows them")
     recipe, sources = _sources(
         target,
         annotations,

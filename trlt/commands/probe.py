@@ -8,9 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt.commands._cluster import ask_cluster, check_cluster
+from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers
 from trlt.commands._output import Output
 from trlt.commands._ranks import (
     Ended,
@@ -41,19 +44,35 @@ from trlt.video.resolve import VideoIndex
 
 
 def probe(
-    data: Path,
+    data: Annotated[Path | None, typer.Option(help="Samples, from `trlt prepare`.")] = None,
     *,
-    n: int | None = None,
-    recipe_path: Path | None = None,
-    model: str | None = None,
-    videos: Path | None = None,
-    sets: Sequence[str] = (),
-    out: Path | None = None,
-    fresh: bool = False,
-    retry_errors: bool = False,
-    processes: int = 1,
-    servers: Sequence[str] = (),
-    ray: str | None = None,
+    n: Annotated[int | None, typer.Option("-n", help="Answers a sample; default: the recipe's, else 8.", min=2)] = None,
+    recipe_path: RecipeFile = None,
+    model: ModelName = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder that the videos' paths are relative to; default: where prepare found them.")
+    ] = None,
+    sets: Overrides = (),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run, or a .jsonl file of rows; default: a folder in runs/.")
+    ] = None,
+    fresh: Fresh = False,
+    retry_errors: RetryErrors = False,
+    processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one a local GPU, else one.", min=0)] = 0,
+    servers: Servers = (),
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Ask on a Ray cluster: its address, `auto` for this machine's, `local` to start one."
+        ),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Ask a small part only, and say what all would take: tokens, time and disk.")
+    ] = False,
+    estimate_clips: Annotated[
+        int | None,
+        typer.Option(help="Clips that --estimate measures; default: what the interval of the time needs, 32 or more.", min=3),
+    ] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Asks a model n times about each sample of `data`; see `trlt probe --help`.
@@ -64,6 +83,29 @@ def probe(
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used; before any work, where it can be known.
     """
+    if data is None:
+        raise UsageError("--data: which samples? give the file or folder that `trlt prepare` wrote")
+    if estimate_clips is not None and not estimate:
+        raise UsageError("--estimate-clips: says how much --estimate measures; give both")
+    if estimate:
+        from trlt.commands.probe_estimate import estimate as measure
+
+        return measure(
+            data,
+            n=n,
+            recipe_path=recipe_path,
+            model=model,
+            videos=videos,
+            sets=sets,
+            out=out,
+            fresh=fresh,
+            retry_errors=retry_errors,
+            processes=processes,
+            servers=servers,
+            ray=ray,
+            clips=estimate_clips,
+            output=output,
+        )
     rank = find_rank(os.environ)
     follow_launcher(rank)
     output = audible(output, rank)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from trlt.commands._options import ProbedSamples
 from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, probe_rows, run_of, thresholds, videos_of
 from trlt.comparison import protocol_differences
@@ -22,7 +25,14 @@ _CLASSES = ("hard", "easy", "delta_iou", "grounded_delta_iou")
 """Keys of a recipe's `select` section that make classes."""
 
 
-def compare(a: Path, b: Path, *, data: Path | None = None, png: Path | None = None, output: Output) -> dict[str, Any]:
+def compare(
+    a: Annotated[Path, typer.Argument(help="Rows of `trlt probe`, or its folder; the base model's, say.")],
+    b: Annotated[Path, typer.Argument(help="The same of another model, say the tuned one's.")],
+    *,
+    data: ProbedSamples = None,
+    png: Annotated[Path | None, typer.Option(help="File for the histograms as a picture.")] = None,
+    output: Output,
+) -> dict[str, Any]:
     """Pairs two probes sample by sample; see `trlt probe compare --help`.
 
     Args:

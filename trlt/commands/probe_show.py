@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt.answer import parse
+from trlt.commands._options import ProbedSamples
 from trlt.commands._output import Output
 from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
 from trlt.errors import DataError
@@ -18,7 +21,13 @@ from trlt.selection import deviation
 _LISTS = ("texts", "answers", "scores", "rewards", "tokens", "finished")
 
 
-def show(id: str, *, probe: Path, data: Path | None = None, output: Output) -> dict[str, Any]:
+def show(
+    id: Annotated[str, typer.Argument(help="Id of the sample.")],
+    *,
+    probe: Annotated[Path, typer.Option(help="Rows of `trlt probe`, or its folder.")],
+    data: ProbedSamples = None,
+    output: Output,
+) -> dict[str, Any]:
     """Shows a sample, what was answered, and what selection makes of it; see `trlt probe show --help`.
 
     Args:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt import __version__
 from trlt.card import NAME
@@ -18,7 +20,13 @@ SHOWN = 200
 """Characters of what a hub says."""
 
 
-def push(run: Path, repo_id: str, *, public: bool = False, output: Output) -> dict[str, Any]:
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of `trlt train`, or of a merged model.")],
+    repo_id: Annotated[str, typer.Argument(help="Repository on the hub: owner/name.")],
+    *,
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without, the repository is private.")] = False,
+    output: Output,
+) -> dict[str, Any]:
     """Uploads the model of a run with its card; see `trlt train push --help`.
 
     Args:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt.commands._output import Output
 from trlt.commands._probed import thresholds
@@ -26,11 +28,16 @@ NAME = "report.html"
 
 
 def report(
-    places: Sequence[Path],
+    places: Annotated[
+        Sequence[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of runs (probe, train, eval), samples of `trlt select`, or a folder of such."
+        ),
+    ],
     *,
-    out: Path | None = None,
-    frames_mb: float = 20.0,
-    videos: Path | None = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the first folder.")] = None,
+    frames_mb: Annotated[float, typer.Option(help="Megabytes of frames in the page; 0: none.", min=0)] = 20.0,
+    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: where the runs found them.")] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Writes the page; see `trlt report --help`.

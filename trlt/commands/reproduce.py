@@ -9,8 +9,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.rule import Rule
 from rich.table import Table as Grid
 from rich.text import Text
@@ -34,14 +35,21 @@ from trlt.rollout.folder import now
 
 def reproduce(
     *,
-    plan_path: Path | None = None,
-    tables: Sequence[str] = (),
-    seeds: int | None = None,
-    out: Path | None = None,
-    jobs: int | None = None,
-    records: Sequence[Path] = (),
-    report_only: bool = False,
-    dry_run: bool = False,
+    tables: Annotated[
+        Sequence[str], typer.Option("--table", help="Table of the plan to make, or `all` (default); repeatable.")
+    ] = (),
+    plan_path: Annotated[
+        Path | None, typer.Option("--plan", help="Plan of the experiment; default: the paper's claims, which ships.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Only the first so many of the plan's seeds.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for everything; default: one in runs/.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one a core.")] = None,
+    records: Annotated[
+        Sequence[Path],
+        typer.Option(help="A runs.jsonl of another machine or an earlier time, whose runs count as made; repeatable."),
+    ] = (),
+    report_only: Annotated[bool, typer.Option("--report-only", help="Make no runs: verdicts from what is there.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List runs and commands, and leave.")] = False,
     output: Output,
 ) -> dict[str, Any]:
     """Makes what is missing of an experiment, and writes its report; see `trlt reproduce --help`.

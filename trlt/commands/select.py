@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from trlt.commands._options import Overrides, RecipeFile
 from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import RUNS, beside_others, next_command, resolve
@@ -26,14 +29,21 @@ from trlt.selection import select as choose
 
 
 def select(
-    probe: Path,
+    probe: Annotated[Path, typer.Option(help="Rows of `trlt probe`, or its folder.")],
     *,
-    out: Path,
-    data: Path | None = None,
-    recipe_path: Path | None = None,
-    by: str | None = None,
-    budget: int | None = None,
-    sets: Sequence[str] = (),
+    data: Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            help="rules (default: difficulty and IoU spread), variance (std of rewards) or random (whatever the difficulty)."
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Samples in all, shared among tasks in proportion to `select.sizes`.", min=1)
+    ] = None,
+    recipe_path: RecipeFile = None,
+    sets: Overrides = (),
+    out: Annotated[Path, typer.Option(help="File of samples to write; its report goes beside it.")] = Path("train.jsonl"),
     output: Output,
 ) -> dict[str, Any]:
     """Writes the samples that a selection keeps; see `trlt select --help`.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
+import typer
+
+from trlt.commands._options import ModelName, Overrides, RecipeFile, Think
 from trlt.commands._output import Output
 from trlt.commands._setup import limit_threads, quiet, resolve
 from trlt.errors import UsageError
@@ -21,14 +24,14 @@ PEEK_S = 20.0
 
 def serve(
     *,
-    recipe_path: Path | None = None,
-    sets: Sequence[str] = (),
-    model: str | None = None,
-    think: bool | None = None,
-    host: str = HOST,
-    port: int = PORT,
-    max_mb: float = 200.0,
-    keep_minutes: float = 60.0,
+    model: ModelName = None,
+    recipe_path: RecipeFile = None,
+    sets: Overrides = (),
+    think: Think = None,
+    host: Annotated[str, typer.Option(help="What is listened on; another than this machine alone has no password.")] = HOST,
+    port: Annotated[int, typer.Option(help="0: a free one.", min=0, max=65535)] = PORT,
+    max_mb: Annotated[float, typer.Option(help="Largest video, in megabytes.")] = 200.0,
+    keep_minutes: Annotated[float, typer.Option(help="Minutes after which a video that nobody asks about is deleted.")] = 60.0,
     output: Output,
 ) -> None:
     """Serves until it is interrupted; see `trlt serve --help`.

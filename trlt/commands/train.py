@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from trlt.checkpoints import drop_damaged
 from trlt.commands._launch import adopt, check_strategy, launch_together, set_strategy
+from trlt.commands._options import ModelName, Overrides
 from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command
@@ -29,14 +32,14 @@ from trlt.sample import Sample, read_samples, write_text_atomic
 
 
 def train(
-    recipe_path: Path,
+    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. recipes/32k.yaml.")],
     *,
-    sets: Sequence[str] = (),
-    data: Path | None = None,
-    model: str | None = None,
-    out: Path | None = None,
-    fresh: bool = False,
-    dry_run: bool = False,
+    sets: Overrides = (),
+    data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,
+    model: ModelName = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew, instead of from the last checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and with which launcher.")] = False,
     output: Output,
 ) -> dict[str, Any]:
     """Tunes the recipe's model; see `trlt train --help`.

@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._options import Fresh, Overrides, RecipeFile, StoreFolder
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS
 from trlt.disk import is_full
@@ -30,13 +32,13 @@ from trlt.video.workers import ClipLoader, Request
 
 
 def check(
-    target: Path,
+    target: Annotated[Path, typer.Argument(help="A video, a folder of videos or of frames, or samples from `trlt prepare`.")],
     *,
-    recipe_path: Path | None = None,
-    sets: Sequence[str] = (),
-    videos: Path | None = None,
-    out: Path | None = None,
-    fresh: bool = False,
+    recipe_path: RecipeFile = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder that the samples' paths are relative to.")] = None,
+    sets: Overrides = (),
+    out: Annotated[Path | None, typer.Option(help="JSONL file of rows; a report goes beside it. Default: in runs/.")] = None,
+    fresh: Fresh = False,
     output: Output,
 ) -> dict[str, Any]:
     """Decodes a video, every one of a folder, or the clips that samples need; see `trlt video check --help`.
@@ -74,7 +76,13 @@ def check(
     return result
 
 
-def cache_info(recipe_path: Path | None, sets: Sequence[str], store: Path | None, output: Output) -> dict[str, Any]:
+def cache_info(
+    recipe_path: RecipeFile = None,
+    store: StoreFolder = None,
+    sets: Overrides = (),
+    *,
+    output: Output,
+) -> dict[str, Any]:
     """What the frame store holds.
 
     Raises:
@@ -87,7 +95,13 @@ def cache_info(recipe_path: Path | None, sets: Sequence[str], store: Path | None
     return {"store": settings.store, "entries": held.entries, "bytes": held.bytes, "bound": bound}
 
 
-def cache_clear(recipe_path: Path | None, sets: Sequence[str], store: Path | None, output: Output) -> dict[str, Any]:
+def cache_clear(
+    recipe_path: RecipeFile = None,
+    store: StoreFolder = None,
+    sets: Overrides = (),
+    *,
+    output: Output,
+) -> dict[str, Any]:
     """Removes every entry of the frame store.
 
     Raises:
@@ -102,12 +116,12 @@ def cache_clear(recipe_path: Path | None, sets: Sequence[str], store: Path | Non
 
 
 def cache_warm(
-    data: Path,
+    data: Annotated[Path, typer.Option(help="Samples, from `trlt prepare` or `trlt select`.")],
     *,
-    recipe_path: Path | None = None,
-    sets: Sequence[str] = (),
-    store: Path | None = None,
-    videos: Path | None = None,
+    recipe_path: RecipeFile = None,
+    store: StoreFolder = None,
+    videos: Annotated[Path | None, typer.Option(help="Folder that the samples' paths are relative to.")] = None,
+    sets: Overrides = (),
     output: Output,
 ) -> dict[str, Any]:
     """Decodes the clips of samples into the frame store; see `trlt video cache warm --help`.

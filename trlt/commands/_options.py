@@ -1,0 +1,32 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", "-r", help="Recipe file; without one, the defaults (the paper's).")
+]
+Overrides = Annotated[
+    Sequence[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(help="Folder, hub id, or `miniature` (ships with trlt); default: the recipe's, else Qwen2.5-VL-7B."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget rows that are there, instead of going on from them.")]
+RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]
+Servers = Annotated[
+    Sequence[str],
+    typer.Option(
+        "--server",
+        help="OpenAI-compatible server of the model (vLLM, SGLang), http://host:port; repeatable. Key: TRLT_API_KEY.",
+    ),
+]
+Think = Annotated[bool | None, typer.Option("--think/--no-think", help="Ask for reasoning before the answer.")]
+ProbedSamples = Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")]
+StoreFolder = Annotated[Path | None, typer.Option(help="Folder of the frame store; default: the recipe's `video.store`.")]
