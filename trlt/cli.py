@@ -110,7 +110,10 @@ Recipe = Annotated[Path | None, typer.Option("--recipe", "-r", help="Recipe file
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")]
 Model = Annotated[
     str | None,
-    typer.Option(help="Folder, hub id, or `miniature` (ships with trlt); default: the recipe's, else Qwen2.5-VL-7B."),
+    typer.Option(
+        help="Folder (of a model, an adapter or a run), hub id, or `miniature` (ships with trlt); default: the recipe's, else "
+        "Qwen2.5-VL-7B."
+    ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget rows that are there, instead of going on from them.")]
 Retry = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]
