@@ -616,13 +616,20 @@ def video_check(
     sets: Sets = None,
     out: Annotated[Path | None, typer.Option(help="JSONL file of rows; a report goes beside it. Default: in runs/.")] = None,
     fresh: Fresh = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Decode every frame of each clip, not only those that a run takes; takes about twice as long."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Decode every video as a run would, and report what is broken, damaged or of another length than annotated."""
     from trlt.commands.video import check
 
     output = _output(json)
-    output.result(check(target, recipe_path=recipe, sets=sets or (), videos=videos, out=out, fresh=fresh, output=output))
+    result = check(target, recipe_path=recipe, sets=sets or (), videos=videos, out=out, fresh=fresh, deep=deep, output=output)
+    output.result(result)
 
 
 @cache_app.command("info")

@@ -73,6 +73,7 @@ def survey(
     out: Path,
     *,
     fresh: bool = False,
+    deep: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Row, ...]:
     """Decodes every clip as a run would, and notes what came of it.
@@ -85,6 +86,7 @@ def survey(
         loader: Its budget decides frames and tokens; its frame store, where it has one, is filled on the way.
         out: JSONL file of the rows.
         fresh: Forget what is there.
+        deep: The loader decodes every frame: rows of one that doesn't are no answer.
         progress: Called at first, and after each clip.
 
     Raises:
@@ -98,7 +100,7 @@ def survey(
         try:
             if clip.path is None:
                 raise VideoError(clip.reason)
-            keys[number] = loader.key(clip.path, clip.start, clip.end)
+            keys[number] = loader.key(clip.path, clip.start, clip.end) + (" deep" if deep else "")
         except VideoError as error:
             rows[number] = _row(clip, "", error=str(error))
             continue
