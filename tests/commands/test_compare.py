@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_named(evaluated, tmp_path):
     results = json.loads((b / "results.json").read_text())
     for damaged, message in (
         ("{", "damaged"),
-        ('{"benchmarks": [1]}', "damaged"),
+        ('{"benchmarks": [1]}', r"b/results.json: benchmarks: input should be a valid dictionary, got \[1\]; run the same"),
         ('{"benchmarks": {"charades": {"n": 4}}}', "charades: has no protocol"),
         (json.dumps({"benchmarks": {"other": results["benchmarks"]["charades"]}}), "no benchmark is in both"),
     ):

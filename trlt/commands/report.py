@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from trlt import forms
 from trlt.commands._output import Output
 from trlt.commands._probed import thresholds
 from trlt.commands._report_lead import lead
@@ -80,7 +81,9 @@ def report(
             trainings=[_training(run) for run in by_kind["train"]],
             probes=probes,
             shifts=shifts,
-            selections=[Selected(run.name, read_json(run.path.with_suffix(REPORT))) for run in by_kind["select"]],
+            selections=[
+                Selected(run.name, read_json(run.path.with_suffix(REPORT), forms.Selection)) for run in by_kind["select"]
+            ],
             runs=browsed,
             questions=known,
             notes=notes,
@@ -120,7 +123,7 @@ def _title(places: Sequence[Path]) -> str:
 
 def _results(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Results], list[Comparison]]:
     """Evaluations that are complete, and the first against each other one that shares a benchmark with it."""
-    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json")) is not None]
+    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json", forms.Results)) is not None]
     comparisons = []
     for run, _ in there[1:]:
         first = there[0][0]
@@ -153,7 +156,7 @@ def _training(run: FoundRun) -> Training:
     from trlt.reading import read_log
 
     log = run.path / "log.jsonl"
-    return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json"))
+    return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json", forms.Trained))
 
 
 def _made(run: FoundRun) -> Made:
