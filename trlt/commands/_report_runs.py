@@ -203,6 +203,9 @@ def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:
     for id, task, question, answer, spans in zip(
         *(columns[key] for key in ("id", "task", "question", "gold_answer", "gold_spans")), strict=True
     ):
-        gold = tuple(Span(*map(float, span)) for span in loads(spans)) if spans else None
+        try:
+            gold = tuple(Span(*map(float, span)) for span in loads(spans)) if spans else None
+        except (ValueError, TypeError):
+            raise DataError(f"{items_path(run.path, bench)}: gold_spans of {id!r} are damaged; run it again") from None
         result[id] = Question(id, bench, task, question, answer=answer, spans=gold)
     return result
