@@ -141,6 +141,37 @@ class Visited(Form):
     spread: float
 
 
+class Looked(Form):
+    """A line of the cache of `prepare`'s looks at videos."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    duration_s: float | None
+    error: str | None
+    warnings: list[str]
+    loader: int | str | None = None
+
+
+class Surveyed(Form):
+    """A row of `trlt video check`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    key: str
+    video: str
+    start: float | None
+    end: float | None
+    samples: Count
+    annotated_s: float | None
+    error: str | None
+    warnings: list[str]
+    duration_s: float | None
+    frames: Count
+    tokens: Count
+    store_bytes: Count
+
+
 class Read(Form):
     """What was read from a completion."""
 

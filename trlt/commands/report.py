@@ -81,9 +81,7 @@ def report(
             trainings=[_training(run) for run in by_kind["train"]],
             probes=probes,
             shifts=shifts,
-            selections=[
-                Selected(run.name, read_json(run.path.with_suffix(REPORT), forms.Selection)) for run in by_kind["select"]
-            ],
+            selections=_selections(by_kind["select"], notes),
             runs=browsed,
             questions=known,
             notes=notes,
@@ -152,6 +150,19 @@ def _probes(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Probed], l
     return probes, shifts
 
 
+def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
+    """Each selection's report; of one that has lost it, a note."""
+    found = []
+    for run in runs:
+        path = run.path.with_suffix(REPORT)
+        values = read_json(path, forms.Selection)
+        if values is None:
+            notes.append(f"{run.name}: {path} isn't there, so what was selected isn't known; run the same `trlt select` again")
+        else:
+            found.append(Selected(run.name, values))
+    return found
+
+
 def _training(run: FoundRun) -> Training:
     from trlt.reading import read_log
 
@@ -161,7 +172,9 @@ def _training(run: FoundRun) -> Training:
 
 def _made(run: FoundRun) -> Made:
     recipe = run.run.recipe
-    return Made(run.name, run.kind, run.manifest, recipe.read_text(encoding="utf-8") if recipe.is_file() else None)
+    return Made(
+        run.name, run.kind, run.manifest, recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None
+    )
 
 
 def _is_miniature(run: FoundRun) -> bool:
