@@ -151,6 +151,7 @@ class Looked(Form):
     error: str | None
     warnings: list[str]
     loader: int | str | None = None
+    limits: str | None = None
 
 
 class Surveyed(Form):
@@ -170,6 +171,7 @@ class Surveyed(Form):
     frames: Count
     tokens: Count
     store_bytes: Count
+    limits: str | None = None
 
 
 class Read(Form):
