@@ -29,6 +29,7 @@ def attempt(recipe: Path, folder: Path) -> int:
         from trlt.commands.train import train
 
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
         train(recipe, out=folder, output=Output(json_mode=True))
         code = 0
     finally:
@@ -66,7 +67,10 @@ def main() -> None:
             if sum(count.values()) < kills and (now - half if writing else logged >= goal):
                 time.sleep(rng.uniform(0, 0.02 if writing else 0.3))
                 how = signal.Signals[rng.choice(sys.argv[6:] or ["SIGKILL"])]
-                os.killpg(child, how)
+                try:
+                    os.killpg(child, how)
+                except ProcessLookupError:  # it has no group of its own yet
+                    continue
                 if how == signal.SIGINT and rng.random() < 0.3:
                     time.sleep(rng.uniform(0, 0.1))
                     with contextlib.suppress(ProcessLookupError):  # it has left after the first

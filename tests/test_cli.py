@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 
@@ -73,3 +75,14 @@ def test_json_is_one_object_and_nothing_else():
     result = CliRunner().invoke(app, ["prepare", "--list", "--json"])
     assert set(json.loads(result.stdout)) == {"sources", "paper_total"}
     assert result.stdout.count("\n") == 1 and result.stderr == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_json_whatever_the_terminals_encoding(encoding, monkeypatch):
+    from trlt.commands._output import Output
+
+    value = {"half \ud800": "é🙂", "name": os.fsdecode(b"\xff.mp4")}
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    Output(json_mode=True).result(value)
+    assert json.loads(written.getvalue().decode(encoding)) == value

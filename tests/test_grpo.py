@@ -56,10 +56,10 @@ def invented_rewards(monkeypatch):
     monkeypatch.setattr(GroupRollouts, "_score", score)
 
 
-def run(tiny_path, material, recipe, folder):
+def run(tiny_path, material, recipe, folder, **more):
     folder.mkdir(parents=True, exist_ok=True)
     loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
-    steps, parity = grpo_run.train(loaded, material, recipe, folder)
+    steps, parity = grpo_run.train(loaded, material, recipe, folder, **more)
     rows = [{k: v for k, v in row.items() if "time" not in k and k != "elapsed_s"} for row in read_log(folder / "log.jsonl")]
     return {k: v.clone() for k, v in loaded.model.state_dict().items()}, rows, parity
 
@@ -76,8 +76,11 @@ def test_the_overridden_methods_are_there_and_take_what_we_take():
 
 def test_it_trains_and_logs(tiny_path, material, recipe, tmp_path):
     before = load(Model(path=str(tiny_path), dtype="float32", device="cpu")).model.state_dict()
-    after, rows, parity = run(tiny_path, material, recipe, tmp_path)
+    told = []
+    after, rows, parity = run(tiny_path, material, recipe, tmp_path, told=lambda done, of: told.append((done, of)))
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert [one for one in told if one[0] == one[1]] == [(16, 16)] * 4, "of each step: four prompts of four answers"
+    assert told[0][0] < 16 and all(0 < done <= of for done, of in told), "before the step is drawn as a whole"
     assert rows[0]["kl"] == 0 and rows[-1]["kl"] > 0
     assert all(row["grad_norm"] > 0 and 0 < row["reward_spread"] <= 1 for row in rows)
     assert any(not torch.equal(before[k], after[k]) for k in after if "visual" in k)

@@ -130,7 +130,7 @@ def read_completions(folder: Path) -> pa.Table:
             # Not `read_table`, which makes columns of folders that are named `key=value`.
             with pq.ParquetFile(path) as file:
                 tables.append(file.read())
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
             raise DataError(f"{path}: can't be read ({error}); remove the file to read the others") from None
     # A file of another version may have other scores: they are null elsewhere.
     return pa.concat_tables(tables, promote_options="default")

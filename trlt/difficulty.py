@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trlt.forms import Visited
 from trlt.reading import read_log
 from trlt.sample import append_text, write_text_atomic
 
@@ -87,4 +88,4 @@ def cut_visits(folder: Path, step: int) -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return read_log(path) if path.is_file() else []
+    return read_log(path, Visited) if path.is_file() else []

@@ -106,7 +106,7 @@ def _number(error: Exception, path: Path) -> int | None:
     """The system's error number behind a library's error: safetensors' tells it, torch's tells nothing."""
     if type(error).__name__ == "SafetensorError" and (found := _RUST.search(str(error))):
         return int(found[1])
-    if isinstance(error, RuntimeError) and re.search("PytorchStreamWriter|inline_container", str(error)):
+    if isinstance(error, RuntimeError) and re.search("PytorchStreamWriter|inline_container|iostream error", str(error)):
         return errno.ENOSPC if is_full(path) else None
     return None
 

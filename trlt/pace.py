@@ -27,7 +27,7 @@ class Pace:
         self._clock = clock
         self._began = clock()
         self._seen = deque[tuple[float, int]]()
-        self.done = 0
+        self._first = self.done = 0
         self.total: int | None = None
         """None until the first count."""
         self.moved = False
@@ -37,12 +37,13 @@ class Pace:
         """Takes how many of how many are done."""
         now = self._clock()
         if self.total is None:
-            self._began = now
+            self._began, self._first = now, done
             self._seen.append((now, done))
         elif done > self.done:
             self.moved = True
             self._seen.append((now, done))
-            while len(self._seen) > LEAST + 1 and self._seen[1][0] < now - WINDOW_S:
+            while len(self._seen) > LEAST + 1 and (self._seen[1][0] < now - WINDOW_S or self._seen[0][1] == self._first):
+                # The way to the first change (models are loaded, clips prefilled) tells nothing of the rest.
                 self._seen.popleft()
         self.done, self.total = done, total
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from trlt.errors import DataError, TrltError, shown
+from trlt.forms import Form, Logged, hold
 
 T = TypeVar("T")
 MOST_DEPTH = 64
@@ -300,16 +301,14 @@ def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number, line
 
 
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file that a run appends to; a line that a kill tore, or that is no object, is left out."""
+def read_log(path: Path, form: type[Form] = Logged) -> list[dict[str, Any]]:
+    """The lines of a file that a run appends to; one that a kill tore, or that hasn't its form, is left out."""
     rows = []
     for line in path.read_bytes().split(b"\n"):
         try:
-            value = loads(line)
-        except ValueError:
+            rows.append(hold(loads(line), form, str(path), "it is left out"))
+        except (ValueError, DataError):
             continue
-        if isinstance(value, dict):
-            rows.append(value)
     return rows
 
 

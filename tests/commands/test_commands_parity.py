@@ -155,7 +155,8 @@ def go(tiny_path, tmp_path, monkeypatch, capsys):
 
 
 def test_each_of_several_processes_compares_its_own(go, tmp_path):
-    one, _ = go("one")
+    one, alone = go("one")
+    assert "\nloading " in alone and "\nprobe: 6 of 6 answers" in alone, "what is going on meanwhile"
     two, said = go("two", processes=2)
     assert (tmp_path / "two/rows/probe.jsonl").read_bytes() == (tmp_path / "one/rows/probe.jsonl").read_bytes()
     parity = two["summary"]["parity"]

@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_named(evaluated, tmp_path):
     results = json.loads((b / "results.json").read_text())
     for damaged, message in (
         ("{", "damaged"),
-        ('{"benchmarks": [1]}', "damaged"),
+        ('{"benchmarks": [1]}', r"b/results.json: benchmarks: input should be a valid dictionary, got \[1\]; run the same"),
         ('{"benchmarks": {"charades": {"n": 4}}}', "charades: has no protocol"),
         (json.dumps({"benchmarks": {"other": results["benchmarks"]["charades"]}}), "no benchmark is in both"),
     ):
@@ -143,3 +143,21 @@ def test_a_benchmark_of_one_run_is_named(evaluated, tmp_path, capsys):
     assert "only in B: activitynet" in capsys.readouterr().out
     alone = compare(b, b, benches=["activitynet"])["benchmarks"]["activitynet"]["figures"]["mIoU"]
     assert alone["ci95"] is None and alone["statement"] == "no significant difference"
+
+
+def test_items_with_other_values_are_refused(evaluated):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    a, b = evaluated("a", GOLD), evaluated("b", GOLD)
+    path = b / "items/charades.parquet"
+    table = pq.read_table(path)
+    for column, values in (("id", pa.array([1] * len(table))), ("video", pa.array([None] * len(table), pa.string()))):
+        pq.write_table(table.set_column(table.schema.get_field_index(column), column, values), path)
+        with pytest.raises(DataError, match=f"holds other values than trlt writes in the columns {column}; run the same"):
+            compare(a, b)
+    pq.write_table(table, path)
+    data = path.read_bytes().replace(b"paper.mIoU", b"paper.\xe7IoU")
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"charades.parquet: can't be read .*utf-8"):
+        compare(a, b)

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from made_clips import pool
 
 from trlt.commands import _ranks
 from trlt.commands._output import Output
-from trlt.commands._ranks import Ended, Rank, count_processes, failures, find_rank, launch, rank_device
+from trlt.commands._ranks import Ears, Ended, Rank, count_processes, failures, find_rank, launch, rank_device, teller
 from trlt.commands.probe import probe
 from trlt.errors import ResumeError, TrltError, UsageError
 from trlt.recipe import load_recipe
@@ -94,7 +95,7 @@ def test_a_launchers_ranks(go, tmp_path, monkeypatch, names):
 
 
 def test_errors_are_asked_again_in_several_processes(go, tmp_path, monkeypatch):
-    def here(command, count, rank, tick, fatal):
+    def here(command, count, rank, tick, fatal, ears):
         """One of the processes, in this one; the other was killed."""
         assert "--retry-errors" not in command and "--fresh" not in command
         with monkeypatch.context() as patch:
@@ -119,7 +120,7 @@ def test_processes_that_fail_are_told_and_the_run_goes_on_when_it_can(go, tmp_pa
     whole, _ = go("one")
     rows = (tmp_path / "one/rows/probe.jsonl").read_bytes()
 
-    def lucky(command, count, rank, tick, fatal):
+    def lucky(command, count, rank, tick, fatal, ears):
         tick()
         (tmp_path / "two/rows/probe.jsonl").write_bytes(rows)
         done = json.dumps({"summary": whole["summary"]})
@@ -260,3 +261,32 @@ def test_a_run_at_work_is_not_forgotten(go, tmp_path):
     (tmp_path / "one/rows/probe.jsonl").unlink()
     with pytest.raises(ResumeError, match="there are rows, but no manifest.json"):
         go("one")
+
+
+def test_completions_of_ranks_are_heard_before_their_rows():
+    code = "import os; from trlt.commands._ranks import teller; tell = teller(os.environ); tell(2); tell(1)"
+    with Ears() as ears:
+        assert ears.count() == 0
+        ended = launch([sys.executable, "-c", code], 2, None, lambda: None, ears=ears)
+        assert [one.code for one in ended] == [0, 0] and ears.count() == 6
+    assert teller({}) is None
+
+
+def test_progress_of_ranks_moves_with_their_completions(data, tiny_path, tmp_path, monkeypatch):
+    """Of nine samples, two answers each; no row is there yet when three answers are."""
+    told = []
+
+    class Watched(Output):
+        @contextmanager
+        def progress(self, label, unit):
+            yield lambda done, total: told.append((done, total, unit))
+
+    def started(command, count, rank, tick, fatal, ears):
+        os.write(ears.write, bytes(3))
+        tick()
+        return []
+
+    monkeypatch.setattr("trlt.commands.probe.launch", started)
+    with pytest.raises(TrltError, match="0 of 9 rows are there"):
+        probe(data, n=2, model=str(tiny_path), sets=SETS, out=tmp_path / "out", output=Watched(True), processes=2)
+    assert told == [(0, 18, "answers"), (3, 18, "answers"), (3, 18, "answers")]

@@ -6,8 +6,10 @@ import json
 import re
 
 import pytest
+from rich.console import Console
 
 from trlt.datasets import load
+from trlt.report import gain_table
 
 MVBENCH = "official acc is 0.0 beside 100.0: MVBench's rule reads a letter, such as B or (b), from the first word"
 UNTAGGED = (
@@ -92,3 +94,8 @@ def test_the_denominator_of_a_single_task_is_its_own(evaluated, tmp_path):
         (folder / name).write_text(text)
     shown = evaluated("tempcompass", folder, {"yes_no:9000001:speed:0": "<answer> no </answer>"}, "one")
     assert "│ acc_yes_no │ 100.0 │ - │ 100.0 │ 1 │ │" in shown and "│ tempcompass │ acc │ 33.3 │ - │ 33.3 │ 3 │ 2 │" in shown
+    entry = json.loads((tmp_path / "one/results.json").read_text())
+    console = Console(width=140)
+    with console.capture() as captured:
+        console.print(gain_table(entry, entry))
+    assert "│ tempcompass │ acc_yes_no │ 100.0 │ 100.0 │ +0.0 │ 1 │" in " ".join(captured.get().split())

@@ -291,3 +291,19 @@ def test_a_dry_run_finds_what_a_run_would(trlt, recipe):
     assert "nowhere.jsonl" in trlt("train", recipe, "--dry-run", "--set", "train.data=nowhere.jsonl", code=3)
     assert "some/modell" in trlt("train", recipe, "--dry-run", "--model", "some/modell", code=5)
     assert "./modell" in trlt("train", recipe, "--dry-run", "--model", "./modell", code=5)
+
+
+def test_links_that_lead_out_of_the_root_are_followed_where_that_is_allowed(trlt, recipe, tmp_path, clips_and_samples):
+    (tmp_path / "linked").mkdir()
+    videos = sorted(clips_and_samples.videos.iterdir())
+    for path in videos:
+        (tmp_path / "linked" / path.name).symlink_to(path)
+    command = ["train", recipe, "--set", "train.method=sft", "--set", "train.max_steps=1", "--set", "video.root=linked"]
+    said = trlt(*command, "--out", "run", code=3)
+    assert "16 of 16 samples have no video" in said and "as video.links" in said
+    assert [line.count(path.name) for line, path in zip(said.splitlines()[1:6], videos, strict=False)] == [1] * 5, "each once"
+    trlt(*command, "--out", "run", "--set", f"video.links={clips_and_samples.videos}")
+    assert (tmp_path / "run/model").is_dir() and f"links: {clips_and_samples.videos}" in (
+        tmp_path / "run/recipe.yaml"
+    ).read_text()
+    assert "no such folder" in trlt(*command, "--out", "other", "--set", "video.links=nowhere", code=4)

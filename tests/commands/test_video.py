@@ -127,9 +127,7 @@ def test_check_faults(trlt, clips, tmp_path):
     assert "holds no videos" in trlt("video", "check", tmp_path / "empty", code=4)
     assert "none.jsonl" in trlt("video", "check", tmp_path / "none.jsonl", code=3)
     (tmp_path / "rows.jsonl").write_text('{"id": "x"}\n')
-    assert "rows.jsonl:1: no row of `trlt video check`" in trlt(
-        "video", "check", clips, "--out", tmp_path / "rows.jsonl", code=3
-    )
+    assert "this is no row of `trlt video check`" in trlt("video", "check", clips, "--out", tmp_path / "rows.jsonl", code=3)
 
 
 def test_warm_then_clear(trlt, clips, data, decoded):

@@ -93,6 +93,13 @@ def test_didemo_names_without_extension_are_one_key(tmp_path: Path) -> None:
     assert reading.samples[0].video_key == "flickr:777" and reading.repaired == {"no_agreement": 1}
 
 
+def test_didemo_times_without_an_end_are_no_vote(tmp_path: Path) -> None:
+    raw = json.dumps([{"video": "a", "description": "b", "times": ["X", [1, 2]], "annotation_id": 1}])
+    files = {"train_data.json": raw.replace('"X"', "[0, 1e999]")}
+    (sample,) = read_source("didemo", write_files(tmp_path, files)).samples
+    assert sample.spans == (Span(5.0, 15.0),) and sample.meta["agree"] == 1
+
+
 NEXTQA = "video,frame_count,width,height,question,answer,qid,type,a0,a1,a2,a3,a4\n"
 NEXTGQA = NEXTQA.replace("video,", "video_id,")
 
@@ -103,6 +110,7 @@ def test_nextqa_duplicate_options(tmp_path: Path) -> None:
         "1,9,9,9,q,0,1,CW,cap,hat,cap ,tie,bag",  # the answer stands twice: dropped
         "1,9,9,9,q,5,2,CW,a,b,c,d,e",
         "1,9,9,9,q,-1,3,CW,a,b,c,d,e",
+        "1,9,9,9,q," + "1" * 5000 + ",6,CW,a,b,c,d,e",  # more digits than Python makes a number of
         "1,9,9,9,q,0,4,CW,a,b,c,d,",
         "1,9,9,9,,0,5,CW,a,b,c,d,e",
         "1,9,9,9,q,1,0,CW,cap,hat,sock,tie,bag",
@@ -113,7 +121,7 @@ def test_nextqa_duplicate_options(tmp_path: Path) -> None:
     assert sample.video == "1.mp4" and "map_vid_vidorID.json isn't there" in reading.notes[0]
     assert reading.dropped == {
         "ambiguous_answer": 1,
-        "answer_not_an_option": 2,
+        "answer_not_an_option": 3,
         "empty_option": 1,
         "empty_question": 1,
         "duplicate_id": 1,

@@ -77,6 +77,19 @@ def test_a_rate_looks_back_two_minutes_but_at_eight_changes_at_least(clock: Cloc
     assert pace.per_s == pytest.approx(0.01)
 
 
+def test_the_way_to_the_first_change_counts_until_there_are_eight_more(clock: Clock) -> None:
+    pace = Pace(clock)
+    pace.count(0, 100)
+    clock.later(60)
+    for _ in range(8):
+        clock.later(1)
+        pace.count(pace.done + 1, 100)
+    assert pace.per_s == pytest.approx(8 / 68)
+    clock.later(1)
+    pace.count(9, 100)
+    assert pace.per_s == pytest.approx(1) and pace.left_s == pytest.approx(91)
+
+
 @pytest.mark.parametrize(
     ("rate", "words"),
     [

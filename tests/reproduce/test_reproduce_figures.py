@@ -19,7 +19,8 @@ def lines(path, values):
 
 
 def said(id, task, option=None, span=None, error=None):
-    return {"id": id, "task": task, "answers": [] if error else [{"option": option, "span": span}], "error": error}
+    answer = {"payload": None, "option": option, "span": span, "well_formed": True}
+    return {"id": id, "task": task, "answers": [] if error else [answer], "error": error}
 
 
 @pytest.fixture

@@ -85,3 +85,15 @@ def add_sound(silent: Path, path: Path, seconds: float, rate: int = 44_100) -> P
             out.mux(audio.encode(frame))
         out.mux(audio.encode())
     return path
+
+
+def spoil(path: Path, places: Iterable[int]) -> Path:
+    """Overwrites packets of a file, by their number, with zeros."""
+    with av.open(str(path)) as container:
+        where = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for place in places:
+        start, size = where[place]
+        data[start : start + size] = bytes(size)
+    path.write_bytes(data)
+    return path

@@ -7,7 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from coded import make, numbers, read
+from coded import make, numbers, read, spoil
 
 from trlt.errors import UsageError, VideoError
 from trlt.sample import Span
@@ -120,18 +120,6 @@ def test_a_cut_replaces_the_old_one_in_one_step(tmp_path):
     assert cut(source, Span(0.2, 9), tmp_path / "b.mp4").end == pytest.approx(1.0), "where the video ends"
     cut(source, Span(0.2, 0.4), tmp_path / "b.mp4")
     assert frames_of(tmp_path / "b.mp4")[0] == [2, 3]
-
-
-def spoil(path, places):
-    """Overwrites packets of a file, by their number, with zeros."""
-    with av.open(str(path)) as container:
-        where = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for place in places:
-        start, size = where[place]
-        data[start : start + size] = bytes(size)
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("group", ["1", "5"])

@@ -87,7 +87,7 @@ def _callback(place: str) -> Callable[..., None]:
     def run(**given: Any) -> None:
         from trlt.commands._output import Output
 
-        output = Output(given.pop("json", False))
+        output = Output(given.pop("json", False), quiet=False)
         result = function(**given, output=output)
         if speaks_json:
             output.result(result)

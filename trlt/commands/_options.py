@@ -16,7 +16,10 @@ Overrides = Annotated[
 ]
 ModelName = Annotated[
     str | None,
-    typer.Option(help="Folder, hub id, or `miniature` (ships with trlt); default: the recipe's, else Qwen2.5-VL-7B."),
+    typer.Option(
+        help="Folder (of a model, an adapter or a run), hub id, or `miniature` (ships with trlt); default: the recipe's, else "
+        "Qwen2.5-VL-7B."
+    ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget rows that are there, instead of going on from them.")]
 RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]

@@ -56,7 +56,12 @@ class Output:
     def result(self, value: Any) -> None:
         """The one object of `--json`."""
         if self.json_mode:
-            sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+            text = json.dumps(value, ensure_ascii=False)
+            try:
+                text.encode(sys.stdout.encoding or "utf-8")
+            except UnicodeEncodeError:  # what the terminal's encoding can't hold is escaped as JSON has it
+                text = json.dumps(value)
+            sys.stdout.write(text + "\n")
             sys.stdout.flush()
 
     @contextmanager

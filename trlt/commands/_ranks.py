@@ -16,13 +16,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Self
 
 from trlt.commands._output import Output
 from trlt.errors import UsageError
 
 LAUNCHER = "TRLT_LAUNCHER"
 """Names the process that started a rank, where that is trlt itself."""
+TOLD = "TRLT_TOLD"
+"""File descriptor on which a rank tells the trlt process that started it of completions: a byte each."""
 TICK_S = 0.25
 """Seconds between looks at the processes that were started."""
 END_S = 30.0
@@ -152,8 +154,49 @@ def python_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "trlt", *arguments]
 
 
+class Ears:
+    """Hears of the completions of processes that this one starts, before their rows are there; a context manager."""
+
+    def __init__(self) -> None:
+        self._read, self.write = os.pipe()
+        os.set_blocking(self._read, False)
+        self._heard = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        os.close(self._read)
+        os.close(self.write)
+
+    def count(self) -> int:
+        """Completions so far."""
+        with contextlib.suppress(BlockingIOError):  # all is read
+            while heard := os.read(self._read, 1 << 16):
+                self._heard += len(heard)
+        return self._heard
+
+
+def teller(env: Mapping[str, str]) -> Callable[[int], None] | None:
+    """What tells `Ears` how many completions have just ended; None where nobody listens."""
+    if TOLD not in env:
+        return None
+    descriptor = _number(env, TOLD)
+
+    def tell(count: int) -> None:
+        with contextlib.suppress(OSError):  # the launcher is gone, which `follow_launcher` sees
+            os.write(descriptor, bytes(count))
+
+    return tell
+
+
 def launch(
-    command: Sequence[str], count: int, rank: Rank | None, tick: Callable[[], None], fatal: int | None = None
+    command: Sequence[str],
+    count: int,
+    rank: Rank | None,
+    tick: Callable[[], None],
+    fatal: int | None = None,
+    ears: Ears | None = None,
 ) -> list[Ended]:
     """Starts a command several times, as ranks, and waits until the last has ended.
 
@@ -165,6 +208,7 @@ def launch(
         rank: Of this process, where a launcher started it: its processes are then some of all.
         tick: Called while they run.
         fatal: An exit code that ends the others, too.
+        ears: Hear of their completions.
     """
     with contextlib.ExitStack() as stack:
         processes: list[subprocess.Popen[bytes]] = []
@@ -173,14 +217,16 @@ def launch(
             for local in range(count):
                 said.append((stack.enter_context(tempfile.TemporaryFile()), stack.enter_context(tempfile.TemporaryFile())))
                 out, err = said[-1]
+                env = environment(local, count, rank) | ({TOLD: str(ears.write)} if ears else {})
                 # In a session of their own, so that Ctrl-C reaches them once: from here.
                 processes.append(
                     subprocess.Popen(
                         command,
-                        env=environment(local, count, rank),
+                        env=env,
                         stdin=subprocess.DEVNULL,
                         stdout=out,
                         stderr=err,
+                        pass_fds=(ears.write,) if ears else (),
                         start_new_session=True,
                     )
                 )

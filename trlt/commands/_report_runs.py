@@ -12,6 +12,7 @@ from trlt.commands._probed import noted_data, run_of
 from trlt.commands._results import items_path
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
+from trlt.forms import Form, hold
 from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
@@ -107,11 +108,11 @@ def _named(runs: list[FoundRun]) -> list[FoundRun]:
     return result
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, form: type[Form]) -> Any:
     """An object that a run wrote; None where there is none yet.
 
     Raises:
-        DataError: it is damaged.
+        DataError: it is damaged, or hasn't that form.
     """
     try:
         value = loads(path.read_bytes())
@@ -121,7 +122,7 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: can't be read ({error}); run the same command again") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run the same command again")
-    return value
+    return hold(value, form, str(path), "run the same command again")
 
 
 def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, Question], list[str]]:
@@ -202,6 +203,9 @@ def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:
     for id, task, question, answer, spans in zip(
         *(columns[key] for key in ("id", "task", "question", "gold_answer", "gold_spans")), strict=True
     ):
-        gold = tuple(Span(*map(float, span)) for span in loads(spans)) if spans else None
+        try:
+            gold = tuple(Span(*map(float, span)) for span in loads(spans)) if spans else None
+        except (ValueError, TypeError):
+            raise DataError(f"{items_path(run.path, bench)}: gold_spans of {id!r} are damaged; run it again") from None
         result[id] = Question(id, bench, task, question, answer=answer, spans=gold)
     return result

@@ -13,6 +13,7 @@ from typing import Any
 from trlt.commands._bench import Bench
 from trlt.datasets import Item, summary
 from trlt.errors import DataError
+from trlt.forms import Results, hold
 from trlt.reading import loads
 from trlt.recipe import Recipe
 from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
@@ -25,6 +26,8 @@ READING = ("think", "answer_format", "open_threshold", "as_gqa")
 """Settings by which an output is read, whoever made it."""
 DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
 """Settings by which our own outputs are drawn."""
+
+REMADE = "delete it, the rows beside are enough to make it again"
 
 
 def items_path(run: Path, bench: str) -> Path:
@@ -133,9 +136,10 @@ def write_results(
     before: Mapping[str, Any] = {}
     if path.is_file():
         try:
-            before = loads(path.read_bytes())["benchmarks"]
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"{path}: damaged; delete it, the rows beside are enough to make it again") from None
+            known = loads(path.read_bytes())
+        except ValueError:
+            raise DataError(f"{path}: damaged; {REMADE}") from None
+        before = hold(known, Results, str(path), REMADE)["benchmarks"]
     results = {"schema": 1, "benchmarks": {**before, **entries}, "protocol": dict(settings)}
     write_text_atomic(path, _json(results))
     write_text_atomic(path.with_suffix(".md"), markdown(results, paper=paper))

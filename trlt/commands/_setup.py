@@ -102,7 +102,7 @@ def make_engine(settings: Model, notice: Callable[[str], None] | None = None) ->
 
     Args:
         settings: Which model.
-        notice: Is told what came of that, and when the memory didn't suffice, and how it goes on.
+        notice: Is told that it is loaded, what came of the comparison, and when the memory didn't suffice, and how it goes on.
 
     Raises:
         ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there.
@@ -110,6 +110,8 @@ def make_engine(settings: Model, notice: Callable[[str], None] | None = None) ->
     quiet()
     from trlt.engine.forest import Engine
 
+    if notice:
+        notice(f"loading {settings.path}")
     loaded = load(settings)
     limit_threads(loaded.model)
     return Engine(loaded.model, loaded.processor, notice=notice, compare_first=True)

@@ -14,11 +14,18 @@ from trlt.commands._results import items_path
 from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
+from trlt.forms import Form, Results, hold
 from trlt.reading import loads
 from trlt.report import comparison_table, verdict
 from trlt.rollout import Run
 from trlt.rollout.items import Columns, read_items, scored
 from trlt.sample import write_text_atomic
+
+AGAIN = "run the same `trlt eval` again"
+
+
+class _Benchmarks(Form):
+    benchmarks: dict[str, dict[str, Any]]
 
 
 def compare(
@@ -109,15 +116,17 @@ def _read_results(run: Path) -> Mapping[str, Any]:
     """The benchmarks of a run's `results.json`."""
     path = run / "results.json"
     try:
-        benches = loads(path.read_bytes())["benchmarks"]
-        old = [name for name, entry in benches.items() if "protocol" not in entry or "n" not in entry]
+        results = loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give two folders of `trlt eval`") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise DataError(f"{path}: damaged, or no results; run the same `trlt eval` again") from None
+    except ValueError:
+        raise DataError(f"{path}: damaged, or no results; {AGAIN}") from None
+    benches: Mapping[str, Any] = hold(results, _Benchmarks, str(path), AGAIN)["benchmarks"]
+    old = [name for name, entry in benches.items() if entry.get("protocol") is None]
     if old:
-        raise DataError(f"{path}: {old[0]}: has no protocol, it's from an older trlt; run the same `trlt eval` again")
-    return benches if isinstance(benches, dict) else {}
+        raise DataError(f"{path}: {old[0]}: has no protocol, it's from an older trlt; {AGAIN}")
+    hold(results, Results, str(path), AGAIN)
+    return benches
 
 
 def _model(run: Path) -> Any:

@@ -16,6 +16,7 @@ from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers
 from trlt.commands._output import Output
 from trlt.commands._ranks import (
+    Ears,
     Ended,
     Rank,
     audible,
@@ -26,6 +27,7 @@ from trlt.commands._ranks import (
     launch,
     python_command,
     rank_device,
+    teller,
 )
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
@@ -214,6 +216,7 @@ def _ask(
             retry_errors=retry_errors and sharing is None,
             progress=progress,
             sharing=sharing,
+            told=teller(os.environ),
         )
 
 
@@ -242,9 +245,15 @@ def _launch(
     resumed, ended = tally.count(), []
     if there < len(ids):
         output.note(f"probe: starting {count} processes")
-        with output.progress("probe", "answers") as progress:
-            progress(n * resumed, n * len(ids))
-            ended = launch(command, count, rank, lambda: progress(n * tally.count(), n * len(ids)), ParityError.exit_code)
+        with output.progress("probe", "answers") as progress, Ears() as ears:
+
+            def tick() -> None:
+                done = max(n * tally.count(), n * resumed + ears.count())
+                progress(min(done, n * len(ids)), n * len(ids))
+
+            tick()
+            ended = launch(command, count, rank, tick, ParityError.exit_code, ears)
+            tick()
     if refused := failures([one if one.code == ParityError.exit_code else Ended(0, "", "") for one in ended]):
         raise ParityError("\n".join(refused))
     failed = {line.id: line.failed for line in base_lines(rows, frozenset(ids))}

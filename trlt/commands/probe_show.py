@@ -13,6 +13,7 @@ from trlt.commands._options import ProbedSamples
 from trlt.commands._output import Output
 from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
 from trlt.errors import DataError
+from trlt.forms import Row, hold
 from trlt.probing import digest
 from trlt.report.answers import answers_view
 from trlt.sample import Sample, sample_files
@@ -57,6 +58,7 @@ def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str
     Raises:
         DataError: they don't belong together, or the row lacks something; `where` starts the message.
     """
+    hold(row, Row, where, "probe the sample again")
     if row.get("task") != sample.task:
         raise DataError(
             f"{where}: is {row.get('task')!r}, the sample {sample.task!r}; give the samples that were probed (--data)"

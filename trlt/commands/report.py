@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trlt import forms
 from trlt.commands._output import Output
 from trlt.commands._probed import thresholds
 from trlt.commands._report_lead import lead
@@ -87,7 +88,7 @@ def report(
             trainings=[_training(run) for run in by_kind["train"]],
             probes=probes,
             shifts=shifts,
-            selections=[Selected(run.name, read_json(run.path.with_suffix(REPORT))) for run in by_kind["select"]],
+            selections=_selections(by_kind["select"], notes),
             runs=browsed,
             questions=known,
             notes=notes,
@@ -127,7 +128,7 @@ def _title(places: Sequence[Path]) -> str:
 
 def _results(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Results], list[Comparison]]:
     """Evaluations that are complete, and the first against each other one that shares a benchmark with it."""
-    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json")) is not None]
+    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json", forms.Results)) is not None]
     comparisons = []
     for run, _ in there[1:]:
         first = there[0][0]
@@ -156,16 +157,31 @@ def _probes(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Probed], l
     return probes, shifts
 
 
+def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
+    """Each selection's report; of one that has lost it, a note."""
+    found = []
+    for run in runs:
+        path = run.path.with_suffix(REPORT)
+        values = read_json(path, forms.Selection)
+        if values is None:
+            notes.append(f"{run.name}: {path} isn't there, so what was selected isn't known; run the same `trlt select` again")
+        else:
+            found.append(Selected(run.name, values))
+    return found
+
+
 def _training(run: FoundRun) -> Training:
     from trlt.reading import read_log
 
     log = run.path / "log.jsonl"
-    return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json"))
+    return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json", forms.Trained))
 
 
 def _made(run: FoundRun) -> Made:
     recipe = run.run.recipe
-    return Made(run.name, run.kind, run.manifest, recipe.read_text(encoding="utf-8") if recipe.is_file() else None)
+    return Made(
+        run.name, run.kind, run.manifest, recipe.read_text(encoding="utf-8", errors="replace") if recipe.is_file() else None
+    )
 
 
 def _is_miniature(run: FoundRun) -> bool:

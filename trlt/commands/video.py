@@ -23,6 +23,7 @@ from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
 from trlt.video.below import EXTENSIONS
 from trlt.video.decode import cores
+from trlt.video.deep import LOAD_CLIP as DEEP
 from trlt.video.numbering import holds_frames
 from trlt.video.resolve import VideoIndex
 from trlt.video.store import FrameStore, StoreInfo
@@ -39,6 +40,12 @@ def check(
     sets: Overrides = (),
     out: Annotated[Path | None, typer.Option(help="JSONL file of rows; a report goes beside it. Default: in runs/.")] = None,
     fresh: Fresh = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Decode every frame of each clip, not only those that a run takes; takes about twice as long."
+        ),
+    ] = False,
     output: Output,
 ) -> dict[str, Any]:
     """Decodes a video, every one of a folder, or the clips that samples need; see `trlt video check --help`.
@@ -51,8 +58,10 @@ def check(
     wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
     output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
-    with ClipLoader(settings) as loader, output.progress("check", "clips") as progress:
-        rows = survey(wanted, loader, rows_path, fresh=fresh, progress=progress)
+    # What was decoded earlier says nothing of other frames.
+    loader = ClipLoader(settings.model_copy(update={"store": None}), decoder=DEEP) if deep else ClipLoader(settings)
+    with loader, output.progress("check", "clips") as progress:
+        rows = survey(wanted, loader, rows_path, fresh=fresh, deep=deep, progress=progress)
     result = summarize(rows) | {"rows": str(rows_path)}
     bound = settings.store_gb * 1e9
     result["store_fits"] = result["store_bytes"] <= bound

@@ -84,7 +84,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     except OSError as error:  # ArrowInvalid isn't one; a missing or unreadable file is
         raise DataError(f"{path}: can't be read ({error})") from None
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a parquet file ({str(error).splitlines()[0]}); download it again") from None
     return rows
 

@@ -14,6 +14,7 @@ Licence: annotations BSD-2-Clause; each video has its uploader's licence, many o
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -109,4 +110,4 @@ def choose(times: list[tuple[int, int]]) -> tuple[tuple[int, int], int] | None:
 
 def _steps(raw: Any, where: str) -> tuple[int, int]:
     first, last = pair(raw, where)
-    return int(first), int(last)
+    return (int(first), int(last)) if math.isfinite(first + last) else (-1, -1)

@@ -64,7 +64,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         video, qid = row["video"].strip(), row["qid"].strip()
         where = f"{name}: video {video}, qid {qid}"
         texts, question = options(row), clean(row["question"])
-        index = int(row["answer"]) if row["answer"].strip().isdecimal() else len(texts)
+        index = int(row["answer"]) if row["answer"].strip().isdecimal() and len(row["answer"]) < 9 else len(texts)
         if index >= len(texts):
             out.drop("answer_not_an_option", f"{where}: answer {row['answer']!r}")
             continue

@@ -151,4 +151,4 @@ def _check_frames(video: Any, vision: Mapping[str, Any], path: str) -> None:
 
 
 def _is_near(value: object, wanted: float) -> bool:
-    return isinstance(value, (int, float)) and math.isclose(value, wanted, rel_tol=1e-6)
+    return isinstance(value, (int, float)) and math.isclose(value, wanted, rel_tol=1e-7)

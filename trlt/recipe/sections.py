@@ -17,7 +17,7 @@ class Model(Section):
     """Which weights, and how they are held."""
 
     path: Input[str] = "Qwen/Qwen2.5-VL-7B-Instruct"
-    """A folder, a hub id, or `miniature` (`miniature-plain`) for a model that ships with trlt."""
+    """A folder (of a model, a LoRA adapter or a run), a hub id, or `miniature` (`miniature-plain`), which ships with trlt."""
     dtype: Outcome[Literal["bfloat16", "float32"]] = "bfloat16"
     """Precision of weights and activations."""
     device: Means[str] = "auto"

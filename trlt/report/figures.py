@@ -102,7 +102,7 @@ def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tupl
                 change = after["paper"][key] - before["paper"][key]
                 # In no colour: whether it is more than chance, only the pairs of questions tell (`trlt compare`).
                 cells = (_with_interval(before, key), _with_interval(after, key), f"{change:+.1f}")
-                table.add_row(Text(bench), Text(key), *cells, f"{after['n']:,}")
+                table.add_row(Text(bench), Text(key), *cells, f"{asked_of(after, key):,}")
     return table
 
 

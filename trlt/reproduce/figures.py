@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trlt import forms
 from trlt.errors import DataError
 from trlt.probing import Digest, digest
 from trlt.reading import loads, read_log
@@ -65,18 +66,38 @@ def rewards_of(run: Run, out: Path) -> list[float]:
     return [round(float(row["reward"]), 4) for row in log if _is_number(row.get("reward"))]
 
 
+class _Taken(forms.Form):
+    task: str
+    taken: forms.Count
+
+
+class _Selection(forms.Form):
+    taken: forms.Count
+    tasks: list[_Taken]
+
+
+class _Bench(forms.Form):
+    n: forms.Count
+    unanswered: forms.Count
+    paper: dict[str, Any]
+
+
+class _Results(forms.Form):
+    benchmarks: dict[str, _Bench]
+
+
 def _selection(place: Path) -> Figures:
     """`taken`, and `taken.<task>`: samples that were selected."""
-    report = _json(place.with_suffix(".report.json"))
+    report = _json(place.with_suffix(".report.json"), _Selection)
     return {"taken": float(report["taken"])} | {f"taken.{total['task']}": float(total["taken"]) for total in report["tasks"]}
 
 
 def _training(place: Path) -> Figures:
     """`reward_first`, `reward_last`, `steps`, `seconds`, and columns of the log as means over the last steps."""
-    result = _json(place / "result.json")
+    result = _json(place / "result.json", forms.Trained)
     found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if _is_number(result.get(key))}
     log = read_log(place / "log.jsonl")
-    found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log])
+    found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log if _is_number(row.get("elapsed_s"))])
     for key in _LOGGED:  # a step without a sample of the task has no such figure
         values = [float(row[key]) for row in log[-LAST:] if _is_number(row.get(key))]
         if values:
@@ -115,7 +136,7 @@ def _probe(rows: Iterable[Mapping[str, Any]], settings: Select) -> Figures:
 def _evaluation(place: Path) -> Figures:
     """By benchmark: the paper's figures in percent, `unanswered` (share), `top_share` and `top_span`."""
     found: Figures = {}
-    for bench, entry in _json(place / "results.json")["benchmarks"].items():
+    for bench, entry in _json(place / "results.json", _Results)["benchmarks"].items():
         values = {key: float(value) for key, value in entry["paper"].items() if _is_number(value)}
         if entry["n"]:
             values["unanswered"] = entry["unanswered"] / entry["n"]
@@ -149,15 +170,15 @@ def _rounded(span: Sequence[float] | None) -> tuple[int, int] | None:
     return None if span is None else (round(span[0] / _SPAN_S), round(span[1] / _SPAN_S))
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, form: type[forms.Form]) -> Any:
+    remedy = "remove its folder, and the same command makes it anew"
     try:
-        return loads(path.read_bytes())
+        value = loads(path.read_bytes())
     except OSError as error:
-        raise DataError(
-            f"{path}: can't be read ({error.strerror}); remove its folder, and the same command makes it anew"
-        ) from None
+        raise DataError(f"{path}: can't be read ({error.strerror}); {remedy}") from None
     except ValueError:
-        raise DataError(f"{path}: not JSON; remove its folder, and the same command makes it anew") from None
+        raise DataError(f"{path}: not JSON; {remedy}") from None
+    return forms.hold(value, form, str(path), remedy)
 
 
 def _is_number(value: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 
 from trlt import __version__
 from trlt.errors import DataError, ResumeError
+from trlt.forms import Manifest, hold
 from trlt.prompt import VERSION
 from trlt.reading import loads
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
@@ -27,6 +28,7 @@ from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
 from trlt.sample import sample_files, write_text_atomic
 
+_ANEW = "delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
@@ -80,8 +82,8 @@ class Run:
         except ValueError:
             value = None
         if not isinstance(value, dict):
-            raise DataError(f"{self.manifest}: not a manifest (a JSON object); delete it, or start anew with --fresh")
-        return value
+            raise DataError(f"{self.manifest}: not a manifest (a JSON object); {_ANEW}")
+        return hold(value, Manifest, str(self.manifest), _ANEW)
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replaces the manifest."""

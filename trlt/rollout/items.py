@@ -34,6 +34,7 @@ COLUMNS = {
     "official_weight": "float64",
 }
 """Name to Arrow type of the columns that every benchmark has; `paper.<figure>` and `official.<figure>` (float64) follow."""
+NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
 PAPER, OFFICIAL = "paper.", "official."
 
 Columns = dict[str, list[Any]]
@@ -109,14 +110,20 @@ def read_items(path: Path) -> Columns:
     try:
         # Not `read_table`, which makes columns of folders that are named `key=value`.
         with pq.ParquetFile(path) as file:
-            columns: Columns = file.read().to_pydict()
+            table = file.read()
+        columns: Columns = table.to_pydict()
     except FileNotFoundError:
         raise DataError(f"{path}: isn't there; {again}") from None
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # a name or a text with a flipped bit isn't UTF-8
         raise DataError(f"{path}: can't be read ({error}); {again}") from None
     missing = [key for key in COLUMNS if key not in columns]
     if missing:
         raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {again}")
+    types = {field.name: str(field.type).replace("double", "float64") for field in table.schema}
+    other = [key for key, kind in types.items() if kind != COLUMNS.get(key, "float64")]
+    other += [key for key in NEVER_NULL if None in columns[key]]
+    if other:
+        raise DataError(f"{path}: holds other values than trlt writes in the columns {', '.join(other)}; {again}")
     return columns
 
 

@@ -107,6 +107,7 @@ def run(
     retry_errors: bool = False,
     progress: Progress | None = None,
     sharing: Sharing | None = None,
+    told: Callable[[int], None] | None = None,
 ) -> Summary:
     """Asks every sample n times and writes its row to `out` as soon as it is done; samples that have one are skipped.
 
@@ -128,6 +129,7 @@ def run(
         progress: Called with each completion.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
             takes part all the same when others are at work already.
+        told: Is told how many completions of this process have just ended.
 
     Raises:
         ResumeError: `out` holds rows of other samples, or another process writes to it alone, or began anew.
@@ -157,6 +159,8 @@ def run(
             nonlocal growing
             growing += count
             report()
+            if told:
+                told(count)
 
         def append(row: dict[str, Any], completions: int = 0) -> None:
             nonlocal there, growing

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self
 
 from trlt.disk import append
 from trlt.errors import DataError, ResumeError, shown
+from trlt.forms import Row, hold
 from trlt.reading import iter_jsonl, loads
 from trlt.sample import HALF_PAIRS, open_atomic
 
@@ -41,7 +42,7 @@ def _row(value: Any, where: str) -> dict[str, Any]:
     known = unsealed(value)
     if known is None:
         raise DataError(f"{where}: {CHANGED}")
-    return known
+    return hold(known, Row, where, "give the rows that `trlt probe` wrote")
 
 
 @dataclass(frozen=True, slots=True)

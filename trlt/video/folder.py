@@ -65,6 +65,17 @@ def sample_folder(
     return [painter(decoded[file]) for file in chosen], choice, warnings
 
 
+def unreadable(folder: Path) -> dict[str, str]:
+    """Why, by name, of the frames that can't be read: all are looked at."""
+    found = {}
+    for name in number_frames(os.listdir(folder)).values():
+        try:
+            _image(folder / name)
+        except (av.error.FFmpegError, OSError) as error:
+            found[name] = error.strerror or type(error).__name__
+    return found
+
+
 def _image(file: Path) -> Any:
     with file.open("rb") as handle, av.open(handle, "r", options=dict(OPTIONS)) as container:
         for frame in container.decode(video=0):

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from trlt.disk import append
-from trlt.errors import DataError, VideoError
+from trlt.errors import UnforeseenError, VideoError
+from trlt.faults import Surprises
+from trlt.forms import Looked, hold
 from trlt.reading import iter_jsonl
 from trlt.recipe import Video
 from trlt.sample import HALF_PAIRS, mend_tail
@@ -65,6 +67,9 @@ class Scan:
 
         A verdict is written as soon as it is there, so that an interrupted scan goes on.
 
+        Raises:
+            TrltError: most files meet unforeseen errors.
+
         Args:
             paths: Files, or folders of numbered frames.
             progress: Is told how many of the files that had to be looked at are done; first of none.
@@ -85,6 +90,7 @@ class Scan:
                 new[path] = stamp
         if new:
             self._cache.parent.mkdir(parents=True, exist_ok=True)
+            surprises = Surprises()
             if progress:
                 progress(0, len(new))
             with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
@@ -94,9 +100,13 @@ class Scan:
                     if clip is not None:
                         verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
-                    self._known[str(path)] = (*new[path], verdict)
-                    row = json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n"
-                    append(out, row.encode("utf-8", HALF_PAIRS), self._cache)
+                    if isinstance(loaded.error, UnforeseenError):  # says nothing of the file, which is looked at again
+                        surprises.add("load", loaded.error)
+                    else:
+                        surprises.passed("load")
+                        self._known[str(path)] = (*new[path], verdict)
+                        row = json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n"
+                        append(out, row.encode("utf-8", HALF_PAIRS), self._cache)
                     if progress:
                         progress(done, len(new))
         return found
@@ -112,12 +122,9 @@ class Scan:
 
 def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict] | None]:
     """A path, and what is known of the file there; None where another version of the loader looked."""
-    try:
-        verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]), row.get("limits"))
-        known = (row["size"], row["mtime_ns"], verdict)
-        return str(row["path"]), known if row.get("loader") == VERSION else None
-    except (KeyError, TypeError):
-        raise DataError(f"{where}: no verdict on a video; give another file as --scan") from None
+    hold(row, Looked, where, "this is no verdict on a video; give another file as --scan")
+    verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]), row.get("limits"))
+    return row["path"], (row["size"], row["mtime_ns"], verdict) if row.get("loader") == VERSION else None
 
 
 def _stamp(path: Path) -> tuple[int, int]:

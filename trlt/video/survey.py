@@ -12,7 +12,9 @@ from typing import Any
 
 from trlt.datasets import durations_differ
 from trlt.disk import append
-from trlt.errors import DataError, VideoError
+from trlt.errors import UnforeseenError, VideoError
+from trlt.faults import Surprises
+from trlt.forms import Surveyed, hold
 from trlt.reading import iter_jsonl
 from trlt.sample import mend_tail, write_text_atomic
 from trlt.video.entry import packed_size
@@ -73,6 +75,7 @@ def survey(
     out: Path,
     *,
     fresh: bool = False,
+    deep: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Row, ...]:
     """Decodes every clip as a run would, and notes what came of it.
@@ -85,10 +88,12 @@ def survey(
         loader: Its budget decides frames and tokens; its frame store, where it has one, is filled on the way.
         out: JSONL file of the rows.
         fresh: Forget what is there.
+        deep: The loader decodes every frame: rows of one that doesn't are no answer.
         progress: Called at first, and after each clip.
 
     Raises:
         DataError: `out` holds something else.
+        TrltError: most clips meet unforeseen errors.
     """
     known = {} if fresh else {row.key: row for row in _read(out) if row.key and _holds(row, loader)}
     rows: list[Row | None] = [None] * len(wanted)
@@ -98,7 +103,7 @@ def survey(
         try:
             if clip.path is None:
                 raise VideoError(clip.reason)
-            keys[number] = loader.key(clip.path, clip.start, clip.end)
+            keys[number] = loader.key(clip.path, clip.start, clip.end) + (" deep" if deep else "")
         except VideoError as error:
             rows[number] = _row(clip, "", error=str(error))
             continue
@@ -109,14 +114,20 @@ def survey(
             requests.append(Request(clip.path, clip.start, clip.end, number))
     kept = [row for row in rows if row is not None]
     _write(out, kept)
+    surprises = Surprises()
     with out.open("ab", buffering=0) as file:
         done = len(kept)
         if progress:
             progress(done, len(wanted))
         for loaded in loader.map(requests):
-            number = loaded.request.key
-            row = rows[number] = _measured(wanted[number], keys[number], loaded, loader.limits)
+            number, is_bug = loaded.request.key, isinstance(loaded.error, UnforeseenError)
+            # Without a key, the next call decodes the clip again.
+            row = rows[number] = _measured(wanted[number], "" if is_bug else keys[number], loaded, loader.limits)
             append(file, (json.dumps(asdict(row)) + "\n").encode(), out)
+            if loaded.error is None:
+                surprises.passed("load")
+            else:
+                surprises.add("load", loaded.error)
             done += 1
             if progress:
                 progress(done, len(wanted))
@@ -162,10 +173,8 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 def _known(value: Any, where: str) -> Row:
-    try:
-        return Row(**{**value, "warnings": tuple(value["warnings"])})
-    except (TypeError, KeyError):
-        raise DataError(f"{where}: no row of `trlt video check`; give another --out, or --fresh") from None
+    hold(value, Surveyed, where, "this is no row of `trlt video check`; give another --out, or --fresh")
+    return Row(**{**value, "warnings": tuple(value["warnings"])})
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:

@@ -154,7 +154,6 @@ def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:
     ways = element("nav", *(element("a", title, href=f"#{id}") for id, title in links), aria_label="Sections")
     toggle = element("button", "Theme: auto", type="button", id="theme", hidden=True)
     lead = [element("p", element("strong", first), " ".join(["", *rest])) for first, *rest in page.lead]
-    if page.commands:
-        lead.append(element("pre", "\n".join(page.commands)))
+    lead += [element("pre", command) for command in page.commands]
     first = [element("div", *lead, id="verdict")] if lead else []
     return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, *first, ways)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trlt.errors import DataError
+from trlt.forms import Row, hold
 from trlt.reading import loads, shown_fault
 from trlt.recipe import Select
 from trlt.rollout.rows import CHANGED, CHECKSUM, unsealed
@@ -89,6 +90,7 @@ class RowIndex:
         file.seek(offset)
         row: dict[str, Any] = loads(file.readline())
         row.pop(CHECKSUM, None)
+        hold(row, Row, f"{self._paths[number]}: row {id!r}", "rows come from trlt")
         lists = [row.get(name) for name in LISTS]
         whole = all(isinstance(one, list) and len(one) == row.get("n") for one in lists)
         if not isinstance(row.get("task"), str) or not isinstance(row.get("source"), str):

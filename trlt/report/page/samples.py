@@ -90,8 +90,8 @@ class SampleBlocks:
         _append(
             by,
             {
-                "mean": _number(row["mean"]),
-                "delta": _number(row["delta_iou"]),
+                "mean": _number(row.get("mean")),
+                "delta": _number(row.get("delta_iou")),
                 "right": sum(answer[4] for answer in answers),
                 "n": row["n"],
                 "iou": _number(math.fsum(ious) / len(ious)) if ious else None,

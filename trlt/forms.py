@@ -1,0 +1,239 @@
+"""What stands in the files that a run writes, as far as other commands rely on it: the types of their inner values.
+
+Such files are edited, merged and damaged. They are held to their form where they are read, so that whoever takes them further
+needn't doubt each value. A field with a default may be missing; keys that nobody reads are free. Knows JSON values; neither
+files nor what the values mean.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trlt.errors import DataError, shown
+
+Count = Annotated[int, Field(ge=0)]
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+class Form(BaseModel):
+    """What all have in common: no value is turned into another."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class Given(Form):
+    """An input, as a manifest names it."""
+
+    path: str = ""
+    sha256: str = ""
+    videos: str | None = None
+    split: str | None = None
+    files: dict[str, str] = {}
+
+
+class Agreed(Form):
+    """How far rollout, trainer and the library were apart."""
+
+    largest: float
+    tokens: Count
+
+
+class Manifest(Form):
+    """`manifest.json` of any run."""
+
+    kind: str = ""
+    created: str = ""
+    model: dict[str, Any] = {}
+    protocol: dict[str, Any] = {}
+    inputs: dict[str, Given] = {}
+    videos: str | None = None
+    parity: Agreed | None = None
+
+
+class Bootstrap(Form):
+    """How intervals were made."""
+
+    resamples: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Count
+
+
+class Protocol(Form):
+    """What the figures of a benchmark depend on."""
+
+    bootstrap: Bootstrap
+    annotations: dict[str, str]
+    questions_left_out: Count = 0
+
+
+class Entry(Form):
+    """A benchmark in `results.json`."""
+
+    n: Count
+    unanswered: Count
+    missing_videos: Count = 0
+    broken_videos: Count = 0
+    missing_predictions: Count = 0
+    extra_predictions: Count = 0
+    paper: dict[str, float]
+    official: dict[str, float]
+    ci95: dict[str, Pair]
+    protocol: Protocol | None = None
+
+
+class Results(Form):
+    """`results.json` of `trlt eval`."""
+
+    benchmarks: dict[str, Entry]
+
+
+class Line(Form):
+    """A line of a selection's report."""
+
+    task: str
+    available: Count
+    share: Count
+    taken: Count
+    redistributed: int
+
+
+class Cell(Line):
+    """A line about one source and class."""
+
+    source: str
+    klass: str = Field(alias="class")
+
+
+class Selection(Form):
+    """`<samples>.report.json` of `trlt select`."""
+
+    rows: Count
+    errors: Count
+    taken: Count
+    settings: dict[str, Any]
+    tasks: list[Line]
+    cells: list[Cell]
+    shortfalls: list[str]
+
+
+class Trained(Form):
+    """`result.json` of `trlt train`."""
+
+    reward_first: float | None = None
+    reward_last: float | None = None
+    parity: Agreed | None = None
+
+
+class Logged(Form):
+    """A line of `log.jsonl`: figures of a step, by name."""
+
+    step: Count
+    reward: float = 0.0
+
+
+class Visited(Form):
+    """A line of `difficulty.jsonl`."""
+
+    step: Count
+    id: str
+    mean: float
+    spread: float
+
+
+class Looked(Form):
+    """A line of the cache of `prepare`'s looks at videos."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    duration_s: float | None
+    error: str | None
+    warnings: list[str]
+    loader: int | str | None = None
+    limits: str | None = None
+
+
+class Surveyed(Form):
+    """A row of `trlt video check`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    key: str
+    video: str
+    start: float | None
+    end: float | None
+    samples: Count
+    annotated_s: float | None
+    error: str | None
+    warnings: list[str]
+    duration_s: float | None
+    frames: Count
+    tokens: Count
+    store_bytes: Count
+    limits: str | None = None
+
+
+class Read(Form):
+    """What was read from a completion."""
+
+    payload: str | None
+    option: Count | None
+    span: Pair | None
+    well_formed: bool
+
+
+class Scores(Form):
+    """What a completion scored."""
+
+    format: float
+    accuracy: float | None
+    tiou: float | None
+
+
+class Row(Form):
+    """A row of `trlt probe`, `eval` or `infer`."""
+
+    id: str
+    error: str | None = None
+    source: str = ""
+    task: Literal["multi_choice", "grounding", "grounded_qa"] = "grounding"
+    texts: list[str] = []
+    answers: list[Read] = []
+    scores: list[Scores] = []
+    rewards: list[float] = []
+    tokens: list[Count] = []
+    finished: list[bool] = []
+    n: Count = 0
+    correct: Count | None = None
+    ious: list[float] | None = None
+    delta_iou: float | None = None
+    spread: float | None = None
+    mean: float | None = None
+    format_rate: float | None = None
+    video_tokens: Count = 0
+
+
+T = TypeVar("T")
+
+
+def hold(value: T, form: type[Form], where: str, remedy: str) -> T:
+    """A JSON value, where it has a form.
+
+    Args:
+        value: As it was read.
+        form: What it should be.
+        where: Starts the message: the file, and line where it is one of many.
+        remedy: Ends it.
+
+    Raises:
+        DataError: it hasn't; names the first value that differs.
+    """
+    try:
+        form.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place, said = ".".join(map(str, first["loc"])) or "the whole", first["msg"]
+        got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
+        raise DataError(f"{where}: {shown(place)[1:-1]}: {said[0].lower()}{said[1:]}{got}; {remedy}") from None
+    return value
