@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,10 @@ from safetensors.torch import load_file
 from test_train import RECIPE
 from typer.testing import CliRunner
 
+from trlt.checkpoints import require_states, seal
 from trlt.cli import app
 from trlt.completions import read_completions
+from trlt.errors import ResumeError
 from trlt.reading import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -113,3 +116,20 @@ def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch,
     assert left.exit_code == 143
     assert left.stderr.splitlines()[-1] == "interrupted: no step was saved; the same command starts anew"
     assert not re.search("finished and saved first", left.stderr)
+
+
+def test_states_of_processes_that_shared_the_weights_are_named(trlt, command, whole, tmp_path):
+    """As FSDP2 writes them; one process asked for `optimizer.pt`, "or was removed meanwhile"."""
+    run = shutil.copytree(whole("sft"), tmp_path / "run")
+    shutil.rmtree(run / "model")
+    (run / "result.json").unlink()
+    for checkpoint in (run / "checkpoints").iterdir():
+        (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
+        seal(checkpoint)
+    said = trlt(*command("sft", run), code=7)
+    assert "its optimizer's states were written with train.launch.strategy: fsdp2 and several processes" in said
+    for sharing in ("plain", "deepspeed"):
+        with pytest.raises(ResumeError, match="go on so, or start anew with --fresh"):
+            require_states(run / "checkpoints", sharing)
+    require_states(run / "checkpoints", "fsdp")
+    require_states(tmp_path / "nothing yet", "plain")
