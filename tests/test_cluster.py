@@ -115,7 +115,7 @@ class Scripted:
         self.hold = hold
         self.parity = None
 
-    def stream(self, trees, sampling, *, max_sequences):
+    def stream(self, trees, sampling, *, max_sequences, ended=None):
         from trlt.engine.forest import Answered, Completion
 
         for t, tree in enumerate(trees):

@@ -38,6 +38,35 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
+STATES = {
+    "plain": ("optimizer.pt", "train.launch.strategy: ddp, or a single process"),
+    "fsdp": ("optimizer.bin", "train.launch.strategy: fsdp2 and several processes"),
+    "deepspeed": ("global_step*", "train.launch.strategy: zero2 or zero3 and several processes"),
+}
+"""What holds the optimizer's states, by who shares them, and by which settings it is written and read."""
+
+
+def require_states(folder: Path, sharing: str) -> None:
+    """Whether a run can go on from its newest checkpoint as its processes share the weights now.
+
+    Args:
+        folder: With the checkpoints of a run.
+        sharing: A key of `STATES`.
+
+    Raises:
+        ResumeError: the optimizer's states were written by processes that share them otherwise.
+    """
+    newest = latest_checkpoint(folder)
+    if newest is None or any(newest.glob(STATES[sharing][0])):
+        return
+    written = [by for name, by in STATES.values() if any(newest.glob(name))]
+    if written:
+        raise ResumeError(
+            f"{newest}: its optimizer's states were written with {written[0]}, and are read with that alone; go on so, or "
+            "start anew with --fresh"
+        )
+
+
 def seal(checkpoint: Path) -> None:
     """Notes the checksums of a checkpoint's files, those of all processes; from then on it counts."""
     (checkpoint / COMPLETE).unlink(missing_ok=True)

@@ -135,7 +135,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             if self._whole and (strays := self._whole.strays(base)):
                 raise ParityError(
                     f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained "
-                    f"({strays[0]} for one); this is a bug worth a report, and train.launch.strategy: ddp goes without a copy"
+                    f"({strays[0]} for one); this is a bug worth a report, and train.launch.strategy: ddp goes without a copy, "
+                    "in a new run (--fresh)"
                 )
             self.group_rollouts.engine.model = model
             if self.group_rollouts.vllm:

@@ -23,8 +23,7 @@ class Leave(TrainerCallback):
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """From now on a step is in progress."""
-        said = f"train: interrupted; step {state.global_step + 1} is finished and saved first"
-        self._interruption.finishes = said if state.is_world_process_zero else ""
+        self._promise(state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """Asks all processes, since a signal reaches them at different moments."""
@@ -33,6 +32,12 @@ class Leave(TrainerCallback):
         self._signal = int(gather(heard).max()) if place.num_processes > 1 else self._interruption.heard
         if self._signal:
             control.should_save = control.should_training_stop = True
+        elif state.global_step < state.max_steps:  # who is interrupted from now on has the next one finished
+            self._promise(state)
+
+    def _promise(self, state: TrainerState) -> None:
+        said = f"train: interrupted; step {state.global_step + 1} is finished and saved first"
+        self._interruption.finishes = said if state.is_world_process_zero else ""
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """No step is in progress any more."""

@@ -34,6 +34,7 @@ from trlt.model import (
 )
 from trlt.model.adapter import Change, changes
 from trlt.model.load import precision_of
+from trlt.model.place import full_name
 from trlt.model.tensors import UNEXPECTED
 from trlt.positions import follow_published_positions
 from trlt.recipe import Model, Recipe
@@ -158,6 +159,7 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
             model._init_weights(module)  # type: ignore[no-untyped-call]  # as `from_pretrained` computes them
         for name, buffer in module.named_buffers(recurse=False):
             module.register_buffer(name, buffer.to(device), persistent=False)
+    model.name_or_path = full_name(path)  # which PEFT notes in the checkpoints of adapters
     model.train(False)
     follow_published_positions(model)
     return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import islice
 
 import pytest
@@ -90,11 +91,15 @@ def test_a_model_is_asked_and_scored(trlt, fast, bench, tmp_path):
     assert results["benchmarks"]["charades"]["n"] == 2 and results["benchmarks"]["charades"]["missing_videos"] == 1
 
 
-def test_questions_are_listed_with_their_prompts(trlt, bench, tmp_path):
+def test_questions_are_listed_with_their_prompts(trlt, bench, tmp_path, write_jsonl):
     listed = trlt("eval", "-b", "charades", "--annotations", bench, "--samples", "--out", "q", "--json")
     assert listed["samples"]["charades"]["questions"] == 4
     first = json.loads((tmp_path / "q/charades.jsonl").read_text().splitlines()[0])
     assert first["id"] == "AAAAA:0" and "a cat sits" in first["user"] and first["video"] == "AAAAA.mp4"
+    printed = trlt("eval", "-b", "charades", "--annotations", bench, "--samples", "--out", "q", "--set", "eval.think=true")
+    write_jsonl(tmp_path / "q/charades.answers.jsonl", [{"id": "AAAAA:0", "text": said(0, 1)}])
+    command, *words = shlex.split(printed.rpartition("Next: ")[2])
+    assert command == "trlt" and trlt(*words, "--json")["benchmarks"]["charades"]["n"] == 4
 
 
 def test_the_usual_folder_is_found(trlt, bench, tmp_path, write_jsonl):

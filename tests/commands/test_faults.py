@@ -100,6 +100,19 @@ def test_it_is_an_error_of_its_row(place, data, fast, tmp_path, monkeypatch, cap
     assert again.exit_code == 0 and all(one["error"] is None for one in rows_of(tmp_path / "all", command).values())
 
 
+def test_the_first_of_all_may_fail_and_requests_may_go_in_parts(data, fast, tmp_path, monkeypatch):
+    parts = ("--set", "probe.max_sequences=2", "-n", "5")  # three parts of each request
+    assert ask("probe", data, tmp_path / "whole", *fast, *parts).exit_code == 0
+    fails_on(InputBuilder, "prompt", lambda args: "word 0" in args[2] or "word 4" in args[2], monkeypatch)
+    result = ask("probe", data, tmp_path / "run", *fast, *parts)
+    assert result.exit_code == 0 and result.stderr.count("Traceback") == 1
+    whole, rows = rows_of(tmp_path / "whole", "probe"), rows_of(tmp_path / "run", "probe")
+    assert [id for id, one in rows.items() if one["error"]] == ["s0", "s4"]
+    assert all(rows[id] == whole[id] for id in ("s1", "s2", "s3"))
+    parity = json.loads((tmp_path / "run/manifest.json").read_text())["parity"]
+    assert parity["largest"] < 1e-4, "the first that could be asked is held to the library's forward"
+
+
 def test_eval_lists_it_and_scores_the_others(trlt, fast, bench, monkeypatch):
     sets = ("--annotations", bench, "--videos", bench, *fast, *SHORT, "--out", "run", "--json")
     with monkeypatch.context() as patch:

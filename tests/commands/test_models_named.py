@@ -13,7 +13,7 @@ from made_clips import write_clip
 from safetensors.torch import load_file, save_file
 
 from trlt.errors import ModelError
-from trlt.loading import load_reference
+from trlt.loading import load_reference, skeleton
 from trlt.model import find, load, locate, resolve
 from trlt.recipe import Lora, Model
 from trlt.rollout import model_identity
@@ -207,5 +207,8 @@ def test_an_adapter_that_training_saves_names_its_base_in_full(made, tmp_path, m
     monkeypatch.chdir(made)
     model = with_adapters(load(Model(path="base", dtype="float32", device="cpu")).model, Lora(rank=2))
     save_adapter(model, "base", tmp_path / "adapter")
+    for loaded in (load(Model(path="second", dtype="float32", device="cpu")).model, skeleton("second", torch.float32, "cpu")):
+        noted = with_adapters(loaded, Lora(rank=2)).peft_config["default"].base_model_name_or_path
+        assert noted == str(made / "second"), "in checkpoints, an adapter's base is the adapter that it began as"
     monkeypatch.chdir(tmp_path)
     assert resolve("adapter").base == str(made / "base")

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from made_clips import write_clip
 from test_next import SETS
 
+from trlt.cli import app
 from trlt.recipe import advice
 from trlt.recipe._advice import makes_another_run, named
 
@@ -88,6 +90,22 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
             used.update(reasons)
     assert used == set(TOLD), "no reason for a message that is gone"
     assert set(NO_RUN) <= set(FILES)
+
+
+OTHERS = "force-reinstall only-binary shm-size media-io-kwargs reasoning-parser tool-call-parser mm-process-config".split()
+"""Options of pip, of containers and of vLLM."""
+
+
+def test_flags_that_messages_name_are_options():
+    def options(command):
+        yield from (option for param in command.params for option in (*param.opts, *param.secondary_opts))
+        for inner in getattr(command, "commands", {}).values():
+            yield from options(inner)
+
+    known = {*options(typer.main.get_command(app)), *(f"--{name}" for name in OTHERS)}
+    for name, tree in FILES.items():
+        for text in messages(tree) if name != "commands/_answer_page.py" else ():  # a style sheet
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known, (name, text)
 
 
 VALUES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_train import RECIPE
+from transformers import TrainerControl, TrainerState, TrainingArguments
 from typer.testing import CliRunner
 
+from trlt.checkpoints import require_states, seal
 from trlt.cli import app
 from trlt.completions import read_completions
+from trlt.errors import ResumeError
+from trlt.interruption import Interruption
+from trlt.leaving import Leave
 from trlt.reading import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -113,3 +119,38 @@ def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch,
     assert left.exit_code == 143
     assert left.stderr.splitlines()[-1] == "interrupted: no step was saved; the same command starts anew"
     assert not re.search("finished and saved first", left.stderr)
+
+
+def test_states_of_processes_that_shared_the_weights_are_named(trlt, command, whole, tmp_path):
+    """As FSDP2 writes them; one process asked for `optimizer.pt`, "or was removed meanwhile"."""
+    run = shutil.copytree(whole("sft"), tmp_path / "run")
+    shutil.rmtree(run / "model")
+    (run / "result.json").unlink()
+    for checkpoint in (run / "checkpoints").iterdir():
+        (checkpoint / "optimizer.pt").rename(checkpoint / "optimizer.bin")
+        seal(checkpoint)
+    said = trlt(*command("sft", run), code=7)
+    assert "its optimizer's states were written with train.launch.strategy: fsdp2 and several processes" in said
+    for sharing in ("plain", "deepspeed"):
+        with pytest.raises(ResumeError, match="go on so, or start anew with --fresh"):
+            require_states(run / "checkpoints", sharing)
+    require_states(run / "checkpoints", "fsdp")
+    require_states(tmp_path / "nothing yet", "plain")
+
+
+def test_the_step_that_is_promised_is_the_one_that_is_saved():
+    """Between two steps, the one that was over was promised, and the next one saved."""
+    args, state, control = TrainingArguments(output_dir="."), TrainerState(max_steps=2), TrainerControl()
+    with Interruption() as interruption:
+        leave = Leave(interruption)
+        promised = []
+        for _ in range(2):
+            leave.on_step_begin(args, state, control)
+            promised.append(interruption.finishes)
+            state.global_step += 1
+            leave.on_step_end(args, state, control)
+            promised.append(interruption.finishes)
+        leave.on_train_end(args, state, control)
+        assert interruption.finishes is None
+    steps = [int(re.search(r"step (\d+) is finished and saved first", text)[1]) for text in promised]
+    assert steps == [1, 2, 2, 2] and not control.should_training_stop

@@ -112,7 +112,14 @@ def test_what_would_be_ignored_is_refused(server, address):
     turn = {"role": "assistant", "content": "hi"}
     assert refused(server, {"model": "made-model", "messages": [turn]}).startswith("messages.0.role")
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
-    assert "image_url" in refused(server, {"model": "made-model", "messages": [{"role": "user", "content": [picture]}]})
+    said = refused(server, {"model": "made-model", "messages": [{"role": "user", "content": [picture]}]})
+    assert said.startswith("messages.0.content.0: a part is a `text` or a `video_url`") and said.endswith("aren't taken")
+    turns = [{"role": role, "content": "hello"} for role in ("system", "user", "assistant")]
+    for some in (turns, turns[1:]):
+        said = refused(server, {"model": "made-model", "messages": some})
+        assert said.endswith(
+            ": one question is answered, with a `system` message before it at most; earlier turns aren't taken"
+        )
     assert server.call("POST", "/v1/chat/completions", b"{}", Content_Type="text/plain")[0] == 415
     assert server.call("POST", "/v1/chat/completions", b"[", Content_Type="application/json")[0] == 400
     assert not server.answerer.asked

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from trlt.checkpoints import require_states
 from trlt.commands._output import Output
 from trlt.commands._ranks import Rank, rank_device
 from trlt.commands._setup import limit_threads, quiet
@@ -56,10 +57,15 @@ def tune(
     from trlt.engine.inputs import InputBuilder
     from trlt.loading import load_policy
     from trlt.positions import follows_library
+    from trlt.sharding import by_deepspeed, by_fsdp
     from trlt.training import Material
     from trlt.video.workers import ClipLoader
 
     settings = recipe.train
+    several = rank is not None and rank.world > 1
+    require_states(
+        folder / "checkpoints", "plain" if not several else "fsdp" if by_fsdp() else "deepspeed" if by_deepspeed() else "plain"
+    )
     held = {"path": located, "device": rank_device(rank, recipe.model.device)}
     loaded = load_policy(recipe.model.model_copy(update=held), recipe)
     models.draw_as(loaded.model, loaded.processor, recipe.eval)

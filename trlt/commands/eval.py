@@ -14,7 +14,7 @@ from trlt.commands._bench import Bench, find_place, open_bench, wanted_benches
 from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
 from trlt.commands._output import Output
 from trlt.commands._results import broken_videos, count_extra, score_bench, write_results
-from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.datasets import read_source
 from trlt.errors import UsageError, VideoError
 from trlt.model import find, locate
@@ -69,7 +69,10 @@ def evaluate(
     wanted = wanted_benches(benches, recipe)
     places = {name: find_place(name, recipe, annotations, videos, split, alone=len(wanted) == 1) for name in wanted}
     if list_samples:
-        return _list_samples(places, recipe, out or RUNS / recipe.name / "samples", output)
+        given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path}
+        words = [word for flag, value in given_again.items() if value is not None for word in (flag, value)]
+        words += [word for one in sets for word in ("--set", one)]
+        return _list_samples(places, recipe, out or RUNS / recipe.name / "samples", words, output)
     given = read_predictions(predictions) if predictions else None
     if servers and given is not None:
         raise UsageError("--server and --predictions: one of them answers the questions; leave the other out")
@@ -147,8 +150,13 @@ def _ask(bench: Bench, recipe: Recipe, video: Video, engine: Asker, rows: Path, 
         )
 
 
-def _list_samples(places: Mapping[str, Benchmark], recipe: Recipe, out: Path, output: Output) -> dict[str, Any]:
-    """Writes each question with the very words that it is asked with, for models that run elsewhere."""
+def _list_samples(
+    places: Mapping[str, Benchmark], recipe: Recipe, out: Path, words: Sequence[object], output: Output
+) -> dict[str, Any]:
+    """Writes each question with the very words that it is asked with, for models that run elsewhere.
+
+    `words` are what the scoring of their answers needs to be told again.
+    """
     listed: dict[str, Any] = {}
     settings = recipe.eval
     for name, place in places.items():
@@ -163,6 +171,8 @@ def _list_samples(places: Mapping[str, Benchmark], recipe: Recipe, out: Path, ou
         path = out / f"{name}.jsonl"
         write_text_atomic(path, "".join(lines))
         output.show(f"{name}: {len(lines):,} questions: {path}")
+        answers = out / f"{name}.answers.jsonl"
+        output.show(f'Answer them in {answers}, one {{"id": …, "text": …}} per line. Then:')
+        output.show(next_command("eval", "--bench", name, *words, "--predictions", answers))
         listed[name] = {"questions": len(lines), "path": str(path)}
-    output.show('Answer them as {"id": …, "text": …} a line, then: trlt eval --bench … --predictions FILE')
     return {"samples": listed}

@@ -11,7 +11,7 @@ from trlt.model.adapter import changes
 from trlt.model.config import CONFIG, check_config
 from trlt.model.files import Stored
 from trlt.model.four_bits import in_4_bits, keep_layout
-from trlt.model.place import folder_of, locate, resolve
+from trlt.model.place import folder_of, full_name, locate, resolve
 from trlt.model.tensors import blank, match, read, refuse_misfits, refuse_not_finite, refuse_tied
 from trlt.model.words import load_processor
 from trlt.recipe import Model
@@ -87,6 +87,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     refuse_not_finite(path, model.named_parameters())
     if place.adapters:
         _add(model, place.adapters, empty, stored, folder)
+    model.name_or_path = full_name(path)  # which PEFT notes in the checkpoints of adapters
     if quantize is not None:
         keep_layout(model)
     model.train(False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.disk import named
+from trlt.model.place import full_name
 from trlt.recipe import Lora
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -93,7 +94,7 @@ def save_adapter(model: Any, base: str, folder: Path) -> None:
     if not is_main():
         return
     for config in model.peft_config.values():
-        # In full, so that the adapter finds it from anywhere.
-        config.base_model_name_or_path = str(Path(base).resolve()) if Path(base).exists() else base
+        config.base_model_name_or_path = full_name(base)
     with named(folder):
-        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
+        # Else PEFT would look for the base's config.json, on the hub too, to see whether words were added.
+        model.save_pretrained(folder, save_embedding_layers=False, **({} if state is None else {"state_dict": state}))

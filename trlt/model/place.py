@@ -171,6 +171,11 @@ def _listed(paths: Sequence[Path], most: int = 4) -> str:
     return ", ".join(map(str, paths[:most])) + (", ..." if len(paths) > most else "")
 
 
+def full_name(located: str) -> str:
+    """What an adapter calls its base, so that it finds it from anywhere: a folder's whole path, or the hub id."""
+    return str(Path(located).resolve()) if Path(located).exists() else located
+
+
 def folder_of(located: str) -> Path:
     """The folder with the config.json, the tokenizer and the whole weights of a located model; downloads a hub id's.
 

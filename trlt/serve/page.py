@@ -169,8 +169,15 @@ def fault_of(error: ValidationError) -> str:
     """A body's fault: field and reason, without what was sent. Of several, the one that lies deepest says most."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     fault = max(faults, key=lambda one: len(one["loc"]))
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else fault["msg"]
+    # Branches of a union stand in the place, too: `list[...]`.
+    place = [str(part) for part in fault["loc"] if not (isinstance(part, str) and "[" in part)]
+    where, kind = ".".join(place), (place[0] if place else "", place[-1] if place else "", fault["type"])
+    said = fault["msg"]
+    if fault["type"] == "union_tag_invalid":
+        said = "a part is a `text` or a `video_url`; one video is asked about, and pictures and sounds aren't taken"
+    elif kind == ("messages", "messages", "too_long") or kind == ("messages", "role", "literal_error"):
+        said = "one question is answered, with a `system` message before it at most; earlier turns aren't taken"
+    return f"{where}: {said}" if where else said
 
 
 def _file(package: str, name: str, kind: str) -> Any:
