@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trlt.datasets import Item, gold_text, load, names, summary
+from trlt.grade import read_answer
 from trlt.recipe import Eval
-from trlt.rollout import read_answer
 from trlt.rollout.items import COLUMNS, is_answered, item_columns
 from trlt.sample import Sample, Span
 

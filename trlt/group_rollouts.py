@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from trlt import answer
 from trlt import prompt as prompts
 from trlt.broken import Broken
 from trlt.engine.features import FrozenTower
@@ -19,10 +18,10 @@ from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
 from trlt.errors import VideoError
 from trlt.faults import fault_of
+from trlt.grade import grade
 from trlt.groups import Scored
 from trlt.recipe import Recipe
-from trlt.reward import overlong, reward
-from trlt.score import score
+from trlt.reward import overlong
 from trlt.shared_prefix import Group
 from trlt.training import Material
 from trlt.video.clip import Clip
@@ -135,25 +134,14 @@ class GroupRollouts:
 
     def _score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
         train, sample = self._recipe.train, self._material.samples[index]
-        parsed = [
-            answer.parse(
-                c.text,
-                task=sample.task,
-                think=train.think,
-                options=sample.options,
-                answer_format=prompts.asked_format(sample, train.answer_format),
-                open_threshold=train.open_threshold,
-            )
-            for c in completions
-        ]
-        scores = tuple(score(a, sample, train.open_threshold) for a in parsed)
         weights = self._recipe.reward.weights()
-        rewards = [reward(s, sample.task, weights) for s in scores]
+        grades = [grade(sample, one.text, train, weights) for one in completions]
+        rewards = [one.reward for one in grades]
         penalties: list[float] = []
         if train.overlong_tokens is not None:
             penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
             rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]
-        return Scored(index, group, tuple(completions), scores, tuple(rewards), tuple(penalties))
+        return Scored(index, group, tuple(completions), tuple(one.scores for one in grades), tuple(rewards), tuple(penalties))
 
 
 def _counter(told: Callable[[int, int], None], total: int) -> Callable[[int], None]:

@@ -17,8 +17,8 @@ from running import Running, Scripted, wait_for
 
 from trlt.asking import answer_values, question_sample
 from trlt.commands._answer_page import write_answer_page
+from trlt.grade import read_answer
 from trlt.recipe import Eval
-from trlt.rollout import read_answer
 from trlt.serve import uploads
 
 PROGRAM = find()

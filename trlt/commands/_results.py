@@ -14,10 +14,11 @@ from trlt.commands._bench import Bench
 from trlt.datasets import Item, summary
 from trlt.errors import DataError
 from trlt.forms import Results, hold
+from trlt.grade import read_answer
 from trlt.reading import loads
 from trlt.recipe import Recipe
 from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
-from trlt.rollout import Run, read_answer, read_rows
+from trlt.rollout import Run, read_rows
 from trlt.rollout.items import item_columns, read_items, write_items
 from trlt.rollout.predictions import Predictions
 from trlt.sample import write_text_atomic

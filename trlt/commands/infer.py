@@ -18,10 +18,11 @@ from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, Retr
 from trlt.commands._output import Output
 from trlt.commands._setup import make_engine, resolve
 from trlt.errors import DataError, UsageError
+from trlt.grade import read_answer
 from trlt.model import locate
 from trlt.prompt import letter, render_span
 from trlt.report import timeline
-from trlt.rollout import read_answer, request
+from trlt.rollout import request
 from trlt.sample import Sample, Span
 from trlt.video.remote import fetch, is_remote
 from trlt.video.resolve import on_disk
@@ -93,6 +94,7 @@ def infer(
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
     flags = {"model.path": model, "eval.think": think, "video.root": str(videos) if videos else None}
+    video = str(video)  # or a Path, from Python
     if video.endswith(".jsonl") and not is_remote(video):
         given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
         if names := [name for name, value in given.items() if value]:

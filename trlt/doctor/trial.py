@@ -115,8 +115,9 @@ def _stages(folder: Path) -> Iterator[str]:
         from trlt.engine.forest import Engine, Tree
         from trlt.engine.inputs import InputBuilder
         from trlt.engine.sampling import Sampling
+        from trlt.grade import read_answer
         from trlt.model import load
-        from trlt.rollout import read_answer, request
+        from trlt.rollout import request
         from trlt.training import Material
 
         loaded = load(model)

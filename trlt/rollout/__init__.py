@@ -5,7 +5,7 @@ Brings videos, prompts, engine, parser, scores and rewards together; decides not
 
 from trlt.rollout.folder import Run, environment, file_digest, model_identity, open_run
 from trlt.rollout.loop import Asker, Progress, Summary, request, run
-from trlt.rollout.row import read_answer, to_row
+from trlt.rollout.row import to_row
 from trlt.rollout.rows import read_rows
 from trlt.rollout.share import Sharing
 from trlt.rollout.videos import Found, find_videos, videos_root
@@ -22,7 +22,6 @@ __all__ = [
     "find_videos",
     "model_identity",
     "open_run",
-    "read_answer",
     "read_rows",
     "request",
     "run",

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trlt.answer import Answer, parse
-from trlt.prompt import asked_as, asked_format
+from trlt.answer import Answer
+from trlt.grade import grade
 from trlt.recipe import Decoding
-from trlt.reward import Weights, reward
+from trlt.reward import Weights
 from trlt.sample import Sample
-from trlt.score import score
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +23,6 @@ class Said:
     """Sampled tokens, the end mark included."""
     finished: bool
     """False when the token limit cut it off."""
-
-
-def read_answer(sample: Sample, text: str, settings: Decoding, *, as_gqa: bool = False) -> Answer:
-    """Parses a completion by the template that the sample was asked with."""
-    return parse(
-        text,
-        task=asked_as(sample, as_gqa=as_gqa),
-        think=settings.think,
-        options=sample.options,
-        answer_format=asked_format(sample, settings.answer_format),
-        open_threshold=settings.open_threshold,
-    )
 
 
 def to_row(
@@ -52,9 +39,8 @@ def to_row(
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
     max - mean (null for multi-choice), `spread` is max - min of the rewards.
     """
-    answers = [read_answer(sample, one.text, settings, as_gqa=as_gqa) for one in said]
-    scores = [score(answer, sample, settings.open_threshold) for answer in answers]
-    rewards = [reward(s, sample.task, weights) for s in scores]
+    grades = [grade(sample, one.text, settings, weights, as_gqa=as_gqa) for one in said]
+    answers, scores, rewards = ([*part] for part in zip(*grades, strict=True))
     ious = [s.tiou for s in scores if s.tiou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]
     return {

@@ -18,9 +18,10 @@ from trlt.asking import answer_values, question_sample
 from trlt.engine.jobs import Request as Prompt
 from trlt.engine.sampling import Sampling
 from trlt.errors import TrltError, VideoError
+from trlt.grade import read_answer
 from trlt.prompt import SYSTEM
 from trlt.recipe import Decoding
-from trlt.rollout import read_answer, request
+from trlt.rollout import request
 from trlt.sample import Sample
 from trlt.serve.guard import BodyTooLarge, blocks, bounded_body, error_response, stated_size
 from trlt.serve.site import Site
