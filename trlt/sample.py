@@ -235,6 +235,14 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
     faults.end()
 
 
+def group_by_clip(samples: Iterable[Sample]) -> dict[tuple[str, Span | None], list[Sample]]:
+    """Video and bounds to the samples that ask about them, in the order in which they first come up."""
+    groups: dict[tuple[str, Span | None], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.video, sample.clip), []).append(sample)
+    return groups
+
+
 def read_samples(path: Path) -> list[Sample]:
     """All samples of a JSONL file, or of a folder of them, in their order.
 

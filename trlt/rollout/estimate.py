@@ -26,7 +26,7 @@ from trlt.rollout.loop import Asker, Progress, request, run
 from trlt.rollout.parts import base_lines, places, work_folder
 from trlt.rollout.rows import encode, read_rows
 from trlt.rollout.totals import Figure, Quantity, draw, share, total
-from trlt.sample import Sample, Span
+from trlt.sample import Sample, group_by_clip
 from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
@@ -109,9 +109,7 @@ def pending(samples: Sequence[Sample], rows: Path, *, retry_errors: bool = False
 
 def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> Pool:
     """Groups samples by clip, and sees which videos and stored clips are there; opens none."""
-    groups: dict[tuple[str, Span | None], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.video, sample.clip), []).append(sample)
+    groups = group_by_clip(samples)
     found: list[Group] = []
     missing = 0
     with ClipLoader(settings) as loader:

@@ -24,7 +24,7 @@ from trlt.rollout.parts import absorb, work_folder
 from trlt.rollout.row import Said, error_row, to_row
 from trlt.rollout.rows import RowFile
 from trlt.rollout.share import SharedRows, Sharing
-from trlt.sample import Sample, Span
+from trlt.sample import Sample, group_by_clip
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`
@@ -241,10 +241,7 @@ class _Decoded:
 
 def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Samples that share a clip together, long clips first: a batch's clips are then alike, and need little padding."""
-    groups: dict[tuple[str, Span | None], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.video, sample.clip), []).append(sample)
-    return sorted(groups.values(), key=lambda group: -(group[0].duration or math.inf))
+    return sorted(group_by_clip(samples).values(), key=lambda group: -(group[0].duration or math.inf))
 
 
 class Fail(Protocol):
