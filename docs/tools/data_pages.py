@@ -47,8 +47,8 @@ def benchmarks() -> str:
 def _figures(module: ModuleType) -> Sequence[str]:
     """Names of the paper's figures of a benchmark, from its own example."""
     from trlt.datasets import Item, gold_text, summary
-    from trlt.recipe import Eval
     from trlt.grade import read_answer
+    from trlt.recipe import Eval
 
     texts = [(sample, gold_text(sample)) for sample in module.EXAMPLE.samples]
     items = [Item(sample, text, read_answer(sample, text, Eval())) for sample, text in texts]
