@@ -10,13 +10,6 @@ from trlt.errors import DataError
 
 MAP = "map_vid_vidorID.json"
 OPTION_COLUMNS = ("a0", "a1", "a2", "a3", "a4")
-TYPES = {
-    "CW": "causal, why",
-    "CH": "causal, how",
-    "TN": "temporal, next",
-    "TP": "temporal, previous",
-    "TC": "temporal, current",
-}
 NO_MAP = f"{MAP} isn't there: videos are looked for by their id alone"
 
 
