@@ -103,6 +103,24 @@ def test_check_of_samples(trlt, clips, data):
     assert "a web page" in text and "annotated 30.0 s" in text and "raise video.store_gb" in text
 
 
+def test_each_sample_s_duration_is_compared_with_its_clip(trlt, clips, tmp_path):
+    durations = {"1": None, "2": 3.0, "3": 2.0, "4": 500.0, "5": 500.0}
+    path = tmp_path / "three.jsonl"
+    write_samples(path, [sample(id, "three.mp4", duration) for id, duration in durations.items()])
+    found = trlt("video", "check", path, "--videos", clips, "--json")
+    assert found["durations"] == {
+        "compared": 3,
+        "differ": 2,
+        "examples": [{"video": "three.mp4", "annotated_s": 2.0, "duration_s": 4.0}]
+        + [{"video": "three.mp4", "annotated_s": 500.0, "duration_s": 4.0}],
+    }, "3 s are within a second of 4 s"
+    (row,) = map(json.loads, Path(found["rows"]).read_text().splitlines())
+    assert row["annotated_s"] == [3.0, 2.0, 500.0]
+    row["annotated_s"] = 2.0  # as rows were written before
+    Path(found["rows"]).write_text(json.dumps(row) + "\n")
+    assert "4.0 s, annotated 500.0 s" in trlt("video", "check", path, "--videos", clips)
+
+
 def test_a_second_check_looks_only_at_what_changed(trlt, clips, data, decoded, tmp_path):
     out = tmp_path / "rows.jsonl"
     flags = ("--videos", clips, "--json", "--out", out)

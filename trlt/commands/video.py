@@ -196,7 +196,8 @@ def _of_samples(data: Path, settings: Video) -> list[Wanted]:
     wanted = []
     for (video, bounds), group in groups.items():
         start, end = bounds or (None, None)
-        wanted.append(_wanted(index, video, start=start, end=end, annotated_s=group[0].duration, samples=len(group)))
+        annotated = tuple(dict.fromkeys(float(sample.duration) for sample in group if sample.duration is not None))
+        wanted.append(_wanted(index, video, start=start, end=end, annotated_s=annotated, samples=len(group)))
     return wanted
 
 
