@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,29 @@ def test_each_sample_s_duration_is_compared_with_its_clip(trlt, clips, tmp_path)
     row["annotated_s"] = 2.0  # as rows were written before
     Path(found["rows"]).write_text(json.dumps(row) + "\n")
     assert "4.0 s, annotated 500.0 s" in trlt("video", "check", path, "--videos", clips)
+
+
+def test_gold_spans_outside_the_video_are_listed(trlt, clips, tmp_path):
+    """three.mp4 is of 4 s; an end may pass it by 1.55 s, as `prepare` clamps it."""
+    spans = {"in": (1.0, 4.0), "over": (1.0, 5.5), "far": (1.0, 5.6), "past": (4.0, 4.5), "way": (1000.0, 2000.0)}
+    rows = [replace(sample(id, "three.mp4", 4.0), spans=(Span(*span),)) for id, span in spans.items()]
+    rows += [replace(sample("part", "three.mp4", 2.0, Span(1.0, 3.0)), spans=(Span(0.0, 1.0), Span(2.5, 3.0)))]
+    rows += [replace(sample("gone", "none.mp4"), spans=(Span(1000.0, 2000.0),))]
+    path = tmp_path / "spans.jsonl"
+    write_samples(path, rows)
+    found = trlt("video", "check", path, "--videos", clips, "--json")["spans"]
+    assert (found["compared"], found["outside"]) == (6, 4)
+    told = [(one["id"], one["span"], one["duration_s"]) for one in found["examples"]]
+    assert told == [
+        ("far", [1.0, 5.6], 4.0),
+        ("past", [4.0, 4.5], 4.0),
+        ("way", [1000.0, 2000.0], 4.0),
+        ("part", [2.5, 3.0], 2.0),
+    ]
+    text = trlt("video", "check", path, "--videos", clips)
+    assert re.search(r"gold span outside the video\W+4 of 6 samples", text)
+    assert "sample 'way': its gold span [1000, 2000] begins behind the end of its video (4.0 s)" in text
+    assert "sample 'far': its gold span [1, 5.6] ends behind the end" in text
 
 
 def test_a_second_check_looks_only_at_what_changed(trlt, clips, data, decoded, tmp_path):
