@@ -52,7 +52,8 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch):
 
     monkeypatch.setattr("trlt.commands.prepare.list_sources", interrupted)
     result = CliRunner().invoke(app, ["prepare", "--list"])
-    assert result.exit_code == 130 and "the same command goes on" in result.stderr
+    said = "interrupted: the same command goes on from whatever was saved, or starts anew\n"
+    assert result.exit_code == 130 and result.stderr == said
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

@@ -25,7 +25,7 @@ MOST_TOLD = 4000
 """Characters of a line of a message."""
 MOST_MEANT = 2
 """Keys that are named where an option is unknown."""
-GOES_ON = "the same command goes on from what is saved"
+GOES_ON = "the same command goes on from whatever was saved, or starts anew"
 
 
 _ORDER = "prepare probe select train eval compare report reproduce infer serve export video demo doctor".split()
@@ -56,6 +56,19 @@ class _Group(TyperGroup):
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
+        except (ImportError, SystemError) as error:  # what a compiled module makes of Ctrl-C while it is imported
+            if not _interrupted(error):
+                raise
+            typer.echo(f"interrupted: {GOES_ON}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether an error comes of Ctrl-C or SIGTERM: there is one among what it was raised from, or while."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, KeyboardInterrupt):
+        at = at.__cause__ or at.__context__
+    return at is not None
 
 
 def _tell(error: TrltError) -> NoReturn:

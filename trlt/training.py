@@ -23,26 +23,20 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
-from trlt.broken import cut_broken
 from trlt.checkpoints import COMPLETE, checkpoints, seal
-from trlt.completions import cut_completions
-from trlt.difficulty import cut_visits
 from trlt.disk import named
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import ResumeError, VideoError
 from trlt.faults import fault_of
 from trlt.health import Health
 from trlt.model import match
+from trlt.noted import LOG, forget_after
 from trlt.order import Announcing
-from trlt.reading import read_log
-from trlt.sample import Sample, append_text, write_text_atomic
+from trlt.sample import Sample, append_text
 from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
-
-LOG = "log.jsonl"
-"""A line a step, in a run's folder."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -228,22 +222,6 @@ class ResumableTrainer:
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
         )
         target.load_state_dict(saved.state_dict(), strict=True)
-
-
-def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
-    """Cuts off what a run has noted after a step, in its log and beside it; no process may be writing meanwhile.
-
-    Returns:
-        The log's rows that stay.
-    """
-    log, kept = folder / LOG, []
-    if log.is_file():
-        kept = [row for row in read_log(log) if row["step"] <= step]
-        write_text_atomic(log, "".join(json.dumps(row) + "\n" for row in kept))
-    cut_broken(folder, step)
-    cut_visits(folder, step)
-    cut_completions(folder, step)
-    return kept
 
 
 class Watch(TrainerCallback):

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -154,3 +156,42 @@ def test_the_step_that_is_promised_is_the_one_that_is_saved():
         assert interruption.finishes is None
     steps = [int(re.search(r"step (\d+) is finished and saved first", text)[1]) for text in promised]
     assert steps == [1, 2, 2, 2] and not control.should_training_stop
+
+
+CTRL_C_AT_TORCH = """
+import sys
+
+class CtrlC:
+    tries = 0
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            self.tries += 1
+            if self.tries > 1:
+                raise ImportError("torch can only be initialized once per process")
+            {raises}
+
+sys.meta_path.insert(0, CtrlC())
+from trlt.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("raises", "said"),
+    [
+        ("raise KeyboardInterrupt", "no step was saved; the same command starts anew"),
+        (  # as compiled modules do
+            "raise ImportError('initialization failed') from KeyboardInterrupt()",
+            "the same command goes on from whatever was saved, or starts anew",
+        ),
+    ],
+)
+def test_ctrl_c_while_torch_is_imported(command, tmp_path, raises, said):
+    """What was said afterwards imported it once more, which failed: a traceback, and exit code 1."""
+    code = CTRL_C_AT_TORCH.format(raises=raises)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command("sft", tmp_path / "run")], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1] == f"interrupted: {said}"
