@@ -46,6 +46,20 @@ def test_an_error_becomes_its_exit_code(kind, monkeypatch):
     assert (result.exit_code, result.stderr, result.stdout) == (kind.exit_code, "error: [b]what[/b] and why\n", "")
 
 
+def test_advice_of_bitsandbytes_is_dropped_and_nothing_else_of_it():
+    """PEFT imports it, in `trlt train` and `trlt doctor`; on processors with AVX512-BF16 it advised a package."""
+    pytest.importorskip("bitsandbytes")
+    code = (
+        "import logging; from typer.testing import CliRunner; from trlt.cli import app\n"
+        "assert CliRunner().invoke(app, ['doctor', '--help']).exit_code == 0\n"
+        "import bitsandbytes.backends.cpu.ops as ops\n"
+        "text = next(text for text in open(ops.__file__) if 'Failed to load CPU gemm_4bit_forward' in text)\n"
+        "ops.logger.warning(text.strip().strip('\",'), 'no kernels'); ops.logger.warning('the library is broken')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert done.stderr == "the library is broken\n"
+
+
 def test_an_interrupt_says_how_to_go_on(monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt

@@ -13,6 +13,7 @@ from typer._click.exceptions import NoSuchOption
 from typer.core import TyperGroup
 
 from trlt import __version__
+from trlt.commands._advice import drop_advice
 from trlt.commands._default import DefaultGroup
 from trlt.disk import disk_error
 from trlt.errors import Interrupted, TrltError, UnforeseenError
@@ -116,7 +117,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    pass
+    drop_advice()
 
 
 Recipe = Annotated[Path | None, typer.Option("--recipe", "-r", help="Recipe file; without one, the defaults (the paper's).")]

@@ -1,7 +1,7 @@
 """What a training notes beside its checkpoints, and how the part of steps that aren't saved is forgotten.
 
-Knows files only, and imports nothing heavy: an interruption is answered by it, which may come while PyTorch is imported, and then
-no import of PyTorch succeeds any more.
+Knows files only, and imports nothing heavy: an interruption is answered by it, which may come while PyTorch is imported, and
+then no import of PyTorch succeeds any more.
 """
 
 from __future__ import annotations
