@@ -14,7 +14,8 @@ ORDER = (
     "errors interruption web pace disk faults forms reading sample answer score reward recipe datasets video prompt exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
-    "group_rollouts step_figures correction grpo grpo_run sft plan report asking usage card serve miniature doctor reproduce commands cli"
+    "group_rollouts step_figures correction grpo grpo_run sft plan report asking usage card serve miniature doctor "
+    "reproduce commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}
 LIGHT = "answer score reward prompt selection sample recipe errors datasets noted cli commands".split()

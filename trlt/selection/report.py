@@ -101,6 +101,17 @@ def budget_shortfalls(totals: Mapping[Task, TaskTotal], settings: Select) -> Ite
         yield f"budget: {taken:,} of {settings.budget:,}: no task can give more; what each lacks stands above"
 
 
+def few_answers(n: int, settings: Select) -> str:
+    """Says that rows have fewer answers than `easy` asks for, and what to set; where `hard` leaves no medium, that as well."""
+    sets = f"--set select.easy={n}"
+    if n - 1 <= settings.hard:
+        sets += f" --set select.hard={max(0, n - 2)}"
+    return (
+        f"easy begins at {settings.easy} right answers, but rows have only n = {n}, of which all have to be right; "
+        f"thresholds for so few: {sets}"
+    )
+
+
 def _filled(others: str, missing: int, filled: int) -> str:
     if filled == missing:
         return f"the other {others} fill in {filled:,}"
