@@ -26,6 +26,7 @@ from trlt.commands._ranks import (
     rank_device,
     teller,
 )
+from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError
@@ -39,7 +40,10 @@ from trlt.rollout import Sharing, Summary, file_digest, model_identity, open_run
 from trlt.rollout.loop import Asker
 from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
 from trlt.sample import Sample, read_samples, sample_files
+from trlt.selection import nothing_taken, select
 from trlt.video.resolve import VideoIndex
+
+OTHERS = "Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here."
 
 
 def probe(
@@ -124,13 +128,16 @@ def probe(
     found = histograms(read_rows(rows), recipe.select)
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
-    if summary.errors:
-        output.show(
-            f"\n{summary.errors:,} samples hold an error, of their video mostly (`error` in the row says why); "
-            "--retry-errors asks them again"
-        )
+    if errors := told(read_rows(rows), samples):
+        output.show("", errors)
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
-    output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", _selected(data, folder.manifest)))
+    out_of = select(read_rows(rows), recipe.select)
+    if out_of.ids:
+        place = _selected(data, folder.manifest)
+        output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", place))
+    else:
+        output.show("", "`trlt select` would take none of these samples:")
+        output.show(*(f"  {line}" for line in nothing_taken(out_of.report)), OTHERS)
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 

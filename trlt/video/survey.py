@@ -200,8 +200,8 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
         "broken": len(broken),
         "samples": sum(row.samples for row in rows),
         "samples_broken": sum(row.samples for row in broken),
-        "reasons": _grouped((row.error or "", row) for row in broken),
-        "warnings": _grouped((row.warnings[0], row) for row in warned),
+        "reasons": grouped((row.error or "", row.video) for row in broken),
+        "warnings": grouped((row.warnings[0], row.video) for row in warned),
         "seconds": round(sum(row.duration_s or 0.0 for row in sound), 1),
         "durations": {
             "compared": sum(len(row.annotated_s) for row in sound),
@@ -216,13 +216,18 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _grouped(reasons: Iterable[tuple[str, Row]]) -> list[dict[str, Any]]:
+def grouped(reasons: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Reasons that are alike but for paths and numbers, most frequent first: `reason`, `clips` and a video as `example`.
+
+    Args:
+        reasons: Of each clip, with its video.
+    """
     counts: Counter[str] = Counter()
     examples: dict[str, tuple[str, str]] = {}
-    for text, row in reasons:
-        reason = _general(text, row.video)
+    for text, video in reasons:
+        reason = _general(text, video)
         counts[reason] += 1
-        examples.setdefault(reason, (row.video, _own(text, row.video)))
+        examples.setdefault(reason, (video, _own(text, video)))
     return [
         {"reason": reason if count > 1 else examples[reason][1], "clips": count, "example": examples[reason][0]}
         for reason, count in counts.most_common()
@@ -231,13 +236,14 @@ def _grouped(reasons: Iterable[tuple[str, Row]]) -> list[dict[str, Any]]:
 
 def _general(text: str, video: str) -> str:
     """A reason without what differs from file to file: its path, times and counts."""
-    return re.sub(r"\d+(\.\d+)?", "N", _own(text, video))
+    return re.sub(r"(?<![A-Za-z\d])\d+(\.\d+)?", "N", _own(text, video))
 
 
 def _own(text: str, video: str) -> str:
-    """A reason without the file's path."""
-    _, found, rest = text.partition(f"{video.rpartition('/')[2]}: ")
-    return rest if found else text.replace(video, "…")
+    """A reason without the file's path, and without its name where other endings of it were tried."""
+    name = video.rpartition("/")[2]
+    _, found, rest = text.partition(f"{name}: ")
+    return (rest if found else text.replace(video, "…")).replace(f"{Path(name).stem}.{{", "….{")
 
 
 def listing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
