@@ -70,6 +70,21 @@ def test_an_interrupt_says_how_to_go_on(monkeypatch):
     assert result.exit_code == 130 and result.stderr == said
 
 
+@pytest.mark.parametrize("option", ["--resume", "--continue", "--resume-from-checkpoint=x"])
+@pytest.mark.parametrize("command", [["train", "r.yaml"], ["probe", "--data", "s.jsonl"], ["eval"]])
+def test_who_wants_to_resume_is_told_that_it_goes_by_itself(command, option):
+    """The nearest option was --fresh, which forgets what is there."""
+    result = CliRunner().invoke(app, [*command, option])
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert f"No such option: {option.partition('=')[0]}; the same command goes on by itself" in said
+    assert "--fresh" not in said and "Possible options" not in said and "Did you mean" not in said
+
+
+def test_a_command_that_keeps_nothing_promises_nothing():
+    assert "goes on" not in CliRunner().invoke(app, ["compare", "a", "b", "--resume"]).stderr
+
+
 def test_a_bug_keeps_its_traceback(monkeypatch):
     def bug(*args, **kwargs):
         raise ZeroDivisionError

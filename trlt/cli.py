@@ -26,6 +26,8 @@ MOST_TOLD = 4000
 """Characters of a line of a message."""
 MOST_MEANT = 2
 """Keys that are named where an option is unknown."""
+RESUMES = ("resume", "continue")
+"""How options begin by which other tools go on."""
 GOES_ON = "the same command goes on from whatever was saved, or starts anew"
 
 
@@ -39,7 +41,10 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except NoSuchOption as error:
-            if keys := _meant(error.option_name):
+            if error.option_name.lstrip("-").startswith(RESUMES) and error.ctx and _goes_on(error.ctx):
+                error.message += "; the same command goes on by itself"
+                error.possibilities = None
+            elif keys := _meant(error.option_name):
                 error.message += f"; a recipe's key is set by {' or '.join(f'--set {key}=…' for key in keys[:MOST_MEANT])}"
             raise
         except TrltError as error:
@@ -80,6 +85,11 @@ def _tell(error: TrltError) -> NoReturn:
     if isinstance(error, UnforeseenError):
         typer.echo(error.trace, err=True, nl=False)
     raise typer.Exit(error.exit_code) from None
+
+
+def _goes_on(context: Any) -> bool:
+    """Whether a command goes on from what is there: it has a flag that says not to."""
+    return any(one.name == "fresh" for one in context.command.params)
 
 
 def _meant(option: str) -> list[str]:

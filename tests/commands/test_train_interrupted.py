@@ -107,7 +107,8 @@ def test_what_is_saved_is_said_and_the_same_command_goes_on(
     newest = max((tmp_path / "run/checkpoints").glob("checkpoint-*/complete")).parent.name
     assert newest == f"checkpoint-{saved}" and not (tmp_path / "run/model").exists()
     mend()
-    trlt(*command(method, "run"))
+    again = CliRunner().invoke(app, command(method, "run"))
+    assert again.exit_code == 0 and f"train: goes on from step {saved}\n" in again.stderr
     assert noted(tmp_path / "run") == noted(undisturbed)
     resumed = weights(tmp_path / "run")
     assert all(torch.equal(value, resumed[name]) for name, value in weights(undisturbed).items())
@@ -120,7 +121,7 @@ def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch,
     left = CliRunner().invoke(app, command("sft", "run"))
     assert left.exit_code == 143
     assert left.stderr.splitlines()[-1] == "interrupted: no step was saved; the same command starts anew"
-    assert not re.search("finished and saved first", left.stderr)
+    assert not re.search("finished and saved first|goes on from step", left.stderr)
 
 
 def test_states_of_processes_that_shared_the_weights_are_named(trlt, command, whole, tmp_path):
