@@ -79,7 +79,7 @@ Probe other samples or another model, or give `trlt select` other thresholds: --
     assert json.loads((tmp_path / "train.report.json").read_text()) == chosen["selection"]
     assert json.loads((tmp_path / "train.manifest.json").read_text())["videos"] == str(tmp_path)
     shown = trlt("select", "--probe", folder / "rows/probe.jsonl", *SHORT[4:], "--set", "probe.n=2", *keep)
-    assert "Selection" in shown and "2 rows hold an error" in shown
+    assert "Selection" in shown and "2 rows with an error left out" in shown
 
     none = ["--set", "select.sizes.multi_choice=0", "--set", "select.sizes.grounding=0", "--out", "none.jsonl"]
     message = trlt("select", "--probe", folder, *none, code=3)

@@ -14,7 +14,7 @@ from rich.text import Text
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, make_engine, protocol
-from trlt.errors import VideoError
+from trlt.errors import VideoError, counted
 from trlt.model import locate
 from trlt.prompt import letter, render_span
 from trlt.recipe import Recipe
@@ -53,7 +53,7 @@ def infer_rows(
         fresh=fresh,
     )
     rows = folder.rows("infer")
-    output.note(f"infer: {len(samples):,} samples, by {recipe.model.path}; rows in {rows}")
+    output.note(f"infer: {counted(len(samples), 'sample')}, by {recipe.model.path}; rows in {rows}")
     engine = make_engine(recipe.model, output.note)
     from trlt.video.workers import ClipLoader
 

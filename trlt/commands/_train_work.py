@@ -13,8 +13,7 @@ from trlt.commands._output import Output
 from trlt.commands._ranks import Rank, rank_device
 from trlt.commands._setup import limit_threads, quiet
 from trlt.commands._train_folder import logged
-from trlt.commands._train_look import counted
-from trlt.errors import shown
+from trlt.errors import counted, shown
 from trlt.interruption import Interruption
 from trlt.reading import read_log, read_object
 from trlt.recipe import Recipe

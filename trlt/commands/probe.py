@@ -29,7 +29,7 @@ from trlt.commands._ranks import (
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
-from trlt.errors import ParityError, TrltError, UsageError, VideoError
+from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted
 from trlt.faults import tell
 from trlt.model import locate
 from trlt.probing import histograms
@@ -101,7 +101,7 @@ def probe(
     )
     rows = folder.rows("probe")
     by = f"{asker.model} at {', '.join(servers)}" if asker else recipe.model.path
-    output.note(f"probe: {len(samples):,} samples, {recipe.probe.n} answers each, by {by}; rows in {rows}")
+    output.note(f"probe: {counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {by}; rows in {rows}")
     count = 1 if asker or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}

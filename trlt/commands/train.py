@@ -19,7 +19,7 @@ from trlt.commands._setup import RUNS, next_after_tuning, resolve
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
 from trlt.commands._train_work import tune
-from trlt.errors import DataError, Interrupted, RecipeError
+from trlt.errors import DataError, Interrupted, RecipeError, counted
 from trlt.interruption import Interruption
 from trlt.model import locate
 from trlt.reading import read_object
@@ -136,7 +136,7 @@ def _run(
     if first is not None:
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
-        output.note(f"train: {len(result['broken'])} samples couldn't be used: {folder / 'broken.jsonl'} says why")
+        output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data, f"{folder}/"):
         output.show(line)

@@ -16,7 +16,7 @@ from trlt.commands._output import Output
 from trlt.commands._setup import RUNS
 from trlt.datasets import outside_words, span_outside
 from trlt.disk import is_full
-from trlt.errors import UsageError, VideoError, shown
+from trlt.errors import UsageError, VideoError, counted, shown
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
@@ -51,7 +51,7 @@ def check(
     settings = _all_cores(recipe.video)
     samples, wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
-    output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
+    output.note(f"video check: {counted(len(wanted), 'clip')}; rows in {rows_path}")
     # What was decoded earlier says nothing of other frames.
     loader = ClipLoader(settings.model_copy(update={"store": None}), decoder=DEEP) if deep else ClipLoader(settings)
     with loader, output.progress("check", "clips") as progress:
@@ -92,7 +92,9 @@ def cache_info(recipe_path: Path | None, sets: Sequence[str], store: Path | None
     settings = _store_settings(recipe_path, sets, store)
     held, bound = _held(settings), int(settings.store_gb * 1e9)
     share = held.bytes / bound
-    output.show(f"{settings.store}: {held.entries:,} clips, {held.bytes / 1e9:.3f} GB of {bound / 1e9:g} GB ({share:.0%})")
+    output.show(
+        f"{settings.store}: {counted(held.entries, 'clip')}, {held.bytes / 1e9:.3f} GB of {bound / 1e9:g} GB ({share:.0%})"
+    )
     return {"store": settings.store, "entries": held.entries, "bytes": held.bytes, "bound": bound}
 
 
@@ -106,7 +108,7 @@ def cache_clear(recipe_path: Path | None, sets: Sequence[str], store: Path | Non
     before = _held(settings)
     if before.entries:
         _opened(settings).clear()
-    output.show(f"{settings.store}: {before.entries:,} clips removed, {before.bytes / 1e9:.3f} GB")
+    output.show(f"{settings.store}: {counted(before.entries, 'clip')} removed, {before.bytes / 1e9:.3f} GB")
     return {"store": settings.store, "removed": before.entries, "bytes": before.bytes}
 
 
@@ -151,7 +153,7 @@ def cache_warm(
             progress(done, len(wanted))
     held = _held(settings)
     output.show(
-        f"{settings.store}: {decoded:,} clips decoded, {there:,} were there, {len(broken):,} can't be read; "
+        f"{settings.store}: {counted(decoded, 'clip')} decoded, {there:,} were there, {len(broken):,} can't be read; "
         f"{held.bytes / 1e9:.3f} GB of {settings.store_gb:g} GB"
     )
     for reason in list(broken.values())[:5]:
