@@ -310,7 +310,7 @@ def test_what_ray_gives_up_is_asked_again(grow, go, tmp_path, monkeypatch):
 @needs_ray
 def test_a_run_ends_when_no_row_comes_any_more(go, tmp_path, monkeypatch):
     samples = pool(go.root, clips=1)[:2]
-    said = {"id": "c0", "said": [["x", 1, True]] * 2, "video_tokens": 8}
+    said = {"id": "c0", "said": [["x", 1, True]] * 2, "video_tokens": 8, "length_s": 2.0}
     rounds = [[said, said], []]  # the first tells a thing twice
     monkeypatch.setattr(on_cluster, "_round", lambda *_: rounds.pop(0))
     with pytest.raises(TrltError, match="no row came of 1 samples, the first about folder/clip_000.mp4: its workers died"):

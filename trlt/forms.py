@@ -212,6 +212,7 @@ class Row(Form):
     mean: float | None = None
     format_rate: float | None = None
     video_tokens: Count = 0
+    warning: str = ""
 
 
 T = TypeVar("T")

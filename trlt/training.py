@@ -11,7 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,9 +24,10 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
 from trlt.checkpoints import COMPLETE, checkpoints, seal
+from trlt.datasets import outside_words
 from trlt.disk import named
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.errors import ResumeError, VideoError
+from trlt.errors import ResumeError, VideoError, shown
 from trlt.faults import fault_of
 from trlt.health import Health
 from trlt.model import match
@@ -49,6 +50,10 @@ class Material:
     videos: VideoIndex
     loader: ClipLoader
     builder: InputBuilder
+    notice: Callable[[str], None] | None = None
+    """Is told of the first gold span that lies outside its video."""
+    outside: dict[str, str] = field(default_factory=dict)
+    """What is said of such samples, by id: those among the samples that this process has taken so far."""
 
     def request(self, index: int) -> Request:
         """Which clip a sample needs.
@@ -97,7 +102,15 @@ class Material:
             outcome = loaded.clip or loaded.error
             assert outcome is not None
             found[loaded.request.key] = outcome
+            if loaded.clip:
+                self._look(self.samples[indices[loaded.request.key]], loaded.clip.duration)
         return [found[place] for place in range(len(indices))]
+
+    def _look(self, sample: Sample, length_s: float) -> None:
+        if words := outside_words(sample, length_s):
+            if self.notice and not self.outside:
+                self.notice(f"train: {shown(sample.id)}: {words}; `trlt video check` lists all such samples")
+            self.outside[sample.id] = words
 
     def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
         """Model inputs of a sample's clip and prompt, as the engine makes them.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_clips import pool
+from typer.testing import CliRunner
 
+from trlt.cli import app
 from trlt.commands._row_errors import told
 from trlt.errors import ModelError
 from trlt.rollout import read_rows
@@ -92,6 +95,21 @@ Probe other samples or another model, or give `trlt select` other thresholds: --
     data.write_text(data.read_text() + "\n")
     assert "has changed since it was probed" in trlt("select", "--probe", folder, code=3)
     assert "would overwrite its own input" in trlt("select", "--probe", folder, "--data", data, "--out", data, code=2)
+
+
+def test_a_gold_span_outside_its_video_is_a_warning_of_its_row(fast, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    samples = [sample for sample in read_samples(data) if sample.spans]
+    far = [replace(samples[0], id=id, spans=(Span(*span),)) for id, span in (("in", (0.0, 0.5)), ("far", (1000.0, 2000.0)))]
+    write_samples(data, far)
+    result = CliRunner().invoke(app, [*map(str, ["probe", "--data", data, *fast, *SHORT, "--out", "p"])])
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    assert "probe: 1 row with a `warning`" in told
+    assert "the first: 'far': its gold span [1000, 2000] begins behind the end of its video (2.0 s)" in told
+    rows = {row["id"]: row for row in read_rows(Path("p/rows/probe.jsonl"))}
+    assert "warning" not in rows["in"] and rows["far"]["warning"].startswith("its gold span [1000, 2000]")
+    assert rows["far"]["error"] is None
 
 
 def test_a_row_file_can_be_named(trlt, fast, data, tmp_path):

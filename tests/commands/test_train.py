@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from trlt.checkpoints import seal
 from trlt.cli import app
+from trlt.sample import Span, read_samples, write_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -284,6 +287,20 @@ def test_fewer_samples_than_a_step_wants(trlt, recipe, tmp_path, clips_and_sampl
         asked = read_completions(tmp_path / "run").to_pandas()["id"]
         assert asked.nunique() == samples and len(asked) == 4 * samples
     assert trlt(*command, "--json") == found, "the same command is the same run"
+
+
+def test_a_gold_span_outside_its_video_is_told_once_and_counted(trlt, recipe, tmp_path, clips_and_samples):
+    samples = [s for s in read_samples(clips_and_samples.samples) if s.task == "grounding"][:3]
+    spans = [samples[0].spans, (Span(1000.0, 2000.0),), (Span(1.0, 500.0),)]
+    write_samples(tmp_path / "far.jsonl", [replace(s, spans=span) for s, span in zip(samples, spans, strict=True)])
+    sets = ["train.method=sft", "train.sft.batch=3", "train.max_steps=1"]
+    command = ["train", recipe, "--data", tmp_path / "far.jsonl", "--out", tmp_path / "run"]
+    result = CliRunner().invoke(app, [*map(str, command), *(text for one in sets for text in ("--set", one))])
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    assert len(re.findall("behind the end of its video", told)) == 1
+    assert re.search(r"train: '[^']+': its gold span \[(1000, 2000\] begins|1, 500\] ends) behind the end of its video", told)
+    assert "train: 2 samples with a gold span outside the video" in told
 
 
 def test_a_dry_run_finds_what_a_run_would(trlt, recipe):

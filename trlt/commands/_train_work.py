@@ -73,7 +73,7 @@ def tune(
     with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-        material = Material(samples, index, loader, builder)
+        material = Material(samples, index, loader, builder, output.note)
         _leave_out(material, recipe, folder, rank, output)
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
@@ -87,6 +87,9 @@ def tune(
             from trlt import sft
 
             steps = sft.train(loaded, material, recipe, folder, view.step, interruption)
+    if material.outside:
+        number = counted(len(material.outside), "sample")
+        output.note(f"train: {number} with a gold span outside the video, of those that this process took")
     rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
     some = max(1, len(rewards) // 5)
     outcome = {

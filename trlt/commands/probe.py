@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from trlt.commands._ranks import (
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
-from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted
+from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
 from trlt.faults import tell
 from trlt.model import locate
 from trlt.probing import histograms
@@ -125,11 +125,21 @@ def probe(
         raise VideoError(
             f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
         )
-    found = histograms(read_rows(rows), recipe.select)
+    warned = list[str]()
+
+    def looked() -> Iterator[dict[str, Any]]:
+        for row in read_rows(rows):
+            if "warning" in row:
+                warned.append(f"{shown(row['id'])}: {row['warning']}")
+            yield row
+
+    found = histograms(looked(), recipe.select)
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
     if errors := told(read_rows(rows), samples):
         output.show("", errors)
+    if warned:
+        output.note(f"probe: {counted(len(warned), 'row')} with a `warning`, see {rows}; the first: {warned[0]}")
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
     out_of = select(read_rows(rows), recipe.select)
     if out_of.ids:
