@@ -165,6 +165,17 @@ def test_a_second_check_looks_only_at_what_changed(trlt, clips, data, decoded, t
     assert len(decoded) == 8
 
 
+def test_options_that_bring_their_letters_are_refused_where_samples_are_read(trlt, clips, tmp_path):
+    one = {"id": "1", "source": "x", "split": "x", "task": "multi_choice", "video": "three.mp4", "question": "what?"}
+    one |= {"options": ["A. a ball", "B) a cat", "(C) x"], "answer": "B) a cat", "answer_index": 1}
+    (tmp_path / "mc.jsonl").write_text(json.dumps(one))
+    message = trlt("video", "check", "mc.jsonl", "--videos", clips, code=3)
+    assert message.startswith("mc.jsonl:1: sample '1': options: 'A. a ball' and the others begin with their letters")
+    assert "write them without" in message
+    asked = [text for option in one["options"] for text in ("--option", option)]
+    assert "--option: 'A. a ball' and the others" in trlt("infer", clips / "three.mp4", "what?", *asked, code=2)
+
+
 def test_check_faults(trlt, clips, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no videos" in trlt("video", "check", tmp_path / "empty", code=4)
