@@ -70,7 +70,8 @@ def video_fault(video: str) -> str | None:
         return "video: is empty, and must be a path inside the video root"
     if PurePosixPath(video).is_absolute() or PureWindowsPath(video).drive:
         name = PureWindowsPath(video).name if "\\" in video else PurePosixPath(video).name
-        return f"{inside}: write it relative to the folder of videos ({shown(name)}), and give that folder with --videos FOLDER"
+        given = "give that folder with --videos FOLDER (video.root in a recipe)"
+        return f"{inside}: write it relative to the folder of videos ({shown(name)}), and {given}"
     if "\\" in video:
         return f"{inside}, with forward slashes: use / ({shown(video.replace(chr(92), '/'))})"
     return inside if ".." in PurePosixPath(video).parts or "\0" in video else None

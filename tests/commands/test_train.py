@@ -190,6 +190,18 @@ def test_faults_are_told_before_any_work(trlt, recipe, tmp_path):
     assert "samples can't be used" in message and "video.root" in message
 
 
+def test_samples_in_place_of_a_recipe_are_told_where_they_go(trlt, recipe, tmp_path, clips_and_samples):
+    (tmp_path / "some").mkdir()
+    lines = clips_and_samples.samples.read_text().splitlines(keepends=True)
+    for name, count in (("one.jsonl", 1), ("many.txt", 3), ("some/all.jsonl", 3)):
+        (tmp_path / name).write_text("".join(lines[:count]))
+    for given in ("one.jsonl", "many.txt", "some"):
+        message = trlt("train", given, code=2)
+        assert message == f"{given}: this holds samples, not a recipe: `trlt train RECIPE --data {given}`\n"
+    (tmp_path / "as.json").write_text('{"train": {"data": "nowhere.jsonl"}}')
+    assert "nowhere.jsonl: can't be read" in trlt("train", "as.json", code=3), "JSON is YAML, and may be a recipe"
+
+
 def test_what_it_reports_to_must_be_installed(trlt, recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("trlt.commands._train_look.find_spec", lambda name: None if name == "trackio" else object())
     message = trlt("train", recipe, "--set", "train.report_to=[wandb, trackio]", "--out", "run", code=2)

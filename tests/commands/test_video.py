@@ -179,7 +179,9 @@ def test_options_that_bring_their_letters_are_refused_where_samples_are_read(trl
 def test_check_faults(trlt, clips, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no videos" in trlt("video", "check", tmp_path / "empty", code=4)
-    assert "none.jsonl" in trlt("video", "check", tmp_path / "none.jsonl", code=3)
+    for name in ("none.jsonl", "nothere"):
+        message = trlt("video", "check", name, code=3)
+        assert message.startswith(f"{name}: no such file or folder; give a video, a folder of videos, or samples")
     (tmp_path / "rows.jsonl").write_text('{"id": "x"}\n')
     assert "this is no row of `trlt video check`" in trlt("video", "check", clips, "--out", tmp_path / "rows.jsonl", code=3)
 

@@ -16,7 +16,7 @@ from trlt.commands._output import Output
 from trlt.commands._setup import RUNS
 from trlt.datasets import outside_words, span_outside
 from trlt.disk import is_full
-from trlt.errors import UsageError, VideoError, counted, shown
+from trlt.errors import DataError, UsageError, VideoError, counted, shown
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
@@ -201,6 +201,9 @@ def _wanted_of(target: Path, settings: Video) -> tuple[list[Sample], list[Wanted
         if not index.is_at(target.name):
             raise VideoError(f"{target}: no such video; give a video, a folder of videos, or a file of samples")
         return [], [_wanted(index, target.name, samples=0)]
+    if not target.exists():
+        what = "a video, a folder of videos, or samples (a file of them, or a folder of such files)"
+        raise DataError(f"{target}: no such file or folder; give {what}")
     if target.is_dir() and not sample_files(target):
         return [], _of_folder(target, settings)
     samples = read_samples(target)
