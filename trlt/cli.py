@@ -648,7 +648,7 @@ def video_check(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Decode every video as a run would, and report what is broken, damaged or of another length than annotated."""
+    """Decode every video as a run would, and report what is broken, damaged, or other than annotated (length, gold spans)."""
     from trlt.commands.video import check
 
     output = _output(json)

@@ -100,13 +100,14 @@ def answer_fault(options: Sequence[str], answer: str | None, index: Any) -> str 
     if answer is None:
         return f"answer: is missing; answer_index is {index}, so it is {right}"
     if options[index] != answer:
-        also = f", but options[{where}]" if where is not None else _meant(answer, options)
-        return f"answer: {shown(answer)} is not {right}{also}"
+        meant = f", but options[{where}]" if where is not None else _meant(answer, options, index)
+        return f"answer: {shown(answer)} is not {right}{meant}"
     return None
 
 
-def _meant(answer: str | None, options: Sequence[str]) -> str:
-    """What to write in place of a letter."""
+def _meant(answer: str | None, options: Sequence[str], index: int | None = None) -> str:
+    """What to write in place of a letter; `index`, where it is given, may name another option than the letter."""
     letter = _LETTER.fullmatch(answer or "")
     place = ord(letter[1].upper()) - ord("A") if letter else len(options)
-    return f"; write the option's text, {shown(options[place])}" if place < len(options) else "; write the option's text"
+    known = place < len(options) and index in (None, place)
+    return "; write the option's text" + (f", {shown(options[place])}" if known else "")

@@ -120,11 +120,13 @@ class Sample:
             raise DataError(f"{named}: {fault}")
         values = dict(obj)
         try:
-            values["clip"] = _span(obj["clip"]) if obj.get("clip") is not None else None
-            values["spans"] = tuple(_span(s) for s in obj["spans"]) if obj.get("spans") is not None else None
-            values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
+            key, form = "clip", "[start, end]"
+            values[key] = _span(obj[key]) if obj.get(key) is not None else None
+            key, form = "spans", "[[start, end], …]"
+            values[key] = tuple(_span(s) for s in obj[key]) if obj.get(key) is not None else None
         except (ValueError, OverflowError) as error:
-            raise DataError(f"{named}: clip or spans: {error}; expected [start, end] in seconds") from None
+            raise DataError(f"{named}: {key}: {error}; expected {form} in seconds") from None
+        values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
         try:
             return cls(**values)
         except DataError as error:
