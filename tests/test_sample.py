@@ -146,6 +146,12 @@ def test_unreadable_files(content: bytes, message: str, tmp_path: Path) -> None:
         read_samples(path)
 
 
+def test_a_recipe_in_place_of_samples(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("probe:\n  n: 4\n")
+    with pytest.raises(DataError, match=r"a\.yaml: a recipe by its name, not samples; give it with --recipe"):
+        read_samples(tmp_path / "a.yaml")
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -204,7 +204,8 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
         check: Makes something of a sample's values and its place, as `Sample.from_json` does; None leaves them as they are.
 
     Raises:
-        DataError: unreadable lines, lines without an id, or ids that occur twice; tells all of them, after the last line.
+        DataError: unreadable lines, lines without an id, or ids that occur twice; tells all of them, after the last line. Or a
+            recipe's file, by its name.
     """
     seen: dict[str, str] = {}
     faults = Faults()
@@ -225,6 +226,8 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
         return id, check(obj, where) if check else obj
 
     for file in sample_files(path):
+        if file.suffix in (".yaml", ".yml") and file.is_file():
+            raise DataError(f"{file}: a recipe by its name, not samples; give it with --recipe, and samples as JSONL")
         for number, (id, value) in iter_jsonl(file, known, faults):
             yield f"{file}:{number}", id, value
     faults.end()
