@@ -54,13 +54,43 @@ def test_an_error_becomes_its_exit_code(kind, monkeypatch):
     assert (result.exit_code, result.stderr, result.stdout) == (kind.exit_code, "error: [b]what[/b] and why\n", "")
 
 
+def test_advice_of_bitsandbytes_is_dropped_and_nothing_else_of_it():
+    """PEFT imports it, in `trlt train` and `trlt doctor`; on processors with AVX512-BF16 it advised a package."""
+    pytest.importorskip("bitsandbytes")
+    code = (
+        "import logging; from typer.testing import CliRunner; from trlt.cli import app\n"
+        "assert CliRunner().invoke(app, ['doctor', '--help']).exit_code == 0\n"
+        "import bitsandbytes.backends.cpu.ops as ops\n"
+        "text = next(text for text in open(ops.__file__) if 'Failed to load CPU gemm_4bit_forward' in text)\n"
+        "ops.logger.warning(text.strip().strip('\",'), 'no kernels'); ops.logger.warning('the library is broken')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert done.stderr == "the library is broken\n"
+
+
 def test_an_interrupt_says_how_to_go_on(monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("trlt.commands.prepare.list_sources", interrupted)
     result = CliRunner().invoke(app, ["prepare", "--list"])
-    assert result.exit_code == 130 and "the same command goes on" in result.stderr
+    said = "interrupted: the same command goes on from whatever was saved, or starts anew\n"
+    assert result.exit_code == 130 and result.stderr == said
+
+
+@pytest.mark.parametrize("option", ["--resume", "--continue", "--resume-from-checkpoint=x"])
+@pytest.mark.parametrize("command", [["train", "r.yaml"], ["probe", "--data", "s.jsonl"], ["eval"]])
+def test_who_wants_to_resume_is_told_that_it_goes_by_itself(command, option):
+    """The nearest option was --fresh, which forgets what is there."""
+    result = CliRunner().invoke(app, [*command, option])
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2
+    assert f"No such option: {option.partition('=')[0]}; the same command goes on by itself" in said
+    assert "--fresh" not in said and "Possible options" not in said and "Did you mean" not in said
+
+
+def test_a_command_that_keeps_nothing_promises_nothing():
+    assert "goes on" not in CliRunner().invoke(app, ["compare", "a", "b", "--resume"]).stderr
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

@@ -11,14 +11,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
 ORDER = (
-    "errors interruption web pace disk faults forms reading sample answer score reward recipe datasets video prompt grade "
-    "exchange selection probing comparison positions sharding model loading engine rollout preparation tree_mask "
-    "shared_prefix broken checkpoints order groups completions difficulty health arguments training leaving parity "
-    "vllm_rollouts group_rollouts step_figures correction grpo grpo_run sft plan report asking usage card serve miniature "
-    "doctor reproduce commands cli"
+    "errors interruption web pace disk faults forms reading mistakes "
+    "sample answer score reward recipe datasets video prompt grade exchange "
+    "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
+    "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
+    "group_rollouts step_figures correction grpo grpo_run sft plan report asking usage card serve miniature doctor "
+    "reproduce commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}
-LIGHT = "answer score reward prompt selection sample recipe errors datasets cli commands".split()
+LIGHT = "answer score reward prompt selection sample recipe errors datasets noted cli commands".split()
 
 
 def modules() -> dict[str, ast.Module]:
@@ -101,7 +102,7 @@ def test_starting_loads_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & (HEAVY | {"numpy"})
 
 
-@pytest.mark.parametrize("name", [name for name in ("selection", "prompt", "score") if name in MODULES])
+@pytest.mark.parametrize("name", [name for name in ("selection", "prompt", "score", "noted") if name in MODULES])
 def test_pure_modules_load_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & HEAVY
 

@@ -92,7 +92,7 @@ def test_every_bad_line_is_told(tmp_path):
     told = str(error.value).splitlines()
     assert [one.partition(": ")[0] for one in told] == [f"{path}:{number}" for number in bad]
     assert "not JSON" in told[0] and "spans: [2.0, 1.0]" in told[1] and "stands already on line 1" in told[2]
-    assert "no sample" in told[3]
+    assert "a JSON list" in told[3]
 
 
 def test_of_many_bad_lines_the_first_are_told_and_the_others_counted(tmp_path):

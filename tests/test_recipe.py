@@ -110,7 +110,7 @@ eval: {benchmarks: {nextgqa: {annotation: x}}, bootstrap: 10, think: no}
             "/a.yaml: eval.benchmarks.nextgqa.annotations: missing, and has no default",
             "/a.yaml: eval.benchmarks.nextgqa.annotation: unknown key; did you mean annotations?",
             "/a.yaml: eval.bootstrap: Input should be greater than or equal to 100 (got 10)",
-            "/a.yaml: eval.think: Input should be a valid boolean (got 'no')",
+            "/a.yaml: eval.think: write true or false, not no",
             # Only seen once what is above has been taken out.
             "/a.yaml: video: video.min_frames (10) is above video.max_frames (5)",
             "/a.yaml: train: train.prompts_per_step (48) must be a multiple of train.prompts_per_pass (5)",
@@ -139,6 +139,14 @@ def test_impossible_combinations(tmp_path: Path) -> None:
         ("train: {beta: 1, beta: 2}", "not YAML: beta stands twice"),
         ("name: a\n---\nname: b", "not YAML: expected a single document"),
         ("? [a]\n: 1", "not YAML"),
+        (
+            "model:\n  path: x\n probe: 1",
+            "not YAML: while parsing a block mapping (line 1, column 1), expected <block end>, but found "
+            "'<block mapping start>' (line 3, column 2)",
+        ),
+        ("a: \u0007", "not YAML: unacceptable character #x0007: special characters are not allowed position 3"),
+        ("probe: {think: no}", "probe.think: write true or false, not no"),
+        ("probe: {think: 1}", "probe.think: write true or false, not 1"),
         ("- a", "a recipe is a mapping of sections, got list"),
         ("train:", "train: expected a section of keys, got None"),
         ("model: miniature", "model: expected a section of keys, got 'miniature'"),

@@ -165,13 +165,13 @@ def test_multi_choice_asked_as_gqa_is_read_with_that_template():
 
 @pytest.fixture
 def opened(tmp_path):
-    def go(out="run", *, sets=(), model="m", data="d", **changes):
+    def go(out="run", *, sets=(), model="m", data="d", noted=(), **changes):
         return open_run(
             tmp_path / out,
             "probe",
             load_recipe(None, sets=list(sets)),
             model={"sha256": model},
-            inputs={"data": {"sha256": data, "path": "x.jsonl"}},
+            inputs={"data": {"sha256": data, "path": "x.jsonl", **dict(noted)}},
             protocol={"n": 8},
             **changes,
         )
@@ -198,6 +198,15 @@ def test_a_run_goes_on_only_as_the_same(opened, out, tmp_path):
         opened(out, sets=["reward.tiou=0.5", "train.beta=0.5"])
     with pytest.raises(ResumeError, match=r"inputs.data.sha256: 'd' -> 'e'"):
         opened(out, data="e")
+    first.write_manifest(first.read_manifest() | {"inputs": {"data": {"sha256": "d", "samples": 3, "path": "/a/x.jsonl"}}})
+    for other, told in (
+        ({"samples": 3, "path": "/b/x.jsonl"}, "the samples in x.jsonl changed"),
+        ({"samples": 1200, "path": "/b/x.jsonl"}, "the samples in x.jsonl changed (3 before, 1,200 now)"),
+        ({"samples": 3, "path": "/b/y.jsonl"}, "other samples: x.jsonl -> y.jsonl"),
+    ):
+        with pytest.raises(ResumeError) as refused:
+            opened(out, data="e", noted=other)
+        assert str(refused.value).splitlines()[1:] == [f"  {told}"]
     with pytest.raises(ResumeError, match=r"model.sha256: 'm' -> 'o'"):
         opened(out, model="o")
     assert rows.exists()

@@ -418,4 +418,21 @@ def test_an_id_twice() -> None:
 
 
 def test_fewer_answers_than_easy_asks_for() -> None:
-    assert "rows have only n = 4" in select([mc("1", 4, n=4)], sizes(1)).report.shortfalls[-1]
+    told = "easy begins at 7 right answers, but rows have only n = {}, of which all have to be right; thresholds for so few: {}"
+    found = select([mc("1", 3, n=4)], sizes(1))
+    assert found.ids == ("1",)
+    assert found.report.shortfalls[-1] == told.format(4, "--set select.easy=4")
+    two = select([mc("1", 1, n=2)], sizes(1)).report.shortfalls[-1]
+    assert two == told.format(2, "--set select.easy=2 --set select.hard=0")
+    assert select([mc("1", 1, n=2)], sizes(1, easy=2, hard=0)).ids == ("1",), "as the line says"
+
+
+def test_all_right_is_easy_and_all_wrong_hard_whatever_n_is() -> None:
+    """Four of four were medium, and taken, although their rewards are all the same."""
+    assert [difficulty(mc("x", c, n=4), Select()) for c in range(5)] == ["hard", "hard", "medium", "medium", "easy"]
+    for n in range(1, 17):
+        assert difficulty(mc("x", n, n=n), Select()) == "easy" and difficulty(mc("x", 0, n=n), Select()) == "hard"
+    rows = [mc("all", 4, n=4), mc("none", 0, n=4), mc("some", 3, n=4)]
+    assert select(rows, sizes(3)).ids == ("some",)
+    assert histogram(rows, Select())["tasks"]["multi_choice"]["classes"] == {"easy": 1, "medium": 1, "hard": 1}
+    assert select([gqa("all", 4, 0.9) | {"n": 4}], sizes(grounded_qa=1)).ids == ()

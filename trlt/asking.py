@@ -10,6 +10,7 @@ from typing import Any
 
 from trlt.answer import Answer
 from trlt.errors import UsageError, did_you_mean
+from trlt.mistakes import lettered
 from trlt.prompt import unaskable
 from trlt.sample import TASKS, Sample, Span
 
@@ -38,6 +39,8 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         raise UsageError(f"{flag}task grounding: asks when something happens and takes no {flag}option; try grounded_qa")
     if options and len(set(options)) < max(2, len(options)):
         raise UsageError(f"{flag}option: at least two different ones are needed, got {list(options)}")
+    if fault := lettered(options):
+        raise UsageError(f"{flag}{fault.replace('options', 'option', 1)}")
     asked = task != "grounding"
     sample = Sample(
         id=question,

@@ -11,6 +11,7 @@ import typer
 from typer._click.exceptions import NoSuchOption
 
 from trlt import __version__
+from trlt.commands._advice import drop_advice
 from trlt.commands._command import Lazy, LazyGroup
 from trlt.disk import disk_error
 from trlt.errors import Interrupted, TrltError, UnforeseenError
@@ -20,7 +21,9 @@ MOST_TOLD = 4000
 """Characters of a line of a message."""
 MOST_MEANT = 2
 """Keys that are named where an option is unknown."""
-GOES_ON = "the same command goes on from what is saved"
+RESUMES = ("resume", "continue")
+"""How options begin by which other tools go on."""
+GOES_ON = "the same command goes on from whatever was saved, or starts anew"
 
 COMMANDS = {
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
@@ -69,7 +72,8 @@ COMMANDS = {
         {
             "check": Lazy(
                 "video:check",
-                "Decode every video as a run would, and report what is broken, damaged or of another length than annotated.",
+                "Decode every video as a run would, and report what is broken, damaged, or other than annotated (length, gold "
+                "spans).",
             ),
             "cache": Lazy(
                 "",
@@ -102,7 +106,10 @@ class _Root(LazyGroup):
         try:
             return super().invoke(ctx)
         except NoSuchOption as error:
-            if keys := _meant(error.option_name):
+            if error.option_name.lstrip("-").startswith(RESUMES) and error.ctx and _goes_on(error.ctx):
+                error.message += "; the same command goes on by itself"
+                error.possibilities = None
+            elif keys := _meant(error.option_name):
                 error.message += f"; a recipe's key is set by {' or '.join(f'--set {key}=…' for key in keys[:MOST_MEANT])}"
             raise
         except TrltError as error:
@@ -120,6 +127,19 @@ class _Root(LazyGroup):
         except KeyboardInterrupt:
             typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
+        except (ImportError, SystemError) as error:  # what a compiled module makes of Ctrl-C while it is imported
+            if not _interrupted(error):
+                raise
+            typer.echo(f"interrupted: {GOES_ON}", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether an error comes of Ctrl-C or SIGTERM: there is one among what it was raised from, or while."""
+    at: BaseException | None = error
+    while at is not None and not isinstance(at, KeyboardInterrupt):
+        at = at.__cause__ or at.__context__
+    return at is not None
 
 
 def _tell(error: TrltError) -> NoReturn:
@@ -130,6 +150,11 @@ def _tell(error: TrltError) -> NoReturn:
     if isinstance(error, UnforeseenError):
         typer.echo(error.trace, err=True, nl=False)
     raise typer.Exit(error.exit_code) from None
+
+
+def _goes_on(context: Any) -> bool:
+    """Whether a command goes on from what is there: it has a flag that says not to."""
+    return any(one.name == "fresh" for one in context.command.params)
 
 
 def _meant(option: str) -> list[str]:
@@ -160,7 +185,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
 ) -> None:
-    pass
+    drop_advice()
 
 
 def main() -> None:

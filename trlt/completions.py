@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trlt.errors import DataError
-from trlt.groups import Scored
 from trlt.reward import advantages
 from trlt.sample import Sample, open_atomic
 from trlt.score import Scores
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from trlt.groups import Scored
 
 FOLDER = "completions"
 """Its name in a run's folder."""

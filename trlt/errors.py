@@ -118,6 +118,11 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 12]}…{text[-10:]}"
 
 
+def counted(number: int, what: str, plural: str = "s") -> str:
+    """A number with its noun."""
+    return f"{number:,} {what}{'' if number == 1 else plural}"
+
+
 def did_you_mean(value: str, choices: Iterable[str]) -> str:
     """Ends an error message: the nearest choice if one is near, else all of them."""
     known = sorted(choices)

@@ -164,7 +164,7 @@ class Surveyed(Form):
     start: float | None
     end: float | None
     samples: Count
-    annotated_s: float | None
+    annotated_s: float | list[float] | None
     error: str | None
     warnings: list[str]
     duration_s: float | None
@@ -212,6 +212,7 @@ class Row(Form):
     mean: float | None = None
     format_rate: float | None = None
     video_tokens: Count = 0
+    warning: str = ""
 
 
 T = TypeVar("T")

@@ -280,6 +280,8 @@ def iter_jsonl(
                 value: Any = parse_json(line, where, expected="one object a line is expected")
                 value = check(value, where) if check else value
             except DataError as error:
+                if not used and not found.count and (said := _over_several_lines(line, handle)):
+                    raise DataError(f"{path}: {said}") from None
                 found.add(str(error))
                 if found.count >= SHOWN and not used:
                     found.end(f"{path}: none of its first lines can be used, so no more were read; is it the right file?")
@@ -288,6 +290,20 @@ def iter_jsonl(
             yield number, value
     if faults is None:
         found.end(*([] if used or found.count < 2 else [f"{path}: none of its lines can be used; is it the right file?"]))
+
+
+def _over_several_lines(first: bytes, handle: BinaryIO) -> str | None:
+    """What to say of a file whose first line only begins a value, which goes on in the next; the handle stays where it is."""
+    begun = first.strip().removeprefix(codecs.BOM_UTF8)
+    if not begun.startswith((b"{", b"[")) or not begun.endswith((b"{", b"[", b",")) or not handle.seekable():
+        return None
+    here = handle.tell()
+    after = next((line.lstrip() for _, line in bounded_lines(handle) if line.strip()), b"")
+    handle.seek(here)
+    if begun.startswith(b"["):
+        return "a JSON list over several lines; write one object a line" if after else None
+    # Behind a line that a kill tore, another object begins.
+    return "one object over several lines; write one object a line" if after and not after.startswith(b"{") else None
 
 
 def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:

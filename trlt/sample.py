@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple, TypeVar, get_args
 
 from trlt.disk import append, named
 from trlt.errors import DataError, did_you_mean, shown
+from trlt.mistakes import answer_fault, not_an_object, question_fault, shape_fault, video_fault
 from trlt.reading import Faults, iter_jsonl
 
 T = TypeVar("T")
@@ -113,24 +114,19 @@ class Sample:
             DataError: a missing, unknown or contradictory field; `where` starts the message.
         """
         if not isinstance(obj, dict):
-            raise DataError(f"{where}: expected a JSON object, got {type(obj).__name__}")
-        known = cls.__dataclass_fields__.keys()
-        for key in obj:
-            if key not in known:
-                raise DataError(f"{where}: {shown(key)[1:-1]}: unknown field; {did_you_mean(key, known)}")
-        for key in ("id", "source", "split", "task", "video", "question"):
-            if not isinstance(obj.get(key), str):
-                raise DataError(f"{where}: {key}: expected a string, got {shown(obj.get(key))}")
-        for key, kind in (("video_key", str), ("license", str), ("options", list), ("spans", list), ("meta", dict)):
-            if key in obj and not isinstance(obj[key], kind) and (obj[key] is not None or kind is not list):
-                raise DataError(f"{where}: {key}: expected {kind.__name__}, got {shown(obj[key])}")
+            raise DataError(f"{where}: {not_an_object(obj)}")
+        named = f"{where}: sample {shown(obj['id'])}" if isinstance(obj.get("id"), str) else where
+        if fault := shape_fault(obj, cls.__dataclass_fields__.keys()) or question_fault(obj):
+            raise DataError(f"{named}: {fault}")
         values = dict(obj)
         try:
-            values["clip"] = _span(obj["clip"]) if obj.get("clip") is not None else None
-            values["spans"] = tuple(_span(s) for s in obj["spans"]) if obj.get("spans") is not None else None
-            values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
+            key, form = "clip", "[start, end]"
+            values[key] = _span(obj[key]) if obj.get(key) is not None else None
+            key, form = "spans", "[[start, end], …]"
+            values[key] = tuple(_span(s) for s in obj[key]) if obj.get(key) is not None else None
         except (ValueError, OverflowError) as error:
-            raise DataError(f"{where}: clip or spans: {error}; expected [start, end] in seconds") from None
+            raise DataError(f"{named}: {key}: {error}; expected {form} in seconds") from None
+        values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
         try:
             return cls(**values)
         except DataError as error:
@@ -151,9 +147,8 @@ def _fault(s: Sample) -> str | None:
     for name, text in (("source", s.source), ("split", s.split)):
         if _SURROGATE.search(text):  # JSON can hold it; files of UTF-8 can't
             return f"{name}: {shown(text)} must not hold half a surrogate pair; name it otherwise"
-    path = PurePosixPath(s.video)
-    if not s.video or path.is_absolute() or ".." in path.parts or "\\" in s.video or "\0" in s.video:
-        return f"video: {shown(s.video)} must be a path inside the video root"
+    if fault := video_fault(s.video):
+        return fault
     number = isinstance(s.duration, (int, float)) and not isinstance(s.duration, bool)
     if s.duration is not None and not (number and 0 < s.duration < math.inf):
         return f"duration: {shown(s.duration)} must be a positive number of seconds, or null"
@@ -177,11 +172,7 @@ def _fault(s: Sample) -> str | None:
         return None if s.answer else "answer: grounded_qa needs one"
     if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
         return f"options: {shown(list(s.options))} must be at least 2 distinct, non-empty texts"
-    if type(s.answer_index) is not int or not 0 <= s.answer_index < len(s.options):
-        return f"answer_index: {shown(s.answer_index)} must be from 0 to {len(s.options) - 1}"
-    if s.options[s.answer_index] != s.answer:
-        return f"answer: {shown(s.answer)} is not options[{s.answer_index}] = {shown(s.options[s.answer_index])}"
-    return None
+    return answer_fault(s.options, s.answer, s.answer_index)
 
 
 def mend_tail(path: Path) -> None:
@@ -213,15 +204,20 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
         check: Makes something of a sample's values and its place, as `Sample.from_json` does; None leaves them as they are.
 
     Raises:
-        DataError: unreadable lines, lines without an id, or ids that occur twice; tells all of them, after the last line.
+        DataError: unreadable lines, lines without an id, or ids that occur twice; tells all of them, after the last line. Or a
+            recipe's file, by its name.
     """
     seen: dict[str, str] = {}
     faults = Faults()
 
     def known(obj: Any, where: str) -> tuple[str, Any]:
-        id = obj.get("id") if isinstance(obj, dict) else None
+        if not isinstance(obj, dict):
+            raise DataError(f"{where}: {not_an_object(obj)}")
+        if "id" not in obj:
+            raise DataError(f"{where}: id: is missing; samples are what `trlt prepare` and `trlt select` write")
+        id = obj["id"]
         if not isinstance(id, str):
-            raise DataError(f"{where}: no sample (an object with an id); give a file of `trlt prepare` or `trlt select`")
+            raise DataError(f"{where}: id: expected a string, got {shown(id)}")
         if id in seen:
             file, _, line = seen[id].rpartition(":")
             there = f"on line {line}" if file == where.rpartition(":")[0] else f"in {seen[id]}"
@@ -230,6 +226,8 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
         return id, check(obj, where) if check else obj
 
     for file in sample_files(path):
+        if file.suffix in (".yaml", ".yml") and file.is_file():
+            raise DataError(f"{file}: a recipe by its name, not samples; give it with --recipe, and samples as JSONL")
         for number, (id, value) in iter_jsonl(file, known, faults):
             yield f"{file}:{number}", id, value
     faults.end()

@@ -11,7 +11,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,26 +23,21 @@ from transformers import PreTrainedModel, TrainerCallback, TrainerControl, Train
 
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
-from trlt.broken import cut_broken
 from trlt.checkpoints import COMPLETE, checkpoints, seal
-from trlt.completions import cut_completions
-from trlt.difficulty import cut_visits
+from trlt.datasets import outside_words
 from trlt.disk import named
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.errors import ResumeError, VideoError
+from trlt.errors import ResumeError, VideoError, shown
 from trlt.faults import fault_of
 from trlt.health import Health
 from trlt.model import match
+from trlt.noted import LOG, forget_after
 from trlt.order import Announcing
-from trlt.reading import read_log
-from trlt.sample import Sample, append_text, write_text_atomic
+from trlt.sample import Sample, append_text
 from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader, Request
-
-LOG = "log.jsonl"
-"""A line a step, in a run's folder."""
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -55,6 +50,10 @@ class Material:
     videos: VideoIndex
     loader: ClipLoader
     builder: InputBuilder
+    notice: Callable[[str], None] | None = None
+    """Is told of the first gold span that lies outside its video."""
+    outside: dict[str, str] = field(default_factory=dict)
+    """What is said of such samples, by id: those among the samples that this process has taken so far."""
 
     def request(self, index: int) -> Request:
         """Which clip a sample needs.
@@ -103,7 +102,15 @@ class Material:
             outcome = loaded.clip or loaded.error
             assert outcome is not None
             found[loaded.request.key] = outcome
+            if loaded.clip:
+                self._look(self.samples[indices[loaded.request.key]], loaded.clip.duration)
         return [found[place] for place in range(len(indices))]
+
+    def _look(self, sample: Sample, length_s: float) -> None:
+        if words := outside_words(sample, length_s):
+            if self.notice and not self.outside:
+                self.notice(f"train: {shown(sample.id)}: {words}; `trlt video check` lists all such samples")
+            self.outside[sample.id] = words
 
     def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
         """Model inputs of a sample's clip and prompt, as the engine makes them.
@@ -228,22 +235,6 @@ class ResumableTrainer:
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
         )
         target.load_state_dict(saved.state_dict(), strict=True)
-
-
-def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
-    """Cuts off what a run has noted after a step, in its log and beside it; no process may be writing meanwhile.
-
-    Returns:
-        The log's rows that stay.
-    """
-    log, kept = folder / LOG, []
-    if log.is_file():
-        kept = [row for row in read_log(log) if row["step"] <= step]
-        write_text_atomic(log, "".join(json.dumps(row) + "\n" for row in kept))
-    cut_broken(folder, step)
-    cut_visits(folder, step)
-    cut_completions(folder, step)
-    return kept
 
 
 class Watch(TrainerCallback):

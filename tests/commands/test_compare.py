@@ -53,6 +53,18 @@ def test_two_runs_are_compared_question_by_question(evaluated, tmp_path, capsys)
     assert "B better" in shown and "+75.0" in shown and "+50.0 to +100.0" in shown
 
 
+def test_a_run_whose_outputs_lack_the_tags_is_told_of_before_its_fall(evaluated, capsys):
+    bare = {id: text.partition("<answer>")[2].partition("</answer>")[0] for id, text in GOLD.items()}
+    a, b = evaluated("a", GOLD), evaluated("b", bare)
+    entry = compare(a, b)["benchmarks"]["charades"]["unanswered"]
+    assert {side: (found["count"], found["n"]) for side, found in entry.items()} == {"a": (0, 4), "b": (4, 4)}
+    compare_runs(a, b, output=Output())
+    assert (
+        "On charades, all 4 outputs of B couldn't be read (they hold no answer in the tags that were asked for) and count as "
+        "wrong; by the official rule: mIoU 100.0 to 100.0."
+    ) in capsys.readouterr().out
+
+
 def test_questions_of_one_run_are_left_out_and_counted(evaluated):
     a, b = evaluated("a", GOLD), evaluated("b", GOLD)
     columns = read_items(b / "items/charades.parquet")

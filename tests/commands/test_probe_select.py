@@ -3,15 +3,42 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from made_clips import pool
+from typer.testing import CliRunner
 
+from trlt.cli import app
+from trlt.commands._row_errors import told
 from trlt.errors import ModelError
 from trlt.rollout import read_rows
-from trlt.sample import read_samples, write_samples
+from trlt.sample import Sample, Span, read_samples, write_samples
 
 SHORT = ["--set", "probe.max_new_tokens=4", "-n", "2", "--set", "select.easy=2", "--set", "select.hard=0"]
+
+
+def test_reasons_of_rows_that_hold_an_error_are_grouped():
+    samples = [
+        Sample(str(i), "x", "train", "grounding", f"v/{name}.mp4", "?", spans=(Span(0, 1),)) for i, name in enumerate("abcdefg")
+    ]
+    names = [Path(sample.video).stem for sample in samples]
+    texts = [f"{name}.mp4: not in v: looked for {name}.{{mp4,mkv}}" for name in names[:3]]
+    texts += [f"v/{name}.mp4: at {at} s: torn" for name, at in (("d", 1.5), ("e", 2))]
+    rows = [{"id": str(i), "error": text} for i, text in enumerate([*texts, "x.mp4: too long", None])]
+    assert told(rows, samples).splitlines() == [
+        "6 samples hold an error (`error` in the row says which); --retry-errors asks them again",
+        "  3 x not in v: looked for ….{mp4,mkv}, for example v/a.mp4",
+        "  2 x at N s: torn, for example v/d.mp4",
+        "  1 x x.mp4: too long, for example v/f.mp4",
+    ]
+    rows[4] |= {"error": "bent"}
+    assert told(rows, samples).splitlines()[4] == "  1 for other reasons"
+    assert told(rows[:1], samples).startswith(
+        "1 sample holds an error (`error` in the row says which); --retry-errors asks it again"
+    )
+    assert told(rows[-1:], samples) == ""
 
 
 @pytest.fixture
@@ -35,6 +62,16 @@ def test_probe_then_select(trlt, fast, data, tmp_path):
     again = trlt("probe", "--data", data, *fast, *SHORT)
     assert (folder / "rows/probe.jsonl").read_bytes() == before
     assert "Difficulty: 6 samples" in again and "2 samples hold an error" in again
+    reasons = [line for line in again.splitlines() if line.startswith("  1 x ")]
+    assert len(reasons) == 2 and reasons[0].startswith("  1 x not a video that can be opened (")
+    assert [line.rpartition(", for example ")[2] for line in reasons] == ["broken.mp4", "absent_clip.mp4"]
+    told = """
+`trlt select` would take none of these samples:
+  multi_choice: 2 hard; only medium are taken (select.hard=0, select.easy=2, select.ratio=0:10:0)
+  grounding: 2 flat; only varied are taken (select.delta_iou=0.3)
+Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here.
+"""
+    assert told in again and "Next: " not in again
     message = trlt("probe", "--data", data, *fast, *SHORT, "--set", "probe.seed=1", code=7)
     assert "probe.seed: 0 -> 1" in message and "--fresh" in message
 
@@ -45,15 +82,34 @@ def test_probe_then_select(trlt, fast, data, tmp_path):
     assert json.loads((tmp_path / "train.report.json").read_text()) == chosen["selection"]
     assert json.loads((tmp_path / "train.manifest.json").read_text())["videos"] == str(tmp_path)
     shown = trlt("select", "--probe", folder / "rows/probe.jsonl", *SHORT[4:], "--set", "probe.n=2", *keep)
-    assert "Selection" in shown and "2 rows hold an error" in shown
+    assert "Selection" in shown and "2 rows with an error left out" in shown
 
     none = ["--set", "select.sizes.multi_choice=0", "--set", "select.sizes.grounding=0", "--out", "none.jsonl"]
-    assert "nothing was selected" in trlt("select", "--probe", folder, *none, code=3)
+    message = trlt("select", "--probe", folder, *none, code=3)
+    assert (
+        "nothing was selected" in message and "multi_choice: 2 hard; none are wanted (select.sizes.multi_choice=0)" in message
+    )
+    assert "thresholds for so few: --set select.easy=2 --set select.hard=0" in message
     assert not (tmp_path / "none.jsonl").exists() and (tmp_path / "none.report.json").is_file()
 
     data.write_text(data.read_text() + "\n")
     assert "has changed since it was probed" in trlt("select", "--probe", folder, code=3)
     assert "would overwrite its own input" in trlt("select", "--probe", folder, "--data", data, "--out", data, code=2)
+
+
+def test_a_gold_span_outside_its_video_is_a_warning_of_its_row(fast, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    samples = [sample for sample in read_samples(data) if sample.spans]
+    far = [replace(samples[0], id=id, spans=(Span(*span),)) for id, span in (("in", (0.0, 0.5)), ("far", (1000.0, 2000.0)))]
+    write_samples(data, far)
+    result = CliRunner().invoke(app, [*map(str, ["probe", "--data", data, *fast, *SHORT, "--out", "p"])])
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    assert "probe: 1 row with a `warning`" in told
+    assert "the first: 'far': its gold span [1000, 2000] begins behind the end of its video (2.0 s)" in told
+    rows = {row["id"]: row for row in read_rows(Path("p/rows/probe.jsonl"))}
+    assert "warning" not in rows["in"] and rows["far"]["warning"].startswith("its gold span [1000, 2000]")
+    assert rows["far"]["error"] is None
 
 
 def test_a_row_file_can_be_named(trlt, fast, data, tmp_path):

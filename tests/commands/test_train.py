@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 
 from trlt.checkpoints import seal
 from trlt.cli import app
+from trlt.sample import Span, read_samples, write_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -187,6 +190,18 @@ def test_faults_are_told_before_any_work(trlt, recipe, tmp_path):
     assert "samples can't be used" in message and "video.root" in message
 
 
+def test_samples_in_place_of_a_recipe_are_told_where_they_go(trlt, recipe, tmp_path, clips_and_samples):
+    (tmp_path / "some").mkdir()
+    lines = clips_and_samples.samples.read_text().splitlines(keepends=True)
+    for name, count in (("one.jsonl", 1), ("many.txt", 3), ("some/all.jsonl", 3)):
+        (tmp_path / name).write_text("".join(lines[:count]))
+    for given in ("one.jsonl", "many.txt", "some"):
+        message = trlt("train", given, code=2)
+        assert message == f"{given}: this holds samples, not a recipe: `trlt train RECIPE --data {given}`\n"
+    (tmp_path / "as.json").write_text('{"train": {"data": "nowhere.jsonl"}}')
+    assert "nowhere.jsonl: can't be read" in trlt("train", "as.json", code=3), "JSON is YAML, and may be a recipe"
+
+
 def test_what_it_reports_to_must_be_installed(trlt, recipe, tmp_path, monkeypatch):
     monkeypatch.setattr("trlt.commands._train_look.find_spec", lambda name: None if name == "trackio" else object())
     message = trlt("train", recipe, "--set", "train.report_to=[wandb, trackio]", "--out", "run", code=2)
@@ -286,6 +301,20 @@ def test_fewer_samples_than_a_step_wants(trlt, recipe, tmp_path, clips_and_sampl
     assert trlt(*command, "--json") == found, "the same command is the same run"
 
 
+def test_a_gold_span_outside_its_video_is_told_once_and_counted(trlt, recipe, tmp_path, clips_and_samples):
+    samples = [s for s in read_samples(clips_and_samples.samples) if s.task == "grounding"][:3]
+    spans = [samples[0].spans, (Span(1000.0, 2000.0),), (Span(1.0, 500.0),)]
+    write_samples(tmp_path / "far.jsonl", [replace(s, spans=span) for s, span in zip(samples, spans, strict=True)])
+    sets = ["train.method=sft", "train.sft.batch=3", "train.max_steps=1"]
+    command = ["train", recipe, "--data", tmp_path / "far.jsonl", "--out", tmp_path / "run"]
+    result = CliRunner().invoke(app, [*map(str, command), *(text for one in sets for text in ("--set", one))])
+    assert result.exit_code == 0, result.output
+    told = " ".join(result.stderr.split())
+    assert len(re.findall("behind the end of its video", told)) == 1
+    assert re.search(r"train: '[^']+': its gold span \[(1000, 2000\] begins|1, 500\] ends) behind the end of its video", told)
+    assert "train: 2 samples with a gold span outside the video" in told
+
+
 def test_a_dry_run_finds_what_a_run_would(trlt, recipe):
     assert "nowhere.jsonl" in trlt("train", recipe, "--dry-run", "--data", "nowhere.jsonl", code=3)
     assert "nowhere.jsonl" in trlt("train", recipe, "--dry-run", "--set", "train.data=nowhere.jsonl", code=3)
@@ -300,9 +329,9 @@ def test_links_that_lead_out_of_the_root_are_followed_where_that_is_allowed(trlt
         (tmp_path / "linked" / path.name).symlink_to(path)
     command = ["train", recipe, "--set", "train.method=sft", "--set", "train.max_steps=1", "--set", "video.root=linked"]
     said = trlt(*command, "--out", "run", code=3)
-    assert "16 of 16 samples have no video" in said and "as video.links" in said
-    assert [line.count(path.name) for line, path in zip(said.splitlines()[1:6], videos, strict=False)] == [1] * 5, "each once"
+    assert "16 of 16 samples can't be used" in said and "as video.links" in said
     trlt(*command, "--out", "run", "--set", f"video.links={clips_and_samples.videos}")
+    assert json.loads((tmp_path / "run/result.json").read_text())["broken"] == {}, "what was mended is no longer listed"
     assert (tmp_path / "run/model").is_dir() and f"links: {clips_and_samples.videos}" in (
         tmp_path / "run/recipe.yaml"
     ).read_text()

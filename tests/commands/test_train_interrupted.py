@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -105,7 +107,8 @@ def test_what_is_saved_is_said_and_the_same_command_goes_on(
     newest = max((tmp_path / "run/checkpoints").glob("checkpoint-*/complete")).parent.name
     assert newest == f"checkpoint-{saved}" and not (tmp_path / "run/model").exists()
     mend()
-    trlt(*command(method, "run"))
+    again = CliRunner().invoke(app, command(method, "run"))
+    assert again.exit_code == 0 and f"train: goes on from step {saved}\n" in again.stderr
     assert noted(tmp_path / "run") == noted(undisturbed)
     resumed = weights(tmp_path / "run")
     assert all(torch.equal(value, resumed[name]) for name, value in weights(undisturbed).items())
@@ -114,11 +117,11 @@ def test_what_is_saved_is_said_and_the_same_command_goes_on(
 def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch, tmp_path):
     from trlt.training import Material
 
-    monkeypatch.setattr(Material, "require_videos", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(Material, "faults", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     left = CliRunner().invoke(app, command("sft", "run"))
     assert left.exit_code == 143
     assert left.stderr.splitlines()[-1] == "interrupted: no step was saved; the same command starts anew"
-    assert not re.search("finished and saved first", left.stderr)
+    assert not re.search("finished and saved first|goes on from step", left.stderr)
 
 
 def test_states_of_processes_that_shared_the_weights_are_named(trlt, command, whole, tmp_path):
@@ -154,3 +157,42 @@ def test_the_step_that_is_promised_is_the_one_that_is_saved():
         assert interruption.finishes is None
     steps = [int(re.search(r"step (\d+) is finished and saved first", text)[1]) for text in promised]
     assert steps == [1, 2, 2, 2] and not control.should_training_stop
+
+
+CTRL_C_AT_TORCH = """
+import sys
+
+class CtrlC:
+    tries = 0
+
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            self.tries += 1
+            if self.tries > 1:
+                raise ImportError("torch can only be initialized once per process")
+            {raises}
+
+sys.meta_path.insert(0, CtrlC())
+from trlt.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("raises", "said"),
+    [
+        ("raise KeyboardInterrupt", "no step was saved; the same command starts anew"),
+        (  # as compiled modules do
+            "raise ImportError('initialization failed') from KeyboardInterrupt()",
+            "the same command goes on from whatever was saved, or starts anew",
+        ),
+    ],
+)
+def test_ctrl_c_while_torch_is_imported(command, tmp_path, raises, said):
+    """What was said afterwards imported it once more, which failed: a traceback, and exit code 1."""
+    code = CTRL_C_AT_TORCH.format(raises=raises)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command("sft", tmp_path / "run")], capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.splitlines()[-1] == f"interrupted: {said}"

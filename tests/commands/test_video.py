@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,47 @@ def test_check_of_samples(trlt, clips, data):
     assert "a web page" in text and "annotated 30.0 s" in text and "raise video.store_gb" in text
 
 
+def test_each_sample_s_duration_is_compared_with_its_clip(trlt, clips, tmp_path):
+    durations = {"1": None, "2": 3.0, "3": 2.0, "4": 500.0, "5": 500.0}
+    path = tmp_path / "three.jsonl"
+    write_samples(path, [sample(id, "three.mp4", duration) for id, duration in durations.items()])
+    found = trlt("video", "check", path, "--videos", clips, "--json")
+    assert found["durations"] == {
+        "compared": 3,
+        "differ": 2,
+        "examples": [{"video": "three.mp4", "annotated_s": 2.0, "duration_s": 4.0}]
+        + [{"video": "three.mp4", "annotated_s": 500.0, "duration_s": 4.0}],
+    }, "3 s are within a second of 4 s"
+    (row,) = map(json.loads, Path(found["rows"]).read_text().splitlines())
+    assert row["annotated_s"] == [3.0, 2.0, 500.0]
+    row["annotated_s"] = 2.0  # as rows were written before
+    Path(found["rows"]).write_text(json.dumps(row) + "\n")
+    assert "4.0 s, annotated 500.0 s" in trlt("video", "check", path, "--videos", clips)
+
+
+def test_gold_spans_outside_the_video_are_listed(trlt, clips, tmp_path):
+    """three.mp4 is of 4 s; an end may pass it by 1.55 s, as `prepare` clamps it."""
+    spans = {"in": (1.0, 4.0), "over": (1.0, 5.5), "far": (1.0, 5.6), "past": (4.0, 4.5), "way": (1000.0, 2000.0)}
+    rows = [replace(sample(id, "three.mp4", 4.0), spans=(Span(*span),)) for id, span in spans.items()]
+    rows += [replace(sample("part", "three.mp4", 2.0, Span(1.0, 3.0)), spans=(Span(0.0, 1.0), Span(2.5, 3.0)))]
+    rows += [replace(sample("gone", "none.mp4"), spans=(Span(1000.0, 2000.0),))]
+    path = tmp_path / "spans.jsonl"
+    write_samples(path, rows)
+    found = trlt("video", "check", path, "--videos", clips, "--json")["spans"]
+    assert (found["compared"], found["outside"]) == (6, 4)
+    told = [(one["id"], one["span"], one["duration_s"]) for one in found["examples"]]
+    assert told == [
+        ("far", [1.0, 5.6], 4.0),
+        ("past", [4.0, 4.5], 4.0),
+        ("way", [1000.0, 2000.0], 4.0),
+        ("part", [2.5, 3.0], 2.0),
+    ]
+    text = trlt("video", "check", path, "--videos", clips)
+    assert re.search(r"gold span outside the video\W+4 of 6 samples", text)
+    assert "sample 'way': its gold span [1000, 2000] begins behind the end of its video (4.0 s)" in text
+    assert "sample 'far': its gold span [1, 5.6] ends behind the end" in text
+
+
 def test_a_second_check_looks_only_at_what_changed(trlt, clips, data, decoded, tmp_path):
     out = tmp_path / "rows.jsonl"
     flags = ("--videos", clips, "--json", "--out", out)
@@ -122,10 +165,23 @@ def test_a_second_check_looks_only_at_what_changed(trlt, clips, data, decoded, t
     assert len(decoded) == 8
 
 
+def test_options_that_bring_their_letters_are_refused_where_samples_are_read(trlt, clips, tmp_path):
+    one = {"id": "1", "source": "x", "split": "x", "task": "multi_choice", "video": "three.mp4", "question": "what?"}
+    one |= {"options": ["A. a ball", "B) a cat", "(C) x"], "answer": "B) a cat", "answer_index": 1}
+    (tmp_path / "mc.jsonl").write_text(json.dumps(one))
+    message = trlt("video", "check", "mc.jsonl", "--videos", clips, code=3)
+    assert message.startswith("mc.jsonl:1: sample '1': options: 'A. a ball' and the others begin with their letters")
+    assert "write them without" in message
+    asked = [text for option in one["options"] for text in ("--option", option)]
+    assert "--option: 'A. a ball' and the others" in trlt("infer", clips / "three.mp4", "what?", *asked, code=2)
+
+
 def test_check_faults(trlt, clips, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "holds no videos" in trlt("video", "check", tmp_path / "empty", code=4)
-    assert "none.jsonl" in trlt("video", "check", tmp_path / "none.jsonl", code=3)
+    for name in ("none.jsonl", "nothere"):
+        message = trlt("video", "check", name, code=3)
+        assert message.startswith(f"{name}: no such file or folder; give a video, a folder of videos, or samples")
     (tmp_path / "rows.jsonl").write_text('{"id": "x"}\n')
     assert "this is no row of `trlt video check`" in trlt("video", "check", clips, "--out", tmp_path / "rows.jsonl", code=3)
 

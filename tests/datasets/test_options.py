@@ -6,7 +6,7 @@ import pytest
 
 from trlt.datasets import needs_options
 from trlt.datasets._common import left_over, without_instruction
-from trlt.datasets._options import bare, choose, split_options
+from trlt.datasets._options import bare, choose, fault, split_options
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,12 @@ OPTIONS = ("a cat.", "a dog", "B")
 )
 def test_annotated_answers(answer: str, place: int | None, reason: str | None) -> None:
     assert choose(answer, OPTIONS) == (place, reason)
+
+
+def test_options_that_still_have_letters_are_dropped() -> None:
+    assert fault(("A. a cat", "B. a dog"), 0, bench=False) == "lettered_options"
+    assert fault(("A. a cat", "B. a dog"), 0, bench=True) is None
+    assert fault(("A. Lincoln", "a dog"), 0, bench=False) is None
 
 
 def test_letters_of_a_list_go() -> None:

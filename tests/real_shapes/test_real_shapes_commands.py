@@ -7,6 +7,7 @@ import json
 import pytest
 
 from trlt.reading import read_log
+from trlt.rollout import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -31,7 +32,7 @@ def test_infer(trlt, model, clips_and_samples):
 def test_probe_earns_rewards(trlt, model, samples, clips_and_samples, tmp_path):
     sets = ["--set", "probe.answer_format=letter", "--set", "probe.max_new_tokens=16"]
     trlt("probe", "--data", samples, "--videos", clips_and_samples.videos, "-n", 8, *model, *sets, "--out", "probe", "--json")
-    rows = read_log(tmp_path / "probe" / "rows" / "probe.jsonl")
+    rows = list(read_rows(tmp_path / "probe" / "rows" / "probe.jsonl"))
     assert len(rows) == 6 and not [row for row in rows if row["error"]]
     rewards = [reward for row in rows for reward in row["rewards"]]
     assert max(rewards) > 0 and len(set(rewards)) > 1

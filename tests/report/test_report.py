@@ -50,8 +50,18 @@ def test_histogram_and_selection():
     shown = text(histogram_table(selection.report.to_json()["histograms"]))
     assert "10 samples" in shown and "multi_choice: 9, mean reward 1.000" in shown and "11.1%" in shown
     shown = text(selection_table(selection.report))
-    assert "[x]" in shown and "1 rows hold an error" in shown
+    assert "[x]" in shown and "1 row with an error left out" in shown
     assert [line for line in shown.splitlines() if "medium" in line][0].split("│")[-3:-1] == ["         5 ", "     3 "]
+
+
+def test_a_histogram_leaves_out_runs_of_empty_bars():
+    task = {"rows": 5, "mean_reward": None, "classes": {"varied": 5, "flat": 0}, "correct": {}}
+    counts = [1, 0, 1, 0, 0, 0, 0, 2, 1, 0]
+    lines = text(histogram_table({"rows": 1, "tasks": {"grounding": task | {"delta_iou": counts, "mean_iou": [0] * 9 + [5]}}}))
+    head, *bars = [line.split("  ")[0].strip() for line in lines.splitlines()]
+    assert head == "Difficulty: 1 sample"
+    spread = ["0.0 to 0.1", "0.1 to 0.2", "0.2 to 0.3", "0.7 to 0.8", "0.8 to 0.9", "0.9 to 1.0"]
+    assert bars[2:] == ["class", "varied", "flat", "IoU, max - mean", *spread, "IoU, mean", "0.9 to 1.0"]
 
 
 def test_reading_names_reasons_with_an_example():

@@ -36,6 +36,25 @@ def test_one_figure_that_fell():
     assert found.text.startswith("B is worse than A on mvbench: accuracy fell by 5.0 points (40.0 to 35.0; ")
 
 
+def test_outputs_that_could_not_be_read_are_said_first():
+    """A model without the tags was worse by all of its figure, without a word."""
+    result = compared(charades={"mIoU": figure(32.1, 0.0, -36.0, -28.0, n=308)}, mvbench={"acc": UP})
+    read = {"count": 3, "n": 308, "official": {"mIoU": 32.1}}
+    result["benchmarks"]["charades"]["unanswered"] = {"a": read, "b": read | {"count": 308, "official": {"mIoU": 32.6}}}
+    result["benchmarks"]["mvbench"]["unanswered"] = {"a": read | {"count": 153}, "b": read | {"count": 153}}
+    assert verdict(result, ("old", "new")).sentences[0] == (
+        "On charades, all 308 outputs of new couldn't be read (they hold no answer in the tags that were asked for) and count "
+        "as wrong; by the official rule: mIoU 32.1 to 32.6."
+    )
+    assert verdict(result).sentences[1].startswith("Mixed: "), "153 of 308 are fewer than half"
+    both = {side: {"count": count, "n": 308, "official": {"acc": 9.0}} for side, count in (("a", 154), ("b", 308))}
+    result["benchmarks"]["charades"]["unanswered"] = both
+    assert verdict(result).sentences[0] == (
+        "On charades, 154 of 308 outputs of A and all 308 outputs of B couldn't be read (they hold no answer in the tags that "
+        "were asked for) and count as wrong."
+    )
+
+
 def test_an_interval_that_holds_0_says_nothing():
     found = verdict(compared(mvbench={"acc": OPEN}), ("the base model", "the tuned model"))
     assert found.outcome == "unknown"

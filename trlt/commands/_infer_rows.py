@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
+from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, make_engine, protocol
-from trlt.errors import VideoError
+from trlt.errors import VideoError, counted
 from trlt.model import locate
 from trlt.prompt import letter, render_span
 from trlt.recipe import Recipe
@@ -52,7 +53,7 @@ def infer_rows(
         fresh=fresh,
     )
     rows = folder.rows("infer")
-    output.note(f"infer: {len(samples):,} samples, by {recipe.model.path}; rows in {rows}")
+    output.note(f"infer: {counted(len(samples), 'sample')}, by {recipe.model.path}; rows in {rows}")
     engine = make_engine(recipe.model, output.note)
     from trlt.video.workers import ClipLoader
 
@@ -83,11 +84,8 @@ def infer_rows(
     if len(found) > SHOWN:
         output.show(f"{len(found) - SHOWN:,} more rows")
     output.show("", "  ".join(f"{name}: {value:.3f}" for name, value in means.items() if value is not None))
-    if summary.errors:
-        output.show(
-            f"{summary.errors:,} samples hold an error, of their video mostly (`error` in the row says why); "
-            "--retry-errors asks them again"
-        )
+    if errors := told(found, samples):
+        output.show(errors)
     output.show(f"Rows: {rows}")
     result = {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "means": means}
     if html is not None:

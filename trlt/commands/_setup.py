@@ -6,10 +6,10 @@ import itertools
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from logging import ERROR, getLogger
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trlt.commands._advice import drop_advice
 from trlt.model import SHIPPED, load
 from trlt.prompt import VERSION
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
@@ -91,8 +91,7 @@ def quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from transformers.utils import logging
 
-    # PEFT imports it wherever it is installed, and it advises a package that only its fused 4-bit kernels on the CPU need.
-    getLogger("bitsandbytes").setLevel(ERROR)
+    drop_advice()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from trlt.broken import cut_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import ResumeError
+from trlt.noted import LOG, forget_after
 from trlt.prompt import VERSION
 from trlt.reading import read_log
 from trlt.recipe import Recipe, save_recipe
@@ -66,9 +67,7 @@ def has_begun(folder: Path) -> bool:
 
 def kept(folder: Path) -> str:
     """What an interruption leaves, in words; what was noted of steps that aren't saved is removed."""
-    from trlt.training import forget_after
-
-    step, log = saved_step(folder), folder / "log.jsonl"
+    step, log = saved_step(folder), folder / LOG
     last = max((row["step"] for row in read_log(log)), default=0) if log.is_file() else 0
     forget_after(folder, step)
     lost = f", {last - step} later {'one is' if last - step == 1 else 'ones are'} lost" if last > step else ""
@@ -122,6 +121,6 @@ def open_folder(
 
 def logged(folder: Path) -> list[dict[str, object]]:
     """The rows that a resumed run goes on from."""
-    log = folder / "log.jsonl"
+    log = folder / LOG
     done = saved_step(folder)
     return [row for row in read_log(log) if row["step"] <= done] if log.is_file() else []

@@ -11,7 +11,7 @@ from typing import Any
 from trlt.arguments import count_steps, fit
 from trlt.commands._output import Output
 from trlt.commands._ranks import Rank
-from trlt.errors import RecipeError
+from trlt.errors import RecipeError, counted
 from trlt.model import locate
 from trlt.plan import find_architecture
 from trlt.recipe import Recipe, advice
@@ -53,11 +53,6 @@ def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], out
         if data or any(one.startswith("train.data=") for one in sets):
             read_samples(path)
         output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
-
-
-def counted(number: int, what: str, plural: str = "s") -> str:
-    """A number with its noun."""
-    return f"{number:,} {what}{'' if number == 1 else plural}"
 
 
 def check_trackers(recipe: Recipe, path: Path) -> None:

@@ -13,8 +13,7 @@ from trlt.commands._output import Output
 from trlt.commands._ranks import Rank, rank_device
 from trlt.commands._setup import limit_threads, quiet
 from trlt.commands._train_folder import logged
-from trlt.commands._train_look import counted
-from trlt.errors import shown
+from trlt.errors import counted, shown
 from trlt.interruption import Interruption
 from trlt.reading import read_log, read_object
 from trlt.recipe import Recipe
@@ -74,7 +73,7 @@ def tune(
     with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-        material = Material(samples, index, loader, builder)
+        material = Material(samples, index, loader, builder, output.note)
         _leave_out(material, recipe, folder, rank, output)
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
@@ -88,6 +87,9 @@ def tune(
             from trlt import sft
 
             steps = sft.train(loaded, material, recipe, folder, view.step, interruption)
+    if material.outside:
+        number = counted(len(material.outside), "sample")
+        output.note(f"train: {number} with a gold span outside the video, of those that this process took")
     rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
     some = max(1, len(rewards) // 5)
     outcome = {

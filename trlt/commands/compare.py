@@ -97,8 +97,14 @@ def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entr
         "only_a": paired.only_a,
         "only_b": paired.only_b,
         "figures": {change.figure: change.to_json() for change in paired.changes},
+        "unanswered": {"a": _unread(entry_a), "b": _unread(entry_b)},
         "warnings": [str(difference) for difference in protocol_differences(before, after)],
     }
+
+
+def _unread(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's outputs on a benchmark, those that hold no readable answer, and what its own rule makes of all of them."""
+    return {"count": entry["unanswered"], "n": entry["n"], "official": dict(entry["official"])}
 
 
 def _items(run: Path, name: str, entry: Mapping[str, Any]) -> Columns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +29,10 @@ from trlt.commands._ranks import (
     rank_device,
     teller,
 )
+from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
-from trlt.errors import ParityError, TrltError, UsageError, VideoError
+from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
 from trlt.faults import tell
 from trlt.model import locate
 from trlt.probing import histograms
@@ -42,7 +43,10 @@ from trlt.rollout import Sharing, Summary, file_digest, model_identity, open_run
 from trlt.rollout.loop import Asker
 from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
 from trlt.sample import Sample, read_samples, sample_files
+from trlt.selection import nothing_taken, select
 from trlt.video.resolve import VideoIndex
+
+OTHERS = "Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here."
 
 
 def probe(
@@ -139,7 +143,7 @@ def probe(
     )
     rows = folder.rows("probe")
     by = f"{asker.model} at {', '.join(servers)}" if asker else recipe.model.path
-    output.note(f"probe: {len(samples):,} samples, {recipe.probe.n} answers each, by {by}; rows in {rows}")
+    output.note(f"probe: {counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {by}; rows in {rows}")
     count = 1 if asker or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
@@ -163,16 +167,29 @@ def probe(
         raise VideoError(
             f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
         )
-    found = histograms(read_rows(rows), recipe.select)
+    warned = list[str]()
+
+    def looked() -> Iterator[dict[str, Any]]:
+        for row in read_rows(rows):
+            if "warning" in row:
+                warned.append(f"{shown(row['id'])}: {row['warning']}")
+            yield row
+
+    found = histograms(looked(), recipe.select)
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
-    if summary.errors:
-        output.show(
-            f"\n{summary.errors:,} samples hold an error, of their video mostly (`error` in the row says why); "
-            "--retry-errors asks them again"
-        )
+    if errors := told(read_rows(rows), samples):
+        output.show("", errors)
+    if warned:
+        output.note(f"probe: {counted(len(warned), 'row')} with a `warning`, see {rows}; the first: {warned[0]}")
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
-    output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", _selected(data, folder.manifest)))
+    out_of = select(read_rows(rows), recipe.select)
+    if out_of.ids:
+        place = _selected(data, folder.manifest)
+        output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", place))
+    else:
+        output.show("", "`trlt select` would take none of these samples:")
+        output.show(*(f"  {line}" for line in nothing_taken(out_of.report)), OTHERS)
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 

@@ -25,6 +25,7 @@ from trlt.report.progress import ProgressView
 from trlt.report.selection import selection_markdown
 from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
 from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
+from trlt.selection import nothing_taken
 from trlt.selection import select as choose
 
 
@@ -72,7 +73,11 @@ def select(
     write_text_atomic(out.with_suffix(".report.md"), selection_markdown(selection.report))
     output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
     if not selection.ids:
-        raise DataError(f"{rows}: nothing was selected; {report_path} says what there was; probe more, or widen `select.*`")
+        why = "\n  ".join(nothing_taken(selection.report)) or "no row is without an error"
+        raise DataError(
+            f"{rows}: nothing was selected ({report_path} has the counts); probe other samples, or set other thresholds with "
+            f"--set. What there is:\n  {why}"
+        )
     root = noted.get("videos")
     Run(out).write_manifest(
         {

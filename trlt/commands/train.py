@@ -19,10 +19,10 @@ from trlt.commands._output import Output
 from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands._setup import RUNS, next_after_tuning, resolve
-from trlt.commands._train_folder import has_begun, hold, kept, open_folder
+from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
 from trlt.commands._train_work import tune
-from trlt.errors import DataError, Interrupted, RecipeError
+from trlt.errors import DataError, Interrupted, RecipeError, counted
 from trlt.interruption import Interruption
 from trlt.model import locate
 from trlt.reading import read_object
@@ -126,6 +126,8 @@ def _run(
             if first and not complete:
                 for damage in drop_damaged(folder / "checkpoints"):
                     output.note(f"train: {damage}")
+                if step := saved_step(folder):
+                    output.note(f"train: goes on from step {step}")
         if complete:
             output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
             return _result(folder)
@@ -137,7 +139,7 @@ def _run(
     if first is not None:
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
     if result["broken"]:
-        output.note(f"train: {len(result['broken'])} samples couldn't be used: {folder / 'broken.jsonl'} says why")
+        output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data, f"{folder}/"):
         output.show(line)

@@ -16,8 +16,9 @@ from rich.text import Text
 from trlt.commands._options import Fresh, Overrides, RecipeFile, StoreFolder
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS
+from trlt.datasets import outside_words, span_outside
 from trlt.disk import is_full
-from trlt.errors import UsageError, VideoError
+from trlt.errors import DataError, UsageError, VideoError, counted, shown
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
 from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
@@ -27,7 +28,7 @@ from trlt.video.deep import LOAD_CLIP as DEEP
 from trlt.video.numbering import holds_frames
 from trlt.video.resolve import VideoIndex
 from trlt.video.store import FrameStore, StoreInfo
-from trlt.video.survey import Wanted, listing, summarize, survey
+from trlt.video.survey import EXAMPLES, Row, Wanted, listing, summarize, survey
 from trlt.video.webp import SUFFIX as WEBP
 from trlt.video.workers import ClipLoader, Request
 
@@ -55,14 +56,14 @@ def check(
     """
     recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": str(videos) if videos else None})
     settings = _all_cores(recipe.video)
-    wanted = _wanted_of(target, settings)
+    samples, wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
-    output.note(f"video check: {len(wanted):,} clips; rows in {rows_path}")
+    output.note(f"video check: {counted(len(wanted), 'clip')}; rows in {rows_path}")
     # What was decoded earlier says nothing of other frames.
     loader = ClipLoader(settings.model_copy(update={"store": None}), decoder=DEEP) if deep else ClipLoader(settings)
     with loader, output.progress("check", "clips") as progress:
         rows = survey(wanted, loader, rows_path, fresh=fresh, deep=deep, progress=progress)
-    result = summarize(rows) | {"rows": str(rows_path)}
+    result = summarize(rows) | {"spans": _spans(samples, rows), "rows": str(rows_path)}
     bound = settings.store_gb * 1e9
     result["store_fits"] = result["store_bytes"] <= bound
     report = rows_path.with_suffix(".report.json")
@@ -70,12 +71,16 @@ def check(
     table = Table(title=f"Videos of {target}", title_justify="left", show_header=False)
     for name, value in listing(result):
         table.add_row(name, Text(value))
+    if result["spans"]["compared"]:
+        table.add_row("gold span outside the video", "{outside:,} of {compared:,} samples".format_map(result["spans"]))
     output.show(table)
     for title, key in (("Broken, by reason", "reasons"), ("Warnings", "warnings")):
         if result[key]:
             output.show(_reasons(title, result[key]))
     for example in result["durations"]["examples"]:
         output.show(f"{example['video']}: {example['duration_s']:.1f} s, annotated {example['annotated_s']:.1f} s")
+    for example in result["spans"]["examples"]:
+        output.show(f"{example['video']}: sample {shown(example['id'])}: {example['reason']}")
     if not result["store_fits"]:
         output.show(
             f"The frame store of this recipe holds {settings.store_gb:g} GB and would need {result['store_bytes'] / 1e9:.1f}: "
@@ -100,7 +105,9 @@ def cache_info(
     settings = _store_settings(recipe_path, sets, store)
     held, bound = _held(settings), int(settings.store_gb * 1e9)
     share = held.bytes / bound
-    output.show(f"{settings.store}: {held.entries:,} clips, {held.bytes / 1e9:.3f} GB of {bound / 1e9:g} GB ({share:.0%})")
+    output.show(
+        f"{settings.store}: {counted(held.entries, 'clip')}, {held.bytes / 1e9:.3f} GB of {bound / 1e9:g} GB ({share:.0%})"
+    )
     return {"store": settings.store, "entries": held.entries, "bytes": held.bytes, "bound": bound}
 
 
@@ -120,7 +127,7 @@ def cache_clear(
     before = _held(settings)
     if before.entries:
         _opened(settings).clear()
-    output.show(f"{settings.store}: {before.entries:,} clips removed, {before.bytes / 1e9:.3f} GB")
+    output.show(f"{settings.store}: {counted(before.entries, 'clip')} removed, {before.bytes / 1e9:.3f} GB")
     return {"store": settings.store, "removed": before.entries, "bytes": before.bytes}
 
 
@@ -144,7 +151,7 @@ def cache_warm(
         flags={"video.root": str(videos) if videos else None, "video.store": str(store) if store else None},
     )
     settings = _all_cores(_with_store(recipe))
-    wanted = _of_samples(data, settings)
+    wanted = _of_samples(read_samples(data), data, settings)
     broken = {clip.video: clip.reason for clip in wanted if clip.path is None}
     there = decoded = 0
     with ClipLoader(settings) as loader, output.progress("warm", "clips") as progress:
@@ -165,7 +172,7 @@ def cache_warm(
             progress(done, len(wanted))
     held = _held(settings)
     output.show(
-        f"{settings.store}: {decoded:,} clips decoded, {there:,} were there, {len(broken):,} can't be read; "
+        f"{settings.store}: {counted(decoded, 'clip')} decoded, {there:,} were there, {len(broken):,} can't be read; "
         f"{held.bytes / 1e9:.3f} GB of {settings.store_gb:g} GB"
     )
     for reason in list(broken.values())[:5]:
@@ -186,15 +193,40 @@ def cache_warm(
     }
 
 
-def _wanted_of(target: Path, settings: Video) -> list[Wanted]:
-    """The clips of a video, a folder of frames, samples (a file, or a folder from `trlt prepare`), or a folder of videos."""
+def _spans(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, Any]:
+    """How many samples' gold spans could be held to their clips, and how many aren't inside."""
+    lengths = {(row.video, row.start, row.end): row.duration_s for row in rows if row.duration_s is not None}
+    compared, outside = 0, list[dict[str, Any]]()
+    for sample in samples:
+        length_s = lengths.get((sample.video, *(sample.clip or (None, None))))
+        if not sample.spans or length_s is None:
+            continue
+        compared += 1
+        if span := span_outside(sample, length_s):
+            what = {"span": list(span), "duration_s": length_s, "reason": outside_words(sample, length_s)}
+            outside.append({"id": sample.id, "video": sample.video, **what})
+    return {"compared": compared, "outside": len(outside), "examples": outside[:EXAMPLES]}
+
+
+def _wanted_of(target: Path, settings: Video) -> tuple[list[Sample], list[Wanted]]:
+    """The clips of a video, a folder of frames, samples (a file, or a folder from `trlt prepare`), or a folder of videos.
+
+    Returns:
+        The samples, none where there are only videos, and the clips.
+    """
     suffix = target.suffix.lower()
     if holds_frames(os.listdir(target)) if target.is_dir() else suffix in EXTENSIONS or suffix == WEBP:
         index = VideoIndex(target.absolute().parent, links=settings.links)
         if not index.is_at(target.name):
             raise VideoError(f"{target}: no such video; give a video, a folder of videos, or a file of samples")
-        return [_wanted(index, target.name, samples=0)]
-    return _of_folder(target, settings) if target.is_dir() and not sample_files(target) else _of_samples(target, settings)
+        return [], [_wanted(index, target.name, samples=0)]
+    if not target.exists():
+        what = "a video, a folder of videos, or samples (a file of them, or a folder of such files)"
+        raise DataError(f"{target}: no such file or folder; give {what}")
+    if target.is_dir() and not sample_files(target):
+        return [], _of_folder(target, settings)
+    samples = read_samples(target)
+    return samples, _of_samples(samples, target, settings)
 
 
 def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
@@ -205,9 +237,8 @@ def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
     return found
 
 
-def _of_samples(data: Path, settings: Video) -> list[Wanted]:
-    """Every clip that samples need, once."""
-    samples = read_samples(data)
+def _of_samples(samples: Sequence[Sample], data: Path, settings: Video) -> list[Wanted]:
+    """Every clip that samples need, once; `data` is where they were read."""
     index = VideoIndex(videos_root(settings.root, data), settings.downloads, settings.links)
     groups: dict[tuple[str, Span | None], list[Sample]] = {}
     for sample in samples:
@@ -215,7 +246,8 @@ def _of_samples(data: Path, settings: Video) -> list[Wanted]:
     wanted = []
     for (video, bounds), group in groups.items():
         start, end = bounds or (None, None)
-        wanted.append(_wanted(index, video, start=start, end=end, annotated_s=group[0].duration, samples=len(group)))
+        annotated = tuple(dict.fromkeys(float(sample.duration) for sample in group if sample.duration is not None))
+        wanted.append(_wanted(index, video, start=start, end=end, annotated_s=annotated, samples=len(group)))
     return wanted
 
 

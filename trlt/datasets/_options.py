@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from trlt.answer import LETTERS, plain
 from trlt.datasets._common import clean
+from trlt.mistakes import lettered
 
 _LINE = re.compile(r"^\s*\(?([A-Z])[.):]\s*(.*)$")
 _INLINE = re.compile(r"(?:(?<=\s)|(?<=^))\(?([A-Z])[.)]\s+")
@@ -108,6 +109,8 @@ def fault(texts: tuple[str, ...], index: int, *, bench: bool) -> str | None:
         return "empty_option"
     if not bench and texts.count(texts[index]) > 1:
         return "ambiguous_answer"
+    if not bench and lettered(texts):  # which a file of samples may not hold
+        return "lettered_options"
     return None
 
 

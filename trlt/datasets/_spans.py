@@ -107,6 +107,35 @@ def durations_differ(annotated_s: float, file_s: float) -> bool:
     return abs(file_s - annotated_s) > max(TOLERANCE_S, TOLERANCE * annotated_s)
 
 
+def span_outside(sample: Sample, length_s: float) -> Span | None:
+    """The first gold span that a sample's clip doesn't hold: it begins at or behind its end, or ends too far behind it.
+
+    Too far is where `trlt prepare` drops it: beyond `OVERSHOOT_S`, or `meta.chunk_s`; of an annotated duration that agrees with
+    the clip's, the longer of the two counts.
+
+    Args:
+        sample: Whose spans, if it has any, are held to it.
+        length_s: Seconds of the clip, as decoded.
+    """
+    agree = sample.duration is not None and not durations_differ(sample.duration, length_s)
+    held_s = max(length_s, sample.duration or 0.0) if agree else length_s
+    chunk_s = sample.meta.get("chunk_s")
+    overshoot_s = max(OVERSHOOT_S, float(chunk_s) if isinstance(chunk_s, (int, float)) else 0.0)
+    for span in sample.spans or ():
+        if span.start >= length_s or repair_span(*span, held_s, clip=True, overshoot_s=overshoot_s).span is None:
+            return span
+    return None
+
+
+def outside_words(sample: Sample, length_s: float) -> str | None:
+    """What to say of a sample with a `span_outside`; None where its spans fit."""
+    span = span_outside(sample, length_s)
+    if span is None:
+        return None
+    does = "begins" if span.start >= length_s else "ends"
+    return f"its gold span [{span.start:g}, {span.end:g}] {does} behind the end of its video ({length_s:.1f} s)"
+
+
 def fit_to_file(sample: Sample, file_s: float) -> Fit:
     """A training sample, fitted to the length of its file.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from trlt.errors import ModelError, shown
 from trlt.reading import loads
+from trlt.recipe import advice
 
 CONFIG = "config.json"
 MODEL_TYPE = "qwen2_5_vl"
@@ -115,7 +116,7 @@ def _check_rest(config: Mapping[str, Any], text: Mapping[str, Any], where: str) 
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < text["vocab_size"]:
             raise _Fault(key, token, f"a token's number below {where}vocab_size ({text['vocab_size']}) is expected")
     if config.get("quantization_config") is not None:
-        remedy = "take the model that it was made of; `train.lora.quantize: nf4` holds that in 4 bits"
+        remedy = advice("take the model that it was made of; `train.lora.quantize: nf4` holds that in 4 bits")
         raise _Fault("quantization_config", config["quantization_config"], "weights that aren't quantized are expected", remedy)
     for key in ("dtype", "torch_dtype"):
         if config.get(key) is not None and config[key] not in DTYPES:

@@ -121,7 +121,18 @@ def from_yaml(text: str, where: str) -> Any:
     except RecursionError:
         raise RecipeError(f"{where}: {_TOO_DEEP}") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{where}: not YAML: {' '.join(str(error).split())[:MOST_WORDS]}") from None
+        raise RecipeError(f"{where}: not YAML: {_said(error)[:MOST_WORDS]}") from None
+
+
+def _said(error: yaml.YAMLError) -> str:
+    """What PyYAML says, without the name that it has for any text."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).replace('in "<unicode string>", ', "").split())
+    parts = []
+    for text, mark in ((error.context, error.context_mark), (error.problem, error.problem_mark)):
+        if text:
+            parts.append(f"{text} (line {mark.line + 1}, column {mark.column + 1})" if mark else text)
+    return ", ".join(parts)
 
 
 def _bound(node: yaml.Node, where: str, depth: int, sizes: dict[int, int | None]) -> int:

@@ -6,6 +6,7 @@ import copy
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -14,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from trlt.errors import RecipeError, did_you_mean, shown
+from trlt.reading import MOST_LINE, loads
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.sections import Recipe
@@ -38,6 +40,8 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     origin: dict[str, str] = {}
     where = str(path) if path else "recipe"
     if path is not None:
+        if _holds_samples(path):
+            raise RecipeError(f"{path}: this holds samples, not a recipe: `trlt train RECIPE --data {shlex.quote(str(path))}`")
         loaded = read_yaml(path, "give a recipe's path, e.g. recipes/32k.yaml")
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
@@ -53,6 +57,20 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
+
+
+def _holds_samples(path: Path) -> bool:
+    """Whether a path is a folder of JSONL files, or a file that begins with a sample."""
+    if path.is_dir():
+        return any(path.glob("*.jsonl"))
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            first = loads(file.readline(MOST_LINE))
+    except (OSError, ValueError):
+        return False
+    return isinstance(first, dict) and {"id", "task"} <= first.keys()
 
 
 def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str], source: str) -> None:
@@ -135,6 +153,8 @@ def _message(kind: str, text: str, location: Sequence[int | str], value: Any) ->
         return "missing, and has no default"
     if kind == "model_type":
         return f"expected a section of keys, got {shown(value)}"
+    if kind in ("bool_type", "bool_parsing"):
+        return f"write true or false, not {value}"
     if kind == "value_error":
         return text.removeprefix("Value error, ")
     if kind == "literal_error":

@@ -81,7 +81,7 @@ class Select(Section):
     hard: Outcome[Annotated[int, Field(ge=0)]] = 1
     """Correct answers of n up to which a sample is hard."""
     easy: Outcome[Annotated[int, Field(ge=1)]] = 7
-    """Correct answers of n from which a sample is easy."""
+    """Correct answers of n from which a sample is easy; it always is where all are right."""
     delta_iou: Outcome[Annotated[float, Field(ge=0, le=1)]] = 0.3
     """Least max - mean of the IoUs of a grounding sample."""
     grounded_delta_iou: Outcome[Annotated[float, Field(ge=0, le=1)]] = 0.1

@@ -138,7 +138,7 @@ def _together(shown: Mapping[str, Any]) -> Text:
 def _rule(shown: Mapping[str, Any]) -> str:
     """How the class comes about, in words; the command says whose thresholds they are."""
     limits = shown["select"]
-    levels = f"hard up to {limits['hard']} right answers, easy from {limits['easy']} on"
+    levels = f"hard up to {limits['hard']} right answers, easy from {min(limits['easy'], shown['n'])} on"
     by_task = {
         "multi_choice": levels,
         "grounding": f"varied from max - mean = {limits['delta_iou']:g} on, else flat",

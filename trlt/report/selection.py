@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from trlt.errors import counted
 from trlt.report.tables import markdown_text
 from trlt.selection import Cell, SelectionReport, TaskTotal
 
@@ -61,5 +62,5 @@ def _counts(line: Cell | TaskTotal) -> Sequence[str]:
 
 
 def _notes(report: SelectionReport) -> list[str]:
-    errors = [f"{report.errors:,} rows hold an error and were left out"] if report.errors else []
+    errors = [f"{counted(report.errors, 'row')} with an error left out"] if report.errors else []
     return [*errors, *report.shortfalls]

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from trlt.errors import counted
 from trlt.report.bars import bar
 
 _WIDTH = 18
@@ -34,7 +35,7 @@ def statistics_view(statistics: Mapping[str, Any]) -> Group:
         statistics: As `trlt.preparation.Statistics.to_json` gives them.
     """
     mean = statistics["mean_duration_s"]
-    line = f"{statistics['samples']:,} samples on {statistics['clips']:,} clips"
+    line = f"{counted(statistics['samples'], 'sample')} on {counted(statistics['clips'], 'clip')}"
     head = Text(line + (f", {mean:.1f} s in the mean" if mean is not None else ""), style="bold")
     blocks: list[RenderableType] = [
         _block(title, statistics[key]) for key, title in BLOCKS.items() if any(statistics[key].values())

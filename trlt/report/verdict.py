@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from trlt.report.figures import headlines
+from trlt.report.notes import UNANSWERED
 
 Outcome = Literal["better", "worse", "mixed", "unknown"]
 """Of the second model: better on a main figure and worse on none, and so on; `unknown` where no figure says anything."""
@@ -81,6 +82,7 @@ def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> V
         said = [*_several(rose, fell, changes, names), *_rest(rose, fell, changes)]
     if len(changes) >= MANY and (rose or fell):
         said.append(f"Each figure has a 5% risk of such a difference by chance alone, and there are {len(changes)}.")
+    said = [*_unread(changes, result, names), *said]
     if warned := [bench for bench, entry in result["benchmarks"].items() if entry["warnings"]]:
         said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
     outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
@@ -122,6 +124,37 @@ def _several(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence
     else:
         first = f"{_begin(b)} is {'better' if rose else 'worse'} than {a} on {len(rose or fell)} {of}."
     return [first, *(f"{word}: {_listed(some)}." for word, some in (("Better", rose), ("Worse", fell)) if some)]
+
+
+def _unread(changes: Sequence[_Change], result: Mapping[str, Any], names: tuple[str, str]) -> list[str]:
+    """Where a run's outputs mostly can't be read, a figure tells of their form before all else; that is said first."""
+    said = []
+    for bench in dict.fromkeys(one.bench for one in changes):
+        sides = result["benchmarks"][bench].get("unanswered")
+        if sides is None or not (
+            unread := [(name, sides[key]) for name, key in zip(names, "ab", strict=True) if _mostly(sides[key])]
+        ):
+            continue
+        counts = [f"{_part(side['count'], side['n'])} outputs of {name}" for name, side in unread]
+        official = [
+            f"{one.name} {sides['a']['official'][one.figure]:.1f} to {sides['b']['official'][one.figure]:.1f}"
+            for one in changes
+            if one.bench == bench and all(one.figure in side["official"] for side in sides.values())
+        ]
+        beside = f"; by the official rule: {', '.join(official)}" if official else ""
+        said.append(
+            f"On {bench}, {' and '.join(counts)} couldn't be read (they hold no answer in the tags that were asked for) and "
+            f"count as wrong{beside}."
+        )
+    return said
+
+
+def _part(count: int, n: int) -> str:
+    return f"all {n:,}" if count == n else f"{count:,} of {n:,}"
+
+
+def _mostly(side: Mapping[str, Any]) -> bool:
+    return bool(side["n"]) and side["count"] >= UNANSWERED * side["n"]
 
 
 def _rest(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change]) -> list[str]:

@@ -128,7 +128,7 @@ class Answering:
 
         job, settings = self._job, self._job.settings
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-        asked: list[tuple[list[Sample], int]] = []
+        asked: list[tuple[list[Sample], int, float]] = []
         failed = list[dict[str, Any]]()
 
         def trees() -> Iterator[Tree]:
@@ -150,21 +150,23 @@ class Answering:
                     as_gqa=job.as_gqa,
                 )
                 if requests:
-                    asked.append((samples, clip.tokens))
+                    asked.append((samples, clip.tokens, clip.duration))
                     yield Tree(clip, requests)
 
         for t, r, completions, error in self._asker.stream(trees(), sampling, max_sequences=settings.max_sequences):
-            samples, shown = asked[t]
+            samples, shown, length_s = asked[t]
             if error is not None:
                 failed += _failed([samples[r]], error)
                 continue
             said = [(c.text, len(c.tokens), c.finished) for c in completions]
-            yield {"id": samples[r].id, "said": said, "video_tokens": shown}
+            yield {"id": samples[r].id, "said": said, "video_tokens": shown, "length_s": length_s}
         yield from failed
 
 
 def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """What workers said about samples: `id`, and either `said` (text, tokens, finished) and `video_tokens`, or `error`.
+    """What workers said about samples: `id`, and either `said` (text, tokens, finished) or `error`.
+
+    With `said` stand the clip's `video_tokens` and `length_s` (seconds).
 
     With an unforeseen error stand its `kind` and `trace`; see `read_error`.
 

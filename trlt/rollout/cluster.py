@@ -195,8 +195,15 @@ def run_on_cluster(
                         if "error" in one:
                             raise read_error(one)
                         said = [Said(*each) for each in one["said"]]
-                        shown = one["video_tokens"]
-                        row = to_row(sample, said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa)
+                        row = to_row(
+                            sample,
+                            said,
+                            settings=settings,
+                            weights=weights,
+                            video_tokens=one["video_tokens"],
+                            length_s=one["length_s"],
+                            as_gqa=as_gqa,
+                        )
                     except Exception as fault:  # of this sample alone
                         error = fault_of(fault)
                         rows.append(error_row(sample, n, str(error)))

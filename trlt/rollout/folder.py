@@ -259,8 +259,21 @@ def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if "files" in before and "files" in now_there:  # which earlier manifests don't name
         found += _changed("model", before["files"], now_there["files"])
     for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
-        found += _changed(f"inputs.{name}", old["inputs"][name], new["inputs"][name])
+        found += _changed_input(name, old["inputs"][name], new["inputs"][name])
     return found
+
+
+def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What tells inputs apart; of samples' files, in words that need no checksums."""
+    if "samples" not in new or old.get("sha256") == new.get("sha256"):
+        return _changed(f"inputs.{name}", old, new)
+    before, now_there = (Path(str(one.get("path", ""))).name for one in (old, new))
+    counts = (
+        f" ({old.get('samples'):,} before, {new['samples']:,} now)" if old.get("samples") not in (None, new["samples"]) else ""
+    )
+    told = f"the samples in {now_there} changed" if before == now_there else f"other samples: {before} -> {now_there}"
+    rest = [{key: value for key, value in one.items() if key not in ("sha256", "samples")} for one in (old, new)]
+    return [told + counts, *_changed(f"inputs.{name}", *rest)]
 
 
 def _text(values: Mapping[str, Any]) -> str:

@@ -179,15 +179,15 @@ def run(
                 samples, requests = questions(one.samples, settings, n, fail, as_gqa=as_gqa)
                 surprises.passed("prompt", len(samples))
                 if requests:
-                    asked.append((samples, one.clip.tokens))
+                    asked.append((samples, one.clip.tokens, one.clip.duration))
                     yield Tree(one.clip, requests)
 
         report()
         for groups in _rounds(rows, samples):
-            asked = list[tuple[Sequence[Sample], int]]()
+            asked = list[tuple[Sequence[Sample], int, float]]()
             answered = engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences, ended=ended)
             for t, r, completions, error in answered:
-                group, shown = asked[t]
+                group, shown, length_s = asked[t]
                 if error is not None:
                     fail([group[r]], error, "ask")
                     continue
@@ -195,7 +195,15 @@ def run(
                 said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
                 tokens += sum(s.tokens for s in said)
                 try:
-                    row = to_row(group[r], said, settings=settings, weights=weights, video_tokens=shown, as_gqa=as_gqa)
+                    row = to_row(
+                        group[r],
+                        said,
+                        settings=settings,
+                        weights=weights,
+                        video_tokens=shown,
+                        length_s=length_s,
+                        as_gqa=as_gqa,
+                    )
                 except Exception as fault:  # of this answer alone
                     fail([group[r]], fault_of(fault), "score", len(completions))
                     continue

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trlt.answer import Answer
+from trlt.datasets import outside_words
 from trlt.grade import grade
 from trlt.recipe import Decoding
 from trlt.reward import Weights
@@ -32,17 +33,20 @@ def to_row(
     settings: Decoding,
     weights: Weights,
     video_tokens: int,
+    length_s: float | None = None,
     as_gqa: bool = False,
 ) -> dict[str, Any]:
     """The row of a sample whose completions are there.
 
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
-    max - mean (null for multi-choice), `spread` is max - min of the rewards.
+    max - mean (null for multi-choice), `spread` is max - min of the rewards. `warning` stands only where a gold span lies
+    outside the clip, of which `length_s` is the length; None: it isn't known.
     """
     grades = [grade(sample, one.text, settings, weights, as_gqa=as_gqa) for one in said]
     answers, scores, rewards = ([*part] for part in zip(*grades, strict=True))
     ious = [s.tiou for s in scores if s.tiou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]
+    warning = outside_words(sample, length_s) if length_s is not None else None
     return {
         **_head(sample),
         "texts": [one.text for one in said],
@@ -60,6 +64,7 @@ def to_row(
         "format_rate": _mean([s.format for s in scores]),
         "video_tokens": video_tokens,
         "error": None,
+        **({"warning": warning} if warning else {}),
     }
 
 

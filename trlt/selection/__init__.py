@@ -5,7 +5,7 @@ Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neithe
 
 from trlt.selection.choose import Selection, select
 from trlt.selection.classes import CLASSES, Class, Difficulty, classify, deviation, difficulty
-from trlt.selection.report import Cell, SelectionReport, TaskTotal
+from trlt.selection.report import Cell, SelectionReport, TaskTotal, nothing_taken
 from trlt.selection.shares import apportion, redistributed, water_fill
 from trlt.selection.tally import histogram
 
@@ -22,6 +22,7 @@ __all__ = [
     "deviation",
     "difficulty",
     "histogram",
+    "nothing_taken",
     "redistributed",
     "select",
     "water_fill",

@@ -14,7 +14,7 @@ from trlt.errors import DataError
 from trlt.recipe import Select
 from trlt.sample import TASKS, Task
 from trlt.selection.classes import Class, classes_of, classify, deviation, field_of, task_of
-from trlt.selection.report import Cell, SelectionReport, TaskTotal, budget_shortfalls, class_shortfalls
+from trlt.selection.report import Cell, SelectionReport, TaskTotal, budget_shortfalls, class_shortfalls, few_answers
 from trlt.selection.shares import apportion, by_class, redistributed, task_shares, task_sizes, water_fill
 from trlt.selection.tally import Tally
 
@@ -87,7 +87,7 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     totals = _totals(cells, settings)
     shortfalls += budget_shortfalls(totals, settings)
     if settings.by == "rules" and fewest < settings.easy:
-        shortfalls.append(f"easy begins at {settings.easy} right answers, but rows have only n = {fewest}: lower `select.easy`")
+        shortfalls.append(few_answers(int(fewest), settings))
     ids = tuple(candidate.id for candidate in sorted(kept, key=lambda candidate: candidate.position))
     report = SelectionReport(
         rows=tally.rows,

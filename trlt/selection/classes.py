@@ -35,12 +35,15 @@ def classes_of(task: Task, settings: Select) -> tuple[Class, ...]:
 def difficulty(row: Mapping[str, Any], settings: Select) -> Difficulty:
     """Hard up to `hard` correct answers of n, easy from `easy` on, medium between (appendix A of the paper).
 
-    The paper's text has the two names swapped, which would leave no medium.
+    The paper's text has the two names swapped, which would leave no medium. A sample whose answers are all right is easy even
+    where n is below `easy`: as with none that is right, its rewards don't differ.
 
     Raises:
         DataError: a row without a count of correct answers.
     """
-    correct = int(field_of(row, "correct", int))
+    correct, n = int(field_of(row, "correct", int)), row.get("n")
+    if type(n) is int and 0 < n <= correct:
+        return "easy"
     return "hard" if correct <= settings.hard else "easy" if correct >= settings.easy else "medium"
 
 

@@ -101,6 +101,53 @@ def budget_shortfalls(totals: Mapping[Task, TaskTotal], settings: Select) -> Ite
         yield f"budget: {taken:,} of {settings.budget:,}: no task can give more; what each lacks stands above"
 
 
+FEW = "easy begins at"
+
+
+def few_answers(n: int, settings: Select) -> str:
+    """Says that rows have fewer answers than `easy` asks for, and what to set; where `hard` leaves no medium, that as well."""
+    sets = f"--set select.easy={n}"
+    if n - 1 <= settings.hard:
+        sets += f" --set select.hard={max(0, n - 2)}"
+    return (
+        f"{FEW} {settings.easy} right answers, but rows have only n = {n}, of which all have to be right; "
+        f"thresholds for so few: {sets}"
+    )
+
+
+_BY: dict[Task, tuple[str, ...]] = {
+    "multi_choice": ("hard", "easy", "ratio"),
+    "grounding": ("delta_iou",),
+    "grounded_qa": ("hard", "easy", "grounded_delta_iou"),
+}
+"""Settings that a task's rows are taken by."""
+
+
+def nothing_taken(report: SelectionReport) -> list[str]:
+    """Why a selection took nothing: by task, what there is, what it takes, and the settings that say so.
+
+    Args:
+        report: Of such a selection.
+    """
+    lines = []
+    for total in report.tasks:
+        there: dict[str, int] = {}
+        for cell in report.cells:
+            if cell.task == total.task and cell.available:
+                there[cell.klass] = there.get(cell.klass, 0) + cell.available
+        if not there:
+            continue
+        found = ", ".join(f"{count:,} {klass}" for klass, count in there.items())
+        wanted = [klass for klass, size in report.wanted[total.task].items() if size]
+        if not wanted:
+            lines.append(f"{total.task}: {found}; none are wanted (select.sizes.{total.task}=0)")
+            continue
+        keys = ["by"] if report.settings["by"] != "rules" else _BY[total.task]
+        sets = ", ".join(f"select.{key}={report.settings[key]}" for key in keys)
+        lines.append(f"{total.task}: {found}; only {' and '.join(wanted)} are taken ({sets})")
+    return [*lines, *(line for line in report.shortfalls if line.startswith(FEW))]
+
+
 def _filled(others: str, missing: int, filled: int) -> str:
     if filled == missing:
         return f"the other {others} fill in {filled:,}"

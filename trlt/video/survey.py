@@ -35,8 +35,8 @@ class Wanted:
     """Why there is no path."""
     start: float | None = None
     end: float | None = None
-    annotated_s: float | None = None
-    """Duration of the clip by its annotation."""
+    annotated_s: tuple[float, ...] = ()
+    """Durations of the clip by its samples' annotation, each once."""
     samples: int = 1
     """How many samples need it."""
 
@@ -51,7 +51,7 @@ class Row:
     start: float | None
     end: float | None
     samples: int
-    annotated_s: float | None
+    annotated_s: tuple[float, ...]
     error: str | None = None
     warnings: tuple[str, ...] = ()
     duration_s: float | None = None
@@ -62,11 +62,11 @@ class Row:
     """With which a clip couldn't be read: with others it is looked at anew."""
 
     @property
-    def differs(self) -> bool:
-        """Whether the clip is longer or shorter than annotated."""
-        if self.annotated_s is None or self.duration_s is None:
-            return False
-        return durations_differ(self.annotated_s, self.duration_s)
+    def differing_s(self) -> tuple[float, ...]:
+        """The annotated durations than which the clip is longer or shorter."""
+        if self.duration_s is None:
+            return ()
+        return tuple(annotated for annotated in self.annotated_s if durations_differ(annotated, self.duration_s))
 
 
 def survey(
@@ -174,7 +174,8 @@ def _read(path: Path) -> Iterator[Row]:
 
 def _known(value: Any, where: str) -> Row:
     hold(value, Surveyed, where, "this is no row of `trlt video check`; give another --out, or --fresh")
-    return Row(**{**value, "warnings": tuple(value["warnings"])})
+    # What a clip's samples say of it is theirs to say anew.
+    return Row(**{**value, "warnings": tuple(value["warnings"]), "annotated_s": ()})
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
@@ -184,13 +185,13 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 def summarize(rows: Sequence[Row]) -> dict[str, Any]:
     """Counts over rows, with the reasons of what is broken: most frequent first, each with an example.
 
-    Numbers in a reason that several clips share are written as N.
+    Numbers in a reason that several clips share are written as N. Of a clip whose samples are annotated with several durations,
+    each is compared.
     """
     broken = [row for row in rows if row.error is not None]
     sound = [row for row in rows if row.error is None]
     warned = [row for row in sound if row.warnings]
-    compared = [row for row in sound if row.annotated_s is not None]
-    differ = [row for row in compared if row.differs]
+    differ = [(row, annotated) for row in sound for annotated in row.differing_s]
     tokens = [row.tokens for row in sound]
     return {
         "clips": len(rows),
@@ -199,14 +200,15 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
         "broken": len(broken),
         "samples": sum(row.samples for row in rows),
         "samples_broken": sum(row.samples for row in broken),
-        "reasons": _grouped((row.error or "", row) for row in broken),
-        "warnings": _grouped((row.warnings[0], row) for row in warned),
+        "reasons": grouped((row.error or "", row.video) for row in broken),
+        "warnings": grouped((row.warnings[0], row.video) for row in warned),
         "seconds": round(sum(row.duration_s or 0.0 for row in sound), 1),
         "durations": {
-            "compared": len(compared),
+            "compared": sum(len(row.annotated_s) for row in sound),
             "differ": len(differ),
             "examples": [
-                {"video": row.video, "annotated_s": row.annotated_s, "duration_s": row.duration_s} for row in differ[:EXAMPLES]
+                {"video": row.video, "annotated_s": annotated, "duration_s": row.duration_s}
+                for row, annotated in differ[:EXAMPLES]
             ],
         },
         "tokens": {"total": sum(tokens), "mean": sum(tokens) / len(tokens) if tokens else 0.0, "most": max(tokens, default=0)},
@@ -214,13 +216,18 @@ def summarize(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _grouped(reasons: Iterable[tuple[str, Row]]) -> list[dict[str, Any]]:
+def grouped(reasons: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Reasons that are alike but for paths and numbers, most frequent first: `reason`, `clips` and a video as `example`.
+
+    Args:
+        reasons: Of each clip, with its video.
+    """
     counts: Counter[str] = Counter()
     examples: dict[str, tuple[str, str]] = {}
-    for text, row in reasons:
-        reason = _general(text, row.video)
+    for text, video in reasons:
+        reason = _general(text, video)
         counts[reason] += 1
-        examples.setdefault(reason, (row.video, _own(text, row.video)))
+        examples.setdefault(reason, (video, _own(text, video)))
     return [
         {"reason": reason if count > 1 else examples[reason][1], "clips": count, "example": examples[reason][0]}
         for reason, count in counts.most_common()
@@ -229,13 +236,14 @@ def _grouped(reasons: Iterable[tuple[str, Row]]) -> list[dict[str, Any]]:
 
 def _general(text: str, video: str) -> str:
     """A reason without what differs from file to file: its path, times and counts."""
-    return re.sub(r"\d+(\.\d+)?", "N", _own(text, video))
+    return re.sub(r"(?<![A-Za-z\d])\d+(\.\d+)?", "N", _own(text, video))
 
 
 def _own(text: str, video: str) -> str:
-    """A reason without the file's path."""
-    _, found, rest = text.partition(f"{video.rpartition('/')[2]}: ")
-    return rest if found else text.replace(video, "…")
+    """A reason without the file's path, and without its name where other endings of it were tried."""
+    name = video.rpartition("/")[2]
+    _, found, rest = text.partition(f"{name}: ")
+    return (rest if found else text.replace(video, "…")).replace(f"{Path(name).stem}.{{", "….{")
 
 
 def listing(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

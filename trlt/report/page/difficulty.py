@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from trlt.errors import counted
 from trlt.report.page.charts import Bars, histogram, legend
 from trlt.report.page.markup import Markup, element, join, table
 
@@ -141,7 +142,7 @@ def selection_section(selections: Sequence[Selected]) -> Markup:
     for one in selections:
         report = one.report
         parts.append(element("h3", f"{one.name}: {report['taken']:,} of {report['rows']:,} probed samples"))
-        lines = [f"{report['errors']:,} rows hold an error and were left out"] * bool(report["errors"])
+        lines = [f"{counted(report['errors'], 'row')} with an error left out"] * bool(report["errors"])
         lines += list(report["shortfalls"])
         if lines:
             parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))

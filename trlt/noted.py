@@ -1,0 +1,36 @@
+"""What a training notes beside its checkpoints, and how the part of steps that aren't saved is forgotten.
+
+Knows files only, and imports nothing heavy: an interruption is answered by it, which may come while PyTorch is imported, and
+then no import of PyTorch succeeds any more.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trlt.broken import cut_broken
+from trlt.completions import cut_completions
+from trlt.difficulty import cut_visits
+from trlt.reading import read_log
+from trlt.sample import write_text_atomic
+
+LOG = "log.jsonl"
+"""A line a step, in a run's folder."""
+
+
+def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
+    """Cuts off what a run has noted after a step, in its log and beside it; no process may be writing meanwhile.
+
+    Returns:
+        The log's rows that stay.
+    """
+    log, kept = folder / LOG, []
+    if log.is_file():
+        kept = [row for row in read_log(log) if row["step"] <= step]
+        write_text_atomic(log, "".join(json.dumps(row) + "\n" for row in kept))
+    cut_broken(folder, step)
+    cut_visits(folder, step)
+    cut_completions(folder, step)
+    return kept
