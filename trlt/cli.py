@@ -5,6 +5,8 @@ Imports nothing heavy: `trlt --help` and shell completion answer at once. What a
 
 from __future__ import annotations
 
+import atexit
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -57,9 +59,11 @@ class _Group(TyperGroup):
                 raise
             _tell(told)
         except Interrupted as error:
+            _be_deaf_at_exit()
             typer.echo(f"interrupted: {error.kept or GOES_ON}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
+            _be_deaf_at_exit()
             typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except (ImportError, SystemError) as error:  # what a compiled module makes of Ctrl-C while it is imported
@@ -67,6 +71,11 @@ class _Group(TyperGroup):
                 raise
             typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _be_deaf_at_exit() -> None:
+    """A further Ctrl-C while libraries clean up would end in their traceback, and the process is leaving as it is."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # those registered last come first
 
 
 def _interrupted(error: BaseException) -> bool:
