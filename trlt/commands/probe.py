@@ -167,10 +167,12 @@ def probe(
         raise VideoError(
             f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
         )
-    warned = list[str]()
+    warned, failed = list[str](), list[dict[str, Any]]()
 
     def looked() -> Iterator[dict[str, Any]]:
         for row in read_rows(rows):
+            if row["error"] is not None:
+                failed.append(row)
             if "warning" in row:
                 warned.append(f"{shown(row['id'])}: {row['warning']}")
             yield row
@@ -178,7 +180,7 @@ def probe(
     found = histograms(looked(), recipe.select)
     difficulty_png(found, folder.picture)
     output.show(histogram_table(found))
-    if errors := told(read_rows(rows), samples):
+    if errors := told(failed, samples):
         output.show("", errors)
     if warned:
         output.note(f"probe: {counted(len(warned), 'row')} with a `warning`, see {rows}; the first: {warned[0]}")

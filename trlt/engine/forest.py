@@ -59,6 +59,16 @@ class Answered(NamedTuple):
     """What its clip or prompt has caused, when both were asked alone; there are no completions then."""
 
 
+def by_tree(trees: Sequence[Tree], answered: Iterable[Answered]) -> list[list[list[Completion]]]:
+    """Completions by tree, request and branch, of all that is answered; the first error is raised."""
+    results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
+    for one in answered:
+        if one.error is not None:
+            raise one.error
+        results[one.tree][one.request] = one.completions
+    return results
+
+
 class Engine:
     """Completions for trees of prompts, from a Qwen2.5-VL.
 
@@ -104,21 +114,9 @@ class Engine:
         """What is computed in, as `agreement.TOLERANCES` has it."""
         return "float32" if self.exact else "bfloat16"
 
-    def generate(
-        self,
-        trees: Sequence[Tree],
-        sampling: Sampling,
-        *,
-        max_sequences: int = 256,
-        ended: Callable[[int], None] | None = None,
-    ) -> list[list[list[Completion]]]:
+    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
         """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
-        results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
-        for one in self.stream(trees, sampling, max_sequences=max_sequences, ended=ended):
-            if one.error is not None:
-                raise one.error
-            results[one.tree][one.request] = one.completions
-        return results
+        return by_tree(trees, self.stream(trees, sampling, max_sequences=max_sequences))
 
     @torch.no_grad()  # not inference_mode: autocast would cast every weight anew for each token
     def stream(

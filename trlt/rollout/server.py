@@ -105,12 +105,9 @@ class Servers:
 
     def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
         """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
-        results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
-        for t, r, completions, error in self.stream(trees, sampling, max_sequences=max_sequences):
-            if error is not None:
-                raise error
-            results[t][r] = completions
-        return results
+        from trlt.engine.forest import by_tree
+
+        return by_tree(trees, self.stream(trees, sampling, max_sequences=max_sequences))
 
     def stream(
         self,
