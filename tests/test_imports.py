@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
 ORDER = (
     "errors interruption web pace disk faults forms reading mistakes "
-    "sample answer score reward recipe datasets video prompt grade exchange "
+    "sample answer score reward recipe video datasets prompt grade exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
     "group_rollouts step_figures correction grpo grpo_run sft plan report asking usage card serve miniature doctor "

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trlt.datasets import Item, gold_text, load, names, summary
+from trlt.datasets import Item, gold_text, load, names
+from trlt.datasets._summary import summary
 from trlt.grade import read_answer
 from trlt.recipe import Eval
 from trlt.rollout.items import COLUMNS, is_answered, item_columns

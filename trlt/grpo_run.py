@@ -26,7 +26,7 @@ from trlt.sharding import join
 from trlt.shared_prefix import attach
 from trlt.training import Material, Report, Watch
 from trlt.video.clip import Clip
-from trlt.vllm_rollouts import check as check_vllm
+from trlt.vllm_rollouts.check import check as check_vllm
 
 
 def train(

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from trlt.answer import LETTERS, AnswerFormat
-from trlt.datasets import needs_options
+from trlt.datasets._wording import needs_options
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
 

@@ -46,7 +46,8 @@ def benchmarks() -> str:
 
 def _figures(module: ModuleType) -> Sequence[str]:
     """Names of the paper's figures of a benchmark, from its own example."""
-    from trlt.datasets import Item, gold_text, summary
+    from trlt.datasets import Item, gold_text
+    from trlt.datasets._summary import summary
     from trlt.grade import read_answer
     from trlt.recipe import Eval
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from dataset_helpers import item, write_files
 
-from trlt.datasets import Reading, read_source, summary
+from trlt.datasets import Reading, read_source
+from trlt.datasets._summary import summary
 from trlt.datasets.activitynet_rtl import official, video_weights
 from trlt.errors import DataError
 from trlt.sample import Sample, Span

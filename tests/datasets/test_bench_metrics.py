@@ -7,8 +7,8 @@ from dataset_helpers import item
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trlt.datasets import summary
 from trlt.datasets._metrics import best_iop, find_span, gold_text, union_iou
+from trlt.datasets._summary import summary
 from trlt.datasets.mvbench import TASKS
 from trlt.datasets.mvbench import official as mvbench_official
 from trlt.sample import Sample, Span

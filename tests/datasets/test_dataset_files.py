@@ -8,7 +8,8 @@ import pytest
 from dataset_helpers import item, lay_out
 
 from trlt.answer import LETTERS
-from trlt.datasets import gold_text, load, names, read_source, summary
+from trlt.datasets import gold_text, load, names, read_source
+from trlt.datasets._summary import summary
 from trlt.errors import DataError, UsageError
 from trlt.sample import TASKS, Sample
 

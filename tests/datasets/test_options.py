@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from trlt.datasets import needs_options
 from trlt.datasets._common import left_over, without_instruction
 from trlt.datasets._options import bare, choose, fault, split_options
+from trlt.datasets._wording import needs_options
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from dataset_helpers import item
 
-from trlt.datasets import Reading, gold_text, load, read_source, summary
+from trlt.datasets import Reading, gold_text, load, read_source
 from trlt.datasets._metrics import Item
+from trlt.datasets._summary import summary
 
 
 def whole_video(name: str, reading: Reading) -> dict[str, float]:

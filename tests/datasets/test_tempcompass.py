@@ -11,7 +11,8 @@ import pytest
 from dataset_helpers import item, write_files
 
 from trlt.answer import LETTERS
-from trlt.datasets import Reading, gold_text, read_source, summary
+from trlt.datasets import Reading, gold_text, read_source
+from trlt.datasets._summary import summary
 from trlt.datasets.tempcompass import metrics, official
 from trlt.errors import DataError
 from trlt.sample import Sample

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from dataset_helpers import item, write_files
 
-from trlt.datasets import read_source, summary
+from trlt.datasets import read_source
+from trlt.datasets._summary import summary
 from trlt.datasets.videomme import official
 from trlt.errors import DataError
 from trlt.sample import Sample

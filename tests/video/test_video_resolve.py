@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trlt.errors import VideoError
-from trlt.rollout import find_videos
+from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span
 from trlt.video.resolve import VideoIndex, on_disk
 

@@ -1,4 +1,7 @@
-"""What `trlt eval` starts with: which benchmarks, where their files are, and whether their videos are there."""
+"""A benchmark from its files to its metrics: which are wanted, where they lie, what is missing, and what the rows score.
+
+Nothing here holds a time or a date, so that what a killed and resumed evaluation writes is what an undisturbed one does.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.commands._setup import DATA
-from trlt.datasets import load, names, read_source
-from trlt.errors import UsageError, VideoError
+from trlt.datasets import Item, load, names, read_source
+from trlt.datasets._summary import summary
+from trlt.errors import DataError, UsageError, VideoError
+from trlt.grade import read_answer
 from trlt.recipe import Benchmark, Recipe
-from trlt.rollout import file_digest, find_videos
+from trlt.rollout import Run, file_digest, read_rows
+from trlt.rollout.items import item_columns, write_items
+from trlt.rollout.predictions import Predictions
+from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, write_text_atomic
 from trlt.video.resolve import VideoIndex
+
+DATA = Path("data")
+"""Where a benchmark's files are looked for that neither flags nor recipe name: `data/<bench>`."""
+READING = ("think", "answer_format", "open_threshold", "as_gqa")
+"""Settings by which an output is read, whoever made it."""
+DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
+"""Settings by which our own outputs are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +111,101 @@ def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, a
         )
     identity = identity | {"videos": str(index.root)}
     return Bench(name, found.samples, index, len(found.missing), found.left_out, identity)
+
+
+def items_path(run: Path, bench: str) -> Path:
+    """Where a benchmark's questions with their values lie."""
+    return run / "items" / f"{bench}.parquet"
+
+
+def score_bench(
+    bench: Bench, recipe: Recipe, settings: Mapping[str, Any], folder: Run, given: Predictions | None = None, extra: int = 0
+) -> dict[str, Any]:
+    """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
+
+    Questions of videos that couldn't be read are left out: they say nothing about the model.
+
+    Args:
+        bench: The benchmark.
+        recipe: As resolved.
+        settings: The protocol of the call.
+        folder: Of the run; its rows are there.
+        given: The predictions, where no model was asked.
+        extra: How many of them belong to no question (`count_extra`).
+    """
+    by_id = {sample.id: sample for sample in bench.samples}
+    items: list[Item] = []
+    errors: dict[str, str] = {}
+    for row in read_rows(folder.rows(bench.name)):
+        sample = by_id[row["id"]]
+        text = row["texts"][0] if row["texts"] else ""
+        if row["error"] is not None:
+            errors[sample.id] = row["error"]
+            if given is None:
+                continue
+        items.append(Item(sample, text, read_answer(sample, text, recipe.eval, as_gqa=recipe.eval.as_gqa)))
+    entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
+    write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
+    if given is not None:
+        entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
+        entry["extra_predictions"] = extra
+        return entry | {"protocol": _protocol(bench, settings, None)}
+    broken = {by_id[id].video for id in errors}
+    entry["broken_videos"] = len(broken)
+    read = len({sample.video for sample in bench.samples} - broken)
+    return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
+
+
+def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
+    """Lists the videos that questions couldn't be asked about, with the reasons, in `<bench>.broken_videos.txt`.
+
+    Returns:
+        What a user has to be told about them; None where all could be read.
+    """
+    by_id = {sample.id: sample for sample in bench.samples}
+    reasons: dict[str, str] = {}
+    questions = 0
+    for row in read_rows(rows):
+        if row["error"] is not None:
+            reasons.setdefault(by_id[row["id"]].video, row["error"])
+            questions += 1
+    listing = run / f"{bench.name}.broken_videos.txt"
+    if not reasons:
+        listing.unlink(missing_ok=True)
+        return None
+    write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in reasons.items()))
+    first = next(iter(reasons.values()))
+    return (
+        f"{bench.name}: {questions:,} questions about {len(reasons):,} videos couldn't be asked (all in {listing}): repair "
+        f"them and repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
+    )
+
+
+def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
+    """What a benchmark's figures depend on besides the model; `videos_read` is None where no model was asked."""
+    asked = videos_read is not None
+    return {
+        "outputs": "model" if asked else "predictions",
+        "prompt": settings["prompt"],
+        "decoding": {key: settings[key] for key in (*READING, *(DRAWING if asked else ()))},
+        "budget": dict(settings["video"]) if asked else None,
+        "bootstrap": {"resamples": settings["bootstrap"], "seed": settings["seed"]},
+        "split": bench.identity["split"],
+        "annotations": dict(bench.identity["files"]),
+        "videos_read": videos_read or 0,
+        "questions_left_out": bench.questions_left_out + broken,
+    }
+
+
+def count_extra(ready: Sequence[Bench], given: Predictions) -> int:
+    """Predictions that belong to no question of any of the benchmarks.
+
+    Raises:
+        DataError: that's all of them.
+    """
+    known = {sample.id for bench in ready for sample in bench.samples}
+    extra = [id for id in given.texts if id not in known]
+    if len(extra) == len(given.texts):
+        names, example = ", ".join(bench.name for bench in ready), ready[0].samples[0].id
+        raise DataError(f"{given.path}: no id is a question's of {names} (the first: {extra[0]!r}; they look like {example!r})")
+    return len(extra)

@@ -20,7 +20,8 @@ from trlt.prompt import letter, render_span
 from trlt.recipe import Recipe
 from trlt.report.page import Page, Question, RowIndex, RunRows, write_page
 from trlt.report.page.protocol import Made
-from trlt.rollout import Run, file_digest, find_videos, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout import Run, file_digest, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span, read_samples
 from trlt.video.resolve import VideoIndex
 

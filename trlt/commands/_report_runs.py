@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.commands._bench import find_place
+from trlt.commands._bench import find_place, items_path
 from trlt.commands._probed import noted_data, run_of
-from trlt.commands._results import items_path
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
 from trlt.forms import Form, hold
 from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
-from trlt.rollout import Run, file_digest, find_videos
+from trlt.rollout import Run, file_digest
 from trlt.rollout.items import read_items
+from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span, iter_sample_lines
 from trlt.video.resolve import VideoIndex
 

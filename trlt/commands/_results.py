@@ -1,4 +1,4 @@
-"""What `trlt eval` ends with: rows become figures, and figures become files. Nothing here holds a time or a date.
+"""`results.json` and its tables as files. Nothing here holds a time or a date.
 
 So the files of a run that was killed and resumed are those of one that ran through.
 """
@@ -6,127 +6,19 @@ So the files of a run that was killed and resumed are those of one that ran thro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from trlt.commands._bench import Bench
-from trlt.datasets import Item, summary
+from trlt.commands._bench import items_path
 from trlt.errors import DataError
 from trlt.forms import Results, hold
-from trlt.grade import read_answer
 from trlt.reading import loads
-from trlt.recipe import Recipe
 from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
-from trlt.rollout import Run, read_rows
-from trlt.rollout.items import item_columns, read_items, write_items
-from trlt.rollout.predictions import Predictions
+from trlt.rollout import Run
+from trlt.rollout.items import read_items
 from trlt.sample import write_text_atomic
 
-READING = ("think", "answer_format", "open_threshold", "as_gqa")
-"""Settings by which an output is read, whoever made it."""
-DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
-"""Settings by which our own outputs are drawn."""
-
 REMADE = "delete it, the rows beside are enough to make it again"
-
-
-def items_path(run: Path, bench: str) -> Path:
-    """Where a benchmark's questions with their values lie."""
-    return run / "items" / f"{bench}.parquet"
-
-
-def score_bench(
-    bench: Bench, recipe: Recipe, settings: Mapping[str, Any], folder: Run, given: Predictions | None = None, extra: int = 0
-) -> dict[str, Any]:
-    """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
-
-    Questions of videos that couldn't be read are left out: they say nothing about the model.
-
-    Args:
-        bench: The benchmark.
-        recipe: As resolved.
-        settings: The protocol of the call.
-        folder: Of the run; its rows are there.
-        given: The predictions, where no model was asked.
-        extra: How many of them belong to no question (`count_extra`).
-    """
-    by_id = {sample.id: sample for sample in bench.samples}
-    items: list[Item] = []
-    errors: dict[str, str] = {}
-    for row in read_rows(folder.rows(bench.name)):
-        sample = by_id[row["id"]]
-        text = row["texts"][0] if row["texts"] else ""
-        if row["error"] is not None:
-            errors[sample.id] = row["error"]
-            if given is None:
-                continue
-        items.append(Item(sample, text, read_answer(sample, text, recipe.eval, as_gqa=recipe.eval.as_gqa)))
-    entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
-    write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
-    if given is not None:
-        entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
-        entry["extra_predictions"] = extra
-        return entry | {"protocol": _protocol(bench, settings, None)}
-    broken = {by_id[id].video for id in errors}
-    entry["broken_videos"] = len(broken)
-    read = len({sample.video for sample in bench.samples} - broken)
-    return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
-
-
-def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
-    """Lists the videos that questions couldn't be asked about, with the reasons, in `<bench>.broken_videos.txt`.
-
-    Returns:
-        What a user has to be told about them; None where all could be read.
-    """
-    by_id = {sample.id: sample for sample in bench.samples}
-    reasons: dict[str, str] = {}
-    questions = 0
-    for row in read_rows(rows):
-        if row["error"] is not None:
-            reasons.setdefault(by_id[row["id"]].video, row["error"])
-            questions += 1
-    listing = run / f"{bench.name}.broken_videos.txt"
-    if not reasons:
-        listing.unlink(missing_ok=True)
-        return None
-    write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in reasons.items()))
-    first = next(iter(reasons.values()))
-    return (
-        f"{bench.name}: {questions:,} questions about {len(reasons):,} videos couldn't be asked (all in {listing}): repair "
-        f"them and repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
-    )
-
-
-def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
-    """What a benchmark's figures depend on besides the model; `videos_read` is None where no model was asked."""
-    asked = videos_read is not None
-    return {
-        "outputs": "model" if asked else "predictions",
-        "prompt": settings["prompt"],
-        "decoding": {key: settings[key] for key in (*READING, *(DRAWING if asked else ()))},
-        "budget": dict(settings["video"]) if asked else None,
-        "bootstrap": {"resamples": settings["bootstrap"], "seed": settings["seed"]},
-        "split": bench.identity["split"],
-        "annotations": dict(bench.identity["files"]),
-        "videos_read": videos_read or 0,
-        "questions_left_out": bench.questions_left_out + broken,
-    }
-
-
-def count_extra(ready: Sequence[Bench], given: Predictions) -> int:
-    """Predictions that belong to no question of any of the benchmarks.
-
-    Raises:
-        DataError: that's all of them.
-    """
-    known = {sample.id for bench in ready for sample in bench.samples}
-    extra = [id for id in given.texts if id not in known]
-    if len(extra) == len(given.texts):
-        names, example = ", ".join(bench.name for bench in ready), ready[0].samples[0].id
-        raise DataError(f"{given.path}: no id is a question's of {names} (the first: {extra[0]!r}; they look like {example!r})")
-    return len(extra)
 
 
 def write_results(

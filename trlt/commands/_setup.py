@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 """Where results go that no `--out` was given for."""
-DATA = Path("data")
-"""Where a benchmark's files are looked for that neither flags nor recipe name: `data/<bench>`."""
 SMALL_MODEL = 50_000_000
 """Parameters below which a model's products are too small to be shared among threads."""
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from trlt.commands._bench import items_path
 from trlt.commands._output import Output
-from trlt.commands._results import items_path
 from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trlt.card import add_results
-from trlt.commands._bench import Bench, find_place, open_bench, wanted_benches
+from trlt.commands._bench import Bench, broken_videos, count_extra, find_place, open_bench, score_bench, wanted_benches
 from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
 from trlt.commands._output import Output
-from trlt.commands._results import broken_videos, count_extra, score_bench, write_results
+from trlt.commands._results import write_results
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.datasets import read_source
 from trlt.errors import UsageError, VideoError

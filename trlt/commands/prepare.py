@@ -12,9 +12,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._bench import DATA
 from trlt.commands._options import Overrides
 from trlt.commands._output import Output
-from trlt.commands._setup import DATA, RUNS, beside_others, next_command
+from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
 from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources

@@ -13,26 +13,21 @@ from trlt.datasets._common import Example, Purpose, Reading, keep_example
 from trlt.datasets._metrics import Item, gold_text
 from trlt.datasets._modules import load, names
 from trlt.datasets._source import read_source
-from trlt.datasets._spans import durations_differ, fit_to_file, outside_words, span_outside
-from trlt.datasets._summary import summary
+from trlt.datasets._spans import fit_to_file, outside_words, span_outside
 from trlt.datasets._videos import locate
-from trlt.datasets._wording import needs_options
 
 __all__ = [
     "Example",
     "Item",
     "Purpose",
     "Reading",
-    "durations_differ",
     "fit_to_file",
     "gold_text",
     "keep_example",
     "load",
     "locate",
     "names",
-    "needs_options",
     "outside_words",
     "read_source",
     "span_outside",
-    "summary",
 ]

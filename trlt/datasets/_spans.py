@@ -10,15 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from trlt.sample import Sample, Span
+from trlt.video.durations import TOLERANCE, TOLERANCE_S, durations_differ
 
 OVERSHOOT_S = 1.5
 """Seconds by which an end may pass the duration, or a start lie before 0, and still be clamped."""
 ROUNDING_S = 0.05
 """Times are annotated to a tenth of a second, durations finer: 1.54 s over is 1.5 s over, rounded."""
-TOLERANCE_S = 1.0
-"""Annotated and real durations this close agree."""
-TOLERANCE = 0.05
-"""The same, as a share of the annotated duration."""
 WHOLE = 0.95
 """A span that covers more of the video than this is flagged: it says little about when."""
 
@@ -100,11 +97,6 @@ class Fit:
     sample: Sample | None
     flags: tuple[str, ...] = ()
     reason: str | None = None
-
-
-def durations_differ(annotated_s: float, file_s: float) -> bool:
-    """Whether a file is longer or shorter than annotated, beyond max(1 s, 5%): data sets round their numbers."""
-    return abs(file_s - annotated_s) > max(TOLERANCE_S, TOLERANCE * annotated_s)
 
 
 def span_outside(sample: Sample, length_s: float) -> Span | None:

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trlt.datasets import fit_to_file as fit
-from trlt.datasets import keep_example, needs_options, read_source
+from trlt.datasets import keep_example, read_source
+from trlt.datasets._wording import needs_options
 from trlt.pace import Pace
 from trlt.preparation.duplicates import Seen
 from trlt.preparation.leakage import Leaks
 from trlt.recipe import Source
-from trlt.rollout import find_videos
+from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span
 from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex

@@ -318,3 +318,15 @@ def _forget(run: Run) -> None:
     results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
     for path in (run.manifest, *there, run.recipe, run.picture, *results):
         path.unlink(missing_ok=True)
+
+
+def videos_root(root: str | None, data: Path) -> Path:
+    """The folder that the paths in a file of samples are relative to.
+
+    The recipe's (or flag's) comes first, then the one that `trlt prepare` or `trlt select` noted beside the file, then
+    the file's own folder.
+    """
+    if root is not None:
+        return Path(root)
+    noted = (Run(data).read_manifest() or {}).get("videos")
+    return Path(noted) if isinstance(noted, str) else data.parent

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from trlt.datasets import locate
 from trlt.errors import VideoError
-from trlt.rollout.folder import Run
 from trlt.sample import Sample
 from trlt.video.below import folded
 from trlt.video.remote import is_remote
@@ -62,15 +60,3 @@ def find_videos(samples: Iterable[Sample], index: VideoIndex) -> Found:
         else:
             found.append(replace(wanted, video=there))
     return Found(tuple(found), missing, left_out)
-
-
-def videos_root(root: str | None, data: Path) -> Path:
-    """The folder that the paths in a file of samples are relative to.
-
-    The recipe's (or flag's) comes first, then the one that `trlt prepare` or `trlt select` noted beside the file, then
-    the file's own folder.
-    """
-    if root is not None:
-        return Path(root)
-    noted = (Run(data).read_manifest() or {}).get("videos")
-    return Path(noted) if isinstance(noted, str) else data.parent

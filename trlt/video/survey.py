@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.datasets import durations_differ
 from trlt.disk import append
 from trlt.errors import UnforeseenError, VideoError
 from trlt.faults import Surprises
 from trlt.forms import Surveyed, hold
 from trlt.reading import iter_jsonl
 from trlt.sample import mend_tail, write_text_atomic
+from trlt.video.durations import durations_differ
 from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, Loaded, Request
 

@@ -6,7 +6,6 @@ asks, and `check` refuses to train where vLLM doesn't see or score what the trai
 
 from __future__ import annotations
 
-from trlt.vllm_rollouts.check import check
 from trlt.vllm_rollouts.sampler import VllmSampler
 
-__all__ = ["VllmSampler", "check"]
+__all__ = ["VllmSampler"]
