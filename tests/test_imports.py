@@ -15,7 +15,7 @@ ORDER = (
     "sample answer score reward recipe video datasets prompt grade exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
-    "group_rollouts step_figures correction grpo grpo_run sft plan report asking usage card serve miniature doctor "
+    "group_rollouts step_figures correction grpo grpo_run sft plan run_plan merge_adapter report asking usage card serve miniature doctor "
     "reproduce commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}

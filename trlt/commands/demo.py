@@ -19,9 +19,10 @@ from rich.text import Text
 from trlt.commands._output import Output
 from trlt.errors import TrltError, UsageError
 from trlt.miniature import layout
+from trlt.miniature.rebuild import rebuild
 from trlt.model import PLAIN
 from trlt.probing import histograms
-from trlt.recipe import Model, load_recipe
+from trlt.recipe import load_recipe
 from trlt.report import gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
@@ -55,7 +56,11 @@ def demo(
     output.show(Rule("the miniature: synthetic videos, laid out and annotated as the real data is", align="left"))
     with output.progress("render", "videos") as progress:
         layout.write(folder / "data", progress=progress)
-    model = str(_rebuild(folder, output)) if rebuild_model else PLAIN
+    model = PLAIN
+    if rebuild_model:
+        output.show(Rule("the tiny model, from nothing", align="left"))
+        warmup = _recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
+        model = str(rebuild(folder, warmup, _Runner(output), output.progress))
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
     common = ["--recipe", str(recipe)]
     run = _Runner(output)
@@ -102,86 +107,6 @@ class _Runner:
             raise KeyboardInterrupt
         if code:
             raise TrltError(f"demo: `trlt {shlex.join(words)}` ended with exit code {code}; its own words stand above")
-
-
-def _rebuild(folder: Path, output: Output) -> Path:
-    """Both tiny models from nothing, in the steps in which the shipped weights were made; gives the one that knows plain clips.
-
-    Tokenizer, random weights, a supervised warm-up on plain clips, one on graded clips with more video tokens, one with as many
-    as ever, and one whose annotation is loose and partly the wrong way round.
-    """
-    from trlt.miniature.tiny import build, corpus
-    from trlt.model import save
-    from trlt.positions import LIBRARY, RULE
-
-    recipe = _recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
-    output.show(Rule("the tiny model, from nothing", align="left"))
-    samples = _warmup_samples(Path(load_recipe(recipe).train.data or "").parent, WARMUP_SAMPLES, output)
-    start = folder / "random-model"
-    model, processor = build(corpus(read_samples(samples)))
-    setattr(model.config, RULE, LIBRARY)  # the plain clips were learnt under this rule, what follows under the published one
-    save(model, processor, start)
-    run = _Runner(output)
-    run("train", recipe, "--model", start, "--out", folder / "warmup")
-    plain = _sharpened(folder / "warmup" / "model", PLAIN_SHARPNESS, folder / "plain-model")
-    last = _sharpened(plain, 1.0, folder / "published-model", published=True)
-    for seed, (tokens, steps, rate, slipping) in enumerate(GRADED):
-        data = folder / ("slipping-data" if slipping else "graded-data")
-        graded = _warmup_samples(data, GRADED_SAMPLES, output, graded=True, slipping=slipping)
-        changed = {
-            "video.root": graded.parent / "videos",
-            "video.max_tokens": tokens,
-            "train.max_steps": steps,
-            "train.learning_rate": rate,
-            "train.warmup_steps": min(20, steps),
-            "train.seed": seed,
-        }
-        sets = [word for key, value in changed.items() for word in ("--set", f"{key}={value}")]
-        out = folder / f"graded-{seed}"
-        run("train", recipe, "--data", graded, *sets, "--model", last, "--out", out)
-        last = out / "model"
-    _sharpened(last, SHARPNESS, folder / "graded-model", published=True)
-    return plain
-
-
-def _warmup_samples(root: Path, count: int, output: Output, *, graded: bool = False, slipping: bool = False) -> Path:
-    """The samples of a warm-up, written where they aren't there."""
-    from trlt.miniature import warmup
-
-    if not (root / "samples.jsonl").is_file():
-        with output.progress("render", "videos") as progress:
-            warmup.write(
-                root,
-                count,
-                int(graded),
-                graded=graded,
-                slack_s=1.5 if slipping else 0.0,
-                mirrored=0.6 if slipping else 0.0,
-                progress=progress,
-            )
-    return root / "samples.jsonl"
-
-
-def _sharpened(model: Path, factor: float, out: Path, *, published: bool = False) -> Path:
-    """The model with its logits multiplied, and where `published`, text placed by the published rule from now on."""
-    from trlt.miniature.tiny import sharpen
-    from trlt.model import load, save
-    from trlt.positions import RULE
-
-    loaded = load(Model(path=str(model), dtype="float32", device="cpu"))
-    sharpen(loaded.model, factor)
-    if published:
-        loaded.model.config.__dict__.pop(RULE, None)
-    save(loaded.model, loaded.processor, out)
-    return out
-
-
-WARMUP_SAMPLES, GRADED_SAMPLES = 32_000, 13_000
-"""Questions of the warm-ups, three a clip; a sample counts twice, with its reasoning and without."""
-GRADED = ((64, 200, 1e-3, False), (32, 700, 1e-3, False), (32, 260, 5e-4, True))
-"""Of the warm-ups on graded clips: video tokens, steps, learning rate, and whether spans are loose and answers mirrored."""
-PLAIN_SHARPNESS, SHARPNESS = 2.6, 1.5
-"""Factors on the logits after the plain and after the last warm-up (`tiny.sharpen`)."""
 
 
 def _example(folder: Path) -> tuple[Path, str]:

@@ -157,7 +157,7 @@ def _machine(recipe: Recipe | None, gpus: int, *, planned: bool) -> list[Check]:
 
 def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> list[Check]:
     """Whether training by the recipe fits the GPUs; the plan's memory goes into `kept`."""
-    from trlt.commands._plan import plan
+    from trlt.run_plan import plan
 
     memory = plan(recipe, processes, Path(), [])["memory"]
     if memory is None:

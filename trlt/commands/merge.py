@@ -12,14 +12,12 @@ from trlt import __version__
 from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
-from trlt.errors import ModelError, UsageError
-from trlt.model import check_adapter, draw_as, folder_of, load, locate, named_base, precision_of, resolve, save
-from trlt.recipe import Model, Recipe, load_recipe, to_yaml
+from trlt.errors import UsageError
+from trlt.merge_adapter import adapter_in, base_of, merge_adapter
+from trlt.model import save
+from trlt.recipe import Recipe, to_yaml
 from trlt.rollout import Run
 from trlt.usage import use
-
-ADAPTER_OF_A_RUN = "adapter"
-"""Below a training's folder."""
 
 
 def merge(
@@ -47,52 +45,26 @@ def merge(
     """
     if out.exists():
         raise UsageError(f"--out: {out} is there already; give another folder, or remove it first")
-    adapter = adapter / ADAPTER_OF_A_RUN if (adapter / ADAPTER_OF_A_RUN).is_dir() else adapter
-    name = base or named_base(adapter, check_adapter(adapter))
-    located = _located(adapter, base)
+    adapter = adapter_in(adapter)
+    name = base_of(adapter, base)
     quiet()
     from trlt.positions import follows_library
 
     output.note(f"train merge: {adapter} into {name}")
     with output.stages(["train merge"]) as stage:
         stage(0, "loading the base, and adding the adapter")
-        loaded = load(Model(path=located, dtype="float32", device="cpu"), base=base)
-        precision = precision_of(folder_of(resolve(located, base).base))
-        merged = loaded.model.to(precision)
+        merged = merge_adapter(adapter, base)
         partial = out.with_name(f".{out.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        recipe = _recipe(adapter)
-        draw_as(merged, loaded.processor, recipe.eval)
         stage(0, "writing the model")
-        save(merged, loaded.processor, partial)
-        write_card(partial, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
+        save(merged.model, merged.processor, partial)
+        write_card(partial, _card(adapter, name, out.name, merged.recipe, follows_library(merged.model.config)))
         partial.rename(out)
         stage(0, "")
     output.show(f"Model: {out}")
-    if line := _next(adapter, out, recipe):
+    if line := _next(adapter, out, merged.recipe):
         output.show(line)
-    return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(precision).removeprefix("torch.")}
-
-
-def _located(adapter: Path, base: str | None) -> str:
-    """The adapter's folder, once it and its base are known to be there.
-
-    Raises:
-        ModelError: they aren't.
-    """
-    if base is None:
-        return locate(str(adapter))
-    try:
-        locate(base)
-    except ModelError as error:
-        raise ModelError(f"--base: {str(error).removeprefix('model.path: ')}") from None
-    return locate(str(adapter), base)
-
-
-def _recipe(adapter: Path) -> Recipe:
-    """That of the run whose adapter it is, else the defaults; says how the model is asked."""
-    run = adapter.resolve().parent
-    return load_recipe(run / "recipe.yaml" if (run / "manifest.json").is_file() else None)
+    return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(merged.model.dtype).removeprefix("torch.")}
 
 
 def _next(adapter: Path, out: Path, recipe: Recipe) -> str | None:

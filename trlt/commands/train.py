@@ -16,7 +16,7 @@ from trlt.checkpoints import drop_damaged
 from trlt.commands._launch import adopt, check_strategy, launch_together, set_strategy
 from trlt.commands._options import ModelName, Overrides
 from trlt.commands._output import Output
-from trlt.commands._plan import plan, refuse_what_cannot_fit, tables
+from trlt.commands._plan import tables
 from trlt.commands._ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands._setup import RUNS, next_after_tuning, resolve
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
@@ -28,6 +28,7 @@ from trlt.model import locate
 from trlt.reading import read_object
 from trlt.recipe import Recipe
 from trlt.rollout import videos_root
+from trlt.run_plan import plan, refuse_what_cannot_fit
 from trlt.sample import Sample, read_samples, write_text_atomic
 
 
