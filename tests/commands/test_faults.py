@@ -8,11 +8,11 @@ import pytest
 from made_clips import write_clip
 from typer.testing import CliRunner
 
-from trlt import faults
+from trlt import faults, grade
 from trlt.cli import app
 from trlt.engine.forest import Engine
 from trlt.engine.inputs import InputBuilder
-from trlt.rollout import loop, read_rows, row
+from trlt.rollout import loop, read_rows
 from trlt.sample import Sample, write_samples
 from trlt.video import workers
 
@@ -55,7 +55,7 @@ PLACES = {
     "prompt": (loop, "build", lambda args: args[0].id == BAD),
     "encode": (InputBuilder, "prompt", lambda args: "word 3" in args[2]),
     "forward": (Engine, "_prefill_prompts", lambda args: any(len(one.suffix) in LONG for one in args[1])),
-    "score": (row, "score", lambda args: args[1].id == BAD),
+    "score": (grade, "score", lambda args: args[1].id == BAD),
 }
 LONG = set()
 """Lengths of prompts on which the forward pass fails."""
@@ -116,7 +116,7 @@ def test_the_first_of_all_may_fail_and_requests_may_go_in_parts(data, fast, tmp_
 def test_eval_lists_it_and_scores_the_others(trlt, fast, bench, monkeypatch):
     sets = ("--annotations", bench, "--videos", bench, *fast, *SHORT, "--out", "run", "--json")
     with monkeypatch.context() as patch:
-        fails_on(row, "score", lambda args: "cat runs" in args[1].question, patch)
+        fails_on(grade, "score", lambda args: "cat runs" in args[1].question, patch)
         entry = trlt("eval", "-b", "charades", *sets, "--allow-missing")["benchmarks"]["charades"]
     assert (entry["n"], entry["broken_videos"]) == (3, 1)
     entry = trlt("eval", "-b", "charades", *sets, "--retry-errors")["benchmarks"]["charades"]
@@ -141,7 +141,7 @@ def test_when_most_fail_the_run_ends_with_the_traceback(place, fast, tmp_path, m
 
 
 def test_of_a_few_that_all_fail_the_traceback_is_told(data, fast, tmp_path, monkeypatch):
-    fails_on(row, "score", lambda args: True, monkeypatch)
+    fails_on(grade, "score", lambda args: True, monkeypatch)
     result = ask("probe", data, tmp_path / "run", *fast, "--json")
     assert result.exit_code == 4 and result.stderr.count("Traceback") == 1 and "ZeroDivisionError" in result.stderr
 
@@ -151,7 +151,7 @@ def test_what_the_machine_has_caused_ends_the_run(error, data, fast, tmp_path, m
     def fails(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(row, "score", fails)
+    monkeypatch.setattr(grade, "score", fails)
     result = ask("probe", data, tmp_path / "run", *fast)
     assert result.exit_code in (1, 130) and not rows_of(tmp_path / "run", "probe")
 
