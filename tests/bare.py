@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from paths import ROOT
+
 MISSING = (
     "accelerate av datasets matplotlib pandas peft PIL pyarrow pydantic qwen_vl_utils rich torchvision trl typer"
 ).split()

@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 import urllib.request
-from pathlib import Path
+
+from paths import TESTS
 
 
 class Fake:
     """A server process of `fake_server.py`."""
 
     def __init__(self, *args: str, env: dict[str, str] | None = None) -> None:
-        program = [sys.executable, str(Path(__file__).parent / "fake_server.py"), *args]
+        program = [sys.executable, str(TESTS / "fake_server.py"), *args]
         self.process = subprocess.Popen(program, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--tokens", "64", "--length", "8", "--hidden", "128", "--layers", "2", "--threads", "1", "--json"]
 
 pytestmark = pytest.mark.slow

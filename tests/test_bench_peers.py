@@ -6,11 +6,10 @@ import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--clips", "4", "--seconds", "4", "--size", "112", "84", "--pair", "12", "--length", "6", "--threads", "1"]
 
 OUT = """something else

@@ -6,18 +6,16 @@ import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 from random import Random
 
 import pytest
 from made_clips import choice
+from paths import ROOT
 
 from trlt.recipe import Decoding, Select
 from trlt.reward import Weights
 from trlt.rollout.row import Said, to_row
 from trlt.selection import classify, deviation, water_fill
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from made_clips import pool
+from paths import ROOT
 from typer.testing import CliRunner
 
 from trlt.cli import app
@@ -216,7 +217,7 @@ def test_typed_in_a_shell_and_ended_by_a_signal_it_goes_on(grow, tiny_path, clip
     assert alone.exit_code == 0, alone.output
     there = ["--out", "two", "--ray", grow(1).address]
     shell = [sys.executable, "-m", "trlt", *map(str, command), *there]
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     run = subprocess.Popen(shell, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
     rows = tmp_path / "two/rows/probe.jsonl"
     until(lambda: run.poll() is not None or (rows.is_file() and rows.read_bytes().count(b"\n") >= 2))

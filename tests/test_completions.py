@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from paths import TESTS
 
 from trlt.completions import COLUMNS, FOLDER, Completions, cut_completions, read_completions
 from trlt.engine.forest import Completion
@@ -122,7 +123,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_torn_file(tmp_path: Path) -> 
     """The process dies when half of the file is on the disk."""
     code = f"""
         import os, signal, sys
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(TESTS)!r})
         from pathlib import Path
         import pyarrow.parquet as pq
         import test_completions as made

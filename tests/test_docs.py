@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from paths import ROOT
 
 from trlt.recipe import Recipe, load_recipe
 from trlt.sample import Sample
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from docs.tools.blocks import Block, blocks, pages  # noqa: E402
 

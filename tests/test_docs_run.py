@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from made_clips import write_clip
+from paths import ROOT
 from typer.testing import CliRunner
 
 from trlt.cli import app
 from trlt.miniature import layout
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from docs.tools.blocks import blocks, commands  # noqa: E402
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from trlt.datasets import names
 from trlt.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from docs.tools import pages as generated  # noqa: E402
 from docs.tools.recipe_page import every_field, undescribed  # noqa: E402

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import TESTS
 from safetensors.torch import load_file
 
 from trlt.checkpoints import latest_checkpoint
@@ -267,7 +268,7 @@ def test_answers_of_any_length_keep_the_processes_together(alone, recipe, untied
 @pytest.mark.parametrize("method", ["grpo", "sft"])
 def test_killed_at_any_moment_equals_left_alone(alone, recipe, tmp_path, method):
     path = recipe(method, workers=1, store=str(tmp_path / "store"), steps=6)
-    program = [sys.executable, str(Path(__file__).parent / "killed_train.py"), path, tmp_path / "run", "5", "3", "6"]
+    program = [sys.executable, str(TESTS / "killed_train.py"), path, tmp_path / "run", "5", "3", "6"]
     run = subprocess.run(program, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert sum(map(int, run.stdout.split()[-2:])) == 3

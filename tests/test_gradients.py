@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 from itertools import product
-from pathlib import Path
 from typing import get_args
 
 import plain_grpo
 import pytest
 import torch
+from paths import TESTS
 from second_step import recipe_of, record
 from test_exactness import ENVIRONMENT
 
@@ -110,7 +110,7 @@ def by_two(tiny_path, clips_and_samples, tmp_path_factory):
     }
     (root / "settings.json").write_text(json.dumps(told))
     meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    command = [sys.executable, str(Path(__file__).parent / "second_step.py"), str(root / "settings.json")]
+    command = [sys.executable, str(TESTS / "second_step.py"), str(root / "settings.json")]
     places = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
     processes = [
         subprocess.Popen(command, env={**os.environ, **ENVIRONMENT, **meeting, **place}, stderr=subprocess.PIPE)

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import bare
 import pytest
+from paths import ROOT
 
-PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
+PACKAGE = ROOT / "trlt"
 ORDER = (
     "errors interruption web pace disk faults forms reading mistakes "
     "sample answer score reward recipe video datasets prompt grade exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
-    "group_rollouts step_figures correction grpo grpo_run sft plan run_plan merge_adapter report asking usage card serve miniature doctor "
-    "reproduce commands cli"
+    "group_rollouts step_figures correction grpo grpo_run sft plan run_plan merge_adapter report "
+    "asking usage card serve miniature doctor reproduce commands cli"
 ).split()
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}
 LIGHT = "answer score reward prompt selection sample recipe errors datasets noted cli commands".split()

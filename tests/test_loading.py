@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import TESTS
 from safetensors.torch import load_file, save_file
 
 from trlt.commands._launch import launch_together
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 
 def in_two(folder: Path, dtype: str, rank: int, out: Path) -> list[dict]:
     """What each of two processes finds; see `loaded_slices`."""
-    script = Path(__file__).parent / "loaded_slices.py"
+    script = TESTS / "loaded_slices.py"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}.items():
             patch.setenv(name, value)

@@ -9,11 +9,11 @@ import sys
 import weakref
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -288,7 +288,6 @@ def shown(batch):
     return batch.pixels.nbytes if batch.pixels is not None else 4 * batch.features.numel()
 
 
-ROOT = Path(__file__).parents[1]
 LORA = "train.lora={rank: 8}"
 
 

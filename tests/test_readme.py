@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import typer
 import typer.core
+from paths import ROOT
 
 from trlt.cli import app
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from docs.tools.blocks import commands, pages  # noqa: E402
 

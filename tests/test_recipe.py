@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from paths import ROOT
 
 from trlt.errors import RecipeError
 from trlt.recipe import Recipe, Source, differences, dump_recipe, load_recipe, save_recipe, schema_json
@@ -258,7 +259,7 @@ def test_schema() -> None:
 
 
 def test_shipped_recipes_load() -> None:
-    for path in sorted((Path(__file__).resolve().parents[1] / "recipes").rglob("*.yaml")):
+    for path in sorted((ROOT / "recipes").rglob("*.yaml")):
         if path.parent.name != "plans":  # of whole experiments, which are another kind of file
             assert isinstance(load_recipe(path), Recipe), path
 

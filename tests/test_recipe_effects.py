@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from trlt.commands._setup import protocol
 from trlt.recipe import Effect, Eval, Video, changing, effect, every_key, load_recipe, tells_apart
@@ -78,9 +78,6 @@ def test_the_same_marks_make_cache_keys_and_protocols():
     told = protocol(Eval(), Video())
     assert "max_sequences" not in told and "benchmarks" not in told and told["bootstrap"] == 1000
     assert told["video"] == {"fps": 2.0, "min_frames": 4, "max_frames": 768, "min_tokens": 4, "max_tokens": 2048}
-
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_no_second_list_of_such_keys():

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from trlt.datasets import load, names
 from trlt.recipe import Recipe, Select, differences, load_recipe
 from trlt.reproduce.plan import SHIPPED, load_plan
 
-FOLDER = Path(__file__).resolve().parents[1] / "recipes"
+FOLDER = ROOT / "recipes"
 PLANS = sorted((FOLDER / "ablations" / "plans").glob("*.yaml"))
 PATHS = sorted(set(FOLDER.rglob("*.yaml")) - set(PLANS))
 ABLATIONS = sorted((FOLDER / "ablations").glob("*.yaml"))

@@ -13,8 +13,8 @@ import newest
 import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 TEXT = newest.read()
 LISTS = newest.requirements(tomllib.loads(TEXT))
 ALL = sorted({text for texts in LISTS.values() for text in texts})

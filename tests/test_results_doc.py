@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from trlt.datasets import Item, gold_text, load, names
 from trlt.datasets._summary import summary
@@ -14,7 +14,7 @@ from trlt.recipe import Eval
 from trlt.rollout.items import COLUMNS, is_answered, item_columns
 from trlt.sample import Sample, Span
 
-DOC = (Path(__file__).resolve().parents[1] / "docs" / "results.md").read_text(encoding="utf-8")
+DOC = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 OPTIONS = dict(options=("sit", "wave", "run", "clap"), answer="wave", answer_index=1)
 COMMON = dict(split="test", video="v.mp4", question="what does he do")
 SAMPLES = {

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from paths import ROOT
 
 from trlt.cli import app
 from trlt.commands._launch import strategy_environment
 from trlt.recipe import load_recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 DOC = ROOT / "docs/scaling-out.md"
 SCRIPTS = sorted((ROOT / "docs/scripts").glob("*.sh"))
 CONFIG = ROOT / "docs/scripts/accelerate-fsdp2.yaml"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import TESTS
 from test_grpo import invented_rewards, pytestmark, recipe, run  # noqa: F401  (fixtures)
 
 from trlt.engine.forest import Engine, Request, Tree
@@ -23,7 +23,7 @@ from trlt.recipe.sections import Vllm
 from trlt.shared_prefix import Group, attach, collate, forward
 from trlt.vllm_rollouts import VllmSampler, host, weights
 
-FAKE = Path(__file__).parent / "fake_vllm"
+FAKE = TESTS / "fake_vllm"
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from paths import ROOT
 
 from trlt import doctor as checks
 from trlt.commands import doctor as command
@@ -15,8 +15,6 @@ from trlt.commands._output import Output
 from trlt.doctor import GB, Card
 from trlt.doctor.trial import STAGES, read_trial
 from trlt.errors import TrltError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(capsys, **flags):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 import shlex
 import shutil
-from pathlib import Path
 
 import pytest
 from made_clips import write_clip
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 SETS = (
     "model.dtype=float32 model.device=cpu video.workers=0 video.max_tokens=32 probe.max_new_tokens=4 probe.n=2 select.easy=2 "

@@ -7,13 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from made_clips import write_clip
+from paths import ROOT
 
 pty = pytest.importorskip("pty", reason="no terminals of this kind here")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

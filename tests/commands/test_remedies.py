@@ -5,18 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import typer
 from made_clips import write_clip
+from paths import ROOT
 from test_next import SETS
 
 from trlt.cli import app
 from trlt.recipe import advice
 from trlt.recipe._advice import makes_another_run, named
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
 SAYS_SO = re.compile(r"another run|new run|another --out")

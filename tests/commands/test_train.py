@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from paths import ROOT
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
@@ -29,7 +30,6 @@ class Planted:
         return Path.touch, (self.path,)
 
 
-ROOT = Path(__file__).parents[2]
 RECIPE = """
 name: small
 model: {{path: {model}, dtype: float32, device: cpu}}

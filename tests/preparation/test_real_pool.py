@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from paths import SHARED
 
 from trlt.preparation import Prepared, Rules, Seen, benchmark_keys, prepare_source
 from trlt.recipe import Source
 
-ANNOTATIONS = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "annotations"
+ANNOTATIONS = SHARED / "data" / "annotations"
 pytestmark = pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="no real annotation files beside the checkout")
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from coded import draw, make, numbers
 from family_reader import register_backend
+from paths import SHARED
 from qwen_vl_utils import vision_process
 
 from trlt.errors import VideoError
@@ -20,7 +21,7 @@ from trlt.video.clip import Clip
 from trlt.video.decode import load_clip
 
 SETTINGS = {"fps": 2.0, "min_frames": 4, "max_frames": 768, "min_tokens": 4, "max_tokens": 2048}
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "videos"
+SHARED = SHARED / "data" / "videos"
 
 
 def load(path: Path, **changes: float | None) -> Clip:

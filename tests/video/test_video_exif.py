@@ -11,11 +11,12 @@ import av
 import av.packet
 import numpy as np
 import pytest
+from paths import SHARED
 from PIL import Image, ImageOps
 
 from trlt.video.decode import load_clip
 
-CASE = Path(__file__).resolve().parents[3] / "shared/cases/exif_frames"
+CASE = SHARED / "cases/exif_frames"
 SETTINGS: dict[str, Any] = {"fps": 3.0, "min_frames": 4, "max_frames": 8, "min_tokens": 4, "max_tokens": 2048}
 ORIENTATION = 0x0112
 

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from coded import add_sound, make
+from paths import SHARED
 from typer.testing import CliRunner
 
 from trlt.cli import app
@@ -17,7 +18,7 @@ from trlt.video.clip import Clip
 from trlt.video.damage import gaps, told
 from trlt.video.decode import load_clip
 
-CASES = Path(__file__).resolve().parents[2].parent / "shared" / "cases"
+CASES = SHARED / "cases"
 SETTINGS = {"fps": 2.0, "min_frames": 4, "max_frames": 768, "min_tokens": 4, "max_tokens": 64}
 LARGE = {"qp": "8", "g": "30"}
 
