@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+import trlt
 from trlt.disk import SYSTEMIC
 from trlt.errors import DataError, TrltError, UnforeseenError, VideoError
 
@@ -17,7 +18,7 @@ MOST = 16
 """Unforeseen errors of a run that are put up with, while they outnumber what went well."""
 MOST_MESSAGE = 300
 """Characters of an exception's message in a row."""
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(trlt.__file__).parent
 _OF_THE_DEVICE = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "CUDNN_STATUS", "NCCL", "can't allocate memory")
 """In messages of torch's RuntimeErrors that say something about the machine."""
 

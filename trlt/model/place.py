@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from trlt.errors import ModelError
@@ -38,7 +39,7 @@ class Place:
 
 def miniature_path(name: str = MINIATURE) -> Path:
     """The folder of a model that ships with trlt."""
-    return Path(__file__).parent.parent / "miniature" / SHIPPED[name]
+    return Path(str(resources.files("trlt.miniature"))) / SHIPPED[name]
 
 
 def locate(name: str, base: str | None = None) -> str:
