@@ -8,7 +8,7 @@ import pytest
 from trlt.commands import demo as demos
 from trlt.commands._output import Output
 from trlt.datasets import names
-from trlt.miniature import layout
+from trlt.miniature import layout, rebuild
 from trlt.recipe import load_recipe
 
 
@@ -37,9 +37,9 @@ def small(monkeypatch, tmp_path):
     assert all(line in text.splitlines() for line in short)
     (shipped / "warmup.yaml").write_text("\n".join(short.get(line, line) for line in text.splitlines()))
     monkeypatch.setattr(demos, "HERE", shipped)
-    monkeypatch.setattr(demos, "WARMUP_SAMPLES", 40)
-    monkeypatch.setattr(demos, "GRADED_SAMPLES", 20)
-    monkeypatch.setattr(demos, "GRADED", ((64, 1, 1e-3, False), (32, 2, 1e-3, True)))
+    monkeypatch.setattr(rebuild, "WARMUP_SAMPLES", 40)
+    monkeypatch.setattr(rebuild, "GRADED_SAMPLES", 20)
+    monkeypatch.setattr(rebuild, "GRADED", ((64, 1, 1e-3, False), (32, 2, 1e-3, True)))
     monkeypatch.setattr(layout, "write", partial(layout.write, scale=0.05))
     monkeypatch.chdir(tmp_path)
 
@@ -62,7 +62,9 @@ def test_the_whole_way_through(small, tmp_path, capfd):
 def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
     from trlt.model import MINIATURE, PLAIN, locate, miniature_path
 
-    model = demos._rebuild(demos.Path("out"), Output(True))
+    folder, output = demos.Path("out"), Output(True)
+    recipe = demos._recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
+    model = rebuild.rebuild(folder, recipe, demos._Runner(output), output.progress)
     assert locate(str(model)) == str(model)
     for made, name in ((model, PLAIN), (tmp_path / "out" / "graded-model", MINIATURE)):
         shipped = json.loads((miniature_path(name) / "config.json").read_text())

@@ -30,6 +30,7 @@ from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
 from trlt.sample import read_samples, write_text_atomic
 
+HERE = resources.files("trlt.miniature")
 PLACE = "runs/demo"
 """How the shipped recipes write the demo's folder."""
 NAMES = ("the base model", "the tuned model")
@@ -84,7 +85,7 @@ def demo(
 def _recipe(folder: Path, shipped: str, name: str) -> Path:
     """The shipped recipe, for this folder."""
     path = folder / name
-    write_text_atomic(path, resources.files("trlt.miniature").joinpath(shipped).read_text(encoding="utf-8").replace(PLACE, folder.as_posix()))
+    write_text_atomic(path, (HERE / shipped).read_text(encoding="utf-8").replace(PLACE, folder.as_posix()))
     return path
 
 
