@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MISSING = (
-    "accelerate av datasets matplotlib pandas peft PIL pyarrow pydantic qwen_vl_utils rich torchvision trl typer"
+    "accelerate av datasets matplotlib pandas peft PIL pyarrow pydantic qwen_vl_utils rich ruamel scipy torchvision trl typer"
 ).split()
 """Of this environment's packages; PyYAML stays, which transformers needs."""
 HIDE = f"""
