@@ -9,7 +9,7 @@ import sys
 from paths import ROOT
 
 MISSING = (
-    "accelerate av datasets matplotlib pandas peft PIL pyarrow pydantic qwen_vl_utils rich torchvision trl typer"
+    "accelerate av datasets matplotlib pandas peft PIL pyarrow pydantic qwen_vl_utils rich ruamel scipy torchvision trl typer"
 ).split()
 """Of this environment's packages; PyYAML stays, which transformers needs."""
 HIDE = f"""

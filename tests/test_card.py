@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from trlt.card import add_results, model_card, write_card
 from trlt.recipe import load_recipe
+from trlt.recipe._yaml import from_yaml
 
 MANIFEST = {
     "model": {"name": "base", "sha256": "ab12"},
@@ -18,13 +17,13 @@ OUTCOME = {"steps": 66, "reward_first": 0.5, "reward_last": 0.75, "parity": None
 def test_a_card_tells_base_data_recipe_and_protocol() -> None:
     recipe = load_recipe(Path("recipes/32k.yaml"), sets=["model.path=Qwen/a|b"])
     text = model_card(recipe, MANIFEST, OUTCOME)
-    head = yaml.safe_load(text.split("---")[1])
+    head = from_yaml(text.split("---")[1], "x")
     assert head["base_model"] == "Qwen/a|b" and head["library_name"] == "transformers" and "grpo" in head["tags"]
     for said in ("| base | Qwen/a\\|b |", "| samples | 3200 |", "| optimizer steps | 66 |", "48 x 8", "cd34", "ab12"):
         assert said in text, said
     assert "| reward | 0.500 over the first fifth, 0.750 over the last |" in text
     assert f"| frames a second | {recipe.video.fps} |" in text and "| video tokens at most | 2048 |" in text
-    assert yaml.safe_load(text.split("```yaml")[1].split("```")[0])["train"]["group_size"] == 8
+    assert from_yaml(text.split("```yaml")[1].split("```")[0], "x")["train"]["group_size"] == 8
 
 
 def test_a_supervised_models_card_speaks_of_lessons() -> None:

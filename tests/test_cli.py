@@ -19,7 +19,7 @@ from trlt.errors import DataError, ModelError, RecipeError, ResumeError, UsageEr
 @pytest.mark.parametrize(
     ("words", "unwanted"),
     [
-        ((), {"torch", "transformers", "numpy", "av", "yaml", "pydantic"}),
+        ((), {"torch", "transformers", "numpy", "av", "ruamel", "pydantic"}),
         (("eval",), {"torch", "transformers", "trl", "pandas", "matplotlib"}),
         (("train", "merge"), {"torch", "transformers", "trl", "peft"}),
     ],

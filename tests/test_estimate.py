@@ -19,8 +19,9 @@ from trlt.rollout import read_rows
 from trlt.rollout.clocked import Taking, steady
 from trlt.rollout.estimate import Group, Pool, clips_for, look, pending
 from trlt.rollout.parts import work_folder
-from trlt.rollout.totals import Quantity, Stratum, Stretch, draw, flow, share, student, total
+from trlt.rollout.totals import Quantity, Stratum, Stretch, draw, flow, share, total
 from trlt.sample import write_samples
+from trlt.stats import student
 from trlt.video.resolve import VideoIndex
 from trlt.video.store import FrameStore
 

@@ -12,15 +12,15 @@ from paths import ROOT
 
 PACKAGE = ROOT / "trlt"
 ORDER = (
-    "errors interruption web pace disk faults forms reading mistakes "
+    "errors stats interruption web pace disk faults forms reading mistakes "
     "sample answer score reward recipe video datasets prompt grade exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
     "group_rollouts step_figures correction grpo grpo_run sft plan run_plan merge_adapter report "
     "asking usage card serve miniature doctor reproduce commands cli"
 ).split()
-HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib"}
-LIGHT = "answer score reward prompt selection sample recipe errors datasets noted cli commands".split()
+HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib", "scipy"}
+LIGHT = "stats answer score reward prompt selection sample recipe errors datasets noted cli commands".split()
 
 
 def modules() -> dict[str, ast.Module]:
@@ -98,7 +98,7 @@ def loaded_by(module: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("name", [name for name in ("recipe", "reward", "cli") if name in MODULES])
+@pytest.mark.parametrize("name", [name for name in ("recipe", "reward", "score", "stats", "cli") if name in MODULES])
 def test_starting_loads_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & (HEAVY | {"numpy"})
 

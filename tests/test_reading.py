@@ -7,13 +7,14 @@ import json
 import tracemalloc
 
 import pytest
+import ruamel.yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trlt.errors import DataError, RecipeError, TrltError, shown
 from trlt.reading import MOST_DEPTH, MOST_LINE, SHOWN, Faults, Truncated, iter_jsonl, iter_list, loads, read_log, read_object
 from trlt.recipe import load_recipe
-from trlt.recipe._yaml import MOST_VALUES, from_yaml
+from trlt.recipe._yaml import MOST_VALUES, from_yaml, to_yaml
 from trlt.sample import Sample, open_atomic, read_samples
 
 GOOD = {"id": "a", "source": "s", "split": "", "task": "grounding", "video": "v.mp4", "question": "q", "spans": [[0.5, 2]]}
@@ -180,7 +181,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[" * 100_000, "32 deep"),
+        ("[" * 100_000, "line 1: .* 32 deep"),
         (BOMB, rf"line 5: stands for more than {MOST_VALUES:,} values"),
         ("a: &a [*a]", "line 1: an alias stands inside"),
         ("\na: !!python/object/apply:os.system [x]", "line 2: 'python/object/apply:os.system' is no kind"),
@@ -189,9 +190,15 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!bool maybe", "'maybe': is no bool"),
         ("a: !!timestamp x", "'timestamp' is no kind"),
         ("a: !!map [b]", "a seq is no map"),
+        ("a: !!seq b", r"found scalar \(line 1, column 4\)"),
+        ("a: !!null x", "'x': is no null"),
         ("a: " + "1" * 5_000, "too many digits"),
         ('a: "\\ud800"', "half a surrogate pair"),
-        ("a: 1\na: 2", "a stands twice"),
+        ('a: "\\U00110000"', "an escape .* that is no character"),
+        ('a: "\\UFFFFFFFF"', "an escape .* that is no character"),
+        ("a: 1\na: 2", r"a stands twice \(line 2, column 1\)"),
+        ("a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}", r"d stands twice \(line 2, column 19\)"),
+        ("a:\n\tb: 1", r"cannot start any token \(line 2, column 1\)"),
         ("? [a]\n: 1", "a key is a word"),
         ("a: \0", "special characters"),
         ("a" * (2 << 20), "characters"),
@@ -209,6 +216,32 @@ def test_yaml_traps_of_version_1_1():
     values = {"a": 1e-6, "b": "no", "c": "1:30", "d": "0x10", "e": "007", "f": "=", "g": "2020-01-01", "h": "1", "i": 1000}
     assert from_yaml(text, "x") == values
     assert from_yaml("x: &x {p: 1}\ny: *x\nz: {<<: *x, q: 2}", "x") == {"x": {"p": 1}, "y": {"p": 1}, "z": {"p": 1, "q": 2}}
+
+
+def test_a_head_line_changes_no_values_and_the_last_anchor_of_a_name_counts():
+    assert from_yaml("%YAML 1.1\n---\na: 1e-6\nb: no\nc: 1:30", "x") == {"a": 1e-6, "b": "no", "c": "1:30"}
+    assert from_yaml("a: &x 1\nb: *x\nc: &x 2\nd: *x", "x") == {"a": 1, "b": 1, "c": 2, "d": 2}
+
+
+ODD_TEXTS = (
+    *("", "~", "null", "no", "On", "TRUE", "=", "<<", "1e-6", "1E3", "1_000", "+1", "-.INF", ".NaN", "0.", "._1"),
+    *("017", "0o17", "0x1F", "0b1", "08", "12:30:00", "1:30.5", "2020-01-01", "2020-01-01 10:00:00", "- a", "a: b", "a #b"),
+    *("?", "-", "@a", "%a", "&a", "*a", "!a", "'", '"', "a\nb", " a", "a ", "\ta", "\x85a", "a\u2028b", "\ufeff", "é", "😀"),
+    *("a\r\nb", "--- a", "...", "word " * 60, "a\tb " * 30),
+)
+
+
+def test_every_reader_reads_what_is_written():
+    values = {f"k{n}": [text, {text: text}] for n, text in enumerate(ODD_TEXTS)}
+    values |= {"floats": [1e-6, 1e17, 1.5, -0.0, float("inf")], "others": [1, 10**18, True, None, {}, []]}
+    text = to_yaml(values)
+    assert list(from_yaml(text, "x")) == list(values) and from_yaml(text, "x") == values
+    for version in ("1.1", "1.2"):
+        reader = ruamel.yaml.YAML(typ="safe", pure=True)
+        reader.version = version
+        assert reader.load(text) == values
+    assert to_yaml({"n": 8}) == "n: 8\n"
+    assert pytest.importorskip("yaml").safe_load(text) == values, "the usual reader of YAML 1.1"
 
 
 def test_recipes_of_other_encodings_and_kinds(tmp_path):

@@ -19,7 +19,7 @@ TEXT = newest.read()
 LISTS = newest.requirements(tomllib.loads(TEXT))
 ALL = sorted({text for texts in LISTS.values() for text in texts})
 BY_MINOR = set(
-    "accelerate av bitsandbytes deepspeed matplotlib mypy numpy peft pydantic pytest safetensors sphinx tokenizers torch "
+    "accelerate av bitsandbytes deepspeed matplotlib mypy numpy peft pydantic pytest safetensors scipy sphinx tokenizers torch "
     "torchvision transformers trl".split()
 )
 """Whose minor versions change numbers, private interfaces that are leaned on, or what the checks find fault with."""

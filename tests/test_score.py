@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from trlt.answer import Answer, parse
 from trlt.sample import Sample, Span
-from trlt.score import Scores, mean_interval, paired_difference, score
+from trlt.score import Scores, score
+from trlt.stats import mean_interval, paired_difference
 
 MC = Sample("1", "s", "train", "multi_choice", "a.mp4", "q?", options=("x", "y", "x"), answer="x", answer_index=2)
 TVG = Sample("2", "s", "train", "grounding", "a.mp4", "q", spans=(Span(0, 10), Span(20, 30)))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trlt.score import paired_difference
+from trlt.stats import paired_difference
 
 NO_DIFFERENCE = "no significant difference"
 INCIDENTAL = ("bootstrap", "questions_left_out", "videos_read")

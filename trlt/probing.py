@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from trlt.errors import DataError
 from trlt.recipe import Select
 from trlt.sample import TASKS, Task
-from trlt.score import paired_difference
 from trlt.selection import CLASSES, Class, classify, histogram
+from trlt.stats import paired_difference
 
 STEPS = 10
 """Bars of a histogram of IoUs, each 0.1 wide; the last holds 1.0 too."""

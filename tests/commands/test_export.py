@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from made_clips import choice, event
 
 from trlt.commands._output import Output
 from trlt.commands.export import export
 from trlt.datasets import read_source
 from trlt.errors import DataError, UsageError
+from trlt.recipe._yaml import from_yaml
 from trlt.rollout import Run
 from trlt.sample import Span, write_samples
 
@@ -69,7 +69,7 @@ def test_temporal_r1_has_a_config_beside_it(data: Path, tmp_path: Path) -> None:
     assert result["left_out"] == {"no_multi_choice": 2, "clip": 1, "several_spans": 1} and result["written"] == 1
     assert result["config"] == str(tmp_path / "tvg.tvg.yaml") and "charades_train" in result["notes"][0]
     entry = {"json_path": str(tmp_path / "tvg.json"), "data_folder": str(tmp_path)}
-    assert yaml.safe_load((tmp_path / "tvg.tvg.yaml").read_text()) == {"datasets": [entry]}
+    assert from_yaml((tmp_path / "tvg.tvg.yaml").read_text(), "x") == {"datasets": [entry]}
 
     Run(data).write_manifest({"videos": "/noted/videos"})
     go(data, "temporal-r1", tmp_path / "tvg.json")

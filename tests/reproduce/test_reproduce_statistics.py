@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from trlt.reproduce.statistics import estimate, slope, t_quantile
+from trlt.reproduce.statistics import estimate, slope
+from trlt.stats import student
 
 
 def test_an_interval_by_hand():
@@ -30,14 +31,14 @@ def test_one_value_has_no_interval():
     ("freedom", "value"), [(1, 12.7062), (4, 2.7764), (10, 2.2281), (30, 2.0423), (31, 2.0395), (40, 2.0211), (120, 1.9799)]
 )
 def test_quantiles_of_students_t(freedom, value):
-    assert t_quantile(freedom) == pytest.approx(value, abs=1e-4)
+    assert student(freedom) == pytest.approx(value, abs=1e-4)
 
 
 def test_quantiles_by_integration():
     """Half of 95% of the density lies between 0 and the quantile."""
     for v in (3, 17, 35):
         scale = math.exp(math.lgamma((v + 1) / 2) - math.lgamma(v / 2)) / math.sqrt(v * math.pi)
-        n, top = 4000, t_quantile(v)
+        n, top = 4000, student(v)
         step = top / n
         area = step * sum(scale * (1 + ((i + 0.5) * step) ** 2 / v) ** (-(v + 1) / 2) for i in range(n))
         assert area == pytest.approx(0.475, abs=2e-6 * v)

@@ -18,6 +18,7 @@ from trlt.commands._options import Think
 from trlt.commands._output import Output
 from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.exchange import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
+from trlt.recipe import to_yaml
 from trlt.rollout import videos_root
 from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
 from trlt.video.remote import is_remote
@@ -180,12 +181,10 @@ def _write(file: IO[str], records: Iterator[dict[str, Any]], format: Format) -> 
 
 def _write_config(out: Path, videos: Path | None, data: Path) -> Path:
     """What Temporal-R1 is started with: where the file and its videos are."""
-    import yaml
-
     folder = videos_root(str(videos) if videos else None, data).resolve()
     entry = {"json_path": str(out.resolve()), "data_folder": str(folder)}
     path = out.with_suffix(".tvg.yaml")
-    write_text_atomic(path, yaml.safe_dump({"datasets": [entry]}, sort_keys=False, allow_unicode=True))
+    write_text_atomic(path, to_yaml({"datasets": [entry]}))
     return path
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from trlt.datasets._metrics import Item
 from trlt.datasets._modules import has_role, load, names
 from trlt.errors import UsageError
-from trlt.score import mean_interval
+from trlt.stats import mean_interval
 
 
 def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:

@@ -1,15 +1,22 @@
-"""YAML as recipes and plans are written: 1.2 scalars, no key twice, and bounds that no real one comes near.
+"""YAML as recipes and plans are written, by ruamel.yaml: 1.2 scalars, no key twice, and bounds that no real one comes near.
 
-The only place that reads YAML. Aliases may be used, but not so that a file of a few lines stands for millions.
+The only place that reads or writes YAML. What stands here besides the library's rules: docs/decisions/yaml.md.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+from ruamel.yaml.resolver import VersionedResolver
 
 from trlt.errors import RecipeError, shown
 from trlt.reading import MOST_DIGITS
@@ -21,61 +28,35 @@ MOST_VALUES = 20_000
 MOST_DEPTH = 32
 """Mappings and lists inside each other."""
 MOST_WORDS = 400
-"""Characters of what PyYAML says."""
-_TOO_DEEP = f"mappings and lists more than {MOST_DEPTH} deep"
+"""Characters of what the library says."""
 _KIND = "tag:yaml.org,2002:"
-_TAGS = {_KIND + name for name in ("null", "bool", "int", "float", "str", "seq", "map", "merge")}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars: `1e-6` is a number, `no` and `1:1:1` are text. A key that stands twice is a fault."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key is a word, not a list or mapping", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{shown(key.value)[1:-1]} stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes texts that YAML 1.1 or `_Loader` would read as something else.
-
-    Texts with a line break other than the plain one (NEL, the separators of lines and paragraphs) are escaped: PyYAML folds
-    them on reading where they stand as they are.
-    """
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        """The text, in double quotes where it must be escaped."""
-        style = '"' if re.search("[\r\x85\u2028\u2029]", data) else None
-        return self.represent_scalar(_KIND + "str", data, style=style)
-
-    def write_double_quoted(self, text: str, split: bool = True) -> None:
-        """As PyYAML, but with all that isn't plain text escaped."""
-        allowed, self.allow_unicode = self.allow_unicode, False
-        super().write_double_quoted(text, split)
-        self.allow_unicode = allowed
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
-
-_TYPED = {_KIND + name for name in ("bool", "int", "float", "timestamp", "value")}
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag not in _TYPED]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_PATTERNS = {
+_SCALARS = {
+    "null": r"~|null|Null|NULL|",
     "bool": r"true|True|TRUE|false|False|FALSE",
     "int": r"[-+]?(?:0|[1-9][0-9_]*)",
     "float": r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+|[-+]?\.(?:inf|nan)",
+    "merge": r"<<",
 }
-_FIRST = {"bool": "tTfF", "int": "-+0123456789", "float": "-+0123456789."}
-for _name, _pattern in _PATTERNS.items():
-    for _class in (_Loader, _Dumper):
-        _class.add_implicit_resolver(_KIND + _name, re.compile(rf"^(?:{_pattern})$"), list(_FIRST[_name]))
+"""What a text without quotes can be besides text: `007`, `0x10` and `2020-01-01`, on which readers differ, are text."""
+_TAGS = {_KIND + name for name in (*_SCALARS, "str", "seq", "map")}
+_PLAIN = re.compile(r"(?!(?i:true|false|yes|no|on|off|null)\Z)[A-Za-z/](?:[-\w./ ]*[\w/])?")
+"""Words and paths, which no usual reader of YAML 1.1 or 1.2 takes for anything else; the keys `n` aren't quoted either."""
+
+
+class _Resolver(VersionedResolver):
+    """The kind of a text without quotes, whatever its first character and a `%YAML` line say."""
+
+    versioned_resolver = {None: [(_KIND + name, re.compile(rf"(?:{pattern})\Z")) for name, pattern in _SCALARS.items()]}
+    processing_version = (1, 2)
+
+
+class _Representer(SafeRepresenter):
+    def represent_str(self, data: str) -> ScalarNode:
+        """In double quotes, which stand for themselves with every reader, but for plain words."""
+        return self.represent_scalar(_KIND + "str", data, style=None if _PLAIN.fullmatch(data) else '"')
+
+
+_Representer.add_representer(str, _Representer.represent_str)
 
 
 def read_yaml(path: Path, remedy: str) -> Any:
@@ -111,22 +92,28 @@ def from_yaml(text: str, where: str) -> Any:
     """
     if len(text) > MOST_CHARACTERS:
         raise RecipeError(f"{where}: {len(text):,} characters; a recipe or plan has {MOST_CHARACTERS:,} at most")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver = _Resolver
+    yaml.max_depth = MOST_DEPTH
+    yaml.composer.warn_double_anchors = False
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        node = yaml.compose(text)
         if node is None:
             return None
-        _bound(node, where, 0, {})
-        return loader.construct_document(node)
-    except RecursionError:
-        raise RecipeError(f"{where}: {_TOO_DEEP}") from None
-    except yaml.YAMLError as error:
+        _bound(node, where, {})
+        return yaml.constructor.construct_document(node)
+    except MaxDepthExceededError as error:
+        line = error.problem_mark.line + 1
+        raise RecipeError(f"{where}: line {line}: mappings and lists more than {MOST_DEPTH} deep") from None
+    except YAMLError as error:
         raise RecipeError(f"{where}: not YAML: {_said(error)[:MOST_WORDS]}") from None
+    except (ValueError, OverflowError):  # of `chr`
+        raise RecipeError(f"{where}: not YAML: an escape in double quotes (`\\U…`) that is no character") from None
 
 
-def _said(error: yaml.YAMLError) -> str:
-    """What PyYAML says, without the name that it has for any text."""
-    if not isinstance(error, yaml.MarkedYAMLError):
+def _said(error: YAMLError) -> str:
+    """What the library says, without the name that it has for any text."""
+    if not isinstance(error, MarkedYAMLError):
         return " ".join(str(error).replace('in "<unicode string>", ', "").split())
     parts = []
     for text, mark in ((error.context, error.context_mark), (error.problem, error.problem_mark)):
@@ -135,51 +122,70 @@ def _said(error: yaml.YAMLError) -> str:
     return ", ".join(parts)
 
 
-def _bound(node: yaml.Node, where: str, depth: int, sizes: dict[int, int | None]) -> int:
+def _bound(node: Node, where: str, sizes: dict[int, int | None]) -> int:
     """How many values a node stands for, aliases written out.
 
     Raises:
-        RecipeError: too many, or too deep; a value of a kind that recipes don't have; half a surrogate pair.
+        RecipeError: too many, or a value of a kind that recipes don't have.
+        MarkedYAMLError: a key that is no word, or stands twice.
     """
-    if depth > MOST_DEPTH:
-        raise RecipeError(f"{where}: {_TOO_DEEP}")
     there = f"{where}: line {node.start_mark.line + 1}"
     if id(node) in sizes:
         size = sizes[id(node)]
         if size is None:
             raise RecipeError(f"{there}: an alias stands inside of what it repeats; write the values out")
         return size
-    if node.tag not in _TAGS:
-        what = shown(node.tag.removeprefix(_KIND))
-        raise RecipeError(f"{there}: {what} is no kind of value that recipes have; leave the `!` out, or quote the text")
     sizes[id(node)] = None
-    kind = node.tag.removeprefix(_KIND)
-    if isinstance(node, yaml.ScalarNode):
-        if fault := _scalar_fault(node, kind):
-            raise RecipeError(f"{there}: {shown(node.value)}: {fault}")
-        inner = []
-    elif kind != (given := "map" if isinstance(node, yaml.MappingNode) else "seq"):
-        raise RecipeError(f"{there}: a {given} is no {kind}; leave the `!` out")
+    if fault := _fault(node):
+        raise RecipeError(f"{there}: {fault}")
+    if isinstance(node, MappingNode):
+        _check_keys([key for key, _ in node.value])
+        inner = [one for pair in node.value for one in pair]
     else:
-        inner = [one for pair in node.value for one in (pair if isinstance(pair, tuple) else (pair,))]
-    size = 1 + sum(_bound(one, where, depth + 1, sizes) for one in inner)
+        inner = [] if isinstance(node, ScalarNode) else node.value
+    size = 1 + sum(_bound(one, where, sizes) for one in inner)
     if size > MOST_VALUES:
         raise RecipeError(f"{there}: stands for more than {MOST_VALUES:,} values; write out what aliases repeat")
     sizes[id(node)] = size
     return size
 
 
-def _scalar_fault(node: yaml.ScalarNode, kind: str) -> str | None:
-    """Why a text can't be the value that it is tagged as, or None."""
-    if kind in _PATTERNS and not re.fullmatch(_PATTERNS[kind], node.value):
-        return f"is no {kind}"
+def _check_keys(keys: list[Node]) -> None:
+    """That each is a word, and none stands twice. The library takes lists, and twice the same key beside `<<`."""
+    seen: set[str] = set()
+    for key in keys:
+        if not isinstance(key, ScalarNode):
+            raise MarkedYAMLError(problem="a key is a word, not a list or mapping", problem_mark=key.start_mark)
+        if key.value in seen:
+            raise MarkedYAMLError(problem=f"{shown(key.value)[1:-1]} stands twice", problem_mark=key.start_mark)
+        seen.add(key.value)
+
+
+def _fault(node: Node) -> str | None:
+    """Why a node can't be the value that it is tagged as, or None."""
+    kind = str(node.tag).removeprefix(_KIND)
+    if node.tag not in _TAGS:
+        return f"{shown(kind)} is no kind of value that recipes have; leave the `!` out, or quote the text"
+    if not isinstance(node, ScalarNode):
+        given = "map" if isinstance(node, MappingNode) else "seq"
+        return None if kind == given else f"a {given} is no {kind}; leave the `!` out"
+    if kind in _SCALARS and not re.fullmatch(_SCALARS[kind], node.value):
+        return f"{shown(node.value)}: is no {kind}"
     if kind == "int" and len(node.value) > MOST_DIGITS:
-        return "a number of too many digits"
+        return f"{shown(node.value)}: a number of too many digits"
     if any("\ud800" <= one <= "\udfff" for one in node.value):
-        return "holds half a surrogate pair; write the character itself"
-    return "is a text; quote it" if kind in ("seq", "map") else None
+        return f"{shown(node.value)}: holds half a surrogate pair; write the character itself"
+    return None
 
 
 def to_yaml(values: dict[str, Any]) -> str:
-    """The text that `from_yaml` reads back equal; keys stay in their order."""
-    return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    """The text that `from_yaml` reads back equal, as does any reader of YAML 1.1 or 1.2; keys stay in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Resolver, yaml.Representer = _Resolver, _Representer
+    yaml.version = (1, 1)  # whose numbers have a point
+    yaml.default_flow_style = False
+    yaml.representer.sort_base_mapping_type_on_output = False
+    yaml.width = sys.maxsize  # where it breaks lines, the library doubles or drops spaces
+    text = StringIO()
+    yaml.dump(values, text)
+    return text.getvalue().removeprefix("%YAML 1.1\n---\n")

@@ -14,15 +14,12 @@ from random import Random
 
 import numpy as np
 
-SHARE = 0.95
-"""Of intervals that hold the truth."""
+from trlt.stats import student
+
 DEEP = 4
 """Units that are drawn of a stratum, about; strata are cut no finer."""
 FEWEST = 3
 """Units that are drawn of a stratum at least. From 2, the variance of a small stratum of few large values is often missed."""
-_STEPS = 4000
-_NORMAL = 1000.0
-"""Degrees of freedom from which Student's distribution counts as normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,17 +219,3 @@ def flow(stretches: Sequence[Stretch], whole: float) -> Figure:
     variance = (whole / weight) ** 2 * count / (2 * (count - 1)) * float(np.sum(np.diff(rest) ** 2))
     half = student(2 * (count - 1) ** 2 / (3 * count - 4)) * math.sqrt(variance)
     return Figure(whole * rate, max(0.0, whole * rate - half), whole * rate + half)
-
-
-def student(freedom: float) -> float:
-    """The bound t with P(|T| < t) = 95% for Student's distribution, `freedom` degrees of freedom (not below 1).
-
-    With T = sqrt(v) tan(a), the density of the angle a is proportional to cos(a)^(v - 1), which is integrated numerically.
-    """
-    if freedom > _NORMAL:
-        return 1.959964
-    freedom = max(1.0, freedom)
-    angle = np.linspace(0.0, math.pi / 2, _STEPS + 1)
-    density = np.cos(angle) ** (freedom - 1)
-    mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    return math.sqrt(freedom) * math.tan(float(np.interp(SHARE * mass[-1], mass, angle)))

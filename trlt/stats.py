@@ -1,0 +1,75 @@
+"""95% intervals: of means over questions by a bootstrap over videos, and the bound of Student's t (pure).
+
+Loads numpy and scipy only where they are called, so that commands start without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and its 95% bootstrap interval, in the unit of the values."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], resamples: int = 1000, seed: int = 0) -> Interval:
+    """Mean over all values, with the percentile interval of a bootstrap that draws whole videos.
+
+    Questions about one video aren't independent: drawing questions would make the interval too narrow. The order of
+    the values doesn't matter. A single video has no spread to draw from: its interval is its mean.
+
+    Args:
+        values: One value a question.
+        clusters: The video of each value (a `video_key`, or a path).
+        resamples: Draws of as many videos as there are, with replacement.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: no values, or not one cluster a value.
+    """
+    import numpy as np
+
+    if not len(values) or len(values) != len(clusters):
+        raise ValueError(f"{len(values)} values and {len(clusters)} clusters: at least one, and as many of each, are needed")
+    names = np.array([str(cluster) for cluster in clusters])
+    # Sorted, so that sums round alike whatever order the rows came in.
+    order = np.lexsort((np.asarray(values, np.float64), names))
+    values_N = np.asarray(values, np.float64)[order]
+    _, cluster_N = np.unique(names[order], return_inverse=True)
+    sums_C, sizes_C = np.bincount(cluster_N, values_N), np.bincount(cluster_N).astype(np.float64)
+    count = len(sums_C)
+    rng = np.random.default_rng(seed)
+    means: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
+    step = max(1, 4_000_000 // count)  # bounds the draws held at once to 32 MB
+    for first in range(0, resamples, step):
+        draws_RC = rng.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - first)).astype(np.float64)
+        means.append((draws_RC @ sums_C) / (draws_RC @ sizes_C))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)) if count > 1 else (values_N.mean(),) * 2
+    return Interval(float(values_N.mean()), float(low), float(high))
+
+
+def paired_difference(
+    a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable], resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Mean of a - b over the same questions, with its interval: a gain of a over b is real where `low` is above 0.
+
+    Raises:
+        ValueError: a and b differ in length, or as `mean_interval`.
+    """
+    return mean_interval([x - y for x, y in zip(a, b, strict=True)], clusters, resamples, seed)
+
+
+def student(freedom: float) -> float:
+    """The bound t with P(|T| < t) = 95% for Student's distribution, with `freedom` degrees of freedom.
+
+    Less than one degree counts as one; without end, the distribution is the normal one.
+    """
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(1.0, freedom), 0.975))
