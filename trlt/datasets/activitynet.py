@@ -11,7 +11,7 @@ Licence: the videos belong to their uploaders; ActivityNet is for research.
 
 from __future__ import annotations
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, pair, youtube_key
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, pair, youtube_key
 from trlt.datasets._grounding import metrics as metrics
 from trlt.datasets._grounding import official as official
 from trlt.datasets._grounding import values as values
@@ -66,11 +66,8 @@ EXAMPLE = Example(
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `val_1.json` or `val_2.json`."""
     name = FILES[split][0]
-    videos = files[name]
-    if not isinstance(videos, dict):
-        raise DataError(f"{name}: expected an object of videos, got {type(videos).__name__}; is this the official file?")
-    out = Collector()
-    for video, record in videos.items():
+    out = Collector(source="activitynet", split=split, task=TASK, license=LICENSE)
+    for video, record in holding(files, name, dict, "an object of videos").items():
         where = f"{name}: {video}"
         duration = float(get(record, "duration", (int, float), where))
         times, sentences = get(record, "timestamps", list, where), get(record, "sentences", list, where)
@@ -85,14 +82,10 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
             out.keep(
                 flags=repair.flags,
                 id=f"{video}:{index}",
-                source="activitynet",
-                split=split,
-                task=TASK,
                 video=f"{video}.mp4",
                 video_key=youtube_key(video),
                 duration=duration,
                 question=query,
                 spans=(repair.span,),
-                license=LICENSE,
             )
     return out.reading()

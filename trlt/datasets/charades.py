@@ -82,7 +82,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `charades_sta_<split>.txt` and, where it is there, `Charades_v1_<split>.csv`."""
     sentences, lengths = FILES[split]
     durations = _durations(files, lengths) if lengths in files else {}
-    out = Collector()
+    out = Collector(source="charades", split=split, task=TASK, license=LICENSE)
     for number, line in enumerate(files[sentences]):
         if not line.strip():
             continue
@@ -101,15 +101,11 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         out.keep(
             flags=repair.flags if duration or purpose == "bench" else (*repair.flags, "no_duration"),
             id=f"{video}:{number}" if purpose == "bench" else f"charades:{split}:{video}:{number}",
-            source="charades",
-            split=split,
-            task=TASK,
             video=f"{video}.mp4",
             video_key=f"charades:{video}",
             duration=duration,
             question=query,
             spans=(repair.span,),
-            license=LICENSE,
             meta={"raw_spans": [list(times)]} if tuple(repair.span) != times else {},
         )
     return out.reading("" if lengths in files else f"{lengths} isn't there: durations come from the videos")

@@ -100,7 +100,7 @@ class _Record(NamedTuple):
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the records of `stage2.json`."""
     name = FILES[split][0]
-    out = Collector()
+    out = Collector(source="internvid", split=split, task=TASK, license=LICENSE)
     for index, raw in enumerate(files[name]):
         where = f"{name}[{index}]"
         try:
@@ -178,16 +178,12 @@ def _keep_events(out: Collector, record: _Record, tokens: Mapping[str, Any], spl
             out.keep(
                 flags=(*repairs.flags, *flags),
                 id=f"internvid:{split}:{record.video}:{index}:{label}",
-                source="internvid",
-                split=split,
-                task=TASK,
                 video=f"{record.video}.mp4",
                 video_key=youtube_key(record.video),
                 clip=record.clip,
                 duration=record.duration,
                 question=event.text,
                 spans=repairs.spans,
-                license=LICENSE,
                 meta=meta,
             )
 

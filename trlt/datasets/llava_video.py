@@ -101,14 +101,13 @@ class _Place(NamedTuple):
     """What all samples of a record share."""
 
     id: str
-    split: str
     video: str
     video_key: str
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the files of a split that are there, bucket by bucket."""
-    out = Collector()
+    out = Collector(source="llava_video", split=split, task=TASK, license=LICENSE)
     for name in FILES[split]:
         if name in files:
             _read_file(out, files[name], name, split)
@@ -130,9 +129,8 @@ def _read_file(out: Collector, records: Any, name: str, split: str) -> None:
         seen[record.id] += 1
         count = seen[record.id]
         label = f"{record.id}#{count}" if count > 1 else record.id
-        place = _Place(
-            f"llava_video:{split}:{bucket}:{label}", split, f"{folder}/{record.video}", video_key(record.video, folder)
-        )
+        key = video_key(record.video, folder)
+        place = _Place(f"llava_video:{split}:{bucket}:{label}", f"{folder}/{record.video}", key)
         for turn, (question, answer) in enumerate(record.turns):
             _keep(out, question, answer, place, turn, where)
 
@@ -181,16 +179,12 @@ def _keep(out: Collector, text: str, answer: str, place: _Place, turn: int, wher
     out.keep(
         flags=flags(texts),
         id=f"{place.id}:{turn}",
-        source="llava_video",
-        split=place.split,
-        task=TASK,
         video=place.video,
         video_key=place.video_key,
         question=question,
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        license=LICENSE,
     )
 
 
