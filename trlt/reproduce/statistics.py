@@ -1,4 +1,4 @@
-"""Means over seeds with their 95% t intervals, and slopes (pure).
+"""Means over seeds with their 95% t intervals (pure).
 
 An interval says how much a mean over seeds depends on the seeds: the samples drawn, their order, what is sampled in training.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import fmean, stdev
 from typing import NamedTuple
 
 _T = (
@@ -47,16 +48,8 @@ def t_quantile(freedom: int) -> float:
 def estimate(values: Sequence[float]) -> Estimate:
     """The mean of at least one value with its interval."""
     n = len(values)
-    mean = math.fsum(values) / n
+    mean = fmean(values)
     if n < 2:
         return Estimate(mean, None, None, n)
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
-    half = t_quantile(n - 1) * deviation / math.sqrt(n)
+    half = t_quantile(n - 1) * stdev(values) / math.sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)
-
-
-def slope(x: Sequence[float], y: Sequence[float]) -> float:
-    """Least-squares slope of y over x, which holds at least two different numbers."""
-    middle_x, middle_y = math.fsum(x) / len(x), math.fsum(y) / len(y)
-    across = math.fsum((a - middle_x) * (b - middle_y) for a, b in zip(x, y, strict=True))
-    return across / math.fsum((a - middle_x) ** 2 for a in x)

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from trlt.errors import counted
 from trlt.report.page.charts import Bars, histogram, legend
 from trlt.report.page.markup import Markup, element, join, table
+from trlt.report.plots import TASKS
 
 CLASSES = ("hard", "flat", "medium", "varied", "easy")
 """In the order of stacking."""
-TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
 _KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
 _MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU", "delta_iou": "IoU, max - mean"}
 _SELECTED = (
