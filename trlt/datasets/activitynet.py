@@ -11,6 +11,8 @@ Licence: the videos belong to their uploaders; ActivityNet is for research.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, pair, youtube_key
 from trlt.datasets._grounding import metrics as metrics
 from trlt.datasets._grounding import official as official
@@ -27,6 +29,18 @@ DOMAIN = "human activities"
 TEST_SPLIT = "val_2"
 FILES = {"val_2": ("val_2.json",), "val_1": ("val_1.json",)}
 
+_FIRST = Sample(
+    id="v_aB3_dE-7hIj:0",
+    source="activitynet",
+    split="val_2",
+    task=TASK,
+    video="v_aB3_dE-7hIj.mp4",
+    video_key="youtube:aB3_dE-7hIj",
+    duration=61.5,
+    question="A kite is unpacked.",
+    spans=(Span(0.0, 12.25),),
+    license=LICENSE,
+)
 EXAMPLE = Example(
     split="val_2",
     purpose="bench",
@@ -34,32 +48,7 @@ EXAMPLE = Example(
         "val_2.json": '{"v_aB3_dE-7hIj": {"duration": 61.5, "timestamps": [[0, 12.25], [10.5, 61.51]], '
         '"sentences": ["A kite is unpacked.", "  It flies over a beach."]}}'
     },
-    samples=(
-        Sample(
-            id="v_aB3_dE-7hIj:0",
-            source="activitynet",
-            split="val_2",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="A kite is unpacked.",
-            spans=(Span(0.0, 12.25),),
-            license=LICENSE,
-        ),
-        Sample(
-            id="v_aB3_dE-7hIj:1",
-            source="activitynet",
-            split="val_2",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="It flies over a beach.",
-            spans=(Span(10.5, 61.51),),
-            license=LICENSE,
-        ),
-    ),
+    samples=(_FIRST, replace(_FIRST, id="v_aB3_dE-7hIj:1", question="It flies over a beach.", spans=(Span(10.5, 61.51),))),
 )
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
@@ -34,6 +35,18 @@ TEST_SPLIT = "val"
 OFFICIAL_HIGHER = "LITA's rule takes an output without times for the whole video, and its means are over videos"
 FILES = {"val": ("annot_val_1_q229.json",)}
 
+_FIRST = Sample(
+    id="aB3_dE-7hIj_0",
+    source="activitynet_rtl",
+    split="val",
+    task=TASK,
+    video="v_aB3_dE-7hIj.mp4",
+    video_key="youtube:aB3_dE-7hIj",
+    duration=61.5,
+    question="When does the kite need the most wind?",
+    spans=(Span(12.25, 40.0),),
+    license=LICENSE,
+)
 EXAMPLE = Example(
     split="val",
     purpose="bench",
@@ -43,32 +56,7 @@ EXAMPLE = Example(
         '{"vid": "aB3_dE-7hIj", "question": "When is the crew tired?", '
         '"answer": "From <50.> to <61.8>, when all sit down.", "duration": 61.5, "question_id": 7}]'
     },
-    samples=(
-        Sample(
-            id="aB3_dE-7hIj_0",
-            source="activitynet_rtl",
-            split="val",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="When does the kite need the most wind?",
-            spans=(Span(12.25, 40.0),),
-            license=LICENSE,
-        ),
-        Sample(
-            id="7",
-            source="activitynet_rtl",
-            split="val",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="When is the crew tired?",
-            spans=(Span(50.0, 61.8),),
-            license=LICENSE,
-        ),
-    ),
+    samples=(_FIRST, replace(_FIRST, id="7", question="When is the crew tired?", spans=(Span(50.0, 61.8),))),
 )
 
 _TIME = re.compile(r"<(\d*\.\d+|\d+\.?)>")

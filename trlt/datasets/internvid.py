@@ -21,6 +21,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get, left_over, pair, youtube_key
@@ -38,6 +39,20 @@ TRAIN_SPLIT = "train"
 FILES = {"train": ("stage2.json",)}
 STREAMED = ("stage2.json",)
 
+_FIRST = Sample(
+    id="internvid:train:aB3-_xYz019:0:0",
+    source="internvid",
+    split="train",
+    task=TASK,
+    video="aB3-_xYz019.mp4",
+    video_key="youtube:aB3-_xYz019",
+    clip=Span(60.5, 92.5),
+    duration=32.0,
+    question="a red kite rises over a beach",
+    spans=(Span(0.0, 11.5),),
+    license=LICENSE,
+    meta={"maybe_cut": True},
+)
 EXAMPLE = Example(
     split="train",
     purpose="train",
@@ -48,34 +63,8 @@ EXAMPLE = Example(
         '{"<s0>": 0, "<e0>": 11.5, "<s1>": 20.0, "<e1>": 29.5}}}]'
     },
     samples=(
-        Sample(
-            id="internvid:train:aB3-_xYz019:0:0",
-            source="internvid",
-            split="train",
-            task=TASK,
-            video="aB3-_xYz019.mp4",
-            video_key="youtube:aB3-_xYz019",
-            clip=Span(60.5, 92.5),
-            duration=32.0,
-            question="a red kite rises over a beach",
-            spans=(Span(0.0, 11.5),),
-            license=LICENSE,
-            meta={"maybe_cut": True},
-        ),
-        Sample(
-            id="internvid:train:aB3-_xYz019:0:1",
-            source="internvid",
-            split="train",
-            task=TASK,
-            video="aB3-_xYz019.mp4",
-            video_key="youtube:aB3-_xYz019",
-            clip=Span(60.5, 92.5),
-            duration=32.0,
-            question="children cheer",
-            spans=(Span(20.0, 29.5),),
-            license=LICENSE,
-            meta={"maybe_cut": True},
-        ),
+        _FIRST,
+        replace(_FIRST, id="internvid:train:aB3-_xYz019:0:1", question="children cheer", spans=(Span(20.0, 29.5),)),
     ),
 )
 

@@ -18,6 +18,7 @@ Licence: for research, by the repository; the videos belong to their owners.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.answer import LETTERS
@@ -43,6 +44,20 @@ FILES = {
     "all": ("multi-choice.json", "yes_no.json", "caption_matching.json", "captioning.json"),
 }
 
+_FIRST = Sample(
+    id="multi-choice:9000001:order:0",
+    source="tempcompass",
+    split="test",
+    task=TASK,
+    video="9000001.mp4",
+    video_key="tempcompass:9000001",
+    question="What comes first?",
+    options=("a jump", "a bow", "a song"),
+    answer="a song",
+    answer_index=2,
+    license=LICENSE,
+    meta={"task": "multi-choice", "dim": "order"},
+)
 EXAMPLE = Example(
     split="test",
     purpose="bench",
@@ -54,46 +69,23 @@ EXAMPLE = Example(
         'video?\\nOption 1: The dancer bows.\\nOption 2: The dancer sings.", "answer": "Option 2: The dancer sings."}]}}',
     },
     samples=(
-        Sample(
-            id="multi-choice:9000001:order:0",
-            source="tempcompass",
-            split="test",
-            task=TASK,
-            video="9000001.mp4",
-            video_key="tempcompass:9000001",
-            question="What comes first?",
-            options=("a jump", "a bow", "a song"),
-            answer="a song",
-            answer_index=2,
-            license=LICENSE,
-            meta={"task": "multi-choice", "dim": "order"},
-        ),
-        Sample(
+        _FIRST,
+        replace(
+            _FIRST,
             id="yes_no:9000001:speed:0",
-            source="tempcompass",
-            split="test",
-            task=TASK,
-            video="9000001.mp4",
-            video_key="tempcompass:9000001",
             question="Does the dancer slow down?",
             options=("yes", "no"),
             answer="no",
             answer_index=1,
-            license=LICENSE,
             meta={"task": "yes_no", "dim": "speed"},
         ),
-        Sample(
+        replace(
+            _FIRST,
             id="caption_matching:9000001:order:0",
-            source="tempcompass",
-            split="test",
-            task=TASK,
-            video="9000001.mp4",
-            video_key="tempcompass:9000001",
             question="Which description is a more suitable match for the video?",
             options=("The dancer bows.", "The dancer sings."),
             answer="The dancer sings.",
             answer_index=1,
-            license=LICENSE,
             meta={"task": "caption_matching", "dim": "order", "labels": ["Option 1", "Option 2"]},
         ),
     ),
