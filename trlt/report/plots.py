@@ -199,13 +199,13 @@ def _dress(ax: Axes, panel: _Panel, n: int, title: str, unit: str, tallest: floa
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def new_figure(width: float, height: float, **spacing: float) -> Figure:
-    """An empty figure of so many inches; `spacing` is the layout engine's, beside its margins."""
+def new_figure(width: float, height: float, *, hspace: float = 0.02) -> Figure:
+    """An empty figure of so many inches; `hspace` is the share of its height between rows of panels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, **spacing)
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.02, hspace=hspace)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
     return figure
