@@ -31,7 +31,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     Args:
         path: A recipe file, or None for the defaults.
         sets: `a.b=c` overrides; the value is read as YAML.
-        flags: Dotted key to value, applied last; None values are left out.
+        flags: Dotted key to value, applied last; None values are left out, and a path becomes text.
 
     Raises:
         RecipeError: every fault at once, each with file and key.
@@ -53,7 +53,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
         _put(values, key, from_yaml(raw, f"--set {item}"), origin, f"--set {key}")
     for key, value in (flags or {}).items():
         if value is not None:
-            _put(values, key, value, origin, "flag")
+            _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
