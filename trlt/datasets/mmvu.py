@@ -20,7 +20,8 @@ from typing import Any
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
-from trlt.datasets._metrics import Item, figures, official_option, official_text, paper_accuracy
+from trlt.datasets._metrics import Item, figures, official_option, official_text
+from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._options import choose, flags
 from trlt.sample import Sample, Task
 
@@ -136,11 +137,6 @@ def _key(address: str, video: str) -> str:
     """Several files are cuts of one YouTube video: they share its key."""
     found = _WATCH.search(address)
     return youtube_key(found[1]) if found else f"mmvu:{video.rpartition('.')[0]}"
-
-
-def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags."""
-    return {"acc": paper_accuracy(item)}
 
 
 # The letter is a capital: "the final answer is a change of phase" names no option.

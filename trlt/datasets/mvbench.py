@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
-from trlt.datasets._metrics import Item, figures, mean_values, official_text, paper_accuracy
+from trlt.datasets._metrics import Item, figures, mean_values, official_text
+from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._spans import repair_span
 from trlt.sample import Sample, Span, Task
 
@@ -188,11 +189,6 @@ def _alternatives(video: str, place: Place, bounds: tuple[float, ...]) -> list[d
         names = [f"{stem}.mp4"] + ([f"{stem}_{bounds[0]}_{bounds[1]}.mp4"] if bounds else [])
         out += [{"video": f"{place.cut_folder}/{name}", "cut": True} for name in names]
     return out
-
-
-def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags."""
-    return {"acc": paper_accuracy(item)}
 
 
 def official(item: Item) -> dict[str, float]:

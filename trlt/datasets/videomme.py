@@ -20,7 +20,8 @@ from typing import Any
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
-from trlt.datasets._metrics import Item, figures, official_text, paper_accuracy
+from trlt.datasets._metrics import Item, figures, official_text
+from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._options import bare, choose, flags
 from trlt.sample import Sample, Task
 
@@ -91,11 +92,6 @@ def _read(out: Collector, row: Any, where: str) -> None:
         answer_index=chosen.place,
         meta={group: get(row, group, str, where) for group in GROUPS},
     )
-
-
-def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags."""
-    return {"acc": paper_accuracy(item)}
 
 
 # In this order, wherever they stand. The official list holds more, but for want of commas "The best option is", "The correct
