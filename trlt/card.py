@@ -5,7 +5,7 @@ A card is Markdown with a YAML head, as model hubs read it. Knows recipes and re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from trlt.usage import use
 NAME = "README.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 """Between these stand the results, which `add_results` puts there."""
-NO_RESULTS = "None yet: `trlt eval --bench all --model` with this folder adds them here."
+RESULTS = f"## Results\n\n{BEGIN}\nNone yet: `trlt eval --bench all --model` with this folder adds them here.\n{END}"
+"""The section before there are any."""
 
 
 def model_card(
@@ -34,25 +35,28 @@ def model_card(
         library_positions: See `trlt.usage.use`.
     """
     train = recipe.train
-    head = {
-        "base_model": recipe.model.path,
-        "library_name": "transformers",
-        "pipeline_tag": "video-text-to-text",
-        "tags": ["video", "temporal-grounding", train.method, "trlt"],
-    }
+    made = f"A Qwen2.5-VL, tuned on videos with {train.method.upper()} by trlt {__version__}."
     data = manifest.get("inputs", {}).get("data", {})
     parts = [
-        f"---\n{to_yaml(head)}---",
-        f"# {recipe.name}",
-        f"A Qwen2.5-VL, tuned on videos with {train.method.upper()} by trlt {__version__}.",
-        f"## Use\n\n{use(recipe, library_positions=library_positions)}",
+        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], library_positions),
         f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
         f"## Protocol\n\nHow videos and questions were given to it; other frames or prompts give other answers.\n\n"
         f"{_table(_protocol(recipe, manifest))}",
-        f"## Results\n\n{BEGIN}\n{NO_RESULTS}\n{END}",
+        RESULTS,
         f"## Recipe\n\n```yaml\n{dump_recipe(recipe)}```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def opening(base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str], library_positions: bool) -> list[str]:
+    """What a card begins with: its head, title, how the model was made, and how it is used."""
+    head = {
+        "base_model": base,
+        "library_name": "transformers",
+        "pipeline_tag": "video-text-to-text",
+        "tags": ["video", "temporal-grounding", *tags, "trlt"],
+    }
+    return [f"---\n{to_yaml(head)}---", f"# {title}", made, f"## Use\n\n{use(recipe, library_positions=library_positions)}"]
 
 
 def write_card(folder: Path, text: str) -> None:

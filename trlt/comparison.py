@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trlt.recipe import flat
 from trlt.stats import paired_difference
 
 NO_DIFFERENCE = "no significant difference"
@@ -147,7 +148,7 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Dif
 
     (The outputs of a run by `--predictions` have no known budget: that says nothing of the other run's.)
     """
-    flat_a, flat_b = _flat(a), _flat(b)
+    flat_a, flat_b = dict(flat(a)), dict(flat(b))
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
     return [Difference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]
@@ -161,10 +162,3 @@ def other_annotations(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     files_a, files_b = a[ANNOTATIONS], b[ANNOTATIONS]
     shared = [name for name in files_a if name in files_b]
     return [name for name in shared if files_a[name] != files_b[name]] if shared else sorted({*files_a, *files_b})
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
-    return flat

@@ -201,14 +201,12 @@ class TaskShift:
         return asdict(self)
 
 
-def shift(paired: Paired, videos: Mapping[str, str] | None, *, resamples: int = 1000, seed: int = 0) -> dict[Task, TaskShift]:
+def shift(paired: Paired, videos: Mapping[str, str] | None) -> dict[Task, TaskShift]:
     """What changed from the first probe to the second, by task; samples of one video are drawn together.
 
     Args:
         paired: Both probes.
         videos: Id to the footage that it is about; None where that isn't known, which gives no intervals.
-        resamples: Draws behind each interval.
-        seed: Of the draws.
     """
     places: dict[Task, list[int]] = {task: [] for task in TASKS}
     for place, found in enumerate(paired.a):
@@ -223,7 +221,7 @@ def shift(paired: Paired, videos: Mapping[str, str] | None, *, resamples: int = 
         for x, y in zip(old, new, strict=True):
             transitions[x.klass][y.klass] += 1
         before, after = _numbers(old), _numbers(new)
-        measures = {name: _measure(before[name], after[name], clusters, resamples, seed) for name in before}
+        measures = {name: _measure(before[name], after[name], clusters) for name in before}
         result[task] = TaskShift(len(there), len(set(clusters)) if clusters else None, measures, transitions)
     return result
 
@@ -239,10 +237,10 @@ def _numbers(found: Sequence[Digest]) -> dict[str, list[float]]:
     return numbers
 
 
-def _measure(a: Sequence[float], b: Sequence[float], clusters: Sequence[str] | None, resamples: int, seed: int) -> Measure:
+def _measure(a: Sequence[float], b: Sequence[float], clusters: Sequence[str] | None) -> Measure:
     means = math.fsum(a) / len(a), math.fsum(b) / len(b)
     gain = math.fsum(y - x for x, y in zip(a, b, strict=True)) / len(a)
     if clusters is None or len(set(clusters)) < 2:
         return Measure(*means, gain, None)
-    interval = paired_difference(b, a, clusters, resamples, seed)
+    interval = paired_difference(b, a, clusters)
     return Measure(*means, gain, (interval.low, interval.high))

@@ -1,4 +1,4 @@
-"""Intervals and slopes against numbers worked out by hand."""
+"""Intervals against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trlt.reproduce.statistics import estimate, slope
+from trlt.reproduce.statistics import estimate
 from trlt.stats import student
 
 
@@ -42,10 +42,3 @@ def test_quantiles_by_integration():
         step = top / n
         area = step * sum(scale * (1 + ((i + 0.5) * step) ** 2 / v) ** (-(v + 1) / 2) for i in range(n))
         assert area == pytest.approx(0.475, abs=2e-6 * v)
-
-
-def test_slopes_by_hand():
-    assert slope([0, 1, 2], [1, 3, 5]) == pytest.approx(2)
-    # x - 1 = -1, 0, 1 against y - 2 = -2, 1, 1: (2 + 0 + 1) / 2.
-    assert slope([0, 1, 2], [0, 3, 3]) == pytest.approx(1.5)
-    assert slope([0, 0.1, 0.3], [7, 7, 7]) == 0

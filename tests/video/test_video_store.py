@@ -145,20 +145,19 @@ def test_the_key_follows_all_that_the_frames_depend_on(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"1")
     keys = [
-        store_key(path, Budget(), None, None, 3.0),
-        store_key(path, Budget(), 0.0, 2.0, 3.0),
-        store_key(path, Budget(max_tokens=128), None, None, 3.0),
+        store_key(path, Budget(), None, None),
+        store_key(path, Budget(), 0.0, 2.0),
+        store_key(path, Budget(max_tokens=128), None, None),
     ]
-    assert store_key(tmp_path / "." / "a.mp4", Budget(), None, None, 4.0) == keys[0]
+    assert store_key(tmp_path / "." / "a.mp4", Budget(), None, None) == keys[0]
     os.utime(path, (1, 1))
-    keys.append(store_key(path, Budget(), None, None, 3.0))
+    keys.append(store_key(path, Budget(), None, None))
     path.write_bytes(b"12")
     os.utime(path, (1, 1))
-    keys.append(store_key(path, Budget(), None, None, 3.0))
-    keys.append(store_key(tmp_path, Budget(), None, None, 3.0))
-    keys.append(store_key(tmp_path, Budget(), None, None, 4.0))
+    keys.append(store_key(path, Budget(), None, None))
+    keys.append(store_key(tmp_path, Budget(), None, None))
     (tmp_path / "a.mp4").write_bytes(b"123")
-    keys.append(store_key(tmp_path, Budget(), None, None, 4.0))
+    keys.append(store_key(tmp_path, Budget(), None, None))
     assert len(set(keys)) == len(keys)
     with pytest.raises(VideoError, match="no such file"):
-        store_key(tmp_path / "b.mp4", Budget(), None, None, 3.0)
+        store_key(tmp_path / "b.mp4", Budget(), None, None)

@@ -6,19 +6,16 @@ It holds no script, and its policy lets nothing load or run; every text is escap
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trlt import __version__
 from trlt.prompt import letter
-from trlt.report.page.markup import Markup, element, join
+from trlt.report.page.markup import Markup, element, footer, head, inline, join
 from trlt.sample import Sample, write_text_atomic
 from trlt.video.clip import Clip
 
@@ -53,25 +50,11 @@ def write_answer_page(path: Path, sample: Sample, values: Mapping[str, Any], cli
         clip: What the model saw.
         model: Its name.
     """
-    style = files("trlt.report.page").joinpath("page.css").read_text(encoding="utf-8") + _STYLE
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    head = [
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name_="color-scheme", content="light dark"),
-        element("meta", name_="referrer", content="no-referrer"),
-        element("title", f"{sample.video} - trlt infer"),
-        Markup(f"<style>{style}</style>"),
-    ]
     facts = f"{sample.video} · {clip.duration:.1f} s · {_TASKS[sample.task]} · {model}"
     top = element("header", element("h1", sample.question, dir="auto"), element("p", facts, class_="note"))
-    foot = element("footer", element("p", f"Made by trlt {__version__}."))
-    body = element("body", top, element("main", *_answer(sample, values), *_seen(values["span"], clip)), foot)
-    write_text_atomic(
-        path, join([Markup('<!doctype html>\n<html lang="en">'), element("head", *head), body, Markup("</html>\n")])
-    )
+    main = element("main", *_answer(sample, values), *_seen(values["span"], clip))
+    start = head(f"{sample.video} - trlt infer", inline("page.css") + _STYLE)
+    write_text_atomic(path, join([start, top, main, footer(), Markup("</body></html>\n")]))
 
 
 def _answer(sample: Sample, values: Mapping[str, Any]) -> list[Markup]:

@@ -12,7 +12,7 @@ from trlt.commands._probed import noted_data, run_of
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
 from trlt.forms import Form, hold
-from trlt.reading import loads
+from trlt.reading import loads, read_object
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
 from trlt.rollout import Run, file_digest
@@ -23,6 +23,7 @@ from trlt.video.resolve import VideoIndex
 
 KINDS = ("probe", "select", "train", "eval")
 REPORT = ".report.json"
+AGAIN = "run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,9 @@ def read_json(path: Path, form: type[Form]) -> Any:
     Raises:
         DataError: it is damaged, or hasn't that form.
     """
-    try:
-        value = loads(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read ({error}); run the same command again") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run the same command again")
-    return hold(value, form, str(path), "run the same command again")
+    return hold(read_object(path, remedy=AGAIN), form, str(path), AGAIN)
 
 
 def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, Question], list[str]]:

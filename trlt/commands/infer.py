@@ -93,7 +93,7 @@ def infer(
         raise UsageError(f"--html {html}: a name that ends in .html is needed")
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
-    flags = {"model.path": model, "eval.think": think, "video.root": str(videos) if videos else None}
+    flags = {"model.path": model, "eval.think": think, "video.root": videos}
     video = str(video)  # or a Path, from Python
     if video.endswith(".jsonl") and not is_remote(video):
         given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}

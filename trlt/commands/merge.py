@@ -9,15 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from trlt import __version__
-from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
+from trlt.card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
 from trlt.errors import UsageError
 from trlt.merge_adapter import adapter_in, base_of, merge_adapter
 from trlt.model import save
-from trlt.recipe import Recipe, to_yaml
+from trlt.recipe import Recipe
 from trlt.rollout import Run
-from trlt.usage import use
 
 
 def merge(
@@ -80,17 +79,5 @@ def _card(adapter: Path, base: str, title: str, recipe: Recipe, library_position
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if BEGIN in text:
         return text
-    head = {
-        "base_model": base,
-        "library_name": "transformers",
-        "pipeline_tag": "video-text-to-text",
-        "tags": ["video", "temporal-grounding", "trlt"],
-    }
-    parts = [
-        f"---\n{to_yaml(head)}---",
-        f"# {title}",
-        f"A Qwen2.5-VL: the base `{base}` with a LoRA adapter added to its weights by trlt {__version__}.",
-        f"## Use\n\n{use(recipe, library_positions=library_positions)}",
-        f"## Results\n\n{BEGIN}\n{NO_RESULTS}\n{END}",
-    ]
-    return "\n\n".join(parts) + "\n"
+    made = f"A Qwen2.5-VL: the base `{base}` with a LoRA adapter added to its weights by trlt {__version__}."
+    return "\n\n".join([*opening(base, title, made, recipe, [], library_positions), RESULTS]) + "\n"

@@ -122,7 +122,7 @@ def probe(
         )
     if ray is not None:
         check_cluster(processes, servers, rank)
-    flags = {"probe.n": n, "model.path": model, "video.root": str(videos) if videos else None}
+    flags = {"probe.n": n, "model.path": model, "video.root": videos}
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)

@@ -97,7 +97,7 @@ def estimate(
         raise UsageError("--estimate: a cluster isn't measured; leave out --ray, and give its GPUs as --processes")
     if servers and processes > 1:
         raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
-    flags = {"probe.n": n, "model.path": model, "video.root": str(videos) if videos else None}
+    flags = {"probe.n": n, "model.path": model, "video.root": videos}
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)

@@ -16,10 +16,9 @@ from trlt.errors import DataError
 from trlt.forms import Row, hold
 from trlt.probing import digest
 from trlt.report.answers import answers_view
+from trlt.report.page.questions import LISTS
 from trlt.sample import Sample, sample_files
 from trlt.selection import deviation
-
-_LISTS = ("texts", "answers", "scores", "rewards", "tokens", "finished")
 
 
 def show(
@@ -80,9 +79,9 @@ def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str
 
 def _answers(sample: Sample, row: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
     """Each answer: text, what was read from it, scores and reward."""
-    columns = [row.get(name) for name in _LISTS]
+    columns = [row.get(name) for name in LISTS]
     if any(not isinstance(column, list) or len(column) != row.get("n") for column in columns):
-        raise DataError(f"{where}: {', '.join(_LISTS)} must be lists of n = {row.get('n')!r} entries; probe the sample again")
+        raise DataError(f"{where}: {', '.join(LISTS)} must be lists of n = {row.get('n')!r} entries; probe the sample again")
     result = []
     for text, answer, scores, reward, tokens, finished in zip(*(column for column in columns if column), strict=True):
         choice = answer["option"]

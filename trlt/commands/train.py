@@ -51,7 +51,7 @@ def train(
     rank = adopt(os.environ)
     follow_launcher(rank, signal.SIGTERM)
     output = audible(output, rank)
-    flags = {"train.data": str(data) if data else None, "model.path": model}
+    flags = {"train.data": data, "model.path": model}
     recipe = resolve(recipe_path, sets, flags)
     if recipe.train.data is None:
         raise RecipeError(

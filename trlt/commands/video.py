@@ -54,7 +54,7 @@ def check(
     Raises:
         TrltError: a recipe, folder or file that can't be used.
     """
-    recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": str(videos) if videos else None})
+    recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": videos})
     settings = _all_cores(recipe.video)
     samples, wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
@@ -145,11 +145,7 @@ def cache_warm(
     Raises:
         TrltError: no store is named, or a file that can't be used.
     """
-    recipe = load_recipe(
-        recipe_path,
-        sets=sets,
-        flags={"video.root": str(videos) if videos else None, "video.store": str(store) if store else None},
-    )
+    recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": videos, "video.store": store})
     settings = _all_cores(_with_store(recipe))
     wanted = _of_samples(read_samples(data), data, settings)
     broken = {clip.video: clip.reason for clip in wanted if clip.path is None}
@@ -265,7 +261,7 @@ def _all_cores(settings: Video) -> Video:
 
 
 def _store_settings(recipe_path: Path | None, sets: Sequence[str], store: Path | None) -> Video:
-    return _with_store(load_recipe(recipe_path, sets=sets, flags={"video.store": str(store) if store else None}))
+    return _with_store(load_recipe(recipe_path, sets=sets, flags={"video.store": store}))
 
 
 def _with_store(recipe: Recipe) -> Video:

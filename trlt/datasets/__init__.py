@@ -9,7 +9,7 @@ and perhaps `OFFICIAL_LOWER` or `OFFICIAL_HIGHER` (why its official figure may b
 A file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
 """
 
-from trlt.datasets._common import Example, Purpose, Reading, keep_example
+from trlt.datasets._common import Example, Reading, keep_example
 from trlt.datasets._metrics import Item, gold_text
 from trlt.datasets._modules import load, names
 from trlt.datasets._source import read_source
@@ -19,7 +19,6 @@ from trlt.datasets._videos import locate
 __all__ = [
     "Example",
     "Item",
-    "Purpose",
     "Reading",
     "fit_to_file",
     "gold_text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,33 +54,38 @@ class Example:
     samples: tuple[Sample, ...]
 
 
-@dataclass
 class Collector:
-    """Gathers a `Reading` while a reader walks its records."""
+    """Gathers a `Reading` while a reader walks its records.
 
-    samples: dict[str, Sample] = field(default_factory=dict)
-    read: int = 0
-    repaired: Counter[str] = field(default_factory=Counter)
-    dropped: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
+    Args:
+        shared: Fields that all of the samples have alike: their source, split, task and licence.
+    """
+
+    def __init__(self, **shared: Any) -> None:
+        self._shared = shared
+        self.samples: dict[str, Sample] = {}
+        self.read = 0
+        self.repaired: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
 
     def drop(self, reason: str, where: str) -> None:
         """Leaves a record out."""
         self.read += 1
         self.dropped[reason] += 1
-        self._show(reason, where)
+        keep_example(self.examples, reason, where)
 
     def keep(self, flags: Sequence[str] = (), **fields: Any) -> None:
         """Makes a sample of a record; one that contradicts the schema, repeats an id, or holds a placeholder is dropped.
 
         Args:
             flags: Repairs and peculiarities; they are counted and written to `meta.flags`.
-            fields: Of the `Sample`.
+            fields: Of the `Sample`, besides the shared ones.
         """
         if flags:
             fields["meta"] = {**fields.get("meta", {}), "flags": sorted(set(flags))}
         try:
-            sample = Sample(**fields)
+            sample = Sample(**self._shared, **fields)
         except DataError as error:
             self.drop("invalid", str(error))
             return
@@ -94,15 +99,12 @@ class Collector:
         self.samples[sample.id] = sample
         for flag in set(flags):
             self.repaired[flag] += 1
-            self._show(flag, sample.id)
+            keep_example(self.examples, flag, sample.id)
 
     def reading(self, *notes: str) -> Reading:
         """The result; empty notes are left out."""
         kept = tuple(self.samples.values())
         return Reading(kept, self.read, self.repaired, self.dropped, self.examples, tuple(note for note in notes if note))
-
-    def _show(self, reason: str, where: str) -> None:
-        keep_example(self.examples, reason, where)
 
 
 def keep_example(examples: dict[str, list[str]], reason: str, example: str) -> None:
@@ -181,6 +183,17 @@ def columns(files: Files, name: str, wanted: Sequence[str], hint: str = "") -> l
     if missing:
         raise DataError(f"{name}: no column {', '.join(missing)}; found {', '.join(have) or 'no rows'}. {hint}".rstrip())
     return rows
+
+
+def holding(files: Files, name: str, kind: type, wanted: str) -> Any:
+    """A parsed JSON file that must be of a type; `wanted` tells which in words.
+
+    Raises:
+        DataError: it is of another.
+    """
+    if not isinstance(files[name], kind):
+        raise DataError(f"{name}: expected {wanted}, got {type(files[name]).__name__}; is this the official file?")
+    return files[name]
 
 
 def get(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:

@@ -96,6 +96,11 @@ def paper_accuracy(item: Item) -> float:
     return score(item.answer, item.sample).accuracy or 0.0
 
 
+def accuracy_values(item: Item) -> dict[str, float]:
+    """Whether one question is right, from the tags."""
+    return {"acc": paper_accuracy(item)}
+
+
 def official_text(item: Item) -> str:
     """Text inside the answer tags, or the whole text where there are none."""
     return item.text if item.answer.payload is None else item.answer.payload

@@ -11,7 +11,9 @@ Licence: the videos belong to their uploaders; ActivityNet is for research.
 
 from __future__ import annotations
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, pair, youtube_key
+from dataclasses import replace
+
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, pair, youtube_key
 from trlt.datasets._grounding import metrics as metrics
 from trlt.datasets._grounding import official as official
 from trlt.datasets._grounding import values as values
@@ -27,6 +29,18 @@ DOMAIN = "human activities"
 TEST_SPLIT = "val_2"
 FILES = {"val_2": ("val_2.json",), "val_1": ("val_1.json",)}
 
+_FIRST = Sample(
+    id="v_aB3_dE-7hIj:0",
+    source="activitynet",
+    split="val_2",
+    task=TASK,
+    video="v_aB3_dE-7hIj.mp4",
+    video_key="youtube:aB3_dE-7hIj",
+    duration=61.5,
+    question="A kite is unpacked.",
+    spans=(Span(0.0, 12.25),),
+    license=LICENSE,
+)
 EXAMPLE = Example(
     split="val_2",
     purpose="bench",
@@ -34,43 +48,15 @@ EXAMPLE = Example(
         "val_2.json": '{"v_aB3_dE-7hIj": {"duration": 61.5, "timestamps": [[0, 12.25], [10.5, 61.51]], '
         '"sentences": ["A kite is unpacked.", "  It flies over a beach."]}}'
     },
-    samples=(
-        Sample(
-            id="v_aB3_dE-7hIj:0",
-            source="activitynet",
-            split="val_2",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="A kite is unpacked.",
-            spans=(Span(0.0, 12.25),),
-            license=LICENSE,
-        ),
-        Sample(
-            id="v_aB3_dE-7hIj:1",
-            source="activitynet",
-            split="val_2",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="It flies over a beach.",
-            spans=(Span(10.5, 61.51),),
-            license=LICENSE,
-        ),
-    ),
+    samples=(_FIRST, replace(_FIRST, id="v_aB3_dE-7hIj:1", question="It flies over a beach.", spans=(Span(10.5, 61.51),))),
 )
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `val_1.json` or `val_2.json`."""
     name = FILES[split][0]
-    videos = files[name]
-    if not isinstance(videos, dict):
-        raise DataError(f"{name}: expected an object of videos, got {type(videos).__name__}; is this the official file?")
-    out = Collector()
-    for video, record in videos.items():
+    out = Collector(source="activitynet", split=split, task=TASK, license=LICENSE)
+    for video, record in holding(files, name, dict, "an object of videos").items():
         where = f"{name}: {video}"
         duration = float(get(record, "duration", (int, float), where))
         times, sentences = get(record, "timestamps", list, where), get(record, "sentences", list, where)
@@ -85,14 +71,10 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
             out.keep(
                 flags=repair.flags,
                 id=f"{video}:{index}",
-                source="activitynet",
-                split=split,
-                task=TASK,
                 video=f"{video}.mp4",
                 video_key=youtube_key(video),
                 duration=duration,
                 question=query,
                 spans=(repair.span,),
-                license=LICENSE,
             )
     return out.reading()

@@ -17,13 +17,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
 from trlt.datasets._grounding import values as values
 from trlt.datasets._metrics import Item, figures, mean_values, official_text
 from trlt.datasets._spans import Repair, repair_span
-from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
 
 TITLE = "ActivityNet-RTL"
@@ -35,6 +35,18 @@ TEST_SPLIT = "val"
 OFFICIAL_HIGHER = "LITA's rule takes an output without times for the whole video, and its means are over videos"
 FILES = {"val": ("annot_val_1_q229.json",)}
 
+_FIRST = Sample(
+    id="aB3_dE-7hIj_0",
+    source="activitynet_rtl",
+    split="val",
+    task=TASK,
+    video="v_aB3_dE-7hIj.mp4",
+    video_key="youtube:aB3_dE-7hIj",
+    duration=61.5,
+    question="When does the kite need the most wind?",
+    spans=(Span(12.25, 40.0),),
+    license=LICENSE,
+)
 EXAMPLE = Example(
     split="val",
     purpose="bench",
@@ -44,32 +56,7 @@ EXAMPLE = Example(
         '{"vid": "aB3_dE-7hIj", "question": "When is the crew tired?", '
         '"answer": "From <50.> to <61.8>, when all sit down.", "duration": 61.5, "question_id": 7}]'
     },
-    samples=(
-        Sample(
-            id="aB3_dE-7hIj_0",
-            source="activitynet_rtl",
-            split="val",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="When does the kite need the most wind?",
-            spans=(Span(12.25, 40.0),),
-            license=LICENSE,
-        ),
-        Sample(
-            id="7",
-            source="activitynet_rtl",
-            split="val",
-            task=TASK,
-            video="v_aB3_dE-7hIj.mp4",
-            video_key="youtube:aB3_dE-7hIj",
-            duration=61.5,
-            question="When is the crew tired?",
-            spans=(Span(50.0, 61.8),),
-            license=LICENSE,
-        ),
-    ),
+    samples=(_FIRST, replace(_FIRST, id="7", question="When is the crew tired?", spans=(Span(50.0, 61.8),))),
 )
 
 _TIME = re.compile(r"<(\d*\.\d+|\d+\.?)>")
@@ -78,15 +65,13 @@ _TIME = re.compile(r"<(\d*\.\d+|\d+\.?)>")
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `annot_val_1_q229.json`."""
     name = FILES[split][0]
-    if not isinstance(files[name], list):
-        raise DataError(f"{name}: expected a list of records, got {type(files[name]).__name__}; is this the official file?")
-    out = Collector()
-    for index, record in enumerate(files[name]):
-        _read(out, record, split, f"{name}[{index}]")
+    out = Collector(source="activitynet_rtl", split=split, task=TASK, license=LICENSE)
+    for index, record in enumerate(holding(files, name, list, "a list of records")):
+        _read(out, record, f"{name}[{index}]")
     return out.reading()
 
 
-def _read(out: Collector, record: Any, split: str, where: str) -> None:
+def _read(out: Collector, record: Any, where: str) -> None:
     video, query = get(record, "vid", str, where), clean(get(record, "question", str, where))
     duration = float(get(record, "duration", (int, float), where))
     raw = _marked(get(record, "answer", str, where))
@@ -98,15 +83,11 @@ def _read(out: Collector, record: Any, split: str, where: str) -> None:
     out.keep(
         flags=["sorted_span"] * (raw[0] > raw[1]),
         id=str(get(record, "question_id", (str, int), where)),
-        source="activitynet_rtl",
-        split=split,
-        task=TASK,
         video=f"v_{video}.mp4",
         video_key=youtube_key(f"v_{video}"),
         duration=duration,
         question=query,
         spans=(repair.span,),
-        license=LICENSE,
     )
 
 

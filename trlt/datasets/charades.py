@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns
 from trlt.datasets._grounding import metrics as metrics
@@ -39,6 +40,18 @@ FILES = {
 OPTIONAL = ("Charades_v1_test.csv",)
 """The metric needs no lengths; clamping the training spans does."""
 
+_FIRST = Sample(
+    id="QX7LK:0",
+    source="charades",
+    split="test",
+    task=TASK,
+    video="QX7LK.mp4",
+    video_key="charades:QX7LK",
+    duration=31.5,
+    question="person #1 closes a red umbrella.",
+    spans=(Span(3.5, 9.0),),
+    license=LICENSE,
+)
 EXAMPLE = Example(
     split="test",
     purpose="bench",
@@ -46,32 +59,7 @@ EXAMPLE = Example(
         "charades_sta_test.txt": "QX7LK 3.5 9.0##person #1 closes a red umbrella.\nQX7LK 28.0 32.5##the person leaves.\n",
         "Charades_v1_test.csv": 'id,subject,script,length\nQX7LK,S001,"A person closes an umbrella, then leaves.",31.5\n',
     },
-    samples=(
-        Sample(
-            id="QX7LK:0",
-            source="charades",
-            split="test",
-            task=TASK,
-            video="QX7LK.mp4",
-            video_key="charades:QX7LK",
-            duration=31.5,
-            question="person #1 closes a red umbrella.",
-            spans=(Span(3.5, 9.0),),
-            license=LICENSE,
-        ),
-        Sample(
-            id="QX7LK:1",
-            source="charades",
-            split="test",
-            task=TASK,
-            video="QX7LK.mp4",
-            video_key="charades:QX7LK",
-            duration=31.5,
-            question="the person leaves.",
-            spans=(Span(28.0, 32.5),),
-            license=LICENSE,
-        ),
-    ),
+    samples=(_FIRST, replace(_FIRST, id="QX7LK:1", question="the person leaves.", spans=(Span(28.0, 32.5),))),
 )
 
 # Sentences may hold a `#` of their own ("person #1"), so the first `##` is the border.
@@ -82,7 +70,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `charades_sta_<split>.txt` and, where it is there, `Charades_v1_<split>.csv`."""
     sentences, lengths = FILES[split]
     durations = _durations(files, lengths) if lengths in files else {}
-    out = Collector()
+    out = Collector(source="charades", split=split, task=TASK, license=LICENSE)
     for number, line in enumerate(files[sentences]):
         if not line.strip():
             continue
@@ -101,15 +89,11 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         out.keep(
             flags=repair.flags if duration or purpose == "bench" else (*repair.flags, "no_duration"),
             id=f"{video}:{number}" if purpose == "bench" else f"charades:{split}:{video}:{number}",
-            source="charades",
-            split=split,
-            task=TASK,
             video=f"{video}.mp4",
             video_key=f"charades:{video}",
             duration=duration,
             question=query,
             spans=(repair.span,),
-            license=LICENSE,
             meta={"raw_spans": [list(times)]} if tuple(repair.span) != times else {},
         )
     return out.reading("" if lengths in files else f"{lengths} isn't there: durations come from the videos")

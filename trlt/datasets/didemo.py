@@ -18,8 +18,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, didemo_key, get, pair
-from trlt.errors import DataError
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, didemo_key, get, holding, pair
 from trlt.sample import Sample, Span, Task
 
 TITLE = "DiDeMo"
@@ -66,11 +65,8 @@ EXAMPLE = Example(
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `<split>_data.json`."""
     name = FILES[split][0]
-    records = files[name]
-    if not isinstance(records, list):
-        raise DataError(f"{name}: expected a list of records, got {type(records).__name__}; is this the official file?")
-    out = Collector()
-    for index, record in enumerate(records):
+    out = Collector(source="didemo", split=split, task=TASK, license=LICENSE)
+    for index, record in enumerate(holding(files, name, list, "a list of records")):
         where = f"{name}[{index}]"
         video, query = get(record, "video", str, where).rstrip("."), clean(get(record, "description", str, where))
         times, key = get(record, "times", list, where), get(record, "annotation_id", (int, str), where)
@@ -86,14 +82,10 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         out.keep(
             flags=("no_agreement",) if agree < 2 else (),
             id=f"didemo:{split}:{key}",
-            source="didemo",
-            split=split,
-            task=TASK,
             video=video,
             video_key=didemo_key(video),
             question=query,
             spans=(Span(STEP_S * first, STEP_S * (last + 1)),),
-            license=LICENSE,
             meta=meta,
         )
     return out.reading()

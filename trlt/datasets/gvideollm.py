@@ -20,7 +20,7 @@ Licence: not stated for these annotations; QVHighlights is CC BY-NC-SA 4.0, Acti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from trlt.datasets._common import (
     amount,
     clean,
     get,
+    holding,
     pair,
     without_instruction,
     youtube_key,
@@ -96,9 +97,9 @@ class _Asked(NamedTuple):
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `G-VideoQA-gpt4o-mini-anno.json`."""
     name = FILES[split][0]
-    records = files[name]
+    records = holding(files, name, list, "a list of records")
     talks = _layout(records, name)
-    out = Collector()
+    out = Collector(source="gvideollm", split=split, task=TASK, license=LICENSE)
     for index, record in enumerate(records):
         where = f"{name}[{index}]"
         try:
@@ -108,18 +109,16 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
             out.drop("malformed", str(error))
             continue
         for place, asked in enumerate(found):
-            _keep(out, f"gvideollm:{split}:{PurePosixPath(video).stem}:{index}:{place}", split, video, record, asked, where)
+            _keep(out, f"gvideollm:{split}:{PurePosixPath(video).stem}:{index}:{place}", video, record, asked, where)
     return out.reading()
 
 
-def _layout(records: Any, name: str) -> bool:
+def _layout(records: Sequence[Any], name: str) -> bool:
     """Whether records are conversations; False for flat ones.
 
     Raises:
         DataError: neither; names what was looked for and what was found.
     """
-    if not isinstance(records, list):
-        raise DataError(f"{name}: expected a list of records, got {type(records).__name__}; is this the official file?")
     objects = [record for record in records if isinstance(record, dict)]
     for record in objects:
         if _first(record, _VIDEOS) and _first(record, _TALKS):
@@ -242,7 +241,7 @@ def _plain_question(text: str) -> str:
     return without_instruction(_WANTS_TIMES.sub("", text) or text)
 
 
-def _keep(out: Collector, id_: str, split: str, video: str, record: Mapping[str, Any], asked: _Asked, where: str) -> None:
+def _keep(out: Collector, id_: str, video: str, record: Mapping[str, Any], asked: _Asked, where: str) -> None:
     """Makes a sample of a question."""
     inside = split_options(asked.question)
     question, options = (clean(asked.question), asked.options) if asked.options else inside
@@ -262,9 +261,6 @@ def _keep(out: Collector, id_: str, split: str, video: str, record: Mapping[str,
     out.keep(
         flags=(*repairs.flags, *flags(options)),
         id=id_,
-        source="gvideollm",
-        split=split,
-        task=TASK,
         video=video,
         video_key=youtube_key(PurePosixPath(video).stem),
         duration=duration,
@@ -273,7 +269,6 @@ def _keep(out: Collector, id_: str, split: str, video: str, record: Mapping[str,
         answer=options[index] if index is not None else asked.answer,
         answer_index=index,
         spans=repairs.spans,
-        license=LICENSE,
         meta=meta,
     )
 

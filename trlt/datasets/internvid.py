@@ -21,6 +21,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get, left_over, pair, youtube_key
@@ -38,6 +39,20 @@ TRAIN_SPLIT = "train"
 FILES = {"train": ("stage2.json",)}
 STREAMED = ("stage2.json",)
 
+_FIRST = Sample(
+    id="internvid:train:aB3-_xYz019:0:0",
+    source="internvid",
+    split="train",
+    task=TASK,
+    video="aB3-_xYz019.mp4",
+    video_key="youtube:aB3-_xYz019",
+    clip=Span(60.5, 92.5),
+    duration=32.0,
+    question="a red kite rises over a beach",
+    spans=(Span(0.0, 11.5),),
+    license=LICENSE,
+    meta={"maybe_cut": True},
+)
 EXAMPLE = Example(
     split="train",
     purpose="train",
@@ -48,34 +63,8 @@ EXAMPLE = Example(
         '{"<s0>": 0, "<e0>": 11.5, "<s1>": 20.0, "<e1>": 29.5}}}]'
     },
     samples=(
-        Sample(
-            id="internvid:train:aB3-_xYz019:0:0",
-            source="internvid",
-            split="train",
-            task=TASK,
-            video="aB3-_xYz019.mp4",
-            video_key="youtube:aB3-_xYz019",
-            clip=Span(60.5, 92.5),
-            duration=32.0,
-            question="a red kite rises over a beach",
-            spans=(Span(0.0, 11.5),),
-            license=LICENSE,
-            meta={"maybe_cut": True},
-        ),
-        Sample(
-            id="internvid:train:aB3-_xYz019:0:1",
-            source="internvid",
-            split="train",
-            task=TASK,
-            video="aB3-_xYz019.mp4",
-            video_key="youtube:aB3-_xYz019",
-            clip=Span(60.5, 92.5),
-            duration=32.0,
-            question="children cheer",
-            spans=(Span(20.0, 29.5),),
-            license=LICENSE,
-            meta={"maybe_cut": True},
-        ),
+        _FIRST,
+        replace(_FIRST, id="internvid:train:aB3-_xYz019:0:1", question="children cheer", spans=(Span(20.0, 29.5),)),
     ),
 )
 
@@ -100,7 +89,7 @@ class _Record(NamedTuple):
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the records of `stage2.json`."""
     name = FILES[split][0]
-    out = Collector()
+    out = Collector(source="internvid", split=split, task=TASK, license=LICENSE)
     for index, raw in enumerate(files[name]):
         where = f"{name}[{index}]"
         try:
@@ -178,16 +167,12 @@ def _keep_events(out: Collector, record: _Record, tokens: Mapping[str, Any], spl
             out.keep(
                 flags=(*repairs.flags, *flags),
                 id=f"internvid:{split}:{record.video}:{index}:{label}",
-                source="internvid",
-                split=split,
-                task=TASK,
                 video=f"{record.video}.mp4",
                 video_key=youtube_key(record.video),
                 clip=record.clip,
                 duration=record.duration,
                 question=event.text,
                 spans=repairs.spans,
-                license=LICENSE,
                 meta=meta,
             )
 

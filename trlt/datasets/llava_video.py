@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.answer import plain
@@ -47,6 +48,19 @@ OPTIONAL = tuple(name for names in FILES.values() for name in names)
 """Buckets are downloaded one by one; one at least must be there."""
 STREAMED = OPTIONAL
 
+_FIRST = Sample(
+    id="llava_video:youtube_mc:30_60_s:aB3-_xYz019:0",
+    source="llava_video",
+    split="youtube_mc",
+    task=TASK,
+    video="30_60_s_youtube_v0_1/liwei_youtube_videos/videos/youtube_video_2024/ytb_aB3-_xYz019.mp4",
+    video_key="youtube:aB3-_xYz019",
+    question="What does the baker do first?",
+    options=("She sifts flour", "She lights the oven", "She sings"),
+    answer="She lights the oven",
+    answer_index=1,
+    license=LICENSE,
+)
 EXAMPLE = Example(
     split="youtube_mc",
     purpose="train",
@@ -59,31 +73,14 @@ EXAMPLE = Example(
         '"data_source": "30_60_s_youtube_v0_1", "video": "liwei_youtube_videos/videos/youtube_video_2024/ytb_aB3-_xYz019.mp4"}]'
     },
     samples=(
-        Sample(
-            id="llava_video:youtube_mc:30_60_s:aB3-_xYz019:0",
-            source="llava_video",
-            split="youtube_mc",
-            task=TASK,
-            video="30_60_s_youtube_v0_1/liwei_youtube_videos/videos/youtube_video_2024/ytb_aB3-_xYz019.mp4",
-            video_key="youtube:aB3-_xYz019",
-            question="What does the baker do first?",
-            options=("She sifts flour", "She lights the oven", "She sings"),
-            answer="She lights the oven",
-            answer_index=1,
-            license=LICENSE,
-        ),
-        Sample(
+        _FIRST,
+        replace(
+            _FIRST,
             id="llava_video:youtube_mc:30_60_s:aB3-_xYz019:1",
-            source="llava_video",
-            split="youtube_mc",
-            task=TASK,
-            video="30_60_s_youtube_v0_1/liwei_youtube_videos/videos/youtube_video_2024/ytb_aB3-_xYz019.mp4",
-            video_key="youtube:aB3-_xYz019",
             question="Where is the red bowl?",
             options=("On a shelf.", "In the sink."),
             answer="On a shelf.",
             answer_index=0,
-            license=LICENSE,
         ),
     ),
 )
@@ -101,14 +98,13 @@ class _Place(NamedTuple):
     """What all samples of a record share."""
 
     id: str
-    split: str
     video: str
     video_key: str
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the files of a split that are there, bucket by bucket."""
-    out = Collector()
+    out = Collector(source="llava_video", split=split, task=TASK, license=LICENSE)
     for name in FILES[split]:
         if name in files:
             _read_file(out, files[name], name, split)
@@ -130,9 +126,8 @@ def _read_file(out: Collector, records: Any, name: str, split: str) -> None:
         seen[record.id] += 1
         count = seen[record.id]
         label = f"{record.id}#{count}" if count > 1 else record.id
-        place = _Place(
-            f"llava_video:{split}:{bucket}:{label}", split, f"{folder}/{record.video}", video_key(record.video, folder)
-        )
+        key = video_key(record.video, folder)
+        place = _Place(f"llava_video:{split}:{bucket}:{label}", f"{folder}/{record.video}", key)
         for turn, (question, answer) in enumerate(record.turns):
             _keep(out, question, answer, place, turn, where)
 
@@ -181,16 +176,12 @@ def _keep(out: Collector, text: str, answer: str, place: _Place, turn: int, wher
     out.keep(
         flags=flags(texts),
         id=f"{place.id}:{turn}",
-        source="llava_video",
-        split=place.split,
-        task=TASK,
         video=place.video,
         video_key=place.video_key,
         question=question,
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        license=LICENSE,
     )
 
 

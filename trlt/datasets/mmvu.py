@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from trlt.answer import LETTERS
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
-from trlt.datasets._metrics import Item, figures, official_option, official_text, paper_accuracy
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.datasets._metrics import Item, figures, official_option, official_text
+from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._options import choose, flags
-from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
 TITLE = "MMVU"
@@ -91,15 +91,13 @@ EXAMPLE = Example(
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `validation.json`."""
     name = FILES[split][0]
-    if not isinstance(files[name], list):
-        raise DataError(f"{name}: expected a list of records, got {type(files[name]).__name__}; is this the official file?")
-    out = Collector()
-    for index, record in enumerate(files[name]):
-        _read(out, record, split, f"{name}[{index}]")
+    out = Collector(source="mmvu", split=split, task=TASK, license=LICENSE)
+    for index, record in enumerate(holding(files, name, list, "a list of records")):
+        _read(out, record, f"{name}[{index}]")
     return out.reading("open-ended questions need a judge model and are left out" if out.dropped["open_ended"] else "")
 
 
-def _read(out: Collector, record: Any, split: str, where: str) -> None:
+def _read(out: Collector, record: Any, where: str) -> None:
     name = get(record, "id", str, where)
     kind = get(record, "question_type", str, where)
     if kind != "multiple-choice":
@@ -114,16 +112,12 @@ def _read(out: Collector, record: Any, split: str, where: str) -> None:
     out.keep(
         flags=flags(options),
         id=name,
-        source="mmvu",
-        split=split,
-        task=TASK,
         video=video,
         video_key=_key(str(record.get("youtube_url") or ""), video),
         question=clean(get(record, "question", str, where)),
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        license=LICENSE,
         meta={"subject": get(get(record, "metadata", dict, where), "subject", str, where)},
     )
 
@@ -143,11 +137,6 @@ def _key(address: str, video: str) -> str:
     """Several files are cuts of one YouTube video: they share its key."""
     found = _WATCH.search(address)
     return youtube_key(found[1]) if found else f"mmvu:{video.rpartition('.')[0]}"
-
-
-def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags."""
-    return {"acc": paper_accuracy(item)}
 
 
 # The letter is a capital: "the final answer is a change of phase" names no option.

@@ -20,10 +20,10 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from trlt.answer import LETTERS
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get
-from trlt.datasets._metrics import Item, figures, mean_values, official_text, paper_accuracy
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
+from trlt.datasets._metrics import Item, figures, mean_values, official_text
+from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._spans import repair_span
-from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
 
 
@@ -137,13 +137,10 @@ EXAMPLE = Example(
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the parsed `<task>.json` files that are there, task by task."""
-    out = Collector()
+    out = Collector(source="mvbench", split=TEST_SPLIT, task=TASK, license=LICENSE)
     for task, place in TASKS.items():
         name = f"{task}.json"
-        records = files.get(name, [])
-        if not isinstance(records, list):
-            raise DataError(f"{name}: expected a list of records, got {type(records).__name__}; is this the official file?")
-        for index, record in enumerate(records):
+        for index, record in enumerate(holding(files, name, list, "a list of records") if name in files else []):
             _read(out, record, place, task, index)
     missing = [place.title for task, place in TASKS.items() if f"{task}.json" not in files]
     return out.reading(f"tasks without annotation: {', '.join(missing)}" if missing else "")
@@ -169,9 +166,6 @@ def _read(out: Collector, record: Any, place: Place, task: str, index: int) -> N
     out.keep(
         flags=flags,
         id=f"{task}:{index}",
-        source="mvbench",
-        split=TEST_SPLIT,
-        task=TASK,
         video=f"{place.folder}/{video}",
         video_key=f"{place.key}:{PurePosixPath(video).stem if not place.fps else video}",
         clip=clip,
@@ -180,7 +174,6 @@ def _read(out: Collector, record: Any, place: Place, task: str, index: int) -> N
         options=options,
         answer=answer,
         answer_index=options.index(answer),
-        license=LICENSE,
         meta=meta | ({"alternatives": others} if others else {}),
     )
 
@@ -196,11 +189,6 @@ def _alternatives(video: str, place: Place, bounds: tuple[float, ...]) -> list[d
         names = [f"{stem}.mp4"] + ([f"{stem}_{bounds[0]}_{bounds[1]}.mp4"] if bounds else [])
         out += [{"video": f"{place.cut_folder}/{name}", "cut": True} for name in names]
     return out
-
-
-def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags."""
-    return {"acc": paper_accuracy(item)}
 
 
 def official(item: Item) -> dict[str, float]:

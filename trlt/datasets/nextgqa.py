@@ -82,7 +82,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     name, gsub, _ = FILES[split]
     wanted = ("video_id", "question", "answer", "qid", "type", *OPTION_COLUMNS)
     paths, bench = folders(files), purpose == "bench"
-    out = Collector()
+    out = Collector(source="nextgqa", split=split, task=TASK, license=LICENSE)
     for row in columns(files, name, wanted, hint="NExT-QA's files have video and an index as answer: give NExT-GQA's own."):
         video, qid = row["video_id"].strip(), row["qid"].strip()
         where = f"{name}: video {video}, qid {qid}"
@@ -103,9 +103,6 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         out.keep(
             flags=(*repairs.flags, *flags(texts)),
             id=f"{video}:{qid}" if bench else f"nextgqa:{split}:{video}_{qid}",
-            source="nextgqa",
-            split=split,
-            task=TASK,
             video=video_path(video, paths),
             video_key=f"flickr:{video}",
             duration=duration,
@@ -114,7 +111,6 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
             answer=answer,
             answer_index=index,
             spans=repairs.spans,
-            license=LICENSE,
             meta=meta,
         )
     return out.reading("" if MAP in files else NO_MAP)

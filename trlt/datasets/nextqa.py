@@ -59,7 +59,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     name = FILES[split][0]
     wanted = ("video", "question", "answer", "qid", "type", *OPTION_COLUMNS)
     paths = folders(files)
-    out = Collector()
+    out = Collector(source="nextqa", split=split, task=TASK, license=LICENSE)
     for row in columns(files, name, wanted, hint="NExT-GQA's files have video_id: they are another data set, nextgqa."):
         video, qid = row["video"].strip(), row["qid"].strip()
         where = f"{name}: video {video}, qid {qid}"
@@ -75,16 +75,12 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         out.keep(
             flags=flags(texts),
             id=f"nextqa:{split}:{video}_{qid}",
-            source="nextqa",
-            split=split,
-            task=TASK,
             video=video_path(video, paths),
             video_key=f"flickr:{video}",
             question=question,
             options=texts,
             answer=texts[index],
             answer_index=index,
-            license=LICENSE,
             meta={"type": row["type"].strip()},
         )
     return out.reading("" if MAP in files else NO_MAP)

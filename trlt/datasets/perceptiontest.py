@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trlt.answer import plain
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get, holding
 from trlt.datasets._options import fault, flags
 from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
@@ -96,8 +96,10 @@ class _Shown(NamedTuple):
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of a parsed `mc_question_<split>.json` and, where it is there, the mapping of cut frames."""
     name, mapping = FILES[split]
-    videos, cuts = _object(files[name], name), _object(files.get(mapping, {}), mapping)
-    out = Collector()
+    by_video = "an object by video id"
+    videos = holding(files, name, dict, by_video)
+    cuts = holding(files, mapping, dict, by_video) if mapping in files else {}
+    out = Collector(source="perceptiontest", split=split, task=TASK, license=LICENSE)
     for video, entry in videos.items():
         where = f"{name}: {video}"
         try:
@@ -121,12 +123,6 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     return out.reading(
         "" if mapping in files else f"{mapping} isn't there: videos that aren't cut show the answer at their end"
     )
-
-
-def _object(value: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise DataError(f"{name}: expected an object by video id, got {type(value).__name__}; is this the official file?")
-    return value
 
 
 def _shown(metadata: Mapping[str, Any], cut: Any) -> _Shown:
@@ -162,9 +158,6 @@ def _keep(out: Collector, raw: Any, video: str, shown: _Shown, split: str, where
     out.keep(
         flags=(*flags(texts), *shown.flags),
         id=f"perceptiontest:{split}:{video}:{key}",
-        source="perceptiontest",
-        split=split,
-        task=TASK,
         video=f"{video}.mp4",
         video_key=f"perceptiontest:{video}",
         clip=shown.clip,
@@ -173,6 +166,5 @@ def _keep(out: Collector, raw: Any, video: str, shown: _Shown, split: str, where
         options=options,
         answer=options[index],
         answer_index=index,
-        license=LICENSE,
         meta={name: raw[name] for name in ("area", "reasoning", "tag") if name in raw},
     )

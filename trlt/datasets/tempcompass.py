@@ -18,13 +18,13 @@ Licence: for research, by the repository; the videos belong to their owners.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.answer import LETTERS
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
 from trlt.datasets._metrics import Item, figures, mean_values, official_text, paper_accuracy
 from trlt.datasets._options import Asked, choose, flags, split_options
-from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
 TITLE = "TempCompass"
@@ -44,6 +44,20 @@ FILES = {
     "all": ("multi-choice.json", "yes_no.json", "caption_matching.json", "captioning.json"),
 }
 
+_FIRST = Sample(
+    id="multi-choice:9000001:order:0",
+    source="tempcompass",
+    split="test",
+    task=TASK,
+    video="9000001.mp4",
+    video_key="tempcompass:9000001",
+    question="What comes first?",
+    options=("a jump", "a bow", "a song"),
+    answer="a song",
+    answer_index=2,
+    license=LICENSE,
+    meta={"task": "multi-choice", "dim": "order"},
+)
 EXAMPLE = Example(
     split="test",
     purpose="bench",
@@ -55,46 +69,23 @@ EXAMPLE = Example(
         'video?\\nOption 1: The dancer bows.\\nOption 2: The dancer sings.", "answer": "Option 2: The dancer sings."}]}}',
     },
     samples=(
-        Sample(
-            id="multi-choice:9000001:order:0",
-            source="tempcompass",
-            split="test",
-            task=TASK,
-            video="9000001.mp4",
-            video_key="tempcompass:9000001",
-            question="What comes first?",
-            options=("a jump", "a bow", "a song"),
-            answer="a song",
-            answer_index=2,
-            license=LICENSE,
-            meta={"task": "multi-choice", "dim": "order"},
-        ),
-        Sample(
+        _FIRST,
+        replace(
+            _FIRST,
             id="yes_no:9000001:speed:0",
-            source="tempcompass",
-            split="test",
-            task=TASK,
-            video="9000001.mp4",
-            video_key="tempcompass:9000001",
             question="Does the dancer slow down?",
             options=("yes", "no"),
             answer="no",
             answer_index=1,
-            license=LICENSE,
             meta={"task": "yes_no", "dim": "speed"},
         ),
-        Sample(
+        replace(
+            _FIRST,
             id="caption_matching:9000001:order:0",
-            source="tempcompass",
-            split="test",
-            task=TASK,
-            video="9000001.mp4",
-            video_key="tempcompass:9000001",
             question="Which description is a more suitable match for the video?",
             options=("The dancer bows.", "The dancer sings."),
             answer="The dancer sings.",
             answer_index=1,
-            license=LICENSE,
             meta={"task": "caption_matching", "dim": "order", "labels": ["Option 1", "Option 2"]},
         ),
     ),
@@ -113,31 +104,30 @@ class _Record(NamedTuple):
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the parsed files of a split, task by task."""
-    out = Collector()
+    out = Collector(source="tempcompass", split=split, task=TASK, license=LICENSE)
     for name in FILES[split] if split != CAPTIONING else ():
         for record in _records(files, name) if name != CAPTIONS else ():
             question, answer = (get(record.content, key, str, record.where) for key in ("question", "answer"))
-            _keep(out, record, name.removesuffix(".json"), split, question, answer)
+            _keep(out, record, name.removesuffix(".json"), question, answer)
     if CAPTIONS not in FILES[split]:
         return out.reading("captioning (2,004 questions) needs a judge model and is left out")
     first = {(r.video, r.dim): r.content for r in _records(files, "multi-choice.json") if r.place == 0}
     for record in _records(files, CAPTIONS):
-        _captioning(out, record, split, first.get((record.video, record.dim)))
+        _captioning(out, record, first.get((record.video, record.dim)))
     return out.reading("captioning: a judge answers these questions from a caption, which meta.caption_prompt asks for")
 
 
 def _records(files: Files, name: str) -> Iterator[_Record]:
     """The questions of a file, in its order."""
-    if not isinstance(files[name], dict):
-        raise DataError(f"{name}: expected an object of videos, got {type(files[name]).__name__}; is this the official file?")
-    for video in files[name]:
-        dims = get(files[name], video, dict, name)
+    videos = holding(files, name, dict, "an object of videos")
+    for video in videos:
+        dims = get(videos, video, dict, name)
         for dim in dims:
             for place, content in enumerate(get(dims, dim, list, f"{name}: {video}")):
                 yield _Record(video, dim, place, content, f"{name}: {video}: {dim}[{place}]")
 
 
-def _captioning(out: Collector, record: _Record, split: str, first: Any) -> None:
+def _captioning(out: Collector, record: _Record, first: Any) -> None:
     """A question for the judge; what the model is asked stays in `meta`, as it is: its lines matter."""
     prompt = get(record.content, "question", str, record.where)
     own = "mc_question" in record.content
@@ -146,10 +136,10 @@ def _captioning(out: Collector, record: _Record, split: str, first: Any) -> None
         return
     source, keys = (record.content, ("mc_question", "mc_answer")) if own else (first, ("question", "answer"))
     question, answer = (get(source, key, str, record.where) for key in keys)
-    _keep(out, record, CAPTIONING, split, question, answer, caption_prompt=prompt)
+    _keep(out, record, CAPTIONING, question, answer, caption_prompt=prompt)
 
 
-def _keep(out: Collector, record: _Record, task: str, split: str, question: str, answer: str, **meta: Any) -> None:
+def _keep(out: Collector, record: _Record, task: str, question: str, answer: str, **meta: Any) -> None:
     asked, labels = _asked(task, question)
     chosen = choose(answer.partition(": ")[2] if labels else answer, asked.options)
     if chosen.place is None:
@@ -158,16 +148,12 @@ def _keep(out: Collector, record: _Record, task: str, split: str, question: str,
     out.keep(
         flags=flags(asked.options),
         id=f"{task}:{record.video}:{record.dim}:{record.place}",
-        source="tempcompass",
-        split=split,
-        task=TASK,
         video=f"{record.video}.mp4",
         video_key=f"tempcompass:{record.video}",
         question=asked.question,
         options=asked.options,
         answer=asked.options[chosen.place],
         answer_index=chosen.place,
-        license=LICENSE,
         meta={"task": task, "dim": record.dim} | ({"labels": labels} if labels else {}) | meta,
     )
 

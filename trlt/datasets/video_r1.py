@@ -76,7 +76,7 @@ _TAG = re.compile(r"</?(?:think|observe|answer)>")
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the records of one file that are multiple choice about a video."""
     name = FILES[split][0]
-    out = Collector()
+    out = Collector(source="video_r1", split=split, task=TASK, license=LICENSE)
     for index, record in enumerate(files[name]):
         where = f"{name}[{index}]"
         try:
@@ -116,16 +116,12 @@ def _read(out: Collector, record: Any, split: str, where: str) -> None:
     out.keep(
         flags=(*kept, *flags(options)),
         id=f"video_r1:{split}:{number}",
-        source="video_r1",
-        split=split,
-        task=TASK,
         video=video.as_posix(),
         video_key=_key(video, meta["data_source"]),
         question=question,
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        license=LICENSE,
         meta={key: value for key, value in meta.items() if value},
     )
 

@@ -19,10 +19,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trlt.answer import LETTERS
-from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
-from trlt.datasets._metrics import Item, figures, official_text, paper_accuracy
+from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.datasets._metrics import Item, figures, official_text
+from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._options import bare, choose, flags
-from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
 TITLE = "Video-MME"
@@ -68,15 +68,13 @@ EXAMPLE = Example(
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of the parsed rows of either file."""
     name = next(name for name in FILES[split] if name in files)
-    if not isinstance(files[name], list):
-        raise DataError(f"{name}: expected a list of rows, got {type(files[name]).__name__}; is this the official file?")
-    out = Collector()
-    for index, row in enumerate(files[name]):
-        _read(out, row, split, f"{name}[{index}]")
+    out = Collector(source="videomme", split=split, task=TASK, license=LICENSE)
+    for index, row in enumerate(holding(files, name, list, "a list of rows")):
+        _read(out, row, f"{name}[{index}]")
     return out.reading()
 
 
-def _read(out: Collector, row: Any, split: str, where: str) -> None:
+def _read(out: Collector, row: Any, where: str) -> None:
     name, video = get(row, "question_id", str, where), get(row, "videoID", str, where)
     options = tuple(bare(str(text), place) for place, text in enumerate(get(row, "options", list, where)))
     chosen = choose(get(row, "answer", str, where), options)
@@ -86,23 +84,14 @@ def _read(out: Collector, row: Any, split: str, where: str) -> None:
     out.keep(
         flags=flags(options),
         id=name,
-        source="videomme",
-        split=split,
-        task=TASK,
         video=f"{video}.mp4",
         video_key=youtube_key(video),  # an id may itself start with `v_`; all eleven characters count
         question=clean(get(row, "question", str, where)),
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        license=LICENSE,
         meta={group: get(row, group, str, where) for group in GROUPS},
     )
-
-
-def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags."""
-    return {"acc": paper_accuracy(item)}
 
 
 # In this order, wherever they stand. The official list holds more, but for want of commas "The best option is", "The correct

@@ -78,7 +78,7 @@ class _Record(NamedTuple):
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
     """Samples of those files of a split that are there."""
-    out = Collector()
+    out = Collector(source="vtg_it", split=split, task=TASK, license=LICENSE)
     for name in FILES[split]:
         folder = "" if name == MERGED else PurePosixPath(name).parent.name
         prefix = f"vtg_it:{split}:{folder}:" if folder else f"vtg_it:{split}:"
@@ -90,7 +90,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
                 out.drop("malformed", str(error))
                 continue
             for place, (question, answer) in enumerate(record.turns):
-                _keep(out, f"{prefix}{index}:{place}", split, record, question, answer, f"{where}: {record.video}")
+                _keep(out, f"{prefix}{index}:{place}", record, question, answer, f"{where}: {record.video}")
     gone = [name for name in FILES[split] if name not in files]
     return out.reading(f"not there, so not read: {', '.join(gone)}" if gone else "")
 
@@ -137,7 +137,7 @@ def _key(origin: str, video: str) -> str:
     return youtube_key(stem)
 
 
-def _keep(out: Collector, id_: str, split: str, record: _Record, question: str, answer: str, where: str) -> None:
+def _keep(out: Collector, id_: str, record: _Record, question: str, answer: str, where: str) -> None:
     """Makes a sample of a turn."""
     if not _is_retrieval(record.source, question):
         out.drop("other_task", f"{where}: {record.source} {question:.60}")
@@ -157,15 +157,11 @@ def _keep(out: Collector, id_: str, split: str, record: _Record, question: str, 
     out.keep(
         flags=repairs.flags,
         id=id_,
-        source="vtg_it",
-        split=split,
-        task=TASK,
         video=record.video,
         video_key=_key(origin, record.video),
         duration=record.duration,
         question=text,
         spans=repairs.spans,
-        license=LICENSE,
         meta=meta,
     )
 

@@ -4,7 +4,7 @@ Checks take facts and say what they mean; the facts are gathered beside them. No
 looked at is a fault of its own. Knows recipes only as numbers that it is given.
 """
 
-from trlt.doctor._check import Check, State, attempt
+from trlt.doctor._check import Check, attempt
 from trlt.doctor.machine import (
     GB,
     Card,
@@ -24,7 +24,6 @@ __all__ = [
     "GB",
     "Card",
     "Check",
-    "State",
     "attempt",
     "card_check",
     "cards",

@@ -140,9 +140,9 @@ def memory_check(total: int, needed: int = 0) -> Check:
     return Check("memory", "ok", f"{found}; loading the weights takes {needed / GB:.0f}" if needed else found)
 
 
-def files_check(soft: int, least: int = LEAST_FILES) -> Check:
+def files_check(soft: int) -> Check:
     """Whether a process may open enough files; `soft` below 0 is no limit."""
-    if 0 <= soft < least:
+    if 0 <= soft < LEAST_FILES:
         return Check("open files", "warning", f"at most {soft}", f"ulimit -n {64 * LEAST_FILES} before trlt")
     return Check("open files", "ok", "no limit" if soft < 0 else f"at most {soft}")
 

@@ -22,6 +22,7 @@ from trlt.doctor._check import Check
 
 STAGES = ("write a video", "decode it", "load the model", "ask it", "one GRPO step")
 LIMIT_S = 300.0
+"""After which the process is ended."""
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What makes a process one of several that train together."""
 REMEDY = "mend the faults above first; if there are none, report this with the output of --json"
@@ -35,23 +36,19 @@ class Trial:
     seconds: dict[str, float]
 
 
-def trial(limit_s: float = LIMIT_S) -> Trial:
-    """Runs all stages; the first that fails is the last.
-
-    Args:
-        limit_s: Seconds after which the process is ended.
-    """
+def trial() -> Trial:
+    """Runs all stages; the first that fails is the last."""
     env = {key: value for key, value in os.environ.items() if key not in LAUNCHED}
     # One GPU: where transformers' trainer sees more, it copies the model to all of them.
     env["CUDA_VISIBLE_DEVICES"] = env.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
     command = [sys.executable, "-m", "trlt.doctor.trial"]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            said, complaints = process.communicate(timeout=limit_s)
+            said, complaints = process.communicate(timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             said, complaints = process.communicate()
-            complaints += f"\nnot done in {limit_s:g} s"
+            complaints += f"\nnot done in {LIMIT_S:g} s"
     return read_trial(said, complaints, process.returncode)
 
 

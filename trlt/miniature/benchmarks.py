@@ -13,8 +13,9 @@ from typing import Any
 from trlt.answer import LETTERS
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AnswerKind, AskKind
 from trlt.miniature.ids import flickr_id, youtube_id
-from trlt.miniature.official import Part, World, clip
+from trlt.miniature.official import Part, World, clips_of, only_span
 from trlt.miniature.questions import Question, ask, ask_several
+from trlt.miniature.sources import lettered
 from trlt.miniature.world import Scene
 
 _REASONED: tuple[AnswerKind, ...] = ("first", "second", "last", "after", "before", "turn", "mover")
@@ -25,13 +26,11 @@ def activitynet_rtl(clips: int, world: World) -> Part:
     """ActivityNet-RTL: questions whose answer begins with the moment, about videos of the shifted domain."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("bench/activitynet_rtl", "shifted", world, index)
+    for index, scene, rng in clips_of("bench/activitynet_rtl", "shifted", world, clips):
         name = youtube_id("bench/activitynet_rtl", index)
         videos[f"v_{name}.mp4"] = scene
         for number, q in enumerate(ask_several(scene, rng, "grounded_qa", rng.randint(1, 2), kinds=_REASONED)):
-            assert q.spans is not None
-            (span,) = q.spans
+            span = only_span(q)
             records.append(
                 {
                     "vid": name,
@@ -57,8 +56,7 @@ def tempcompass(clips: int, world: World) -> Part:
     """TempCompass: a video's dimensions asked about in four ways, in a file each: video -> dimension -> questions."""
     files: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {name: {} for name in _WAYS}
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("bench/tempcompass", "train", world, index)
+    for index, scene, rng in clips_of("bench/tempcompass", "train", world, clips):
         name = flickr_id("bench/tempcompass", index)
         videos[f"{name}.mp4"] = scene
         asked = _compass(scene, rng)
@@ -97,12 +95,8 @@ def _wrong(question: Question) -> list[str]:
     return [option for option in question.options or () if option != question.answer]
 
 
-def _lines(question: Question) -> list[str]:
-    return [f"{letter}. {text}" for letter, text in zip(LETTERS, question.options or (), strict=False)]
-
-
 def _multi_choice(scene: Scene, question: Question, rng: Random) -> dict[str, str]:
-    lines = _lines(question)
+    lines = lettered(question)
     return {"question": "\n".join([question.text, *lines]), "answer": lines[question.answer_index or 0]}
 
 
@@ -133,7 +127,7 @@ def _caption_matching(scene: Scene, question: Question, rng: Random) -> dict[str
 def _captioning(scene: Scene, question: Question, rng: Random) -> dict[str, str]:
     """A caption is asked for, which a judge model takes to answer the multi-choice question."""
     choice = _multi_choice(scene, question, rng)
-    pieces = (f"Information {line[0]}: {{'answer': '{line[3:]}'}}" for line in _lines(question))
+    pieces = (f"Information {line[0]}: {{'answer': '{line[3:]}'}}" for line in lettered(question))
     asked = f"One of these pieces of information fits the video ({question.text}). Write a caption of the video that tells it."
     return {
         "question": "\n".join([asked, *pieces, "Generated Caption:"]),
@@ -168,8 +162,7 @@ def videomme(clips: int, world: World) -> Part:
     """Video-MME: the parquet file, three questions with four options a video, of the shifted domain."""
     rows: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("bench/videomme", "shifted", world, index)
+    for index, scene, rng in clips_of("bench/videomme", "shifted", world, clips):
         name = youtube_id("bench/videomme", index)
         videos[f"data/{name}.mp4"] = scene
         domain, category = _MME_DOMAINS[index % len(_MME_DOMAINS)]
@@ -185,7 +178,7 @@ def videomme(clips: int, world: World) -> Part:
                     "question_id": f"{index + 1:03d}-{number}",
                     "task_type": _MME_TYPES.get(q.kind, "Temporal Reasoning"),
                     "question": q.text,
-                    "options": _lines(q),
+                    "options": lettered(q),
                     "answer": LETTERS[q.answer_index or 0],
                 }
             )
@@ -217,8 +210,7 @@ def mmvu(clips: int, world: World) -> Part:
     """MMVU: `validation.json`, five choices each save for some open-ended ones, about videos of the shifted domain."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("bench/mmvu", "shifted", world, index)
+    for index, scene, rng in clips_of("bench/mmvu", "shifted", world, clips):
         subject = _MMVU_SUBJECTS[index % len(_MMVU_SUBJECTS)]
         path = f"{subject.replace(' ', '_')}/{index}.mp4"
         videos[path] = scene

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trlt.miniature import benchmarks, official, sources
+from trlt.miniature.ids import USES
 from trlt.miniature.mvbench import mvbench
 from trlt.miniature.official import Part, World
 from trlt.miniature.render import write_frames, write_video
 from trlt.miniature.world import Scene
-from trlt.sample import write_text_atomic
+from trlt.sample import open_atomic, write_text_atomic
 
 VERSION = 4
 """Rises with every change of what is written, so that an old folder is written anew."""
@@ -24,8 +24,6 @@ VERSION = 4
 Progress = Callable[[int, int], None]
 """Is told how many clips of how many are written."""
 
-_TRAIN = ("charades", "didemo", "nextqa", "nextgqa", "llava_video", "perceptiontest", "internvid", "vtg_it", "gvideollm")
-_BENCH = ("charades", "activitynet", "mvbench", "nextgqa", "activitynet_rtl", "tempcompass", "videomme", "mmvu")
 _STAMP = "layout.json"
 _WORKERS = 2
 
@@ -117,22 +115,18 @@ def write(
 
 def _write_annotation(path: Path, content: str | bytes) -> None:
     """Replaces a file's content in one step."""
-    if isinstance(content, str):
-        write_text_atomic(path, content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with open_atomic(path, "wb") as file:
+        file.write(content if isinstance(content, bytes) else content.encode())
 
 
 def layout(root: Path) -> Layout:
     """The paths of a miniature below `root`, written or not."""
 
-    def places(group: str, names: tuple[str, ...]) -> dict[str, Place]:
-        return {n: Place(root / group / n / "annotations", root / group / n / "videos") for n in names}
+    def places(group: str) -> dict[str, Place]:
+        names = [use.removeprefix(group) for use in USES if use.startswith(group)]
+        return {name: Place(root / group / name / "annotations", root / group / name / "videos") for name in names}
 
-    return Layout(root, places("train", _TRAIN), places("bench", _BENCH))
+    return Layout(root, places("train/"), places("bench/"))
 
 
 def render_all(videos: Iterable[tuple[Path, Scene]], progress: Progress | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal, NamedTuple
@@ -64,18 +64,23 @@ def clip(use: Use, domain: Domain, world: World, index: int, *, long: bool = Fal
     return make_scene(number, domain, long=long, graded=world.graded), Random(f"questions:{number}")
 
 
+def clips_of(use: Use, domain: Domain, world: World, count: int, *, long: bool = False) -> Iterator[tuple[int, Scene, Random]]:
+    """The first clips of a use: the number of each, its scene and its generator."""
+    for index in range(count):
+        yield index, *clip(use, domain, world, index, long=long)
+
+
 def charades(split: Literal["train", "test"], clips: int, world: World) -> Part:
     """Charades-STA: `VID start end##sentence` lines, and the csv with the lengths."""
     use: Use = "train/charades" if split == "train" else "bench/charades"
     lines: list[str] = []
     rows: list[list[Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip(use, "train", world, index)
+    for index, scene, rng in clips_of(use, "train", world, clips):
         name = charades_id(use, index)
         videos[f"Charades_v1_480/{name}.mp4"] = scene
         for query in ask_several(scene, rng, "grounding", rng.randint(1, 2)):
-            span = _only(query)
+            span = only_span(query)
             lines.append(f"{name} {span.start:.1f} {span.end:.1f}##{query.text}\n")
         actions = (
             f"c{(COLOURS.index(s.colour) * len(KINDS) + KINDS.index(s.kind)) * len(MOTIONS) + MOTIONS.index(s.motion):03d}"
@@ -96,13 +101,12 @@ def didemo(clips: int, world: World) -> Part:
     use: Use = "train/didemo"
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip(use, "train", world, index, long=True)
+    for index, scene, rng in clips_of(use, "train", world, clips, long=True):
         name = f"{40_000_000 + 7 * index}@N0{index % 8}_{flickr_id(use, index)}_{rng.getrandbits(40):010x}.mp4"
         videos[name] = scene
         chunks = round(scene.duration / CHUNK_S)
         for query in ask_several(scene, rng, "grounding", rng.randint(1, 2)):
-            span = _only(query)
+            span = only_span(query)
             gold = [round(span.start / CHUNK_S), round(span.end / CHUNK_S) - 1]
             times = [gold] * 4
             if rng.random() < 0.5:
@@ -125,8 +129,7 @@ def nextqa(clips: int, world: World) -> Part:
     use: Use = "train/nextqa"
     rows: list[list[Any]] = []
     videos, places = {}, {}
-    for index in range(clips):
-        scene, rng = clip(use, "train", world, index)
+    for index, scene, rng in clips_of(use, "train", world, clips):
         name, place = _next_names(use, index)
         videos[f"{place}.mp4"], places[name] = scene, place
         for qid, q in enumerate(ask_several(scene, rng, "multi_choice", rng.randint(1, 2), kinds=FIVE_OPTION_KINDS)):
@@ -140,8 +143,7 @@ def nextgqa(split: Literal["val", "test"], clips: int, world: World) -> Part:
     use: Use = "train/nextgqa" if split == "val" else "bench/nextgqa"
     rows: list[list[Any]] = []
     videos, places, grounds = {}, {}, {}
-    for index in range(clips):
-        scene, rng = clip(use, "train", world, index)
+    for index, scene, rng in clips_of(use, "train", world, clips):
         name, place = _next_names(use, index)
         videos[f"{place}.mp4"], places[name] = scene, place
         location: dict[str, list[list[float]]] = {}
@@ -165,21 +167,21 @@ def activitynet(clips: int, world: World) -> Part:
     use: Use = "bench/activitynet"
     entries: dict[str, dict[str, Any]] = {}
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip(use, "shifted", world, index)
+    for index, scene, rng in clips_of(use, "shifted", world, clips):
         name = f"v_{youtube_id(use, index)}"
         videos[f"{name}.mp4"] = scene
         queries = ask_several(scene, rng, "grounding", rng.randint(1, 3))
-        queries.sort(key=_only)
+        queries.sort(key=only_span)
         entries[name] = {
             "duration": scene.duration,
-            "timestamps": [list(_only(q)) for q in queries],
+            "timestamps": [list(only_span(q)) for q in queries],
             "sentences": [q.text for q in queries],
         }
     return Part({"val_2.json": json.dumps(entries)}, videos)
 
 
-def _only(query: Question) -> Span:
+def only_span(query: Question) -> Span:
+    """When a query with one span is true."""
     assert query.spans is not None
     (span,) = query.spans
     return span

@@ -100,13 +100,13 @@ def write_video(scene: Scene, path: Path) -> None:
     os.replace(part, path)
 
 
-def write_frames(scene: Scene, folder: Path, *, fps: int = 3) -> None:
-    """Writes a scene as a new folder of JPEG frames `00001.jpg`, `00002.jpg`, ... at `fps` frames a second."""
+def write_frames(scene: Scene, folder: Path) -> None:
+    """Writes a scene as a new folder of JPEG frames `00001.jpg`, `00002.jpg`, ... at 3 frames a second."""
     from PIL import Image
 
     part = folder.with_name(f".{folder.name}.part")
     part.mkdir(parents=True, exist_ok=True)
-    for number, pixels in enumerate(render_frames(scene, fps=fps), 1):
+    for number, pixels in enumerate(render_frames(scene, fps=3), 1):
         Image.fromarray(pixels).save(part / f"{number:05d}.jpg", quality=90)
     os.replace(part, folder)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from trlt.answer import LETTERS
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AskKind
 from trlt.miniature.ids import charades_id, youtube_id
-from trlt.miniature.official import Part, World, clip
+from trlt.miniature.official import Part, World, clip, clips_of, only_span
 from trlt.miniature.questions import Question, ask_several
 from trlt.miniature.render import FPS
 from trlt.miniature.script import CHUNK_S, TICK_S
@@ -29,15 +29,14 @@ def llava_video(clips: int, world: World) -> Part:
     """LLaVA-Video-178K: multi-choice conversations of the YouTube part of up to 30 s, one or two turns a record."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("train/llava_video", "train", world, index)
+    for index, scene, rng in clips_of("train/llava_video", "train", world, clips):
         name = youtube_id("train/llava_video", index)
         video = f"{_FOLDER}/ytb_{name}.mp4"
         videos[f"{_BUCKET}/{video}"] = scene
         said: list[tuple[str, str]] = []
         for q in ask_several(scene, rng, "multi_choice", rng.randint(1, 2), kinds=FIVE_OPTION_KINDS):
-            lines = [q.text, "Options:", *(f"{option}." for option in _lettered(q)), _INSTRUCTION]
-            said.append(("\n".join(lines), f"{_lettered(q)[q.answer_index or 0]}."))
+            lines = [q.text, "Options:", *(f"{option}." for option in lettered(q)), _INSTRUCTION]
+            said.append(("\n".join(lines), f"{lettered(q)[q.answer_index or 0]}."))
         records.append({"id": name, "conversations": _conversation(said, "<image>"), "data_source": _BUCKET, "video": video})
     return Part({f"{_BUCKET}/{_BUCKET.replace('_v0', '_mc_v0')}_qa_processed.json": json.dumps(records)}, videos)
 
@@ -45,7 +44,8 @@ def llava_video(clips: int, world: World) -> Part:
 _INSTRUCTION = "Please provide your answer by stating the letter followed by the full option."
 
 
-def _lettered(question: Question) -> list[str]:
+def lettered(question: Question) -> list[str]:
+    """The options as lines of `A. text`."""
     return [f"{letter}. {text}" for letter, text in zip(LETTERS, question.options or (), strict=False)]
 
 
@@ -66,8 +66,7 @@ def perceptiontest(clips: int, world: World) -> Part:
     entries: dict[str, Any] = {}
     cuts: dict[str, int] = {}
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("train/perceptiontest", "train", world, index)
+    for index, scene, rng in clips_of("train/perceptiontest", "train", world, clips):
         name = f"video_{1000 + index}"  # MVBench, which has videos of this data set too, numbers them from 10,000 here
         cut = _cut(scene, rng)
         shown = scene if cut is None else window(scene, 0, cut)
@@ -134,6 +133,7 @@ def internvid(clips: int, world: World) -> Part:
         videos[f"{name}.mp4"] = scene
         offset = 0.0 if whole else rng.randint(20, 600) / 2  # where a cut file once stood in its video
         events = ask_several(shown, rng, "grounding", rng.randint(2, 3))
+        times = {f"<{side}{k}>": t for k, q in enumerate(events) for side, t in zip("se", only_span(q), strict=True)}
         records.append(
             {
                 "source": "internvid",
@@ -142,7 +142,7 @@ def internvid(clips: int, world: World) -> Part:
                 "meta": {
                     "split": [inside.start + offset, inside.end + offset],
                     "duration": inside.length,
-                    "token": {f"<{side}{k}>": t for k, q in enumerate(events) for side, t in zip("se", _span(q), strict=True)},
+                    "token": times,
                 },
             }
         )
@@ -167,12 +167,6 @@ def _dialogue(events: Sequence[Question], form: str) -> list[tuple[str, str]]:
     if form == "segment":
         return [(f"What happens from {times} in the video?", f"{text}.") for times, text in numbered]
     return [(f"During which frames can we see {text} happening in the video?", f"From {times}.") for times, text in numbered]
-
-
-def _span(query: Question) -> Span:
-    assert query.spans is not None
-    (span,) = query.spans
-    return span
 
 
 class _Origin(NamedTuple):
@@ -208,8 +202,7 @@ def vtg_it(clips: int, world: World) -> Part:
     """VTG-IT: moment retrieval of two of its data sets, times as six tokens each."""
     records: dict[str, list[dict[str, Any]]] = {origin.folder: [] for origin in _ORIGINS}
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("train/vtg_it", "train", world, index)
+    for index, scene, rng in clips_of("train/vtg_it", "train", world, clips):
         origin = _ORIGINS[index % 2]
         name = charades_id("train/vtg_it", index) if origin.folder == "Charades" else youtube_id("train/vtg_it", index)
         video = origin.video.format(name)
@@ -217,7 +210,7 @@ def vtg_it(clips: int, world: World) -> Part:
         turns = [
             {
                 "q": rng.choice(origin.prompts).format(q.text),
-                "a": f"The given query happens in {_tokens(_span(q).start)} - {_tokens(_span(q).end)} seconds.",
+                "a": f"The given query happens in {_tokens(only_span(q).start)} - {_tokens(only_span(q).end)} seconds.",
             }
             for q in ask_several(scene, rng, "grounding", rng.randint(1, 2))
         ]
@@ -237,8 +230,7 @@ def gvideollm(clips: int, world: World) -> Part:
     """G-VideoLLM: one conversation a question about videos of ActivityNet and, cut already, of QVHighlights."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
-    for index in range(clips):
-        scene, rng = clip("train/gvideollm", "train", world, index)
+    for index, scene, rng in clips_of("train/gvideollm", "train", world, clips):
         name, origin = f"v_{youtube_id('train/gvideollm', index)}", "activitynet"
         if index % 2:
             start = 2.0 * rng.randint(10, 100)

@@ -53,7 +53,7 @@ def corpus(samples: Sequence[Sample]) -> Iterator[str]:
                 yield prompts.render_answer(sample, think=think, answer_format=form, reasoning=reasoning)
 
 
-def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = VOCABULARY) -> Any:
+def train_tokenizer(corpus: Iterable[str]) -> Any:
     """A `Qwen2Tokenizer` whose merges come from `corpus`; digits and letters of options stay single tokens."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX, Qwen2Tokenizer
@@ -68,7 +68,7 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int = VOCABULARY) -> A
     )
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(SPECIAL),
+        vocab_size=VOCABULARY - len(SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

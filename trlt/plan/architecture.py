@@ -27,7 +27,6 @@ class Architecture:
     vision_hidden: int = 1280
     vision_intermediate: int = 3420
     vision_layers: int = 32
-    vision_heads: int = 16
     patch_values: int = 3 * 2 * 14 * 14
     """Numbers a patch: channels x frames x height x width."""
     merged: int = 4
@@ -149,7 +148,6 @@ def _read(path: Path) -> Architecture:
         vision_hidden=vision["hidden_size"],
         vision_intermediate=vision["intermediate_size"],
         vision_layers=vision["depth"],
-        vision_heads=vision["num_heads"],
         patch_values=vision.get("in_chans", vision.get("in_channels", 3))
         * vision["temporal_patch_size"]
         * vision["patch_size"] ** 2,

@@ -4,20 +4,18 @@ Everything that is left out is counted with its reason and an example; what is k
 """
 
 from trlt.preparation.duplicates import Seen
-from trlt.preparation.folder import Written, source_files, write_sources
+from trlt.preparation.folder import source_files, write_sources
 from trlt.preparation.leakage import Leaks, benchmark_keys, benchmark_places
-from trlt.preparation.pool import Entry, Prepared, Rules, several_spans
+from trlt.preparation.pool import Prepared, Rules, several_spans
 from trlt.preparation.pool import prepare as prepare_source
 from trlt.preparation.statistics import Statistics
 
 __all__ = [
-    "Entry",
     "Leaks",
     "Prepared",
     "Rules",
     "Seen",
     "Statistics",
-    "Written",
     "benchmark_keys",
     "benchmark_places",
     "prepare_source",

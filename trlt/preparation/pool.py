@@ -63,14 +63,11 @@ class Entry:
     def drop(self, reason: str, example: str) -> None:
         """Counts a record that is left out."""
         self.dropped[reason] += 1
-        self._show(reason, example)
+        keep_example(self.examples, reason, example)
 
     def flag(self, reason: str, example: str) -> None:
         """Counts a record that is kept after a repair, or with a peculiarity."""
         self.repaired[reason] += 1
-        self._show(reason, example)
-
-    def _show(self, reason: str, example: str) -> None:
         keep_example(self.examples, reason, example)
 
 

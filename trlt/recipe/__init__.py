@@ -8,14 +8,12 @@ from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
 from trlt.recipe.keys import every_key, meant
-from trlt.recipe.load import differences, dump_recipe, load_recipe, save_recipe, schema_json
+from trlt.recipe.load import differences, dump_recipe, flat, load_recipe, save_recipe, schema_json
 from trlt.recipe.sections import (
     Benchmark,
     Eval,
-    Launch,
     Lora,
     Model,
-    Prepare,
     Probe,
     Recipe,
     Rewards,
@@ -32,10 +30,8 @@ __all__ = [
     "Decoding",
     "Effect",
     "Eval",
-    "Launch",
     "Lora",
     "Model",
-    "Prepare",
     "Probe",
     "Recipe",
     "Rewards",
@@ -51,6 +47,7 @@ __all__ = [
     "dump_recipe",
     "effect",
     "every_key",
+    "flat",
     "load_recipe",
     "meant",
     "advice",

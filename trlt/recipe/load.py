@@ -31,7 +31,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     Args:
         path: A recipe file, or None for the defaults.
         sets: `a.b=c` overrides; the value is read as YAML.
-        flags: Dotted key to value, applied last; None values are left out.
+        flags: Dotted key to value, applied last; None values are left out, and a path becomes text.
 
     Raises:
         RecipeError: every fault at once, each with file and key.
@@ -53,7 +53,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
         _put(values, key, from_yaml(raw, f"--set {item}"), origin, f"--set {key}")
     for key, value in (flags or {}).items():
         if value is not None:
-            _put(values, key, value, origin, "flag")
+            _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
@@ -195,7 +195,7 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def differences(a: Recipe, b: Recipe, *, among: Callable[[str], bool] = lambda key: True) -> list[str]:
     """Dotted keys whose values differ, each as `key: left -> right`; only those that `among` takes."""
-    left, right = dict(_flat(a.model_dump(mode="json"))), dict(_flat(b.model_dump(mode="json")))
+    left, right = dict(flat(a.model_dump(mode="json"))), dict(flat(b.model_dump(mode="json")))
     return [
         f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())
@@ -203,10 +203,11 @@ def differences(a: Recipe, b: Recipe, *, among: Callable[[str], bool] = lambda k
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Values in sections by their dotted keys; a section without any stands for itself."""
     for key, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 

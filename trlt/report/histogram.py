@@ -15,14 +15,13 @@ from trlt.report.bars import bar
 _WIDTH = 40
 
 
-def histogram_table(histograms: Mapping[str, Any], *, title: str = "Difficulty") -> Group:
+def histogram_table(histograms: Mapping[str, Any]) -> Group:
     """A block a task: its classes, then the counts behind them.
 
     Args:
         histograms: As `trlt.selection.histogram` gives them.
-        title: Of the whole.
     """
-    parts: list[RenderableType] = [Text(f"{title}: {counted(histograms['rows'], 'sample')}", style="bold")]
+    parts: list[RenderableType] = [Text(f"Difficulty: {counted(histograms['rows'], 'sample')}", style="bold")]
     for task, found in histograms["tasks"].items():
         mean = f", mean reward {found['mean_reward']:.3f}" if found["mean_reward"] is not None else ""
         parts.append(Text(f"\n{task}: {found['rows']:,}{mean}", style="cyan"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trlt.errors import counted
 from trlt.sample import open_atomic
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _COLOURS = {"hard": "#D55E00", "flat": "#C4C4C4", "medium": "#0072B2", "varied":
 _NAME = 40
 """Characters of a probe's name that are shown; its end tells more."""
 _BEFORE, _AFTER = "#E69F00", "#0072B2"
-_TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
+TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
 _KINDS = ("correct", "delta_iou", "mean_iou")
 _STYLE = {
     **{"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 9, "figure.titlesize": 12},
@@ -46,16 +47,15 @@ class _Panel:
     """One of `_KINDS`."""
 
 
-def difficulty_png(histograms: Mapping[str, Any], path: Path, *, title: str | None = None) -> None:
+def difficulty_png(histograms: Mapping[str, Any], path: Path) -> None:
     """Writes what a probe found as a picture: right answers, max - mean and mean of the IoUs, coloured by class.
 
     Args:
         histograms: As `trlt.probing.histograms` gives them.
         path: The PNG file.
-        title: Instead of the one that counts the samples.
     """
-    with _style():
-        _write(difficulty_figure(histograms, title=title), path)
+    with styled():
+        write_figure(difficulty_figure(histograms), path)
 
 
 def shift_png(
@@ -69,17 +69,18 @@ def shift_png(
         path: The PNG file.
         names: What the two are called.
     """
-    with _style():
-        _write(shift_figure(before, after, names=names), path)
+    with styled():
+        write_figure(shift_figure(before, after, names=names), path)
 
 
-def difficulty_figure(histograms: Mapping[str, Any], *, title: str | None = None) -> Figure:
+def difficulty_figure(histograms: Mapping[str, Any]) -> Figure:
     """The picture of `difficulty_png`, not yet written."""
     from matplotlib.patches import Patch
 
     tasks = histograms["tasks"]
     count = histograms["rows"] - histograms["errors"]
-    figure, axes = _panels(tasks, title or _title(f"Difficulty of {count:,} probed {_samples(count)}", histograms["errors"]))
+    left_out = f" ({histograms['errors']:,} more left out: video unreadable)" if histograms["errors"] else ""
+    figure, axes = _panels(tasks, f"Difficulty of {counted(count, 'probed sample')}{left_out}")
     there: set[str] = set()
     for panel, ax in axes:
         found = tasks[panel.task]
@@ -90,7 +91,7 @@ def difficulty_figure(histograms: Mapping[str, Any], *, title: str | None = None
             ax.bar(middles, counts, width, bottom=below, color=_COLOURS[klass], edgecolor="white", linewidth=0.4)
             below = [low + more for low, more in zip(below, counts, strict=True)]
             there |= {klass} if any(counts) else set()
-        _dress(ax, panel, found["n"], f"{_TASKS[panel.task]} (n = {found['rows']:,})", "samples", max(below))
+        _dress(ax, panel, found["n"], f"{TASKS[panel.task]} (n = {found['rows']:,})", "samples", max(below))
     by_colour: dict[str, list[str]] = {}
     for klass, colour in _COLOURS.items():
         if klass in there:
@@ -109,7 +110,7 @@ def shift_figure(
 
     tasks = {task: found for task, found in before["tasks"].items() if task in after["tasks"]}
     a, b = (sum(side["tasks"][task]["rows"] for task in tasks) for side in (before, after))
-    figure, axes = _panels(tasks, f"{a:,} {_samples(a)}, probed twice" if a == b else f"Two probes: {a:,} and {b:,} samples")
+    figure, axes = _panels(tasks, f"{counted(a, 'sample')}, probed twice" if a == b else f"Two probes: {a:,} and {b:,} samples")
     for panel, ax in axes:
         sides = [side["tasks"][panel.task] for side in (before, after)]
         rows = [side["rows"] for side in sides]
@@ -124,7 +125,7 @@ def shift_figure(
             tallest = max(tallest, *heights)
         n = f"n = {rows[0]:,}" if same else f"n = {rows[0]:,} and {rows[1]:,}"
         answers = max(side["n"] for side in sides)
-        _dress(ax, panel, answers, f"{_TASKS[panel.task]} ({n})", "samples" if same else "share of samples, %", tallest)
+        _dress(ax, panel, answers, f"{TASKS[panel.task]} ({n})", "samples" if same else "share of samples, %", tallest)
     short = [name if len(name) <= _NAME else f"…{name[1 - _NAME :]}" for name in names]
     handles = [Patch(facecolor=colour, label=name) for colour, name in zip((_BEFORE, _AFTER), short, strict=True)]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
@@ -133,10 +134,6 @@ def shift_figure(
 
 def _panels(tasks: Mapping[str, Any], title: str) -> tuple[Figure, list[tuple[_Panel, Axes]]]:
     """A figure with a panel a histogram, three beside each other; a task's panels stay in one row."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
     lines: list[list[_Panel]] = []
     for task, found in tasks.items():
         panels = [_Panel(task, kind) for kind in _KINDS if _merged(found, kind)]
@@ -147,9 +144,7 @@ def _panels(tasks: Mapping[str, Any], title: str) -> tuple[Figure, list[tuple[_P
     height = _HEIGHTS[max(len(lines), 1) - 1]
     # A lone panel gets more width, for its title.
     width = max(_PANEL_INCHES * max((len(line) for line in lines), default=1), 5.0)
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.02, hspace=0.03)
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height, hspace=0.03)
     figure.suptitle(title, fontweight="bold")
     grid = figure.add_gridspec(max(len(lines), 1), _CELLS)
     axes = []
@@ -204,25 +199,30 @@ def _dress(ax: Axes, panel: _Panel, n: int, title: str, unit: str, tallest: floa
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _title(text: str, errors: int) -> str:
-    return f"{text} ({errors:,} more left out: video unreadable)" if errors else text
+def new_figure(width: float, height: float, *, hspace: float = 0.02) -> Figure:
+    """An empty figure of so many inches; `hspace` is the share of its height between rows of panels."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-
-def _samples(count: int) -> str:
-    return "sample" if count == 1 else "samples"
+    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08, wspace=0.02, hspace=hspace)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    """Our settings over matplotlib's own, whatever the user's are."""
+def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Our settings over matplotlib's own, whatever the user's are; `changes` over both."""
     import matplotlib
     import matplotlib.style
 
-    with matplotlib.style.context(["default", _STYLE]):
+    with matplotlib.style.context(["default", {**_STYLE, **(changes or {})}]):
         yield
 
 
-def _write(figure: Figure, path: Path) -> None:
+def write_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG file in one step; it holds no date and no version."""
     with warnings.catch_warnings(), open_atomic(path, "wb") as out:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # in a run's name: a box is drawn
         figure.savefig(out, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})

@@ -13,8 +13,8 @@ from trlt.report.bars import bar
 
 _WIDTH = 18
 _STYLES = {"A": "cyan", "B": "green"}
-_ORDER = ("hard", "flat", "medium", "varied", "easy")
-_MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU", "delta_iou": "IoU, max - mean"}
+ORDER = ("hard", "flat", "medium", "varied", "easy")
+MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU", "delta_iou": "IoU, max - mean"}
 
 
 def shift_view(result: Mapping[str, Any]) -> Group:
@@ -58,7 +58,7 @@ def _means(measures: Mapping[str, Any]) -> Table:
         interval = f"{low:+.3f} to {high:+.3f}" if low is not None else "-"
         style = "green" if low is not None and low > 0 else "red" if high is not None and high < 0 else ""
         gain = Text(f"{found['difference']:+.3f}", style=style if name != "delta_iou" else "")
-        table.add_row(_MEASURES[name], f"{found['a']:.3f}", f"{found['b']:.3f}", gain, interval)
+        table.add_row(MEASURES[name], f"{found['a']:.3f}", f"{found['b']:.3f}", gain, interval)
     return table
 
 
@@ -66,7 +66,7 @@ def _transitions(moves: Mapping[str, Mapping[str, int]]) -> Table:
     """Classes in A down, in B across; what stayed is bold."""
     table = Table(show_edge=False, box=None, pad_edge=False, header_style="dim")
     table.add_column("A down, B across", min_width=16)
-    classes = [klass for klass in _ORDER if klass in moves]
+    classes = [klass for klass in ORDER if klass in moves]
     for klass in classes:
         table.add_column(klass, justify="right", min_width=7)
     table.add_column("all of A", justify="right", style="dim")

@@ -3,9 +3,9 @@
 Knows plans, the commands' arguments and the files that they leave; neither models nor videos.
 """
 
-from trlt.reproduce.plan import asked_arms, load_plan
+from trlt.reproduce.plan import load_plan
 from trlt.reproduce.records import Record, read_records
 from trlt.reproduce.sections import Plan
-from trlt.reproduce.verdicts import Verdict, judge
+from trlt.reproduce.verdicts import judge
 
-__all__ = ["Plan", "Record", "Verdict", "asked_arms", "judge", "load_plan", "read_records"]
+__all__ = ["Plan", "Record", "judge", "load_plan", "read_records"]

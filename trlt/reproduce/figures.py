@@ -11,13 +11,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from trlt import forms
-from trlt.errors import DataError
 from trlt.probing import Digest, digest
-from trlt.reading import loads, read_log
+from trlt.reading import read_json, read_log
 from trlt.recipe import Select
+from trlt.report.page.training import is_number
 from trlt.reproduce.recipes import filled
 from trlt.reproduce.sections import DEFAULT
 from trlt.reproduce.stages import Run
@@ -63,7 +64,7 @@ def rewards_of(run: Run, out: Path) -> list[float]:
     if stage is None:
         return []
     log = read_log(Path(filled(stage.place, out)) / "log.jsonl")
-    return [round(float(row["reward"]), 4) for row in log if _is_number(row.get("reward"))]
+    return [round(float(row["reward"]), 4) for row in log if is_number(row.get("reward"))]
 
 
 class _Taken(forms.Form):
@@ -95,13 +96,13 @@ def _selection(place: Path) -> Figures:
 def _training(place: Path) -> Figures:
     """`reward_first`, `reward_last`, `steps`, `seconds`, and columns of the log as means over the last steps."""
     result = _json(place / "result.json", forms.Trained)
-    found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if _is_number(result.get(key))}
+    found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if is_number(result.get(key))}
     log = read_log(place / "log.jsonl")
-    found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log if _is_number(row.get("elapsed_s"))])
+    found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log if is_number(row.get("elapsed_s"))])
     for key in _LOGGED:  # a step without a sample of the task has no such figure
-        values = [float(row[key]) for row in log[-LAST:] if _is_number(row.get(key))]
+        values = [float(row[key]) for row in log[-LAST:] if is_number(row.get(key))]
         if values:
-            found[key] = _mean(values)
+            found[key] = fmean(values)
     return found
 
 
@@ -122,13 +123,13 @@ def _probe(rows: Iterable[Mapping[str, Any]], settings: Select) -> Figures:
         there = by_task.get(task)
         if not there:
             continue
-        values = {"n": float(len(there)), "mean_reward": _mean([one.mean for one in there])}
-        values |= {klass: _mean([float(one.klass == klass) for one in there]) for klass in CLASSES[task]}
+        values = {"n": float(len(there)), "mean_reward": fmean([one.mean for one in there])}
+        values |= {klass: fmean([float(one.klass == klass) for one in there]) for klass in CLASSES[task]}
         if there[0].correct is not None:
-            values["right"] = _mean([(one.correct or 0) / one.n for one in there])
+            values["right"] = fmean([(one.correct or 0) / one.n for one in there])
         if there[0].mean_iou is not None:
-            values["mean_iou"] = _mean([one.mean_iou or 0.0 for one in there])
-            values["delta_iou"] = _mean([one.delta_iou or 0.0 for one in there])
+            values["mean_iou"] = fmean([one.mean_iou or 0.0 for one in there])
+            values["delta_iou"] = fmean([one.delta_iou or 0.0 for one in there])
         found |= {f"{task}.{key}": value for key, value in values.items()}
     return found
 
@@ -137,7 +138,7 @@ def _evaluation(place: Path) -> Figures:
     """By benchmark: the paper's figures in percent, `unanswered` (share), `top_share` and `top_span`."""
     found: Figures = {}
     for bench, entry in _json(place / "results.json", _Results)["benchmarks"].items():
-        values = {key: float(value) for key, value in entry["paper"].items() if _is_number(value)}
+        values = {key: float(value) for key, value in entry["paper"].items() if is_number(value)}
         if entry["n"]:
             values["unanswered"] = entry["unanswered"] / entry["n"]
         values |= _most_frequent(read_rows(place / "rows" / f"{bench}.jsonl"))
@@ -172,18 +173,4 @@ def _rounded(span: Sequence[float] | None) -> tuple[int, int] | None:
 
 def _json(path: Path, form: type[forms.Form]) -> Any:
     remedy = "remove its folder, and the same command makes it anew"
-    try:
-        value = loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); {remedy}") from None
-    except ValueError:
-        raise DataError(f"{path}: not JSON; {remedy}") from None
-    return forms.hold(value, form, str(path), remedy)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return forms.hold(read_json(path, remedy=remedy), form, str(path), remedy)

@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trlt import __version__
-from trlt.report import page as report_page
-from trlt.report.page.markup import Markup, element, escape, head, join, table
+from trlt.report.page.markup import Markup, element, escape, footer, head, inline, join, table
 from trlt.reproduce import markdown
 from trlt.reproduce.records import Record
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
@@ -52,13 +50,8 @@ def write_page(page: EvidencePage, path: Path) -> None:
     links = element("nav", *(element("a", title, href=f"#{id}") for id, title, _ in sections), aria_label="Sections")
     facts = element("ul", *(element("li", fact) for fact in page.facts), class_="facts")
     top = element("header", element("div", element("h1", page.title), class_="title"), facts, links)
-    foot = element("footer", element("p", f"Made by trlt {__version__}."))
-    start = head(f"{page.title} - trlt reproduce", _style())
-    write_text_atomic(path, join([start, top, element("main", *body), foot, Markup("</body></html>\n")]))
-
-
-def _style() -> str:
-    return (Path(report_page.__file__).parent / "page.css").read_text(encoding="utf-8").strip()
+    start = head(f"{page.title} - trlt reproduce", inline("page.css"))
+    write_text_atomic(path, join([start, top, element("main", *body), footer(), Markup("</body></html>\n")]))
 
 
 def _claims(verdicts: Sequence[Verdict]) -> Markup:

@@ -5,23 +5,21 @@ The same numbers give the same bytes: no dates, no versions, and no settings of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from trlt.report.page.charts import running_mean
+from trlt.report.plots import new_figure, styled, write_figure
 from trlt.reproduce.references import figure_parts, needed
 from trlt.reproduce.sections import BASE, Claim, Equal, Plan, Trend
 from trlt.reproduce.statistics import Estimate, estimate
 from trlt.reproduce.verdicts import Verdict
-from trlt.sample import open_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 150
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":")
 """Of the second and third round of colours."""
@@ -30,11 +28,7 @@ _STATES = {"holds": ("#009E73", "o"), "refuted": ("#D55E00", "X"), "open": ("#7A
 _SMOOTH = 0.05
 """Half width of the running mean, as a share of the curve."""
 _COLUMNS = 3
-_STYLE = {
-    **{"font.size": 9, "axes.titlesize": 10, "axes.labelsize": 9, "legend.fontsize": 7.5, "figure.titlesize": 12},
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#E5E5E5"},
-    **{"axes.axisbelow": True, "text.parse_math": False, "font.family": "DejaVu Sans"},
-}
+_STYLE = {"legend.fontsize": 7.5, "axes.grid.axis": "both"}
 
 Unit = Literal["percentage points", "share", "IoU", "reward", "slope", "in the figure's own unit"]
 Rewards = Mapping[tuple[str, int], Sequence[float]]
@@ -69,15 +63,15 @@ def curves_png(plan: Plan, tables: Sequence[str], rewards: Rewards, path: Path) 
     panels = [(f"Table{'s' * (len(names) > 1)} {', '.join(names)}", drawn) for names, drawn in found if drawn]
     if not panels:
         return False
-    with _style():
+    with styled(_STYLE):
         lines = -(-len(panels) // _COLUMNS)
         across = min(len(panels), _COLUMNS)
-        figure = _figure(max(4.2 * across, 5.0), 3.3 * lines + 0.4)
+        figure = new_figure(max(4.2 * across, 5.0), 3.3 * lines + 0.4)
         figure.suptitle("Reward in training:\nmean over seeds, with its 95% interval", fontweight="bold")
         grid = figure.add_gridspec(lines, across)
         for place, (title, drawn) in enumerate(panels):
             _draw_curves(figure.add_subplot(grid[place // across, place % across]), title, drawn)
-        _write(figure, path)
+        write_figure(figure, path)
     return True
 
 
@@ -89,15 +83,15 @@ def claims_png(plan: Plan, claims: Sequence[Claim], verdicts: Sequence[Verdict],
             groups.setdefault(unit(plan, claim), []).append((claim, verdict))
     if not groups:
         return False
-    with _style():
+    with styled(_STYLE):
         heights = [len(group) + 1.6 for group in groups.values()]
-        figure = _figure(8.0, 0.24 * sum(heights) + 0.9)
+        figure = new_figure(8.0, 0.24 * sum(heights) + 0.9)
         figure.suptitle("Claims: mean over seeds, with its 95% interval", fontweight="bold")
         grid = figure.add_gridspec(len(groups), 1, height_ratios=heights)
         for place, (name, group) in enumerate(groups.items()):
             _draw_claims(figure.add_subplot(grid[place, 0]), name, group)
         _legend(figure, {verdict.state for group in groups.values() for _, verdict in group})
-        _write(figure, path)
+        write_figure(figure, path)
     return True
 
 
@@ -161,28 +155,3 @@ def _legend(figure: Figure, states: set[str]) -> None:
     there = [(state, *look) for state, look in _STATES.items() if state in states]
     handles = [Line2D([], [], color=colour, marker=mark, linestyle="-", label=state) for state, colour, mark in there]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08), facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Our settings over matplotlib's own, whatever the user's are."""
-    import matplotlib
-    import matplotlib.style
-
-    with matplotlib.style.context(["default", _STYLE]):
-        yield
-
-
-def _write(figure: Figure, path: Path) -> None:
-    with open_atomic(path, "wb") as out:
-        figure.savefig(out, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})

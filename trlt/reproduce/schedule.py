@@ -6,21 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from trlt.reproduce.launch import Work
+from trlt.reproduce.launch import Launcher, Work
 from trlt.reproduce.stages import Run, Stage
 
 WAIT_S = 0.1
 """Between looks at what is being done."""
-
-
-class Starter(Protocol):
-    """Begins stages, and knows those that are complete."""
-
-    def is_done(self, stage: Stage) -> bool:
-        """Whether a stage is complete."""
-
-    def start(self, stage: Stage) -> Work:
-        """Begins it."""
 
 
 class Listener(Protocol):
@@ -37,7 +27,7 @@ class Listener(Protocol):
 
 
 def work(
-    runs: Sequence[Run], starter: Starter, listener: Listener, *, jobs: int, pause: Callable[[float], None] = time.sleep
+    runs: Sequence[Run], starter: Launcher, listener: Listener, *, jobs: int, pause: Callable[[float], None] = time.sleep
 ) -> None:
     """Does all stages of the runs, at most `jobs` at a time; the stages of an earlier run come first.
 

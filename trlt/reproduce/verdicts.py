@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import linear_regression
 from typing import Any, Literal
 
 from trlt.errors import did_you_mean
 from trlt.reproduce.references import figure_parts, needed
 from trlt.reproduce.sections import BASE, Claim, Equal, Gap, Plan, Trend
-from trlt.reproduce.statistics import Estimate, estimate, slope
+from trlt.reproduce.statistics import Estimate, estimate
 
 State = Literal["holds", "refuted", "open", "incomplete"]
 Figures = Mapping[tuple[str, int], Mapping[str, float]]
@@ -138,7 +139,7 @@ def _value(plan: Plan, claim: Claim, figures: Figures, seed: int) -> float:
         return math.nan if value is None else value
 
     if isinstance(claim, Trend):
-        return slope(claim.x, [of(arm, claim.figure) for arm in claim.arms])
+        return linear_regression(claim.x, [of(arm, claim.figure) for arm in claim.arms]).slope
     if isinstance(claim, Gap):
         there, here = (of(claim.a, figure) - of(claim.b, figure) for figure in (claim.figure, claim.than))
         return there - here

@@ -3,8 +3,8 @@
 Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neither samples' texts nor videos.
 """
 
-from trlt.selection.choose import Selection, select
-from trlt.selection.classes import CLASSES, Class, Difficulty, classify, deviation, difficulty
+from trlt.selection.choose import select
+from trlt.selection.classes import CLASSES, Class, classify, deviation, difficulty
 from trlt.selection.report import Cell, SelectionReport, TaskTotal, nothing_taken
 from trlt.selection.shares import apportion, redistributed, water_fill
 from trlt.selection.tally import histogram
@@ -13,8 +13,6 @@ __all__ = [
     "CLASSES",
     "Cell",
     "Class",
-    "Difficulty",
-    "Selection",
     "SelectionReport",
     "TaskTotal",
     "apportion",

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from trlt.answer import Answer
@@ -80,7 +80,7 @@ class PageRoutes:
             "keep_minutes": settings.keep_s / 60,
             "think": settings.decoding.think,
         }
-        return _json(values)
+        return JSONResponse(values)
 
     async def _upload(self, request: Request) -> Response:
         most = self._site.settings.most_bytes
@@ -98,7 +98,7 @@ class PageRoutes:
             return error_response(400, str(error))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
-        return _json({"id": upload.id})
+        return JSONResponse({"id": upload.id})
 
     async def _delete(self, request: Request) -> Response:
         self._site.uploads.delete(request.path_params["id"])
@@ -188,7 +188,3 @@ def _file(package: str, name: str, kind: str) -> Any:
         return Response(data, media_type=kind)
 
     return give
-
-
-def _json(values: Any) -> Response:
-    return Response(json.dumps(values), media_type="application/json")

@@ -13,32 +13,9 @@ from trlt.video.numbering import holds_frames
 from trlt.video.webp import SUFFIX as WEBP
 from trlt.video.webp import is_animated
 
-EXTENSIONS = (
-    ".mp4",
-    ".mkv",
-    ".webm",
-    ".avi",
-    ".mov",
-    ".gif",
-    ".m4v",
-    ".mpg",
-    ".mpeg",
-    ".flv",
-    ".wmv",
-    ".ts",
-    ".3gp",
-    ".3g2",
-    ".mts",
-    ".m2ts",
-    ".ogv",
-    ".h264",
-    ".h265",
-    ".264",
-    ".265",
-    ".hevc",
-    ".ivf",
-    ".y4m",
-    ".apng",
+EXTENSIONS = tuple(
+    ".mp4 .mkv .webm .avi .mov .gif .m4v .mpg .mpeg .flv .wmv .ts .3gp .3g2 .mts .m2ts .ogv .h264 .h265 .264 .265 .hevc .ivf "
+    ".y4m .apng".split()
 )
 """WebP isn't among them: downloads put a thumbnail of the video's name beside it. One that moves is looked into."""
 

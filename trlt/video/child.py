@@ -32,7 +32,6 @@ class Config:
     decoder: str
     """`module:function`, with the signature of `decode.load_clip`."""
     budget: Budget
-    folder_fps: float
     threads: int
     store: str | None
     store_bytes: int
@@ -66,7 +65,6 @@ def main() -> None:
                 **asdict(config.budget),
                 start=request["start"],
                 end=request["end"],
-                folder_fps=config.folder_fps,
                 threads=config.threads,
             )
         except VideoError as error:

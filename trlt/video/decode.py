@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
 from trlt.video.container import Listing, fault, list_packets, opened
-from trlt.video.folder import FOLDER_FPS, sample_folder
+from trlt.video.folder import sample_folder
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 from trlt.video.webp import is_animated, sample_webp
@@ -66,7 +66,6 @@ def load_clip(
     max_tokens: int,
     start: float | None = None,
     end: float | None = None,
-    folder_fps: float = FOLDER_FPS,
     threads: int = 0,
 ) -> Clip:
     """The frames that the budget takes of a video, or of the half-open stretch [start, end) of it.
@@ -80,7 +79,6 @@ def load_clip(
         max_tokens: Most tokens of the whole clip.
         start: Seconds of a player's clock; a frame on it belongs to the clip.
         end: Seconds of that clock; a frame on it doesn't.
-        folder_fps: Frames a second of a folder of frames.
         threads: Threads of the decoder; 0 takes one a core.
 
     Raises:
@@ -88,7 +86,7 @@ def load_clip(
         MemoryError: it is too large.
     """
     budget = Budget(fps, min_frames, max_frames, min_tokens, max_tokens)
-    sampled = sample(Path(path), budget, start, end, folder_fps=folder_fps, threads=threads)
+    sampled = sample(Path(path), budget, start, end, threads=threads)
     return Clip.of(
         np.stack(sampled.images),
         sampled.choice.times,
@@ -105,7 +103,6 @@ def sample(
     end: float | None = None,
     *,
     fit: bool = True,
-    folder_fps: float = FOLDER_FPS,
     threads: int = 0,
 ) -> Sampled:
     """The sampled frames; `fit` false keeps their own size.
@@ -117,7 +114,7 @@ def sample(
         raise fault(path, f"clip bounds [{start}, {end}) must be finite seconds with 0 <= start < end")
     try:
         if path.is_dir():
-            return Sampled(*sample_folder(path, budget, start, end, fit=fit, rate=folder_fps))
+            return Sampled(*sample_folder(path, budget, start, end, fit=fit))
         if path.is_file() and is_animated(path):
             return Sampled(*sample_webp(path, budget, start, end, fit=fit))
         return _sample_file(path, budget, start, end, fit, threads)

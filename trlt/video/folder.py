@@ -27,7 +27,7 @@ FOLDER_FPS = 3.0
 
 
 def sample_folder(
-    folder: Path, budget: Budget, start: float | None, end: float | None, *, fit: bool, rate: float
+    folder: Path, budget: Budget, start: float | None, end: float | None, *, fit: bool
 ) -> tuple[list[NDArray[np.uint8]], Choice, tuple[str, ...]]:
     """The sampled images, what was chosen, and warnings.
 
@@ -49,8 +49,8 @@ def sample_folder(
                 next(iter(unreadable)),
                 f"{len(unreadable)} frames of the folder can't be read ({next(iter(unreadable.values()))})",
             )
-        times = np.array([(numbers[file] - origin) / rate for file in usable])
-        choice = choose(timeline(times, rate, 1 / rate), budget, start, end)
+        times = np.array([(numbers[file] - origin) / FOLDER_FPS for file in usable])
+        choice = choose(timeline(times, FOLDER_FPS, 1 / FOLDER_FPS), budget, start, end)
         chosen = [usable[i] for i in choice.indices]
         for file in chosen:
             if file not in decoded and file not in unreadable:

@@ -17,6 +17,7 @@ from trlt.video.budget import Budget
 from trlt.video.clip import Clip
 from trlt.video.decode import VERSION
 from trlt.video.entry import DamagedEntry, pack, unpack
+from trlt.video.folder import FOLDER_FPS
 
 __all__ = ["FrameStore", "StoreInfo", "store_key"]
 
@@ -43,7 +44,7 @@ class FrameStore(BoundedFolder):
         self.write(key, *pack(clip))
 
 
-def store_key(path: str | Path, budget: Budget, start: float | None, end: float | None, folder_fps: float) -> str:
+def store_key(path: str | Path, budget: Budget, start: float | None, end: float | None) -> str:
     """The name of an entry: a hash of the file's path, size and time of change, the clip, the budget and the loader's version.
 
     Raises:
@@ -58,7 +59,7 @@ def store_key(path: str | Path, budget: Budget, start: float | None, end: float 
             with os.scandir(resolved) as files:
                 # A frame that is a link to nothing is left out by the loader, with a warning.
                 stats = [file.stat() for file in files if os.path.exists(file)]
-            content += [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0), folder_fps]
+            content += [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0), FOLDER_FPS]
     except OSError as error:
         raise VideoError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error.strerror}") from None
     wanted = [*content, start, end, asdict(budget), VERSION]

@@ -24,7 +24,6 @@ from trlt.video.budget import Budget
 from trlt.video.child import Config
 from trlt.video.clip import Clip
 from trlt.video.decode import cores, load_clip
-from trlt.video.folder import FOLDER_FPS
 from trlt.video.process import Decoder
 from trlt.video.store import FrameStore, store_key
 
@@ -59,24 +58,20 @@ class ClipLoader:
     Args:
         settings: The recipe's `video` section.
         ahead: Clips that `map` loads before they are asked for, at most; bounds memory (a clip is up to 10 MB at 2048 tokens).
-        folder_fps: Frames a second of folders of frames.
         decoder: `module:function` that the processes call; as `decode.load_clip`.
     """
 
-    def __init__(
-        self, settings: Video, *, ahead: int | None = None, folder_fps: float = FOLDER_FPS, decoder: str = LOAD_CLIP
-    ) -> None:
+    def __init__(self, settings: Video, *, ahead: int | None = None, decoder: str = LOAD_CLIP) -> None:
         self.budget = Budget(settings.fps, settings.min_frames, settings.max_frames, settings.min_tokens, settings.max_tokens)
         self.limits = limits_of(settings)
         self.waited_s = 0.0
         """Seconds that `load` and `map` kept their callers waiting, so far."""
         size = int(settings.store_gb * 1e9)
         self._store = FrameStore(settings.store, size) if settings.store else None
-        self._folder_fps = folder_fps
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
         threads = max(1, cores() // max(1, settings.workers))
-        config = Config(decoder, self.budget, folder_fps, threads, settings.store, size, int(settings.memory_gb * 1e9))
+        config = Config(decoder, self.budget, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
         for decoder_ in reversed(self._decoders):
@@ -106,7 +101,7 @@ class ClipLoader:
         Raises:
             VideoError: no such file.
         """
-        return store_key(path, self.budget, start, end, self._folder_fps)
+        return store_key(path, self.budget, start, end)
 
     def stored(self, key: str) -> bool:
         """Whether the frame store holds a clip."""
@@ -143,7 +138,7 @@ class ClipLoader:
                 return decoder.decode(path, start, end, key)
             finally:
                 self._idle.put(decoder)
-        clip = load_clip(path, **asdict(self.budget), start=start, end=end, folder_fps=self._folder_fps)
+        clip = load_clip(path, **asdict(self.budget), start=start, end=end)
         if self._store and key:
             self._store.put(key, clip)
         return clip

@@ -4,8 +4,8 @@ The page is one file without a server, a network or a library: styles and script
 load or run. Every text from annotation or a model is escaped on its way in, and shown as text by the script.
 """
 
-from trlt.report.page.build import Page, Written, write_page
+from trlt.report.page.build import Page, write_page
 from trlt.report.page.questions import Question, RowIndex, RunRows
 from trlt.report.page.training import Training
 
-__all__ = ["Page", "Question", "RowIndex", "RunRows", "Training", "Written", "write_page"]
+__all__ = ["Page", "Question", "RowIndex", "RunRows", "Training", "write_page"]

@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trlt import __version__
 from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_section, selection_section
 from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
-from trlt.report.page.markup import Markup, element, head, join
+from trlt.report.page.markup import Markup, element, footer, head, inline, join
 from trlt.report.page.protocol import Made, protocol_section
 from trlt.report.page.questions import MOST, Question, RunRows, chosen, in_turns, questions_of
 from trlt.report.page.results import Comparison, Results, results_section
@@ -19,7 +18,6 @@ from trlt.report.page.training import Training, training_section
 from trlt.sample import open_atomic
 from trlt.video.workers import ClipLoader
 
-_HERE = Path(__file__).parent
 _SAMPLES = (
     "Every question with all that the models answered. Gold: the right answer, by the annotation. Right: the right option, or "
     "a time span that overlaps the gold one with an IoU of at least 0.5. Format: 1 where an answer has the form that was asked "
@@ -95,7 +93,7 @@ def write_page(
 
 
 def _parts(page: Page, questions: Sequence[Question], held: int, frames: FrameBlocks) -> Iterator[Markup]:
-    style, script = (_inline(name) for name in ("page.css", "page.js"))
+    style, script = (inline(name) for name in ("page.css", "page.js"))
     sections = _sections(page, len(questions))
     yield head(f"{page.title} - trlt report", style, script)
     yield _top(page, [(id, title) for id, title, _ in sections])
@@ -103,7 +101,7 @@ def _parts(page: Page, questions: Sequence[Question], held: int, frames: FrameBl
     for id, title, body in sections:
         yield element("section", element("h2", title, id=f"{id}-title"), body, id=id, aria_labelledby=f"{id}-title")
     yield Markup("</main>\n")
-    yield element("footer", element("p", f"Made by trlt {__version__}."))
+    yield footer()
     if questions:
         yield from frames.blocks()
         blocks = SampleBlocks(page.runs, questions, frames.embedded().blocks, _notes(page, questions, held, frames.embedded()))
@@ -140,12 +138,6 @@ def _notes(page: Page, questions: Sequence[Question], held: int, frames: Embedde
     if frames.errors:
         lines.append(f"{frames.errors:,} clips couldn't be read")
     return lines
-
-
-def _inline(name: str) -> str:
-    text = (_HERE / name).read_text(encoding="utf-8").strip()
-    assert "</" not in text.replace("</text", ""), f"{name}: would end its element"
-    return text
 
 
 def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:

@@ -51,11 +51,11 @@ class Mark:
     high: float | None = None
 
 
-def ticks(low: float, high: float, count: int = 4) -> list[float]:
-    """Round numbers within [low, high], about `count` of them."""
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers within [low, high], about four of them."""
     if not high > low:
         return [low]
-    rough = (high - low) / count
+    rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * nice for nice in (1, 2, 2.5, 5, 10) if power * nice >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
@@ -79,7 +79,7 @@ def thinned(values: Sequence[float], most: int = _POINTS) -> list[float]:
     return [math.fsum(values[first:last]) / (last - first) for first, last in zip(edges, edges[1:], strict=False)]
 
 
-def line_chart(title: str, curves: Sequence[Curve], *, x_name: str = "step") -> Markup:
+def line_chart(title: str, curves: Sequence[Curve]) -> Markup:
     """Curves over steps: what was measured as a thin line, its running mean as a thick one."""
     thin = [Curve(one.name, one.style, thinned(one.x), thinned(one.y)) for one in curves if one.y]
     low, high = min(min(one.y) for one in thin), max(max(one.y) for one in thin)
@@ -89,7 +89,7 @@ def line_chart(title: str, curves: Sequence[Curve], *, x_name: str = "step") -> 
         low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
     left, right = min(one.x[0] for one in thin), max(one.x[-1] for one in thin)
     plot = _Plot(left, right if right > left else left + 1, low, high)
-    parts = plot.frame(ticks(low, high), ticks(left, right), x_name)
+    parts = plot.frame(ticks(low, high), ticks(left, right), "step")
     for one in thin:
         points = " ".join(f"{plot.x(x):.1f},{plot.y(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
         mean = running_mean(one.y, max(1, round(_SMOOTH * len(one.y))))
@@ -97,7 +97,7 @@ def line_chart(title: str, curves: Sequence[Curve], *, x_name: str = "step") -> 
         parts.append(element("polyline", points=points, class_=f"curve raw {one.style}"))
         parts.append(element("polyline", element("title", one.name), points=smooth, class_=f"curve {one.style}"))
     said = "; ".join(f"{one.name}: from {_short(one.y[0])} to {_short(one.y[-1])}" for one in thin)
-    return _figure(title, f"{title} by {x_name}. {said}", parts)
+    return _figure(title, f"{title} by step. {said}", parts)
 
 
 def histogram(title: str, labels: Sequence[str], bars: Sequence[Bars], *, x_name: str, stacked: bool, unit: str) -> Markup:

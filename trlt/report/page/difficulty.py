@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 from trlt.errors import counted
 from trlt.report.page.charts import Bars, histogram, legend
 from trlt.report.page.markup import Markup, element, join, table
+from trlt.report.plots import TASKS
+from trlt.report.shift import MEASURES, ORDER
 
-CLASSES = ("hard", "flat", "medium", "varied", "easy")
-"""In the order of stacking."""
-TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
 _KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
-_MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU", "delta_iou": "IoU, max - mean"}
 _SELECTED = (
     "Even share: what each source would give; moved: what it gives beyond that because another has too few, or what it lacks; "
     "available: probed samples of the class."
@@ -62,11 +60,11 @@ def difficulty_section(probes: Sequence[Probed], shifts: Sequence[Shift]) -> Mar
         there = {
             klass for task in found["tasks"].values() for by in task["by_class"].values() for klass, n in by.items() if any(n)
         }
-        parts.append(legend([(klass, f"class-{klass}") for klass in CLASSES if klass in there]))
+        parts.append(legend([(klass, f"class-{klass}") for klass in ORDER if klass in there]))
         panels = []
         for task, values in found["tasks"].items():
             for kind, counts in values["by_class"].items():
-                bars = [Bars(klass, f"class-{klass}", counts[klass]) for klass in CLASSES if klass in counts]
+                bars = [Bars(klass, f"class-{klass}", counts[klass]) for klass in ORDER if klass in counts]
                 panels.append(_panel(task, kind, values["n"], bars, stacked=True))
         parts.append(element("div", *panels, class_="panels"))
     return join(parts)
@@ -123,7 +121,7 @@ def _measures(values: Mapping[str, Any]) -> list[list[str]]:
             if beyond:
                 change = element("strong", change, class_="better" if bounds[0] > 0 else "worse")
             interval = f"{bounds[0]:+.3f} to {bounds[1]:+.3f}" if bounds else "no interval"
-            title = join([TASKS[task], element("small", _MEASURES[name])])
+            title = join([TASKS[task], element("small", MEASURES[name])])
             changed = join([change, element("small", interval)])
             rows.append([title, f"{measure['a']:.3f}", f"{measure['b']:.3f}", changed, f"{found['n']:,}"])
     return rows
@@ -131,7 +129,7 @@ def _measures(values: Mapping[str, Any]) -> list[list[str]]:
 
 def _moves(found: Mapping[str, Any]) -> Markup:
     moves = found["transitions"]
-    classes = [klass for klass in CLASSES if klass in moves]
+    classes = [klass for klass in ORDER if klass in moves]
     rows = [[old, *(f"{moves[old][new]:,}" for new in classes)] for old in classes]
     return table(["before, down; after, across", *classes], rows)
 

@@ -8,7 +8,10 @@ import html
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from trlt import __version__
 
 _VOID = {"meta", "input", "br"}
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -103,6 +106,18 @@ def head(title: str, style: str, script: str = "") -> Markup:
         Markup(f"<style>{style}</style>"),
     ]
     return join([Markup('<!doctype html>\n<html lang="en">'), element("head", *parts), Markup("<body>\n")])
+
+
+def footer() -> Markup:
+    """What a page ends with."""
+    return element("footer", element("p", f"Made by trlt {__version__}."))
+
+
+def inline(name: str) -> str:
+    """One of the page's own files, `page.css` or `page.js`, as it stands inside its element."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8").strip()
+    assert "</" not in text.replace("</text", ""), f"{name}: would end its element"
+    return text
 
 
 def _hash(text: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from trlt.recipe import flat
 from trlt.report.page.markup import Markup, element, join, table
 
 
@@ -23,7 +24,7 @@ def protocol_section(runs: Sequence[Made]) -> Markup:
     """A folded block a run: what its figures depend on, line by line, and the resolved recipe."""
     parts = []
     for run in runs:
-        rows = [[key, value] for key, value in _flat(run.manifest)]
+        rows = [[key, _shown(value)] for key, value in flat(run.manifest) if value is not None]
         inner = [table(["key", "value"], rows, text_columns=2, caption=f"Manifest of {run.name}")]
         if run.recipe:
             inner.append(element("details", element("summary", "Recipe"), element("pre", run.recipe)))
@@ -31,11 +32,5 @@ def protocol_section(runs: Sequence[Made]) -> Markup:
     return join(parts)
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{before}{key}.")
-        elif isinstance(value, list):
-            yield f"{before}{key}", ", ".join(map(str, value))
-        elif value is not None:
-            yield f"{before}{key}", str(value)
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

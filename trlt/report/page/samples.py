@@ -12,7 +12,7 @@ from typing import Any
 
 from trlt.probing import digest
 from trlt.report.page.markup import Markup, data_block
-from trlt.report.page.questions import Question, RunRows
+from trlt.report.page.questions import LISTS, Question, RunRows
 
 CHUNK = 100
 """Samples of a block."""
@@ -81,10 +81,7 @@ class SampleBlocks:
         if row.get("error") is not None:
             _append(by, {"n": 0})
             return str(row["error"])
-        answers = [
-            _answer(question, texts, *one)
-            for one in zip(*(row[key] for key in ("texts", "answers", "scores", "rewards", "tokens", "finished")), strict=True)
-        ]
+        answers = [_answer(question, texts, *one) for one in zip(*(row[key] for key in LISTS), strict=True)]
         found = digest(row, run.settings) if run.settings is not None else None
         ious = [score["tiou"] for score in row["scores"] if score["tiou"] is not None]
         _append(

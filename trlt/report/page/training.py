@@ -65,7 +65,7 @@ def _panels(runs: Sequence[Training], titles: Mapping[str, str]) -> list[Markup]
     for key, title in titles.items():
         curves = []
         for place, run in enumerate(runs):
-            points = [(row["step"], row[key]) for row in run.log if _is_number(row.get("step")) and _is_number(row.get(key))]
+            points = [(row["step"], row[key]) for row in run.log if is_number(row.get("step")) and is_number(row.get(key))]
             if points:
                 x, y = zip(*points, strict=True)
                 curves.append(Curve(run.name, run_style(place), x, y))
@@ -74,7 +74,8 @@ def _panels(runs: Sequence[Training], titles: Mapping[str, str]) -> list[Markup]
     return panels
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
