@@ -28,7 +28,7 @@ myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
     "Use": [
         "getting-started",
-        "end-to-end",
+        "reproduce-the-paper",
         "recipe",
         "data",
         "benchmarks",
