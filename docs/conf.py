@@ -46,7 +46,7 @@ def _navigate(app: Any, name: str, source: list[str]) -> None:
         for caption, listed in NAVIGATION.items():
             source[0] += _toctree(listed, f":caption: {caption}\n")
     elif name == "decisions/index":
-        source[0] += _toctree(re.findall(r"\]\(([\w-]+)\.md\)", source[0]))
+        source[0] += _toctree([f"{title} <{page}>" for title, page in re.findall(r"\[(.+?)\]\(([\w-]+)\.md\)", source[0])])
 
 
 def _toctree(listed: list[str], options: str = "") -> str:
