@@ -62,14 +62,14 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [recipe] = [block.text for block in blocks(page, "yaml")]
     smaller = (
         ("{path: Qwen/Qwen2.5-VL-3B-Instruct}", "{path: miniature, dtype: float32, device: cpu}"),
-        ("{root: my/videos}", "{root: my/videos, max_tokens: 32}"),
+        ("{root: my/videos}", "{root: my/videos, max_tokens: 32, workers: 1}"),
         ("prompts_per_step: 16", "prompts_per_step: 2\n  max_new_tokens: 24"),
         ("max_steps: 200", "max_steps: 1"),
     )
     for old, new in smaller:
         assert old in recipe
         recipe = recipe.replace(old, new)
-    Path("my.yaml").write_text(recipe + "select: {delta_iou: 0.0}\n", encoding="utf-8")
+    Path("my.yaml").write_text(recipe + "select: {delta_iou: 0.0}\nprobe: {max_new_tokens: 24}\n", encoding="utf-8")
     for number, name in enumerate(("yoga", "guitar")):
         write_clip(Path(f"my/videos/{name}.mp4"), seed=number)
     for name in ("train", "test"):
