@@ -1,11 +1,12 @@
 """Sphinx's configuration: the site from the pages of this folder, by `make docs`.
 
 Nothing in the site is loaded from elsewhere, so that it opens from disk and without a network: fonts are the system's, and
-formulas become MathML while it is built. Pages are plain Markdown, as code hosts show it; the navigation stands here.
+formulas become MathML while it is built. Pages are plain Markdown, as code hosts show it; the navigation is defined here.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -26,24 +27,16 @@ myst_enable_extensions = ["dollarmath"]
 myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
-    "Use": [
-        "getting-started",
-        "end-to-end",
-        "recipe",
-        "data",
-        "benchmarks",
-        "results",
-        "scaling-out",
-        "adding-a-dataset",
-        "troubleshooting",
-    ],
-    "Background": ["method", "guarantees", "evidence", "decisions/*", "log"],
+    "Start": ["getting-started", "tune-on-my-videos", "score-my-outputs", "reproduce-the-paper"],
+    "Guides": ["scaling-out", "adding-a-dataset", "troubleshooting"],
+    "Reference": ["recipe", "data", "benchmarks", "results"],
+    "Background": ["method", "guarantees", "evidence", "decisions/index", "log"],
 }
-"""Caption -> pages, in their order."""
+"""Caption -> pages, in their order. The pages of decisions are a folded group below their index, in its order."""
 
 
 def setup(app: Any) -> None:
-    """Adds the navigation to the first page, and the renderer of formulas."""
+    """Adds the navigation to the first page and to that of the decisions, and the renderer of formulas."""
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
     app.connect("source-read", _navigate)
 
@@ -51,7 +44,13 @@ def setup(app: Any) -> None:
 def _navigate(app: Any, name: str, source: list[str]) -> None:
     if name == "index":
         for caption, listed in NAVIGATION.items():
-            source[0] += f"\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {caption}\n\n" + "\n".join(listed) + "\n```\n"
+            source[0] += _toctree(listed, f":caption: {caption}\n")
+    elif name == "decisions/index":
+        source[0] += _toctree([f"{title} <{page}>" for title, page in re.findall(r"\[(.+?)\]\(([\w-]+)\.md\)", source[0])])
+
+
+def _toctree(listed: list[str], options: str = "") -> str:
+    return f"\n```{{toctree}}\n:hidden:\n{options}\n" + "\n".join(listed) + "\n```\n"
 
 
 def _inline(writer: Any, node: Any) -> None:

@@ -31,7 +31,7 @@ def sources() -> str:
 
 def benchmarks_overview() -> str:
     """The benchmarks as a table."""
-    rows = ["| name | benchmark | task | test split | figures |", "|---|---|---|---|---|"]
+    rows = ["| name | benchmark | task | test split | metrics |", "|---|---|---|---|---|"]
     for name in names("bench"):
         module = load(name)
         figures = ", ".join(f"`{figure}`" for figure in _figures(module))
@@ -77,11 +77,11 @@ def _files(module: ModuleType, main: str) -> str:
     for split, files in module.FILES.items():
         listed = ", ".join(f"`{file}`{' (may be missing)' if file in optional else ''}" for file in files)
         rows.append(f"| {split}{' (the default)' if split == main else ''} | {listed} |")
-    return "\n".join([*rows, "", f"To be had from {module.WHERE}."])
+    return "\n".join([*rows, "", f"Available from {module.WHERE}."])
 
 
 def _example(example: Example) -> Iterator[str]:
-    yield "An invented example, and what becomes of its first record:"
+    yield "An invented example, and the sample made from its first record:"
     for file, text in example.files.items():
         cut = text.rstrip("\n") if len(text) <= SHOWN else text[:SHOWN] + " …"
         yield f"`{file}`\n\n```text\n{cut}\n```"

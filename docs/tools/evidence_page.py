@@ -48,8 +48,8 @@ def claims(path: Path = SHIPPED) -> str:
     plan = load_plan(path)
     parts = [
         f"{len(plan.claims)} claims, {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}. `tvg`, `qa`, `everything` "
-        "and the like are means of figures, which the plan lists under `figures`. Differences are in percentage points, shares "
-        "and rewards in their own unit.",
+        "and the like are means of metrics, which the plan lists under `figures`. Differences are in percentage points; those "
+        "of shares and rewards are in their own unit.",
     ]
     for name, table in plan.tables.items():
         rows = [
@@ -122,7 +122,7 @@ def verdicts(path: Path = SHIPPED) -> str:
     planned = len(made.plan.arms) * len(made.plan.seeds)
     hours = spent(made.counted.values()) / 3600
     parts = [
-        f"{len(made.counted)} of {planned} runs are there, {made.failed} failed; {hours:.1f} hours of one core. "
+        f"{len(made.counted)} of {planned} runs are complete, {made.failed} failed; {hours:.1f} hours of one core. "
         f"{markdown.counts(made.verdicts)}",
         *([COVERS] if path == SHIPPED else []),
         _verdicts(made.verdicts),

@@ -16,13 +16,13 @@ HEAD = """\
 
 <!-- Made by `python -m docs.tools.pages` from trlt/recipe: change it there. -->
 
-A recipe is a YAML file that holds a whole experiment, one section a stage. What it leaves out has the default below: the
-paper's value where the paper gives one. An empty file is a valid recipe.
+A recipe is a YAML file with a whole experiment, one section per stage. Keys that it leaves out have the defaults below: the
+paper's value if the paper gives one. An empty file is a valid recipe.
 
-- Values count in this order: defaults, recipe file, `--set key=value`, flags of the command.
-- A key is its way through the sections: `--set train.sft.batch=8`.
-- A fault is told before anything runs: file, key, value and remedy, and all faults at once. Unknown keys are faults.
-- YAML is read by its version 1.2: `1e-6` is a number, `no` and `0:10:0` are texts. A key that stands twice is a fault.
+- Later values override earlier ones, in this order: defaults, recipe file, `--set key=value`, flags of the command.
+- A key is the path through the sections: `--set train.sft.batch=8`.
+- All faults of a recipe are reported at once, before anything runs, with file, key, value and remedy. Unknown keys are faults.
+- YAML is parsed as version 1.2: `1e-6` is a number, `no` and `0:10:0` are strings. Duplicate keys are faults.
 - The resolved recipe is saved with every run, as `recipe.yaml` in its folder.
 
 ```yaml
@@ -40,35 +40,35 @@ supervised baseline), `ablations/` (Tables 2, 4a and 4b, and `plans/` for `trlt 
 and `miniature.yaml`.
 """
 PLAIN = {
-    "name": "Of the experiment; results go to `runs/<name>/`.",
-    "min_frames": "Least frames of a video.",
-    "max_frames": "Most frames of a video.",
+    "name": "Name of the experiment; results go to `runs/<name>/`.",
+    "min_frames": "Minimum number of frames per video.",
+    "max_frames": "Maximum number of frames per video.",
     "temperature": "Divides the logits before a token is drawn.",
-    "top_p": "Tokens are drawn from the most likely ones that together have this probability.",
-    "max_new_tokens": "Tokens at which a completion is cut off.",
-    "seed": "Another seed gives other draws.",
-    "select.seed": "Decides which samples of a source are taken where there are more than wanted.",
+    "top_p": "Tokens are sampled from the most likely ones that together have this probability.",
+    "max_new_tokens": "Tokens after which a completion is truncated.",
+    "seed": "Seed of sampling.",
+    "select.seed": "Decides which samples of a source are taken if there are more than needed.",
     "multi_choice": "Multi-choice samples.",
     "grounding": "Grounding samples.",
     "grounded_qa": "Grounded QA samples.",
-    "format": "Of the template (R_format).",
-    "grounded_accuracy": "Of the answers of grounded QA.",
-    "grounded_tiou": "Of the spans of grounded QA.",
-    "method": "Which update: GRPO, or the supervised baseline.",
-    "learning_rate": "Of AdamW.",
-    "weight_decay": "Of AdamW.",
+    "format": "Weight of the template (R_format).",
+    "grounded_accuracy": "Weight of the answers in grounded QA.",
+    "grounded_tiou": "Weight of the spans in grounded QA.",
+    "method": "GRPO or the supervised baseline.",
+    "learning_rate": "Learning rate of AdamW.",
+    "weight_decay": "Weight decay of AdamW.",
     "max_grad_norm": "Gradients are scaled down to this norm.",
     "epochs": "Passes over the samples.",
-    "keep_checkpoints": "Checkpoints that are kept; older ones are removed.",
-    "gradient_checkpointing": "Compute activations a second time instead of keeping them: slower, with less memory.",
-    "report_to": "Where figures of training go beside `log.jsonl`.",
-    "benchmarks": "Benchmark -> where its files lie; those of `--bench all`.",
-    "dataset": "Its name, as `trlt prepare --list` shows it.",
+    "keep_checkpoints": "Number of checkpoints to keep; older ones are removed.",
+    "gradient_checkpointing": "Recompute activations in the backward pass instead of keeping them: slower, with less memory.",
+    "report_to": "Where training metrics go besides `log.jsonl`.",
+    "benchmarks": "Benchmark -> where its files are; the benchmarks of `--bench all`.",
+    "dataset": "Name of the data set, as in `trlt prepare --list`.",
     "annotations": "Folder with the official files, or the annotation file.",
     "videos": "Folder of the videos.",
     "split": "Another split than the training split.",
-    "rank": "Of the adapters' matrices.",
-    "dropout": "Of the adapters' inputs.",
+    "rank": "Rank of the adapters.",
+    "dropout": "Dropout on the adapters' inputs.",
 }
 """Meanings of fields whose name says it all in the code; the field's own docstring comes first."""
 
