@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trlt import __version__
+from trlt.files import write_text_atomic
 from trlt.prompt import letter
 from trlt.report.page.markup import Markup, element, join
-from trlt.sample import Sample, write_text_atomic
+from trlt.sample import Sample
 from trlt.video.clip import Clip
 
 FRAMES = 12

@@ -10,9 +10,10 @@ from typing import Any
 from trlt.commands._setup import DATA
 from trlt.datasets import load, names, read_source
 from trlt.errors import UsageError, VideoError
+from trlt.files import file_digest, write_text_atomic
 from trlt.recipe import Benchmark, Recipe
-from trlt.rollout import file_digest, find_videos
-from trlt.sample import Sample, write_text_atomic
+from trlt.rollout import find_videos
+from trlt.sample import Sample
 from trlt.video.resolve import VideoIndex
 
 

@@ -12,11 +12,12 @@ from trlt.commands._probed import noted_data, run_of
 from trlt.commands._results import items_path
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
+from trlt.files import file_digest
 from trlt.forms import Form, hold
 from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
-from trlt.rollout import Run, file_digest, find_videos
+from trlt.rollout import Run, find_videos
 from trlt.rollout.items import read_items
 from trlt.sample import Sample, Span, iter_sample_lines
 from trlt.video.resolve import VideoIndex

@@ -13,6 +13,7 @@ from typing import Any
 from trlt.commands._bench import Bench
 from trlt.datasets import Item, summary
 from trlt.errors import DataError
+from trlt.files import write_text_atomic
 from trlt.forms import Results, hold
 from trlt.grade import read_answer
 from trlt.reading import loads
@@ -21,7 +22,6 @@ from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
 from trlt.rollout import Run, read_rows
 from trlt.rollout.items import item_columns, read_items, write_items
 from trlt.rollout.predictions import Predictions
-from trlt.sample import write_text_atomic
 
 READING = ("think", "answer_format", "open_threshold", "as_gqa")
 """Settings by which an output is read, whoever made it."""

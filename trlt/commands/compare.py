@@ -14,12 +14,12 @@ from trlt.commands._results import items_path
 from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
+from trlt.files import write_text_atomic
 from trlt.forms import Form, Results, hold
 from trlt.reading import loads
 from trlt.report import comparison_table, verdict
 from trlt.rollout import Run
 from trlt.rollout.items import Columns, read_items, scored
-from trlt.sample import write_text_atomic
 
 AGAIN = "run the same `trlt eval` again"
 

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.errors import TrltError, UsageError
+from trlt.files import write_text_atomic
 from trlt.miniature import layout
 from trlt.model import PLAIN
 from trlt.probing import histograms
@@ -26,7 +27,7 @@ from trlt.report import gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
-from trlt.sample import read_samples, write_text_atomic
+from trlt.sample import read_samples
 
 HERE = Path(__file__).parent.parent / "miniature"
 PLACE = "runs/demo"

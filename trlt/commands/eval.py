@@ -17,13 +17,13 @@ from trlt.commands._results import broken_videos, count_extra, score_bench, writ
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.datasets import read_source
 from trlt.errors import UsageError, VideoError
+from trlt.files import file_digest, write_text_atomic
 from trlt.model import find, locate
 from trlt.prompt import build
 from trlt.recipe import Benchmark, Recipe, Video
 from trlt.report import results_table
-from trlt.rollout import file_digest, model_identity, open_run, run
+from trlt.rollout import model_identity, open_run, run
 from trlt.rollout.predictions import read_predictions, write_prediction_rows
-from trlt.sample import write_text_atomic
 
 if TYPE_CHECKING:
     from trlt.rollout.loop import Asker

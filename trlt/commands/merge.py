@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from trlt.card import BEGIN, END, NAME, NO_RESULTS, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
 from trlt.errors import ModelError, UsageError
+from trlt.files import new_folder
 from trlt.model import check_adapter, draw_as, folder_of, load, locate, named_base, precision_of, resolve, save
 from trlt.recipe import Model, Recipe, load_recipe, to_yaml
 from trlt.rollout import Run
@@ -59,14 +59,12 @@ def merge(
         loaded = load(Model(path=located, dtype="float32", device="cpu"), base=base)
         precision = precision_of(folder_of(resolve(located, base).base))
         merged = loaded.model.to(precision)
-        partial = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
         recipe = _recipe(adapter)
         draw_as(merged, loaded.processor, recipe.eval)
         stage(0, "writing the model")
-        save(merged, loaded.processor, partial)
-        write_card(partial, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
-        partial.rename(out)
+        with new_folder(out) as new:
+            save(merged, loaded.processor, new)
+            write_card(new, _card(adapter, name, out.name, recipe, follows_library(merged.config)))
         stage(0, "")
     output.show(f"Model: {out}")
     if line := _next(adapter, out, recipe):

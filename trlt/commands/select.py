@@ -18,13 +18,13 @@ from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import RUNS, beside_others, next_command, resolve
 from trlt.errors import DataError, UsageError
-from trlt.reading import iter_jsonl
+from trlt.files import file_digest, iter_jsonl, open_atomic, sample_files, write_text_atomic
 from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
 from trlt.report.selection import selection_markdown
-from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
-from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
+from trlt.rollout import Run, environment, read_rows, videos_root
+from trlt.sample import Sample, iter_sample_lines
 from trlt.selection import nothing_taken
 from trlt.selection import select as choose
 

@@ -23,12 +23,13 @@ from trlt.commands._train_folder import has_begun, hold, kept, open_folder, save
 from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
 from trlt.commands._train_work import tune
 from trlt.errors import DataError, Interrupted, RecipeError, counted
+from trlt.files import write_text_atomic
 from trlt.interruption import Interruption
 from trlt.model import locate
 from trlt.reading import read_object
 from trlt.recipe import Recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, read_samples, write_text_atomic
+from trlt.sample import Sample, read_samples
 
 
 def train(

@@ -19,9 +19,10 @@ from trlt.commands._setup import RUNS
 from trlt.datasets import outside_words, span_outside
 from trlt.disk import is_full
 from trlt.errors import DataError, UsageError, VideoError, counted, shown
+from trlt.files import sample_files, write_text_atomic
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
+from trlt.sample import Sample, Span, read_samples
 from trlt.video.below import EXTENSIONS
 from trlt.video.decode import cores
 from trlt.video.deep import LOAD_CLIP as DEEP

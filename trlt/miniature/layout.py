@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from trlt.files import open_atomic, write_text_atomic
 from trlt.miniature import benchmarks, official, sources
 from trlt.miniature.mvbench import mvbench
 from trlt.miniature.official import Part, World
 from trlt.miniature.render import write_frames, write_video
 from trlt.miniature.world import Scene
-from trlt.sample import write_text_atomic
 
 VERSION = 4
 """Rises with every change of what is written, so that an old folder is written anew."""
@@ -117,13 +116,8 @@ def write(
 
 def _write_annotation(path: Path, content: str | bytes) -> None:
     """Replaces a file's content in one step."""
-    if isinstance(content, str):
-        write_text_atomic(path, content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with open_atomic(path, "w" if isinstance(content, str) else "wb") as out:
+        out.write(content)
 
 
 def layout(root: Path) -> Layout:

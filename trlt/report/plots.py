@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trlt.sample import open_atomic
+from trlt.files import open_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,9 @@ from typing import Any
 
 from trlt import forms
 from trlt.errors import DataError
+from trlt.files import read_log
 from trlt.probing import Digest, digest
-from trlt.reading import loads, read_log
+from trlt.reading import loads
 from trlt.recipe import Select
 from trlt.reproduce.recipes import filled
 from trlt.reproduce.sections import DEFAULT

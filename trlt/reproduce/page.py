@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trlt import __version__
+from trlt.files import write_text_atomic
 from trlt.report import page as report_page
 from trlt.report.page.markup import Markup, element, escape, head, join, table
 from trlt.reproduce import markdown
 from trlt.reproduce.records import Record
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
-from trlt.sample import write_text_atomic
 
 _STYLES = {"holds": "better", "refuted": "worse"}
 

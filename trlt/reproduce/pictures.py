@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from trlt.files import open_atomic
 from trlt.report.page.charts import running_mean
 from trlt.reproduce.references import figure_parts, needed
 from trlt.reproduce.sections import BASE, Claim, Equal, Plan, Trend
 from trlt.reproduce.statistics import Estimate, estimate
 from trlt.reproduce.verdicts import Verdict
-from trlt.sample import open_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError
-from trlt.reading import Faults, parse_json
+from trlt.files import Faults, append_text, mend_tail
+from trlt.reading import parse_json
 from trlt.reproduce.stages import Run
-from trlt.sample import append_text, mend_tail
 
 NAME = "runs.jsonl"
 

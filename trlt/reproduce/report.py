@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.files import write_text_atomic
 from trlt.reproduce import markdown
 from trlt.reproduce.page import EvidencePage, write_page
 from trlt.reproduce.pictures import claims_png, curves_png
 from trlt.reproduce.records import Record, spent
 from trlt.reproduce.sections import Claim, Plan
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
-from trlt.sample import write_text_atomic
 
 VERDICTS = "verdicts.json"
 

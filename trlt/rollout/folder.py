@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +18,13 @@ from typing import Any
 
 from trlt import __version__
 from trlt.errors import DataError, ResumeError
+from trlt.files import create_text, file_digest, write_text_atomic
 from trlt.forms import Manifest, hold
 from trlt.prompt import VERSION
 from trlt.reading import loads
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
-from trlt.sample import sample_files, write_text_atomic
 
 _ANEW = "delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
@@ -140,9 +138,9 @@ def open_run(
         "inputs": {name: dict(given) for name, given in sorted(inputs.items())},
     }
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
-    _create(run.recipe, dump_recipe(recipe))
+    create_text(run.recipe, dump_recipe(recipe))
     found = tells_apart(kind, load_recipe(run.recipe), recipe)
-    if old is None and not found and not _create(run.manifest, _text(values)):
+    if old is None and not found and not create_text(run.manifest, _text(values)):
         old = run.read_manifest()
     if old is not None:
         found = _other(old, values) + found
@@ -178,22 +176,6 @@ def environment() -> dict[str, Any]:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
     hardware = {"machine": platform.machine(), "system": platform.system(), "gpus": devices}
     return {"trlt": __version__, "python": platform.python_version(), "versions": found, "hardware": hardware}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder of samples, that of its files' names and contents.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    if path.is_dir():
-        inner = "".join(f"{file.name} {file_digest(file)}\n" for file in sample_files(path))
-        return hashlib.sha256(inner.encode("utf-8", "surrogateescape")).hexdigest()
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from None
 
 
 def model_identity(located: str) -> dict[str, Any]:
@@ -278,23 +260,6 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 def _text(values: Mapping[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
-
-
-def _create(path: Path, text: str) -> bool:
-    """Writes a file, whole and in one step, unless it is there; gives whether it wasn't."""
-    if path.exists():
-        return False
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_text_atomic(new, text)
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links: whoever comes in between is overwritten
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-    return True
 
 
 def _rows_there(run: Run) -> list[Path]:

@@ -5,19 +5,16 @@ Knows paths and verdicts; nothing of samples. `survey` decodes clips as a run wi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.disk import append
 from trlt.errors import UnforeseenError, VideoError
 from trlt.faults import Surprises
+from trlt.files import append_jsonl, iter_jsonl, mend_tail
 from trlt.forms import Looked, hold
-from trlt.reading import iter_jsonl
 from trlt.recipe import Video
-from trlt.sample import HALF_PAIRS, mend_tail
 from trlt.video.decode import VERSION, cores
 from trlt.video.workers import ClipLoader, Request, limits_of
 
@@ -93,7 +90,7 @@ class Scan:
             surprises = Surprises()
             if progress:
                 progress(0, len(new))
-            with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
+            with ClipLoader(self._settings) as loader:
                 for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip
                     verdict = Verdict(None, str(loaded.error), limits=limits)
@@ -105,8 +102,7 @@ class Scan:
                     else:
                         surprises.passed("load")
                         self._known[str(path)] = (*new[path], verdict)
-                        row = json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n"
-                        append(out, row.encode("utf-8", HALF_PAIRS), self._cache)
+                        append_jsonl(self._cache, _row(path, new[path], verdict))
                     if progress:
                         progress(done, len(new))
         return found

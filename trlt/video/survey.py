@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from trlt.datasets import durations_differ
-from trlt.disk import append
 from trlt.errors import UnforeseenError, VideoError
 from trlt.faults import Surprises
+from trlt.files import append_jsonl, iter_jsonl, mend_tail, write_jsonl
 from trlt.forms import Surveyed, hold
-from trlt.reading import iter_jsonl
-from trlt.sample import mend_tail, write_text_atomic
 from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, Loaded, Request
 
@@ -113,26 +110,25 @@ def survey(
         else:
             requests.append(Request(clip.path, clip.start, clip.end, number))
     kept = [row for row in rows if row is not None]
-    _write(out, kept)
+    write_jsonl(out, map(asdict, kept))
     surprises = Surprises()
-    with out.open("ab", buffering=0) as file:
-        done = len(kept)
+    done = len(kept)
+    if progress:
+        progress(done, len(wanted))
+    for loaded in loader.map(requests):
+        number, is_bug = loaded.request.key, isinstance(loaded.error, UnforeseenError)
+        # Without a key, the next call decodes the clip again.
+        row = rows[number] = _measured(wanted[number], "" if is_bug else keys[number], loaded, loader.limits)
+        append_jsonl(out, asdict(row))
+        if loaded.error is None:
+            surprises.passed("load")
+        else:
+            surprises.add("load", loaded.error)
+        done += 1
         if progress:
             progress(done, len(wanted))
-        for loaded in loader.map(requests):
-            number, is_bug = loaded.request.key, isinstance(loaded.error, UnforeseenError)
-            # Without a key, the next call decodes the clip again.
-            row = rows[number] = _measured(wanted[number], "" if is_bug else keys[number], loaded, loader.limits)
-            append(file, (json.dumps(asdict(row)) + "\n").encode(), out)
-            if loaded.error is None:
-                surprises.passed("load")
-            else:
-                surprises.add("load", loaded.error)
-            done += 1
-            if progress:
-                progress(done, len(wanted))
     found = tuple(row for row in rows if row is not None)
-    _write(out, found)
+    write_jsonl(out, map(asdict, found))
     return found
 
 
@@ -176,10 +172,6 @@ def _known(value: Any, where: str) -> Row:
     hold(value, Surveyed, where, "this is no row of `trlt video check`; give another --out, or --fresh")
     # What a clip's samples say of it is theirs to say anew.
     return Row(**{**value, "warnings": tuple(value["warnings"]), "annotated_s": ()})
-
-
-def _write(path: Path, rows: Iterable[Row]) -> None:
-    write_text_atomic(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, Any]:
