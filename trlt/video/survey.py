@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pydantic.dataclasses
+
 from trlt.datasets import durations_differ
 from trlt.errors import UnforeseenError, VideoError
 from trlt.faults import Surprises
 from trlt.files import append_jsonl, iter_jsonl, mend_tail, write_jsonl
-from trlt.forms import Surveyed, hold
+from trlt.forms import STRICT, Count, Texts, build
 from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, Loaded, Request
 
@@ -38,7 +40,7 @@ class Wanted:
     """How many samples need it."""
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class Row:
     """What came of a clip."""
 
@@ -47,14 +49,14 @@ class Row:
     video: str
     start: float | None
     end: float | None
-    samples: int
+    samples: Count
     annotated_s: tuple[float, ...]
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-    duration_s: float | None = None
-    frames: int = 0
-    tokens: int = 0
-    store_bytes: int = 0
+    error: str | None
+    warnings: Texts
+    duration_s: float | None
+    frames: Count
+    tokens: Count
+    store_bytes: Count
     limits: str | None = None
     """With which a clip couldn't be read: with others it is looked at anew."""
 
@@ -132,7 +134,12 @@ def survey(
     return found
 
 
-_MEASURED = ("error", "warnings", "duration_s", "frames", "tokens", "store_bytes", "limits")
+_MEASURED: Mapping[str, Any] = {
+    **dict.fromkeys(("error", "duration_s", "limits")),
+    **dict.fromkeys(("frames", "tokens", "store_bytes"), 0),
+    "warnings": (),
+}
+"""What a row says of a clip that wasn't decoded."""
 
 
 def _holds(row: Row, loader: ClipLoader) -> bool:
@@ -156,7 +163,7 @@ def _measured(clip: Wanted, key: str, loaded: Loaded, limits: str) -> Row:
 
 
 def _row(clip: Wanted, key: str, **measured: Any) -> Row:
-    return Row(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **measured)
+    return Row(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **{**_MEASURED, **measured})
 
 
 def _read(path: Path) -> Iterator[Row]:
@@ -169,9 +176,9 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 def _known(value: Any, where: str) -> Row:
-    hold(value, Surveyed, where, "this is no row of `trlt video check`; give another --out, or --fresh")
     # What a clip's samples say of it is theirs to say anew.
-    return Row(**{**value, "warnings": tuple(value["warnings"]), "annotated_s": ()})
+    known = value | {"annotated_s": ()} if isinstance(value, dict) else value
+    return build(known, Row, where, "this is no row of `trlt video check`; give another --out, or --fresh")
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, Any]:
