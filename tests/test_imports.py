@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
 ORDER = (
-    "errors interruption web pace disk faults forms reading files mistakes "
+    "errors interruption web pace disk faults reading forms files mistakes "
     "sample answer score reward recipe datasets video prompt grade exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "

@@ -8,11 +8,13 @@ files nor what the values mean.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trlt.errors import DataError, shown
+from trlt.reading import read_object
 
 Count = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -211,6 +213,11 @@ def build(value: Any, form: Callable[..., T], where: str, remedy: str) -> T:
         place, said = ".".join(map(str, first["loc"])), first["msg"]
         got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
         raise DataError(f"{where}: {shown(place)[1:-1]}: {said[0].lower()}{said[1:]}{got}; {remedy}") from None
+
+
+def read_form(path: Path, form: Callable[..., Any], remedy: str) -> dict[str, Any]:
+    """The object of a JSON file, where it has a form; raises what `read_object` and `build` do."""
+    return hold(read_object(path, remedy=remedy), form, str(path), remedy)
 
 
 def hold(value: T, form: Callable[..., Any], where: str, remedy: str) -> T:

@@ -174,7 +174,9 @@ def decoded(data: bytes) -> str:
         raise ValueError(f"not UTF-8 ({found}, as in Latin-1 or in a binary file); save it as UTF-8") from None
 
 
-def parse_json(text: str | bytes, where: str, *, expected: str = "", error: type[TrltError] = DataError) -> Any:
+def parse_json(
+    text: str | bytes, where: str, *, expected: str = "", error: type[TrltError] = DataError, finite: bool = True
+) -> Any:
     """The value of a JSON text.
 
     Args:
@@ -182,12 +184,13 @@ def parse_json(text: str | bytes, where: str, *, expected: str = "", error: type
         where: Starts the message: file, and line where it is one of many.
         expected: Ends the message: what should stand there, or what to do.
         error: What is raised.
+        finite: As `loads` takes it.
 
     Raises:
         TrltError: `error`, for whatever `loads` refuses.
     """
     try:
-        return loads(text)
+        return loads(text, finite=finite)
     except ValueError as fault:
         raise error(f"{where}: not JSON ({shown_fault(fault)})" + (f"; {expected}" if expected else "")) from None
 
@@ -197,7 +200,7 @@ def shown_fault(fault: ValueError) -> str:
     return f"{fault.msg}, character {fault.pos + 1}" if isinstance(fault, json.JSONDecodeError) else str(fault)
 
 
-def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError) -> Any:
+def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError, finite: bool = True) -> Any:
     """The value of a JSON file.
 
     Raises:
@@ -207,12 +210,12 @@ def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError) ->
         data = path.read_bytes()
     except OSError as fault:
         raise error(f"{path}: can't be read ({fault.strerror}); {remedy}") from None
-    return parse_json(data, str(path), expected=remedy, error=error)
+    return parse_json(data, str(path), expected=remedy, error=error, finite=finite)
 
 
-def read_object(path: Path, *, remedy: str, error: type[TrltError] = DataError) -> dict[str, Any]:
+def read_object(path: Path, *, remedy: str, error: type[TrltError] = DataError, finite: bool = True) -> dict[str, Any]:
     """The object of a JSON file; raises as `read_json`, and where it holds another value."""
-    value = read_json(path, remedy=remedy, error=error)
+    value = read_json(path, remedy=remedy, error=error, finite=finite)
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}; {remedy}")
     return value

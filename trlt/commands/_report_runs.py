@@ -13,7 +13,7 @@ from trlt.commands._results import items_path
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
 from trlt.files import file_digest
-from trlt.forms import Form, hold
+from trlt.forms import Form, read_form
 from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
@@ -115,15 +115,7 @@ def read_json(path: Path, form: type[Form]) -> Any:
     Raises:
         DataError: it is damaged, or hasn't that form.
     """
-    try:
-        value = loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: can't be read ({error}); run the same command again") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}; run the same command again")
-    return hold(value, form, str(path), "run the same command again")
+    return read_form(path, form, "run the same command again") if path.exists() else None
 
 
 def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, Question], list[str]]:

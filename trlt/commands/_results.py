@@ -14,9 +14,8 @@ from trlt.commands._bench import Bench
 from trlt.datasets import Item, summary
 from trlt.errors import DataError
 from trlt.files import write_text_atomic
-from trlt.forms import Results, hold
+from trlt.forms import Results, read_form
 from trlt.grade import read_answer
-from trlt.reading import loads
 from trlt.recipe import Recipe
 from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
 from trlt.rollout import Run, read_rows
@@ -134,13 +133,7 @@ def write_results(
 ) -> dict[str, Any]:
     """`results.json` and its tables; what the same run said of other benchmarks stays in them."""
     path = folder.out / "results.json"
-    before: Mapping[str, Any] = {}
-    if path.is_file():
-        try:
-            known = loads(path.read_bytes())
-        except ValueError:
-            raise DataError(f"{path}: damaged; {REMADE}") from None
-        before = hold(known, Results, str(path), REMADE)["benchmarks"]
+    before = read_form(path, Results, REMADE)["benchmarks"] if path.is_file() else {}
     results = {"schema": 1, "benchmarks": {**before, **entries}, "protocol": dict(settings)}
     write_text_atomic(path, _json(results))
     write_text_atomic(path.with_suffix(".md"), markdown(results, paper=paper))

@@ -16,7 +16,7 @@ from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
 from trlt.files import write_text_atomic
 from trlt.forms import Form, Results, hold
-from trlt.reading import loads
+from trlt.reading import read_object
 from trlt.report import comparison_table, verdict
 from trlt.rollout import Run
 from trlt.rollout.items import Columns, read_items, scored
@@ -121,12 +121,9 @@ def _items(run: Path, name: str, entry: Mapping[str, Any]) -> Columns:
 def _read_results(run: Path) -> Mapping[str, Any]:
     """The benchmarks of a run's `results.json`."""
     path = run / "results.json"
-    try:
-        results = loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); give two folders of `trlt eval`") from None
-    except ValueError:
-        raise DataError(f"{path}: damaged, or no results; {AGAIN}") from None
+    if not path.is_file():
+        raise DataError(f"{path}: can't be read (it isn't there); give two folders of `trlt eval`")
+    results = read_object(path, remedy=f"damaged, or no results; {AGAIN}")
     benches: Mapping[str, Any] = hold(results, _Benchmarks, str(path), AGAIN)["benchmarks"]
     old = [name for name, entry in benches.items() if entry.get("protocol") is None]
     if old:

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from trlt import forms
-from trlt.errors import DataError
 from trlt.files import read_log
 from trlt.probing import Digest, digest
-from trlt.reading import loads
 from trlt.recipe import Select
 from trlt.reproduce.recipes import filled
 from trlt.reproduce.sections import DEFAULT
@@ -171,15 +169,8 @@ def _rounded(span: Sequence[float] | None) -> tuple[int, int] | None:
     return None if span is None else (round(span[0] / _SPAN_S), round(span[1] / _SPAN_S))
 
 
-def _json(path: Path, form: type[forms.Form]) -> Any:
-    remedy = "remove its folder, and the same command makes it anew"
-    try:
-        value = loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); {remedy}") from None
-    except ValueError:
-        raise DataError(f"{path}: not JSON; {remedy}") from None
-    return forms.hold(value, form, str(path), remedy)
+def _json(path: Path, form: type[forms.Form]) -> dict[str, Any]:
+    return forms.read_form(path, form, "remove its folder, and the same command makes it anew")
 
 
 def _is_number(value: Any) -> bool:

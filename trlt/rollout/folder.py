@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from trlt import __version__
-from trlt.errors import DataError, ResumeError
+from trlt.errors import ResumeError
 from trlt.files import create_text, file_digest, write_text_atomic
-from trlt.forms import Manifest, hold
+from trlt.forms import Manifest, read_form
 from trlt.prompt import VERSION
-from trlt.reading import loads
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
 
-_ANEW = "delete it, or start anew with --fresh"
+_ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
@@ -71,17 +70,7 @@ class Run:
         Raises:
             DataError: it is damaged.
         """
-        try:
-            text = self.manifest.read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            value = loads(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise DataError(f"{self.manifest}: not a manifest (a JSON object); {_ANEW}")
-        return hold(value, Manifest, str(self.manifest), _ANEW)
+        return read_form(self.manifest, Manifest, _ANEW) if self.manifest.exists() else None
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replaces the manifest."""
