@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal, TypeVar
@@ -87,6 +87,16 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a file's content by a JSON value in one step."""
+    write_text_atomic(path, to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """A JSON value as a text that people read."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
 def create_text(path: Path, text: str) -> bool:
     """Writes a file, whole and in one step, unless it is there; gives whether it wasn't."""
     if path.exists():
@@ -104,20 +114,8 @@ def create_text(path: Path, text: str) -> bool:
     return True
 
 
-def append_text(path: Path, text: str, *, sync: bool = False) -> None:
-    """Adds lines to a file, all or none; with `sync`, they are on the disk afterwards."""
-    with path.open("ab", buffering=0) as out:
-        append(out, text.encode("utf-8", HALF_PAIRS), path)
-        if sync:
-            os.fsync(out.fileno())
-
-
 def append(file: FileIO, data: bytes, path: Path) -> int:
-    """Adds to a file that was opened without a buffer, all or nothing; gives how many bytes stood there before.
-
-    Raises:
-        OSError: with `path`.
-    """
+    """Adds to a file that was opened without a buffer, all or nothing; gives how many bytes stood there before."""
     end = file.seek(0, os.SEEK_END)
     with named(path):
         try:
@@ -152,8 +150,7 @@ def checksum(path: Path) -> str:
     with path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK):
             value = zlib.crc32(block, value)
-        size = file.tell()
-    return f"{value:08x} {size}"
+        return f"{value:08x} {file.tell()}"
 
 
 def sample_files(path: Path) -> list[Path]:
@@ -164,15 +161,19 @@ def sample_files(path: Path) -> list[Path]:
 def write_jsonl(path: Path, values: Iterable[Any]) -> None:
     """Writes values as JSONL, atomically, one at a time."""
     with open_atomic(path) as out:
-        out.writelines(map(_line, values))
+        out.writelines(map(to_line, values))
 
 
-def append_jsonl(path: Path, *values: Any) -> None:
-    """Adds values to a file of JSONL, all or none."""
-    append_text(path, "".join(map(_line, values)))
+def append_jsonl(path: Path, *values: Any, sync: bool = False) -> None:
+    """Adds values to a file of JSONL, all or none; with `sync`, they are on the disk afterwards."""
+    with path.open("ab", buffering=0) as out:
+        append(out, "".join(map(to_line, values)).encode("utf-8", HALF_PAIRS), path)
+        if sync:
+            os.fsync(out.fileno())
 
 
-def _line(value: Any) -> str:
+def to_line(value: Any) -> str:
+    """A JSON value as a line of JSONL."""
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
@@ -291,8 +292,6 @@ def read_log(path: Path, form: Callable[..., Any] = Logged) -> list[dict[str, An
     """The lines of a file that a run appends to; one that a kill tore, or that hasn't its form, is left out."""
     rows = []
     for line in path.read_bytes().split(b"\n"):
-        try:
+        with suppress(ValueError, DataError):
             rows.append(hold(loads(line), form, str(path), "it is left out"))
-        except (ValueError, DataError):
-            continue
     return rows

@@ -5,7 +5,6 @@ So the files of a run that was killed and resumed are those of one that ran thro
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from trlt.commands._bench import Bench
 from trlt.datasets import Item, summary
 from trlt.errors import DataError
-from trlt.files import write_text_atomic
+from trlt.files import write_json, write_jsonl, write_text_atomic
 from trlt.forms import Results, read_form
 from trlt.grade import read_answer
 from trlt.recipe import Recipe
@@ -135,7 +134,7 @@ def write_results(
     path = folder.out / "results.json"
     before = read_form(path, Results, REMADE)["benchmarks"] if path.is_file() else {}
     results = {"schema": 1, "benchmarks": {**before, **entries}, "protocol": dict(settings)}
-    write_text_atomic(path, _json(results))
+    write_json(path, results)
     write_text_atomic(path.with_suffix(".md"), markdown(results, paper=paper))
     write_text_atomic(path.with_suffix(".tex"), latex(results, paper=paper))
     if lmms_eval:
@@ -147,13 +146,7 @@ def _write_lmms_eval(folder: Run, results: Mapping[str, Any]) -> None:
     """The same in lmms-eval's layout, for tools that read that."""
     place = folder.out / "lmms_eval"
     model = (folder.read_manifest() or {}).get("model", {})
-    write_text_atomic(place / "results.json", _json(lmms_eval_results(results, model)))
+    write_json(place / "results.json", lmms_eval_results(results, model))
     for bench in results["benchmarks"]:
         lines = lmms_eval_samples(read_items(items_path(folder.out, bench)))
-        write_text_atomic(
-            place / f"samples_{bench}.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-        )
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+        write_jsonl(place / f"samples_{bench}.jsonl", lines)

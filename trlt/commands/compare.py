@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ from trlt.commands._results import items_path
 from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
-from trlt.files import write_text_atomic
+from trlt.files import write_json
 from trlt.forms import Form, Results, hold
 from trlt.reading import read_object
 from trlt.report import comparison_table, verdict
@@ -69,7 +68,7 @@ def compare(
     found = verdict(result)
     result["verdict"] = found.to_json()
     if out is not None:
-        write_text_atomic(out, json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+        write_json(out, result)
     output.show(comparison_table(result), "", found.text, *([f"\nComparison: {out}"] if out else []))
     return result
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.errors import TrltError, UsageError
-from trlt.files import write_text_atomic
+from trlt.files import write_json, write_text_atomic
 from trlt.miniature import layout
 from trlt.model import PLAIN
 from trlt.probing import histograms
@@ -71,7 +71,7 @@ def demo(
     video, question = _example(folder)
     run("infer", video, question, "--model", tuned, *common)
     result = _summary(folder, chosen, time.monotonic() - began, run.seconds)
-    write_text_atomic(folder / "demo.json", json.dumps(result, indent=2) + "\n")
+    write_json(folder / "demo.json", result)
     shift_png(result["before"], result["after"], folder / "shift.png")
     _show(folder, result, output)
     return result

@@ -18,7 +18,7 @@ from typing import Any
 
 from trlt import __version__
 from trlt.errors import ResumeError
-from trlt.files import create_text, file_digest, write_text_atomic
+from trlt.files import create_text, file_digest, to_json, write_json
 from trlt.forms import Manifest, read_form
 from trlt.prompt import VERSION
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
@@ -74,7 +74,7 @@ class Run:
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replaces the manifest."""
-        write_text_atomic(self.manifest, _text(values))
+        write_json(self.manifest, values)
 
     def note(self, **values: Any) -> None:
         """Adds to the manifest what a run found out about itself; a run that goes on keeps it until it is found out anew."""
@@ -129,7 +129,7 @@ def open_run(
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     create_text(run.recipe, dump_recipe(recipe))
     found = tells_apart(kind, load_recipe(run.recipe), recipe)
-    if old is None and not found and not create_text(run.manifest, _text(values)):
+    if old is None and not found and not create_text(run.manifest, to_json(values)):
         old = run.read_manifest()
     if old is not None:
         found = _other(old, values) + found
@@ -245,10 +245,6 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     told = f"the samples in {now_there} changed" if before == now_there else f"other samples: {before} -> {now_there}"
     rest = [{key: value for key, value in one.items() if key not in ("sha256", "samples")} for one in (old, new)]
     return [told + counts, *_changed(f"inputs.{name}", *rest)]
-
-
-def _text(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
 
 def _rows_there(run: Run) -> list[Path]:
