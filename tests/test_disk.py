@@ -12,10 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from trlt.cli import app
-from trlt.disk import append, disk_error, named
+from trlt.disk import disk_error, named
 from trlt.errors import VideoError
+from trlt.files import append, open_atomic
 from trlt.rollout.rows import RowFile, read_rows
-from trlt.sample import Sample, Span, open_atomic, write_samples
+from trlt.sample import Sample, Span, write_samples
 from trlt.video.remote import fetch
 from trlt.video.resolve import VideoIndex
 

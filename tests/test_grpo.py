@@ -13,10 +13,10 @@ from trlt import grpo, grpo_run
 from trlt.broken import read_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, ParityError, RecipeError
+from trlt.files import read_log
 from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import load
-from trlt.reading import read_log
 from trlt.recipe import Model, Video, load_recipe
 from trlt.video.workers import ClipLoader
 

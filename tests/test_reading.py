@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trlt.errors import DataError, RecipeError, TrltError, shown
-from trlt.reading import MOST_DEPTH, MOST_LINE, SHOWN, Faults, Truncated, iter_jsonl, iter_list, loads, read_log, read_object
+from trlt.files import SHOWN, Faults, iter_jsonl, open_atomic, read_log
+from trlt.reading import MOST_DEPTH, MOST_LINE, Truncated, iter_list, loads, read_object
 from trlt.recipe import load_recipe
 from trlt.recipe._yaml import MOST_VALUES, from_yaml, to_yaml
-from trlt.sample import Sample, open_atomic, read_samples
+from trlt.sample import Sample, read_samples
 
 GOOD = {"id": "a", "source": "s", "split": "", "task": "grounding", "video": "v.mp4", "question": "q", "spans": [[0.5, 2]]}
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trlt.errors import DataError
-from trlt.reading import iter_jsonl
-from trlt.sample import Sample, Span, read_samples, write_samples, write_text_atomic
+from trlt.files import iter_jsonl, write_text_atomic
+from trlt.sample import Sample, Span, read_samples, write_samples
 
 ROW: dict[str, Any] = {
     "id": "nextgqa:val:4_1",

@@ -11,8 +11,8 @@ from trlt.answer import parse
 from trlt.broken import Broken, read_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, VideoError
+from trlt.files import read_log
 from trlt.model import load
-from trlt.reading import read_log
 from trlt.recipe import Model, Sft, load_recipe
 from trlt.training import Material
 

@@ -15,9 +15,9 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from trlt.broken import Broken, read_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, RecipeError, VideoError
+from trlt.files import read_log
 from trlt.loading import skeleton
 from trlt.order import Announcing, FilledUp
-from trlt.reading import read_log
 from trlt.recipe import load_recipe
 from trlt.sharding import WholeCopy, most_calls
 from trlt.training import ResumableTrainer, Watch

@@ -15,8 +15,8 @@ from trl.rewards import get_soft_overlong_punishment
 from trlt.completions import read_completions
 from trlt.correction import Correction, bounded, ratios
 from trlt.errors import RecipeError
+from trlt.files import read_log
 from trlt.group_rollouts import GroupRollouts
-from trlt.reading import read_log
 from trlt.recipe import Recipe, Rewards, Train, load_recipe
 from trlt.reward import overlong
 from trlt.rollout.row import Said, to_row

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+
+from pydantic.dataclasses import dataclass
 
 from trlt.errors import DataError, UnforeseenError, VideoError
 from trlt.faults import tell
-from trlt.reading import loads
-from trlt.sample import Sample, append_text, write_text_atomic
+from trlt.files import append_jsonl, read_log, write_jsonl
+from trlt.forms import STRICT
+from trlt.sample import Sample
 
 BROKEN = "broken.jsonl"
 """Its name in a run's folder."""
 SHOWN = 5
 
 
-class Fault(NamedTuple):
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Fault:
     """Why a sample was left out."""
 
     id: str
@@ -38,7 +41,7 @@ def cut_broken(folder: Path, step: int) -> None:
         if fault.step <= step:
             kept.setdefault(fault.id, fault)
     if (folder / BROKEN).is_file():
-        write_text_atomic(folder / BROKEN, "".join(_line(fault) for fault in kept.values()))
+        write_jsonl(folder / BROKEN, map(asdict, kept.values()))
 
 
 class Broken:
@@ -76,7 +79,7 @@ class Broken:
         known = {other.id: other for other in _read(self._path)}
         new = {id: Fault(id, error, step) for id, error in errors.items() if id not in known}
         if writes and new:
-            append_text(self._path, "".join(map(_line, new.values())))
+            append_jsonl(self._path, *map(asdict, new.values()))
         known |= new
         if len(known) > self._most * self._samples:
             shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])
@@ -88,15 +91,5 @@ class Broken:
             )
 
 
-def _line(fault: Fault) -> str:
-    return json.dumps(fault._asdict()) + "\n"
-
-
 def _read(path: Path) -> list[Fault]:
-    faults = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            faults.append(Fault(**loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return faults
+    return [Fault(**row) for row in read_log(path, Fault)] if path.is_file() else []

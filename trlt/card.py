@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from trlt import __version__
+from trlt.files import write_text_atomic
 from trlt.recipe import Recipe, dump_recipe, to_yaml
 from trlt.report import markdown
 from trlt.report.tables import markdown_text
-from trlt.sample import write_text_atomic
 from trlt.usage import use
 
 NAME = "README.md"

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import ResumeError
-from trlt.sample import write_text_atomic
+from trlt.files import checksum, write_text_atomic
 
 COMPLETE = "complete"
 """Stands in a checkpoint once all of it is written, and holds the checksums of its files; a folder without it is what a kill
 left."""
-BLOCK = 1 << 22
 READERS = 8
 """Files that are read at once; the checksum lets other threads work."""
 SHOWN = 3
@@ -76,16 +75,6 @@ def seal(checkpoint: Path) -> None:
         held = json.dumps(dict(zip(files, found, strict=True)), sort_keys=True)
     own = f"{zlib.crc32(held.encode()):08x}"
     write_text_atomic(checkpoint / COMPLETE, f"{own} {held}\n")
-
-
-def checksum(path: Path) -> str:
-    """CRC-32 of a file's bytes and how many they are, as text."""
-    value = 0
-    with path.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            value = zlib.crc32(block, value)
-        size = file.tell()
-    return f"{value:08x} {size}"
 
 
 def faults(checkpoint: Path) -> list[str]:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trlt.errors import DataError
+from trlt.files import open_atomic
 from trlt.reward import advantages
-from trlt.sample import Sample, open_atomic
+from trlt.sample import Sample
 from trlt.score import Scores
 
 if TYPE_CHECKING:

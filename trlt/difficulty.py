@@ -7,14 +7,12 @@ what an uninterrupted one knows, and a person can see what left and why. Knows s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from trlt.files import append_jsonl, read_log, write_jsonl
 from trlt.forms import Visited
-from trlt.reading import read_log
-from trlt.sample import append_text, write_text_atomic
 
 VISITS = "difficulty.jsonl"
 """Its name in a run's folder: a line a visit, with `left` on the one after which a sample left."""
@@ -60,15 +58,15 @@ class Difficulty:
         Returns:
             Ids of the samples that leave.
         """
-        lines, gone = [], []
+        rows, gone = [], []
         for visit in sorted(visits):
             row = {"step": step, "id": self._ids[visit.sample], "mean": round(visit.mean, 6), "spread": round(visit.spread, 6)}
             if self._count(visit):
                 row["left"] = f"all {self._patience} last groups earned the same, {visit.mean:.2f} in the last"
                 gone.append(self._ids[visit.sample])
-            lines.append(json.dumps(row) + "\n")
+            rows.append(row)
         if self._writes:
-            append_text(self._path, "".join(lines))
+            append_jsonl(self._path, *rows)
         return gone
 
     def _count(self, visit: Visit) -> bool:
@@ -84,7 +82,7 @@ def cut_visits(folder: Path, step: int) -> None:
     path = folder / VISITS
     if path.is_file():
         kept = [row for row in _read(path) if row["step"] < step]
-        write_text_atomic(path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_jsonl(path, kept)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

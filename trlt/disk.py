@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
 
 from trlt.errors import TrltError
@@ -79,27 +78,6 @@ def named(path: Path) -> Iterator[None]:
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
-
-
-def append(file: FileIO, data: bytes, path: Path) -> int:
-    """Adds to a file that was opened without a buffer, all or nothing: what a full disk has cut off is taken back.
-
-    Returns:
-        How many bytes stood there before.
-
-    Raises:
-        OSError: with `path`.
-    """
-    end = file.seek(0, os.SEEK_END)
-    with named(path):
-        try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) or 0 :]
-        except OSError:
-            file.truncate(end)
-            raise
-    return end
 
 
 def _number(error: Exception, path: Path) -> int | None:

@@ -7,14 +7,21 @@ files nor what the values mean.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trlt.errors import DataError, shown
+from trlt.reading import read_object
 
 Count = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list in JSON, where it is a tuple in Python."""
+STRICT = ConfigDict(strict=True)
+"""Of a dataclass whose fields stand in a file: no value is turned into another, and other keys are passed over."""
 
 
 class Form(BaseModel):
@@ -141,39 +148,6 @@ class Visited(Form):
     spread: float
 
 
-class Looked(Form):
-    """A line of the cache of `prepare`'s looks at videos."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    duration_s: float | None
-    error: str | None
-    warnings: list[str]
-    loader: int | str | None = None
-    limits: str | None = None
-
-
-class Surveyed(Form):
-    """A row of `trlt video check`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    key: str
-    video: str
-    start: float | None
-    end: float | None
-    samples: Count
-    annotated_s: float | list[float] | None
-    error: str | None
-    warnings: list[str]
-    duration_s: float | None
-    frames: Count
-    tokens: Count
-    store_bytes: Count
-    limits: str | None = None
-
-
 class Read(Form):
     """What was read from a completion."""
 
@@ -218,23 +192,35 @@ class Row(Form):
 T = TypeVar("T")
 
 
-def hold(value: T, form: type[Form], where: str, remedy: str) -> T:
-    """A JSON value, where it has a form.
+def build(value: Any, form: Callable[..., T], where: str, remedy: str) -> T:
+    """What a JSON object stands for.
 
     Args:
         value: As it was read.
-        form: What it should be.
+        form: A form, or a dataclass of pydantic's with `STRICT`.
         where: Starts the message: the file, and line where it is one of many.
         remedy: Ends it.
 
     Raises:
-        DataError: it hasn't; names the first value that differs.
+        DataError: it is something else; names the first value that differs.
     """
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a JSON object, got {shown(value)}; {remedy}")
     try:
-        form.model_validate(value)
+        return form(**value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        place, said = ".".join(map(str, first["loc"])) or "the whole", first["msg"]
+        place, said = ".".join(map(str, first["loc"])), first["msg"]
         got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
         raise DataError(f"{where}: {shown(place)[1:-1]}: {said[0].lower()}{said[1:]}{got}; {remedy}") from None
+
+
+def read_form(path: Path, form: Callable[..., Any], remedy: str) -> dict[str, Any]:
+    """The object of a JSON file, where it has a form; raises what `read_object` and `build` do."""
+    return hold(read_object(path, remedy=remedy), form, str(path), remedy)
+
+
+def hold(value: T, form: Callable[..., Any], where: str, remedy: str) -> T:
+    """A JSON value as it was read, where it has a form; takes and raises what `build` does."""
+    build(value, form, where, remedy)
     return value

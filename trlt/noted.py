@@ -6,15 +6,13 @@ then no import of PyTorch succeeds any more.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from trlt.broken import cut_broken
 from trlt.completions import cut_completions
 from trlt.difficulty import cut_visits
-from trlt.reading import read_log
-from trlt.sample import write_text_atomic
+from trlt.files import read_log, write_jsonl
 
 LOG = "log.jsonl"
 """A line a step, in a run's folder."""
@@ -29,7 +27,7 @@ def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
     log, kept = folder / LOG, []
     if log.is_file():
         kept = [row for row in read_log(log) if row["step"] <= step]
-        write_text_atomic(log, "".join(json.dumps(row) + "\n" for row in kept))
+        write_jsonl(log, kept)
     cut_broken(folder, step)
     cut_visits(folder, step)
     cut_completions(folder, step)

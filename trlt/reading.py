@@ -1,4 +1,4 @@
-"""JSON as trlt reads it, whoever wrote it: bounded in depth and numbers, no key twice, and every bad line is told.
+"""JSON as trlt reads it, whoever wrote it: bounded in depth and numbers, and no key twice.
 
 The only place that parses JSON from files and servers. Knows texts and files; nothing of what a value means.
 """
@@ -9,14 +9,12 @@ import codecs
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, NoReturn
 
 from trlt.errors import DataError, TrltError, shown
-from trlt.forms import Form, Logged, hold
 
-T = TypeVar("T")
 MOST_DEPTH = 64
 """Lists and objects inside each other; real files have 10 at most, and Python's own limit would end in a traceback later."""
 MOST_DIGITS = 20
@@ -25,9 +23,7 @@ MOST_LINE = 16 << 20
 """Bytes of a line of JSONL; the longest row that trlt writes takes some hundred thousand."""
 BLOCK = 1 << 20
 """Bytes that are read of a large file at a time."""
-SHOWN = 20
-"""Bad lines that a message names; it counts the others."""
-_MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
 def loads(text: str | bytes, *, finite: bool = True) -> Any:
@@ -169,7 +165,7 @@ def decoded(data: bytes) -> str:
     Raises:
         ValueError: another encoding; says which byte, and what to do.
     """
-    if kind := next((name for mark, name in _MARKS.items() if data.startswith(mark)), None):
+    if kind := next((name for mark, name in MARKS.items() if data.startswith(mark)), None):
         raise ValueError(f"{kind}, not UTF-8; save it as UTF-8")
     try:
         return data.decode("utf-8", "surrogatepass")
@@ -178,7 +174,9 @@ def decoded(data: bytes) -> str:
         raise ValueError(f"not UTF-8 ({found}, as in Latin-1 or in a binary file); save it as UTF-8") from None
 
 
-def parse_json(text: str | bytes, where: str, *, expected: str = "", error: type[TrltError] = DataError) -> Any:
+def parse_json(
+    text: str | bytes, where: str, *, expected: str = "", error: type[TrltError] = DataError, finite: bool = True
+) -> Any:
     """The value of a JSON text.
 
     Args:
@@ -186,12 +184,13 @@ def parse_json(text: str | bytes, where: str, *, expected: str = "", error: type
         where: Starts the message: file, and line where it is one of many.
         expected: Ends the message: what should stand there, or what to do.
         error: What is raised.
+        finite: As `loads` takes it.
 
     Raises:
         TrltError: `error`, for whatever `loads` refuses.
     """
     try:
-        return loads(text)
+        return loads(text, finite=finite)
     except ValueError as fault:
         raise error(f"{where}: not JSON ({shown_fault(fault)})" + (f"; {expected}" if expected else "")) from None
 
@@ -201,7 +200,7 @@ def shown_fault(fault: ValueError) -> str:
     return f"{fault.msg}, character {fault.pos + 1}" if isinstance(fault, json.JSONDecodeError) else str(fault)
 
 
-def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError) -> Any:
+def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError, finite: bool = True) -> Any:
     """The value of a JSON file.
 
     Raises:
@@ -211,121 +210,15 @@ def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError) ->
         data = path.read_bytes()
     except OSError as fault:
         raise error(f"{path}: can't be read ({fault.strerror}); {remedy}") from None
-    return parse_json(data, str(path), expected=remedy, error=error)
+    return parse_json(data, str(path), expected=remedy, error=error, finite=finite)
 
 
-def read_object(path: Path, *, remedy: str, error: type[TrltError] = DataError) -> dict[str, Any]:
+def read_object(path: Path, *, remedy: str, error: type[TrltError] = DataError, finite: bool = True) -> dict[str, Any]:
     """The object of a JSON file; raises as `read_json`, and where it holds another value."""
-    value = read_json(path, remedy=remedy, error=error)
+    value = read_json(path, remedy=remedy, error=error, finite=finite)
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}; {remedy}")
     return value
-
-
-class Faults:
-    """What is wrong with the lines of a file, or of several: the first `SHOWN` in full, and how many more there are."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._told: list[str] = []
-
-    def add(self, fault: str) -> None:
-        """Notes a fault, which names its line."""
-        self.count += 1
-        if self.count <= SHOWN:
-            self._told.append(fault)
-
-    def end(self, *more: str) -> None:
-        """Raises what was found.
-
-        Raises:
-            DataError: there were faults; `more` stands after them, a line each.
-        """
-        if self.count:
-            rest = [f"… and {self.count - SHOWN:,} more lines"] if self.count > SHOWN else []
-            raise DataError("\n".join([*self._told, *rest, *more])) from None
-
-
-def iter_jsonl(
-    path: Path, check: Callable[[Any, str], T] | None = None, faults: Faults | None = None
-) -> Iterator[tuple[int, T]]:
-    """(line number from 1, value) of each non-blank line.
-
-    A bad line is passed over until all lines were read, so that the message names all of them. Of a file of which none of the
-    first `SHOWN` lines can be used, no more is read, and none of one that is binary.
-
-    Args:
-        path: The file.
-        check: Makes a value of a line's JSON and its place (`file:line`); raises DataError where it can't be used.
-        faults: Gets the bad lines, for the caller to raise; None raises them after the last line.
-
-    Raises:
-        DataError: no such file, or a binary one; or bad lines, each with its file and number.
-    """
-    found, used = faults or Faults(), False
-    try:
-        handle = path.open("rb")  # so that bytes that aren't UTF-8 are a fault of their line
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); give the path of a JSONL file") from None
-    with handle:
-        for number, line in bounded_lines(handle):
-            where = f"{path}:{number}"
-            if not line.strip():
-                continue
-            if line.count(0) > 1 and not used and not found.count and not line.startswith(tuple(_MARKS)):
-                raise DataError(f"{path}: a binary file (its first line holds zero bytes); give the path of a JSONL file")
-            try:
-                if len(line) > MOST_LINE:
-                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
-                value: Any = parse_json(line, where, expected="one object a line is expected")
-                value = check(value, where) if check else value
-            except DataError as error:
-                if not used and not found.count and (said := _over_several_lines(line, handle)):
-                    raise DataError(f"{path}: {said}") from None
-                found.add(str(error))
-                if found.count >= SHOWN and not used:
-                    found.end(f"{path}: none of its first lines can be used, so no more were read; is it the right file?")
-                continue
-            used = True
-            yield number, value
-    if faults is None:
-        found.end(*([] if used or found.count < 2 else [f"{path}: none of its lines can be used; is it the right file?"]))
-
-
-def _over_several_lines(first: bytes, handle: BinaryIO) -> str | None:
-    """What to say of a file whose first line only begins a value, which goes on in the next; the handle stays where it is."""
-    begun = first.strip().removeprefix(codecs.BOM_UTF8)
-    if not begun.startswith((b"{", b"[")) or not begun.endswith((b"{", b"[", b",")) or not handle.seekable():
-        return None
-    here = handle.tell()
-    after = next((line.lstrip() for _, line in bounded_lines(handle) if line.strip()), b"")
-    handle.seek(here)
-    if begun.startswith(b"["):
-        return "a JSON list over several lines; write one object a line" if after else None
-    # Behind a line that a kill tore, another object begins.
-    return "one object over several lines; write one object a line" if after and not after.startswith(b"{") else None
-
-
-def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file with their numbers from 1; of one that is too long, a little more than `MOST_LINE` bytes."""
-    number = 0
-    while line := handle.readline(MOST_LINE + 1):
-        number += 1
-        if len(line) > MOST_LINE:
-            while (rest := handle.readline(MOST_LINE)) and not rest.endswith(b"\n"):
-                pass
-        yield number, line
-
-
-def read_log(path: Path, form: type[Form] = Logged) -> list[dict[str, Any]]:
-    """The lines of a file that a run appends to; one that a kill tore, or that hasn't its form, is left out."""
-    rows = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            rows.append(hold(loads(line), form, str(path), "it is left out"))
-        except (ValueError, DataError):
-            continue
-    return rows
 
 
 _TOO_DEEP = f"lists and objects more than {MOST_DEPTH} deep"

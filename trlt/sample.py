@@ -1,32 +1,22 @@
-"""One question about one video, and the JSONL files that hold them. Knows no prompt and no frames."""
+"""One question about one video, and the files that hold them. Knows no prompt and no frames."""
 
 from __future__ import annotations
 
-import errno
-import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from trlt.disk import append, named
 from trlt.errors import DataError, did_you_mean, shown
+from trlt.files import Faults, iter_jsonl, sample_files, write_jsonl
 from trlt.mistakes import answer_fault, not_an_object, question_fault, shape_fault, video_fault
-from trlt.reading import Faults, iter_jsonl
 
 T = TypeVar("T")
 Task = Literal["multi_choice", "grounding", "grounded_qa"]
 TASKS: tuple[Task, ...] = get_args(Task)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-HALF_PAIRS = "backslashreplace"
-"""How half a surrogate pair is written, which UTF-8 can't hold: as JSON escapes it, and as bytes of a file's name are shown."""
 
 
 class Span(NamedTuple):
@@ -175,27 +165,6 @@ def _fault(s: Sample) -> str | None:
     return answer_fault(s.options, s.answer, s.answer_index)
 
 
-def mend_tail(path: Path) -> None:
-    """Cuts off the last line of a JSONL file where a kill left it torn."""
-    with path.open("rb+") as file:
-        size = end = file.seek(0, os.SEEK_END)
-        while end > 0:
-            begin = max(0, end - (1 << 16))
-            file.seek(begin)
-            found = file.read(end - begin).rfind(b"\n")
-            if found >= 0:
-                end = begin + found + 1
-                break
-            end = begin
-        if end < size:
-            file.truncate(end)
-
-
-def sample_files(path: Path) -> list[Path]:
-    """The JSONL files of samples that a path stands for: itself, or those of a folder from `trlt prepare`, by name."""
-    return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-
-
 def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) -> Iterator[tuple[str, str, T]]:
     """(place, id, JSON values) of each sample of a file, or of a folder of them.
 
@@ -255,48 +224,4 @@ def read_samples(path: Path) -> list[Sample]:
 
 def write_samples(path: Path, samples: Iterable[Sample]) -> None:
     """Writes samples as JSONL, atomically, one at a time."""
-    with open_atomic(path) as out:
-        for sample in samples:
-            out.write(json.dumps(sample.to_json(), ensure_ascii=False) + "\n")
-
-
-def append_text(path: Path, text: str, *, sync: bool = False) -> None:
-    """Adds lines to a file, all or none; with `sync`, they are on the disk afterwards."""
-    with path.open("ab", buffering=0) as out:
-        append(out, text.encode("utf-8", HALF_PAIRS), path)
-        if sync:
-            os.fsync(out.fileno())
-
-
-def write_text_atomic(path: Path, text: str) -> None:
-    """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
-    with open_atomic(path) as out:
-        out.write(text)
-
-
-@contextmanager
-def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """A file to write to that takes its place in one step at the end; after an error, the old content stays."""
-    text = mode == "w"
-    with named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():  # found at the end otherwise
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
-    except OSError as error:
-        error.filename = str(path)  # nobody knows the other name
-        raise
-    try:
-        with (
-            named(path),
-            os.fdopen(handle, mode, encoding="utf-8" if text else None, errors=HALF_PAIRS if text else None) as out,
-        ):
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_jsonl(path, (sample.to_json() for sample in samples))

@@ -6,7 +6,6 @@ Knows samples, clips and the transformers Trainer; neither rewards nor losses.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shutil
 import time
@@ -29,11 +28,12 @@ from trlt.disk import named
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import ResumeError, VideoError, shown
 from trlt.faults import fault_of
+from trlt.files import append_jsonl
 from trlt.health import Health
 from trlt.model import match
 from trlt.noted import LOG, forget_after
 from trlt.order import Announcing
-from trlt.sample import Sample, append_text
+from trlt.sample import Sample
 from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
@@ -297,6 +297,6 @@ class Watch(TrainerCallback):
         row |= figures
         if findings := self._health.see(state.global_step, figures):
             row["findings"] = [finding.text for finding in findings]
-        append_text(self._log, json.dumps(row) + "\n")
+        append_jsonl(self._log, row)
         if self._report:
             self._report(row)

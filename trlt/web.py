@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import ssl
@@ -46,7 +46,7 @@ def send(
     silence_s: float | None = None,
     headers: Mapping[str, str] | None = None,
     body: bytes | None = None,
-    into: BinaryIO | None = None,
+    into: IO[bytes] | None = None,
     outside: bool = False,
 ) -> Reply:
     """Sends one request, on a connection of its own.
@@ -78,7 +78,7 @@ async def _send(
     silence_s: float | None,
     headers: Mapping[str, str] | None,
     body: bytes | None,
-    into: BinaryIO | None,
+    into: IO[bytes] | None,
     outside: bool,
 ) -> Reply:
     import httpx2

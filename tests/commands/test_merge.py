@@ -115,7 +115,7 @@ def test_a_folder_that_is_no_adapter_is_refused(adapter, quiet, tiny_path, tmp_p
     change(config, peft_type="PREFIX_TUNING")
     refused("peft_type: 'PREFIX_TUNING' can't be merged; LORA can")
     config.write_text("[1]")
-    refused(f"{config}: is no JSON object")
+    refused(f"{config}: expected a JSON object, got list; save the adapter again")
     config.write_text(kept)
     weights = folder / "adapter_model.safetensors"
     (folder / "adapter_model.bin").write_bytes(weights.read_bytes())

@@ -6,7 +6,8 @@ import json
 
 from made_clips import write_clip
 
-from trlt.rollout import file_digest, videos_root
+from trlt.files import file_digest
+from trlt.rollout import videos_root
 from trlt.sample import read_samples
 
 

@@ -12,9 +12,10 @@ from trlt.commands._output import Output
 from trlt.commands.probe_compare import compare
 from trlt.commands.probe_show import show
 from trlt.errors import DataError, UsageError
+from trlt.files import file_digest
 from trlt.recipe import Probe, Recipe, Select, Video, save_recipe
 from trlt.reward import Weights
-from trlt.rollout import Run, file_digest, to_row
+from trlt.rollout import Run, to_row
 from trlt.rollout.row import Said, error_row
 from trlt.sample import write_samples
 

@@ -22,9 +22,9 @@ from trlt.checkpoints import require_states, seal
 from trlt.cli import app
 from trlt.completions import read_completions
 from trlt.errors import ResumeError
+from trlt.files import read_log
 from trlt.interruption import Interruption
 from trlt.leaving import Leave
-from trlt.reading import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from trlt.reading import read_log
+from trlt.files import read_log
 from trlt.rollout import read_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")

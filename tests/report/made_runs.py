@@ -11,9 +11,10 @@ from made_clips import choice, event, write_clip
 from trlt.commands._output import Output
 from trlt.commands.eval import evaluate
 from trlt.commands.select import select
+from trlt.files import file_digest
 from trlt.recipe import Recipe
 from trlt.reward import Weights
-from trlt.rollout import file_digest, open_run, to_row
+from trlt.rollout import open_run, to_row
 from trlt.rollout.row import Said, error_row
 from trlt.sample import Sample, Span
 

@@ -64,11 +64,11 @@ def test_equal_runs_of_two_seeds_are_two_runs(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"arm": 3}, "runs.jsonl:1: arm: expected str, got 3"),
-        ({"run": None}, "runs.jsonl:1: run: expected str"),
-        ({"figures": {"x": "1"}}, "runs.jsonl:1: figures.x: expected a finite number, got '1'"),
-        ({"figures": {"x": True}}, "figures.x: expected a finite number"),
-        ({"reward": [None]}, "runs.jsonl:1: reward: expected finite numbers"),
+        ({"arm": 3}, "runs.jsonl:1: arm: input should be a valid string, got 3"),
+        ({"run": None}, "runs.jsonl:1: run: input should be a valid string, got None"),
+        ({"figures": {"x": "1"}}, "runs.jsonl:1: figures.x: input should be a valid number, got '1'"),
+        ({"figures": {"x": True}}, "figures.x: input should be a valid number, got True"),
+        ({"reward": [None]}, "runs.jsonl:1: reward.0: input should be a valid number, got None"),
     ],
 )
 def test_what_is_no_record(tmp_path, made, change, said):

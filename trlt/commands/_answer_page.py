@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trlt.files import write_text_atomic
 from trlt.prompt import letter
 from trlt.report.page.markup import Markup, element, footer, head, inline, join
-from trlt.sample import Sample, write_text_atomic
+from trlt.sample import Sample
 from trlt.video.clip import Clip
 
 FRAMES = 12

@@ -13,13 +13,14 @@ from typing import Any
 from trlt.datasets import Item, load, names, read_source
 from trlt.datasets._summary import summary
 from trlt.errors import DataError, UsageError, VideoError
+from trlt.files import file_digest, write_text_atomic
 from trlt.grade import read_answer
 from trlt.recipe import Benchmark, Recipe
-from trlt.rollout import Run, file_digest, read_rows
+from trlt.rollout import Run, read_rows
 from trlt.rollout.items import item_columns, write_items
 from trlt.rollout.predictions import Predictions
 from trlt.rollout.videos import find_videos
-from trlt.sample import Sample, write_text_atomic
+from trlt.sample import Sample
 from trlt.video.resolve import VideoIndex
 
 DATA = Path("data")

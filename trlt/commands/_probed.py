@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trlt.errors import DataError, UsageError
-from trlt.reading import bounded_lines, iter_jsonl, loads, shown_fault
+from trlt.files import bounded_lines, file_digest, iter_jsonl, sample_files
+from trlt.reading import loads, shown_fault
 from trlt.recipe import Select, load_recipe
-from trlt.rollout import Run, file_digest
+from trlt.rollout import Run
 from trlt.rollout.rows import CHANGED, unsealed
-from trlt.sample import sample_files
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 """The beginning of a line as trlt writes it: the id is read without the rest of the line."""

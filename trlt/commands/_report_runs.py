@@ -11,11 +11,12 @@ from trlt.commands._bench import find_place, items_path
 from trlt.commands._probed import noted_data, run_of
 from trlt.datasets import read_source
 from trlt.errors import DataError, TrltError, VideoError
-from trlt.forms import Form, hold
-from trlt.reading import loads, read_object
+from trlt.files import file_digest
+from trlt.forms import Form, read_form
+from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import Question
-from trlt.rollout import Run, file_digest
+from trlt.rollout import Run
 from trlt.rollout.items import read_items
 from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span, iter_sample_lines
@@ -115,9 +116,7 @@ def read_json(path: Path, form: type[Form]) -> Any:
     Raises:
         DataError: it is damaged, or hasn't that form.
     """
-    if not path.exists():
-        return None
-    return hold(read_object(path, remedy=AGAIN), form, str(path), AGAIN)
+    return read_form(path, form, "run the same command again") if path.exists() else None
 
 
 def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, Question], list[str]]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from trlt.broken import cut_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import ResumeError
+from trlt.files import file_digest, read_log
 from trlt.noted import LOG, forget_after
 from trlt.prompt import VERSION
-from trlt.reading import read_log
 from trlt.recipe import Recipe, save_recipe
-from trlt.rollout import file_digest, model_identity, open_run, videos_root
+from trlt.rollout import model_identity, open_run, videos_root
 from trlt.sample import Sample
 
 WRITTEN = (

@@ -14,8 +14,9 @@ from trlt.commands._ranks import Rank, rank_device
 from trlt.commands._setup import limit_threads, quiet
 from trlt.commands._train_folder import logged
 from trlt.errors import counted, shown
+from trlt.files import read_log
 from trlt.interruption import Interruption
-from trlt.reading import read_log, read_object
+from trlt.reading import read_object
 from trlt.recipe import Recipe
 from trlt.sample import Sample, iter_sample_lines
 from trlt.video.resolve import VideoIndex

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,12 +13,12 @@ from trlt.commands._output import Output
 from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
+from trlt.files import write_json
 from trlt.forms import Form, Results, hold
-from trlt.reading import loads
+from trlt.reading import read_object
 from trlt.report import comparison_table, verdict
 from trlt.rollout import Run
 from trlt.rollout.items import Columns, read_items, scored
-from trlt.sample import write_text_atomic
 
 AGAIN = "run the same `trlt eval` again"
 
@@ -69,7 +68,7 @@ def compare(
     found = verdict(result)
     result["verdict"] = found.to_json()
     if out is not None:
-        write_text_atomic(out, json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+        write_json(out, result)
     output.show(comparison_table(result), "", found.text, *([f"\nComparison: {out}"] if out else []))
     return result
 
@@ -121,12 +120,9 @@ def _items(run: Path, name: str, entry: Mapping[str, Any]) -> Columns:
 def _read_results(run: Path) -> Mapping[str, Any]:
     """The benchmarks of a run's `results.json`."""
     path = run / "results.json"
-    try:
-        results = loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror}); give two folders of `trlt eval`") from None
-    except ValueError:
-        raise DataError(f"{path}: damaged, or no results; {AGAIN}") from None
+    if not path.is_file():
+        raise DataError(f"{path}: can't be read (it isn't there); give two folders of `trlt eval`")
+    results = read_object(path, remedy=f"damaged, or no results; {AGAIN}")
     benches: Mapping[str, Any] = hold(results, _Benchmarks, str(path), AGAIN)["benchmarks"]
     old = [name for name, entry in benches.items() if entry.get("protocol") is None]
     if old:

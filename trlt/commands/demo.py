@@ -19,6 +19,7 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.errors import TrltError, UsageError
+from trlt.files import write_json, write_text_atomic
 from trlt.miniature import layout
 from trlt.miniature.rebuild import rebuild
 from trlt.model import PLAIN
@@ -28,7 +29,7 @@ from trlt.report import gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
-from trlt.sample import read_samples, write_text_atomic
+from trlt.sample import read_samples
 
 HERE = resources.files("trlt.miniature")
 PLACE = "runs/demo"
@@ -76,7 +77,7 @@ def demo(
     video, question = _example(folder)
     run("infer", video, question, "--model", tuned, *common)
     result = _summary(folder, chosen, time.monotonic() - began, run.seconds)
-    write_text_atomic(folder / "demo.json", json.dumps(result, indent=2) + "\n")
+    write_json(folder / "demo.json", result)
     shift_png(result["before"], result["after"], folder / "shift.png")
     _show(folder, result, output)
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,13 +16,13 @@ from trlt.commands._results import write_results
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.datasets import read_source
 from trlt.errors import UsageError, VideoError
+from trlt.files import file_digest, write_jsonl
 from trlt.model import find, locate
 from trlt.prompt import build
 from trlt.recipe import Benchmark, Recipe, Video
 from trlt.report import results_table
-from trlt.rollout import file_digest, model_identity, open_run, run
+from trlt.rollout import model_identity, open_run, run
 from trlt.rollout.predictions import read_predictions, write_prediction_rows
-from trlt.sample import write_text_atomic
 
 if TYPE_CHECKING:
     from trlt.rollout.loop import Asker
@@ -160,19 +159,19 @@ def _list_samples(
     listed: dict[str, Any] = {}
     settings = recipe.eval
     for name, place in places.items():
-        lines = []
+        questions = []
         for sample in read_source(name, Path(place.annotations), place.split, purpose="bench").samples:
             prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=settings.as_gqa)
             where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}
             asked = {"id": sample.id, **where, "task": sample.task, "system": prompt.system, "user": prompt.user}
             if "caption_prompt" in sample.meta:  # asked first; `user` is for the judge of what it gave
                 asked["caption_prompt"] = sample.meta["caption_prompt"]
-            lines.append(json.dumps(asked, ensure_ascii=False) + "\n")
+            questions.append(asked)
         path = out / f"{name}.jsonl"
-        write_text_atomic(path, "".join(lines))
-        output.show(f"{name}: {len(lines):,} questions: {path}")
+        write_jsonl(path, questions)
+        output.show(f"{name}: {len(questions):,} questions: {path}")
         answers = out / f"{name}.answers.jsonl"
         output.show(f'Answer them in {answers}, one {{"id": …, "text": …}} per line. Then:')
         output.show(next_command("eval", "--bench", name, *words, "--predictions", answers))
-        listed[name] = {"questions": len(lines), "path": str(path)}
+        listed[name] = {"questions": len(questions), "path": str(path)}
     return {"samples": listed}

@@ -18,9 +18,10 @@ from trlt.commands._options import Think
 from trlt.commands._output import Output
 from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.exchange import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
+from trlt.files import open_atomic, sample_files, write_text_atomic
 from trlt.recipe import to_yaml
 from trlt.rollout import videos_root
-from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
+from trlt.sample import Sample, iter_sample_lines
 from trlt.video.remote import is_remote
 
 EXAMPLES_KEPT = 3

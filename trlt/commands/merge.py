@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from trlt.card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
 from trlt.errors import UsageError
+from trlt.files import new_folder
 from trlt.merge_adapter import adapter_in, base_of, merge_adapter
 from trlt.model import save
 from trlt.recipe import Recipe
@@ -53,12 +53,10 @@ def merge(
     with output.stages(["train merge"]) as stage:
         stage(0, "loading the base, and adding the adapter")
         merged = merge_adapter(adapter, base)
-        partial = out.with_name(f".{out.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
         stage(0, "writing the model")
-        save(merged.model, merged.processor, partial)
-        write_card(partial, _card(adapter, name, out.name, merged.recipe, follows_library(merged.model.config)))
-        partial.rename(out)
+        with new_folder(out) as new:
+            save(merged.model, merged.processor, new)
+            write_card(new, _card(adapter, name, out.name, merged.recipe, follows_library(merged.model.config)))
         stage(0, "")
     output.show(f"Model: {out}")
     if line := _next(adapter, out, merged.recipe):

@@ -18,11 +18,11 @@ from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.datasets import load, names
 from trlt.errors import DataError, UsageError
+from trlt.files import file_digest, write_text_atomic
 from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.recipe import Recipe, Source, load_recipe
 from trlt.report import prepared_markdown, reading_table, statistics_view
-from trlt.rollout import Run, environment, file_digest
-from trlt.sample import write_text_atomic
+from trlt.rollout import Run, environment
 from trlt.video.scan import Scan
 
 SCAN = RUNS / "video-scan.jsonl"

@@ -34,15 +34,16 @@ from trlt.commands._setup import RUNS, connect, make_engine, next_command, proto
 from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
 from trlt.faults import tell
+from trlt.files import file_digest, sample_files
 from trlt.model import locate
 from trlt.probing import histograms
 from trlt.recipe import Recipe
 from trlt.report import histogram_table
 from trlt.report.plots import difficulty_png
-from trlt.rollout import Sharing, Summary, file_digest, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout import Sharing, Summary, model_identity, open_run, read_rows, run, videos_root
 from trlt.rollout.loop import Asker
 from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
-from trlt.sample import Sample, read_samples, sample_files
+from trlt.sample import Sample, read_samples
 from trlt.selection import nothing_taken, select
 from trlt.video.resolve import VideoIndex
 

@@ -17,9 +17,10 @@ from trlt.commands._output import Output
 from trlt.commands._ranks import count_processes, find_rank
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
 from trlt.errors import ResumeError, UsageError
+from trlt.files import file_digest
 from trlt.model import locate
 from trlt.recipe import Recipe, Video
-from trlt.rollout import Run, environment, file_digest, model_identity, open_run, videos_root
+from trlt.rollout import Run, environment, model_identity, open_run, videos_root
 from trlt.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 

@@ -13,11 +13,12 @@ from trlt.commands._options import ProbedSamples
 from trlt.commands._output import Output
 from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
 from trlt.errors import DataError
+from trlt.files import sample_files
 from trlt.forms import Row, hold
 from trlt.probing import digest
 from trlt.report.answers import answers_view
 from trlt.report.page.questions import LISTS
-from trlt.sample import Sample, sample_files
+from trlt.sample import Sample
 from trlt.selection import deviation
 
 

@@ -171,7 +171,7 @@ def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
 
 
 def _training(run: FoundRun) -> Training:
-    from trlt.reading import read_log
+    from trlt.files import read_log
 
     log = run.path / "log.jsonl"
     return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json", forms.Trained))

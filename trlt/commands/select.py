@@ -6,7 +6,6 @@ the samples are read once more, to copy the chosen ones.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,13 +17,13 @@ from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import RUNS, beside_others, next_command, resolve
 from trlt.errors import DataError, UsageError
-from trlt.reading import iter_jsonl
+from trlt.files import file_digest, iter_jsonl, open_atomic, sample_files, to_line, write_json, write_text_atomic
 from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
 from trlt.report.selection import selection_markdown
-from trlt.rollout import Run, environment, file_digest, read_rows, videos_root
-from trlt.sample import Sample, iter_sample_lines, open_atomic, sample_files, write_text_atomic
+from trlt.rollout import Run, environment, read_rows, videos_root
+from trlt.sample import Sample, iter_sample_lines
 from trlt.selection import nothing_taken
 from trlt.selection import select as choose
 
@@ -69,7 +68,7 @@ def select(
         _copy(data, selection.ids, out, rows)
     report = selection.report.to_json()
     report_path = out.with_suffix(".report.json")
-    write_text_atomic(report_path, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
+    write_json(report_path, report)
     write_text_atomic(out.with_suffix(".report.md"), selection_markdown(selection.report))
     output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
     if not selection.ids:
@@ -141,7 +140,7 @@ def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:
         for _, id, sample in iter_sample_lines(data, chosen):
             if sample is None:
                 continue
-            waiting[places.pop(id)] = json.dumps(sample.to_json(), ensure_ascii=False) + "\n"
+            waiting[places.pop(id)] = to_line(sample.to_json())
             while turn in waiting:
                 file.write(waiting.pop(turn))
                 turn += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Iterator
@@ -23,13 +22,14 @@ from trlt.commands._train_folder import has_begun, hold, kept, open_folder, save
 from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
 from trlt.commands._train_work import tune
 from trlt.errors import DataError, Interrupted, RecipeError, counted
+from trlt.files import write_json
 from trlt.interruption import Interruption
 from trlt.model import locate
 from trlt.reading import read_object
 from trlt.recipe import Recipe
 from trlt.rollout import videos_root
 from trlt.run_plan import plan, refuse_what_cannot_fit
-from trlt.sample import Sample, read_samples, write_text_atomic
+from trlt.sample import Sample, read_samples
 
 
 def train(
@@ -135,7 +135,7 @@ def _run(
         result = _interruptible(recipe, samples, root, located, folder, rank, output)
     if not first:
         return result
-    write_text_atomic(folder / "result.json", json.dumps(result, indent=2) + "\n")
+    write_json(folder / "result.json", result)
     first, last = result["reward_first"], result["reward_last"]
     if first is not None:
         output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")

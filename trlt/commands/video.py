@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,9 +18,10 @@ from trlt.commands._setup import RUNS
 from trlt.datasets import outside_words, span_outside
 from trlt.disk import is_full
 from trlt.errors import DataError, UsageError, VideoError, counted, shown
+from trlt.files import sample_files, write_json
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, Span, read_samples, sample_files, write_text_atomic
+from trlt.sample import Sample, Span, read_samples
 from trlt.video.below import EXTENSIONS
 from trlt.video.decode import cores
 from trlt.video.deep import LOAD_CLIP as DEEP
@@ -67,7 +67,7 @@ def check(
     bound = settings.store_gb * 1e9
     result["store_fits"] = result["store_bytes"] <= bound
     report = rows_path.with_suffix(".report.json")
-    write_text_atomic(report, json.dumps(result, indent=2) + "\n")
+    write_json(report, result)
     table = Table(title=f"Videos of {target}", title_justify="left", show_header=False)
     for name, value in listing(result):
         table.add_row(name, Text(value))

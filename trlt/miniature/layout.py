@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from trlt.files import open_atomic, write_text_atomic
 from trlt.miniature import benchmarks, official, sources
 from trlt.miniature.ids import USES
 from trlt.miniature.mvbench import mvbench
 from trlt.miniature.official import Part, World
 from trlt.miniature.render import write_frames, write_video
 from trlt.miniature.world import Scene
-from trlt.sample import open_atomic, write_text_atomic
 
 VERSION = 4
 """Rises with every change of what is written, so that an old folder is written anew."""
@@ -115,8 +115,8 @@ def write(
 
 def _write_annotation(path: Path, content: str | bytes) -> None:
     """Replaces a file's content in one step."""
-    with open_atomic(path, "wb") as file:
-        file.write(content if isinstance(content, bytes) else content.encode())
+    with open_atomic(path, "w" if isinstance(content, str) else "wb") as out:
+        out.write(content)
 
 
 def layout(root: Path) -> Layout:

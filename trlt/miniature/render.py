@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from trlt.files import new_folder, replacing
 from trlt.miniature.world import SIDE, Background, Colour, Kind, Scene, Style, along
 
 FPS = 8
@@ -84,10 +84,8 @@ def write_video(scene: Scene, path: Path) -> None:
     """Writes a scene as H.264 (.mp4), VP8 (.webm) or MPEG-4 part 2 (.avi); a kill leaves no half-written file of this name."""
     import av
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     encoding = _ENCODINGS[path.suffix]
-    with av.open(str(part), "w", format=path.suffix[1:]) as container:
+    with replacing(path) as new, av.open(str(new), "w", format=path.suffix[1:]) as container:
         stream = container.add_stream(encoding.codec, rate=FPS, options=dict(encoding.options))
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
@@ -97,18 +95,15 @@ def write_video(scene: Scene, path: Path) -> None:
         for pixels in render_frames(scene):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
-    os.replace(part, path)
 
 
 def write_frames(scene: Scene, folder: Path) -> None:
     """Writes a scene as a new folder of JPEG frames `00001.jpg`, `00002.jpg`, ... at 3 frames a second."""
     from PIL import Image
 
-    part = folder.with_name(f".{folder.name}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    for number, pixels in enumerate(render_frames(scene, fps=3), 1):
-        Image.fromarray(pixels).save(part / f"{number:05d}.jpg", quality=90)
-    os.replace(part, folder)
+    with new_folder(folder) as new:
+        for number, pixels in enumerate(render_frames(scene, fps=3), 1):
+            Image.fromarray(pixels).save(new / f"{number:05d}.jpg", quality=90)
 
 
 def _still(scene: Scene) -> npt.NDArray[np.int16]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from trlt.errors import ModelError, shown
 from trlt.model.files import read_header
-from trlt.reading import loads
+from trlt.reading import read_object
 
 ADAPTER, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 BASE = "base_model_name_or_path"
@@ -35,13 +35,9 @@ def check_adapter(folder: Path) -> dict[str, Any]:
     path = folder / ADAPTER
     if not path.is_file():
         raise ModelError(f"{folder}: holds no {ADAPTER}; give the folder that PEFT's `save_pretrained` wrote")
-    try:
-        config = loads(path.read_bytes(), finite=False)
-        kind = config.get("peft_type")
-    except (ValueError, AttributeError):
-        raise ModelError(f"{path}: is no JSON object; save the adapter again") from None
-    if kind != "LORA":
-        raise ModelError(f"{path}: peft_type: {shown(kind)} can't be merged; LORA can")
+    config = read_object(path, remedy="save the adapter again", error=ModelError, finite=False)
+    if config.get("peft_type") != "LORA":
+        raise ModelError(f"{path}: peft_type: {shown(config.get('peft_type'))} can't be merged; LORA can")
     if config.get("bias", "none") != "none":
         raise ModelError(f"{path}: bias: {shown(config['bias'])} can't be merged; none can")
     for key in UNSUPPORTED:
@@ -55,7 +51,7 @@ def check_adapter(folder: Path) -> dict[str, Any]:
             )
         raise ModelError(f"{folder}: holds no {WEIGHTS}; save the adapter again")
     _shapes(folder)
-    return dict(config)
+    return config
 
 
 def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:

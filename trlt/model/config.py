@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import ModelError, shown
-from trlt.reading import loads
+from trlt.model.files import object_in
 from trlt.recipe import advice
 
 CONFIG = "config.json"
@@ -42,18 +42,16 @@ def check_config(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ModelError(f"model.path: {path.parent} holds no {CONFIG}; give the folder that `save_pretrained` wrote")
-    try:
-        config = loads(path.read_bytes(), finite=False)
-        kind = config.get("model_type")
-    except (ValueError, AttributeError):
-        raise ModelError(f"model.path: {path} is no JSON object; download the model again") from None
-    if kind != MODEL_TYPE:
-        raise ModelError(f"model.path: {path} says model_type {kind!r}; trlt tunes {MODEL_TYPE} (Qwen2.5-VL)")
+    config = object_in(path, finite=False)
+    if config.get("model_type") != MODEL_TYPE:
+        raise ModelError(
+            f"model.path: {path} says model_type {config.get('model_type')!r}; trlt tunes {MODEL_TYPE} (Qwen2.5-VL)"
+        )
     try:
         _check(config)
     except _Fault as fault:
         raise ModelError(f"model.path: {path}: {fault}") from None
-    return dict(config)
+    return config
 
 
 class _Fault(Exception):

@@ -41,7 +41,7 @@ def check_files(folder: Path) -> None:
     """
     for name in OBJECTS:
         if (folder / name).is_file():
-            read_object(folder / name, remedy="download it again", error=_Named)
+            object_in(folder / name)
     stored_tensors(folder)
 
 
@@ -133,10 +133,10 @@ class _Named(ModelError):
         super().__init__(f"model.path: {message}")
 
 
-def object_in(path: Path) -> dict[str, Any]:
-    """The JSON object of a model's file.
+def object_in(path: Path, *, finite: bool = True) -> dict[str, Any]:
+    """The JSON object of a model's file; `finite` is that of `reading.loads`.
 
     Raises:
         ModelError: it can't be read, or is none.
     """
-    return read_object(path, remedy="download it again", error=_Named)
+    return read_object(path, remedy="download it again", error=_Named, finite=finite)

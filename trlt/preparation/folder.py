@@ -12,12 +12,12 @@ from typing import Any
 
 from trlt.datasets import load
 from trlt.errors import UsageError
+from trlt.files import file_digest
 from trlt.preparation.duplicates import Seen
 from trlt.preparation.leakage import Leaks
 from trlt.preparation.pool import Entry, Prepared, Rules, prepare
 from trlt.preparation.statistics import Statistics
 from trlt.recipe import Source
-from trlt.rollout import file_digest
 from trlt.sample import Sample, write_samples
 from trlt.video.scan import Scan
 

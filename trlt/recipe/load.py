@@ -15,11 +15,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from trlt.errors import RecipeError, did_you_mean, shown
+from trlt.files import write_text_atomic
 from trlt.reading import MOST_LINE, loads
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.sections import Recipe
-from trlt.sample import write_text_atomic
 
 MEANT = 4
 """Keys that a message names at most where one is unknown."""

@@ -7,7 +7,6 @@ instead. Knows rich and figures by name; neither models nor files.
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from trlt.health import WINDOW, Finding
 from trlt.pace import Rhythm, clock_words
 from trlt.report.answers import said, visible
 from trlt.report.bars import bar
-from trlt.report.progress import redraws
+from trlt.report.progress import redraws, start_live
 
 Row = Mapping[str, Any]
 """A row of `log.jsonl`: `step`, `of`, `elapsed_s`, figures by name, and under `findings` texts of troubles that began."""
@@ -135,12 +134,7 @@ class LiveView:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        if self._redraws and not self._console.quiet:
-            # Output that is piped away must not be drawn on the terminal.
-            self._live = Live(
-                console=self._console, get_renderable=self.view, refresh_per_second=4, redirect_stdout=sys.stdout.isatty()
-            )
-            self._live.start(refresh=True)
+        self._live = start_live(self._console, self.view, at_once=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.errors import counted
-from trlt.sample import open_atomic
+from trlt.files import open_atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -25,6 +26,22 @@ WIDEST, NARROWEST = 40, 8
 def redraws(console: Console) -> bool:
     """Whether lines can be drawn again, with block characters."""
     return console.is_terminal and not console.is_dumb_terminal and not console.options.ascii_only
+
+
+def start_live(console: Console, view: Callable[[], RenderableType], *, at_once: bool) -> Live | None:
+    """Draws a view again and again until it is stopped; None where nothing can be redrawn, or nothing is to be shown.
+
+    Args:
+        console: Where it is drawn.
+        view: Makes what is drawn, in a thread of rich.
+        at_once: Draw it now, and not only after a moment.
+    """
+    if not redraws(console) or console.quiet:
+        return None
+    # Output that is piped away must not be drawn on the terminal.
+    live = Live(console=console, get_renderable=view, refresh_per_second=4, redirect_stdout=sys.stdout.isatty())
+    live.start(refresh=at_once)
+    return live
 
 
 class ProgressView:
@@ -47,12 +64,7 @@ class ProgressView:
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
-        if redraws(self._console) and not self._console.quiet:
-            # Output that is piped away must not be drawn on the terminal.
-            self._live = Live(
-                console=self._console, get_renderable=self.view, refresh_per_second=4, redirect_stdout=sys.stdout.isatty()
-            )
-            self._live.start(refresh=False)
+        self._live = start_live(self._console, self.view, at_once=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -15,8 +15,8 @@ from statistics import fmean
 from typing import Any
 
 from trlt import forms
+from trlt.files import read_log
 from trlt.probing import Digest, digest
-from trlt.reading import read_json, read_log
 from trlt.recipe import Select
 from trlt.report.page.training import is_number
 from trlt.reproduce.recipes import filled
@@ -171,6 +171,5 @@ def _rounded(span: Sequence[float] | None) -> tuple[int, int] | None:
     return None if span is None else (round(span[0] / _SPAN_S), round(span[1] / _SPAN_S))
 
 
-def _json(path: Path, form: type[forms.Form]) -> Any:
-    remedy = "remove its folder, and the same command makes it anew"
-    return forms.hold(read_json(path, remedy=remedy), form, str(path), remedy)
+def _json(path: Path, form: type[forms.Form]) -> dict[str, Any]:
+    return forms.read_form(path, form, "remove its folder, and the same command makes it anew")

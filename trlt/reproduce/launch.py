@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trlt.errors import ResumeError, TrltError
+from trlt.files import write_text_atomic
 from trlt.miniature import layout
 from trlt.reproduce import recipes
 from trlt.reproduce.recipes import filled
@@ -26,7 +27,7 @@ from trlt.reproduce.sections import World
 from trlt.reproduce.stages import Stage
 from trlt.reproduce.subset import drawn, swapped
 from trlt.rollout import Run, videos_root
-from trlt.sample import read_samples, write_samples, write_text_atomic
+from trlt.sample import read_samples, write_samples
 
 LOCK = ".lock"
 TAIL = 20

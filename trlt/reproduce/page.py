@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trlt.files import write_text_atomic
 from trlt.report.page.markup import Markup, element, escape, footer, head, inline, join, table
 from trlt.reproduce import markdown
 from trlt.reproduce.records import Record
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
-from trlt.sample import write_text_atomic
 
 _STYLES = {"holds": "better", "refuted": "worse"}
 

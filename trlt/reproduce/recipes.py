@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from trlt.errors import RecipeError
+from trlt.files import write_text_atomic
 from trlt.miniature import layout
 from trlt.recipe import Recipe, load_recipe, to_yaml
 from trlt.reproduce.sections import Plan
-from trlt.sample import write_text_atomic
 
 OUT = "{out}"
 """Stands for the output folder, so that what a run is doesn't depend on where it lies."""

@@ -5,22 +5,25 @@ So no result is chosen after the fact: of several runs of one arm, seed and plan
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import FiniteFloat
+from pydantic.dataclasses import dataclass
+
 from trlt.errors import DataError
-from trlt.reading import Faults, parse_json
+from trlt.files import Faults, append_jsonl, mend_tail
+from trlt.forms import STRICT, build
+from trlt.reading import parse_json
 from trlt.reproduce.stages import Run
-from trlt.sample import append_text, mend_tail
 
 NAME = "runs.jsonl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Record:
     """One run that is over."""
 
@@ -30,9 +33,9 @@ class Record:
     seed: int
     run: str
     """Digest of everything that the figures depend on."""
-    figures: Mapping[str, float]
+    figures: Mapping[str, FiniteFloat]
     """Figure to number; empty where it failed."""
-    reward: Sequence[float]
+    reward: Sequence[FiniteFloat]
     """Of each step of training; empty where there was none."""
     seconds: Mapping[str, float]
     """Of each part's command; what other runs share is in each."""
@@ -57,7 +60,7 @@ def append(path: Path, record: Record) -> None:
     if path.is_file():
         mend_tail(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    append_text(path, json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n", sync=True)
+    append_jsonl(path, record.to_json(), sync=True)
 
 
 def read_records(path: Path) -> list[Record]:
@@ -70,14 +73,14 @@ def read_records(path: Path) -> list[Record]:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); give a {NAME} that `trlt reproduce` wrote") from None
-    found, faults = [], Faults()
+    found, faults, remedy = [], Faults(), f"this is no run; give a {NAME} as it was written"
     for number, line in enumerate(lines, 1):
         where = f"{path}:{number}"
         if not line.strip():
             continue
         try:
-            values = parse_json(line, where, expected=f"give a {NAME} as it was written")
-            found.append(_record(values, where, str(path)))
+            values = parse_json(line, where, expected=remedy)
+            found.append(replace(build(values, Record, where, remedy), origin=str(path)))
         except DataError as error:
             if number < len(lines):
                 faults.add(str(error))
@@ -105,27 +108,3 @@ def spent(records: Iterable[Record]) -> float:
         for name, seconds in record.seconds.items():
             by_place.setdefault(record.places.get(name, f"{record.run} {name}"), seconds)
     return math.fsum(by_place.values())
-
-
-_KINDS = {"plan": str, "arm": str, "seed": int, "run": str, "figures": dict, "reward": list, "seconds": dict, "when": str}
-
-
-def _record(values: Any, where: str, origin: str) -> Record:
-    if not isinstance(values, dict):
-        raise DataError(f"{where}: no run (a JSON object); give a {NAME} that `trlt reproduce` wrote")
-    for key, kind in _KINDS.items():
-        if not isinstance(values.get(key), kind):
-            raise DataError(
-                f"{where}: {key}: expected {kind.__name__}, got {values.get(key)!r}; give a {NAME} as it was written"
-            )
-    for name, value in values["figures"].items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise DataError(
-                f"{where}: figures.{name}: expected a finite number, got {value!r}; give a {NAME} as it was written"
-            )
-    if not all(type(value) in (int, float) and math.isfinite(value) for value in values["reward"]):
-        raise DataError(f"{where}: reward: expected finite numbers; give a {NAME} as it was written")
-    known = {one.name for one in fields(Record)} - {"origin"}
-    optional: dict[str, Any] = {"places": {}, "versions": {}}
-    given: dict[str, Any] = {key: values.get(key, optional.get(key)) for key in known}
-    return Record(**given, origin=origin)

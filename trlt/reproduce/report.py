@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.files import write_json, write_text_atomic
 from trlt.reproduce import markdown
 from trlt.reproduce.page import EvidencePage, write_page
 from trlt.reproduce.pictures import claims_png, curves_png
 from trlt.reproduce.records import Record, spent
 from trlt.reproduce.sections import Claim, Plan
 from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
-from trlt.sample import write_text_atomic
 
 VERDICTS = "verdicts.json"
 
@@ -45,7 +45,7 @@ def read_verdicts(folder: Path) -> dict[str, Any]:
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
     """Writes everything; gives what lies where."""
     files = {"verdicts": folder / VERDICTS, "tables and verdicts": folder / "evidence.md"}
-    write_text_atomic(files["verdicts"], json.dumps(_json(report), ensure_ascii=False, indent=2) + "\n")
+    write_json(files["verdicts"], _json(report))
     text = markdown.evidence(report.plan.name, facts(report), report.verdicts, report.tables)
     write_text_atomic(files["tables and verdicts"], text)
     pictures = _pictures(report, folder)

@@ -3,7 +3,7 @@
 Brings videos, prompts, engine, parser, scores and rewards together; decides nothing about which samples or why.
 """
 
-from trlt.rollout.folder import Run, environment, file_digest, model_identity, open_run, videos_root
+from trlt.rollout.folder import Run, environment, model_identity, open_run, videos_root
 from trlt.rollout.loop import Asker, Progress, Summary, request, run
 from trlt.rollout.row import to_row
 from trlt.rollout.rows import read_rows
@@ -16,7 +16,6 @@ __all__ = [
     "Sharing",
     "Summary",
     "environment",
-    "file_digest",
     "model_identity",
     "open_run",
     "read_rows",

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from trlt import __version__
-from trlt.errors import DataError, ResumeError
-from trlt.forms import Manifest, hold
+from trlt.errors import ResumeError
+from trlt.files import create_text, file_digest, to_json, write_json
+from trlt.forms import Manifest, read_form
 from trlt.prompt import VERSION
-from trlt.reading import loads
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.claims import at_work, remove
 from trlt.rollout.parts import work_folder
-from trlt.sample import sample_files, write_text_atomic
 
-_ANEW = "delete it, or start anew with --fresh"
+_ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
 """Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
@@ -73,21 +70,11 @@ class Run:
         Raises:
             DataError: it is damaged.
         """
-        try:
-            text = self.manifest.read_bytes()
-        except FileNotFoundError:
-            return None
-        try:
-            value = loads(text)
-        except ValueError:
-            value = None
-        if not isinstance(value, dict):
-            raise DataError(f"{self.manifest}: not a manifest (a JSON object); {_ANEW}")
-        return hold(value, Manifest, str(self.manifest), _ANEW)
+        return read_form(self.manifest, Manifest, _ANEW) if self.manifest.exists() else None
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replaces the manifest."""
-        write_text_atomic(self.manifest, _text(values))
+        write_json(self.manifest, values)
 
     def note(self, **values: Any) -> None:
         """Adds to the manifest what a run found out about itself; a run that goes on keeps it until it is found out anew."""
@@ -140,9 +127,9 @@ def open_run(
         "inputs": {name: dict(given) for name, given in sorted(inputs.items())},
     }
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
-    _create(run.recipe, dump_recipe(recipe))
+    create_text(run.recipe, dump_recipe(recipe))
     found = tells_apart(kind, load_recipe(run.recipe), recipe)
-    if old is None and not found and not _create(run.manifest, _text(values)):
+    if old is None and not found and not create_text(run.manifest, to_json(values)):
         old = run.read_manifest()
     if old is not None:
         found = _other(old, values) + found
@@ -178,22 +165,6 @@ def environment() -> dict[str, Any]:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
     hardware = {"machine": platform.machine(), "system": platform.system(), "gpus": devices}
     return {"trlt": __version__, "python": platform.python_version(), "versions": found, "hardware": hardware}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file; of a folder of samples, that of its files' names and contents.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    if path.is_dir():
-        inner = "".join(f"{file.name} {file_digest(file)}\n" for file in sample_files(path))
-        return hashlib.sha256(inner.encode("utf-8", "surrogateescape")).hexdigest()
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from None
 
 
 def model_identity(located: str) -> dict[str, Any]:
@@ -274,27 +245,6 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     told = f"the samples in {now_there} changed" if before == now_there else f"other samples: {before} -> {now_there}"
     rest = [{key: value for key, value in one.items() if key not in ("sha256", "samples")} for one in (old, new)]
     return [told + counts, *_changed(f"inputs.{name}", *rest)]
-
-
-def _text(values: Mapping[str, Any]) -> str:
-    return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
-
-
-def _create(path: Path, text: str) -> bool:
-    """Writes a file, whole and in one step, unless it is there; gives whether it wasn't."""
-    if path.exists():
-        return False
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    write_text_atomic(new, text)
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links: whoever comes in between is overwritten
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
-    return True
 
 
 def _rows_there(run: Run) -> list[Path]:

@@ -13,7 +13,8 @@ from typing import Any
 from trlt.comparison import Scored
 from trlt.datasets import Item, load
 from trlt.errors import DataError
-from trlt.sample import Sample, open_atomic
+from trlt.files import open_atomic
+from trlt.sample import Sample
 
 COLUMNS = {
     "id": "string",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError, shown
-from trlt.reading import iter_jsonl
+from trlt.files import iter_jsonl, write_jsonl
 from trlt.recipe import Eval
 from trlt.reward import Weights
 from trlt.rollout.row import Said, error_row, to_row
-from trlt.sample import Sample, write_text_atomic
+from trlt.sample import Sample
 
 NO_PREDICTION = "no prediction"
 """The error of a question that isn't among the predictions; it counts as wrong."""
@@ -54,7 +53,7 @@ def write_prediction_rows(
     samples: Sequence[Sample], predictions: Predictions, out: Path, *, settings: Eval, weights: Weights
 ) -> None:
     """A row a sample, in the order of the samples; token counts aren't known, and are 0."""
-    lines = []
+    rows = []
     for sample in samples:
         text = predictions.texts.get(sample.id)
         if text is None:
@@ -62,6 +61,5 @@ def write_prediction_rows(
         else:
             said = [Said(text, 0, True)]
             row = to_row(sample, said, settings=settings, weights=weights, video_tokens=0, as_gqa=settings.as_gqa)
-        # Escaped, since an output may hold half a surrogate pair, which UTF-8 can't.
-        lines.append(json.dumps(row) + "\n")
-    write_text_atomic(out, "".join(lines))
+        rows.append(row)
+    write_jsonl(out, rows)

@@ -15,11 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from trlt.disk import append
 from trlt.errors import DataError, ResumeError, shown
+from trlt.files import HALF_PAIRS, append, iter_jsonl, open_atomic
 from trlt.forms import Row, hold
-from trlt.reading import iter_jsonl, loads
-from trlt.sample import HALF_PAIRS, open_atomic
+from trlt.reading import loads
 
 CHECKSUM = "checksum"
 """Last key of a row: CRC-32 of its line without it. Rows of older runs have none."""

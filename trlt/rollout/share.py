@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from trlt.disk import append
 from trlt.errors import ResumeError
+from trlt.files import append
 from trlt.rollout.claims import LEASE_S, Claim, Claims, Gone, Look, gone_if_missing, remove
 from trlt.rollout.parts import Tally, base_lines, merge, part_file, part_lines, places, prepare, work_folder
 from trlt.rollout.rows import encode

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -116,6 +117,17 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
     """An error as an answer; whoever is turned away for now is told for how long."""
     later = {"Retry-After": str(RETRY_S)} if status == 503 else {}
     return JSONResponse(error_values(status, message), status, {**later, **(headers or {})})
+
+
+class EventStream(StreamingResponse):
+    """An answer that goes on: texts of `sent_event`."""
+
+    media_type = "text/event-stream"
+
+
+def sent_event(value: Any) -> str:
+    """A server-sent event of a JSON value; a text goes as it is."""
+    return f"data: {value if isinstance(value, str) else json.dumps(value)}\n\n"
 
 
 class Stalled(Exception):

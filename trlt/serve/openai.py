@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -12,12 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trlt.errors import VideoError
 from trlt.serve._chat import BadRequest, Body, Chat, read_chat
-from trlt.serve.guard import BodyTooLarge, bounded_body, error_response
+from trlt.serve.guard import BodyTooLarge, EventStream, bounded_body, error_response, sent_event
 from trlt.serve.page import fault_of
 from trlt.serve.site import Site
 from trlt.serve.streaming import Reply
@@ -78,7 +77,7 @@ class OpenAI:
             self._forget(upload)
             return error_response(503, "too many questions wait already; try again in a moment")
         if body.stream:
-            return StreamingResponse(self._chunks(body, events), media_type="text/event-stream")
+            return EventStream(self._chunks(body, events))
         return await self._whole(request, body, events)
 
     def _read(self, data: bytes) -> tuple[Body, Chat]:
@@ -131,7 +130,7 @@ class OpenAI:
         head = self._head("chat.completion.chunk")
 
         def chunk(index: int, delta: Mapping[str, Any], reason: str | None = None) -> str:
-            return _line(head | {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}]})
+            return sent_event(head | {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}]})
 
         for index in range(body.n):
             yield chunk(index, {"role": "assistant", "content": ""})
@@ -140,13 +139,13 @@ class OpenAI:
                 if isinstance(event, Piece):
                     yield chunk(event.number, {"content": event.text})
                 elif isinstance(event, Failed):
-                    yield _line({"error": {"message": event.message, "type": "server_error", "param": None, "code": None}})
+                    yield sent_event({"error": {"message": event.message, "type": "server_error", "param": None, "code": None}})
                 elif isinstance(event, Done):
                     for index, completion in enumerate(event.reply.completions):
                         yield chunk(index, {}, "stop" if completion.finished else "length")
                     if body.stream_options and body.stream_options.include_usage:
-                        yield _line(head | {"choices": [], "usage": _usage(event.reply)})
-        yield "data: [DONE]\n\n"
+                        yield sent_event(head | {"choices": [], "usage": _usage(event.reply)})
+        yield sent_event("[DONE]")
 
     def _head(self, kind: str) -> dict[str, Any]:
         id = f"chatcmpl-{secrets.token_hex(12)}"
@@ -186,7 +185,3 @@ async def _disconnected(request: Request) -> None:
 
 async def _one(data: bytes) -> AsyncIterator[bytes]:
     yield data
-
-
-def _line(value: Any) -> str:
-    return f"data: {json.dumps(value)}\n\n"

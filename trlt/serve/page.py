@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from importlib.resources import files
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trlt.answer import Answer
@@ -23,7 +22,7 @@ from trlt.prompt import SYSTEM
 from trlt.recipe import Decoding
 from trlt.rollout import request
 from trlt.sample import Sample
-from trlt.serve.guard import BodyTooLarge, blocks, bounded_body, error_response, stated_size
+from trlt.serve.guard import BodyTooLarge, EventStream, blocks, bounded_body, error_response, sent_event, stated_size
 from trlt.serve.site import Site
 from trlt.serve.uploads import Full, TooLarge, Upload
 from trlt.serve.worker import Busy, Done, Event, Failed, Piece, Question, Seen, Waiting
@@ -127,8 +126,7 @@ class PageRoutes:
             return error_response(400, str(error))
         except Busy:
             return error_response(503, "too many questions wait already; try again in a moment")
-        lines = self._lines(upload, events, sample, settings)
-        return StreamingResponse(lines, media_type="text/event-stream")
+        return EventStream(self._lines(upload, events, sample, settings))
 
     async def _lines(
         self, upload: Upload, events: AsyncGenerator[Event], sample: Sample | None, settings: Decoding
@@ -136,7 +134,7 @@ class PageRoutes:
         with self._site.uploads.held(upload):
             async with aclosing(events):
                 async for event in events:
-                    yield f"data: {json.dumps(_values(event, sample, settings))}\n\n"
+                    yield sent_event(_values(event, sample, settings))
 
 
 def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[str, Any]:

@@ -5,8 +5,6 @@ Goes by the same clock as the loader. Knows PyAV; nothing of models or questions
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +17,7 @@ import av.error
 import numpy as np
 
 from trlt.errors import UsageError
+from trlt.files import replacing
 from trlt.sample import Span
 from trlt.video import clock
 from trlt.video.container import Listing, fault, list_packets, opened, packets_of
@@ -95,17 +94,8 @@ def cut(source: Path, span: Span, out: Path) -> Cut:
                     source, f"no frame is presented from {span.start:g} to {span.end:g} s; the last is at {last:.2f} s"
                 ) from None
             start = span.start if held else float(listing.times[first])
-            out.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.stem}.", suffix=".mp4")
-            os.close(handle)
-            try:
-                result = _write(source, Path(name), out, listing, range(first, stop), Span(start, min(span.end, line.end)))
-                os.chmod(name, 0o644)
-                os.replace(name, out)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-            return result
+            with replacing(out) as new:
+                return _write(source, new, out, listing, range(first, stop), Span(start, min(span.end, line.end)))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise fault(source, f"can't be cut ({reason})", span.start) from None

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from http.client import responses
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from trlt.errors import VideoError, shown
+from trlt.files import open_atomic
 from trlt.web import TooLarge, Unanswered, send
 
 MOST_BYTES = 8 << 30
@@ -52,10 +51,8 @@ def fetch(url: str, folder: Path | None, *, timeout_s: float = 600.0, most_bytes
     )
     if path.is_file():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=".new-")
     try:
-        with os.fdopen(handle, "wb") as out:
+        with open_atomic(path, "wb") as out:
             reply = send(
                 "GET",
                 url,
@@ -65,15 +62,12 @@ def fetch(url: str, folder: Path | None, *, timeout_s: float = 600.0, most_bytes
                 into=out,
                 outside=True,
             )
-        if reply.status >= 300:
-            raise VideoError(f"{url}: can't be downloaded (HTTP {reply.status}, {responses.get(reply.status, '')})")
-        os.replace(partial, path)
+            if reply.status >= 300:
+                raise VideoError(f"{url}: can't be downloaded (HTTP {reply.status}, {responses.get(reply.status, '')})")
     except TooLarge:
         raise VideoError(f"{url}: larger than {most_bytes / 1e9:.1f} GB, not downloaded") from None
     except TimeoutError:
         raise VideoError(f"{url}: not downloaded in {timeout_s:g} s, given up") from None
     except Unanswered as error:
         raise VideoError(f"{url}: can't be downloaded ({error})") from None
-    finally:
-        Path(partial).unlink(missing_ok=True)
     return path

@@ -5,19 +5,17 @@ Knows paths and verdicts; nothing of samples. `survey` decodes clips as a run wi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.disk import append
+from pydantic.dataclasses import dataclass
+
 from trlt.errors import UnforeseenError, VideoError
 from trlt.faults import Surprises
-from trlt.forms import Looked, hold
-from trlt.reading import iter_jsonl
+from trlt.files import append_jsonl, iter_jsonl, mend_tail
+from trlt.forms import STRICT, Texts, build
 from trlt.recipe import Video
-from trlt.sample import HALF_PAIRS, mend_tail
 from trlt.video.decode import VERSION, cores
 from trlt.video.workers import ClipLoader, Request, limits_of
 
@@ -25,18 +23,28 @@ FRAMES = 4
 """First, last, and two in the middle: an even number, as of every clip."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Verdict:
     """What came of looking at a file."""
 
     duration_s: float | None
     """Seconds of the file; None where it can't be read."""
-    error: str | None = None
+    error: str | None
     """Why it can't be used."""
-    warnings: tuple[str, ...] = ()
+    warnings: Texts
     """What is wrong with it although it can."""
     limits: str | None = None
     """With which it couldn't be read: with others it is looked at anew."""
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class _File:
+    """Which file a line of the cache is about, and the version of the loader that looked."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    loader: int | str | None = None
 
 
 class Scan:
@@ -81,7 +89,7 @@ class Scan:
             try:
                 stamp = _stamp(path)
             except VideoError as error:
-                found[path] = Verdict(None, str(error))
+                found[path] = Verdict(None, str(error), ())
                 continue
             known = self._known.get(str(path))
             if known is not None and known[:2] == stamp and (known[2].error is None or known[2].limits == limits):
@@ -93,10 +101,10 @@ class Scan:
             surprises = Surprises()
             if progress:
                 progress(0, len(new))
-            with self._cache.open("ab", buffering=0) as out, ClipLoader(self._settings) as loader:
+            with ClipLoader(self._settings) as loader:
                 for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip
-                    verdict = Verdict(None, str(loaded.error), limits=limits)
+                    verdict = Verdict(None, str(loaded.error), (), limits)
                     if clip is not None:
                         verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
@@ -105,8 +113,7 @@ class Scan:
                     else:
                         surprises.passed("load")
                         self._known[str(path)] = (*new[path], verdict)
-                        row = json.dumps(_row(path, new[path], verdict), ensure_ascii=False) + "\n"
-                        append(out, row.encode("utf-8", HALF_PAIRS), self._cache)
+                        append_jsonl(self._cache, _row(path, new[path], verdict))
                     if progress:
                         progress(done, len(new))
         return found
@@ -122,9 +129,9 @@ class Scan:
 
 def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict] | None]:
     """A path, and what is known of the file there; None where another version of the loader looked."""
-    hold(row, Looked, where, "this is no verdict on a video; give another file as --scan")
-    verdict = Verdict(row["duration_s"], row["error"], tuple(row["warnings"]), row.get("limits"))
-    return row["path"], (row["size"], row["mtime_ns"], verdict) if row.get("loader") == VERSION else None
+    remedy = "this is no verdict on a video; give another file as --scan"
+    file, verdict = build(row, _File, where, remedy), build(row, Verdict, where, remedy)
+    return file.path, (file.size, file.mtime_ns, verdict) if file.loader == VERSION else None
 
 
 def _stamp(path: Path) -> tuple[int, int]:

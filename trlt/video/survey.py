@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.disk import append
+import pydantic.dataclasses
+
 from trlt.errors import UnforeseenError, VideoError
 from trlt.faults import Surprises
-from trlt.forms import Surveyed, hold
-from trlt.reading import iter_jsonl
-from trlt.sample import mend_tail, write_text_atomic
+from trlt.files import append_jsonl, iter_jsonl, mend_tail, write_jsonl
+from trlt.forms import STRICT, Count, Texts, build
 from trlt.video.durations import durations_differ
 from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, Loaded, Request
@@ -41,7 +40,7 @@ class Wanted:
     """How many samples need it."""
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class Row:
     """What came of a clip."""
 
@@ -50,14 +49,14 @@ class Row:
     video: str
     start: float | None
     end: float | None
-    samples: int
+    samples: Count
     annotated_s: tuple[float, ...]
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
-    duration_s: float | None = None
-    frames: int = 0
-    tokens: int = 0
-    store_bytes: int = 0
+    error: str | None
+    warnings: Texts
+    duration_s: float | None
+    frames: Count
+    tokens: Count
+    store_bytes: Count
     limits: str | None = None
     """With which a clip couldn't be read: with others it is looked at anew."""
 
@@ -113,30 +112,34 @@ def survey(
         else:
             requests.append(Request(clip.path, clip.start, clip.end, number))
     kept = [row for row in rows if row is not None]
-    _write(out, kept)
+    write_jsonl(out, map(asdict, kept))
     surprises = Surprises()
-    with out.open("ab", buffering=0) as file:
-        done = len(kept)
+    done = len(kept)
+    if progress:
+        progress(done, len(wanted))
+    for loaded in loader.map(requests):
+        number, is_bug = loaded.request.key, isinstance(loaded.error, UnforeseenError)
+        # Without a key, the next call decodes the clip again.
+        row = rows[number] = _measured(wanted[number], "" if is_bug else keys[number], loaded, loader.limits)
+        append_jsonl(out, asdict(row))
+        if loaded.error is None:
+            surprises.passed("load")
+        else:
+            surprises.add("load", loaded.error)
+        done += 1
         if progress:
             progress(done, len(wanted))
-        for loaded in loader.map(requests):
-            number, is_bug = loaded.request.key, isinstance(loaded.error, UnforeseenError)
-            # Without a key, the next call decodes the clip again.
-            row = rows[number] = _measured(wanted[number], "" if is_bug else keys[number], loaded, loader.limits)
-            append(file, (json.dumps(asdict(row)) + "\n").encode(), out)
-            if loaded.error is None:
-                surprises.passed("load")
-            else:
-                surprises.add("load", loaded.error)
-            done += 1
-            if progress:
-                progress(done, len(wanted))
     found = tuple(row for row in rows if row is not None)
-    _write(out, found)
+    write_jsonl(out, map(asdict, found))
     return found
 
 
-_MEASURED = ("error", "warnings", "duration_s", "frames", "tokens", "store_bytes", "limits")
+_MEASURED: Mapping[str, Any] = {
+    **dict.fromkeys(("error", "duration_s", "limits")),
+    **dict.fromkeys(("frames", "tokens", "store_bytes"), 0),
+    "warnings": (),
+}
+"""What a row says of a clip that wasn't decoded."""
 
 
 def _holds(row: Row, loader: ClipLoader) -> bool:
@@ -160,7 +163,7 @@ def _measured(clip: Wanted, key: str, loaded: Loaded, limits: str) -> Row:
 
 
 def _row(clip: Wanted, key: str, **measured: Any) -> Row:
-    return Row(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **measured)
+    return Row(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **{**_MEASURED, **measured})
 
 
 def _read(path: Path) -> Iterator[Row]:
@@ -173,13 +176,9 @@ def _read(path: Path) -> Iterator[Row]:
 
 
 def _known(value: Any, where: str) -> Row:
-    hold(value, Surveyed, where, "this is no row of `trlt video check`; give another --out, or --fresh")
     # What a clip's samples say of it is theirs to say anew.
-    return Row(**{**value, "warnings": tuple(value["warnings"]), "annotated_s": ()})
-
-
-def _write(path: Path, rows: Iterable[Row]) -> None:
-    write_text_atomic(path, "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    known = value | {"annotated_s": ()} if isinstance(value, dict) else value
+    return build(known, Row, where, "this is no row of `trlt video check`; give another --out, or --fresh")
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, Any]:

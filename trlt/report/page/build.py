@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trlt.files import open_atomic
 from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_section, selection_section
 from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
 from trlt.report.page.markup import Markup, element, footer, head, inline, join
@@ -15,7 +16,6 @@ from trlt.report.page.questions import MOST, Question, RunRows, chosen, in_turns
 from trlt.report.page.results import Comparison, Results, results_section
 from trlt.report.page.samples import SampleBlocks
 from trlt.report.page.training import Training, training_section
-from trlt.sample import open_atomic
 from trlt.video.workers import ClipLoader
 
 _SAMPLES = (

@@ -1,0 +1,297 @@
+"""Files as trlt reads and writes them: whole or not at all, by their checksums, and JSONL line by line.
+
+Knows texts and files; nothing of what a value means.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from io import FileIO
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal, TypeVar
+
+from trlt.disk import named
+from trlt.errors import DataError
+from trlt.forms import Logged, hold
+from trlt.reading import MARKS, MOST_LINE, loads, parse_json
+
+T = TypeVar("T")
+HALF_PAIRS = "backslashreplace"
+"""How half a surrogate pair is written, which UTF-8 can't hold: as JSON escapes it, and as bytes of a file's name are shown."""
+SHOWN = 20
+"""Bad lines that a message names; it counts the others."""
+BLOCK = 1 << 22
+"""Bytes that are read of a file at a time for its checksum."""
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
+    with open_atomic(path) as out:
+        out.write(text)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a new file that replaces another in one step at the end; after an error, the old one stays."""
+    with named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # found at the end otherwise
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the other name
+        raise
+    os.close(handle)
+    try:
+        with named(path):
+            yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
+    """A file to write to that takes its place in one step at the end; after an error, the old content stays."""
+    text = mode == "w"
+    with replacing(path) as new, new.open(mode, encoding="utf-8" if text else None, errors=HALF_PAIRS if text else None) as out:
+        yield out
+        out.flush()
+        os.fsync(out.fileno())
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to write to that takes its place, where nothing may be, in one step at the end; an error leaves nothing."""
+    new = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(new, ignore_errors=True)  # left by a kill
+    new.mkdir(parents=True)
+    try:
+        yield new
+        new.rename(path)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replaces a file's content by a JSON value in one step."""
+    write_text_atomic(path, to_json(value))
+
+
+def to_json(value: Any) -> str:
+    """A JSON value as a text that people read."""
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Writes a file, whole and in one step, unless it is there; gives whether it wasn't."""
+    if path.exists():
+        return False
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_text_atomic(new, text)
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: whoever comes in between is overwritten
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    return True
+
+
+def append(file: FileIO, data: bytes, path: Path) -> int:
+    """Adds to a file that was opened without a buffer, all or nothing; gives how many bytes stood there before."""
+    end = file.seek(0, os.SEEK_END)
+    with named(path):
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) or 0 :]
+        except OSError:  # a full disk may have taken a part
+            file.truncate(end)
+            raise
+    return end
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file; of a folder of samples, that of its files' names and contents.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    if path.is_dir():
+        inner = "".join(f"{file.name} {file_digest(file)}\n" for file in sample_files(path))
+        return hashlib.sha256(inner.encode("utf-8", "surrogateescape")).hexdigest()
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from None
+
+
+def checksum(path: Path) -> str:
+    """CRC-32 of a file's bytes and how many they are, as text."""
+    value = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(BLOCK):
+            value = zlib.crc32(block, value)
+        return f"{value:08x} {file.tell()}"
+
+
+def sample_files(path: Path) -> list[Path]:
+    """The JSONL files of samples that a path stands for: itself, or those of a folder from `trlt prepare`, by name."""
+    return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+
+
+def write_jsonl(path: Path, values: Iterable[Any]) -> None:
+    """Writes values as JSONL, atomically, one at a time."""
+    with open_atomic(path) as out:
+        out.writelines(map(to_line, values))
+
+
+def append_jsonl(path: Path, *values: Any, sync: bool = False) -> None:
+    """Adds values to a file of JSONL, all or none; with `sync`, they are on the disk afterwards."""
+    with path.open("ab", buffering=0) as out:
+        append(out, "".join(map(to_line, values)).encode("utf-8", HALF_PAIRS), path)
+        if sync:
+            os.fsync(out.fileno())
+
+
+def to_line(value: Any) -> str:
+    """A JSON value as a line of JSONL."""
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def mend_tail(path: Path) -> None:
+    """Cuts off the last line of a JSONL file where a kill left it torn."""
+    with path.open("rb+") as file:
+        size = end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(0, end - (1 << 16))
+            file.seek(begin)
+            found = file.read(end - begin).rfind(b"\n")
+            if found >= 0:
+                end = begin + found + 1
+                break
+            end = begin
+        if end < size:
+            file.truncate(end)
+
+
+class Faults:
+    """What is wrong with the lines of a file, or of several: the first `SHOWN` in full, and how many more there are."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._told: list[str] = []
+
+    def add(self, fault: str) -> None:
+        """Notes a fault, which names its line."""
+        self.count += 1
+        if self.count <= SHOWN:
+            self._told.append(fault)
+
+    def end(self, *more: str) -> None:
+        """Raises what was found.
+
+        Raises:
+            DataError: there were faults; `more` stands after them, a line each.
+        """
+        if self.count:
+            rest = [f"… and {self.count - SHOWN:,} more lines"] if self.count > SHOWN else []
+            raise DataError("\n".join([*self._told, *rest, *more])) from None
+
+
+def iter_jsonl(
+    path: Path, check: Callable[[Any, str], T] | None = None, faults: Faults | None = None
+) -> Iterator[tuple[int, T]]:
+    """(line number from 1, value) of each non-blank line.
+
+    A bad line is passed over until all lines were read, so that the message names all of them. Of a file of which none of the
+    first `SHOWN` lines can be used, no more is read, and none of one that is binary.
+
+    Args:
+        path: The file.
+        check: Makes a value of a line's JSON and its place (`file:line`); raises DataError where it can't be used.
+        faults: Gets the bad lines, for the caller to raise; None raises them after the last line.
+
+    Raises:
+        DataError: no such file, or a binary one; or bad lines, each with its file and number.
+    """
+    found, used = faults or Faults(), False
+    try:
+        handle = path.open("rb")  # so that bytes that aren't UTF-8 are a fault of their line
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror}); give the path of a JSONL file") from None
+    with handle:
+        for number, line in bounded_lines(handle):
+            where = f"{path}:{number}"
+            if not line.strip():
+                continue
+            if line.count(0) > 1 and not used and not found.count and not line.startswith(tuple(MARKS)):
+                raise DataError(f"{path}: a binary file (its first line holds zero bytes); give the path of a JSONL file")
+            try:
+                if len(line) > MOST_LINE:
+                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
+                value: Any = parse_json(line, where, expected="one object a line is expected")
+                value = check(value, where) if check else value
+            except DataError as error:
+                if not used and not found.count and (said := _over_several_lines(line, handle)):
+                    raise DataError(f"{path}: {said}") from None
+                found.add(str(error))
+                if found.count >= SHOWN and not used:
+                    found.end(f"{path}: none of its first lines can be used, so no more were read; is it the right file?")
+                continue
+            used = True
+            yield number, value
+    if faults is None:
+        found.end(*([] if used or found.count < 2 else [f"{path}: none of its lines can be used; is it the right file?"]))
+
+
+def _over_several_lines(first: bytes, handle: BinaryIO) -> str | None:
+    """What to say of a file whose first line only begins a value, which goes on in the next; the handle stays where it is."""
+    begun = first.strip().removeprefix(codecs.BOM_UTF8)
+    if not begun.startswith((b"{", b"[")) or not begun.endswith((b"{", b"[", b",")) or not handle.seekable():
+        return None
+    here = handle.tell()
+    after = next((line.lstrip() for _, line in bounded_lines(handle) if line.strip()), b"")
+    handle.seek(here)
+    if begun.startswith(b"["):
+        return "a JSON list over several lines; write one object a line" if after else None
+    # Behind a line that a kill tore, another object begins.
+    return "one object over several lines; write one object a line" if after and not after.startswith(b"{") else None
+
+
+def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers from 1; of one that is too long, a little more than `MOST_LINE` bytes."""
+    number = 0
+    while line := handle.readline(MOST_LINE + 1):
+        number += 1
+        if len(line) > MOST_LINE:
+            while (rest := handle.readline(MOST_LINE)) and not rest.endswith(b"\n"):
+                pass
+        yield number, line
+
+
+def read_log(path: Path, form: Callable[..., Any] = Logged) -> list[dict[str, Any]]:
+    """The lines of a file that a run appends to; one that a kill tore, or that hasn't its form, is left out."""
+    rows = []
+    for line in path.read_bytes().split(b"\n"):
+        with suppress(ValueError, DataError):
+            rows.append(hold(loads(line), form, str(path), "it is left out"))
+    return rows
