@@ -68,6 +68,24 @@ def test_answers_come_as_they_are_done_and_trees_are_read_as_there_is_room(engin
     assert order != sorted(order), "a short one doesn't wait for a long one before it"
 
 
+@pytest.mark.parametrize("most", [256, 5])
+def test_each_step_is_shown_and_changes_nothing(engine, trees, most):
+    whole = engine.generate(trees, SAMPLING)
+    shown = {}
+
+    def on_token(branches):
+        assert len(branches) <= most
+        for branch in branches:
+            shown.setdefault((branch.job.place, branch.index), []).append((list(branch.tokens), branch.finished))
+
+    assert engine.generate(trees, SAMPLING, max_sequences=most, on_token=on_token) == whole
+    for t, [completions] in enumerate(whole):
+        for index, one in enumerate(completions):
+            steps = [list(one.tokens[: k + 1]) for k in range(len(one.tokens))]
+            assert shown.pop(((t, 0), index)) == [(tokens, one.finished and tokens == list(one.tokens)) for tokens in steps]
+    assert not shown
+
+
 def test_new_branches_begin_beside_old_ones(engine, trees, shapes):
     lengths = [[len(c.tokens) for c in tree[0]] for tree in engine.generate(trees, SAMPLING)]
     assert len({length for tree in lengths for length in tree}) > 3, "completions of unequal length"

@@ -49,6 +49,10 @@ class Completion:
     """Log-probability of each token at the sampling temperature; equal up to rounding, so not compared."""
 
 
+OnToken = Callable[[Sequence[Branch]], None]
+"""Is shown branches that were each given one more token, those included that it ended."""
+
+
 class Answered(NamedTuple):
     """A request whose completions are all there, or which can't be answered."""
 
@@ -114,9 +118,11 @@ class Engine:
         """What is computed in, as `agreement.TOLERANCES` has it."""
         return "float32" if self.exact else "bfloat16"
 
-    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
+    def generate(
+        self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256, on_token: OnToken | None = None
+    ) -> list[list[list[Completion]]]:
         """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
-        return by_tree(trees, self.stream(trees, sampling, max_sequences=max_sequences))
+        return by_tree(trees, self.stream(trees, sampling, max_sequences=max_sequences, on_token=on_token))
 
     @torch.no_grad()  # not inference_mode: autocast would cast every weight anew for each token
     def stream(
@@ -126,6 +132,7 @@ class Engine:
         *,
         max_sequences: int = 256,
         ended: Callable[[int], None] | None = None,
+        on_token: OnToken | None = None,
     ) -> Iterator[Answered]:
         """Requests in the order in which they are done.
 
@@ -140,6 +147,7 @@ class Engine:
             sampling: How tokens are drawn.
             max_sequences: Most completions that grow side by side; a request with more is answered in parts.
             ended: Is told how many completions have just ended, once for each.
+            on_token: Is shown all that grow after each step, with the tokens drawn so far; what it raises ends the stream.
 
         Raises:
             ModelError: the memory doesn't suffice for one completion.
@@ -152,11 +160,18 @@ class Engine:
         try:
             queue = Queue(trees, sampling.max_new_tokens)
             room = self._room or Room(max_sequences, room_for_tokens(self.model))
-            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling, ended)
+            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling, ended, on_token)
         finally:
             self.model.train(training)
 
-    def _run(self, queue: Queue, room: Room, sampling: Sampling, ended: Callable[[int], None] | None) -> Iterator[Answered]:
+    def _run(
+        self,
+        queue: Queue,
+        room: Room,
+        sampling: Sampling,
+        ended: Callable[[int], None] | None,
+        on_token: OnToken | None,
+    ) -> Iterator[Answered]:
         growing: list[Cohort] = []
         done, held = _Done(), list[Answered]()
         while self._refill(queue, growing, room, sampling, done):
@@ -172,7 +187,10 @@ class Engine:
                 continue
             if self.first:
                 self.first.see(growing[0], tokens[0][0], sampling.max_new_tokens)
+            grown = [branch for cohort in growing for branch in cohort.branches]
             branches = self._append(growing, *tokens, sampling.max_new_tokens)
+            if on_token:
+                on_token(grown)
             if ended and branches:
                 ended(len(branches))
             for branch in branches:
