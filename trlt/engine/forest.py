@@ -110,8 +110,10 @@ class Engine:
         self._processor = processor
         self._room: Room | None = None
         """What the memory was seen to suffice for, once it didn't for more."""
-        self._banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
-        self._ends = frozenset(self.builder.end_tokens)
+        self.banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
+        """(V,) True for tokens that are never drawn."""
+        self.ends = frozenset(self.builder.end_tokens)
+        """Tokens that end a completion."""
 
     @property
     def precision(self) -> str:
@@ -403,7 +405,7 @@ class Engine:
     def _draw(self, growing: Sequence[Cohort], sampling: Sampling) -> tuple[list[int], list[float]]:
         """The next token of every branch, and its log-probability; changes nothing."""
         logits = torch.cat([cohort.logits for cohort in growing if cohort.logits is not None])
-        drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self._banned)
+        drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self.banned)
         tokens, logps = drawn.tokens.tolist(), drawn.logps.tolist()
         if self.exact:
             rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]
@@ -421,7 +423,7 @@ class Engine:
         positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
         hidden = self._forward(embeds, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
         logits = self.model.lm_head(hidden[:, -1])
-        drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self._banned)
+        drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self.banned)
         return int(drawn.tokens), float(drawn.logps)
 
     def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
@@ -434,7 +436,7 @@ class Engine:
             for row, (branch, (token, logp)) in enumerate(zip(cohort.branches, islice(drawn, len(cohort)), strict=True)):
                 branch.tokens.append(token)
                 branch.logps.append(logp)
-                branch.finished = token in self._ends
+                branch.finished = token in self.ends
                 if branch.finished or cohort.steps == limit:
                     ended.append(branch)
                 else:
