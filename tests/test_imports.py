@@ -117,6 +117,7 @@ def test_engine_and_shared_prefix_need_torch_and_transformers_alone() -> None:
 
 LIBRARIES = {
     "_generate_and_score_completions": "TRL's method, which the trainer overrides; tests look at what it returns",
+    "_prepare_inputs": "TRL's method, which the trainer overrides; a benchmark gives it prepared groups",
     "_attn_implementation": "Transformers' choice of attention in a model's configuration",
 }
 """Names with an underscore that tests may replace, since a library gave them: see `test_library_names.py`."""
@@ -215,10 +216,10 @@ def replaced(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield from ((one.lineno, one.name) for one in node.body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
-def test_no_test_replaces_a_private_name() -> None:
+def test_no_test_or_benchmark_replaces_a_private_name() -> None:
     ours = set().union(*PRIVATE.values()) - set(LIBRARIES)
     faults = []
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(path for folder in ("tests", "bench") for path in (PACKAGE.parent / folder).rglob("*.py")):
         for line, name in replaced(ast.parse(path.read_text(encoding="utf-8"), str(path))):
             if is_private(name) and name in ours:
                 faults.append(f"{path.name}, line {line}: {name}")
