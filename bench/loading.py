@@ -86,14 +86,14 @@ def child(recipe: str, folder: str, save: bool) -> None:
     from trlt.training import ResumableTrainer
 
     marks = {"libraries": high_water()}
-    make, parity, train = VideoGRPOTrainer.__init__, grpo_run._parity, ResumableTrainer.train
+    make, check, train = VideoGRPOTrainer.__init__, grpo_run.check, ResumableTrainer.train
 
     def made(*args: Any, **kwargs: Any) -> None:
         make(*args, **kwargs)
         marks["loaded"] = high_water()
 
     def compared(*args: Any) -> Any:
-        found = parity(*args)
+        found = check(*args)
         marks["compared"] = high_water()
         return found
 
@@ -105,7 +105,7 @@ def child(recipe: str, folder: str, save: bool) -> None:
         return found
 
     VideoGRPOTrainer.__init__ = made  # type: ignore[method-assign]
-    grpo_run._parity = compared
+    grpo_run.check = compared
     ResumableTrainer.train = trained  # type: ignore[method-assign]
     app(["train", recipe, "--out", f"{folder}/run"], standalone_mode=False)
 

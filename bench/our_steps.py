@@ -85,7 +85,7 @@ def run(settings: Settings) -> dict[str, Any]:
         material = Material(read_samples(Path(settings.samples)), VideoIndex(settings.videos), loader, builder)
         trainer = grpo.VideoGRPOTrainer(loaded, material, recipe, folder, arguments, callbacks=[clock])
         trainer.remove_callback(PrinterCallback)
-        trainer.group_rollouts.engine._banned[builder.end_tokens] = True
+        trainer.group_rollouts.engine.banned[builder.end_tokens] = True
         trainer.train()
         _, prompt = material.inputs(0, think=recipe.train.think, answer_format=recipe.train.answer_format)
     logged = [row for row in trainer.state.log_history if "length" in row]

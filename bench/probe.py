@@ -130,7 +130,7 @@ def main() -> None:
     if not args.threads:
         limit_threads(loaded.model)
     engine = Engine(loaded.model, loaded.processor)
-    banned = engine._banned.nonzero()[:, 0].tolist()
+    banned = engine.banned.nonzero()[:, 0].tolist()
     library = Library(peer.model.eval(), peer.processor, banned)
     short = Sampling(1.0, 0.99, 2, args.seed)
     engine_side(engine, asked[:1], args, short)  # warms up

@@ -44,13 +44,13 @@ class Mine:
         model = model.to(args.device, getattr(torch, common.dtype(args))).eval()
         self.engine = Engine(model, self.processor)
         # The library is told the same through `suppress_tokens`: without an end mark all completions are equally long.
-        self.engine._banned[self.engine.builder.end_tokens] = True
+        self.engine.banned[self.engine.builder.end_tokens] = True
         self._clip, self._args = clip, args
 
     @property
     def banned(self) -> list[int]:
         """Ids that are never drawn."""
-        ids: list[int] = self.engine._banned.nonzero()[:, 0].tolist()
+        ids: list[int] = self.engine.banned.nonzero()[:, 0].tolist()
         return ids
 
     def __call__(self, users: list[str], n: int, length: int) -> list[list[Completion]]:

@@ -25,7 +25,7 @@ from trlt.model import load
 from trlt.recipe import Model, Recipe, Video, load_recipe
 from trlt.sample import read_samples
 from trlt.sharding import join
-from trlt.shared_prefix import Group, attach
+from trlt.shared_prefix import Group, TreeBatch, attach
 from trlt.training import Material
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
@@ -54,15 +54,20 @@ def invented(index: int, c: Completion) -> tuple[Completion, float]:
     return replace(c, tokens=tokens, logps=logps, finished=total % 3 != 0), (total + 7 * index) % 11 / 10
 
 
-class _Gradient(TrainerCallback):
-    """Keeps the gradient that the second step's optimizer is given."""
+class _Second(TrainerCallback):
+    """Keeps the weights that the second step begins with, and the gradient that its optimizer is given."""
 
     def __init__(self) -> None:
-        self.found: dict[str, torch.Tensor] = {}
+        self.weights: dict[str, torch.Tensor] = {}
+        self.gradient: dict[str, torch.Tensor] = {}
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == 1:
+            self.weights = {name: weight.detach().clone() for name, weight in kwargs["model"].named_parameters()}
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 1:
-            self.found = {
+            self.gradient = {
                 name: weight.grad.detach().clone()
                 for name, weight in kwargs["model"].named_parameters()
                 if weight.requires_grad
@@ -92,52 +97,55 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     material = Material(read_samples(samples), VideoIndex(videos), loader, builder)
     out.mkdir(parents=True, exist_ok=True)
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
-    gradient, found = _Gradient(), {}
-
-    class Watched(grpo.VideoGRPOTrainer):
-        def _rollouts(self, wanted: Any) -> Any:
-            scored = super()._rollouts(wanted)
-            if self.state.global_step == 1:
-                model = self.accelerator.unwrap_model(self.model)
-                found["weights"] = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-                found["groups"] = [
-                    {
-                        "index": one.index,
-                        "rewards": one.rewards,
-                        "completions": [(c.tokens, c.logps, c.finished) for c in one.completions],
-                    }
-                    for one in scored
-                ]
-            return scored
-
-        def _passes(self, scored: Any) -> Any:
-            found["passes"] = super()._passes(scored)
-            return found["passes"]
-
-        def _micro(self, scored: Any, *args: Any) -> Any:
-            batch = super()._micro(scored, *args)
-            if old:
-                length = batch["completion_ids"].shape[1]
-                rows = [c.logps + (0.0,) * (length - len(c.logps)) for one in scored for c in one.completions]
-                batch["old_per_token_logps"] = torch.tensor(rows)
-            return batch
-
-    honest = GroupRollouts._score
+    second, honest, collate = _Second(), GroupRollouts.score, grpo.collate
+    drawn: list[Scored] = []
+    passes: list[list[Group]] = []
 
     def score(self: Any, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
         changed, rewards = zip(*(invented(index, c) for c in completions), strict=True)
         group = replace(group, completions=tuple(c.tokens for c in changed))
-        return replace(honest(self, index, group, changed), rewards=rewards)
+        drawn.append(replace(honest(self, index, group, changed), rewards=rewards))
+        return drawn[-1]
 
-    GroupRollouts._score = score  # type: ignore[method-assign]
+    def collated(groups: Sequence[Group], **more: Any) -> TreeBatch:
+        passes.append(list(groups))
+        return collate(groups, **more)
+
+    class Watched(grpo.VideoGRPOTrainer):
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            drawn.clear()
+            passes.clear()
+            micros = super()._generate_and_score_completions(inputs)
+            if old:
+                told = {id(one.group): one.completions for one in drawn}
+                for batch, groups in zip(filter(None, micros), passes, strict=True):
+                    length = batch["completion_ids"].shape[1]
+                    rows = [c.logps + (0.0,) * (length - len(c.logps)) for group in groups for c in told[id(group)]]
+                    batch["old_per_token_logps"] = torch.tensor(rows)
+            return micros
+
+    GroupRollouts.score, grpo.collate = score, collated  # type: ignore[method-assign]
     try:
         args = grpo.config(recipe, out / "checkpoints", processes=processes)
-        trainer = Watched(loaded, material, recipe, out, args, callbacks=[gradient])
+        trainer = Watched(loaded, material, recipe, out, args, callbacks=[second])
         trainer.train()
     finally:
-        GroupRollouts._score = honest  # type: ignore[method-assign]
+        GroupRollouts.score, grpo.collate = honest, collate  # type: ignore[method-assign]
         loader.close()
-    return {**found, "gradient": gradient.found}
+    place = {id(one.group): number for number, one in enumerate(drawn)}
+    return {
+        "weights": second.weights,
+        "groups": [
+            {
+                "index": one.index,
+                "rewards": one.rewards,
+                "completions": [(c.tokens, c.logps, c.finished) for c in one.completions],
+            }
+            for one in drawn
+        ],
+        "passes": [[place[id(group)] for group in groups] for groups in passes],
+        "gradient": second.gradient,
+    }
 
 
 def main() -> None:

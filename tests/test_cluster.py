@@ -198,7 +198,7 @@ def test_rows_are_those_of_one_process_after_an_interrupt_too(grow, tiny_path, t
     assert (two["summary"]["resumed"], two["summary"]["errors"]) == (there, 2) and two["histogram"] == one["histogram"]
     parity = two["summary"]["parity"]
     assert parity["samples"] and parity["largest"] < 1e-4, "the worker's model was held to the library's own forward"
-    monkeypatch.setattr(on_cluster, "_round", lambda *_: pytest.fail("a finished run asks nothing again"))
+    monkeypatch.setattr(on_cluster, "ask_workers", lambda *_: pytest.fail("a finished run asks nothing again"))
     assert ask("two", ray=cluster.address)["summary"]["resumed"] == 9
 
 
@@ -316,7 +316,7 @@ def test_a_run_ends_when_no_row_comes_any_more(go, tmp_path, monkeypatch):
     samples = pool(go.root, clips=1)[:2]
     said = {"id": "c0", "said": [["x", 1, True]] * 2, "video_tokens": 8, "length_s": 2.0}
     rounds = [[said, said], []]  # the first tells a thing twice
-    monkeypatch.setattr(on_cluster, "_round", lambda *_: rounds.pop(0))
+    monkeypatch.setattr(on_cluster, "ask_workers", lambda *_: rounds.pop(0))
     with pytest.raises(TrltError, match="no row came of 1 samples, the first about folder/clip_000.mp4: its workers died"):
         go("rows.jsonl", samples, Scripted)
     assert [row["id"] for row in read_rows(tmp_path / "rows.jsonl")] == ["c0"] and not rounds

@@ -84,7 +84,7 @@ def test_a_frozen_tower_runs_once_a_clip(tiny_path, material, recipe, tmp_path, 
 
 
 def test_adapters_alone_are_trained_and_resumed(tiny_path, material, recipe, tmp_path, monkeypatch):  # noqa: F811
-    from trlt import grpo
+    from trlt.group_rollouts import GroupRollouts
 
     lora = changed(recipe, lora=Lora(rank=4, alpha=8), learning_rate=1e-2)
     weights, rows, parity = run(tiny_path, material, lora, tmp_path / "whole")
@@ -94,15 +94,15 @@ def test_adapters_alone_are_trained_and_resumed(tiny_path, material, recipe, tmp
     assert len(moved) == sum("lora_B" in key for key in weights) > 7, "adapters of every layer have moved"
     base = {key.replace(".base_layer", ""): value for key, value in weights.items() if "lora_" not in key}
     assert base.keys() == plain.keys()
-    rolled = grpo.VideoGRPOTrainer._rollouts
+    rolled = GroupRollouts.__call__
 
-    def dies(self, wanted):
-        if self.state.global_step == 3:
+    def dies(self, wanted, step):
+        if step == 3:
             raise KeyboardInterrupt
-        return rolled(self, wanted)
+        return rolled(self, wanted, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(grpo.VideoGRPOTrainer, "_rollouts", dies)
+        patch.setattr(GroupRollouts, "__call__", dies)
         with pytest.raises(KeyboardInterrupt):
             run(tiny_path, material, lora, tmp_path / "killed")
     again, others, _ = run(tiny_path, material, lora, tmp_path / "killed")
@@ -153,14 +153,14 @@ def test_what_left_is_not_asked_again(tiny_path, material, recipe, tmp_path, mon
 
     from trlt.group_rollouts import GroupRollouts
 
-    honest = GroupRollouts._score
+    honest = GroupRollouts.score
     bored = {0, 1, 2, 3}
 
     def score(self, index, group, completions):
         scored = honest(self, index, group, completions)
         return replace(scored, rewards=(0.5,) * 4) if index in bored else scored
 
-    monkeypatch.setattr(GroupRollouts, "_score", score)
+    monkeypatch.setattr(GroupRollouts, "score", score)
     asked, call = [], GroupRollouts.__call__
     monkeypatch.setattr(
         GroupRollouts, "__call__", lambda self, wanted, step: asked.append((step, wanted)) or call(self, wanted, step)

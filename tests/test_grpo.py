@@ -18,6 +18,7 @@ from trlt.group_rollouts import GroupRollouts
 from trlt.groups import Place, fill, make_places
 from trlt.model import load
 from trlt.recipe import Model, Video, load_recipe
+from trlt.video.process import Decoder
 from trlt.video.workers import ClipLoader
 
 # The library's own advice about its next versions is none of a run's faults.
@@ -47,13 +48,13 @@ def recipe():
 @pytest.fixture(autouse=True)
 def invented_rewards(monkeypatch):
     """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
-    honest = GroupRollouts._score
+    honest = GroupRollouts.score
 
     def score(self, index, group, completions):
         rewards = tuple((sum(c.tokens) + 7 * index) % 11 / 10 for c in completions)
         return replace(honest(self, index, group, completions), rewards=rewards)
 
-    monkeypatch.setattr(GroupRollouts, "_score", score)
+    monkeypatch.setattr(GroupRollouts, "score", score)
 
 
 def run(tiny_path, material, recipe, folder, **more):
@@ -110,15 +111,15 @@ def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, mon
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"max_steps": dies_at + 1})})
     whole, rows, _ = run(tiny_path, material, recipe, tmp_path / "whole")
     assert [row["step"] for row in rows] == [*range(1, dies_at + 2)]
-    rolled, asked = grpo.VideoGRPOTrainer._rollouts, []
+    rolled, asked = GroupRollouts.__call__, []
 
-    def dies(self, wanted):
-        if self.state.global_step == dies_at:
+    def dies(self, wanted, step):
+        if step == dies_at:
             raise KeyboardInterrupt
         asked.append(wanted)
-        return rolled(self, wanted)
+        return rolled(self, wanted, step)
 
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", dies)
+    monkeypatch.setattr(GroupRollouts, "__call__", dies)
     with pytest.raises(KeyboardInterrupt):
         run(tiny_path, material, recipe, tmp_path / "killed")
     assert latest_checkpoint(tmp_path / "killed" / "checkpoints").name == f"checkpoint-{dies_at - 1}"
@@ -126,18 +127,18 @@ def test_resumed_equals_uninterrupted(tiny_path, material, recipe, tmp_path, mon
     assert each >= dies_at or asked[0] != asked[each], "epochs differ in their order"
     # What a kill in the middle of saving leaves: a folder that isn't complete.
     (tmp_path / "killed" / "checkpoints" / f"checkpoint-{dies_at}").mkdir()
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", rolled)
+    monkeypatch.setattr(GroupRollouts, "__call__", rolled)
     weights, again, _ = run(tiny_path, material, recipe, tmp_path / "killed")
     assert again == rows
     for key, value in whole.items():
         assert torch.equal(value, weights[key]), key
 
 
-def test_clips_loaded_ahead_give_the_same_run(tiny_path, material, recipe, tmp_path):
+def test_clips_loaded_ahead_give_the_same_run(tiny_path, material, recipe, tmp_path, monkeypatch):
     weights, rows, _ = run(tiny_path, material, recipe, tmp_path / "now")
     with ClipLoader(Video(max_tokens=32, workers=1)) as loader:
-        loaded, begun = loader._attempt, []
-        loader._attempt = lambda request: begun.append(request.key) or loaded(request)
+        decode, begun = Decoder.decode, []
+        monkeypatch.setattr(Decoder, "decode", lambda *args: begun.append(args[1]) or decode(*args))
         again, same, _ = run(tiny_path, replace(material, loader=loader), recipe, tmp_path / "ahead")
     assert same == rows and all(torch.equal(weights[k], again[k]) for k in weights)
     parity = min(8, len(material.samples))
@@ -146,14 +147,14 @@ def test_clips_loaded_ahead_give_the_same_run(tiny_path, material, recipe, tmp_p
 
 def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, material, recipe, tmp_path, monkeypatch):
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.05, "max_steps": 1})})
-    honest, asked = GroupRollouts._score, []
+    honest, asked = GroupRollouts.score, []
 
     def score(self, index, group, completions):
         asked.append(index)
         scored = honest(self, index, group, completions)
         return replace(scored, rewards=(0.5,) * 4) if len(asked) in (1, 2, 3, 5) else scored
 
-    monkeypatch.setattr(GroupRollouts, "_score", score)
+    monkeypatch.setattr(GroupRollouts, "score", score)
     _, rows, _ = run(tiny_path, material, dull, tmp_path)
     assert len(asked) == len(set(asked)) == 4 + 3 + 1, "three dull ones replaced, of which one again"
     assert rows[0]["rounds"] == 3 and rows[0]["zero_spread"] == 0
@@ -161,8 +162,8 @@ def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, materi
 
 def test_rounds_are_bounded(tiny_path, material, recipe, tmp_path, monkeypatch):
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.5, "max_steps": 1})})
-    honest = GroupRollouts._score
-    monkeypatch.setattr(GroupRollouts, "_score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
+    honest = GroupRollouts.score
+    monkeypatch.setattr(GroupRollouts, "score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
     _, rows, _ = run(tiny_path, material, dull, tmp_path)
     assert rows[0]["rounds"] == dull.train.max_tries and rows[0]["zero_spread"] == 1
 
@@ -263,11 +264,11 @@ def sides(tiny_path, material):
         inputs = engine.builder.clip(clip)
         return inputs, engine.builder.prompt(prompt.system, prompt.user, inputs)
 
-    def check(*clips, make=plain, full=False, temperature=1.0, scored_at=None, off=0.0):
+    def check(*clips, make=plain, learnt=list, full=False, temperature=1.0, scored_at=None, off=0.0):
         def score(tree):
             return loaded.model(tree=tree, temperature=scored_at or temperature).logps + off
 
-        trainer = parity.Trainer(loaded.model, lambda groups: collate(groups, full=full), score)
+        trainer = parity.Trainer(loaded.model, lambda groups: collate(learnt(groups), full=full), score)
         named = [(f"s{place}", clip, words) for place, clip in enumerate(clips or [material.clip(0)])]
         sampling = Sampling(max_new_tokens=8, temperature=temperature)
         return parity.check(engine, loaded.processor, named, make, trainer, sampling)
@@ -296,28 +297,21 @@ def test_parity_names_what_differs(sides, what, field, change):
 
 
 @pytest.mark.parametrize("what", ["frames", "positions", "tokens"])
-def test_parity_names_what_differs_at_the_trainer_alone(sides, what, monkeypatch):
+def test_parity_names_what_differs_at_the_trainer_alone(sides, what):
     """Of the second of two samples, whose stretch stands behind the first's."""
-    from trlt import parity
 
-    honest = parity._ask
-
-    def asked(engine, processor, name, *rest):
-        found = honest(engine, processor, name, *rest)
-        if name != "s1":
-            return found
-        clip, prompt = found.group.clip, found.group.prompt
+    def changed(group):
+        clip, prompt = group.clip, group.prompt
         if what == "frames":
             clip = replace(clip, pixels=clip.pixels + 0.01)
         elif what == "positions":
             prompt = replace(prompt, positions=prompt.positions + (prompt.positions > 20))
         else:
             prompt = replace(prompt, suffix=prompt.suffix.flip(0))
-        return found._replace(group=replace(found.group, clip=clip, prompt=prompt))
+        return replace(group, clip=clip, prompt=prompt)
 
-    monkeypatch.setattr(parity, "_ask", asked)
     with pytest.raises(ParityError, match=f"sample 's1': {what} .*differ between the trainer and the library's forward"):
-        sides(sides.clip(0), sides.clip(1))
+        sides(sides.clip(0), sides.clip(1), learnt=lambda groups: [groups[0], changed(groups[1])])
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -352,7 +346,7 @@ def test_a_run_whose_last_step_is_saved_makes_no_other(tiny_path, material, reci
     """Killed while the final model was written, in the middle of an epoch."""
     material = replace(material, samples=material.samples[:13])  # three steps an epoch
     whole, rows, _ = run(tiny_path, material, recipe, tmp_path)
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", lambda *args: pytest.fail("a fifth step"))
+    monkeypatch.setattr(GroupRollouts, "__call__", lambda *args: pytest.fail("a fifth step"))
     weights, again, _ = run(tiny_path, material, recipe, tmp_path)
     assert again == rows and [row["step"] for row in rows] == [1, 2, 3, 4]
     assert all(torch.equal(value, weights[key]) for key, value in whole.items())
@@ -369,15 +363,15 @@ def test_an_interruption_ends_the_step_and_saves_it(tiny_path, material, recipe,
     train = recipe.train.model_copy(update={"prompts_per_step": samples, "prompts_per_pass": 1, "save_steps": 50})
     recipe, material = recipe.model_copy(update={"train": train}), replace(material, samples=material.samples[:samples])
     whole, rows, _ = run(tiny_path, material, recipe, tmp_path / "whole")
-    honest = grpo.VideoGRPOTrainer._rollouts
+    honest = GroupRollouts.__call__
 
-    def interrupted(self, wanted):
-        if self.state.global_step == 1:
+    def interrupted(self, wanted, step):
+        if step == 1:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)  # as Slurm does; it changes nothing
-        return honest(self, wanted)
+        return honest(self, wanted, step)
 
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", interrupted)
+    monkeypatch.setattr(GroupRollouts, "__call__", interrupted)
     (tmp_path / "run").mkdir()
     loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
     with Interruption() as interruption, pytest.raises(Interrupted) as caught:
@@ -386,6 +380,6 @@ def test_an_interruption_ends_the_step_and_saves_it(tiny_path, material, recipe,
     assert latest_checkpoint(tmp_path / "run/checkpoints").name == "checkpoint-2"
     assert [row["step"] for row in read_log(tmp_path / "run/log.jsonl")] == [1, 2]
     assert len(list((tmp_path / "run/completions").iterdir())) == 2
-    monkeypatch.setattr(grpo.VideoGRPOTrainer, "_rollouts", honest)
+    monkeypatch.setattr(GroupRollouts, "__call__", honest)
     weights, again, _ = run(tiny_path, material, recipe, tmp_path / "run")
     assert again == rows and all(torch.equal(value, weights[key]) for key, value in whole.items())

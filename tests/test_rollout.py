@@ -16,6 +16,7 @@ from trlt.rollout import open_run, read_rows, run, to_row
 from trlt.rollout.row import Said, error_row
 from trlt.rollout.rows import RowFile
 from trlt.selection import select
+from trlt.video import workers
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
@@ -109,8 +110,8 @@ def test_a_clip_is_decoded_once_for_all_of_its_questions(roll, tmp_path, monkeyp
     samples = pool(tmp_path / "videos")
     samples = [*samples[:2], *(choice(f"q{i}", samples[0].video, f"what moves {i}") for i in range(3))]
     asked = []
-    load = ClipLoader._load
-    monkeypatch.setattr(ClipLoader, "_load", lambda *args: asked.append(args[1]) or load(*args))
+    load = workers.load_clip
+    monkeypatch.setattr(workers, "load_clip", lambda path, **more: asked.append(path) or load(path, **more))
     roll("rows.jsonl", samples, SETTINGS.model_copy(update={"max_sequences": 2}))
     assert len(asked) == 1
 

@@ -26,6 +26,7 @@ from trlt.errors import ModelError, UsageError
 from trlt.recipe import Probe, Video
 from trlt.reward import Weights
 from trlt.rollout import _transport, read_rows, run
+from trlt.rollout import server as client
 from trlt.rollout._transport import Address
 from trlt.rollout._wire import UNKNOWN
 from trlt.rollout.server import Limits, ServerError, Servers
@@ -214,13 +215,19 @@ def test_patience_holds_whatever_a_busy_server_asks_for(fake, trees, later):
     assert 0.4 <= time.monotonic() - began < 3
 
 
-def test_a_busy_server_is_not_asked_over_and_over(fake, trees):
+def test_a_busy_server_is_not_asked_over_and_over(fake, trees, monkeypatch):
     server = fake()
     servers = checked(server, limits=Limits(patience_s=0.5, backoff_s=0.1, health_s=0.1, concurrency=1))
     server.control(queue=["429 -5"], traits=["429 -5"])
     asked = []
-    call = servers._call
-    servers._call = lambda *args, **more: asked.append(1) or call(*args, **more)  # type: ignore[method-assign]
+    call = client.call
+
+    def counted(address, path, **more):
+        if path != "/health":
+            asked.append(path)
+        return call(address, path, **more)
+
+    monkeypatch.setattr(client, "call", counted)
     with pytest.raises(ServerError):
         servers.generate(trees[:1], SAMPLING)
     assert 2 <= len(asked) <= 12

@@ -21,7 +21,7 @@ from trlt.recipe import Recipe, Rewards, Train, load_recipe
 from trlt.reward import overlong
 from trlt.rollout.row import Said, to_row
 
-HONEST = GroupRollouts._score
+HONEST = GroupRollouts.score
 
 
 def changed(recipe: Recipe, **train: Any) -> Recipe:  # noqa: F811
@@ -128,7 +128,7 @@ def test_overlong_by_hand_and_as_trl_has_it():
 def honest_rewards(monkeypatch):
     """Instead of `test_grpo`'s invented ones; notes each group that was scored."""
     scored: list[Any] = []
-    monkeypatch.setattr(GroupRollouts, "_score", lambda *given: scored.append(HONEST(*given)) or scored[-1])
+    monkeypatch.setattr(GroupRollouts, "score", lambda *given: scored.append(HONEST(*given)) or scored[-1])
     return scored
 
 

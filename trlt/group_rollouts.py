@@ -119,7 +119,7 @@ class GroupRollouts:
             index, one = indices[asked[t].place], asked[t]
             try:
                 group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
-                scored[one.place] = self._score(index, group, said)
+                scored[one.place] = self.score(index, group, said)
             except Exception as error:  # of these answers alone
                 self._broken.add(material.samples[index], fault_of(error), step)
         for name, seconds in zip(
@@ -132,7 +132,14 @@ class GroupRollouts:
         """A clip as the engine and the update take it."""
         return self._tower.inputs(clip) if self._tower else self._material.builder.clip(clip)
 
-    def _score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
+    def score(self, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
+        """What a sample's completions earn: their grades' rewards, less what length costs.
+
+        Args:
+            index: Of the sample.
+            group: What the completions are an answer to, and their tokens.
+            completions: As they were drawn.
+        """
         train, sample = self._recipe.train, self._material.samples[index]
         weights = self._recipe.reward.weights()
         grades = [grade(sample, one.text, train, weights) for one in completions]

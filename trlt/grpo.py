@@ -189,7 +189,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         # Three batches are under way: the one in use, the one that the dataloader holds ahead, and the one announced.
         most = 3 * rows // self._recipe.train.group_size
         order = super()._get_train_sampler(dataset)
-        return self._announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
+        return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
 
     def _announce(self, coming: Sequence[int], most: int) -> None:
         self._material.announce([index for index in coming if index not in self._difficulty.left], most=most)

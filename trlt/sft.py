@@ -89,7 +89,7 @@ class SftTrainer(ResumableTrainer, Trainer):
         rows, order = self._train_batch_size, super()._get_train_sampler(train_dataset)
         assert order is not None, "lessons have a length"
         whole = FilledUp(order, len(lessons), self._batch)
-        return self._announcing(
+        return self.announcing(
             whole, lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows), rows
         )
 

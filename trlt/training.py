@@ -151,7 +151,7 @@ class ResumableTrainer:
     epoch would get the first one's order again. Here an epoch's order depends on the seed and the epoch alone.
     """
 
-    def _announcing(self, order: Any, announce: Callable[[Sequence[int]], None], rows: int, every: int = 1) -> Announcing:
+    def announcing(self, order: Any, announce: Callable[[Sequence[int]], None], rows: int, every: int = 1) -> Announcing:
         """The trainer's order of rows, with the clips of coming ones announced; see `Announcing`."""
         state: Any = self.accelerator  # type: ignore[attr-defined]
         process = (state.process_index, state.num_processes)

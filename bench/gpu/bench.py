@@ -58,7 +58,7 @@ class Bench:
     def engine(self, name: str) -> Engine:
         """Draws as in training; no completion ends early, so that all are equally long."""
         engine = Engine(self.model(name), Words(SHAPES[name]), exact=False)
-        engine._banned[torch.tensor(engine.builder.end_tokens, device=self.device)] = True
+        engine.banned[torch.tensor(engine.builder.end_tokens, device=self.device)] = True
         return engine
 
     def asked(self, name: str, count: int) -> list[Asked]:

@@ -21,7 +21,7 @@ def rollouts(bench: Bench, name: str, rows: int, rounds: int, out: Out) -> None:
     bench.enter(name, "bfloat16" if bench.half else "float32")
     model, engine, told = bench.model(name), bench.engine(name), list[str]()
     engine.notice = told.append
-    banned = engine._banned.nonzero()[:, 0].tolist()
+    banned = engine.banned.nonzero()[:, 0].tolist()
     written: list[list[Completion]] = []
 
     def by_engine(new: int, some: Sequence[Asked]) -> None:

@@ -218,7 +218,9 @@ def test_the_tiny_run(monkeypatch):
 
 
 def test_a_table_for_people(capsys, monkeypatch):
-    monkeypatch.setattr(command, "_software", lambda: [checks.Check("decoder av1", "warning", "none: [b]x[/b]", "install")])
+    monkeypatch.setattr(
+        checks, "decoder_checks", lambda _: [checks.Check("decoder av1", "warning", "none: [b]x[/b]", "install")]
+    )
     result = command.doctor(quick=True, output=Output(False))
     shown = capsys.readouterr().out
     assert "decoder av1" in shown and "[b]x[/b]" in shown and f"No fault, {result['warnings']} warning" in shown

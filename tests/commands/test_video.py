@@ -12,7 +12,7 @@ from made_clips import write_clip
 from PIL import Image
 
 from trlt.sample import Sample, Span, write_samples
-from trlt.video import workers
+from trlt.video import process
 
 
 def sample(id: str, video: str, duration: float | None = None, clip: Span | None = None) -> Sample:
@@ -52,13 +52,13 @@ def data(tmp_path: Path, clips: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were asked for."""
     names: list[str] = []
-    attempt = workers.ClipLoader._attempt
+    decode = process.Decoder.decode
 
-    def counted(self, request):
-        names.append(request.path.name)
-        return attempt(self, request)
+    def counted(self, path, *rest):
+        names.append(path.name)
+        return decode(self, path, *rest)
 
-    monkeypatch.setattr(workers.ClipLoader, "_attempt", counted)
+    monkeypatch.setattr(process.Decoder, "decode", counted)
     return names
 
 

@@ -139,8 +139,8 @@ def test_a_processor_of_another_model(tiny, trees):
     """Its mean and deviation are those of other frames."""
     other = load(Model(path=tiny.path, dtype="float32", device="cpu")).processor
     other.video_processor.image_mean = [0.5, 0.5, 0.5]
-    engine = Engine(tiny.model, other, compare_first=True)
-    engine._processor = tiny.processor
+    engine = Engine(tiny.model, tiny.processor, compare_first=True)
+    engine.builder = InputBuilder(tiny.model, other)
     refused(engine, trees, "sample '0': frames differ")
 
 
@@ -202,7 +202,7 @@ def test_what_is_not_a_number(engine, trees, monkeypatch):
 def test_it_is_made_before_anything_is_answered_and_soon(tiny, engine, trees, monkeypatch):
     """A completion of 40 tokens is compared when it has some of them."""
     monkeypatch.setattr(first, "TOKENS", 5)
-    engine._ends = frozenset()
+    engine.ends = frozenset()
     steps, settled = [], []
     engine.notice = lambda _: settled.append(engine.settled)
     engine.model.model.language_model.register_forward_pre_hook(lambda *_: steps.append(engine.parity is not None))
@@ -217,16 +217,16 @@ def test_answers_that_are_done_earlier_wait_for_it(tiny, noise_clip, monkeypatch
     ends = frozenset(range(0, tiny.model.config.text_config.vocab_size, 9))
     trees = [Tree(noise_clip(seed=c), (Request(f"{c}", "", "what is shown"),)) for c in (1, 0, 2, 3, 4)]
     plain = Engine(tiny.model, tiny.processor)
-    plain._ends = ends
+    plain.ends = ends
     places = [one.tree for one in plain.stream(trees, SAMPLING)]
     assert places.index(0) > 2, "others end before the first"
     engine = Engine(tiny.model, tiny.processor, compare_first=True)
-    engine._ends = ends
+    engine.ends = ends
     seen = [(one.tree, engine.parity is not None) for one in engine.stream(trees, SAMPLING)]
     assert seen == [(place, True) for place in places]
     monkeypatch.setattr("trlt.engine.cohort.Cohort.positions", property(lambda self: self._start))
     wrong = Engine(tiny.model, tiny.processor, compare_first=True)
-    wrong._ends = ends
+    wrong.ends = ends
     refused(wrong, trees, "positions")
 
 

@@ -19,7 +19,7 @@ SAMPLING = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=24, seed=5)
 def talkative(tiny, **more):
     """An engine whose completions have all lengths: every ninth token ends one."""
     engine = Engine(tiny.model, tiny.processor, **more)
-    engine._ends = frozenset(range(0, tiny.model.config.text_config.vocab_size, 9))
+    engine.ends = frozenset(range(0, tiny.model.config.text_config.vocab_size, 9))
     return engine
 
 
@@ -66,6 +66,24 @@ def test_answers_come_as_they_are_done_and_trees_are_read_as_there_is_room(engin
     asked = sum(request.n for tree in trees for request in tree.requests)
     assert sum(ended) == asked and len(ended) > len(order), "told of as they end, before their request is whole"
     assert order != sorted(order), "a short one doesn't wait for a long one before it"
+
+
+@pytest.mark.parametrize("most", [256, 5])
+def test_each_step_is_shown_and_changes_nothing(engine, trees, most):
+    whole = engine.generate(trees, SAMPLING)
+    shown = {}
+
+    def on_token(branches):
+        assert len(branches) <= most
+        for branch in branches:
+            shown.setdefault((branch.job.place, branch.index), []).append((list(branch.tokens), branch.finished))
+
+    assert engine.generate(trees, SAMPLING, max_sequences=most, on_token=on_token) == whole
+    for t, [completions] in enumerate(whole):
+        for index, one in enumerate(completions):
+            steps = [list(one.tokens[: k + 1]) for k in range(len(one.tokens))]
+            assert shown.pop(((t, 0), index)) == [(tokens, one.finished and tokens == list(one.tokens)) for tokens in steps]
+    assert not shown
 
 
 def test_new_branches_begin_beside_old_ones(engine, trees, shapes):
@@ -125,19 +143,17 @@ def test_out_of_memory_halves_and_goes_on(tiny, trees, layer):
 def test_out_of_memory_while_others_grow(tiny, trees):
     """A prefill that fails beside old branches: these go on, and the new ones come later."""
     whole = talkative(tiny).generate(trees, SAMPLING)
-    said, calls = [], []
+    said, passes = [], []
     engine = talkative(tiny, notice=said.append)
-    encode = engine._encode
 
-    def fails(clips):
-        calls.append(len(clips))
-        if len(calls) == 2:
+    def fails(*_):
+        passes.append("clip")
+        if passes.count("clip") == 5:
             torch.empty(2**50)
-        return encode(clips)
 
-    engine._encode = fails
-    assert engine.generate(trees, SAMPLING, max_sequences=12) == whole
-    assert len(said) == 1 and calls[0] == 4
+    engine.model.model.visual.register_forward_pre_hook(fails)
+    assert engine.generate(trees, SAMPLING, max_sequences=12, on_token=lambda branches: passes.append(len(branches))) == whole
+    assert passes[:5] == ["clip"] * 4 + [12] and len(said) == 1, "those that grow have tokens when the fifth clip fails"
 
 
 def test_one_completion_that_does_not_fit_is_an_error(engine, trees):
@@ -164,7 +180,13 @@ def test_bytes_of_a_token(tiny):
 
     engine, recorder = Engine(tiny.model, tiny.processor), Recorder()
     with torch.inference_mode():
-        engine._forward(torch.zeros(1, 5, tiny.model.config.text_config.hidden_size), torch.zeros(3, 1, 5).long(), recorder)
+        engine.model.model.language_model(
+            inputs_embeds=torch.zeros(1, 5, tiny.model.config.text_config.hidden_size),
+            position_ids=torch.zeros(3, 1, 5).long(),
+            attention_mask={"full_attention": None},
+            use_cache=False,
+            branches=recorder,
+        )
     held = sum(t.nbytes for side in (recorder.keys, recorder.values) for t in side.values())
     assert memory.token_bytes(tiny.model) * 5 == held
 

@@ -16,7 +16,7 @@ from trlt.engine.sampling import Sampling
 from trlt.rollout._wire import encode, first_seed, question
 from trlt.rollout.server import Servers
 from trlt.serve import uploads
-from trlt.serve.streaming import StreamingEngine
+from trlt.serve.streaming import EngineAnswerer
 
 
 @pytest.fixture(autouse=True)
@@ -139,8 +139,7 @@ def test_leaving_stops_the_model(run, address, stream, folder):
 
 
 def test_our_own_client_gets_what_the_engine_says(run, tiny, noise_clip):
-    engine = StreamingEngine(tiny.model, tiny.processor)
-    server = run(engine, temperature=1.0)
+    server = run(EngineAnswerer(Engine(tiny.model, tiny.processor)), temperature=1.0)
     trees = [
         Tree(noise_clip(frames=6, seed=1), (Request("a", "Look.", "what moves left", 2), Request("b", "Look.", "what", 1)))
     ]

@@ -7,7 +7,7 @@ import pytest
 from trlt.engine.forest import Engine, Request, Tree
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
-from trlt.serve.streaming import Cancelled, StreamingEngine
+from trlt.serve.streaming import Cancelled, EngineAnswerer
 
 SAMPLING = Sampling(max_new_tokens=24, seed=5)
 REQUEST = Request("k", "You answer questions about a video.", "what moves left", n=3)
@@ -17,8 +17,8 @@ def test_pieces_make_up_the_texts_of_the_plain_engine(tiny, noise_clip):
     clip = noise_clip()
     [[plain]] = Engine(tiny.model, tiny.processor).generate([Tree(clip, (REQUEST,))], SAMPLING)
     pieces = {0: [], 1: [], 2: []}
-    engine = StreamingEngine(tiny.model, tiny.processor)
-    reply = engine.answer(clip, REQUEST, SAMPLING, lambda number, text: pieces[number].append(text), lambda: False)
+    answerer = EngineAnswerer(Engine(tiny.model, tiny.processor))
+    reply = answerer.answer(clip, REQUEST, SAMPLING, lambda number, text: pieces[number].append(text), lambda: False)
     assert list(reply.completions) == plain
     assert ["".join(some) for some in pieces.values()] == [one.text for one in plain]
     assert max(map(len, pieces.values())) > 3, "told step by step"
@@ -26,29 +26,31 @@ def test_pieces_make_up_the_texts_of_the_plain_engine(tiny, noise_clip):
 
 
 def test_half_a_character_is_held_back(tiny, noise_clip, monkeypatch):
-    engine = StreamingEngine(tiny.model, tiny.processor)
+    engine = Engine(tiny.model, tiny.processor)
     texts = iter(["a", "a\ufffd", "aé", "aé\ufffd", "aé\ufffd"])
     monkeypatch.setattr(engine.builder, "decode", lambda tokens: next(texts))
     pieces = []
     sampling = Sampling(max_new_tokens=4, seed=5)
-    engine.answer(noise_clip(), Request("k", "", "what", 1), sampling, lambda _, text: pieces.append(text), lambda: False)
+    request = Request("k", "", "what", 1)
+    EngineAnswerer(engine).answer(noise_clip(), request, sampling, lambda _, text: pieces.append(text), lambda: False)
     assert pieces == ["a", "é", "\ufffd"], "at the end all is told, half a character too"
 
 
 def test_a_cancelled_one_stops_at_once_and_the_next_is_answered(tiny, noise_clip):
-    engine, steps = StreamingEngine(tiny.model, tiny.processor), []
+    answerer, steps = EngineAnswerer(Engine(tiny.model, tiny.processor)), []
 
     def is_cancelled():
         steps.append(1)
         return len(steps) == 3
 
     with pytest.raises(Cancelled):
-        engine.answer(noise_clip(), REQUEST, SAMPLING, lambda *_: None, is_cancelled)
+        answerer.answer(noise_clip(), REQUEST, SAMPLING, lambda *_: None, is_cancelled)
     assert len(steps) == 3
-    assert len(engine.answer(noise_clip(), REQUEST, SAMPLING, lambda *_: None, lambda: False).completions) == 3
+    assert len(answerer.answer(noise_clip(), REQUEST, SAMPLING, lambda *_: None, lambda: False).completions) == 3
 
 
 def test_a_vision_mark_in_the_question_is_refused(tiny, noise_clip):
     with pytest.raises(ModelError, match="vision mark"):
         request = Request("k", "", "what <|video_pad|>")
-        StreamingEngine(tiny.model, tiny.processor).answer(noise_clip(), request, SAMPLING, lambda *_: None, lambda: False)
+        answerer = EngineAnswerer(Engine(tiny.model, tiny.processor))
+        answerer.answer(noise_clip(), request, SAMPLING, lambda *_: None, lambda: False)

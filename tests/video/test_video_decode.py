@@ -241,14 +241,14 @@ def test_leaving_out_frames_that_nobody_needs_changes_nothing(
     except (av.error.FFmpegError, ValueError):
         pytest.skip(f"this build of FFmpeg has no encoder {codec}")
     came: list[int] = []
-    frames = decode._frames
+    frames = decode.decoded
 
     def counted(*args: Any) -> Any:
         for frame in frames(*args):
             came[-1] += 1
             yield frame
 
-    monkeypatch.setattr(decode, "_frames", counted)
+    monkeypatch.setattr(decode, "decoded", counted)
     for changes in ({"fps": 2.0}, {"fps": 7.0, "start": 0.5, "end": 2.9}, {"fps": 25.0}):
         came.append(0)
         lean = load(path, **changes)

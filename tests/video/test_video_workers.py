@@ -60,7 +60,9 @@ def test_clips_in_the_order_of_requests(tmp_path: Path, workers: int) -> None:
 def test_slow_files_keep_their_place(tmp_path: Path) -> None:
     order = [tmp_path / f"{name}.mp4" for name in ("slow1", "a", "b", "slow2", "c")]
     with ClipLoader(settings(workers=2), decoder=MADE) as loader:
-        assert [item.request.path for item in loader.map(map(Request, order))] == order
+        loaded = list(loader.map(map(Request, order)))
+    assert [item.request.path for item in loaded] == order
+    assert all((item.seconds >= 0.3) == item.request.path.stem.startswith("slow") for item in loaded[2:])
 
 
 def test_a_hanging_file_is_given_up(tmp_path: Path) -> None:
@@ -70,6 +72,7 @@ def test_a_hanging_file_is_given_up(tmp_path: Path) -> None:
         loaded = list(loader.map(map(Request, order)))
     assert names(loaded) == ["a:clip", "hang1:error", "b:clip", "c:clip", "d:clip", "hang2:error", "e:clip"]
     assert "hang1.mp4: not decoded in 0.5 s" in str(loaded[1].error) and time.monotonic() - began < 30
+    assert loaded[1].seconds >= 0.5, "of what was given up, too"
 
 
 def test_a_crashing_process_is_replaced(tmp_path: Path) -> None:

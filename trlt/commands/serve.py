@@ -74,17 +74,18 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     quiet()
     import uvicorn
 
+    from trlt.engine.forest import Engine
     from trlt.serve.app import make_app
     from trlt.serve.connections import Patient
     from trlt.serve.site import Settings
-    from trlt.serve.streaming import StreamingEngine
+    from trlt.serve.streaming import EngineAnswerer
     from trlt.video.peek import PEEK
     from trlt.video.workers import ClipLoader
 
     loaded = load(recipe.model)
     limit_threads(loaded.model)
-    engine = StreamingEngine(loaded.model, loaded.processor, notice=output.note, compare_first=True)
-    engine.prove()
+    answerer = EngineAnswerer(Engine(loaded.model, loaded.processor, notice=output.note, compare_first=True))
+    answerer.prove()
     path = Path(recipe.model.path)
     name = path.resolve().name if path.exists() else recipe.model.path
     settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens)
@@ -94,7 +95,7 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
         address = bound.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         config = uvicorn.Config(
-            make_app(engine, loader.load, peeker.load, settings),
+            make_app(answerer, loader.load, peeker.load, settings),
             http=Patient,
             log_level="warning",
             access_log=False,

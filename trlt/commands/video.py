@@ -21,7 +21,7 @@ from trlt.errors import DataError, UsageError, VideoError, counted, shown
 from trlt.files import sample_files, write_json
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, Span, read_samples
+from trlt.sample import Sample, group_by_clip, read_samples
 from trlt.video.below import EXTENSIONS
 from trlt.video.decode import cores
 from trlt.video.deep import LOAD_CLIP as DEEP
@@ -236,11 +236,8 @@ def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
 def _of_samples(samples: Sequence[Sample], data: Path, settings: Video) -> list[Wanted]:
     """Every clip that samples need, once; `data` is where they were read."""
     index = VideoIndex(videos_root(settings.root, data), settings.downloads, settings.links)
-    groups: dict[tuple[str, Span | None], list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault((sample.video, sample.clip), []).append(sample)
     wanted = []
-    for (video, bounds), group in groups.items():
+    for (video, bounds), group in group_by_clip(samples).items():
         start, end = bounds or (None, None)
         annotated = tuple(dict.fromkeys(float(sample.duration) for sample in group if sample.duration is not None))
         wanted.append(_wanted(index, video, start=start, end=end, annotated_s=annotated, samples=len(group)))

@@ -67,6 +67,7 @@ def branch_attention(query: Tensor, key: Tensor, value: Tensor, levels: Sequence
         return _step(query, key, value, levels, layer, scale)
     rows, heads, length, _ = query.shape
     groups = heads // key.shape[1]
+    # Queries are the last positions of their row: the diagonal ends in the lower right corner.
     own = torch.ones(length, key.shape[2], dtype=torch.bool, device=query.device).tril(key.shape[2] - length)
     keys, values, seen = [], [], []
     for level in levels:
@@ -109,9 +110,11 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     rows, heads, _, dim = query.shape
     kv_heads = key.shape[1]
     q = query.view(rows, kv_heads, heads // kv_heads, dim)
+    # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/bf16-decoding.md).
     with torch.autocast(query.device.type, enabled=False):
         parts = [_read(q, key, value, scale)]
         parts += [_read_level(q, level, level.keys[layer], level.values[layer], scale) for level in levels]
+    # One softmax over all keys: each part's sums are brought to the highest score of all, so that no exponential overflows.
     highest = torch.stack([part.highest for part in parts]).amax(dim=0)
     factors = [(part.highest - highest).exp() for part in parts]
     total = sum(factor * part.total for factor, part in zip(factors, parts, strict=True))
@@ -136,6 +139,7 @@ def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | 
     if hidden is not None:
         scores = scores.masked_fill_(hidden[:, None, None, :], torch.finfo(scores.dtype).min)
     highest = scores.amax(dim=-1, keepdim=True)
+    # In place: float32 scores over all keys of a clip are the widest tensors of a step.
     weights = scores.sub_(highest).exp_()
     return _Part(highest, weights.sum(dim=-1, keepdim=True), _product(weights.to(value.dtype), value))
 
@@ -165,6 +169,7 @@ def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor, scale: fl
     """Queries (R, H_kv, groups, D) over each row's node."""
     rows, kv_heads, groups, dim = q.shape
     nodes, width = level.rows.shape
+    # A node's rows become queries of one product, so that its keys are read once (docs/decisions/forest-engine.md).
     each = q if level.even else q[level.rows.reshape(-1)]
     each = each.view(nodes, width, kv_heads, groups, dim).transpose(1, 2).reshape(nodes, kv_heads, width * groups, dim)
     read = _read(each, keys, values, scale, level.hidden)

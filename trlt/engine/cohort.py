@@ -19,7 +19,7 @@ from trlt.engine.jobs import Job
 def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
     """A level from keys and values (N, H_kv, L, D) a layer, the N true lengths, and each row's node."""
     device, width = keys[0].device, keys[0].shape[2]
-    hidden = None
+    hidden = None  # where nothing is padded, so that scores need no pass more
     if min(lengths) < width:
         hidden = torch.arange(width, device=device) >= torch.tensor(lengths, device=device)[:, None]
     members: list[list[int]] = [[] for _ in lengths]
@@ -30,8 +30,10 @@ def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequen
     for node, rows in enumerate(members):
         for place, row in enumerate(rows):
             slots[row] = node * most + place
+    # The padding's results are computed for row 0 and never read: `slots` leads to the true ones.
     padded = [[*rows, *[0] * (most - len(rows))] for rows in members]
     index = torch.tensor(padded, device=device), torch.tensor(slots, device=device), torch.tensor(nodes, device=device)
+    # Then rows stand as their nodes do, and queries and keys are viewed instead of gathered.
     even = list(nodes) == [node for node in range(len(members)) for _ in range(most)]
     return Level(keys, values, hidden, *index, even)
 
@@ -65,7 +67,7 @@ class Nodes:
     def join(cls, parts: Sequence[Nodes]) -> Nodes:
         """The nodes of all parts, one after the other."""
         if len(parts) == 1:
-            return parts[0]
+            return parts[0]  # no second copy of a clip's keys and values
         keys, values = (
             [_stack(layer) for layer in zip(*(getattr(part, side) for part in parts), strict=True)]
             for side in ("keys", "values")
@@ -92,6 +94,7 @@ class Recorder:
             key = torch.cat([self.keys[layer], key], dim=2)
             value = torch.cat([self.values[layer], value], dim=2)
         self.keys[layer], self.values[layer] = key, value
+        # Nothing above and nothing before: SDPA's causal kernel needs no mask.
         if not self.levels and query.shape[2] == key.shape[2]:
             return causal_attention(query, key, value, scale)
         return branch_attention(query, key, value, self.levels, layer, scale)
@@ -103,6 +106,7 @@ class Recorder:
 
     def cut(self, length: int) -> None:
         """Forgets all after the first `length` positions, in whichever layers there is more."""
+        # At a length of 0 a layer goes, so that its next keys are taken for its first.
         self.keys, self.values = (
             {layer: t[:, :, :length] for layer, t in side.items() if length} for side in (self.keys, self.values)
         )
@@ -170,6 +174,7 @@ class Cohort:
     @property
     def tokens(self) -> int:
         """Tokens whose keys and values are held or will be."""
+        # As if each completion took all tokens that it may: others begin only where these have room to grow.
         return self.top.tokens + self.middle.tokens + self.streams.numel()
 
     @property
@@ -188,7 +193,7 @@ class Cohort:
             return
         self.branches = [self.branches[row] for row in rows]
         self._prompts = [self._prompts[row] for row in rows]
-        if rows:
+        if rows:  # one without rows is dropped by the engine
             index = torch.tensor(rows, device=self._start.device)
             self._start, self.streams = self._start[index], self.streams[index]
             self.own.keep(index)
@@ -216,5 +221,6 @@ class Together:
         """See `Branches.attend`."""
         if len(self._cohorts) == 1:
             return self._cohorts[0].own.attend(layer, query, key, value, scale)
+        # Linear layers take all rows at once; here cohorts differ, in the length of their own keys and in what is above.
         parts = zip(self._cohorts, *(torch.split(t, self._sizes) for t in (query, key, value)), strict=True)
         return torch.cat([cohort.own.attend(layer, q, k, v, scale) for cohort, q, k, v in parts])

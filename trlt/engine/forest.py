@@ -49,6 +49,10 @@ class Completion:
     """Log-probability of each token at the sampling temperature; equal up to rounding, so not compared."""
 
 
+OnToken = Callable[[Sequence[Branch]], None]
+"""Is shown branches that were each given one more token, those included that it ended."""
+
+
 class Answered(NamedTuple):
     """A request whose completions are all there, or which can't be answered."""
 
@@ -95,6 +99,7 @@ class Engine:
         self.model = model
         self.builder = InputBuilder(model, processor)
         self.device: torch.device = model.device
+        # In BF16 too many draws would lie near a boundary to settle them one by one (docs/decisions/exact-draws.md).
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
         """Draws that were settled alone since the engine was made."""
@@ -106,17 +111,21 @@ class Engine:
         self._processor = processor
         self._room: Room | None = None
         """What the memory was seen to suffice for, once it didn't for more."""
-        self._banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
-        self._ends = frozenset(self.builder.end_tokens)
+        self.banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
+        """(V,) True for tokens that are never drawn."""
+        self.ends = frozenset(self.builder.end_tokens)
+        """Tokens that end a completion."""
 
     @property
     def precision(self) -> str:
         """What is computed in, as `agreement.TOLERANCES` has it."""
         return "float32" if self.exact else "bfloat16"
 
-    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
+    def generate(
+        self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256, on_token: OnToken | None = None
+    ) -> list[list[list[Completion]]]:
         """Completions by tree, request and branch; see `stream`, whose errors are raised here."""
-        return by_tree(trees, self.stream(trees, sampling, max_sequences=max_sequences))
+        return by_tree(trees, self.stream(trees, sampling, max_sequences=max_sequences, on_token=on_token))
 
     @torch.no_grad()  # not inference_mode: autocast would cast every weight anew for each token
     def stream(
@@ -126,6 +135,7 @@ class Engine:
         *,
         max_sequences: int = 256,
         ended: Callable[[int], None] | None = None,
+        on_token: OnToken | None = None,
     ) -> Iterator[Answered]:
         """Requests in the order in which they are done.
 
@@ -140,29 +150,39 @@ class Engine:
             sampling: How tokens are drawn.
             max_sequences: Most completions that grow side by side; a request with more is answered in parts.
             ended: Is told how many completions have just ended, once for each.
+            on_token: Is shown all that grow after each step, with the tokens drawn so far; what it raises ends the stream.
 
         Raises:
             ModelError: the memory doesn't suffice for one completion.
             ParityError: the first completion differs from what the library's own forward makes of it; none is answered then.
         """
         training = self.model.training
+        # A trainer's model comes in training mode: dropout would draw from another policy than the one that is scored.
         self.model.eval()
         if self.first:
             self.first = FirstClip(self.first.done)  # what an earlier call had begun and didn't end is forgotten
         try:
             queue = Queue(trees, sampling.max_new_tokens)
             room = self._room or Room(max_sequences, room_for_tokens(self.model))
-            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling, ended)
+            yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling, ended, on_token)
         finally:
             self.model.train(training)
 
-    def _run(self, queue: Queue, room: Room, sampling: Sampling, ended: Callable[[int], None] | None) -> Iterator[Answered]:
+    def _run(
+        self,
+        queue: Queue,
+        room: Room,
+        sampling: Sampling,
+        ended: Callable[[int], None] | None,
+        on_token: OnToken | None,
+    ) -> Iterator[Answered]:
         growing: list[Cohort] = []
         done, held = _Done(), list[Answered]()
         while self._refill(queue, growing, room, sampling, done):
             if not growing:
                 yield from done.failures()
                 continue
+            # Branches get their tokens in `_append` alone: whichever of these two fails, a retreat has only keys to undo.
             if fits(lambda: self._look(growing)) is None:
                 self._retreat(queue, growing, room)
                 continue
@@ -170,9 +190,12 @@ class Engine:
             if tokens is None:
                 self._retreat(queue, growing, room)
                 continue
-            if self.first:
+            if self.first:  # before `_append`, which lets go of the logits
                 self.first.see(growing[0], tokens[0][0], sampling.max_new_tokens)
+            grown = [branch for cohort in growing for branch in cohort.branches]
             branches = self._append(growing, *tokens, sampling.max_new_tokens)
+            if on_token:
+                on_token(grown)
             if ended and branches:
                 ended(len(branches))
             for branch in branches:
@@ -183,6 +206,7 @@ class Engine:
                     held += [answered, *done.failures(1)]
             while self.first and self.first.drawn and fits(self._tell) is None:
                 self._retreat(queue, growing, room)
+            # Nothing is answered before the comparison: of wrong inputs, no row is to be left.
             if not self.first:
                 yield from held
                 held.clear()
@@ -218,6 +242,7 @@ class Engine:
                     return True
                 continue
             queue.put_back(jobs)
+            # Half of what was tried, those that didn't fit included.
             sequences += sum(len(job.indices) for job in jobs)
             tokens += sum(job.clip.tokens + len(job.indices) * sampling.max_new_tokens for job in jobs)
             self._halve(room, sequences, tokens)
@@ -251,9 +276,11 @@ class Engine:
     def _retreat(self, queue: Queue, growing: list[Cohort], room: Room) -> None:
         """Drops the newest half of what grows, to be asked again; what had begun of the last step is undone."""
         self._halve(room, sum(map(len, growing)), sum(cohort.tokens for cohort in growing))
+        # The newest have the fewest tokens to draw again.
         first = len(growing) // 2
         queue.put_back(job for cohort in growing[first:] for job in cohort.left())
         del growing[first:]
+        # The pass may have failed between two layers: those before hold keys of a token that the others haven't seen.
         for cohort in growing:
             cohort.own.cut(cohort.steps - (cohort.logits is None))
 
@@ -311,6 +338,7 @@ class Engine:
         longest = 0
         for i, length in enumerate(lengths):
             longest = max(longest, length)
+            # Alone where draws are exact: batched products differ in their last bits, and keys would hand that on.
             if not passes or self.exact or (len(passes[-1]) + 1) * longest > PREFILL_TOKENS:
                 passes.append([])
                 longest = length
@@ -318,6 +346,7 @@ class Engine:
         return passes
 
     def _stream(self, request: Request, branch: int, sampling: Sampling) -> Tensor:
+        # With the prompt's words: a sample that is asked in another way draws by numbers of its own.
         key = f"{request.key}\0{request.system}\0{request.user}"
         return torch.from_numpy(uniforms(sampling.seed, key, branch, sampling.max_new_tokens)).to(self.device)
 
@@ -342,6 +371,7 @@ class Engine:
         ids, lengths = _pad([p.prefix for p in prompts])
         ids = ids.to(self.device)
         embeds = self.model.get_input_embeddings()(ids)
+        # Row by row, in the order of the features. Padding holds no video token, and stands where no causal row sees it.
         video = ids == self.model.config.video_token_id
         embeds = embeds.masked_scatter(video[..., None], torch.cat(list(features)).to(embeds.dtype))
         positions, _ = _pad([p.positions[:, : len(p.prefix)] for p in prompts])
@@ -355,11 +385,13 @@ class Engine:
         positions, _ = _pad([p.positions[:, len(p.prefix) :] for p in prompts])
         recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)])
         hidden = self._forward(self.model.get_input_embeddings()(ids.to(self.device)), positions, recorder)
+        # Of the last tokens alone: 152k logits take more memory than a token's keys and values do.
         last = torch.tensor(lengths, device=self.device) - 1
         return recorder.nodes(lengths), self.model.lm_head(hidden[torch.arange(len(prompts), device=self.device), last])
 
     def _forward(self, embeds: Tensor, positions: Tensor, branches: Branches) -> Tensor:
         """Hidden states (R, T, d); positions (3, R, T)."""
+        # A dictionary is taken for masks that are made already: the library makes none, as `branches` knows who sees whom.
         out = self.model.model.language_model(
             inputs_embeds=embeds,
             position_ids=positions.to(self.device),
@@ -371,6 +403,7 @@ class Engine:
 
     def _look(self, growing: Sequence[Cohort]) -> bool:
         """Shows the model the tokens that were drawn last; after this, all have logits."""
+        # A new cohort has logits from its prefill.
         blind = [cohort for cohort in growing if cohort.logits is None]
         if blind:
             last = torch.tensor([branch.tokens[-1] for cohort in blind for branch in cohort.branches], device=self.device)
@@ -385,7 +418,7 @@ class Engine:
     def _draw(self, growing: Sequence[Cohort], sampling: Sampling) -> tuple[list[int], list[float]]:
         """The next token of every branch, and its log-probability; changes nothing."""
         logits = torch.cat([cohort.logits for cohort in growing if cohort.logits is not None])
-        drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self._banned)
+        drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self.banned)
         tokens, logps = drawn.tokens.tolist(), drawn.logps.tolist()
         if self.exact:
             rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]
@@ -397,13 +430,14 @@ class Engine:
 
     def _settle(self, cohort: Cohort, row: int, sampling: Sampling) -> tuple[int, float]:
         """The same draw, and its log-probability, from logits that are computed for this branch alone."""
+        # All its tokens anew: the cached keys of the earlier ones came out of batched products.
         self.settled += 1
         branch = cohort.branches[row]
         embeds = self.model.get_input_embeddings()(torch.tensor([branch.tokens], device=self.device))
         positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
         hidden = self._forward(embeds, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
         logits = self.model.lm_head(hidden[:, -1])
-        drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self._banned)
+        drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self.banned)
         return int(drawn.tokens), float(drawn.logps)
 
     def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
@@ -416,7 +450,7 @@ class Engine:
             for row, (branch, (token, logp)) in enumerate(zip(cohort.branches, islice(drawn, len(cohort)), strict=True)):
                 branch.tokens.append(token)
                 branch.logps.append(logp)
-                branch.finished = token in self._ends
+                branch.finished = token in self.ends
                 if branch.finished or cohort.steps == limit:
                     ended.append(branch)
                 else:

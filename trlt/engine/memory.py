@@ -27,6 +27,7 @@ def token_bytes(model: Any) -> int:
 def free_bytes(device: torch.device) -> float:
     """Memory that can still be had: of the GPU, or of the machine; infinite where that can't be known."""
     if device.type == "cuda":
+        # To the driver, what torch's allocator keeps for later use is taken; for us it is free.
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     try:
         lines = MEMINFO.read_text(encoding="ascii").splitlines()
@@ -49,8 +50,8 @@ def fits(work: Callable[[], T]) -> T | None:
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):  # the CPU's allocator has no error class of its own
             raise
-    # Not before here: the error's traceback held on to the frames.
+    # Not before here: the error's traceback held on to the frames, and these to their tensors.
     gc.collect()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        torch.cuda.empty_cache()  # blocks that are kept in the sizes of the failed try wouldn't serve a smaller one
     return None

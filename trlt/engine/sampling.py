@@ -65,6 +65,7 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) ->
 
 def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -> Draw:
     noise = NOISE * max(1.0, 1.0 / sampling.temperature)
+    # In float64: a running sum over 152k numbers in float32 may err by more than the noise that draws are guarded against.
     scaled = logits.double().masked_fill(banned, -torch.inf) / sampling.temperature
     p = scaled.softmax(dim=-1)
     surely = maybe = kept = p > 0
@@ -73,12 +74,14 @@ def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -
     cdf = (p * kept).cumsum(dim=-1)
     total = cdf[:, -1:]
     target = uniform[:, None].to(cdf) * total
+    # The first token whose sum lies above the target; one of probability 0 adds nothing and is never the first.
     tokens = torch.searchsorted(cdf, target, right=True).clamp(max=p.shape[-1] - 1)
     # Rounding at the very end of the CDF could name a token outside the nucleus: take the last one inside.
     last = p.shape[-1] - 1 - kept.flip(-1).int().argmax(dim=-1, keepdim=True)
     tokens = torch.minimum(tokens, last)
     upper = cdf.gather(-1, tokens)
     lower = upper - p.gather(-1, tokens)
+    # Tokens that noise may move into the nucleus or out of it shift each boundary by no more than what they weigh.
     margin = (noise + (p * (maybe & ~surely)).sum(dim=-1, keepdim=True)) * total
     # The outer edges, 0 and the total, are no boundaries between tokens.
     inner_low, inner_high = lower > 1e-12, total - upper > 1e-12
@@ -101,6 +104,7 @@ def _nucleus(p: Tensor, top_p: float, noise: float) -> tuple[Tensor, Tensor, Ten
     # The likeliest token is always in, however small top-p is.
     inside = (before < top_p - noise) | (before == 0)
     highest = ordered.masked_fill(inside, 0.0).amax(dim=-1, keepdim=True)
+    # Twice the noise: that of a token, and that of the one it is compared with.
     return kept, p > highest * (1 + 2 * noise), p >= lowest * (1 - 2 * noise)
 
 

@@ -5,7 +5,7 @@ Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neith
 
 from trlt.recipe._advice import advice
 from trlt.recipe._base import Decoding, Effect, Section
-from trlt.recipe._yaml import to_yaml
+from trlt.recipe._yaml import read_yaml, to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
 from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, flat, load_recipe, save_recipe, schema_json
@@ -51,6 +51,7 @@ __all__ = [
     "load_recipe",
     "meant",
     "advice",
+    "read_yaml",
     "save_recipe",
     "schema_json",
     "tells_apart",

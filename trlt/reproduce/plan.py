@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trlt.errors import RecipeError, UsageError, did_you_mean, shown
-from trlt.recipe import Section
-from trlt.recipe._yaml import read_yaml
+from trlt.recipe import Section, read_yaml
 from trlt.reproduce.references import faults_of
 from trlt.reproduce.sections import (
     Arm,

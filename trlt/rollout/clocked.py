@@ -49,16 +49,11 @@ class NotingLoader(ClipLoader):
     def map(self, requests: Iterable[ClipRequest]) -> Iterator[Loaded]:
         """As of the loader."""
         for loaded in super().map(requests):
+            samples = loaded.request.key
+            self.seen[samples[0].id] = Seen(loaded.seconds, packed_size(loaded.clip) if loaded.clip else 0)
             if loaded.clip is None:
-                self.failed += loaded.request.key
+                self.failed += samples
             yield loaded
-
-    def _attempt(self, request: ClipRequest) -> Loaded:
-        began = time.perf_counter()
-        loaded = super()._attempt(request)
-        seconds = time.perf_counter() - began
-        self.seen[request.key[0].id] = Seen(seconds, packed_size(loaded.clip) if loaded.clip else 0)
-        return loaded
 
 
 @dataclass

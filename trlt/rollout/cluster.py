@@ -184,7 +184,7 @@ def run_on_cluster(
         while pending := [sample for sample in samples if sample.id not in rows]:
             there, reason = len(rows), "its workers died"
             try:
-                for one in _round(address, pending, job, make_asker, gpus):
+                for one in ask_workers(address, pending, job, make_asker, gpus):
                     if "parity" in one:
                         parities.append(one["parity"])
                         continue
@@ -229,7 +229,7 @@ def run_on_cluster(
         return Summary(len(samples), resumed, rows.errors, tokens, time.perf_counter() - began, 0.0, join(parities), traces)
 
 
-def _round(
+def ask_workers(
     address: str, pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker], gpus: bool
 ) -> Iterator[dict[str, Any]]:
     """What the workers say about samples, as it comes; about what was lost with dead workers, nothing is said.

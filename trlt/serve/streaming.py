@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from trlt.engine.cohort import Branch, Cohort
+from trlt.engine.cohort import Branch
 from trlt.engine.forest import Completion, Engine
 from trlt.engine.jobs import Request, Tree
 from trlt.engine.sampling import Sampling
@@ -49,10 +49,11 @@ class Answerer(Protocol):
         ...
 
 
-class StreamingEngine(Engine):
-    """An engine that reports each step of the one request that it is at."""
+class EngineAnswerer:
+    """An `Answerer` by an engine."""
 
-    _step: Callable[[Sequence[Branch]], None] | None = None
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     def answer(self, clip: Clip, request: Request, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]) -> Reply:
         """As `Answerer` says; tokens, and so texts, are those of `generate`.
@@ -61,26 +62,23 @@ class StreamingEngine(Engine):
             Cancelled: `is_cancelled` gave True.
             ModelError: the memory doesn't suffice, or the prompt holds a mark of the vision tower.
         """
-        inputs = self.builder.clip(clip)
-        prompt = self.builder.prompt(request.system, request.user, inputs)
+        builder = self._engine.builder
+        inputs = builder.clip(clip)
+        prompt = builder.prompt(request.system, request.user, inputs)
         told: dict[int, str] = {}
 
         def step(branches: Sequence[Branch]) -> None:
             if is_cancelled():
                 raise Cancelled
             for branch in branches:
-                text = self.builder.decode(branch.tokens[:-1] if branch.finished else branch.tokens)
+                text = builder.decode(branch.tokens[:-1] if branch.finished else branch.tokens)
                 # The last character may be one of which some bytes are still to come.
                 ready, before = text.rstrip("\ufffd"), told.get(branch.index, "")
                 if len(ready) > len(before) and ready.startswith(before):
                     told[branch.index] = ready
                     write(branch.index, ready[len(before) :])
 
-        self._step = step
-        try:
-            [[completions]] = self.generate([Tree(inputs, (request,))], sampling)
-        finally:
-            self._step = None
+        [[completions]] = self._engine.generate([Tree(inputs, (request,))], sampling, on_token=step)
         for index, completion in enumerate(completions):
             before = told.get(index, "")
             if completion.text.startswith(before) and completion.text != before:
@@ -99,11 +97,4 @@ class StreamingEngine(Engine):
         frames = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112), dtype=np.uint8)
         clip = Clip.of(frames, 10 * np.arange(16, dtype=np.float64), sample_fps=0.1, duration=160.0)
         request = Request("an invented clip", "", "What is shown?")
-        self.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))
-
-    def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
-        branches = [branch for cohort in growing for branch in cohort.branches]
-        ended = super()._append(growing, tokens, logps, limit)
-        if self._step:
-            self._step(branches)
-        return ended
+        self._engine.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))

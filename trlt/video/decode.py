@@ -274,7 +274,7 @@ def _decode(
 ) -> _Pass:
     result = _Pass({}, set(wanted), set(), 0)
     context.skip_frame = "DEFAULT"
-    for number, frame in enumerate(_frames(packets, context, runs, result, wanted if lean else None)):
+    for number, frame in enumerate(decoded(packets, context, runs, result, wanted if lean else None)):
         name = number if listing.ordinal else frame.pts
         result.seen.add(name)
         result.faults += frame.is_corrupt
@@ -286,7 +286,7 @@ def _decode(
     return result
 
 
-def _frames(packets: Iterable[Any], context: Any, runs: Runs, result: _Pass, wanted: set[int] | None) -> Iterator[Any]:
+def decoded(packets: Iterable[Any], context: Any, runs: Runs, result: _Pass, wanted: set[int] | None) -> Iterator[Any]:
     """Decoded frames of the runs, in the order of presentation within each.
 
     Where `wanted` (stamps) is given, the decoder leaves out frames that are neither wanted nor referred to by others.

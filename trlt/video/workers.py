@@ -50,6 +50,8 @@ class Loaded:
     request: Request
     clip: Clip | None
     error: VideoError | None = None
+    seconds: float = 0.0
+    """From when it was begun until it was there, or given up."""
 
 
 class ClipLoader:
@@ -182,18 +184,20 @@ class ClipLoader:
         self.close()
 
     def _attempt(self, request: Request) -> Loaded:
+        began, clip, fault = time.perf_counter(), None, None
         try:
-            return Loaded(request, self._load(request.path, request.start, request.end))
+            clip = self._load(request.path, request.start, request.end)
         except VideoError as error:
-            return Loaded(request, None, error)
+            fault = error
         except OSError as error:  # of this file alone: it has gone, or can't be read where the disk is damaged
             if error.errno in SYSTEMIC:
                 raise
-            return Loaded(request, None, VideoError(f"{request.path}: can't be read ({error.strerror or error})"))
+            fault = VideoError(f"{request.path}: can't be read ({error.strerror or error})")
         except MemoryError:
-            return Loaded(request, None, VideoError(f"{request.path}: decoding needs more memory than there is"))
+            fault = VideoError(f"{request.path}: decoding needs more memory than there is")
         except Exception as error:  # of this file alone
-            return Loaded(request, None, fault_of(error))
+            fault = fault_of(error)
+        return Loaded(request, clip, fault, time.perf_counter() - began)
 
     def _next(self, request: Request, coming: Future[Loaded]) -> Loaded:
         began = time.perf_counter()
