@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import ast
 import inspect
-from pathlib import Path
 from typing import Any
 
 import accelerate
 import pytest
 import torch
 import transformers
+from paths import ROOT
 from transformers import PreTrainedModel, Trainer, core_model_loading
 from trl import GRPOTrainer
 
 from trlt import grpo
 
-PACKAGE = Path(__file__).resolve().parents[1] / "trlt"
+PACKAGE = ROOT / "trlt"
 METHODS = {
     **dict.fromkeys(grpo.OVERRIDDEN, GRPOTrainer),  # test_grpo.py compares what they take
     "_save_checkpoint": Trainer,
