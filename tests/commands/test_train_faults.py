@@ -9,7 +9,7 @@ from commands.test_faults import fails_on
 from commands.test_train import RECIPE
 from typer.testing import CliRunner
 
-from trlt import group_rollouts
+from trlt import grade
 from trlt.cli import app
 from trlt.engine.forest import Engine
 from trlt.engine.inputs import InputBuilder
@@ -83,7 +83,7 @@ def test_an_unforeseen_error_breaks_its_sample_alone(recipe, lines, tmp_path, mo
     if place == "load":
         fails_on(workers, "load_clip", lambda args: args[0].name == bad["video"].rpartition("/")[2], monkeypatch)
     elif place == "score":
-        fails_on(group_rollouts, "score", lambda args: args[1].id == bad["id"], monkeypatch)
+        fails_on(grade, "score", lambda args: args[1].id == bad["id"], monkeypatch)
     elif place == "target":
         fails_on(InputBuilder, "encode", lambda args: args[1] == "gold", monkeypatch)
         monkeypatch.setattr("trlt.prompt.render_answer", lambda one, **_: "gold" if one.id == bad["id"] else "else")
@@ -112,7 +112,7 @@ def test_an_unforeseen_error_breaks_its_sample_alone(recipe, lines, tmp_path, mo
 
 
 def test_when_all_meet_it_the_training_ends_with_the_traceback(recipe, tmp_path, monkeypatch):
-    fails_on(group_rollouts, "score", lambda args: True, monkeypatch)
+    fails_on(grade, "score", lambda args: True, monkeypatch)
     result = CliRunner().invoke(app, ["train", str(recipe()), "--out", str(tmp_path / "run")])
     assert result.exit_code == 3 and "above train.max_broken (0.1)" in result.stderr
     assert result.stderr.count("Traceback") == 1 and "ZeroDivisionError" in result.stderr
