@@ -1,4 +1,4 @@
-"""What the benchmarks share: a random model, a clip of noise, questions, and figures of repeated timings."""
+"""What the benchmarks share: a random model, a clip of noise, questions, and metrics of repeated timings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# The libraries' advice on their coming versions would hide the figures.
+# The libraries' advice on their coming versions would hide the metrics.
 warnings.simplefilter("ignore")
 
 CORPUS = (
@@ -132,12 +132,12 @@ def summary(seconds: Sequence[float]) -> str:
     return f"{statistics.median(seconds):8.3f} s   ({min(seconds):.3f} to {max(seconds):.3f}, {len(seconds)} times)"
 
 
-def finish(args: argparse.Namespace, figures: dict[str, Any]) -> None:
-    """Prints the JSON line where one is wanted: the figures, then the settings."""
+def finish(args: argparse.Namespace, metrics: dict[str, Any]) -> None:
+    """Prints the JSON line where one is wanted: the metrics, then the settings."""
     if not args.json:
         return
     import torch
 
     settings = {name: value for name, value in vars(args).items() if name != "json"}
     settings |= {"threads": torch.get_num_threads(), "dtype": dtype(args), "torch": torch.__version__}
-    print(json.dumps({k: round(v, 9) if isinstance(v, float) else v for k, v in figures.items()} | {"settings": settings}))
+    print(json.dumps({k: round(v, 9) if isinstance(v, float) else v for k, v in metrics.items()} | {"settings": settings}))

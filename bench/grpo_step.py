@@ -26,11 +26,11 @@ from transformers import PrinterCallback, TrainerCallback
 from trlt import grpo
 from trlt.engine.forest import Completion
 from trlt.engine.inputs import InputBuilder
-from trlt.model import Loaded, load, save
+from trlt.model import LoadedModel, load, save
 from trlt.recipe import Recipe, load_recipe
 from trlt.sample import Sample, Span
 from trlt.shared_prefix import Group, attach, collate
-from trlt.training import Material
+from trlt.training import TrainingData
 
 SIDES = ("shared", "full")
 
@@ -62,7 +62,7 @@ def make_recipe(args: argparse.Namespace, model: Path) -> Recipe:
     return load_recipe(None, sets=[f"{key}={value}" for key, value in values.items()])
 
 
-def make_scored(args: argparse.Namespace, loaded: Loaded) -> grpo.Scored:
+def make_scored(args: argparse.Namespace, loaded: LoadedModel) -> grpo.ScoredGroup:
     """A group of random completions with random rewards, in place of a rollout."""
     builder = InputBuilder(loaded.model, loaded.processor)
     clip = builder.clip(common.noise_clip(args.tokens, args.seed))
@@ -72,13 +72,13 @@ def make_scored(args: argparse.Namespace, loaded: Loaded) -> grpo.Scored:
     rewards = torch.rand(args.group, generator=generator).tolist()
     completions = tuple(Completion("", tuple(row), True) for row in tokens)
     group = Group(clip, prompt, tuple(c.tokens for c in completions))
-    return grpo.Scored(0, group, completions, (), tuple(rewards))
+    return grpo.ScoredGroup(0, group, completions, (), tuple(rewards))
 
 
 class Alternating(grpo.VideoGRPOTrainer):
     """The product's trainer on one prepared group, every other step in full sequences."""
 
-    scored: grpo.Scored
+    scored: grpo.ScoredGroup
     recipes: dict[str, Recipe]
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -115,14 +115,14 @@ class Clock(TrainerCallback):
             self.mib[side] += [] if mib is None else [mib]
 
 
-class WithoutVideos(Material):
+class WithoutVideos(TrainingData):
     """No video is read."""
 
     def announce(self, indices: Any, most: int) -> None:
         pass
 
 
-def make_trainer(loaded: Loaded, recipe: Recipe, scored: grpo.Scored, folder: Path, clock: Clock) -> Alternating:
+def make_trainer(loaded: LoadedModel, recipe: Recipe, scored: grpo.ScoredGroup, folder: Path, clock: Clock) -> Alternating:
     """The trainer as `trlt train` makes it, but for the rollouts."""
     attach(loaded.model)
     settings = grpo.config(recipe, folder, processes=1)
@@ -130,8 +130,8 @@ def make_trainer(loaded: Loaded, recipe: Recipe, scored: grpo.Scored, folder: Pa
     settings.learning_rate = 0.0
     settings.save_strategy = "no"
     sample = Sample("bench", "bench", "train", "grounding", "bench.mp4", "bench", spans=(Span(0.0, 1.0),))
-    material: Any = WithoutVideos([sample], None, None, None)  # type: ignore[arg-type]
-    trainer = Alternating(loaded, material, recipe, folder, settings, callbacks=[clock])
+    training_data: Any = WithoutVideos([sample], None, None, None)  # type: ignore[arg-type]
+    trainer = Alternating(loaded, training_data, recipe, folder, settings, callbacks=[clock])
     trainer.remove_callback(PrinterCallback)
     trainer.scored = scored
     full = recipe.model_copy(update={"train": recipe.train.model_copy(update={"shared_prefix": False})})
@@ -140,7 +140,7 @@ def make_trainer(loaded: Loaded, recipe: Recipe, scored: grpo.Scored, folder: Pa
 
 
 @torch.no_grad()
-def logps(model: Any, scored: grpo.Scored, *, full: bool) -> Tensor:
+def logps(model: Any, scored: grpo.ScoredGroup, *, full: bool) -> Tensor:
     """(G, T) log-probabilities of the completions."""
     out: Tensor = model(tree=collate([scored.group], full=full).to(model.device)).logps
     return out

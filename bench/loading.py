@@ -124,15 +124,15 @@ def main() -> None:
         launch_together(command, args.processes, args.strategy)
         marks = [json.loads((folder / f"marks-{rank}.json").read_text()) for rank in range(args.processes)]
     base = marks[0]["libraries"]
-    figures: dict[str, Any] = {"parameters": parameters, "libraries_mb": round(base / 1e6)}
+    metrics: dict[str, Any] = {"parameters": parameters, "libraries_mb": round(base / 1e6)}
     for name in ("loaded", "compared", "step"):
-        figures[f"{name}_mb"] = [round((mark[name] - base) / 1e6) for mark in marks]
-        figures[f"{name}_bytes_a_weight"] = [round((mark[name] - base) / parameters, 2) for mark in marks]
+        metrics[f"{name}_mb"] = [round((mark[name] - base) / 1e6) for mark in marks]
+        metrics[f"{name}_bytes_a_weight"] = [round((mark[name] - base) / parameters, 2) for mark in marks]
     print(f"{parameters / 1e6:.0f}M weights, {args.strategy}, {args.processes} processes; libraries {base / 1e6:.0f} MB")
     for name in ("loaded", "compared", "step"):
-        print(f"{name}: {figures[f'{name}_mb']} MB, {figures[f'{name}_bytes_a_weight']} bytes a weight")
+        print(f"{name}: {metrics[f'{name}_mb']} MB, {metrics[f'{name}_bytes_a_weight']} bytes a weight")
     if args.json:
-        print(json.dumps({**figures, "settings": {name: value for name, value in vars(args).items() if name != "json"}}))
+        print(json.dumps({**metrics, "settings": {name: value for name, value in vars(args).items() if name != "json"}}))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from trlt.model import load
 from trlt.recipe import Recipe, load_recipe
 from trlt.sample import read_samples
 from trlt.shared_prefix import attach
-from trlt.training import Material
+from trlt.training import TrainingData
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
@@ -82,12 +82,12 @@ def run(settings: Settings) -> dict[str, Any]:
     arguments.save_strategy = "no"
     with ClipLoader(recipe.video, decoder=DECODER) as loader:
         builder = InputBuilder(loaded.model, loaded.processor)
-        material = Material(read_samples(Path(settings.samples)), VideoIndex(settings.videos), loader, builder)
-        trainer = grpo.VideoGRPOTrainer(loaded, material, recipe, folder, arguments, callbacks=[clock])
+        training_data = TrainingData(read_samples(Path(settings.samples)), VideoIndex(settings.videos), loader, builder)
+        trainer = grpo.VideoGRPOTrainer(loaded, training_data, recipe, folder, arguments, callbacks=[clock])
         trainer.remove_callback(PrinterCallback)
         trainer.group_rollouts.engine.banned[builder.end_tokens] = True
         trainer.train()
-        _, prompt = material.inputs(0, think=recipe.train.think, answer_format=recipe.train.answer_format)
+        _, prompt = training_data.inputs(0, think=recipe.train.think, answer_format=recipe.train.answer_format)
     logged = [row for row in trainer.state.log_history if "length" in row]
     assert {row["length"] for row in logged} == {settings.length}, "completions of unequal length"
     return {

@@ -61,11 +61,13 @@ class Case:
         import torch
 
         from trlt.engine.first import FirstClip
-        from trlt.engine.forest import Request, Tree
+        from trlt.engine.forest import PromptRequest, Tree
 
         told: list[Any] = []
         self.engine.first = FirstClip(told.append)
-        [[completions]] = self.engine.generate([Tree(self.clip, (Request("a", *self.words, COMPLETIONS),))], self.sampling)
+        [[completions]] = self.engine.generate(
+            [Tree(self.clip, (PromptRequest("a", *self.words, COMPLETIONS),))], self.sampling
+        )
         count = len(told[0].tokens)
         return told[0].tokens, torch.tensor(completions[0].logps[:count]), told[0]
 

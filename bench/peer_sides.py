@@ -167,11 +167,11 @@ def read_peer(stdout: str, stderr: str, passes: list[list[str]], threads: int) -
     Raises:
         SystemExit: no such line.
     """
-    word, _, figures = (stdout.strip().splitlines() or [""])[-1].partition(" ")
+    word, _, metrics = (stdout.strip().splitlines() or [""])[-1].partition(" ")
     steps = [json.loads(line.partition(" ")[2]) for line in stderr.splitlines() if line.startswith("BENCH_STEP {")]
     if word != "BENCH" or not steps:
-        raise SystemExit(f"the peer's script ended without its lines of figures:\n{stdout[-500:]}\n{stderr[-2000:]}")
-    told = json.loads(figures)
+        raise SystemExit(f"the peer's script ended without its lines of metrics:\n{stdout[-500:]}\n{stderr[-2000:]}")
+    told = json.loads(metrics)
     parts = {name for step in steps[1:] for name in step["parts"]}
     return Run(
         step_s=told["mean_s"],

@@ -2,7 +2,7 @@
 
     python -m bench.peers --script PATH/peer_msswift.sh --cache DIR [--rounds 3] [--json]
 
-The script installs ms-swift into DIR and runs it. Each side is a process of its own; sides take turns. A side's figure in
+The script installs ms-swift into DIR and runs it. Each side is a process of its own; sides take turns. A side's metric in
 a round is its wall time over its timed steps, first step left out. Ours has the frame store cold (empty) in its first epoch
 and warm in its second.
 """
@@ -66,36 +66,36 @@ def arguments() -> argparse.Namespace:
 
 
 def summarize(runs: dict[str, list[Run]]) -> dict[str, Any]:
-    """The figures of all rounds: medians over the rounds."""
-    figures: dict[str, Any] = {}
+    """The metrics of all rounds: medians over the rounds."""
+    metrics: dict[str, Any] = {}
     for side, some in runs.items():
         for name in ("step_s", *COUNTS, "video_tokens", "prompt_tokens", "threads"):
-            figures[f"{side}_{name}"] = statistics.median(getattr(run, name) for run in some)
-        figures[f"{side}_rounds_s"] = [round(run.step_s, 3) for run in some]
-        figures[f"{side}_steps_s"] = [[round(seconds, 3) for seconds in run.steps] for run in some]
-        figures[f"{side}_parts_s"] = {part: round(statistics.median(r.parts[part] for r in some), 3) for part in some[0].parts}
+            metrics[f"{side}_{name}"] = statistics.median(getattr(run, name) for run in some)
+        metrics[f"{side}_rounds_s"] = [round(run.step_s, 3) for run in some]
+        metrics[f"{side}_steps_s"] = [[round(seconds, 3) for seconds in run.steps] for run in some]
+        metrics[f"{side}_parts_s"] = {part: round(statistics.median(r.parts[part] for r in some), 3) for part in some[0].parts}
     for side in ("cold", "warm"):
         if "theirs" in runs:
             ratios = [other.step_s / run.step_s for run, other in zip(runs[side], runs["theirs"], strict=True)]
-            figures[f"{side}_speedup"] = statistics.median(ratios)
-            figures[f"{side}_speedups"] = [round(ratio, 3) for ratio in ratios]
-    return figures
+            metrics[f"{side}_speedup"] = statistics.median(ratios)
+            metrics[f"{side}_speedups"] = [round(ratio, 3) for ratio in ratios]
+    return metrics
 
 
-def show(figures: dict[str, Any], sides: list[str]) -> None:
-    """The figures in words."""
+def show(metrics: dict[str, Any], sides: list[str]) -> None:
+    """The metrics in words."""
     for side in sides:
-        steps = [seconds for some in figures[f"{side}_steps_s"] for seconds in some]
-        decodes, passes, clips = (figures[f"{side}_{name}"] for name in COUNTS)
-        prompt, video = figures[f"{side}_prompt_tokens"], figures[f"{side}_video_tokens"]
-        print(f"  {NAMES[side]:<17}{common.summary(figures[f'{side}_rounds_s'])} a step; single steps {span(steps)}")
+        steps = [seconds for some in metrics[f"{side}_steps_s"] for seconds in some]
+        decodes, passes, clips = (metrics[f"{side}_{name}"] for name in COUNTS)
+        prompt, video = metrics[f"{side}_prompt_tokens"], metrics[f"{side}_video_tokens"]
+        print(f"  {NAMES[side]:<17}{common.summary(metrics[f'{side}_rounds_s'])} a step; single steps {span(steps)}")
         print(f"    each step: {decodes:g} decodes, {passes:g} vision passes over {clips:g} clips in all")
-        threads = figures[f"{side}_threads"]
+        threads = metrics[f"{side}_threads"]
         print(f"    prompt:    {prompt:.0f} tokens, {video:.0f} of them video; the model has {threads:.0f} threads")
-        print("    seconds:   " + ", ".join(f"{part} {seconds:.2f}" for part, seconds in figures[f"{side}_parts_s"].items()))
+        print("    seconds:   " + ", ".join(f"{part} {seconds:.2f}" for part, seconds in metrics[f"{side}_parts_s"].items()))
     for side in ("cold", "warm"):
-        if f"{side}_speedup" in figures:
-            print(f"  speedup, store {side}  {figures[f'{side}_speedup']:6.2f} x   ({span(figures[f'{side}_speedups'])})")
+        if f"{side}_speedup" in metrics:
+            print(f"  speedup, store {side}  {metrics[f'{side}_speedup']:6.2f} x   ({span(metrics[f'{side}_speedups'])})")
 
 
 def span(values: list[float]) -> str:
@@ -117,12 +117,12 @@ def main() -> None:
     tokens = {run.video_tokens for some in runs.values() for run in some}
     if len(tokens) > 1:
         raise SystemExit(f"the sides see clips of different numbers of video tokens, {sorted(tokens)}: nothing is compared")
-    figures, (width, height) = summarize(runs), args.size
+    metrics, (width, height) = summarize(runs), args.size
     weights = common.parameters(common.build(args)[0])
     print(f"One GRPO step: one prompt x {args.group} completions of {args.length} tokens, a clip of {args.seconds} s in H.264,")
     print(f"{width}x{height}; a model of {weights / 1e6:.1f}M weights in float32, vision tower frozen:")
-    show(figures, list(runs))
-    common.finish(args, figures | {"parameters": weights})
+    show(metrics, list(runs))
+    common.finish(args, metrics | {"parameters": weights})
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     python -m bench.prepare --scale 0.01 --json
 
 The corpus is written first (not timed): annotation in the official layouts, an empty file for each video, and a scan that
-holds a verdict for each. Then the real command runs in a process of its own, whose time and peak memory are the figures.
+holds a verdict for each. Then the real command runs in a process of its own, whose time and peak memory are the metrics.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def check(result: dict[str, Any], made: dict[str, Made]) -> None:
 
 
 def main() -> None:
-    """Makes the corpus, runs the command, prints the figures."""
+    """Makes the corpus, runs the command, prints the metrics."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -96,8 +96,8 @@ def main() -> None:
         f"prepared: {result['samples']:,} samples in {seconds:.1f} s ({samples / seconds:,.0f} a second), peak {peak:,.0f} MiB"
     )
     if args.json:
-        figures = {"records": samples, "samples": result["samples"], "videos": files, "annotation_mb": round(size / 1e6, 1)}
-        print(json.dumps(figures | {"seconds": round(seconds, 2), "peak_mb": round(peak, 1), "scale": args.scale}))
+        metrics = {"records": samples, "samples": result["samples"], "videos": files, "annotation_mb": round(size / 1e6, 1)}
+        print(json.dumps(metrics | {"seconds": round(seconds, 2), "peak_mb": round(peak, 1), "scale": args.scale}))
 
 
 if __name__ == "__main__":

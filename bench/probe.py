@@ -27,7 +27,7 @@ import torch
 
 from bench.library import Library
 from trlt.commands._setup import limit_threads
-from trlt.engine.forest import Completion, Engine, Request, Tree
+from trlt.engine.forest import Completion, Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.miniature.questions import ask
 from trlt.miniature.render import FPS, render_frames
@@ -113,7 +113,7 @@ def settings(args: argparse.Namespace) -> Model:
 
 
 def engine_side(engine: Engine, asked: list[Asked], args: argparse.Namespace, sampling: Sampling) -> list[list[Completion]]:
-    trees = (Tree(one.clip, (Request(one.key, one.system, one.user, args.n),)) for one in asked)
+    trees = (Tree(one.clip, (PromptRequest(one.key, one.system, one.user, args.n),)) for one in asked)
     done = {answer.tree: answer.completions for answer in engine.stream(trees, sampling, max_sequences=args.max_sequences)}
     return [done[place] for place in range(len(asked))]
 
@@ -152,23 +152,23 @@ def main() -> None:
                 gap = max(gap, float((theirs - torch.tensor(last.logps)).abs().max()))
     lengths = sorted(len(c.tokens) for some in written for c in some)
     drawn = sum(tokens["engine"])
-    figures: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     weights = common.parameters(loaded.model) / 1e6
     print(f"{args.samples} samples of {args.tokens} video tokens, {args.n} completions each of up to {args.length} tokens,")
     print(f"the miniature model ({weights:.1f}M weights) in {loaded.model.dtype} on {args.device}:")
     for side, name in (("engine", "engine"), ("library", "plain loop")):
         middle = statistics.median(seconds[side])
         rate = statistics.median(t / s for t, s in zip(tokens[side], seconds[side], strict=True))
-        figures |= {f"{side}_s": middle, f"{side}_samples_per_s": args.samples / middle, f"{side}_tokens_per_s": rate}
+        metrics |= {f"{side}_s": middle, f"{side}_samples_per_s": args.samples / middle, f"{side}_tokens_per_s": rate}
         print(f"  {name:<12}{common.summary(seconds[side])}  {args.samples / middle:6.2f} samples/s  {rate:8.1f} tokens/s")
-    figures["speedup"] = figures["engine_samples_per_s"] / figures["library_samples_per_s"]
-    figures["tokens_speedup"] = figures["engine_tokens_per_s"] / figures["library_tokens_per_s"]
-    print(f"  speedup     {figures['speedup']:6.2f} x in samples, {figures['tokens_speedup']:.2f} x in tokens")
+    metrics["speedup"] = metrics["engine_samples_per_s"] / metrics["library_samples_per_s"]
+    metrics["tokens_speedup"] = metrics["engine_tokens_per_s"] / metrics["library_tokens_per_s"]
+    print(f"  speedup     {metrics['speedup']:6.2f} x in samples, {metrics['tokens_speedup']:.2f} x in tokens")
     print(f"  completions have {lengths[0]} to {lengths[-1]} tokens, {lengths[len(lengths) // 2]} in the middle")
     print(f"  draws settled alone: {engine.settled - settled} of {drawn}")
     print(f"  agreement: log-probabilities differ by at most {gap:.2e} from the library's")
-    figures |= {"settled": engine.settled - settled, "drawn": drawn, "logp_max_diff": gap}
-    common.finish(args, figures)
+    metrics |= {"settled": engine.settled - settled, "drawn": drawn, "logp_max_diff": gap}
+    common.finish(args, metrics)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from bench import common  # isort: skip  (first: it quietens the libraries)
 import torch
 
 from bench.library import Library
-from trlt.engine.forest import Completion, Engine, Request, Tree
+from trlt.engine.forest import Completion, Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.video.clip import Clip
 
@@ -54,7 +54,7 @@ class Mine:
         return ids
 
     def __call__(self, users: list[str], n: int, length: int) -> list[list[Completion]]:
-        requests = tuple(Request(str(i), common.SYSTEM, user, n) for i, user in enumerate(users))
+        requests = tuple(PromptRequest(str(i), common.SYSTEM, user, n) for i, user in enumerate(users))
         sampling = Sampling(1.0, TOP_P, length, self._args.seed)
         return self.engine.generate([Tree(self._clip, requests)], sampling)[0]
 

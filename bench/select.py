@@ -4,7 +4,7 @@
     python -m bench.select --scale 0.01 --json
 
 Rows and samples are written first (not timed). Then the real command runs in a process of its own, whose time and peak
-memory are the figures. What it saw and took is compared with what was kept of each row while it was made.
+memory are the metrics. What it saw and took is compared with what was kept of each row while it was made.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _row(asked: Any, rights: list[bool], thousandths: list[int], rng: Random) ->
         "correct": None if task == "grounding" else sum(rights),
         "ious": None if task == "multi_choice" else ious,
         "delta_iou": None if task == "multi_choice" else max(ious) - sum(ious) / N,
-        **{"spread": max(rewards) - min(rewards), "mean": sum(rewards) / N, "format_rate": 1.0},
+        **{"reward_range": max(rewards) - min(rewards), "mean": sum(rewards) / N, "format_rate": 1.0},
         **{"video_tokens": 2048, "error": None},
     }
 
@@ -205,7 +205,7 @@ def _same(what: str, found: Any, expected: Any) -> None:
 
 
 def main() -> None:
-    """Makes rows and samples, runs the command, prints the figures."""
+    """Makes rows and samples, runs the command, prints the metrics."""
     from bench.prepare import timed
 
     parser = argparse.ArgumentParser(
@@ -232,9 +232,9 @@ def main() -> None:
     print(f"{rows:,} rows ({rows_mb:,.0f} MB) of {len(made)} sources, samples {samples_mb:,.0f} MB")
     print(f"selected: {result['taken']:,} in {seconds:.1f} s ({rows / seconds:,.0f} rows a second), peak {peak:,.0f} MiB")
     if args.json:
-        figures = {"rows": rows, "taken": result["taken"], "rows_mb": round(rows_mb, 1), "samples_mb": round(samples_mb, 1)}
-        figures |= {"seconds": round(seconds, 2), "peak_mb": round(peak, 1), "scale": args.scale}
-        print(json.dumps(figures | {"by": args.by, "budget": args.budget}))
+        metrics = {"rows": rows, "taken": result["taken"], "rows_mb": round(rows_mb, 1), "samples_mb": round(samples_mb, 1)}
+        metrics |= {"seconds": round(seconds, 2), "peak_mb": round(peak, 1), "scale": args.scale}
+        print(json.dumps(metrics | {"by": args.by, "budget": args.budget}))
 
 
 if __name__ == "__main__":

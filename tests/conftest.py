@@ -100,18 +100,18 @@ def clips_and_samples(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture
-def material(tiny: Any, clips_and_samples: Any) -> Any:
+def training_data(tiny: Any, clips_and_samples: Any) -> Any:
     """Those samples as training material for the random model, decoded in the main process."""
     from trlt.engine.inputs import InputBuilder
     from trlt.recipe import Video
     from trlt.sample import read_samples
-    from trlt.training import Material
+    from trlt.training import TrainingData
     from trlt.video.resolve import VideoIndex
     from trlt.video.workers import ClipLoader
 
     loader = ClipLoader(Video(max_tokens=32, workers=0))
     videos = VideoIndex(clips_and_samples.videos)
-    return Material(read_samples(clips_and_samples.samples), videos, loader, InputBuilder(tiny.model, tiny.processor))
+    return TrainingData(read_samples(clips_and_samples.samples), videos, loader, InputBuilder(tiny.model, tiny.processor))
 
 
 @pytest.fixture

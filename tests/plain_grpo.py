@@ -15,7 +15,7 @@ from torch import Tensor
 from trlt import prompt as prompts
 from trlt.model import load
 from trlt.recipe import Model, Train
-from trlt.training import Material
+from trlt.training import TrainingData
 
 
 @dataclass
@@ -42,14 +42,17 @@ def advantages(rewards: Sequence[float], scale: bool) -> list[float]:
     return (centred / (values.std() + 1e-4) if scale else centred).tolist()
 
 
-def scorer(loaded: Any, material: Material, train: Train) -> Callable[[int, Sequence[int]], Tensor]:
+def scorer(loaded: Any, training_data: TrainingData, train: Train) -> Callable[[int, Sequence[int]], Tensor]:
     """(sample's index, tokens) -> log-probabilities (T,), as the library's documentation has it."""
     clips: dict[int, Any] = {}
 
     def score(index: int, tokens: Sequence[int]) -> Tensor:
         if index not in clips:
-            clips[index] = material.clip(index)
-        clip, words = clips[index], prompts.build(material.samples[index], think=train.think, answer_format=train.answer_format)
+            clips[index] = training_data.clip(index)
+        clip, words = (
+            clips[index],
+            prompts.build(training_data.samples[index], think=train.think, answer_format=train.answer_format),
+        )
         messages = [
             {"role": "system", "content": [{"type": "text", "text": words.system}]},
             {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": words.user}]},
@@ -129,11 +132,11 @@ def loss(passes: Sequence[Sequence[One]], train: Train) -> Tensor:
 
 
 def gradient(
-    found: Sequence[dict[str, Any]], path: Any, material: Material, train: Train, *, old: bool = False
+    found: Sequence[dict[str, Any]], path: Any, training_data: TrainingData, train: Train, *, old: bool = False
 ) -> dict[str, Tensor]:
     """Of the step that `second_step` has recorded, from all its processes."""
     policy, start = double(path, found[0]["weights"]), double(path)
-    of_policy, of_start = scorer(policy, material, train), scorer(start, material, train)
+    of_policy, of_start = scorer(policy, training_data, train), scorer(start, training_data, train)
     passes = []
     for process in found:
         groups = []

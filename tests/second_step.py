@@ -20,13 +20,13 @@ from trlt import grpo
 from trlt.engine.forest import Completion
 from trlt.engine.inputs import InputBuilder
 from trlt.group_rollouts import GroupRollouts
-from trlt.groups import Scored
+from trlt.groups import ScoredGroup
 from trlt.model import load
 from trlt.recipe import Model, Recipe, Video, load_recipe
 from trlt.sample import read_samples
 from trlt.sharding import join
 from trlt.shared_prefix import Group, TreeBatch, attach
-from trlt.training import Material
+from trlt.training import TrainingData
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
@@ -94,14 +94,14 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     attach(loaded.model)
     loader = ClipLoader(Video(max_tokens=32, workers=0))
     builder = InputBuilder(loaded.model, loaded.processor)
-    material = Material(read_samples(samples), VideoIndex(videos), loader, builder)
+    training_data = TrainingData(read_samples(samples), VideoIndex(videos), loader, builder)
     out.mkdir(parents=True, exist_ok=True)
     processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
     second, honest, collate = _Second(), GroupRollouts.score, grpo.collate
-    drawn: list[Scored] = []
+    drawn: list[ScoredGroup] = []
     passes: list[list[Group]] = []
 
-    def score(self: Any, index: int, group: Group, completions: Sequence[Completion]) -> Scored:
+    def score(self: Any, index: int, group: Group, completions: Sequence[Completion]) -> ScoredGroup:
         changed, rewards = zip(*(invented(index, c) for c in completions), strict=True)
         group = replace(group, completions=tuple(c.tokens for c in changed))
         drawn.append(replace(honest(self, index, group, changed), rewards=rewards))
@@ -127,7 +127,7 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     GroupRollouts.score, grpo.collate = score, collated  # type: ignore[method-assign]
     try:
         args = grpo.config(recipe, out / "checkpoints", processes=processes)
-        trainer = Watched(loaded, material, recipe, out, args, callbacks=[second])
+        trainer = Watched(loaded, training_data, recipe, out, args, callbacks=[second])
         trainer.train()
     finally:
         GroupRollouts.score, grpo.collate = honest, collate  # type: ignore[method-assign]

@@ -294,7 +294,7 @@ def test_batch_arithmetic_that_does_not_fit_is_refused() -> None:
         ("grpo", 8, 1, 3, (8, 2, 8), 2),
         ("grpo", 7, 2, 1, (6, 1, 6), 2),
         ("grpo", 1, 1, 6, (1, 1, 1), 2),
-        ("sft", 50, 1, 1, (48, 1, 48), 4),  # the second step of an epoch has two lessons
+        ("sft", 50, 1, 1, (48, 1, 48), 4),  # the second step of an epoch has two examples
         ("sft", 8, 1, 3, (9, 3, 8), 2),
         ("sft", 7, 2, 1, (8, 1, 7), 2),
         ("sft", 1, 3, 6, (3, 1, 1), 2),
@@ -308,7 +308,7 @@ def test_few_samples_make_smaller_steps(method, samples, processes, passes, made
 
 def test_two_forms_of_each_sample_count_twice() -> None:
     train = load_recipe(None, sets=["train.method=sft", "train.sft={targets: mixed, batch: 10}"]).train
-    assert count_steps(train, 16, fit(train, 16, 1)) == 4  # 32 lessons
+    assert count_steps(train, 16, fit(train, 16, 1)) == 4  # 32 examples
     assert fit(train, 4, 1) == (8, 1, 8)
 
 

@@ -23,45 +23,45 @@ def run(*command: str) -> dict:
 
 
 def test_grpo_step():
-    figures = run("bench/grpo_step.py", "--steps", "1")
-    assert figures["logp_max_diff"] <= 1e-5
-    assert 0 < figures["grad_rel_diff"] <= 1e-4
-    assert figures["shared_s"] > 0 and figures["full_s"] > 0
-    assert figures["speedup"] == pytest.approx(figures["full_s"] / figures["shared_s"], rel=1e-3)
-    assert figures["settings"]["tokens"] == 64 and figures["settings"]["dtype"] == "float32"
-    assert figures["prompt_tokens"] > 64 + 90 and figures["parameters"] > 500_000
+    metrics = run("bench/grpo_step.py", "--steps", "1")
+    assert metrics["logp_max_diff"] <= 1e-5
+    assert 0 < metrics["grad_rel_diff"] <= 1e-4
+    assert metrics["shared_s"] > 0 and metrics["full_s"] > 0
+    assert metrics["speedup"] == pytest.approx(metrics["full_s"] / metrics["shared_s"], rel=1e-3)
+    assert metrics["settings"]["tokens"] == 64 and metrics["settings"]["dtype"] == "float32"
+    assert metrics["prompt_tokens"] > 64 + 90 and metrics["parameters"] > 500_000
 
 
 def test_sample():
-    figures = run("-m", "bench.sample", "--repeats", "1", "--questions", "3")
-    assert figures["logp_max_diff"] <= 1e-5
-    assert figures["exact"] is True
-    assert figures["settled"] == figures["samples_settled"] + figures["questions_settled"]
-    assert (figures["samples_drawn"], figures["questions_drawn"]) == (8 * 8, 3 * 8)
+    metrics = run("-m", "bench.sample", "--repeats", "1", "--questions", "3")
+    assert metrics["logp_max_diff"] <= 1e-5
+    assert metrics["exact"] is True
+    assert metrics["settled"] == metrics["samples_settled"] + metrics["questions_settled"]
+    assert (metrics["samples_drawn"], metrics["questions_drawn"]) == (8 * 8, 3 * 8)
     for name in ("samples", "questions"):
-        ratio = figures[f"{name}_library_s"] / figures[f"{name}_engine_s"]
-        assert figures[f"{name}_speedup"] == pytest.approx(ratio, rel=1e-3)
+        ratio = metrics[f"{name}_library_s"] / metrics[f"{name}_engine_s"]
+        assert metrics[f"{name}_speedup"] == pytest.approx(ratio, rel=1e-3)
 
 
 def test_probe():
     sizes = ["--samples", "3", "-n", "2", "--tokens", "128", "--length", "8", "--repeats", "1", "--json"]
     done = subprocess.run([sys.executable, "-m", "bench.probe", *sizes], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["logp_max_diff"] <= 1e-5 and 0 < figures["drawn"] <= 3 * 2 * 8
-    assert figures["engine_samples_per_s"] == pytest.approx(3 / figures["engine_s"], rel=1e-3)
-    assert figures["speedup"] == pytest.approx(figures["library_s"] / figures["engine_s"], rel=1e-3)
+    metrics = json.loads(done.stdout.splitlines()[-1])
+    assert metrics["logp_max_diff"] <= 1e-5 and 0 < metrics["drawn"] <= 3 * 2 * 8
+    assert metrics["engine_samples_per_s"] == pytest.approx(3 / metrics["engine_s"], rel=1e-3)
+    assert metrics["speedup"] == pytest.approx(metrics["library_s"] / metrics["engine_s"], rel=1e-3)
 
 
 def test_loading():
     command = [sys.executable, "-m", "bench.loading", "--vocabulary", "4096", "--hidden", "128", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["parameters"] > 2 * 4096 * 128 and figures["libraries_mb"] > 100
-    for first, then, last in zip(figures["loaded_mb"], figures["compared_mb"], figures["step_mb"], strict=True):
+    metrics = json.loads(done.stdout.splitlines()[-1])
+    assert metrics["parameters"] > 2 * 4096 * 128 and metrics["libraries_mb"] > 100
+    for first, then, last in zip(metrics["loaded_mb"], metrics["compared_mb"], metrics["step_mb"], strict=True):
         assert 0 < first <= then <= last
-    assert len(figures["step_bytes_a_weight"]) == 2
+    assert len(metrics["step_bytes_a_weight"]) == 2
 
 
 def test_parity_noise(tmp_path):
@@ -91,6 +91,6 @@ def test_prepare():
     command = [sys.executable, "-m", "bench.prepare", "--scale", "0.002", "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert figures["records"] > figures["samples"] > 0.9 * figures["records"] and figures["videos"] > 100
-    assert figures["seconds"] > 0 and figures["peak_mb"] > 20
+    metrics = json.loads(done.stdout.splitlines()[-1])
+    assert metrics["records"] > metrics["samples"] > 0.9 * metrics["records"] and metrics["videos"] > 100
+    assert metrics["seconds"] > 0 and metrics["peak_mb"] > 20

@@ -64,7 +64,7 @@ def test_sides_agree_in_float32(parts):
     assert 0 <= parts["tiny/vision"]["difference"] < 1e-5
 
 
-def test_figures_of_passes_and_rollouts(parts):
+def test_metrics_of_passes_and_rollouts(parts):
     for groups in (1, 2):
         for side in ("blocks", "full"):
             part = parts[f"tiny/grpo/{groups}/{side}"]
@@ -76,8 +76,8 @@ def test_figures_of_passes_and_rollouts(parts):
     assert part["rows"] == 8 and part["notices"] == []
     for side in ("engine", "library"):
         assert part[side]["prefill"]["seconds"] > 0 and len(part[side]["rounds"]) == 2
-        for figures in part[side]["rounds"]:
-            assert figures["tokens_per_s"] == pytest.approx(8 * 6 / figures["seconds"])
+        for metrics in part[side]["rounds"]:
+            assert metrics["tokens_per_s"] == pytest.approx(8 * 6 / metrics["seconds"])
 
 
 def test_bf16_is_held_to_float32(tmp_path):
@@ -105,8 +105,8 @@ def test_a_file_becomes_tables(float32, module, tmp_path):
     ]
     found = json.loads(float32.read_text())
     for name, part in found["parts"].items():
-        for figures in [part] if "groups" in part else part["engine"]["rounds"] if "rows" in part else []:
-            figures |= {"peak_bytes": 2**30, "reserved_bytes": 3 * 2**29}
+        for metrics in [part] if "groups" in part else part["engine"]["rounds"] if "rows" in part else []:
+            metrics |= {"peak_bytes": 2**30, "reserved_bytes": 3 * 2**29}
         if name == "tiny/grpo/2/full":
             del part["seconds"]
             part["out_of_memory"] = True

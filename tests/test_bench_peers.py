@@ -37,17 +37,17 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_counts_of_our_side(tmp_path):
     done = run("--ours-only", "--features", "--rounds", "1", "--files", str(tmp_path), "--json", *SMALL)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout.splitlines()[-1])
-    assert (figures["cold_decodes"], figures["warm_decodes"]) == (1, 0)
+    metrics = json.loads(done.stdout.splitlines()[-1])
+    assert (metrics["cold_decodes"], metrics["warm_decodes"]) == (1, 0)
     # One pass serves the rollout and the update; in the second epoch its features are there already.
-    assert (figures["cold_passes"], figures["warm_passes"]) == (1, 0)
-    assert (figures["cold_clips"], figures["warm_clips"]) == (1, 0)
+    assert (metrics["cold_passes"], metrics["warm_passes"]) == (1, 0)
+    assert (metrics["cold_clips"], metrics["warm_clips"]) == (1, 0)
     for epoch in ("cold", "warm"):
-        assert figures[f"{epoch}_video_tokens"] == 4 * 12 < figures[f"{epoch}_prompt_tokens"]
-        assert figures[f"{epoch}_step_s"] > 0
-        assert sum(figures[f"{epoch}_parts_s"].values()) == pytest.approx(figures[f"{epoch}_step_s"], abs=0.01)
-    assert len(figures["cold_steps_s"][0]) == 1 and len(figures["warm_steps_s"][0]) == 4
-    assert not any(name.startswith("theirs") or "speedup" in name for name in figures)
+        assert metrics[f"{epoch}_video_tokens"] == 4 * 12 < metrics[f"{epoch}_prompt_tokens"]
+        assert metrics[f"{epoch}_step_s"] > 0
+        assert sum(metrics[f"{epoch}_parts_s"].values()) == pytest.approx(metrics[f"{epoch}_step_s"], abs=0.01)
+    assert len(metrics["cold_steps_s"][0]) == 1 and len(metrics["warm_steps_s"][0]) == 4
+    assert not any(name.startswith("theirs") or "speedup" in name for name in metrics)
 
 
 def test_lines_of_the_peer(bench):
@@ -59,8 +59,8 @@ def test_lines_of_the_peer(bench):
 
 
 @pytest.mark.parametrize(("out", "steps"), [("", STEPS), ("no figures", STEPS), (OUT, "")])
-def test_a_peer_without_figures_ends_the_benchmark(bench, out, steps):
-    with pytest.raises(SystemExit, match="without its lines of figures"):
+def test_a_peer_without_metrics_ends_the_benchmark(bench, out, steps):
+    with pytest.raises(SystemExit, match="without its lines of metrics"):
         bench("bench.peer_sides").read_peer(out, steps, [], 2)
 
 
@@ -68,9 +68,9 @@ def test_speedup_is_that_of_each_round(bench):
     def runs(*seconds: float) -> list:
         return [bench("bench.peer_sides").Run(s, [s], 1, 2, 2, 1980, 2100, 2, {}) for s in seconds]
 
-    figures = bench("bench.peers").summarize({"cold": runs(2, 4, 1), "warm": runs(1, 1, 1), "theirs": runs(10, 12, 8)})
-    assert figures["cold_speedups"] == [5, 3, 8] and figures["cold_speedup"] == 5
-    assert figures["warm_speedup"] == 10 and figures["theirs_step_s"] == 10
+    metrics = bench("bench.peers").summarize({"cold": runs(2, 4, 1), "warm": runs(1, 1, 1), "theirs": runs(10, 12, 8)})
+    assert metrics["cold_speedups"] == [5, 3, 8] and metrics["cold_speedup"] == 5
+    assert metrics["warm_speedup"] == 10 and metrics["theirs_step_s"] == 10
 
 
 def test_missing_script_is_told(tmp_path):

@@ -14,7 +14,7 @@ from paths import ROOT
 
 from trlt.recipe import Decoding, Select
 from trlt.reward import Weights
-from trlt.rollout.row import Said, to_row
+from trlt.rollout.row import Generated, to_row
 from trlt.selection import classify, deviation, water_fill
 
 
@@ -39,11 +39,11 @@ def run(*command: str) -> str:
     ],
 )
 def test_select(command: list[str]) -> None:
-    figures = json.loads(run(*command, "--scale", "0.002", "--json").splitlines()[-1])
-    assert 900 < figures["rows"] < 1100 and figures["rows_mb"] > figures["samples_mb"] > 0
-    assert figures["seconds"] > 0 and figures["peak_mb"] > 20
-    assert 0 < figures["taken"] < figures["rows"] and figures["taken"] == (figures["budget"] or figures["taken"])
-    assert figures["by"] == ("variance" if "variance" in command else "rules")
+    metrics = json.loads(run(*command, "--scale", "0.002", "--json").splitlines()[-1])
+    assert 900 < metrics["rows"] < 1100 and metrics["rows_mb"] > metrics["samples_mb"] > 0
+    assert metrics["seconds"] > 0 and metrics["peak_mb"] > 20
+    assert 0 < metrics["taken"] < metrics["rows"] and metrics["taken"] == (metrics["budget"] or metrics["taken"])
+    assert metrics["by"] == ("variance" if "variance" in command else "rules")
 
 
 def test_its_name_does_not_hide_the_standard_library() -> None:
@@ -53,7 +53,7 @@ def test_its_name_does_not_hide_the_standard_library() -> None:
 
 def test_made_rows_have_the_fields_and_classes_of_real_ones(bench) -> None:
     rng = Random(0)
-    real = to_row(choice("a", "v.mp4"), [Said("x", 1, True)], settings=Decoding(), weights=Weights(), video_tokens=1)
+    real = to_row(choice("a", "v.mp4"), [Generated("x", 1, True)], settings=Decoding(), weights=Weights(), video_tokens=1)
     for source in ("nextqa", "charades", "nextgqa"):
         made = bench.Made()
         asked = [bench.sample(source, number, rng) for number in range(300)]

@@ -28,7 +28,7 @@ from trlt.recipe import Probe, Video
 from trlt.reward import Weights
 from trlt.rollout import _stages, read_rows, run
 from trlt.rollout import cluster as on_cluster
-from trlt.rollout.claims import Claims, make
+from trlt.rollout.claims import Leases, make
 from trlt.rollout.parts import work_folder
 from trlt.sample import write_samples
 from trlt.video.resolve import VideoIndex
@@ -135,10 +135,10 @@ def go(tmp_path):
     video = Video(store=str(tmp_path / "store"), workers=1, timeout_s=2 * WAIT_S)
     common = {"settings": SETTINGS, "n": SETTINGS.n, "weights": Weights()}
 
-    def there(name, samples, make_asker, **changes):
+    def there(name, samples, make_generator, **changes):
         asked = {
             "address": "nowhere",
-            "make_asker": make_asker,
+            "make_generator": make_generator,
             "gpus": True,
             "video": video,
             "root": root,
@@ -147,9 +147,9 @@ def go(tmp_path):
         }
         return on_cluster.run_on_cluster(samples, out=tmp_path / name, **asked)
 
-    def alone(name, samples, asker):
+    def alone(name, samples, generator):
         with ClipLoader(Video()) as loader:
-            run(samples, engine=asker, loader=loader, videos=VideoIndex(root), out=tmp_path / name, **common)
+            run(samples, engine=generator, loader=loader, videos=VideoIndex(root), out=tmp_path / name, **common)
         return (tmp_path / name).read_bytes()
 
     there.root, there.video, there.alone = root, video, alone
@@ -249,7 +249,7 @@ def test_a_machine_dies_with_work_of_both_kinds(grow, go, tmp_path, capsys):
         for sample in samples[4:13]:
             loader.load(go.root / sample.video, *(sample.clip or (None, None)))
 
-    def make_asker():
+    def make_generator():
         passed = []
 
         def hold(key):
@@ -281,7 +281,7 @@ def test_a_machine_dies_with_work_of_both_kinds(grow, go, tmp_path, capsys):
                 (tmp_path / "gate").rmdir()
                 fcntl.flock(lock, fcntl.LOCK_UN)
 
-        summary = go("rows.jsonl", samples, make_asker, address=cluster.address, progress=kill)
+        summary = go("rows.jsonl", samples, make_generator, address=cluster.address, progress=kill)
     assert killed and killed[0] < 2 * len(samples), "two answers each"
     assert capsys.readouterr().out == "", "stdout is the command's"
     assert (summary.rows, summary.resumed, summary.errors) == (len(samples), 0, 2)
@@ -294,7 +294,7 @@ def test_what_ray_gives_up_is_asked_again(grow, go, tmp_path, monkeypatch):
     samples = pool(go.root, clips=2)[:4]
     rows, death, said = tmp_path / "rows.jsonl", tmp_path / "death", []
 
-    def make_asker():
+    def make_generator():
         def hold(key):
             if key == "c0" and not death.exists():
                 # What was decoded first is asked first: e1's row is there soon, or waits behind this one.
@@ -306,7 +306,7 @@ def test_what_ray_gives_up_is_asked_again(grow, go, tmp_path, monkeypatch):
 
         return Scripted(hold)
 
-    assert go("rows.jsonl", samples, make_asker, address=cluster.address, notice=said.append).rows == 4
+    assert go("rows.jsonl", samples, make_generator, address=cluster.address, on_event=said.append).rows == 4
     assert said in [[f"{lost} samples were lost with workers that died; they are asked again"] for lost in (2, 3, 4)]
     assert rows.read_bytes() == go.alone("alone.jsonl", samples, Scripted())
 
@@ -325,7 +325,7 @@ def test_a_run_ends_when_no_row_comes_any_more(go, tmp_path, monkeypatch):
 @pytest.fixture
 def job(tmp_path):
     (tmp_path / "videos").mkdir()
-    yield _stages.Job(Video(workers=0), tmp_path / "videos", SETTINGS, n=2)
+    yield _stages.WorkerSettings(Video(workers=0), tmp_path / "videos", SETTINGS, n=2)
     _stages._reader.cache_clear()
 
 
@@ -338,10 +338,10 @@ def test_faults_of_workers_reach_the_driver(job):
     def bug(key):
         raise KeyError("seventeen")
 
-    def asked(job, make_asker):
+    def asked(job, make_generator):
         """What the driver makes of the samples."""
         [clips] = _stages.decode(_stages.sample_table([samples]), job)
-        return [one for table in _stages.Answering(job, make_asker)(clips) for one in _stages.read_said(table)]
+        return [one for table in _stages.Answering(job, make_generator)(clips) for one in _stages.read_said(table)]
 
     assert [one["id"] for one in asked(job, Scripted)] == ["c0", "e0"]
     with pytest.raises(ModelError, match=r"^.+: model.path: no such model$"):
@@ -367,10 +367,10 @@ def test_answers_go_to_the_driver_in_parcels(job, monkeypatch):
 def test_rows_of_others_who_are_at_work_are_left_alone(go, tmp_path):
     out = tmp_path / "rows.jsonl"
     make(work_folder(out))
-    claims = Claims(work_folder(out), 60.0)
+    leases = Leases(work_folder(out), 60.0)
     with pytest.raises(ResumeError, match="rows.jsonl: other processes are at work on it"):
         go("rows.jsonl", [], Scripted)
-    claims.close()
+    leases.close()
 
 
 def test_without_ray_the_extra_is_named(tmp_path, monkeypatch):

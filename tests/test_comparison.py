@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from trlt.comparison import Scored, compare, group_weights, other_annotations, protocol_differences
+from trlt.comparison import ScoredRun, compare, group_weights, other_annotations, protocol_differences
 
 
-def scored(values, ids=None, videos=None, groups=None, figure="acc"):
+def scored(values, ids=None, videos=None, groups=None, metric="acc"):
     n = len(values)
-    return Scored(
-        ids or [str(i) for i in range(n)], videos or [f"v{i}" for i in range(n)], groups or [None] * n, {figure: values}
+    return ScoredRun(
+        ids or [str(i) for i in range(n)], videos or [f"v{i}" for i in range(n)], groups or [None] * n, {metric: values}
     )
 
 
@@ -54,7 +54,7 @@ def test_weights_are_made_anew_over_the_shared_questions():
     assert group_weights(["s", "s", "s", "t"]) == pytest.approx([4 / 6, 4 / 6, 4 / 6, 2.0])
     groups = ["s", "s", "t", "t"]
     a = scored([1.0, 0.0, 1.0, 1.0], groups=groups)
-    b = Scored(["0", "1", "2"], ["v0", "v1", "v2"], groups[:3], {"acc": [1.0, 1.0, 0.0]})
+    b = ScoredRun(["0", "1", "2"], ["v0", "v1", "v2"], groups[:3], {"acc": [1.0, 1.0, 0.0]})
     change = compare(a, b).changes[0]
     # s: (1 + 0) / 2 and (1 + 1) / 2; t: 1 and 0. The means of the tasks, not of the three questions.
     assert (change.a, change.b, change.difference) == pytest.approx((75.0, 50.0, -25.0))
@@ -63,18 +63,18 @@ def test_weights_are_made_anew_over_the_shared_questions():
 def test_what_is_not_shared_is_left_out():
     found = compare(scored([1.0]), scored([1.0], ids=["other"]))
     assert (found.n, found.only_a, found.only_b, found.changes) == (0, 1, 1, ())
-    assert compare(scored([1.0], figure="acc"), scored([1.0], figure="mIoU")).changes == ()
+    assert compare(scored([1.0], metric="acc"), scored([1.0], metric="mIoU")).changes == ()
 
 
-def test_a_figure_is_over_the_questions_that_count_in_it():
-    a = Scored(["0", "1", "2"], ["u", "v", "w"], [None] * 3, {"acc": [0.0, 1.0, 1.0], "acc_yes_no": [None, 1.0, 0.0]})
-    b = Scored(["0", "1", "2"], ["u", "v", "w"], [None] * 3, {"acc": [1.0, 1.0, 1.0], "acc_yes_no": [None, 1.0, 1.0]})
-    assert [(c.figure, c.n, c.a, c.b) for c in compare(a, b).changes] == [
+def test_a_metric_is_over_the_questions_that_count_in_it():
+    a = ScoredRun(["0", "1", "2"], ["u", "v", "w"], [None] * 3, {"acc": [0.0, 1.0, 1.0], "acc_yes_no": [None, 1.0, 0.0]})
+    b = ScoredRun(["0", "1", "2"], ["u", "v", "w"], [None] * 3, {"acc": [1.0, 1.0, 1.0], "acc_yes_no": [None, 1.0, 1.0]})
+    assert [(c.metric, c.n, c.a, c.b) for c in compare(a, b).changes] == [
         ("acc", 3, pytest.approx(200 / 3), 100.0),
         ("acc_yes_no", 2, 50.0, 100.0),
     ]
-    nothing = Scored(["0"], ["u"], [None], {"acc": [0.0], "acc_yes_no": [None]})
-    assert [change.figure for change in compare(nothing, b).changes] == ["acc"]
+    nothing = ScoredRun(["0"], ["u"], [None], {"acc": [0.0], "acc_yes_no": [None]})
+    assert [change.metric for change in compare(nothing, b).changes] == ["acc"]
 
 
 def protocol(**changes):

@@ -15,7 +15,7 @@ from paths import TESTS
 from trlt.completions import COLUMNS, FOLDER, Completions, cut_completions, read_completions
 from trlt.engine.forest import Completion
 from trlt.errors import DataError
-from trlt.groups import Scored
+from trlt.groups import ScoredGroup
 from trlt.sample import Sample, Span
 from trlt.score import Scores
 
@@ -25,11 +25,11 @@ SAMPLES = [
 ]
 
 
-def group(index: int, *rewards: float, text: str = "said") -> Scored:
+def group(index: int, *rewards: float, text: str = "said") -> ScoredGroup:
     completions = tuple(Completion(f"{text} {place}", (5,) * (place + 1), place > 0) for place in range(len(rewards)))
     task = SAMPLES[index].task
     scores = tuple(Scores(1.0, None, r) if task == "grounding" else Scores(0.0, r, None) for r in rewards)
-    return Scored(index, None, completions, scores, rewards)  # type: ignore[arg-type]
+    return ScoredGroup(index, None, completions, scores, rewards)  # type: ignore[arg-type]
 
 
 def files(run: Path) -> list[str]:

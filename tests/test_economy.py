@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_grpo import invented_rewards, pytestmark, recipe, run  # noqa: F401  (fixtures)
 
-from trlt.difficulty import Difficulty, Visit, cut_visits
+from trlt.difficulty import Retirement, Visit, cut_visits
 from trlt.engine.features import FrozenTower
 from trlt.errors import RecipeError
-from trlt.groups import make_places, share_passes, split_passes
+from trlt.groups import make_slots, pack_groups, split_passes
 from trlt.recipe import Lora, load_recipe
 from trlt.reward import advantages
 from trlt.shared_prefix import TreeBatch
@@ -25,7 +25,7 @@ def changed(recipe, **train):  # noqa: F811
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=12), st.integers(1, 120), st.integers(0, 5))
 def test_passes_hold_every_group_once_and_keep_to_their_tokens(sizes: list[int], most: int, more: int) -> None:
-    passes = share_passes(sizes, most)
+    passes = pack_groups(sizes, most)
     assert sorted(i for some in passes for i in some) == list(range(len(sizes)))
     assert all(len(some) == 1 or sum(sizes[i] for i in some) <= most for some in passes)
     count = min(len(sizes), len(passes) + more)
@@ -36,15 +36,15 @@ def test_passes_hold_every_group_once_and_keep_to_their_tokens(sizes: list[int],
 
 
 @pytest.mark.parametrize("loss", ["grpo", "dapo"])
-def test_packed_passes_learn_what_single_ones_learn(tiny_path, material, recipe, tmp_path, monkeypatch, loss):  # noqa: F811
+def test_packed_passes_learn_what_single_ones_learn(tiny_path, training_data, recipe, tmp_path, monkeypatch, loss):  # noqa: F811
     single = changed(recipe, prompts_per_pass=1, loss=loss)
-    weights, rows, _ = run(tiny_path, material, single, tmp_path / "single")
+    weights, rows, _ = run(tiny_path, training_data, single, tmp_path / "single")
     packed, made = changed(single, tokens_per_pass=440), TreeBatch.to
     sizes = []
     monkeypatch.setattr(
         TreeBatch, "to", lambda self, device: sizes.append([len(self.ids), len(self.row)]) or made(self, device)
     )
-    same, others, _ = run(tiny_path, material, packed, tmp_path / "packed")
+    same, others, _ = run(tiny_path, training_data, packed, tmp_path / "packed")
     del sizes[0]  # the comparison before the first step, of two samples in one pass without gradients
     assert len(sizes) < 16 and any(groups > 1 for _, groups in sizes), "fewer passes than groups"
     assert all(tokens <= 440 or groups == 1 for tokens, groups in sizes)
@@ -55,10 +55,10 @@ def test_packed_passes_learn_what_single_ones_learn(tiny_path, material, recipe,
 
 
 @pytest.mark.parametrize("loss", ["bnpo", "dr_grpo", "dapo"])
-def test_other_losses_weigh_tokens_otherwise(tiny_path, material, recipe, tmp_path, loss):  # noqa: F811
+def test_other_losses_weigh_tokens_otherwise(tiny_path, training_data, recipe, tmp_path, loss):  # noqa: F811
     recipe = changed(recipe, max_steps=2)  # noqa: F811
-    _, rows, _ = run(tiny_path, material, recipe, tmp_path / "grpo")
-    _, others, _ = run(tiny_path, material, changed(recipe, loss=loss), tmp_path / loss)
+    _, rows, _ = run(tiny_path, training_data, recipe, tmp_path / "grpo")
+    _, others, _ = run(tiny_path, training_data, changed(recipe, loss=loss), tmp_path / loss)
     assert rows[0]["reward"] == others[0]["reward"] and all(row["grad_norm"] > 0 for row in others)
     assert rows[0]["grad_norm"] != pytest.approx(others[0]["grad_norm"], rel=1e-3)
 
@@ -67,28 +67,28 @@ def test_advantages_without_scale() -> None:
     assert advantages([1.0, 0.0, 0.5, 0.5], scale=False) == [0.5, -0.5, 0.0, 0.0]
 
 
-def test_a_frozen_tower_runs_once_a_clip(tiny_path, material, recipe, tmp_path, monkeypatch):  # noqa: F811
+def test_a_frozen_tower_runs_once_a_clip(tiny_path, training_data, recipe, tmp_path, monkeypatch):  # noqa: F811
     frozen = changed(recipe, freeze_vision=True)
     towers, made = [], FrozenTower.__init__
     monkeypatch.setattr(FrozenTower, "__init__", lambda self, *args: towers.append(self) or made(self, *args))
-    weights, rows, parity = run(tiny_path, material, frozen, tmp_path / "anew")
+    weights, rows, parity = run(tiny_path, training_data, frozen, tmp_path / "anew")
     kept = changed(frozen, features=str(tmp_path / "features"))
-    same, others, _ = run(tiny_path, material, kept, tmp_path / "kept")
-    again, third, _ = run(tiny_path, material, kept, tmp_path / "again")
+    same, others, _ = run(tiny_path, training_data, kept, tmp_path / "kept")
+    again, third, _ = run(tiny_path, training_data, kept, tmp_path / "again")
     assert rows == others == third
     assert all(torch.equal(value, same[key]) and torch.equal(value, again[key]) for key, value in weights.items())
-    asked = len({sample.video for sample in material.samples})
+    asked = len({sample.video for sample in training_data.samples})
     # The check before the first step takes its clips by the same way.
     most = 16 + parity.samples
     assert towers[0].passes == most and 0 < towers[1].passes <= min(most, asked) and towers[2].passes == 0
 
 
-def test_adapters_alone_are_trained_and_resumed(tiny_path, material, recipe, tmp_path, monkeypatch):  # noqa: F811
+def test_adapters_alone_are_trained_and_resumed(tiny_path, training_data, recipe, tmp_path, monkeypatch):  # noqa: F811
     from trlt.group_rollouts import GroupRollouts
 
     lora = changed(recipe, lora=Lora(rank=4, alpha=8), learning_rate=1e-2)
-    weights, rows, parity = run(tiny_path, material, lora, tmp_path / "whole")
-    plain, _, _ = run(tiny_path, material, changed(recipe, max_steps=1), tmp_path / "plain")
+    weights, rows, parity = run(tiny_path, training_data, lora, tmp_path / "whole")
+    plain, _, _ = run(tiny_path, training_data, changed(recipe, max_steps=1), tmp_path / "plain")
     assert parity.largest < 1e-4 and rows[0]["kl"] == 0 and rows[-1]["kl"] > 0
     moved = {key for key in weights if "lora_B" in key and bool(weights[key].any())}
     assert len(moved) == sum("lora_B" in key for key in weights) > 7, "adapters of every layer have moved"
@@ -104,8 +104,8 @@ def test_adapters_alone_are_trained_and_resumed(tiny_path, material, recipe, tmp
     with monkeypatch.context() as patch:
         patch.setattr(GroupRollouts, "__call__", dies)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny_path, material, lora, tmp_path / "killed")
-    again, others, _ = run(tiny_path, material, lora, tmp_path / "killed")
+            run(tiny_path, training_data, lora, tmp_path / "killed")
+    again, others, _ = run(tiny_path, training_data, lora, tmp_path / "killed")
     assert others == rows and all(torch.equal(value, again[key]) for key, value in weights.items())
 
 
@@ -123,7 +123,7 @@ def test_fields_that_cannot_go_together(sets, message):
 
 
 def test_samples_leave_after_visits_without_spread(tmp_path) -> None:
-    made = Difficulty(tmp_path, ["a", "b", "c"], 2, writes=True)
+    made = Retirement(tmp_path, ["a", "b", "c"], 2, writes=True)
     assert made.see(0, [Visit(0, 1.0, 0.0), Visit(1, 0.5, 0.5)]) == []
     assert made.see(1, [Visit(0, 1.0, 0.5), Visit(1, 0.0, 0.0)]) == [], "a visit with spread begins anew"
     assert made.see(2, [Visit(1, 0.0, 0.0), Visit(0, 1.0, 0.0)]) == ["b"]
@@ -131,16 +131,16 @@ def test_samples_leave_after_visits_without_spread(tmp_path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "difficulty.jsonl").read_text().splitlines()]
     assert [(row["step"], row["id"], "left" in row) for row in lines[-2:]] == [(2, "a", False), (2, "b", True)]
     assert made.see(3, [Visit(0, 1.0, 0.0), Visit(1, 0.0, 0.0)]) == ["a"], "one leaves once"
-    resumed = Difficulty(tmp_path, ["a", "b", "c"], 2, writes=True)
+    resumed = Retirement(tmp_path, ["a", "b", "c"], 2, writes=True)
     resumed.resume(3)
     assert resumed.left == {1} and resumed.see(3, [Visit(0, 1.0, 0.0)]) == ["a"]
     cut_visits(tmp_path, 2)
     assert {json.loads(line)["step"] for line in (tmp_path / "difficulty.jsonl").read_text().splitlines()} == {0, 1}
-    assert Difficulty(tmp_path, ["a"], None, writes=False).see(9, [Visit(0, 1.0, 0.0)]) == []
+    assert Retirement(tmp_path, ["a"], None, writes=False).see(9, [Visit(0, 1.0, 0.0)]) == []
 
 
 def test_places_prefer_samples_that_have_not_left() -> None:
-    lines = [list(place.prompts) for place in make_places([0, 1, 2], range(3), 9, "seed", {1, 4, 5})]
+    lines = [list(place.prompts) for place in make_slots([0, 1, 2], range(3), 9, "seed", {1, 4, 5})]
     assert lines[0][0] == 0 and lines[1][0] not in (0, 1, 2, 4, 5) and lines[2][0] == 2
     for place, line in enumerate(lines):
         rest = [index for index in line if index > 2]
@@ -148,7 +148,7 @@ def test_places_prefer_samples_that_have_not_left() -> None:
         assert sorted(set(line)) == list(range(9)), place
 
 
-def test_what_left_is_not_asked_again(tiny_path, material, recipe, tmp_path, monkeypatch):  # noqa: F811
+def test_what_left_is_not_asked_again(tiny_path, training_data, recipe, tmp_path, monkeypatch):  # noqa: F811
     from dataclasses import replace
 
     from trlt.group_rollouts import GroupRollouts
@@ -165,7 +165,7 @@ def test_what_left_is_not_asked_again(tiny_path, material, recipe, tmp_path, mon
     monkeypatch.setattr(
         GroupRollouts, "__call__", lambda self, wanted, step: asked.append((step, wanted)) or call(self, wanted, step)
     )
-    few = replace(material, samples=material.samples[:8])
+    few = replace(training_data, samples=training_data.samples[:8])
     _, rows, _ = run(tiny_path, few, changed(recipe, retire_after=1, max_steps=6), tmp_path)
     left = {}
     for line in (tmp_path / "difficulty.jsonl").read_text().splitlines():

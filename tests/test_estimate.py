@@ -17,13 +17,13 @@ from trlt.errors import ResumeError, UsageError, VideoError
 from trlt.recipe import Decoding, Video
 from trlt.rollout import read_rows
 from trlt.rollout.clocked import Taking, steady
-from trlt.rollout.estimate import Group, Pool, clips_for, look, pending
+from trlt.rollout.estimate import ClipGroup, SamplePool, clips_for, look, pending
 from trlt.rollout.parts import work_folder
 from trlt.rollout.totals import Quantity, Stratum, Stretch, draw, flow, share, total
 from trlt.sample import write_samples
 from trlt.stats import student
 from trlt.video.resolve import VideoIndex
-from trlt.video.store import FrameStore
+from trlt.video.store import ClipCache
 
 # -- statistics -------------------------------------------------------------------------------------------------------
 
@@ -136,18 +136,21 @@ def test_start_and_end_are_told_from_the_steady_part():
     taken += [Taking(5.0 + k, 0.25, [f"{k}x", f"{k}y"]) for k in range(6)]
     weights = {id: 10.0 for one in taken for id in one.ids}
     found = steady(taken, 4, weights, 160, seconds=13.0)
-    assert found.stretches == 5 and found.figures["wall_s"].total == pytest.approx(80)
-    assert found.figures["waiting_s"].total == pytest.approx(20) and found.figures["model_s"].total == pytest.approx(60)
+    assert found.stretches == 5 and found.metrics["wall_s"].total == pytest.approx(80)
+    assert found.metrics["waiting_s"].total == pytest.approx(20) and found.metrics["model_s"].total == pytest.approx(60)
     assert found.fixed_s == pytest.approx(13 - 16 / 2)
     short = steady(taken[:2], 4, {id: 1.0 for one in taken[:2] for id in one.ids}, 12, seconds=6.0)
-    assert (short.stretches, short.fixed_s) == (1, 0.0) and short.figures["wall_s"].total == 12.0
+    assert (short.stretches, short.fixed_s) == (1, 0.0) and short.metrics["wall_s"].total == 12.0
 
 
 def test_how_many_clips_are_drawn():
-    groups = tuple(Group((choice(f"{k}", "v.mp4"), choice(f"{k}b", "v.mp4")), False) for k in range(400))
+    groups = tuple(ClipGroup((choice(f"{k}", "v.mp4"), choice(f"{k}b", "v.mp4")), False) for k in range(400))
     # 16 samples side by side; one filling, and stretches of half as many: 8, and what ends the last.
-    assert clips_for(Pool(groups, 0), Decoding(max_sequences=128), 8) == 16 * 5.5 / 2
-    assert clips_for(Pool(groups, 0), Decoding(max_sequences=8), 8) == 32 and clips_for(Pool((), 0), Decoding(), 8) == 0
+    assert clips_for(SamplePool(groups, 0), Decoding(max_sequences=128), 8) == 16 * 5.5 / 2
+    assert (
+        clips_for(SamplePool(groups, 0), Decoding(max_sequences=8), 8) == 32
+        and clips_for(SamplePool((), 0), Decoding(), 8) == 0
+    )
 
 
 # -- the command ------------------------------------------------------------------------------------------------------
@@ -192,7 +195,7 @@ def truth(folder, samples):
         "video_tokens": sum(clips.values()),
         "sampled_tokens": sampled,
         "row_bytes": (folder / "run/rows/probe.jsonl").stat().st_size,
-        "store_bytes": FrameStore(folder / "store", 10**12).info().bytes,
+        "store_bytes": ClipCache(folder / "store", 10**12).info().bytes,
     }
 
 
@@ -202,13 +205,13 @@ def test_all_measured_is_the_truth(go, small, tmp_path):
     assert (result["samples"], result["clips"], result["missing"], result["resumed"]) == (8, 5, 1, 0)
     assert (result["measured"]["clips"], result["measured"]["samples"], result["measured"]["broken"]) == (5, 8, 1)
     assert "broken.mp4" in result["measured"]["error"]
-    for figure in (result["figures"][name] for name in COUNTS):
-        assert figure["total"] == figure["low"] == figure["high"] > 0
-    assert result["figures"]["broken_share"] == {"total": 0.2, "low": 0.2, "high": 0.2}
-    assert list(result["figures"]) == list(LABELS) and json.loads(json.dumps(result)) == result
+    for metric in (result["metrics"][name] for name in COUNTS):
+        assert metric["total"] == metric["low"] == metric["high"] > 0
+    assert result["metrics"]["broken_share"] == {"total": 0.2, "low": 0.2, "high": 0.2}
+    assert list(result["metrics"]) == list(LABELS) and json.loads(json.dumps(result)) == result
     parts = ("video_tokens", "prompt_tokens", "sampled_tokens")
-    assert result["figures"]["tokens"]["total"] == pytest.approx(sum(result["figures"][p]["total"] for p in parts))
-    assert 0 < result["figures"]["hours"]["total"] * 3600 == pytest.approx(result["measured"]["seconds"])
+    assert result["metrics"]["tokens"]["total"] == pytest.approx(sum(result["metrics"][p]["total"] for p in parts))
+    assert 0 < result["metrics"]["hours"]["total"] * 3600 == pytest.approx(result["measured"]["seconds"])
 
     shutil.rmtree(tmp_path / "store")
     go(probe)
@@ -218,7 +221,7 @@ def test_all_measured_is_the_truth(go, small, tmp_path):
     real = truth(tmp_path, there)
     real["row_bytes"] -= missing
     for name, value in real.items():
-        assert result["figures"][name]["total"] == value, name
+        assert result["metrics"][name]["total"] == value, name
 
 
 def test_tokens_of_prompts_are_those_of_the_model(go, small):
@@ -234,7 +237,7 @@ def test_tokens_of_prompts_are_those_of_the_model(go, small):
     asked = [request(s, Decoding(answer_format="open"), 2) for s in small if s.video not in ("broken.mp4", "absent_clip.mp4")]
     prompts = [builder.prompt(one.system, one.user, clip) for one in asked]
     due = sum(len(p.prefix) + len(p.suffix) - clip.tokens for p in prompts)
-    assert go(estimate, clips=99)["figures"]["prompt_tokens"]["total"] == due
+    assert go(estimate, clips=99)["metrics"]["prompt_tokens"]["total"] == due
 
 
 @pytest.fixture
@@ -259,13 +262,13 @@ def test_a_part_estimates_the_whole(go, many, tmp_path):
     shutil.rmtree(tmp_path / "store")
     go(probe)
     for name, value in truth(tmp_path, many).items():
-        figure = result["figures"][name]
-        assert figure["low"] <= value <= figure["high"], name
-        assert figure["high"] - figure["low"] < figure["total"], name
-    hours = result["figures"]["hours"]
+        metric = result["metrics"][name]
+        assert metric["low"] <= value <= metric["high"], name
+        assert metric["high"] - metric["low"] < metric["total"], name
+    hours = result["metrics"]["hours"]
     assert 0 <= hours["low"] < hours["total"] < hours["high"]
     eight = go(estimate, clips=16, processes=8, fresh=True, sets=("probe.max_sequences=4",))
-    fixed, one = eight["measured"]["fixed_s"] / 3600, eight["figures"]
+    fixed, one = eight["measured"]["fixed_s"] / 3600, eight["metrics"]
     whole = one["model_hours"]["total"] + one["waiting_hours"]["total"]
     assert eight["processes"] == 8 and one["hours"]["total"] == pytest.approx(whole + fixed)
 
@@ -276,18 +279,18 @@ def test_only_what_is_left_is_estimated(go, many, tmp_path):
     lines = rows.read_text(encoding="utf-8").splitlines(keepends=True)
     rows.write_text("".join(lines[:30]), encoding="utf-8")
     before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    held = FrameStore(tmp_path / "store", 10**12).info().bytes
+    held = ClipCache(tmp_path / "store", 10**12).info().bytes
     result = go(estimate, clips=99)
     assert result["resumed"] == 30 and result["samples"] == len(many) - 30 == result["measured"]["samples"]
-    assert result["figures"]["row_bytes"]["total"] == sum(len(line.encode()) for line in lines[30:])
-    assert result["figures"]["store_bytes"]["total"] == 0 and result["store"]["bytes_there"] == held, "it holds all clips"
+    assert result["metrics"]["row_bytes"]["total"] == sum(len(line.encode()) for line in lines[30:])
+    assert result["metrics"]["store_bytes"]["total"] == 0 and result["store"]["bytes_there"] == held, "it holds all clips"
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
     assert go(estimate, clips=99, fresh=True)["samples"] == len(many)
     with pytest.raises(ResumeError, match=r"run: belongs to another run(.|\n)*probe.temperature") as caught:
         go(estimate, sets=("probe.temperature=0.5",))
     assert "trlt-estimate" not in str(caught.value)
     rows.write_text("".join(lines), encoding="utf-8")
-    assert go(estimate) == {"samples": 0, "clips": 0, "resumed": len(many), "missing": 0, "measured": None, "figures": {}}
+    assert go(estimate) == {"samples": 0, "clips": 0, "resumed": len(many), "missing": 0, "measured": None, "metrics": {}}
 
 
 def test_what_is_pending(small, tmp_path):
@@ -314,7 +317,7 @@ def test_broken_videos(go, many, tmp_path):
     for k in range(0, 40, 2):
         (tmp_path / f"{k:02}.mp4").write_bytes(b"no video")
     result = go(estimate, clips=20)
-    broken = result["figures"]["broken_share"]
+    broken = result["metrics"]["broken_share"]
     assert broken["low"] < 0.5 < broken["high"] and broken["high"] - broken["low"] < 0.6 and result["measured"]["broken"] > 4
     for k in range(1, 40, 2):
         (tmp_path / f"{k:02}.mp4").write_bytes(b"no video")
@@ -335,7 +338,7 @@ def test_a_person_reads_a_table(go, small, capsys):
 def test_servers_are_estimated(go, small, fake):
     server = fake("--kind", "vllm")
     result = go(estimate, clips=99, model=None, servers=[server.url])
-    assert "prompt_tokens" not in result["figures"] and result["figures"]["sampled_tokens"]["total"] > 0 and server.log
+    assert "prompt_tokens" not in result["metrics"] and result["metrics"]["sampled_tokens"]["total"] > 0 and server.log
     with pytest.raises(UsageError, match="leave it out with --server"):
         go(estimate, servers=[server.url], processes=2)
 

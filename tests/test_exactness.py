@@ -119,7 +119,7 @@ def assert_equal(folder: Path, other: Path, tolerance: float, steps: int = STEPS
     (rows, weights, broken), (others, other_weights, other_broken) = read(folder, steps), read(other, steps)
     assert [row["step"] for row in rows] == [row["step"] for row in others] == [*range(1, steps + 1)]
     for row, same in zip(rows, others, strict=True):
-        for name in ("reward", "reward_spread", "reward/format", "length", "rounds"):
+        for name in ("reward", "reward_range", "reward/format", "length", "rounds"):
             assert row.get(name) == same.get(name), (row["step"], name)
         assert row["loss"] == pytest.approx(same["loss"], abs=tolerance)
     assert broken and broken == other_broken

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from trlt.broken import Broken, cut_broken, read_broken
+from trlt.broken import BrokenSamples, cut_broken, read_broken
 from trlt.errors import DataError, VideoError
 from trlt.files import append_jsonl, create_text, new_folder, open_atomic, read_log, replacing
 from trlt.sample import Sample, Span
@@ -56,7 +56,7 @@ def test_lines_hold_any_text_in_utf_8(tmp_path):
 
 def test_broken_samples_are_read_back_whatever_their_names(tmp_path):
     """A line separator of Unicode ends no line of JSONL; a line of another form, or a torn one, is left out."""
-    listed = Broken(tmp_path, 10, 1.0)
+    listed = BrokenSamples(tmp_path, 10, 1.0)
     listed.add(QUESTION, VideoError("it\x85can't be read"), 3)
     with (tmp_path / "broken.jsonl").open("a") as file:
         file.write('{"id": "b", "error": "x", "step": "1"}\n{"id": "c", "err')
@@ -64,4 +64,4 @@ def test_broken_samples_are_read_back_whatever_their_names(tmp_path):
     cut_broken(tmp_path, 2)
     assert read_broken(tmp_path) == {} and (tmp_path / "broken.jsonl").read_bytes() == b""
     with pytest.raises(DataError, match=r"1 of 10 samples can't be used"):
-        Broken(tmp_path, 10, 0.0).add(QUESTION, VideoError("x"), 3)
+        BrokenSamples(tmp_path, 10, 0.0).add(QUESTION, VideoError("x"), 3)

@@ -43,11 +43,13 @@ def group(tiny, noise_clip):
 
 
 def roll_out(loaded, clip):
-    from trlt.engine.forest import Engine, Request, Tree
+    from trlt.engine.forest import Engine, PromptRequest, Tree
     from trlt.engine.sampling import Sampling
 
     engine = Engine(loaded.model, loaded.processor)
-    [[completions]] = engine.generate([Tree(clip, (Request("k", "sys", "what is shown", 3),))], Sampling(max_new_tokens=6))
+    [[completions]] = engine.generate(
+        [Tree(clip, (PromptRequest("k", "sys", "what is shown", 3),))], Sampling(max_new_tokens=6)
+    )
     return completions
 
 

@@ -1,4 +1,4 @@
-"""Training gives the recorded figures; `tests/golden/README.md` says how they are recorded."""
+"""Training gives the recorded metrics; `tests/golden/README.md` says how they are recorded."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_figures_are_the_recorded_ones(method):
+def test_the_metrics_are_the_recorded_ones(method):
     recorded = json.loads(path(method).read_text(encoding="utf-8"))
     found = measure(method)
     assert [row["step"] for row in found] == [row["step"] for row in recorded]
     for row, was in zip(found, recorded, strict=True):
         assert row["loss"] == pytest.approx(was["loss"], abs=1e-4)
         assert row["grad_norm"] == pytest.approx(was["grad_norm"], rel=1e-3)
-        for name in was.keys() & {"reward", "reward_spread", "length"}:
+        for name in was.keys() & {"reward", "reward_range", "length"}:
             assert row[name] == pytest.approx(was[name], abs=1e-6), (row["step"], name)

@@ -46,10 +46,10 @@ OF_TWO = {
 @pytest.mark.parametrize(
     ("name", "passes"), [*product(LOSSES, ["a prompt a pass", "by tokens"]), ("bnpo", "two prompts a pass")], ids=str
 )
-def test_it_is_the_formulas(tiny_path, clips_and_samples, material, tmp_path, name, passes):
+def test_it_is_the_formulas(tiny_path, clips_and_samples, training_data, tmp_path, name, passes):
     sets = [*LOSSES[name], *PASSES[passes]]
     found = record(tiny_path, clips_and_samples.samples, clips_and_samples.videos, sets, tmp_path / "run")
-    wanted = plain_grpo.gradient([found], tiny_path, material, recipe_of(sets).train)
+    wanted = plain_grpo.gradient([found], tiny_path, training_data, recipe_of(sets).train)
     gap = plain_grpo.apart(found["gradient"], wanted)
     sizes = [len(some) for some in found["passes"]]
     sys.stdout.write(f"{name}, {passes}: {gap:.2e} apart, {sizes} groups a pass\n")
@@ -70,12 +70,12 @@ def test_it_is_the_formulas(tiny_path, clips_and_samples, material, tmp_path, na
     ],
     ids=lambda sets: ",".join(sets).replace("train.", ""),
 )
-def test_what_else_a_recipe_can_say_is_the_formulas(tiny_path, clips_and_samples, material, tmp_path, sets):
+def test_what_else_a_recipe_can_say_is_the_formulas(tiny_path, clips_and_samples, training_data, tmp_path, sets):
     sets = [*sets, *PASSES["by tokens"]]
     found = record(tiny_path, clips_and_samples.samples, clips_and_samples.videos, sets, tmp_path / "run")
     train = recipe_of(sets).train
-    wanted = plain_grpo.gradient([found], tiny_path, material, train)
-    without = plain_grpo.gradient([found], tiny_path, material, recipe_of([*sets, *NEITHER]).train)
+    wanted = plain_grpo.gradient([found], tiny_path, training_data, train)
+    without = plain_grpo.gradient([found], tiny_path, training_data, recipe_of([*sets, *NEITHER]).train)
     gap, apart = plain_grpo.apart(found["gradient"], wanted), plain_grpo.apart(without, wanted)
     sys.stdout.write(f"{sets}: {gap:.2e} apart, {apart:.2e} without\n")
     assert gap <= CLOSE and apart > 1e-2
@@ -85,13 +85,13 @@ NEITHER = ["train.kl=k3", "train.mask_truncated=false", "train.correction=none"]
 
 
 @pytest.mark.parametrize("sets", [*LOSSES.values(), ["train.epsilon_high=0.35"]], ids=",".join)
-def test_ratios_that_are_not_1_are_clipped_as_the_formulas_say(tiny_path, clips_and_samples, material, tmp_path, sets):
+def test_ratios_that_are_not_1_are_clipped_as_the_formulas_say(tiny_path, clips_and_samples, training_data, tmp_path, sets):
     """No update is made from an earlier policy's completions yet; here tokens come with log-probabilities as if one had."""
     found = record(tiny_path, clips_and_samples.samples, clips_and_samples.videos, sets, tmp_path / "run", old=True)
     train = recipe_of(sets).train
-    wanted = plain_grpo.gradient([found], tiny_path, material, train, old=True)
+    wanted = plain_grpo.gradient([found], tiny_path, training_data, train, old=True)
     gap = plain_grpo.apart(found["gradient"], wanted)
-    apart = plain_grpo.apart(plain_grpo.gradient([found], tiny_path, material, train), wanted)
+    apart = plain_grpo.apart(plain_grpo.gradient([found], tiny_path, training_data, train), wanted)
     sys.stdout.write(f"{sets}: {gap:.2e} apart, {apart:.2e} at ratios of 1\n")
     assert gap <= CLOSE and apart > 1e-2
 
@@ -129,10 +129,10 @@ def by_two(tiny_path, clips_and_samples, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("passes", OF_TWO)
 @pytest.mark.parametrize("name", LOSSES)
-def test_two_processes_follow_the_formulas_of_one_step(by_two, tiny_path, material, name, passes):
+def test_two_processes_follow_the_formulas_of_one_step(by_two, tiny_path, training_data, name, passes):
     found = by_two(name, passes)
     assert all(torch.equal(value, found[1]["gradient"][key]) for key, value in found[0]["gradient"].items())
-    wanted = plain_grpo.gradient(found, tiny_path, material, recipe_of([*LOSSES[name], *OF_TWO[passes]]).train)
+    wanted = plain_grpo.gradient(found, tiny_path, training_data, recipe_of([*LOSSES[name], *OF_TWO[passes]]).train)
     gap = plain_grpo.apart(found[0]["gradient"], wanted)
     sizes = [[len(some) for some in one["passes"]] for one in found]
     sys.stdout.write(f"{name}, {passes}, two processes: {gap:.2e} apart, {sizes} groups a pass\n")

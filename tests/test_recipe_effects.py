@@ -1,4 +1,4 @@
-"""Every key of a recipe says itself what it changes; runs, their figures' protocol and cache keys go by that alone."""
+"""Every key of a recipe says itself what it changes; runs, their metrics' protocol and cache keys go by that alone."""
 
 from __future__ import annotations
 

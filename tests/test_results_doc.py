@@ -24,7 +24,7 @@ SAMPLES = {
         id="n", source="nextgqa", task="grounded_qa", spans=(Span(3, 9),), meta={"type": "TN"}, **OPTIONS, **COMMON
     ),
 }
-FIGURES = (("mvbench", "acc"), ("charades", "mIoU"), ("nextgqa", "mIoU"), ("nextgqa", "acc"))
+METRICS = (("mvbench", "acc"), ("charades", "mIoU"), ("nextgqa", "mIoU"), ("nextgqa", "acc"))
 
 
 def item(sample, text):
@@ -41,9 +41,9 @@ def messy():
 @pytest.mark.parametrize(("text", "cells", "why"), list(messy()))
 def test_both_protocols_on_messy_outputs_are_as_documented(text, cells, why):
     found = []
-    for bench, figure in FIGURES:
+    for bench, metric in METRICS:
         module, one = load(bench), item(SAMPLES[bench], text)
-        found.append(f"{100 * module.values(one)[figure]:.0f} / {100 * module.official(one)[figure]:.0f}")
+        found.append(f"{100 * module.values(one)[metric]:.0f} / {100 * module.official(one)[metric]:.0f}")
     assert found == cells and why
 
 
@@ -60,12 +60,12 @@ def test_every_column_is_documented_with_its_type():
     part = DOC.partition("## items/")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| `")]
     documented = {name: kind for names_, kind, _ in rows for name in re.findall(r"`([^`]+)`", names_)}
-    figures = {f"{kind}.<figure>": "float64" for kind in ("paper", "official")}
-    assert documented == COLUMNS | figures
+    metrics = {f"{kind}.<figure>": "float64" for kind in ("paper", "official")}
+    assert documented == COLUMNS | metrics
 
 
 @pytest.mark.parametrize("bench", names("bench"))
-def test_fields_are_documented_and_columns_give_the_figures(bench):
+def test_fields_are_documented_and_columns_give_the_metrics(bench):
     module = load(bench)
     items = [item(sample, gold_text(sample) if place % 2 == 0 else "") for place, sample in enumerate(module.EXAMPLE.samples)]
     entry = summary(bench, items)
@@ -73,9 +73,9 @@ def test_fields_are_documented_and_columns_give_the_figures(bench):
     for key in entry:
         assert f"| `{key}` |" in DOC, key
     for protocol, weight in (("paper", "weight"), ("official", "official_weight")):
-        for figure, value in entry[protocol].items():
-            assert f"`{figure}`" in DOC or (figure.startswith("acc_") and "`acc_<task>`" in DOC)
-            pairs = zip(columns[weight], columns[f"{protocol}.{figure}"], strict=True)
+        for metric, value in entry[protocol].items():
+            assert f"`{metric}`" in DOC or (metric.startswith("acc_") and "`acc_<task>`" in DOC)
+            pairs = zip(columns[weight], columns[f"{protocol}.{metric}"], strict=True)
             counted = [w * v for w, v in pairs if v is not None]
             assert 100 * sum(counted) / len(counted) == pytest.approx(value)
     assert columns["answered"].count(False) == entry["unanswered"]

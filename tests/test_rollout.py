@@ -13,7 +13,7 @@ from trlt.errors import DataError, ResumeError
 from trlt.recipe import Probe, Video, load_recipe
 from trlt.reward import Weights
 from trlt.rollout import open_run, read_rows, run, to_row
-from trlt.rollout.row import Said, error_row
+from trlt.rollout.row import Generated, error_row
 from trlt.rollout.rows import RowFile
 from trlt.selection import select
 from trlt.video import workers
@@ -142,17 +142,20 @@ def test_a_row_by_hand():
     sample = event("e", "v.mp4")
     texts = ["<answer> 1.0 to 2.0 </answer>", "<answer> 1.5 to 2.5 </answer>", "no idea"]
     row = to_row(
-        sample, [Said(text, 5, True) for text in texts], settings=Probe(), weights=Weights(), video_tokens=12, as_gqa=False
+        sample, [Generated(text, 5, True) for text in texts], settings=Probe(), weights=Weights(), video_tokens=12, as_gqa=False
     )
     assert row["ious"] == pytest.approx([1, 1 / 3, 0]) and row["rewards"] == pytest.approx([2, 4 / 3, 0])
     assert row["delta_iou"] == pytest.approx(1 - 4 / 9)
-    assert (row["spread"], row["mean"], row["format_rate"]) == pytest.approx((2, 10 / 9, 2 / 3))
+    assert (row["reward_range"], row["mean"], row["format_rate"]) == pytest.approx((2, 10 / 9, 2 / 3))
     assert row["correct"] is None and row["answers"][1]["span"] == [1.5, 2.5] and row["answers"][2]["payload"] is None
     assert row.keys() == error_row(sample, 3, "why").keys()
 
 
 def test_multi_choice_asked_as_gqa_is_read_with_that_template():
-    said = [Said("<observe> 1.0 to 2.0 </observe> <answer> B </answer>", 9, True), Said("<answer> B </answer>", 4, True)]
+    said = [
+        Generated("<observe> 1.0 to 2.0 </observe> <answer> B </answer>", 9, True),
+        Generated("<answer> B </answer>", 4, True),
+    ]
     row = to_row(
         choice("c", "v.mp4"),
         said,

@@ -20,14 +20,14 @@ import pytest
 from made_clips import pool
 from served import Fake
 
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError, UsageError
 from trlt.recipe import Probe, Video
 from trlt.reward import Weights
 from trlt.rollout import _transport, read_rows, run
 from trlt.rollout import server as client
-from trlt.rollout._transport import Address
+from trlt.rollout._transport import ServerAddress
 from trlt.rollout._wire import UNKNOWN
 from trlt.rollout.server import Limits, ServerError, Servers
 from trlt.video.resolve import VideoIndex
@@ -48,7 +48,8 @@ def trees(noise_clip):
     """Three clips with questions about each; the last one longer than the 32 frames that vLLM takes unasked."""
     clips = [noise_clip(frames=8), noise_clip(frames=4, side=84, seed=1, fps=3.7), noise_clip(frames=40, seed=2, fps=0.27)]
     asked = [
-        Tree(c, tuple(Request(f"s{i}{k}", "system", f"question {i}{k}", 3) for k in range(2))) for i, c in enumerate(clips)
+        Tree(c, tuple(PromptRequest(f"s{i}{k}", "system", f"question {i}{k}", 3) for k in range(2)))
+        for i, c in enumerate(clips)
     ]
     return asked
 
@@ -131,7 +132,7 @@ def test_what_passes_is_tried_again(fake, trees, fault):
 def test_a_busy_server_is_given_the_time_that_it_asks_for(fake, trees):
     server = fake()
     notes: list[str] = []
-    servers = checked(server, notice=notes.append)
+    servers = checked(server, on_event=notes.append)
     server.control(queue=["429 0.3"] * 8)
     began = time.monotonic()
     servers.generate(trees[:1], SAMPLING)
@@ -175,8 +176,8 @@ def test_an_answer_without_end_takes_no_memory(fake):
     server = fake()
     server.control(queue=["raw endless"])
     tracemalloc.start()
-    with pytest.raises(_transport.Fault, match="more than 67 MB"):
-        _transport.call(Address.parse(server.url), "/v1/chat/completions", key=None, timeout_s=60.0, body={})
+    with pytest.raises(_transport.TransientFault, match="more than 67 MB"):
+        _transport.call(ServerAddress.parse(server.url), "/v1/chat/completions", key=None, timeout_s=60.0, body={})
     assert tracemalloc.get_traced_memory()[1] < 100e6
     tracemalloc.stop()
 
@@ -246,7 +247,7 @@ def test_a_server_that_is_gone_leaves_what_it_last_said(fake, trees):
 def test_a_failing_server_is_set_aside_and_all_rows_are_answered(fake, trees):
     good, bad = fake(), fake()
     notes: list[str] = []
-    servers = checked(good, bad, notice=notes.append)
+    servers = checked(good, bad, on_event=notes.append)
     whole = checked(good).generate(trees, SAMPLING)
     bad.control(queue=["500"], traits=["500", "ill"])
     assert servers.generate(trees, SAMPLING) == whole
@@ -353,7 +354,7 @@ def test_models_at_the_servers(fake):
         checked(one, model="huge")
     other.end()
     notes: list[str] = []
-    checked(one, other, notice=notes.append)
+    checked(one, other, on_event=notes.append)
     assert notes[0].startswith(f"{other.url}: set aside (Connection refused")
     with pytest.raises(ServerError, match=rf"(?s)no server can be used; start one, or correct --server:\n  {other.url}: Conn"):
         checked(other)
@@ -368,7 +369,7 @@ def test_models_at_the_servers(fake):
     ],
 )
 def test_addresses(url, shown):
-    assert str(Address.parse(url)) == shown
+    assert str(ServerAddress.parse(url)) == shown
 
 
 @pytest.mark.parametrize("url", ["box:8000", "ftp://box", "http://me:secret@box", "http://box/?key=secret", "http://box:99999"])
@@ -394,7 +395,7 @@ def test_the_key_is_sent_and_never_said(fake, trees, monkeypatch):
 def test_a_question_with_a_vision_mark_is_refused(fake, noise_clip):
     servers = checked(fake())
     with pytest.raises(ModelError, match="'k': holds a mark of the vision tower"):
-        servers.generate([Tree(noise_clip(), (Request("k", "", "what is <|video_pad|>"),))], SAMPLING)
+        servers.generate([Tree(noise_clip(), (PromptRequest("k", "", "what is <|video_pad|>"),))], SAMPLING)
     assert servers.generate([], SAMPLING) == []
 
 

@@ -20,7 +20,7 @@ from trlt.errors import ResumeError, VideoError
 from trlt.recipe import Probe
 from trlt.reward import Weights
 from trlt.rollout import Sharing, read_rows, run
-from trlt.rollout.claims import Claims, Gone, at_work, make, remove
+from trlt.rollout.claims import Gone, Leases, at_work, make, remove
 from trlt.rollout.parts import part_file, prepare, settle, work_folder
 from trlt.rollout.row import error_row
 from trlt.rollout.rows import RowFile, encode, unsealed
@@ -66,11 +66,11 @@ class Loader:
 
     def map(self, requests):
         from trlt.video.clip import Clip
-        from trlt.video.workers import Loaded
+        from trlt.video.workers import LoadedClip
 
         clip = Clip.of(np.zeros((2, 3, 28, 28), np.uint8), np.arange(2.0), sample_fps=1.0, duration=2.0)
         for request in requests:
-            yield Loaded(request, clip)
+            yield LoadedClip(request, clip)
 
 
 class Asker:
@@ -385,14 +385,14 @@ def test_the_plan_depends_on_samples_alone():
 
 
 @pytest.fixture
-def claims(tmp_path):
+def leases(tmp_path):
     """`claims(name)` joins the work in `tmp_path/work`, and `claims.of(token)` writes a rank of another machine."""
     folder = tmp_path / "work"
     make(folder)
     joined = []
 
     def join(lease_s=60.0):
-        joined.append(Claims(folder, lease_s))
+        joined.append(Leases(folder, lease_s))
         return joined[-1]
 
     def foreign(token, age_s):
@@ -405,57 +405,57 @@ def claims(tmp_path):
         one.close()
 
 
-def test_a_piece_is_taken_by_one_and_over_from_the_dead(claims):
-    a, b = claims.join(), claims.join()
+def test_a_piece_is_taken_by_one_and_over_from_the_dead(leases):
+    a, b = leases.join(), leases.join()
     assert a.take("x", a.look()).before == ()
     assert b.take("x", b.look()) is None and a.take("x", a.look()) is None
     stale = b.look()
     a.close()  # leaves
     assert b.take("x", stale).before == (a.token,)
-    c = claims.join()
+    c = leases.join()
     assert c.take("x", stale) is None, "an old look takes nothing from the living"
     b.finish("x")
     b.close()
     assert c.take("x", stale) is None and c.look().done == {"x"}
 
 
-def test_other_machines_are_judged_by_their_heartbeat(claims):
-    a = claims.join()
-    claims.foreign("silent", 61)
-    claims.foreign("well", 55)
+def test_other_machines_are_judged_by_their_heartbeat(leases):
+    a = leases.join()
+    leases.foreign("silent", 61)
+    leases.foreign("well", 55)
     for name in ("silent", "well"):
-        (claims.folder / f"claims/{name}.0").write_text(name)
+        (leases.folder / f"claims/{name}.0").write_text(name)
     assert a.take("silent", a.look()).before == ("silent",)
     assert a.take("well", a.look()) is None
-    assert at_work(claims.folder) == sorted([a.token, "well"])
+    assert at_work(leases.folder) == sorted([a.token, "well"])
     # Killed between making the claim and writing its name.
-    path = claims.folder / "claims/empty.0"
+    path = leases.folder / "claims/empty.0"
     path.touch()
     assert a.take("empty", a.look()) is None
     os.utime(path, (time.time() - 61,) * 2)
     assert a.take("empty", a.look()).before == ("",)
 
 
-def test_a_heart_beats_and_a_dead_number_is_another_process(claims):
-    a = claims.join(lease_s=0.3)
-    beat = (claims.folder / "ranks" / a.token).stat().st_mtime_ns
-    wait_for(lambda: (claims.folder / "ranks" / a.token).stat().st_mtime_ns > beat)
-    path = claims.folder / "ranks" / a.token
+def test_a_heart_beats_and_a_dead_number_is_another_process(leases):
+    a = leases.join(lease_s=0.3)
+    beat = (leases.folder / "ranks" / a.token).stat().st_mtime_ns
+    wait_for(lambda: (leases.folder / "ranks" / a.token).stat().st_mtime_ns > beat)
+    path = leases.folder / "ranks" / a.token
     about = json.loads(path.read_text())
     path.write_text(json.dumps({**about, "started": "1"}))  # the number was given to a new process
-    assert at_work(claims.folder) == []
+    assert at_work(leases.folder) == []
     path.write_text(json.dumps(about)[:20])  # not yet written to its end
-    assert at_work(claims.folder) == [a.token]
+    assert at_work(leases.folder) == [a.token]
 
 
-def test_a_rank_that_was_taken_away_marks_nothing(claims):
-    a = claims.join()
-    remove(claims.folder)
-    make(claims.folder)
+def test_a_rank_that_was_taken_away_marks_nothing(leases):
+    a = leases.join()
+    remove(leases.folder)
+    make(leases.folder)
     for step in (a.look, lambda: a.finish("x")):
         with pytest.raises(Gone):
             step()
-    assert list((claims.folder / "done").iterdir()) == []
+    assert list((leases.folder / "done").iterdir()) == []
 
 
 def test_errors_are_counted_once_after_an_interrupted_retry(tmp_path):

@@ -12,22 +12,22 @@ import torch
 from torch.utils.data import SequentialSampler
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from trlt.broken import Broken, read_broken
+from trlt.broken import BrokenSamples, read_broken
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError, RecipeError, VideoError
 from trlt.files import read_log
 from trlt.loading import skeleton
-from trlt.order import Announcing, FilledUp
+from trlt.order import PaddedSampler, PrefetchSampler
 from trlt.recipe import load_recipe
 from trlt.sharding import WholeCopy, most_calls
-from trlt.training import ResumableTrainer, Watch
+from trlt.training import ResumableTrainer, RunCallback
 
 
 @pytest.mark.parametrize(("rank", "processes", "every"), [(0, 1, 1), (0, 2, 1), (1, 2, 1), (0, 1, 3), (1, 2, 2)])
 def test_each_process_announces_its_own_rows_before_they_are_wanted(rank: int, processes: int, every: int) -> None:
     announced: list[int] = []
     rows, count = 4, 48
-    order = Announcing(SequentialSampler(range(count)), announced.extend, rows, every=every, process=(rank, processes))
+    order = PrefetchSampler(SequentialSampler(range(count)), announced.extend, rows, every=every, process=(rank, processes))
     assert len(order) == count
     batch = rows * processes
     own = [row for row in range(count) if row // rows % processes == rank and row // batch % every == 0]
@@ -43,20 +43,24 @@ def test_each_process_announces_its_own_rows_before_they_are_wanted(rank: int, p
 
 def test_a_second_pass_announces_again() -> None:
     announced: list[int] = []
-    order = Announcing(SequentialSampler(range(6)), announced.extend, 2)
+    order = PrefetchSampler(SequentialSampler(range(6)), announced.extend, 2)
     assert list(order) == list(order) == list(range(6))
     assert announced == [*range(6)] * 2
 
 
 @pytest.mark.parametrize("rows", [1, 6, 8])
 def test_the_last_batch_is_filled_up(rows: int) -> None:
-    order = FilledUp(SequentialSampler(range(rows)), rows, 4)
+    order = PaddedSampler(SequentialSampler(range(rows)), rows, 4)
     assert list(order) == list(range(len(order))) and len(order) == -(-rows // 4) * 4
 
 
-def watch(folder: Path, step: int, keep: int = 2) -> tuple[Watch, TrainingArguments, TrainerState]:
+def watch(folder: Path, step: int, keep: int = 2) -> tuple[RunCallback, TrainingArguments, TrainerState]:
     state = TrainerState(global_step=step, is_world_process_zero=True)
-    return Watch(folder, keep=keep, limit=64), TrainingArguments(output_dir=str(folder / "checkpoints"), use_cpu=True), state
+    return (
+        RunCallback(folder, keep=keep, limit=64),
+        TrainingArguments(output_dir=str(folder / "checkpoints"), use_cpu=True),
+        state,
+    )
 
 
 def test_older_checkpoints_go_once_the_newer_one_counts(tmp_path: Path) -> None:
@@ -81,9 +85,9 @@ def test_what_a_kill_left_behind_the_checkpoint_is_cut_off(tmp_path: Path) -> No
     assert not list((tmp_path / "checkpoints").iterdir()), "half a checkpoint is no use"
 
 
-def test_too_many_broken_samples_are_an_error_across_processes(tmp_path: Path, material: Any) -> None:
-    samples = material.samples
-    one, other = Broken(tmp_path, 16, 0.125), Broken(tmp_path, 16, 0.125)
+def test_too_many_broken_samples_are_an_error_across_processes(tmp_path: Path, training_data: Any) -> None:
+    samples = training_data.samples
+    one, other = BrokenSamples(tmp_path, 16, 0.125), BrokenSamples(tmp_path, 16, 0.125)
     one.add(samples[0], VideoError("a.mp4: torn"), 0)
     one.add(samples[0], VideoError("a.mp4: torn"), 3)
     other.add(samples[1], VideoError("b.mp4: torn"), 0)

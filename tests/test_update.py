@@ -19,7 +19,7 @@ from trlt.files import read_log
 from trlt.group_rollouts import GroupRollouts
 from trlt.recipe import Recipe, Rewards, Train, load_recipe
 from trlt.reward import overlong
-from trlt.rollout.row import Said, to_row
+from trlt.rollout.row import Generated, to_row
 
 HONEST = GroupRollouts.score
 
@@ -43,29 +43,29 @@ RATES = {
 
 
 @pytest.mark.parametrize(("scheduler", "warmup"), RATES, ids=str)
-def test_the_learning_rate_goes_the_way_that_is_said(tiny_path, material, recipe, tmp_path, scheduler, warmup):  # noqa: F811
+def test_the_learning_rate_goes_the_way_that_is_said(tiny_path, training_data, recipe, tmp_path, scheduler, warmup):  # noqa: F811
     way = {"scheduler": scheduler, "warmup_steps": warmup, "learning_rate": 0.004}
-    _, rows, _ = run(tiny_path, material, changed(recipe, **way), tmp_path / "run")
+    _, rows, _ = run(tiny_path, training_data, changed(recipe, **way), tmp_path / "run")
     assert [row["learning_rate"] for row in rows] == pytest.approx(
         [0.004 * share for share in RATES[scheduler, warmup]], abs=1e-7
     )
 
 
-def test_it_goes_on_where_a_run_goes_on_and_by_epochs(tiny_path, material, recipe, tmp_path):  # noqa: F811
+def test_it_goes_on_where_a_run_goes_on_and_by_epochs(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
     way = {"scheduler": "linear", "warmup_steps": 1.0, "max_steps": None, "epochs": 1.0}
-    weights, rows, _ = run(tiny_path, material, changed(recipe, **way), tmp_path / "run")
+    weights, rows, _ = run(tiny_path, training_data, changed(recipe, **way), tmp_path / "run")
     assert [row["learning_rate"] for row in rows] == pytest.approx([0, 1e-3, 2 / 3 * 1e-3, 1 / 3 * 1e-3], abs=1e-7), (
         "16 samples, 4 a step"
     )
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "checkpoint-4")
-    again, same, _ = run(tiny_path, material, changed(recipe, **way), tmp_path / "run")
+    again, same, _ = run(tiny_path, training_data, changed(recipe, **way), tmp_path / "run")
     assert same == rows and all(torch.equal(value, again[key]) for key, value in weights.items())
 
 
-def test_supervised_runs_have_it_too(tiny_path, material, tmp_path):
+def test_supervised_runs_have_it_too(tiny_path, training_data, tmp_path):
     sets = ["model.dtype=float32", "model.device=cpu", "train.method=sft", "train.max_steps=4", "train.sft.batch=4"]
     sets += ["train.learning_rate=2e-3", "train.gradient_checkpointing=false", "train.warmup_steps=2"]
-    run_sft(tiny_path, material, load_recipe(None, sets=sets), tmp_path / "run")
+    run_sft(tiny_path, training_data, load_recipe(None, sets=sets), tmp_path / "run")
     rates = [row["learning_rate"] for row in read_log(tmp_path / "run" / "log.jsonl")]
     assert rates == pytest.approx([0, 1e-3, 2e-3, 2e-3]), "the library's constant has no warm-up"
 
@@ -132,9 +132,9 @@ def honest_rewards(monkeypatch):
     return scored
 
 
-def test_length_costs_in_training_and_is_told_apart(tiny_path, material, recipe, tmp_path, honest_rewards):  # noqa: F811
+def test_length_costs_in_training_and_is_told_apart(tiny_path, training_data, recipe, tmp_path, honest_rewards):  # noqa: F811
     settings = changed(recipe, overlong_tokens=4, max_steps=2, completions_every=1)
-    _, rows, _ = run(tiny_path, material, settings, tmp_path / "run")
+    _, rows, _ = run(tiny_path, training_data, settings, tmp_path / "run")
     for group in honest_rewards:
         for completion, reward, penalty in zip(group.completions, group.rewards, group.penalties, strict=True):
             wanted = {7: -0.25, 8: -0.5, 9: -0.75, 10: -1.0}.get(len(completion.tokens), 0.0)
@@ -146,11 +146,11 @@ def test_length_costs_in_training_and_is_told_apart(tiny_path, material, recipe,
     assert {(row["tokens"], row["reward"], row["overlong"]) for row in table} == {(10, -1.0, -1.0), (8, -0.5, -0.5)}
 
 
-def test_length_costs_nothing_elsewhere(material):
+def test_length_costs_nothing_elsewhere(training_data):
     """What a probe, a selection or an evaluation reads: the row of a completion that the limit of training would cut off."""
     costs = load_recipe(None, sets=["train.overlong_tokens=700"])
-    sample = next(one for one in material.samples if one.task == "multi_choice")
-    said = [Said(f"<answer> {'ABCDE'[sample.answer_index]} </answer>", 768, True), Said("no", 768, False)]
+    sample = next(one for one in training_data.samples if one.task == "multi_choice")
+    said = [Generated(f"<answer> {'ABCDE'[sample.answer_index]} </answer>", 768, True), Generated("no", 768, False)]
     for settings in (
         costs.probe.model_copy(update={"answer_format": "letter"}),
         costs.eval.model_copy(update={"think": False}),
@@ -160,10 +160,12 @@ def test_length_costs_nothing_elsewhere(material):
     assert costs.reward == Rewards()
 
 
-def test_a_step_of_completions_that_were_all_cut_off_teaches_nothing(tiny_path, material, recipe, tmp_path):  # noqa: F811
+def test_a_step_of_completions_that_were_all_cut_off_teaches_nothing(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
     recipe = changed(recipe, max_new_tokens=5, min_spread=0.1)  # noqa: F811  (none ends as soon as that)
-    weights, rows, _ = run(tiny_path, material, changed(recipe, mask_truncated=True, max_steps=2), tmp_path / "run")
-    assert [(row["cut_off"], row["zero_spread"], row["loss"], row["grad_norm"]) for row in rows] == [(1, 0, 0, 0)] * 2
+    weights, rows, _ = run(tiny_path, training_data, changed(recipe, mask_truncated=True, max_steps=2), tmp_path / "run")
+    assert [(row["truncated_frac"], row["frac_zero_range"], row["loss"], row["grad_norm"]) for row in rows] == [
+        (1, 0, 0, 0)
+    ] * 2
     assert all(bool(value.isfinite().all()) for value in weights.values())
 
 
@@ -201,19 +203,19 @@ def test_what_is_told_of_ratios_is_of_all_tokens_and_processes():
 
 
 @pytest.mark.parametrize("mode", ["token_truncate", "sequence_mask"])
-def test_the_engine_draws_as_the_trainer_scores(tiny_path, material, recipe, tmp_path, mode):  # noqa: F811
+def test_the_engine_draws_as_the_trainer_scores(tiny_path, training_data, recipe, tmp_path, mode):  # noqa: F811
     hot = changed(recipe, temperature=0.7, top_p=0.9)
-    _, rows, _ = run(tiny_path, material, hot, tmp_path / "without")
-    _, others, _ = run(tiny_path, material, changed(hot, correction=mode), tmp_path / "with")
+    _, rows, _ = run(tiny_path, training_data, hot, tmp_path / "without")
+    _, others, _ = run(tiny_path, training_data, changed(hot, correction=mode), tmp_path / "with")
     for row, other in zip(rows, others, strict=True):
         assert row["loss"] == pytest.approx(other["loss"], abs=1e-5) and row["reward"] == other["reward"]
         assert row["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
-        figures = [other[f"correction/{name}"] for name in ("ratio_mean", "ratio_min", "ratio_max", "above_cap")]
-        assert figures == pytest.approx([1, 1, 1, 0], abs=1e-4) and not any("correction/" in name for name in row)
+        metrics = [other[f"correction/{name}"] for name in ("ratio_mean", "ratio_min", "ratio_max", "above_cap")]
+        assert metrics == pytest.approx([1, 1, 1, 0], abs=1e-4) and not any("correction/" in name for name in row)
 
 
 def test_a_draw_that_is_settled_alone_brings_its_own_log_probability(tiny, noise_clip, monkeypatch):
-    from trlt.engine.forest import Engine, Request, Tree
+    from trlt.engine.forest import Engine, PromptRequest, Tree
     from trlt.engine.sampling import Draw, Sampling
     from trlt.shared_prefix import Group, attach, collate, forward
 
@@ -234,7 +236,7 @@ def test_a_draw_that_is_settled_alone_brings_its_own_log_probability(tiny, noise
 
     monkeypatch.setattr(forest, "draw", unsure)
     clip = engine.builder.clip(noise_clip())
-    [[found]] = engine.generate([Tree(clip, (Request("a", "", "what moves left", 3),))], Sampling(max_new_tokens=4))
+    [[found]] = engine.generate([Tree(clip, (PromptRequest("a", "", "what moves left", 3),))], Sampling(max_new_tokens=4))
     prompt = engine.builder.prompt("", "what moves left", clip)
     logps = forward(tiny.model, collate([Group(clip, prompt, tuple(c.tokens for c in found))])).logps
     assert turn and engine.settled

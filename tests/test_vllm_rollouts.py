@@ -12,7 +12,7 @@ import torch
 from paths import TESTS
 from test_grpo import invented_rewards, pytestmark, recipe, run  # noqa: F401  (fixtures)
 
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError, ParityError, RecipeError
 from trlt.model import load, with_adapters
@@ -59,8 +59,8 @@ def is_gone(pid: int) -> bool:
     return False
 
 
-def test_it_trains_on_what_vllm_draws_with_each_steps_weights(tiny_path, material, recipe, tmp_path, asked):  # noqa: F811
-    after, rows, parity = run(tiny_path, material, by_vllm(recipe, save_steps=1), tmp_path / "run")
+def test_it_trains_on_what_vllm_draws_with_each_steps_weights(tiny_path, training_data, recipe, tmp_path, asked):  # noqa: F811
+    after, rows, parity = run(tiny_path, training_data, by_vllm(recipe, save_steps=1), tmp_path / "run")
     assert [row["step"] for row in rows] == [1, 2] and all(row["grad_norm"] > 0 for row in rows)
     assert parity.vllm.samples == 3 and parity.vllm.tokens > 20 and parity.vllm.largest < 1e-4
     drawn = asked("generate")
@@ -93,14 +93,14 @@ def test_it_trains_on_what_vllm_draws_with_each_steps_weights(tiny_path, materia
     assert not list(weights.MEMORY.glob("trlt-weights-*"))
 
 
-def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_path, asked, material):  # noqa: F811
+def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_path, asked, training_data):  # noqa: F811
     engine = Engine(tiny.model, tiny.processor)
-    words = [build(sample, think=True, answer_format="letter") for sample in material.samples[:2]]
+    words = [build(sample, think=True, answer_format="letter") for sample in training_data.samples[:2]]
     clips = [noise_clip(frames=8, seed=1, fps=2.0), noise_clip(frames=4, side=84, seed=2, fps=0.7)]
     sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), words, tmp_path / "vllm.log")
     try:
         trees = [
-            Tree(clip, (Request(f"{i}", w.system, w.user, 3), Request(f"{i}b", w.system, "again", 1)))
+            Tree(clip, (PromptRequest(f"{i}", w.system, w.user, 3), PromptRequest(f"{i}b", w.system, "again", 1)))
             for i, (clip, w) in enumerate(zip(clips, words, strict=True))
         ]
         with sampler.awake(tiny.model):
@@ -131,18 +131,18 @@ def test_log_probabilities_are_those_that_the_trainer_finds(
     recipe,  # noqa: F811
     tmp_path,
     asked,
-    material,
+    training_data,
     temperature,
     top_p,
 ):
     """At the temperature and over the whole vocabulary, whatever the nucleus and whatever isn't drawn."""
     attach(tiny.model)
-    engine, words = Engine(tiny.model, tiny.processor), build(material.samples[0], think=True, answer_format="letter")
+    engine, words = Engine(tiny.model, tiny.processor), build(training_data.samples[0], think=True, answer_format="letter")
     sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
     clip = noise_clip(frames=6)
     try:
         with sampler.awake(tiny.model):
-            tree = Tree(clip, (Request("a", words.system, words.user, 6),))
+            tree = Tree(clip, (PromptRequest("a", words.system, words.user, 6),))
             [[found]] = sampler.generate([tree], Sampling(temperature, top_p, 8, seed=3))
     finally:
         sampler.close()
@@ -157,14 +157,14 @@ def test_log_probabilities_are_those_that_the_trainer_finds(
     assert max(lengths) > 4, "drawn, and not the likeliest again and again"
 
 
-def test_draws_at_a_temperature_are_as_likely_as_it_makes_them(tiny, noise_clip, recipe, tmp_path, asked, material):  # noqa: F811
+def test_draws_at_a_temperature_are_as_likely_as_it_makes_them(tiny, noise_clip, recipe, tmp_path, asked, training_data):  # noqa: F811
     """First tokens of 400 completions: as often in a nucleus as its probabilities at the temperature say, and never outside."""
-    engine, words = Engine(tiny.model, tiny.processor), build(material.samples[0], think=True, answer_format="letter")
+    engine, words = Engine(tiny.model, tiny.processor), build(training_data.samples[0], think=True, answer_format="letter")
     sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
     clip = noise_clip(frames=4)
     try:
         with sampler.awake(tiny.model):
-            tree = Tree(clip, (Request("a", words.system, words.user, 400),))
+            tree = Tree(clip, (PromptRequest("a", words.system, words.user, 400),))
             [[found]] = sampler.generate([tree], Sampling(0.5, 0.4, 1, seed=3))
     finally:
         sampler.close()
@@ -184,28 +184,28 @@ def test_draws_at_a_temperature_are_as_likely_as_it_makes_them(tiny, noise_clip,
     assert count / 400 == pytest.approx(share, abs=4 * (share * (1 - share) / 400) ** 0.5)
 
 
-def test_what_it_draws_otherwise_is_weighed(tiny_path, material, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
+def test_what_it_draws_otherwise_is_weighed(tiny_path, training_data, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
     monkeypatch.setenv("FAKE_VLLM_FAULT", "inexact")
-    _, rows, parity = run(tiny_path, material, by_vllm(recipe, temperature=0.8), tmp_path / "run")
+    _, rows, parity = run(tiny_path, training_data, by_vllm(recipe, temperature=0.8), tmp_path / "run")
     assert 5e-5 < parity.vllm.largest < 1e-3
     for row in rows:
         low, mean, high = (row[f"correction/ratio_{name}"] for name in ("min", "mean", "max"))
         assert 0.9995 < low < 0.99995 < 1.00005 < high < 1.0005 and low < mean < high
-    _, others, _ = run(tiny_path, material, by_vllm(recipe, temperature=0.8, correction="none"), tmp_path / "without")
+    _, others, _ = run(tiny_path, training_data, by_vllm(recipe, temperature=0.8, correction="none"), tmp_path / "without")
     assert not any(name.startswith("correction/") for row in others for name in row)
     drawn = [row for row in asked("generate") if row["n"] > 1]
     assert [row["logprobs"] for row in drawn] == [0] * 8 + [None] * 8
     assert rows[0]["reward"] == others[0]["reward"] and rows[0]["grad_norm"] != others[0]["grad_norm"]
 
 
-def test_a_temperature_that_vllm_passes_by_stops_a_run(tiny_path, material, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
+def test_a_temperature_that_vllm_passes_by_stops_a_run(tiny_path, training_data, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
     monkeypatch.setenv("FAKE_VLLM_FAULT", "bypass")
     with pytest.raises(ParityError, match="log-probabilities differ between vLLM and the trainer"):
-        run(tiny_path, material, by_vllm(recipe, temperature=0.7), tmp_path / "run")
-    run(tiny_path, material, by_vllm(recipe), tmp_path / "at 1")
+        run(tiny_path, training_data, by_vllm(recipe, temperature=0.7), tmp_path / "run")
+    run(tiny_path, training_data, by_vllm(recipe), tmp_path / "at 1")
 
 
-def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe, tmp_path, asked, material, monkeypatch):  # noqa: F811
+def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe, tmp_path, asked, training_data, monkeypatch):  # noqa: F811
     monkeypatch.setenv("FAKE_VLLM_FAULT", "older")
     VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, by_vllm(recipe), [], tmp_path / "vllm.log").close()
     assert asked("start")
@@ -236,7 +236,7 @@ def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe,
 )
 def test_what_differs_or_fails_stops_a_run_before_its_first_step(
     tiny_path,
-    material,
+    training_data,
     recipe,  # noqa: F811
     tmp_path,
     asked,
@@ -247,21 +247,21 @@ def test_what_differs_or_fails_stops_a_run_before_its_first_step(
 ):
     monkeypatch.setenv("FAKE_VLLM_FAULT", fault)
     with pytest.raises(error, match=told):
-        run(tiny_path, material, by_vllm(recipe), tmp_path / "run")
+        run(tiny_path, training_data, by_vllm(recipe), tmp_path / "run")
     assert not (tmp_path / "run" / "log.jsonl").exists()
     assert fault == "refuses" or is_gone(asked("start")[0]["pid"])
 
 
-def test_weights_that_do_not_arrive_later_stop_a_run_too(tiny_path, material, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
+def test_weights_that_do_not_arrive_later_stop_a_run_too(tiny_path, training_data, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
     monkeypatch.setenv("FAKE_VLLM_FAULT", "stale")
     with pytest.raises(ParityError, match="log-probabilities differ between vLLM and the trainer"):
-        run(tiny_path, material, by_vllm(recipe), tmp_path / "run")
+        run(tiny_path, training_data, by_vllm(recipe), tmp_path / "run")
     assert (tmp_path / "run" / "log.jsonl").read_text().count("\n") == 1, "the first step was done with the right weights"
 
 
-def test_features_of_an_older_tower_are_not_used(tiny, noise_clip, recipe, tmp_path, asked, material):  # noqa: F811
+def test_features_of_an_older_tower_are_not_used(tiny, noise_clip, recipe, tmp_path, asked, training_data):  # noqa: F811
     engine = Engine(tiny.model, tiny.processor)
-    words = build(material.samples[0], think=True, answer_format="letter")
+    words = build(training_data.samples[0], think=True, answer_format="letter")
     sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
     try:
         told = []
@@ -275,9 +275,9 @@ def test_features_of_an_older_tower_are_not_used(tiny, noise_clip, recipe, tmp_p
     assert told[0] != pytest.approx(told[1], abs=1e-4)
 
 
-def test_adapters_are_sent_added_to_their_weights(tiny_path, material, recipe, tmp_path, asked):  # noqa: F811
+def test_adapters_are_sent_added_to_their_weights(tiny_path, training_data, recipe, tmp_path, asked):  # noqa: F811
     lora = by_vllm(recipe, lora=Lora(rank=4, alpha=8), learning_rate=1e-2)
-    _, rows, parity = run(tiny_path, material, lora, tmp_path / "run")
+    _, rows, parity = run(tiny_path, training_data, lora, tmp_path / "run")
     assert parity.vllm.largest < 1e-4 and len(rows) == 2
     drawn = asked("generate")
     assert drawn[6]["weights"] != pytest.approx(drawn[-1]["weights"], rel=1e-7)
@@ -323,15 +323,15 @@ def test_no_room_for_the_weights_is_said(tiny, monkeypatch):
         weights.hand_over(tiny.model, torch.float32, lambda folder: None)
 
 
-def test_without_vllm_it_says_how_to_get_it(tiny_path, material, recipe, tmp_path):  # noqa: F811
+def test_without_vllm_it_says_how_to_get_it(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
     with pytest.raises(ModelError, match=r"has no vLLM; install it .*train\.vllm\.python, or take train\.rollouts: engine"):
-        run(tiny_path, material, by_vllm(recipe), tmp_path / "run")
+        run(tiny_path, training_data, by_vllm(recipe), tmp_path / "run")
 
 
-def test_a_python_that_is_not_there_is_named(tiny_path, material, recipe, tmp_path):  # noqa: F811
+def test_a_python_that_is_not_there_is_named(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
     other = by_vllm(recipe, vllm=Vllm(python=str(tmp_path / "nowhere" / "python")))
     with pytest.raises(ModelError, match=r"train\.vllm\.python: .*nowhere/python can't be started \(No such file"):
-        run(tiny_path, material, other, tmp_path / "run")
+        run(tiny_path, training_data, other, tmp_path / "run")
 
 
 def test_weights_with_other_positions_are_refused(tiny, recipe, tmp_path):  # noqa: F811

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from trlt.web import Reply, TooLarge, Unanswered, send
+from trlt.web import HttpReply, ReplyTooLarge, Unanswered, send
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,7 +49,7 @@ def server() -> Iterator[str]:
         served.shutdown()
 
 
-def get(url: str, **given: object) -> Reply:
+def get(url: str, **given: object) -> HttpReply:
     return send("GET", url, **{"timeout_s": 5.0, "most_bytes": 100, **given})  # type: ignore[arg-type]
 
 
@@ -73,7 +73,7 @@ def test_into_a_file_goes_what_was_asked_for_and_no_error(server: str) -> None:
 
 
 def test_bounds(server: str) -> None:
-    with pytest.raises(TooLarge):
+    with pytest.raises(ReplyTooLarge):
         get(server + "/here", most_bytes=4)
     began = time.monotonic()
     with pytest.raises(TimeoutError):

@@ -196,9 +196,9 @@ _NUMBERS = {word: value for value, word in enumerate(_UNITS)} | {
 
 
 def normalise(text: str) -> tuple[str, ...]:
-    """The words of a text: case, articles and punctuation dropped, number words up to 99 as figures.
+    """The words of a text: case, articles and punctuation dropped, number words up to 99 as digits.
 
-    Signs and decimal points of figures stay (`-5` isn't `5`), and so do articles where there is nothing else.
+    Signs and decimal points of numbers stay (`-5` isn't `5`), and so do articles where there is nothing else.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
     words = _WORD.findall(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", folded))

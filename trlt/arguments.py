@@ -80,11 +80,11 @@ class Batch(NamedTuple):
     """The rows of an optimizer step, over all processes."""
 
     step: int
-    """Prompts of GRPO; places of SFT's lessons, of which some may stay empty."""
+    """Prompts of GRPO; places of SFT's examples, of which some may stay empty."""
     rows: int
     """Of them in a forward pass of one process."""
-    lessons: int
-    """Prompts or lessons that a step has at most."""
+    examples: int
+    """Prompts or examples that a step has at most."""
 
 
 def fit(train: Train, samples: int, processes: int) -> Batch:
@@ -101,7 +101,7 @@ def fit(train: Train, samples: int, processes: int) -> Batch:
         RecipeError: it can't be spread evenly, or there are fewer samples than processes.
     """
     grpo = train.method == "grpo"
-    asked, most = (train.prompts_per_step if grpo else train.sft.batch), count_lessons(train, samples)
+    asked, most = (train.prompts_per_step if grpo else train.sft.batch), count_examples(train, samples)
     rows = min(asked, train.prompts_per_pass)
     if most >= asked:
         key = "prompts_per_step" if grpo else "sft.batch"
@@ -125,7 +125,7 @@ def fit(train: Train, samples: int, processes: int) -> Batch:
     return Batch(-(-each // rows) * rows * processes, rows, most)
 
 
-def count_lessons(train: Train, samples: int) -> int:
+def count_examples(train: Train, samples: int) -> int:
     """What an epoch goes over: samples, or with `train.sft.targets: mixed` two forms of each."""
     return 2 * samples if train.method == "sft" and train.sft.targets == "mixed" else samples
 
@@ -134,8 +134,8 @@ def count_steps(train: Train, samples: int, batch: Batch) -> int:
     """Optimizer steps of a run: GRPO leaves the rest of an epoch that makes no whole step, SFT makes a smaller one of it."""
     if train.max_steps is not None:
         return train.max_steps
-    lessons = count_lessons(train, samples)
-    each = lessons // batch.step if train.method == "grpo" else -(-lessons // batch.step)
+    examples = count_examples(train, samples)
+    each = examples // batch.step if train.method == "grpo" else -(-examples // batch.step)
     return math.ceil(train.epochs * each)
 
 
@@ -229,7 +229,7 @@ def for_sft(recipe: Recipe, folder: Path, *, processes: int, batch: Batch) -> di
     Args:
         recipe: The resolved recipe.
         folder: Gets the checkpoints.
-        processes: Over how many processes a step's lessons are spread.
+        processes: Over how many processes a step's examples are spread.
         batch: How (`fit`).
     """
     return shared(recipe, folder, rows=batch.rows, accumulate=batch.step // (processes * batch.rows))

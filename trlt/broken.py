@@ -20,7 +20,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Fault:
+class BrokenSample:
     """Why a sample was left out."""
 
     id: str
@@ -36,7 +36,7 @@ def read_broken(folder: Path) -> dict[str, str]:
 
 def cut_broken(folder: Path, step: int) -> None:
     """Forgets what was found after a step: a resumed run finds it again, or finds it mended."""
-    kept: dict[str, Fault] = {}
+    kept: dict[str, BrokenSample] = {}
     for fault in _read(folder / BROKEN):
         if fault.step <= step:
             kept.setdefault(fault.id, fault)
@@ -44,7 +44,7 @@ def cut_broken(folder: Path, step: int) -> None:
         write_jsonl(folder / BROKEN, map(asdict, kept.values()))
 
 
-class Broken:
+class BrokenSamples:
     """The list of a run; the processes of a run share its file.
 
     Args:
@@ -77,7 +77,7 @@ class Broken:
             writes: Whether this process is the one that does; all of them count.
         """
         known = {other.id: other for other in _read(self._path)}
-        new = {id: Fault(id, error, step) for id, error in errors.items() if id not in known}
+        new = {id: BrokenSample(id, error, step) for id, error in errors.items() if id not in known}
         if writes and new:
             append_jsonl(self._path, *map(asdict, new.values()))
         known |= new
@@ -91,5 +91,5 @@ class Broken:
             )
 
 
-def _read(path: Path) -> list[Fault]:
-    return [Fault(**row) for row in read_log(path, Fault)] if path.is_file() else []
+def _read(path: Path) -> list[BrokenSample]:
+    return [BrokenSample(**row) for row in read_log(path, BrokenSample)] if path.is_file() else []

@@ -65,7 +65,7 @@ def write_card(folder: Path, text: str) -> None:
 
 
 def add_results(folder: Path, results: Mapping[str, Any]) -> bool:
-    """Puts figures into the card of a model.
+    """Puts results into the card of a model.
 
     Args:
         folder: Of the model.

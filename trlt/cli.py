@@ -53,7 +53,7 @@ COMMANDS = {
     "compare": Lazy("compare:compare", "Compare two runs of `trlt eval`, question by question."),
     "report": Lazy(
         "report:report",
-        "Show runs as one HTML page that opens from disk: figures, curves, histograms, and every sample with its answers.",
+        "Show runs as one HTML page that opens from disk: metrics, curves, histograms, and every sample with its answers.",
     ),
     "reproduce": Lazy(
         "reproduce:reproduce",

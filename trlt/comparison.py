@@ -1,4 +1,4 @@
-"""Two runs on the same questions: the difference of each figure with its interval, and what differs in how they ran (pure).
+"""Two runs on the same questions: the difference of each metric with its interval, and what differs in how they ran (pure).
 
 Knows values from 0 to 1 and protocols as `results.json` holds them; neither files nor benchmarks.
 """
@@ -24,25 +24,25 @@ _ZERO = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """One run's values on one benchmark; the lists are of one length, a place a question."""
+class ScoredRun:
+    """One run's values on one benchmark; the lists are of one length, one entry per question."""
 
     ids: Sequence[str]
     """Each once."""
     videos: Sequence[str]
     """The footage of each question, whose questions are drawn together."""
     groups: Sequence[str | None]
-    """Whose means count alike in the figure (MVBench's tasks); None everywhere for a plain mean over questions."""
+    """Whose means count alike in the metric (MVBench's tasks); None everywhere for a plain mean over questions."""
     values: Mapping[str, Sequence[float | None]]
-    """Figure to a value from 0 to 1 a question; the figure is 100 times their weighted mean. None where a question doesn't
-    count in it (TempCompass has figures of single tasks)."""
+    """Metric to a value from 0 to 1 per question; the metric is 100 times their weighted mean. None where a question doesn't
+    count in it (TempCompass has metrics of single tasks)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One figure in both runs, over the questions that both hold; in percent, and percentage points."""
+class MetricChange:
+    """One metric in both runs, over the questions that both hold; in percent, and percentage points."""
 
-    figure: str
+    metric: str
     n: int
     """Questions that count in it."""
     a: float
@@ -55,7 +55,7 @@ class Change:
 
     @property
     def better(self) -> Literal["A", "B"] | None:
-        """The run that is better beyond chance: the interval excludes 0. Every figure is better when higher."""
+        """The run that is better beyond chance: the interval excludes 0. Every metric is better when higher."""
         if self.low is not None and self.low > _ZERO:
             return "B"
         return "A" if self.high is not None and self.high < -_ZERO else None
@@ -73,21 +73,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BenchmarkComparison:
     """Two runs on one benchmark."""
 
     n: int
-    """Questions in both runs; figures are over these."""
+    """Questions in both runs; metrics are over these."""
     videos: int
     """What they are about."""
     only_a: int
     """Questions that only the first run holds; they are left out."""
     only_b: int
-    changes: tuple[Change, ...]
-    """A figure that shared questions count in each; none where no question is shared."""
+    changes: tuple[MetricChange, ...]
+    """A metric that shared questions count in each; none where no question is shared."""
 
 
-def compare(a: Scored, b: Scored, resamples: int = 1000, seed: int = 0) -> Comparison:
+def compare(a: ScoredRun, b: ScoredRun, resamples: int = 1000, seed: int = 0) -> BenchmarkComparison:
     """Pairs two runs by question; intervals draw whole videos, since questions about one aren't independent.
 
     Weights are made anew over the shared questions, so that groups count alike among them too.
@@ -100,15 +100,17 @@ def compare(a: Scored, b: Scored, resamples: int = 1000, seed: int = 0) -> Compa
     """
     place_b = {id: place for place, id in enumerate(b.ids)}
     shared = [(place, place_b[id]) for place, id in enumerate(a.ids) if id in place_b]
-    changes = [_change(figure, a, b, shared, resamples, seed) for figure in a.values if figure in b.values]
+    changes = [_change(metric, a, b, shared, resamples, seed) for metric in a.values if metric in b.values]
     videos = {a.videos[place] for place, _ in shared}
     counts = (len(shared), len(videos), len(a.ids) - len(shared), len(b.ids) - len(shared))
-    return Comparison(*counts, tuple(change for change in changes if change is not None))
+    return BenchmarkComparison(*counts, tuple(change for change in changes if change is not None))
 
 
-def _change(figure: str, a: Scored, b: Scored, shared: Sequence[tuple[int, int]], resamples: int, seed: int) -> Change | None:
-    """One figure over the shared questions that count in it; None where there are none."""
-    pairs = [(place, a.values[figure][place], b.values[figure][other]) for place, other in shared]
+def _change(
+    metric: str, a: ScoredRun, b: ScoredRun, shared: Sequence[tuple[int, int]], resamples: int, seed: int
+) -> MetricChange | None:
+    """One metric over the shared questions that count in it; None where there are none."""
+    pairs = [(place, a.values[metric][place], b.values[metric][other]) for place, other in shared]
     counted = [(place, x, y) for place, x, y in pairs if x is not None and y is not None]
     if not counted:
         return None
@@ -119,7 +121,7 @@ def _change(figure: str, a: Scored, b: Scored, shared: Sequence[tuple[int, int]]
     gain = paired_difference(of_b, of_a, videos, resamples, seed)
     low, high = (gain.low, gain.high) if len(set(videos)) > 1 else (None, None)
     n = len(counted)
-    return Change(figure, n, math.fsum(of_a) / n, math.fsum(of_b) / n, gain.mean, low, high)
+    return MetricChange(metric, n, math.fsum(of_a) / n, math.fsum(of_b) / n, gain.mean, low, high)
 
 
 def group_weights(groups: Sequence[str | None]) -> list[float]:
@@ -129,7 +131,7 @@ def group_weights(groups: Sequence[str | None]) -> list[float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ProtocolDifference:
     """A key of the protocol that two runs don't agree on."""
 
     key: str
@@ -143,7 +145,7 @@ class Difference:
         return f"{self.key}: {json.dumps(self.a)} in A, {json.dumps(self.b)} in B"
 
 
-def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
+def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ProtocolDifference]:
     """Keys with different values, by their dotted names; those that only one of them states count for annotations alone.
 
     (The outputs of a run by `--predictions` have no known budget: that says nothing of the other run's.)
@@ -151,7 +153,7 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Dif
     flat_a, flat_b = dict(flat(a)), dict(flat(b))
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
-    return [Difference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]
+    return [ProtocolDifference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]
 
 
 def other_annotations(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

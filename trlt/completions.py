@@ -1,4 +1,4 @@
-"""What a model wrote while it was trained, as Parquet: a file a step and process, each there as a whole or not at all.
+"""What a model wrote while it was trained, as Parquet: one file per step and process, each there as a whole or not at all.
 
 For notebooks, and for a look at what earns a reward. Knows scored groups and Parquet; neither models nor videos.
 """
@@ -20,7 +20,7 @@ from trlt.score import Scores
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from trlt.groups import Scored
+    from trlt.groups import ScoredGroup
 
 FOLDER = "completions"
 """Its name in a run's folder."""
@@ -45,7 +45,7 @@ costs nothing; `advantage` within the group; a score that the task has not is nu
 _NAME = re.compile(r"step-(\d+)-rank(\d+)\.parquet")
 
 
-class _File(NamedTuple):
+class _CompletionFile(NamedTuple):
     step: int
     rank: int
     path: Path
@@ -66,7 +66,7 @@ class Completions:
         self._folder, self._samples = folder / FOLDER, samples
         self._rank, self._every, self._scale = rank, every, scale
 
-    def add(self, step: int, scored: Sequence[Scored]) -> Path | None:
+    def add(self, step: int, scored: Sequence[ScoredGroup]) -> Path | None:
         """Keeps a step's groups; a step that was kept before is replaced.
 
         Args:
@@ -88,7 +88,7 @@ class Completions:
             pq.write_table(pa.Table.from_pylist(rows, schema), out, compression="zstd")
         return path
 
-    def _rows(self, step: int, group: Scored) -> Iterator[dict[str, Any]]:
+    def _rows(self, step: int, group: ScoredGroup) -> Iterator[dict[str, Any]]:
         sample = self._samples[group.index]
         gains = advantages(group.rewards, scale=self._scale)
         penalties = group.penalties or [None] * len(group.rewards)
@@ -152,9 +152,9 @@ def cut_completions(folder: Path, step: int) -> None:
         torn.unlink()
 
 
-def _files(folder: Path) -> list[_File]:
+def _files(folder: Path) -> list[_CompletionFile]:
     found = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("step-*.parquet"))
-    return [_File(int(name[1]), int(name[2]), path) for path, name in found if name]
+    return [_CompletionFile(int(name[1]), int(name[2]), path) for path, name in found if name]
 
 
 def _encodable(text: str) -> str:

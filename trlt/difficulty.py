@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trlt.files import append_jsonl, read_log, write_jsonl
-from trlt.forms import Visited
+from trlt.forms import VisitForm
 
 VISITS = "difficulty.jsonl"
-"""Its name in a run's folder: a line a visit, with `left` on the one after which a sample left."""
+"""Its name in a run's folder: one line per visit, with `left` on the one after which a sample left."""
 
 
 class Visit(NamedTuple):
@@ -24,17 +24,17 @@ class Visit(NamedTuple):
     sample: int
     """Its place in the training set."""
     mean: float
-    spread: float
+    reward_range: float
     """Widest gap of the rewards."""
 
 
-class Difficulty:
+class Retirement:
     """The visits of a run; all processes hold the same, the main one writes.
 
     Args:
         folder: The run's folder.
         ids: Of the samples.
-        patience: Visits in a row without spread after which a sample leaves; None keeps all.
+        patience: Drop a sample after this many consecutive groups whose rewards are all equal; None keeps all.
         writes: Whether this process is the one that writes.
     """
 
@@ -50,7 +50,7 @@ class Difficulty:
         self._same, self.left = {}, set()
         for row in _read(self._path):
             if row["step"] < step and row["id"] in places:
-                self._count(Visit(places[row["id"]], row["mean"], row["spread"]))
+                self._count(Visit(places[row["id"]], row["mean"], row["reward_range"]))
 
     def see(self, step: int, visits: Sequence[Visit]) -> list[str]:
         """Takes the visits of a step, over all processes.
@@ -60,7 +60,12 @@ class Difficulty:
         """
         rows, gone = [], []
         for visit in sorted(visits):
-            row = {"step": step, "id": self._ids[visit.sample], "mean": round(visit.mean, 6), "spread": round(visit.spread, 6)}
+            row = {
+                "step": step,
+                "id": self._ids[visit.sample],
+                "mean": round(visit.mean, 6),
+                "reward_range": round(visit.reward_range, 6),
+            }
             if self._count(visit):
                 row["left"] = f"all {self._patience} last groups earned the same, {visit.mean:.2f} in the last"
                 gone.append(self._ids[visit.sample])
@@ -70,7 +75,7 @@ class Difficulty:
         return gone
 
     def _count(self, visit: Visit) -> bool:
-        same = self._same[visit.sample] = self._same.get(visit.sample, 0) + 1 if visit.spread == 0 else 0
+        same = self._same[visit.sample] = self._same.get(visit.sample, 0) + 1 if visit.reward_range == 0 else 0
         leaves = self._patience is not None and same >= self._patience and visit.sample not in self.left
         if leaves:
             self.left.add(visit.sample)
@@ -86,4 +91,4 @@ def cut_visits(folder: Path, step: int) -> None:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    return read_log(path, Visited) if path.is_file() else []
+    return read_log(path, VisitForm) if path.is_file() else []

@@ -6,7 +6,7 @@ TrltError                  1  something the user can act on, a full disk too (`d
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
 ├── VideoError             4  a video that can't be read; names file, time and reason
 │   └── UnforeseenError    1  an exception of no foreseen kind, caused by one sample's own input; keeps its traceback
-├── ModelError             5  a model that can't be had or isn't a Qwen2.5-VL
+├── ModelError             5  a model that isn't found or available, or isn't a Qwen2.5-VL
 ├── ParityError            6  engine, trainer and the library's own forward disagree about the same input
 ├── ResumeError            7  a run's folder belongs to another recipe or data set
 └── ServerError            8  a server of the model that can't be used, or none that is left
@@ -67,7 +67,7 @@ class UnforeseenError(VideoError):
 
 
 class ModelError(TrltError):
-    """A model that can't be had, or isn't a Qwen2.5-VL."""
+    """A model that isn't found or available, or isn't a Qwen2.5-VL."""
 
     exit_code = 5
 

@@ -22,7 +22,7 @@ from typing import IO, Any, BinaryIO, Literal, TypeVar
 
 from trlt.disk import named
 from trlt.errors import DataError
-from trlt.forms import Logged, hold
+from trlt.forms import LogLineForm, hold
 from trlt.reading import MARKS, MOST_LINE, loads, parse_json
 
 T = TypeVar("T")
@@ -288,7 +288,7 @@ def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield number, line
 
 
-def read_log(path: Path, form: Callable[..., Any] = Logged) -> list[dict[str, Any]]:
+def read_log(path: Path, form: Callable[..., Any] = LogLineForm) -> list[dict[str, Any]]:
     """The lines of a file that a run appends to; one that a kill tore, or that hasn't its form, is left out."""
     rows = []
     for line in path.read_bytes().split(b"\n"):

@@ -30,7 +30,7 @@ class Form(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class Given(Form):
+class InputForm(Form):
     """An input, as a manifest names it."""
 
     path: str = ""
@@ -40,41 +40,41 @@ class Given(Form):
     files: dict[str, str] = {}
 
 
-class Agreed(Form):
+class ParityForm(Form):
     """How far rollout, trainer and the library were apart."""
 
     largest: float
     tokens: Count
 
 
-class Manifest(Form):
+class ManifestForm(Form):
     """`manifest.json` of any run."""
 
     kind: str = ""
     created: str = ""
     model: dict[str, Any] = {}
     protocol: dict[str, Any] = {}
-    inputs: dict[str, Given] = {}
+    inputs: dict[str, InputForm] = {}
     videos: str | None = None
-    parity: Agreed | None = None
+    parity: ParityForm | None = None
 
 
-class Bootstrap(Form):
+class BootstrapForm(Form):
     """How intervals were made."""
 
     resamples: Annotated[int, Field(ge=1, le=1_000_000)]
     seed: Count
 
 
-class Protocol(Form):
-    """What the figures of a benchmark depend on."""
+class ProtocolForm(Form):
+    """What the metrics of a benchmark depend on."""
 
-    bootstrap: Bootstrap
+    bootstrap: BootstrapForm
     annotations: dict[str, str]
     questions_left_out: Count = 0
 
 
-class Entry(Form):
+class BenchmarkForm(Form):
     """A benchmark in `results.json`."""
 
     n: Count
@@ -86,16 +86,16 @@ class Entry(Form):
     paper: dict[str, float]
     official: dict[str, float]
     ci95: dict[str, Pair]
-    protocol: Protocol | None = None
+    protocol: ProtocolForm | None = None
 
 
-class Results(Form):
+class ResultsForm(Form):
     """`results.json` of `trlt eval`."""
 
-    benchmarks: dict[str, Entry]
+    benchmarks: dict[str, BenchmarkForm]
 
 
-class Line(Form):
+class SelectionLineForm(Form):
     """A line of a selection's report."""
 
     task: str
@@ -105,50 +105,50 @@ class Line(Form):
     redistributed: int
 
 
-class Cell(Line):
+class SelectionCellForm(SelectionLineForm):
     """A line about one source and class."""
 
     source: str
     klass: str = Field(alias="class")
 
 
-class Selection(Form):
+class SelectionForm(Form):
     """`<samples>.report.json` of `trlt select`."""
 
     rows: Count
     errors: Count
     taken: Count
     settings: dict[str, Any]
-    tasks: list[Line]
-    cells: list[Cell]
+    tasks: list[SelectionLineForm]
+    cells: list[SelectionCellForm]
     shortfalls: list[str]
 
 
-class Trained(Form):
+class TrainResultForm(Form):
     """`result.json` of `trlt train`."""
 
     reward_first: float | None = None
     reward_last: float | None = None
-    parity: Agreed | None = None
+    parity: ParityForm | None = None
 
 
-class Logged(Form):
-    """A line of `log.jsonl`: figures of a step, by name."""
+class LogLineForm(Form):
+    """A line of `log.jsonl`: metrics of a step, by name."""
 
     step: Count
     reward: float = 0.0
 
 
-class Visited(Form):
+class VisitForm(Form):
     """A line of `difficulty.jsonl`."""
 
     step: Count
     id: str
     mean: float
-    spread: float
+    reward_range: float
 
 
-class Read(Form):
+class AnswerForm(Form):
     """What was read from a completion."""
 
     payload: str | None
@@ -157,7 +157,7 @@ class Read(Form):
     well_formed: bool
 
 
-class Scores(Form):
+class ScoresForm(Form):
     """What a completion scored."""
 
     format: float
@@ -165,7 +165,7 @@ class Scores(Form):
     tiou: float | None
 
 
-class Row(Form):
+class RowForm(Form):
     """A row of `trlt probe`, `eval` or `infer`."""
 
     id: str
@@ -173,8 +173,8 @@ class Row(Form):
     source: str = ""
     task: Literal["multi_choice", "grounding", "grounded_qa"] = "grounding"
     texts: list[str] = []
-    answers: list[Read] = []
-    scores: list[Scores] = []
+    answers: list[AnswerForm] = []
+    scores: list[ScoresForm] = []
     rewards: list[float] = []
     tokens: list[Count] = []
     finished: list[bool] = []
@@ -182,7 +182,7 @@ class Row(Form):
     correct: Count | None = None
     ious: list[float] | None = None
     delta_iou: float | None = None
-    spread: float | None = None
+    reward_range: float | None = None
     mean: float | None = None
     format_rate: float | None = None
     video_tokens: Count = 0

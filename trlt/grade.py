@@ -11,7 +11,7 @@ from trlt.sample import Sample
 from trlt.score import Scores, score
 
 
-class Asked(Protocol):
+class PromptSettings(Protocol):
     """How a sample was asked: sections of a recipe are such."""
 
     @property
@@ -36,7 +36,7 @@ class Grade(NamedTuple):
     """Weighted sum (Eq. 1 to 3 of the paper)."""
 
 
-def read_answer(sample: Sample, text: str, asked: Asked, *, as_gqa: bool = False) -> Answer:
+def read_answer(sample: Sample, text: str, asked: PromptSettings, *, as_gqa: bool = False) -> Answer:
     """Parses a completion by the template that the sample was asked with.
 
     Args:
@@ -55,7 +55,7 @@ def read_answer(sample: Sample, text: str, asked: Asked, *, as_gqa: bool = False
     )
 
 
-def grade(sample: Sample, text: str, asked: Asked, weights: Weights, *, as_gqa: bool = False) -> Grade:
+def grade(sample: Sample, text: str, asked: PromptSettings, weights: Weights, *, as_gqa: bool = False) -> Grade:
     """Reads, scores and rewards a completion; the arguments are `read_answer`'s, and the rewards' weights."""
     answer = read_answer(sample, text, asked, as_gqa=as_gqa)
     scores = score(answer, sample, asked.open_threshold)

@@ -18,7 +18,7 @@ from trlt.shared_prefix import Group
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredGroup:
     """One prompt with its G completions and what they earned."""
 
     index: int
@@ -36,35 +36,35 @@ class Scored:
         return [len(c.tokens) if c.finished or not mask_truncated else 0 for c in self.completions]
 
     @property
-    def spread(self) -> float:
+    def reward_range(self) -> float:
         """Widest gap of the rewards: without it there is nothing to prefer."""
         return max(self.rewards) - min(self.rewards)
 
 
 @dataclass
-class Place:
+class PromptSlot:
     """One place among a step's prompts."""
 
     prompts: Iterator[int]
     """Indices of the samples that may stand here, in their order."""
     tries: int = 0
-    best: Scored | None = None
+    best: ScoredGroup | None = None
     """The group with the widest spread so far, of equals the first."""
 
-    def offer(self, scored: Scored | None) -> None:
+    def offer(self, scored: ScoredGroup | None) -> None:
         """Takes the outcome of a prompt; None where its video can't be read."""
         self.tries += 1
-        if scored and (self.best is None or scored.spread > self.best.spread):
+        if scored and (self.best is None or scored.reward_range > self.best.reward_range):
             self.best = scored
 
     def wants(self, min_spread: float, max_tries: int) -> bool:
         """Whether another prompt is to be tried."""
-        return self.best is None or (self.best.spread < min_spread and self.tries < max_tries)
+        return self.best is None or (self.best.reward_range < min_spread and self.tries < max_tries)
 
 
-def make_places(
+def make_slots(
     step: Sequence[int], own: Sequence[int], samples: int, seed: str, left: Container[int] = frozenset()
-) -> list[Place]:
+) -> list[PromptSlot]:
     """The places of one process.
 
     Args:
@@ -78,42 +78,46 @@ def make_places(
     others = [index for index in range(samples) if index not in taken]
     Random(seed).shuffle(others)
     fresh, gone = [i for i in others if i not in left], [i for i in others if i in left]
-    return [Place(_line(step, fresh, gone, place, left)) for place in own]
+    return [PromptSlot(_line(step, fresh, gone, slot, left)) for slot in own]
 
 
-def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], place: int, left: Container[int]) -> Iterator[int]:
+def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], slot: int, left: Container[int]) -> Iterator[int]:
     """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
-    stays = step[place] not in left
+    stays = step[slot] not in left
     if stays:
-        yield step[place]
+        yield step[slot]
     for others in (fresh, gone):
         for shift in range(len(step)):
-            yield from others[(place + shift) % len(step) :: len(step)]
-    yield from (step[(place + shift) % len(step)] for shift in range(stays, len(step)))
+            yield from others[(slot + shift) % len(step) :: len(step)]
+    yield from (step[(slot + shift) % len(step)] for shift in range(stays, len(step)))
 
 
-def fill(
-    places: Sequence[Place], answer: Callable[[Sequence[int]], Sequence[Scored | None]], *, min_spread: float, max_tries: int
-) -> list[Scored]:
+def resample(
+    slots: Sequence[PromptSlot],
+    answer: Callable[[Sequence[int]], Sequence[ScoredGroup | None]],
+    *,
+    min_spread: float,
+    max_tries: int,
+) -> list[ScoredGroup]:
     """A scored group for each place that has a prompt with a readable video.
 
     Args:
-        places: Of this process.
+        slots: Of this process.
         answer: Samples' indices to their scored groups; None for one whose video can't be read.
         min_spread: Groups whose rewards spread by less are replaced, while there are tries; the widest seen is kept.
         max_tries: Prompts that a place may try for the sake of the spread.
     """
-    pending = list(places)
+    pending = list(slots)
     while pending:
-        asked = [(place, index) for place in pending if (index := next(place.prompts, None)) is not None]
+        asked = [(slot, index) for slot in pending if (index := next(slot.prompts, None)) is not None]
         scored_groups = answer([index for _, index in asked]) if asked else []
-        for (place, _), scored in zip(asked, scored_groups, strict=True):
-            place.offer(scored)
-        pending = [place for place, _ in asked if place.wants(min_spread, max_tries)]
-    return [place.best for place in places if place.best is not None]
+        for (slot, _), scored in zip(asked, scored_groups, strict=True):
+            slot.offer(scored)
+        pending = [slot for slot, _ in asked if slot.wants(min_spread, max_tries)]
+    return [slot.best for slot in slots if slot.best is not None]
 
 
-def share_passes(sizes: Sequence[int], most: int) -> list[list[int]]:
+def pack_groups(sizes: Sequence[int], most: int) -> list[list[int]]:
     """Which groups share a forward pass of at most `most` tokens, or are one alone: first fit, large ones first.
 
     Args:
@@ -146,20 +150,20 @@ def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: i
     return made
 
 
-def figures(scored: Sequence[Scored]) -> dict[str, list[float]]:
+def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
     """What is logged of groups: one number a completion, a group or a score, by name."""
     every = [s for group in scored for s in group.scores]
     completions = [c for s in scored for c in s.completions]
     return {
         "reward": [r for s in scored for r in s.rewards],
-        "reward_spread": [s.spread for s in scored],
-        "zero_spread": [float(s.spread == 0) for s in scored],
+        "reward_range": [s.reward_range for s in scored],
+        "frac_zero_range": [float(s.reward_range == 0) for s in scored],
         "reward/format": [s.format for s in every],
         "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
         "reward/overlong": [penalty for s in scored for penalty in s.penalties],
         "length": [float(len(c.tokens)) for c in completions],
-        "cut_off": [float(not c.finished) for c in completions],
+        "truncated_frac": [float(not c.finished) for c in completions],
         "same_answer": _same_answer(scored),
         "video_tokens": [float(s.group.clip.tokens) for s in scored],
     }
@@ -169,12 +173,12 @@ FEW = 4
 """Groups of a task below which the same answer to all of them says nothing."""
 
 
-def _same_answer(scored: Sequence[Scored]) -> list[float]:
+def _same_answer(scored: Sequence[ScoredGroup]) -> list[float]:
     """For each completion whether its answer is the one that is given most often, to whatever question of the same task.
 
     An answer is the text behind the reasoning. Tasks of fewer than `FEW` groups are left out.
     """
-    tasks: dict[tuple[bool, bool], list[Scored]] = {}
+    tasks: dict[tuple[bool, bool], list[ScoredGroup]] = {}
     for one in scored:
         tasks.setdefault((one.scores[0].accuracy is None, one.scores[0].tiou is None), []).append(one)
     found: list[float] = []

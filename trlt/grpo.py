@@ -19,24 +19,24 @@ from torch import Tensor
 
 from trlt import prompt as prompts
 from trlt.arguments import for_grpo
-from trlt.broken import Broken
+from trlt.broken import BrokenSamples
 from trlt.completions import Completions
 from trlt.correction import Correction
-from trlt.difficulty import Difficulty, Visit
-from trlt.engine.features import Encode, FeatureStore, FrozenTower
+from trlt.difficulty import Retirement, Visit
+from trlt.engine.features import Encode, FeatureCache, FrozenTower
 from trlt.engine.forest import Engine
 from trlt.errors import DataError, ParityError
 from trlt.group_rollouts import GroupRollouts
-from trlt.groups import Scored, figures, fill, make_places, share_passes, split_passes
+from trlt.groups import ScoredGroup, group_metrics, make_slots, pack_groups, resample, split_passes
 from trlt.loading import load_reference
-from trlt.model import Loaded, in_float32
+from trlt.model import LoadedModel, in_float32
 from trlt.parity import Trainer
 from trlt.recipe import Recipe
 from trlt.reward import advantages
 from trlt.sharding import let_go
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.step_figures import StepFigures
-from trlt.training import Material, ResumableTrainer
+from trlt.step_figures import StepMetrics
+from trlt.training import ResumableTrainer, TrainingData
 from trlt.vllm_rollouts import VllmSampler
 
 with warnings.catch_warnings():
@@ -60,7 +60,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     Args:
         loaded: The policy, with `shared_prefix.attach` done, what is trained of it, and its processor.
-        material: Samples and how their clips are had.
+        training_data: Samples and how their clips are had.
         recipe: The resolved recipe.
         folder: The run's folder.
         args: TRL's configuration, made from the recipe.
@@ -68,9 +68,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     """
 
     def __init__(
-        self, loaded: Loaded, material: Material, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
+        self, loaded: LoadedModel, training_data: TrainingData, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
     ) -> None:
-        ids = [sample.id for sample in material.samples]
+        ids = [sample.id for sample in training_data.samples]
         dataset = Dataset.from_dict({"prompt": [str(index) for index in range(len(ids))], "index": list(range(len(ids)))})
         # TRL would make a reference model that stands whole and in float32 in each process, and a copy of adapters.
         beta, args.beta = args.beta, 0.0
@@ -87,21 +87,21 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             in_float32(self.model, args.seed)
         if beta and recipe.train.lora is None:
             self.ref_model = self._make_reference(loaded.path, getattr(torch, recipe.model.dtype))
-        self._material, self._recipe, self._folder = material, recipe, folder
+        self._training_data, self._recipe, self._folder = training_data, recipe, folder
         self._rollout_model = self.accelerator.unwrap_model(self.model)
         self._whole = loaded.whole
         if self._whole:
             attach(self._whole.model)
         engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
-        broken = Broken(folder, len(ids), recipe.train.max_broken)
+        broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
         tower = self._frozen_tower(lambda clip: engine.encode(clip))
-        vllm = _vllm(engine, loaded.path, material, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
-        self.group_rollouts = GroupRollouts(engine, material, recipe, broken, self.accelerator.autocast, tower, vllm)
+        vllm = _vllm(engine, loaded.path, training_data, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
+        self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, self.accelerator.autocast, tower, vllm)
         writes = self.accelerator.is_main_process
-        self._difficulty = Difficulty(folder, ids, recipe.train.retire_after, writes=writes)
+        self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
         self._completions = Completions(
             folder,
-            material.samples,
+            training_data.samples,
             rank=self.accelerator.process_index,
             every=recipe.train.completions_every,
             scale=recipe.train.scale_rewards == "group",
@@ -112,7 +112,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """Is called once when the weights have changed for the first time, and what draws in place of the engine has them."""
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
-        self._figures = StepFigures(self.accelerator.gather, self.accelerator.device)
+        self._step_metrics = StepMetrics(self.accelerator.gather, self.accelerator.device)
         mode, cap = recipe.train.corrects, recipe.train.correction_cap
         self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
         # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
@@ -166,10 +166,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             return None
         base = _base(self._rollout_model)
         if train.features is None:
-            return FrozenTower(base, self._material.builder, encode, None)
-        store = FeatureStore(train.features, int(train.features_gb * 1e9))
+            return FrozenTower(base, self._training_data.builder, encode, None)
+        store = FeatureCache(train.features, int(train.features_gb * 1e9))
         with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
-            return FrozenTower(model, self._material.builder, encode, store)
+            return FrozenTower(model, self._training_data.builder, encode, store)
 
     def close(self) -> None:
         """Ends what runs beside this process."""
@@ -192,7 +192,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
 
     def _announce(self, coming: Sequence[int], most: int) -> None:
-        self._material.announce([index for index in coming if index not in self._difficulty.left], most=most)
+        self._training_data.announce([index for index in coming if index not in self._difficulty.left], most=most)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """A micro-batch of whole groups; TRL would shuffle rows, and a shared prefix needs siblings together."""
@@ -226,14 +226,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         # Passes that hold more groups than expected leave turns without any; gradients are exchanged in the last turn.
         return [{}] * (len(scored) // self._recipe.train.prompts_per_pass - len(micros)) + micros
 
-    def _passes(self, scored: Sequence[Scored]) -> list[list[int]]:
+    def _passes(self, scored: Sequence[ScoredGroup]) -> list[list[int]]:
         """Which groups share a forward pass; every process makes equally many."""
         train = self._recipe.train
         sizes = [s.group.tokens for s in scored]
         if train.tokens_per_pass is None:
             order = sorted(range(len(scored)), key=lambda i: (sizes[i], scored[i].index))
             return [order[i : i + train.prompts_per_pass] for i in range(0, len(order), train.prompts_per_pass)]
-        passes = share_passes(sizes, train.tokens_per_pass)
+        passes = pack_groups(sizes, train.tokens_per_pass)
         count = self.accelerator.gather(torch.tensor([len(passes)], device=self.accelerator.device)).max()
         return split_passes(passes, sizes, int(count))
 
@@ -275,7 +275,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
-    def _rollouts(self, wanted: Sequence[int]) -> list[Scored]:
+    def _rollouts(self, wanted: Sequence[int]) -> list[ScoredGroup]:
         """As many scored groups as prompts are wanted.
 
         Prompts whose video fails, or whose rewards spread by less than `min_spread`, are replaced by fresh ones: see `groups`.
@@ -285,38 +285,38 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """
         train, state, done = self._recipe.train, self.accelerator, self.state.global_step
         step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
-        first, samples = state.process_index * len(wanted), len(self._material.samples)
+        first, samples = state.process_index * len(wanted), len(self._training_data.samples)
         own = range(first, first + len(wanted))
-        places = make_places(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
+        places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
         with self.drawing():
             self._filled += 1
             if self._filled == 2 and self.compare:
                 self.compare()
-            found = fill(
+            found = resample(
                 places, lambda asked: self.group_rollouts(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
             )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
-        self._figures.add({"rounds": [place.tries for place in places]})
+        self._step_metrics.add({"rounds": [place.tries for place in places]})
         return found
 
-    def _show(self, scored: Scored) -> None:
+    def _show(self, scored: ScoredGroup) -> None:
         if self.example and self.accelerator.is_main_process:
             best = max(range(len(scored.rewards)), key=scored.rewards.__getitem__)
-            question = self._material.samples[scored.index].question
+            question = self._training_data.samples[scored.index].question
             self.example(self.state.global_step + 1, question, scored.completions[best].text, scored.rewards[best])
 
-    def _learn_difficulty(self, scored: Sequence[Scored]) -> None:
+    def _learn_difficulty(self, scored: Sequence[ScoredGroup]) -> None:
         """What the step's samples earned, over all processes."""
-        seen = [[s.index, sum(s.rewards) / len(s.rewards), s.spread] for s in scored]
+        seen = [[s.index, sum(s.rewards) / len(s.rewards), s.reward_range] for s in scored]
         every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
-        visits = [Visit(int(index), mean, spread) for index, mean, spread in every.tolist()]
+        visits = [Visit(int(index), mean, reward_range) for index, mean, reward_range in every.tolist()]
         self._difficulty.see(self.state.global_step, visits)
-        self._figures.add({"left": [float(len(self._difficulty.left))]})
+        self._step_metrics.add({"left": [float(len(self._difficulty.left))]})
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
-    def _micro(self, scored: Sequence[Scored], total: Tensor) -> dict[str, Any]:
+    def _micro(self, scored: Sequence[ScoredGroup], total: Tensor) -> dict[str, Any]:
         device = self.accelerator.device
         train = self._recipe.train
         tree = self._tree([s.group for s in scored])
@@ -354,13 +354,13 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         with self._rollout_model.disable_adapter():
             return self._get_per_token_logps_and_entropies(self.model, *rows, pixel_values=batch["pixel_values"])[0]
 
-    def _record(self, scored: Sequence[Scored]) -> None:
-        """Figures of one optimizer step, over all processes."""
-        self._figures.add(figures(scored))
-        self._figures.add(self.group_rollouts.seconds)
+    def _record(self, scored: Sequence[ScoredGroup]) -> None:
+        """Metrics of one optimizer step, over all processes."""
+        self._step_metrics.add(group_metrics(scored))
+        self._step_metrics.add(self.group_rollouts.seconds)
         for seconds in self.group_rollouts.seconds.values():
             seconds.clear()
-        for name, value in self._figures.exchange().items():
+        for name, value in self._step_metrics.exchange().items():
             self._metrics["train"][name].append(value)
 
 
@@ -379,13 +379,13 @@ def _base(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _vllm(engine: Engine, path: str, material: Material, recipe: Recipe, log: Path) -> VllmSampler | None:
+def _vllm(engine: Engine, path: str, training_data: TrainingData, recipe: Recipe, log: Path) -> VllmSampler | None:
     """What draws in place of the engine; None where the recipe leaves it to the engine."""
     train = recipe.train
     if train.rollouts != "vllm":
         return None
     words = []
-    for sample in material.samples:
+    for sample in training_data.samples:
         with contextlib.suppress(DataError):  # one that can't be asked is told when its turn comes
             words.append(prompts.build(sample, think=train.think, answer_format=train.answer_format))
     return VllmSampler(engine, path, recipe, words, log)

@@ -19,19 +19,19 @@ from trlt.errors import DataError, VideoError
 from trlt.grpo import Example, VideoGRPOTrainer, config
 from trlt.interruption import Interruption
 from trlt.leaving import Leave
-from trlt.model import Loaded, save_adapter, with_adapters
+from trlt.model import LoadedModel, save_adapter, with_adapters
 from trlt.parity import Parity, check
 from trlt.recipe import Recipe
 from trlt.sharding import join
 from trlt.shared_prefix import attach
-from trlt.training import Material, Report, Watch
+from trlt.training import Report, RunCallback, TrainingData
 from trlt.video.clip import Clip
 from trlt.vllm_rollouts.check import check as check_vllm
 
 
 def train(
-    loaded: Loaded,
-    material: Material,
+    loaded: LoadedModel,
+    training_data: TrainingData,
     recipe: Recipe,
     folder: Path,
     report: Report | None = None,
@@ -43,10 +43,10 @@ def train(
 
     Args:
         loaded: The policy and its processor; adapters are added where it has none yet.
-        material: Samples and how their clips are had.
+        training_data: Samples and how their clips are had.
         recipe: As resolved.
         folder: The run's folder.
-        report: Gets each step's figures.
+        report: Gets each step's metrics.
         example: Gets, of each step, a step's number, a question, what was answered and the reward.
         interruption: After which the step in progress is saved, and the run left.
         told: Is told how many completions of a pass are there, of how many; of this process.
@@ -57,7 +57,7 @@ def train(
     Raises:
         ParityError: rollout and trainer disagree.
         DataError: batch arithmetic that doesn't fit, or videos that can't be read.
-        ModelError: vLLM was asked for, and can't be had or fails.
+        ModelError: vLLM was asked for, and isn't available or fails.
         Interrupted: the run was left early.
     """
     processes = join(recipe.model.device)
@@ -65,14 +65,14 @@ def train(
     if recipe.train.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     args = config(recipe, folder / "checkpoints", processes=processes)
-    watch = Watch(folder, keep=recipe.train.keep_checkpoints, limit=recipe.train.max_new_tokens, report=report)
+    watch = RunCallback(folder, keep=recipe.train.keep_checkpoints, limit=recipe.train.max_new_tokens, report=report)
     if loaded.trained is None:
         loaded = replace(loaded, trained=with_adapters(loaded.model, recipe.train.lora, recipe.train.seed))
-    trainer = VideoGRPOTrainer(loaded, material, recipe, folder, args, callbacks=[watch])
+    trainer = VideoGRPOTrainer(loaded, training_data, recipe, folder, args, callbacks=[watch])
     trainer.remove_callback(PrinterCallback)
     trainer.example = example
     trainer.group_rollouts.told = told
-    start = _Start(lambda: _parity(trainer, loaded, material, recipe))
+    start = _Start(lambda: _parity(trainer, loaded, training_data, recipe))
     trainer.add_callback(start)
     leave = Leave(interruption or Interruption())
     trainer.add_callback(leave)
@@ -100,7 +100,9 @@ class _Start(TrainerCallback):
         self.parity = self._check()
 
 
-def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recipe: Recipe, count: int = 2) -> Parity:
+def _parity(
+    trainer: VideoGRPOTrainer, loaded: LoadedModel, training_data: TrainingData, recipe: Recipe, count: int = 2
+) -> Parity:
     """Checks the first samples whose videos can be read: what draws, what learns, and the library's own forward.
 
     What draws are the very weights of rollouts (`drawing`), under the same autocast; what learns is the forward pass of the
@@ -109,13 +111,13 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
     settings = recipe.train
     clips: list[tuple[str, Clip, prompts.Prompt]] = []
     called: list[str] = []
-    for index, sample in enumerate(material.samples):
+    for index, sample in enumerate(training_data.samples):
         if len(clips) == count:
             break
         with contextlib.suppress(VideoError):  # one that can't be used is told when its turn comes
-            material.inputs(index, think=settings.think, answer_format=settings.answer_format)
+            training_data.inputs(index, think=settings.think, answer_format=settings.answer_format)
             words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
-            clips.append((sample.id, material.clip(index), words))
+            clips.append((sample.id, training_data.clip(index), words))
             called.append(f"{sample.id!r} ({sample.video})")
     if not clips:
         raise DataError("none of the samples can be used; `video.root` may be wrong")
@@ -123,11 +125,11 @@ def _parity(trainer: VideoGRPOTrainer, loaded: Loaded, material: Material, recip
 
     def made(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
         inputs = trainer.group_rollouts.inputs(clip)
-        return inputs, material.builder.prompt(words.system, words.user, inputs)
+        return inputs, training_data.builder.prompt(words.system, words.user, inputs)
 
     def seen(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
-        inputs = material.builder.clip(clip)
-        return inputs, material.builder.prompt(words.system, words.user, inputs)
+        inputs = training_data.builder.clip(clip)
+        return inputs, training_data.builder.prompt(words.system, words.user, inputs)
 
     sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
     named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]

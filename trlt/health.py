@@ -1,6 +1,6 @@
 """What goes wrong in training while the loss looks fine: collapse, no spread, growth, saturation; told in plain words (pure).
 
-Knows the figures of each step as `trlt.grpo` logs them.
+Knows the metrics of each step as `trlt.grpo` logs them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from trlt.recipe import advice
 
 WINDOW = 10
-"""Steps over which figures are averaged; the first so many are what later ones are held against."""
+"""Steps over which metrics are averaged; the first so many are what later ones are held against."""
 COLLAPSED, FELL_BY = 0.5, 0.2
 """Of well-formed answers: a share below the first, after a fall of the second, is a collapse."""
 SAME = 0.5
@@ -28,7 +28,7 @@ ALIKE, ROSE_BY = 0.5, 0.2
 FAR = 1.0
 """KL in nats a token: far from the base, whatever the task."""
 
-Figures = Mapping[str, float]
+Metrics = Mapping[str, float]
 """Means over a window of steps."""
 
 
@@ -41,7 +41,7 @@ class Finding:
     text: str
 
 
-class Health:
+class Diagnostics:
     """Watches a run's steps; tells each trouble when it begins, and again when it comes back after it had gone.
 
     Args:
@@ -50,8 +50,8 @@ class Health:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._first: deque[Figures] = deque(maxlen=WINDOW)
-        self._last: deque[Figures] = deque(maxlen=WINDOW)
+        self._first: deque[Metrics] = deque(maxlen=WINDOW)
+        self._last: deque[Metrics] = deque(maxlen=WINDOW)
         self._going: set[str] = set()
 
     def see(self, step: int, row: Mapping[str, object]) -> list[Finding]:
@@ -59,12 +59,12 @@ class Health:
 
         Args:
             step: Its number.
-            row: Figures by name; others than numbers are left out.
+            row: Metrics by name; others than numbers are left out.
         """
-        figures = {name: float(value) for name, value in row.items() if isinstance(value, (int, float))}
+        metrics = {name: float(value) for name, value in row.items() if isinstance(value, (int, float))}
         if len(self._first) < WINDOW:
-            self._first.append(figures)
-        self._last.append(figures)
+            self._first.append(metrics)
+        self._last.append(metrics)
         if len(self._last) < WINDOW:
             return []
         first, last = _means(self._first), _means(self._last)
@@ -77,12 +77,12 @@ class Health:
         return found
 
 
-def _means(rows: deque[Figures]) -> Figures:
+def _means(rows: deque[Metrics]) -> Metrics:
     names = {name for row in rows for name in row}
     return {name: sum(some) / len(some) for name in names if (some := [row[name] for row in rows if name in row])}
 
 
-def _format(first: Figures, last: Figures, limit: int) -> str | None:
+def _format(first: Metrics, last: Metrics, limit: int) -> str | None:
     before, now = first.get("reward/format"), last.get("reward/format")
     if before is None or now is None or now >= COLLAPSED or now > before - FELL_BY:
         return None
@@ -92,8 +92,8 @@ def _format(first: Figures, last: Figures, limit: int) -> str | None:
     )
 
 
-def _spread(first: Figures, last: Figures, limit: int) -> str | None:
-    share = last.get("zero_spread")
+def _spread(first: Metrics, last: Metrics, limit: int) -> str | None:
+    share = last.get("frac_zero_range")
     if share is None or share < SAME:
         return None
     return (
@@ -102,8 +102,8 @@ def _spread(first: Figures, last: Figures, limit: int) -> str | None:
     )
 
 
-def _length(first: Figures, last: Figures, limit: int) -> str | None:
-    cut, before, now = last.get("cut_off", 0.0), first.get("length"), last.get("length")
+def _length(first: Metrics, last: Metrics, limit: int) -> str | None:
+    cut, before, now = last.get("truncated_frac", 0.0), first.get("length"), last.get("length")
     if before is None or now is None or (cut < CUT_OFF and (now < GREW_TO * before or now < limit / 2)):
         return None
     return (
@@ -112,7 +112,7 @@ def _length(first: Figures, last: Figures, limit: int) -> str | None:
     )
 
 
-def _saturation(first: Figures, last: Figures, limit: int) -> str | None:
+def _saturation(first: Metrics, last: Metrics, limit: int) -> str | None:
     parts = {name: last[f"reward/{name}"] for name in ("format", "accuracy", "tiou") if f"reward/{name}" in last}
     if "accuracy" not in parts and "tiou" not in parts or min(parts.values()) < SATURATED:
         return None
@@ -120,14 +120,14 @@ def _saturation(first: Figures, last: Figures, limit: int) -> str | None:
     return f"saturated: the rewards are nearly all that they can be ({said}); more steps on this data will hardly help"
 
 
-def _distance(first: Figures, last: Figures, limit: int) -> str | None:
+def _distance(first: Metrics, last: Metrics, limit: int) -> str | None:
     kl = last.get("kl")
     if kl is None or kl < FAR:
         return None
     return f"far from the base: KL of {kl:.2f} nats a token; {advice('raise train.beta or lower train.learning_rate')}"
 
 
-def _alike(first: Figures, last: Figures, limit: int) -> str | None:
+def _alike(first: Metrics, last: Metrics, limit: int) -> str | None:
     before, now = first.get("same_answer"), last.get("same_answer")
     if before is None or now is None or now < ALIKE or now < before + ROSE_BY:
         return None
@@ -138,7 +138,7 @@ def _alike(first: Figures, last: Figures, limit: int) -> str | None:
     )
 
 
-RULES: Mapping[str, Callable[[Figures, Figures, int], str | None]] = {
+RULES: Mapping[str, Callable[[Metrics, Metrics, int], str | None]] = {
     "format": _format,
     "spread": _spread,
     "length": _length,

@@ -21,7 +21,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from trlt.errors import ModelError, RecipeError
 from trlt.model import (
-    Loaded,
+    LoadedModel,
     draw_adapters,
     folder_of,
     load,
@@ -42,7 +42,7 @@ from trlt.sharding import WholeCopy, by_deepspeed, by_fsdp, in_zero3_slices, joi
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightSource:
     """Where a weight is read from, and where it goes."""
 
     file: Path
@@ -53,7 +53,7 @@ class Source:
     """What adapters make of it, in float32, where the model is an adapter's folder."""
 
 
-def load_policy(settings: Model, recipe: Recipe) -> Loaded:
+def load_policy(settings: Model, recipe: Recipe) -> LoadedModel:
     """The model that a run trains, within its adapters, and shared out where the launcher's strategy says so.
 
     Weights that are trained are kept in float32 whatever the recipe computes in: at a learning rate of 1e-6, BF16 weights don't
@@ -64,7 +64,7 @@ def load_policy(settings: Model, recipe: Recipe) -> Loaded:
         recipe: As resolved.
 
     Raises:
-        ModelError: it can't be had.
+        ModelError: it isn't found or available.
         RecipeError: a launcher shares the weights by a strategy that doesn't go with the recipe.
     """
     processes = join(settings.device)
@@ -88,10 +88,10 @@ def load_policy(settings: Model, recipe: Recipe) -> Loaded:
         # Under ZeRO-3 Transformers 5.23 notes every rule of names that it knows, and saves under names that no rule gave.
         loaded.model._weight_conversions = empty._weight_conversions
         whole = WholeCopy(empty, computed)
-    return Loaded(loaded.model, loaded.processor, loaded.path, with_adapters(loaded.model, lora, seed), whole)
+    return LoadedModel(loaded.model, loaded.processor, loaded.path, with_adapters(loaded.model, lora, seed), whole)
 
 
-def _load_slices(settings: Model, recipe: Recipe, computed: torch.dtype) -> Loaded:
+def _load_slices(settings: Model, recipe: Recipe, computed: torch.dtype) -> LoadedModel:
     lora, device = recipe.train.lora, PartialState().device
     empty, model = (skeleton(settings.path, getattr(torch, settings.dtype), device) for _ in range(2))
     sources = find_sources(model, settings.path)
@@ -100,7 +100,7 @@ def _load_slices(settings: Model, recipe: Recipe, computed: torch.dtype) -> Load
     fill(sources, device)
     draw_adapters(trained, recipe.train.seed, device)
     with_adapters(empty, lora)
-    return Loaded(model, load_processor(settings.path), settings.path, trained, WholeCopy(empty, computed))
+    return LoadedModel(model, load_processor(settings.path), settings.path, trained, WholeCopy(empty, computed))
 
 
 def load_reference(path: str, computed: torch.dtype) -> Any:
@@ -130,7 +130,7 @@ def load_reference(path: str, computed: torch.dtype) -> Any:
     return model
 
 
-def _rounded_by_autocast(source: Source) -> bool:
+def _rounded_by_autocast(source: WeightSource) -> bool:
     return all(isinstance(module, (nn.Linear, nn.Conv3d)) for module, _ in source.owners)
 
 
@@ -138,7 +138,7 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
     """A model without weights, on the meta device, in evaluation mode; its buffers, which no file holds, are on `device`.
 
     Raises:
-        ModelError: it can't be had.
+        ModelError: it isn't found or available.
     """
     folder = str(folder_of(path))
     try:
@@ -165,7 +165,7 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
     return model
 
 
-def find_sources(model: Any, path: str) -> list[Source]:
+def find_sources(model: Any, path: str) -> list[WeightSource]:
     """Where each weight of a `skeleton` is read from.
 
     Raises:
@@ -179,10 +179,10 @@ def find_sources(model: Any, path: str) -> list[Source]:
     stored = match(model, folder)
     changed = changes(adapters, model, str(folder), precision_of(folder)) if adapters else {}
     refuse_tied(changed, stored, path)
-    return [Source(at.file, at.key, tuple(owners[id(names[name])]), changed.get(name)) for name, at in stored.items()]
+    return [WeightSource(at.file, at.key, tuple(owners[id(names[name])]), changed.get(name)) for name, at in stored.items()]
 
 
-def fill(sources: list[Source], device: torch.device, dtypes: Mapping[str, torch.dtype] | None = None) -> None:
+def fill(sources: list[WeightSource], device: torch.device, dtypes: Mapping[str, torch.dtype] | None = None) -> None:
     """Reads weights into the modules that wait for them: all of each, or this process's slice of it.
 
     Args:

@@ -15,7 +15,7 @@ from trlt.difficulty import cut_visits
 from trlt.files import read_log, write_jsonl
 
 LOG = "log.jsonl"
-"""A line a step, in a run's folder."""
+"""One line per step, in a run's folder."""
 
 
 def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:

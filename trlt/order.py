@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from torch.utils.data import Sampler
 
 
-class Announcing(Sampler[int]):
+class PrefetchSampler(Sampler[int]):
     """A sampler that lets the clips of coming rows be loaded while the model works on earlier ones.
 
     Args:
@@ -52,7 +52,7 @@ class Announcing(Sampler[int]):
         yield from waiting
 
 
-class FilledUp(Sampler[int]):
+class PaddedSampler(Sampler[int]):
     """Another order's rows, and `rows`, `rows + 1`, ... until the last batch is full.
 
     Without them the end of an epoch would be shared out differently among other numbers of processes.

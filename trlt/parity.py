@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trlt.engine.agreement import Agreement
 from trlt.engine.first import Drawn, FirstClip
-from trlt.engine.forest import Completion, Engine, Request, Tree
+from trlt.engine.forest import Completion, Engine, PromptRequest, Tree
 from trlt.engine.inputs import ClipInputs, PromptInputs
-from trlt.engine.library import Entered, Scored, Seen, require_agreement, require_same, score, watch
+from trlt.engine.library import Entered, ModelInputs, ScoredCompletion, require_agreement, require_same, score, watch
 from trlt.engine.sampling import Sampling
 from trlt.prompt import Prompt
 from trlt.shared_prefix import Group, TreeBatch
@@ -48,12 +48,12 @@ class Trainer(NamedTuple):
     """(rows, T) log-probabilities at the temperature of sampling. Processes that share the weights come here together."""
 
 
-class _Sample(NamedTuple):
+class _ParitySample(NamedTuple):
     name: str
     drawn: Drawn
     completions: Sequence[Completion]
     group: Group
-    library: Scored
+    library: ScoredCompletion
 
 
 @torch.no_grad()
@@ -125,19 +125,19 @@ def _evaluating(model: Any) -> Iterator[None]:
 
 def _ask(
     engine: Engine, processor: Any, name: str, clip: Clip, words: Prompt, make_inputs: MakeInputs, sampling: Sampling
-) -> _Sample:
+) -> _ParitySample:
     """Completions by the engine, and the first of them by the library."""
     told: list[Drawn] = []
     engine.first = FirstClip(told.append)
-    request = Request(f"parity:{name}", words.system, words.user, COMPLETIONS)
+    request = PromptRequest(f"parity:{name}", words.system, words.user, COMPLETIONS)
     clip_inputs, prompt = make_inputs(clip, words)
     [[completions]] = engine.generate([Tree(clip_inputs, (request,))], sampling)
     [drawn] = told
     library = score(engine.model, processor, clip, words.system, words.user, drawn.tokens, sampling.temperature)
-    return _Sample(name, drawn, completions, Group(clip_inputs, prompt, tuple(c.tokens for c in completions)), library)
+    return _ParitySample(name, drawn, completions, Group(clip_inputs, prompt, tuple(c.tokens for c in completions)), library)
 
 
-def _entered(batch: TreeBatch, seen: Seen, g: int, count: int) -> Entered:
+def _entered(batch: TreeBatch, seen: ModelInputs, g: int, count: int) -> Entered:
     """What entered the trainer's model of a group's first completion, of which `count` tokens are looked at."""
     place, size = batch.row[g], len(batch.row[g].completions)
     row, start = (g * size, 0) if batch.full else (0, place.start)

@@ -30,8 +30,8 @@ def follow_published_positions(model: Any) -> None:
         model: `Qwen2_5_VLForConditionalGeneration`; a second call changes nothing. It is saved as before.
     """
     inner = model.model
-    if not isinstance(inner.get_rope_index, _Published) and not follows_library(model.config):
-        inner.get_rope_index = _Published(inner.get_rope_index)
+    if not isinstance(inner.get_rope_index, _PublishedRope) and not follows_library(model.config):
+        inner.get_rope_index = _PublishedRope(inner.get_rope_index)
 
 
 def follows_library(config: Any) -> bool:
@@ -39,7 +39,7 @@ def follows_library(config: Any) -> bool:
     return getattr(config, RULE, None) == LIBRARY
 
 
-class _Published:
+class _PublishedRope:
     """A model's `get_rope_index` by the published rule.
 
     An object and no function, so that it is copied and pickled with its model.

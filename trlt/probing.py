@@ -1,4 +1,4 @@
-"""What a probe found, in figures to look at: histograms of one probe, and the shift from one probe to another (pure).
+"""What a probe found: histograms of one probe, and the shift from one probe to another (pure).
 
 Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neither files nor drawings.
 """
@@ -25,7 +25,7 @@ Counts = dict[str, dict[Class, list[int]]]
 
 
 class Digest(NamedTuple):
-    """The few numbers of a row that figures need: half a million of them have to fit."""
+    """The few numbers of a row that metrics need: half a million of them have to fit."""
 
     task: Task
     klass: Class
@@ -124,7 +124,7 @@ def _by_class(task: Task, n: int, counts: Mapping[tuple[str, Class, int], int]) 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two probes over the samples that both asked; the lists are of one length, a place a sample."""
+    """Two probes over the samples that both asked; the lists are of one length, one entry per sample."""
 
     ids: Sequence[str]
     a: Sequence[Digest]
@@ -227,7 +227,7 @@ def shift(paired: Paired, videos: Mapping[str, str] | None) -> dict[Task, TaskSh
 
 
 def _numbers(found: Sequence[Digest]) -> dict[str, list[float]]:
-    """The numbers that are compared, a list a measure."""
+    """The numbers that are compared, one list per measure."""
     numbers = {"reward": [one.mean for one in found]}
     if found[0].correct is not None:
         numbers["right"] = [(one.correct or 0) / one.n for one in found]

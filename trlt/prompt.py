@@ -15,7 +15,7 @@ from trlt.errors import DataError
 from trlt.sample import Sample, Span, Task
 
 VERSION = "2"
-"""Changes with any word below, or with who is asked how; saved with every run: figures under two wordings don't compare."""
+"""Changes with any word below, or with who is asked how; saved with every run: metrics under two wordings don't compare."""
 
 SYSTEM = "You answer questions about a video."
 

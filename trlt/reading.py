@@ -57,7 +57,7 @@ def iter_list(handle: BinaryIO) -> Iterator[Any]:
         Truncated: the file ends before the list.
         ValueError: it is no list, isn't JSON, or a value is out of the bounds of this module.
     """
-    text = _Text(handle)
+    text = _JsonFile(handle)
     if text.sign() != "[":
         raise ValueError("no list")
     text.at += 1
@@ -79,7 +79,7 @@ class Truncated(ValueError):
     """A JSON text ends too soon."""
 
 
-class _Text:
+class _JsonFile:
     """The text of a file, of which a part is in memory; `at` is the place in it."""
 
     def __init__(self, handle: BinaryIO) -> None:

@@ -15,22 +15,22 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from trlt import prompt as prompts
 from trlt.answer import AnswerFormat
 from trlt.arguments import fit, for_sft
-from trlt.broken import Broken
+from trlt.broken import BrokenSamples
 from trlt.checkpoints import latest_checkpoint
 from trlt.errors import DataError
 from trlt.faults import fault_of
 from trlt.interruption import Interruption
 from trlt.leaving import Leave
-from trlt.model import Loaded, save_adapter, with_adapters
-from trlt.order import FilledUp
+from trlt.model import LoadedModel, save_adapter, with_adapters
+from trlt.order import PaddedSampler
 from trlt.recipe import Recipe, Sft
 from trlt.sample import Sample
 from trlt.sharding import join
 from trlt.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.training import Material, Report, ResumableTrainer, Watch
+from trlt.training import Report, ResumableTrainer, RunCallback, TrainingData
 
 
-class Lesson(NamedTuple):
+class SftExample(NamedTuple):
     """One target for one sample."""
 
     sample: int
@@ -40,7 +40,7 @@ class Lesson(NamedTuple):
     """Only makes a batch whole; nothing is learned from it."""
 
 
-class Lessons(Dataset[Lesson]):
+class SftDataset(Dataset[SftExample]):
     """Every sample's targets, as the recipe asks for them; behind the last come fillers, without end.
 
     Raises:
@@ -48,7 +48,7 @@ class Lessons(Dataset[Lesson]):
     """
 
     def __init__(self, samples: Sequence[Sample], settings: Sft, seed: int) -> None:
-        self._lessons: list[Lesson] = []
+        self._examples: list[SftExample] = []
         thinking = {"answer": (False,), "reasoning": (True,), "mixed": (False, True)}[settings.targets]
         for index, sample in enumerate(samples):
             if True in thinking and not isinstance(sample.meta.get("reasoning"), str):
@@ -57,40 +57,40 @@ class Lessons(Dataset[Lesson]):
                     "as text; use targets: answer"
                 )
             rng = Random(f"{seed}:{sample.id}".encode("utf-8", "surrogatepass"))
-            self._lessons += [Lesson(index, think, rng.choice(settings.answer_formats)) for think in thinking]
+            self._examples += [SftExample(index, think, rng.choice(settings.answer_formats)) for think in thinking]
 
     def __len__(self) -> int:
-        return len(self._lessons)
+        return len(self._examples)
 
-    def __getitem__(self, index: int) -> Lesson:
-        if index < len(self._lessons):
-            return self._lessons[index]
-        return self._lessons[index % len(self._lessons)]._replace(filler=True)
+    def __getitem__(self, index: int) -> SftExample:
+        if index < len(self._examples):
+            return self._examples[index]
+        return self._examples[index % len(self._examples)]._replace(filler=True)
 
 
 class SftTrainer(ResumableTrainer, Trainer):
     """Transformers' trainer, with the mean negative log-likelihood of an optimizer step's target tokens as its loss.
 
     Args:
-        material: Whose clips are loaded ahead.
-        batch: Lessons an optimizer step, over all processes.
+        training_data: Whose clips are loaded ahead.
+        batch: Examples an optimizer step, over all processes.
         **kwargs: Passed to transformers' trainer.
     """
 
     loss_is_scaled_for_ga = True
 
-    def __init__(self, material: Material, batch: int, **kwargs: Any) -> None:
+    def __init__(self, training_data: TrainingData, batch: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._material, self._batch = material, batch
+        self._training_data, self._batch = training_data, batch
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        """Transformers' order, with whole batches to its end, and the clips of coming lessons announced."""
-        lessons: Any = train_dataset if train_dataset is not None else self.train_dataset
+        """Transformers' order, with whole batches to its end, and the clips of coming examples announced."""
+        examples: Any = train_dataset if train_dataset is not None else self.train_dataset
         rows, order = self._train_batch_size, super()._get_train_sampler(train_dataset)
-        assert order is not None, "lessons have a length"
-        whole = FilledUp(order, len(lessons), self._batch)
+        assert order is not None, "examples have a length"
+        whole = PaddedSampler(order, len(examples), self._batch)
         return self.announcing(
-            whole, lambda coming: self._material.announce([lessons[row].sample for row in coming], most=4 * rows), rows
+            whole, lambda coming: self._training_data.announce([examples[row].sample for row in coming], most=4 * rows), rows
         )
 
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
@@ -111,55 +111,61 @@ class SftTrainer(ResumableTrainer, Trainer):
 
 
 class Collator:
-    """Lessons -> a tree batch with one completion each, and the mask (B, T) of the target's tokens.
+    """Examples -> a tree batch with one completion each, and the mask (B, T) of the target's tokens.
 
-    A lesson that can't be used is listed, and another takes its place, which depends on the seed and the lesson alone.
+    An example that can't be used is listed, and another takes its place, which depends on the seed and the example alone.
 
     Args:
-        material: Where clips and prompts come from.
-        lessons: Those that may take a place.
+        training_data: Where clips and prompts come from.
+        examples: Those that may take a place.
         broken: Where the others are listed.
         seed: Fixes which ones.
         step: How many optimizer steps are done.
     """
 
     def __init__(
-        self, material: Material, lessons: Lessons, broken: Broken, *, seed: int = 0, step: Callable[[], int] = lambda: 0
+        self,
+        training_data: TrainingData,
+        examples: SftDataset,
+        broken: BrokenSamples,
+        *,
+        seed: int = 0,
+        step: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._material, self._lessons, self._broken, self._seed, self._step = material, lessons, broken, seed, step
+        self._training_data, self._examples, self._broken, self._seed, self._step = training_data, examples, broken, seed, step
 
-    def __call__(self, lessons: Sequence[Lesson]) -> dict[str, Any]:
-        """The batch of some lessons."""
-        groups = [self._group(lesson) for lesson in lessons]
+    def __call__(self, examples: Sequence[SftExample]) -> dict[str, Any]:
+        """The batch of some examples."""
+        groups = [self._group(example) for example in examples]
         tree = collate(groups)
-        lengths = [0 if lesson.filler else len(g.completions[0]) for lesson, g in zip(lessons, groups, strict=True)]
+        lengths = [0 if example.filler else len(g.completions[0]) for example, g in zip(examples, groups, strict=True)]
         return {"tree": tree, "mask": torch.arange(tree.completions.shape[2]) < torch.tensor(lengths)[:, None]}
 
-    def _group(self, wanted: Lesson) -> Group:
-        material = self._material
-        for lesson in self._line(wanted):
-            sample, form = material.samples[lesson.sample], lesson.answer_format
+    def _group(self, wanted: SftExample) -> Group:
+        training_data = self._training_data
+        for example in self._line(wanted):
+            sample, form = training_data.samples[example.sample], example.answer_format
             try:
-                clip, prompt = material.inputs(lesson.sample, think=lesson.think, answer_format=form)
-                reasoning = sample.meta.get("reasoning") if lesson.think else None
-                target = prompts.render_answer(sample, think=lesson.think, answer_format=form, reasoning=reasoning)
-                return Group(clip, prompt, ((*material.builder.encode(target), material.builder.end_tokens[0]),))
+                clip, prompt = training_data.inputs(example.sample, think=example.think, answer_format=form)
+                reasoning = sample.meta.get("reasoning") if example.think else None
+                target = prompts.render_answer(sample, think=example.think, answer_format=form, reasoning=reasoning)
+                return Group(clip, prompt, ((*training_data.builder.encode(target), training_data.builder.end_tokens[0]),))
             except Exception as error:  # of this sample alone
                 self._broken.add(sample, fault_of(error), self._step())
         raise DataError("none of the samples can be used; `video.root` may be wrong")
 
-    def _line(self, wanted: Lesson) -> Iterator[Lesson]:
-        """The lesson, and those that may take its place."""
+    def _line(self, wanted: SftExample) -> Iterator[SftExample]:
+        """The example, and those that may take its place."""
         yield wanted
-        others = list(range(len(self._lessons)))
-        name = f"{self._seed}:{self._material.samples[wanted.sample].id}:{wanted.think}"
+        others = list(range(len(self._examples)))
+        name = f"{self._seed}:{self._training_data.samples[wanted.sample].id}:{wanted.think}"
         Random(name.encode("utf-8", "surrogatepass")).shuffle(others)
-        yield from (self._lessons[index] for index in others)
+        yield from (self._examples[index] for index in others)
 
 
 def train(
-    loaded: Loaded,
-    material: Material,
+    loaded: LoadedModel,
+    training_data: TrainingData,
     recipe: Recipe,
     folder: Path,
     report: Report | None = None,
@@ -169,10 +175,10 @@ def train(
 
     Args:
         loaded: The model and its processor; adapters are added where it has none yet.
-        material: Samples and how their clips are had.
+        training_data: Samples and how their clips are had.
         recipe: As resolved.
         folder: The run's folder.
-        report: Gets each step's figures.
+        report: Gets each step's metrics.
         interruption: After which the step in progress is saved, and the run left.
 
     Returns:
@@ -188,19 +194,21 @@ def train(
     if settings.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
     checkpoints = folder / "checkpoints"
-    batch = fit(settings, len(material.samples), processes)
+    batch = fit(settings, len(training_data.samples), processes)
     values = for_sft(recipe, checkpoints, processes=processes, batch=batch)
-    lessons = Lessons(material.samples, settings.sft, settings.seed)
-    broken = Broken(folder, len(material.samples), settings.max_broken)
+    examples = SftDataset(training_data.samples, settings.sft, settings.seed)
+    broken = BrokenSamples(folder, len(training_data.samples), settings.max_broken)
     trainer = SftTrainer(
-        material,
+        training_data,
         batch.step,
         model=loaded.trained or with_adapters(loaded.model, settings.lora, settings.seed),
         args=TrainingArguments(**values),
         processing_class=loaded.processor,
-        train_dataset=lessons,
-        data_collator=Collator(material, lessons, broken, seed=settings.seed, step=lambda: int(trainer.state.global_step)),
-        callbacks=[Watch(folder, keep=settings.keep_checkpoints, limit=settings.max_new_tokens, report=report)],
+        train_dataset=examples,
+        data_collator=Collator(
+            training_data, examples, broken, seed=settings.seed, step=lambda: int(trainer.state.global_step)
+        ),
+        callbacks=[RunCallback(folder, keep=settings.keep_checkpoints, limit=settings.max_new_tokens, report=report)],
     )
     trainer.remove_callback(PrinterCallback)
     leave = Leave(interruption or Interruption())

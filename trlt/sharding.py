@@ -1,4 +1,4 @@
-"""Several processes that train one model: how they find each other, share its weights, and how these become whole again.
+"""Several processes that train one model: how they find each other, and how its weights are sharded and gathered.
 
 Under FSDP2 and ZeRO-3 each process holds a slice of every weight, and each layer's call gathers it: all processes must call
 the same layers equally often. Decoding can't promise that, since completions differ in length. So the weights are gathered

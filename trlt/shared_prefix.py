@@ -21,7 +21,7 @@ from trlt.engine.attention import use_branches
 from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.windows import use_windows
 from trlt.sharding import most_calls
-from trlt.tree_mask import Kind, Place, index_of, places, tree_mask
+from trlt.tree_mask import GroupSlice, Kind, index_of, places, tree_mask
 
 CHUNK_BYTES = 10**9
 """What the logits may take that are held at once: (tokens x vocabulary) never is."""
@@ -52,7 +52,7 @@ class TreeBatch:
     """(N,) token ids: of each group the prompt, then its completions."""
     positions: Tensor
     """(3, N) M-RoPE positions."""
-    row: tuple[Place, ...]
+    row: tuple[GroupSlice, ...]
     """Where each group stands."""
     targets: Tensor
     """(M,) where the completions' tokens stand in the row, completion after completion."""

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor
 
-FIGURES = (
+STEP_METRICS = (
     "reward",
-    "reward_spread",
-    "zero_spread",
+    "reward_range",
+    "frac_zero_range",
     "reward/format",
     "reward/accuracy",
     "reward/tiou",
     "reward/overlong",
     "length",
-    "cut_off",
+    "truncated_frac",
     "same_answer",
     "video_tokens",
     "rounds",
@@ -25,11 +25,11 @@ FIGURES = (
     "time/rollout_s",
     "time/score_s",
 )
-"""What is logged of each step's rollouts beside TRL's own figures: means over all processes, of `rounds` the most."""
+"""What is logged of each step's rollouts beside TRL's own metrics: means over all processes, of `rounds` the most."""
 
 
-class StepFigures:
-    """The figures of one optimizer step, over all processes.
+class StepMetrics:
+    """The metrics of one optimizer step, over all processes.
 
     Args:
         gather: Stacks a tensor (1, ...) of each process to (processes, ...).
@@ -38,7 +38,7 @@ class StepFigures:
 
     def __init__(self, gather: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self._gather, self._device = gather, device
-        self._values: dict[str, list[float]] = {name: [] for name in FIGURES}
+        self._values: dict[str, list[float]] = {name: [] for name in STEP_METRICS}
 
     def add(self, values: Mapping[str, Iterable[float]]) -> None:
         """Adds this process's numbers, by name."""
@@ -46,7 +46,7 @@ class StepFigures:
             self._values[name] += numbers
 
     def exchange(self) -> dict[str, float]:
-        """The step's figures that any process has numbers of; begins the next step.
+        """The step's metrics that any process has numbers of; begins the next step.
 
         One exchange in a fixed order, since processes differ in how many rounds they took.
         """

@@ -29,33 +29,33 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.errors import ResumeError, VideoError, shown
 from trlt.faults import fault_of
 from trlt.files import append_jsonl
-from trlt.health import Health
+from trlt.health import Diagnostics
 from trlt.model import match
 from trlt.noted import LOG, forget_after
-from trlt.order import Announcing
+from trlt.order import PrefetchSampler
 from trlt.sample import Sample
 from trlt.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.video.clip import Clip
 from trlt.video.resolve import VideoIndex
-from trlt.video.workers import ClipLoader, Request
+from trlt.video.workers import ClipLoader, ClipRequest
 
 Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingData:
     """The samples of a run and the way from each to model inputs."""
 
     samples: Sequence[Sample]
     videos: VideoIndex
     loader: ClipLoader
     builder: InputBuilder
-    notice: Callable[[str], None] | None = None
+    on_event: Callable[[str], None] | None = None
     """Is told of the first gold span that lies outside its video."""
     outside: dict[str, str] = field(default_factory=dict)
     """What is said of such samples, by id: those among the samples that this process has taken so far."""
 
-    def request(self, index: int) -> Request:
+    def request(self, index: int) -> ClipRequest:
         """Which clip a sample needs.
 
         Raises:
@@ -66,7 +66,7 @@ class Material:
             raise VideoError(reason)
         start, end = sample.clip or (None, None)
         try:
-            return Request(self.videos.find(sample.video), start, end, index)
+            return ClipRequest(self.videos.find(sample.video), start, end, index)
         except Exception as error:  # of this name alone
             raise fault_of(error) from None
 
@@ -82,7 +82,7 @@ class Material:
         """A sample's frames.
 
         Raises:
-            VideoError: they can't be had.
+            VideoError: they are unavailable.
         """
         [found] = self.clips([index])
         if isinstance(found, VideoError):
@@ -108,15 +108,15 @@ class Material:
 
     def _look(self, sample: Sample, length_s: float) -> None:
         if words := outside_words(sample, length_s):
-            if self.notice and not self.outside:
-                self.notice(f"train: {shown(sample.id)}: {words}; `trlt video check` lists all such samples")
+            if self.on_event and not self.outside:
+                self.on_event(f"train: {shown(sample.id)}: {words}; `trlt video check` lists all such samples")
             self.outside[sample.id] = words
 
     def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
         """Model inputs of a sample's clip and prompt, as the engine makes them.
 
         Raises:
-            VideoError: they can't be had.
+            VideoError: they are unavailable.
         """
         frames = self.clip(index)
         try:
@@ -151,11 +151,11 @@ class ResumableTrainer:
     epoch would get the first one's order again. Here an epoch's order depends on the seed and the epoch alone.
     """
 
-    def announcing(self, order: Any, announce: Callable[[Sequence[int]], None], rows: int, every: int = 1) -> Announcing:
-        """The trainer's order of rows, with the clips of coming ones announced; see `Announcing`."""
+    def announcing(self, order: Any, announce: Callable[[Sequence[int]], None], rows: int, every: int = 1) -> PrefetchSampler:
+        """The trainer's order of rows, with the clips of coming ones announced; see `PrefetchSampler`."""
         state: Any = self.accelerator  # type: ignore[attr-defined]
         process = (state.process_index, state.num_processes)
-        return Announcing(order, announce, rows, every=every, process=process, reseed=self._reseed)
+        return PrefetchSampler(order, announce, rows, every=every, process=process, reseed=self._reseed)
 
     def _reseed(self, order: Any) -> None:
         """Fixes the order of the epoch that begins.
@@ -237,20 +237,20 @@ class ResumableTrainer:
         target.load_state_dict(saved.state_dict(), strict=True)
 
 
-class Watch(TrainerCallback):
-    """Marks complete checkpoints, appends every step's figures to `log.jsonl`, and tells a listener.
+class RunCallback(TrainerCallback):
+    """Marks complete checkpoints, appends every step's metrics to `log.jsonl`, and tells a listener.
 
     Args:
         folder: The run's folder.
         keep: Complete checkpoints that are kept.
         limit: `train.max_new_tokens`.
-        report: Gets each step's figures, for a progress view; what `health` finds stands under `findings`.
+        report: Gets each step's metrics, for a progress view; what `health` finds stands under `findings`.
     """
 
     def __init__(self, folder: Path, *, keep: int, limit: int, report: Report | None = None) -> None:
         self._folder, self._log = folder, folder / LOG
         self._keep = keep
-        self._health = Health(limit)
+        self._health = Diagnostics(limit)
         self._report = report
         self._began = time.monotonic()
 
@@ -291,11 +291,11 @@ class Watch(TrainerCallback):
         """One line a step."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
-        figures = {k: round(v, 8) for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+        metrics = {k: round(v, 8) for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
         elapsed = round(time.monotonic() - self._began, 2)
         row: dict[str, Any] = {"step": state.global_step, "of": state.max_steps, "elapsed_s": elapsed}
-        row |= figures
-        if findings := self._health.see(state.global_step, figures):
+        row |= metrics
+        if findings := self._health.see(state.global_step, metrics):
             row["findings"] = [finding.text for finding in findings]
         append_jsonl(self._log, row)
         if self._report:

@@ -23,7 +23,7 @@ Kind = Literal["blocks", "flex"]
 
 
 @dataclass(frozen=True)
-class Place:
+class GroupSlice:
     """Where a group stands in the row."""
 
     start: int
@@ -43,15 +43,15 @@ class Place:
         return self.first + sum(self.completions)
 
 
-def places(sizes: Sequence[tuple[int, Sequence[int]]]) -> tuple[Place, ...]:
+def places(sizes: Sequence[tuple[int, Sequence[int]]]) -> tuple[GroupSlice, ...]:
     """Groups of (prompt tokens, tokens of each completion), one after another."""
-    made: list[Place] = []
+    made: list[GroupSlice] = []
     for prompt, completions in sizes:
-        made.append(Place(made[-1].end if made else 0, prompt, tuple(completions)))
+        made.append(GroupSlice(made[-1].end if made else 0, prompt, tuple(completions)))
     return tuple(made)
 
 
-def index_of(place: Place, width: int | None = None) -> tuple[Tensor, Tensor]:
+def index_of(place: GroupSlice, width: int | None = None) -> tuple[Tensor, Tensor]:
     """(G, T) where each completion's tokens stand among the group's completions, and (G, T) which of them are there.
 
     Args:
@@ -67,7 +67,7 @@ def index_of(place: Place, width: int | None = None) -> tuple[Tensor, Tensor]:
 class Blocks:
     """The mask by blocks, with plain SDPA: each prompt causally, then its completions as rows that read its keys as a level."""
 
-    def __init__(self, row: Sequence[Place], device: torch.device) -> None:
+    def __init__(self, row: Sequence[GroupSlice], device: torch.device) -> None:
         self._groups = []
         for place in row:
             index, there = (t.to(device) for t in index_of(place))
@@ -102,7 +102,7 @@ def _rows(states: Tensor, size: int, ragged: tuple[Tensor, Tensor] | None) -> Te
 class Flex:
     """The mask as a FlexAttention block mask: one kernel for all groups, compiled on a GPU."""
 
-    def __init__(self, row: Sequence[Place], device: torch.device) -> None:
+    def __init__(self, row: Sequence[GroupSlice], device: torch.device) -> None:
         total = row[-1].end
         group = torch.empty(total, dtype=torch.int32)
         branch = torch.zeros(total, dtype=torch.int32)  # 0 is the prompt
@@ -132,6 +132,6 @@ def _compiled() -> Any:
     return torch.compile(flex_attention, dynamic=True)
 
 
-def tree_mask(kind: Kind, row: Sequence[Place], device: torch.device) -> Blocks | Flex:
+def tree_mask(kind: Kind, row: Sequence[GroupSlice], device: torch.device) -> Blocks | Flex:
     """The mask of a row, in one of its two forms; their results are equal up to rounding."""
     return Blocks(row, device) if kind == "blocks" else Flex(row, device)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class TooLarge(Exception):
+class ReplyTooLarge(Exception):
     """An answer has more bytes than allowed."""
 
 
@@ -25,7 +25,7 @@ class Unanswered(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class HttpReply:
     """What a server answered."""
 
     status: int
@@ -48,7 +48,7 @@ def send(
     body: bytes | None = None,
     into: IO[bytes] | None = None,
     outside: bool = False,
-) -> Reply:
+) -> HttpReply:
     """Sends one request, on a connection of its own.
 
     Args:
@@ -80,7 +80,7 @@ async def _send(
     body: bytes | None,
     into: IO[bytes] | None,
     outside: bool,
-) -> Reply:
+) -> HttpReply:
     import httpx2
 
     # The library's own limits are ones of silence: headers or a body that trickle would never end by them.
@@ -98,12 +98,12 @@ async def _send(
                 async for block in answer.aiter_raw():
                     size += len(block)
                     if size > most_bytes:
-                        raise TooLarge
+                        raise ReplyTooLarge
                     if into is not None and answer.status_code < 300:
                         into.write(block)
                     else:
                         kept.append(block)
-                return Reply(answer.status_code, dict(answer.headers), b"".join(kept), size)
+                return HttpReply(answer.status_code, dict(answer.headers), b"".join(kept), size)
         except httpx2.TimeoutException:
             raise Unanswered(f"nothing came for {silence_s or timeout_s:g} s") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.gpu.models import Shape
-from trlt.engine.forest import Request, Tree
+from trlt.engine.forest import PromptRequest, Tree
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.shared_prefix import Group
 
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
 
     def tree(self) -> Tree:
         """For the engine."""
-        return Tree(self.clip, (Request(self.words, "", self.words, COMPLETIONS),))
+        return Tree(self.clip, (PromptRequest(self.words, "", self.words, COMPLETIONS),))
 
 
 def ask(builder: InputBuilder, shape: Shape, size: Size, count: int, device: torch.device) -> list[Asked]:

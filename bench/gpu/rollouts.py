@@ -20,7 +20,7 @@ def rollouts(bench: Bench, name: str, rows: int, rounds: int, out: Out) -> None:
     asked = bench.asked(name, rows // COMPLETIONS)
     bench.enter(name, "bfloat16" if bench.half else "float32")
     model, engine, told = bench.model(name), bench.engine(name), list[str]()
-    engine.notice = told.append
+    engine.on_event = told.append
     banned = engine.banned.nonzero()[:, 0].tolist()
     written: list[list[Completion]] = []
 

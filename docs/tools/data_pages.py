@@ -34,8 +34,8 @@ def benchmarks_overview() -> str:
     rows = ["| name | benchmark | task | test split | metrics |", "|---|---|---|---|---|"]
     for name in names("bench"):
         module = load(name)
-        figures = ", ".join(f"`{figure}`" for figure in _figures(module))
-        rows.append(f"| [`{name}`](#{name}) | {module.TITLE} | {module.TASK} | {module.TEST_SPLIT} | {figures} |")
+        metrics = ", ".join(f"`{metric}`" for metric in _metrics(module))
+        rows.append(f"| [`{name}`](#{name}) | {module.TITLE} | {module.TASK} | {module.TEST_SPLIT} | {metrics} |")
     return "\n".join(rows)
 
 
@@ -44,8 +44,8 @@ def benchmarks() -> str:
     return "\n\n".join(_section(name, load(name).TEST_SPLIT) for name in names("bench"))
 
 
-def _figures(module: ModuleType) -> Sequence[str]:
-    """Names of the paper's figures of a benchmark, from its own example."""
+def _metrics(module: ModuleType) -> Sequence[str]:
+    """Names of the paper's metrics of a benchmark, from its own example."""
     from trlt.datasets import Item, gold_text
     from trlt.datasets._summary import summary
     from trlt.grade import read_answer

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from trlt.reproduce import Plan, Record, judge, load_plan, markdown, read_records
+from trlt.reproduce import Plan, RunRecord, judge, load_plan, markdown, read_records
 from trlt.reproduce.plan import SHIPPED, arms_of, asked_arms
 from trlt.reproduce.records import counted, spent
-from trlt.reproduce.sections import Claim, Difference, Equal, Gap, Trend
+from trlt.reproduce.sections import Claim, DifferenceClaim, EqualClaim, GapClaim, TrendClaim
 from trlt.reproduce.stages import runs
-from trlt.reproduce.verdicts import COVERS, Verdict, fill
+from trlt.reproduce.verdicts import COVERS, ClaimVerdict, fill
 
 FOLLOW_UP = Path(__file__).resolve().parents[2] / "recipes" / "ablations" / "plans" / "follow-up.yaml"
 """What was asked after the runs of the shipped plan were known."""
 RECORDS = Path(__file__).resolve().parents[1] / "evidence" / "runs.jsonl"
 """Every run that was made for either plan, as `trlt reproduce` wrote it."""
 OTHER = RECORDS.with_name("other-questions.jsonl")
-"""Figures of the same models on other questions, as such lines."""
+"""Metrics of the same models on other questions, as such lines."""
 AGAIN = (
     *("tvg-id", "again-tvg-ood", "again-sft-ood", "tvg-gqa", "tvg-qa", "vqa-qa", "ood-rlt", "id-rlt", "ood-gap", "ood-reason"),
     *("rlt-all", "join-trade", "join-gqa", "join-ood", "medium-easy", "spread-none", "random-1", "random-4", "dynamic"),
@@ -48,7 +48,7 @@ def claims(path: Path = SHIPPED) -> str:
     plan = load_plan(path)
     parts = [
         f"{len(plan.claims)} claims, {len(plan.arms)} arms, seeds {', '.join(map(str, plan.seeds))}. `tvg`, `qa`, `everything` "
-        "and the like are means of metrics, which the plan lists under `figures`. Differences are in percentage points; those "
+        "and the like are means of metrics, which the plan lists under `metrics`. Differences are in percentage points; those "
         "of shares and rewards are in their own unit.",
     ]
     for name, table in plan.tables.items():
@@ -66,20 +66,20 @@ def claims(path: Path = SHIPPED) -> str:
 def measure(claim: Claim) -> str:
     """What is computed for each seed."""
     match claim:
-        case Trend():
+        case TrendClaim():
             arms = ", ".join(f"`{arm}` at {x:g}" for arm, x in zip(claim.arms, claim.x, strict=True))
-            return f"slope of {_code(claim.figure)} over {arms}"
-        case Gap():
-            return f"`{claim.a}` - `{claim.b}` in {_code(claim.figure)}, minus the same in {_code(claim.than)}"
-        case Difference() | Equal():
+            return f"slope of {_code(claim.metric)} over {arms}"
+        case GapClaim():
+            return f"`{claim.a}` - `{claim.b}` in {_code(claim.metric)}, minus the same in {_code(claim.than)}"
+        case DifferenceClaim() | EqualClaim():
             if claim.a == claim.b:
-                return f"`{claim.a}`: {_code(claim.figure)} - {_code(claim.than or claim.figure)}"
-            return f"`{claim.a}` - `{claim.b}` in {_code(claim.figure)}"
+                return f"`{claim.a}`: {_code(claim.metric)} - {_code(claim.than or claim.metric)}"
+            return f"`{claim.a}` - `{claim.b}` in {_code(claim.metric)}"
 
 
 def refuted(claim: Claim) -> str:
     """The interval that would say that the claim is wrong."""
-    if isinstance(claim, Equal):
+    if isinstance(claim, EqualClaim):
         return f"all of it beyond ±{claim.margin:g}"
     return "all of it above 0" if claim.less else "all of it below 0"
 
@@ -88,8 +88,8 @@ def _heading(table: str) -> str:
     return f"Table {table}" if table[0].isdigit() else {"fig4": "Figure 4"}.get(table, table.capitalize())
 
 
-def _code(figure: str) -> str:
-    return f"`{figure}`"
+def _code(metric: str) -> str:
+    return f"`{metric}`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class _Made:
     plan: Plan
     failed: int
     """Runs of the plan that failed, whether or not a later one didn't."""
-    counted: Mapping[tuple[str, int], Record]
+    counted: Mapping[tuple[str, int], RunRecord]
     """Those that count, by arm and seed."""
-    figures: Mapping[tuple[str, int], Mapping[str, float]]
-    verdicts: Sequence[Verdict]
+    metrics: Mapping[tuple[str, int], Mapping[str, float]]
+    verdicts: Sequence[ClaimVerdict]
 
 
 @cache
@@ -111,9 +111,9 @@ def _made(path: Path) -> _Made:
     plan = load_plan(path)
     records = [record for record in read_records(RECORDS) if record.plan == plan.name] if RECORDS.is_file() else []
     there = counted(records, runs(plan, str(path), list(plan.arms), plan.seeds))
-    figures = {key: record.figures for key, record in there.items()}
-    verdicts = [judge(plan, claim, figures) for claim in plan.claims]
-    return _Made(path, plan, sum(record.error is not None for record in records), there, figures, verdicts)
+    metrics = {key: record.metrics for key, record in there.items()}
+    verdicts = [judge(plan, claim, metrics) for claim in plan.claims]
+    return _Made(path, plan, sum(record.error is not None for record in records), there, metrics, verdicts)
 
 
 def verdicts(path: Path = SHIPPED) -> str:
@@ -129,7 +129,7 @@ def verdicts(path: Path = SHIPPED) -> str:
         _costs(made),
     ]
     for name in made.plan.tables:
-        table = fill(made.plan, name, made.figures)
+        table = fill(made.plan, name, made.metrics)
         if table.rows:
             parts += [f"### {_heading(name)}: {table.title}", markdown.table(table)]
     return "\n\n".join(parts)
@@ -149,15 +149,15 @@ def _costs(made: _Made) -> str:
 def other_questions() -> str:
     """Claims of either plan over the seeds of both, on the questions of the plans and on other ones."""
     plans = [_made(path) for path in (SHIPPED, FOLLOW_UP)]
-    first = {key: figures for made in plans for key, figures in made.figures.items()}
-    second = {(record.arm, record.seed): record.figures for record in read_records(OTHER)}
+    first = {key: metrics for made in plans for key, metrics in made.metrics.items()}
+    second = {(record.arm, record.seed): record.metrics for record in read_records(OTHER)}
     seeds = sorted({seed for made in plans for seed in made.plan.seeds})
     lines = ["| claim | seeds | registered questions | other questions |", "|---|---:|---:|---:|"]
     for plan, claim in ((made.plan, claim) for made in plans for claim in made.plan.claims if claim.id in AGAIN):
         there = [seed for seed in seeds if all((arm, seed) in second for arm in arms_of(claim))]
         over = plan.model_copy(update={"seeds": there})
         cells = []
-        for one in (judge(over, claim, figures) for figures in (first, second)):
+        for one in (judge(over, claim, metrics) for metrics in (first, second)):
             interval = markdown.interval(one.low, one.high, signed=True)
             cells.append(f"{markdown.number(one.mean, signed=True)} ({interval}) {markdown.state(one)}")
         lines.append(f"| {claim.text} (`{claim.id}`) | {len(there)} | {' | '.join(cells)} |")
@@ -170,7 +170,7 @@ def main_verdicts() -> str:
     return _verdicts([verdict for verdict in _made(SHIPPED).verdicts if verdict.id in MAIN] + again)
 
 
-def _verdicts(found: Sequence[Verdict]) -> str:
+def _verdicts(found: Sequence[ClaimVerdict]) -> str:
     lines = ["| claim | the paper | here | 95% interval | verdict |", "|---|---:|---:|---:|---|"]
     for one in found:
         numbers = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))

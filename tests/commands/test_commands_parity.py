@@ -212,7 +212,7 @@ def test_a_worker_of_a_cluster_compares_and_tells(tiny_path, tmp_path, monkeypat
     from trlt.rollout import _stages
 
     write_clip(tmp_path / "v.mp4", 60)
-    job = _stages.Job(Video(workers=0), tmp_path, Probe(max_new_tokens=4), n=1)
+    job = _stages.WorkerSettings(Video(workers=0), tmp_path, Probe(max_new_tokens=4), n=1)
     make = partial(make_engine, Model(path=str(tiny_path), dtype="float32", device="cpu"))
     samples = [event("e", "v.mp4"), event("f", "v.mp4")]
 

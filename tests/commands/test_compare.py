@@ -41,12 +41,12 @@ def test_two_runs_are_compared_question_by_question(evaluated, tmp_path, capsys)
     assert result == json.loads((tmp_path / "c.json").read_text()) and result["a"]["run"] == str(a)
     entry = result["benchmarks"]["charades"]
     assert (entry["n"], entry["videos"], entry["only_a"], entry["only_b"], entry["warnings"]) == (4, 2, 0, 0, [])
-    figure = entry["figures"]["mIoU"]
-    assert (figure["n"], figure["a"], figure["b"], figure["difference"]) == (4, 25, 100, 75)
-    assert figure["ci95"] == [50, 100], "A is 1, 0 on one video and 0, 0 on the other"
-    assert figure["better"] == "B" and figure["statement"] == "B better"
-    assert compare(b, a)["benchmarks"]["charades"]["figures"]["mIoU"]["statement"] == "A better"
-    same = compare(a, a)["benchmarks"]["charades"]["figures"]["R1@0.5"]
+    metric = entry["metrics"]["mIoU"]
+    assert (metric["n"], metric["a"], metric["b"], metric["difference"]) == (4, 25, 100, 75)
+    assert metric["ci95"] == [50, 100], "A is 1, 0 on one video and 0, 0 on the other"
+    assert metric["better"] == "B" and metric["statement"] == "B better"
+    assert compare(b, a)["benchmarks"]["charades"]["metrics"]["mIoU"]["statement"] == "A better"
+    same = compare(a, a)["benchmarks"]["charades"]["metrics"]["R1@0.5"]
     assert same["ci95"] == [0, 0] and same["statement"] == "no significant difference"
     compare_runs(a, b, output=Output())
     shown = capsys.readouterr().out
@@ -90,9 +90,9 @@ def test_tasks_of_mvbench_count_alike_among_the_shared_questions(evaluated, tmp_
     given = dict(name_of="mvbench", annotations=folder)
     a, b = evaluated("a", base, **given), evaluated("b", base | {"action_count:0": right}, **given)
     entry = compare(a, b)["benchmarks"]["mvbench"]
-    figure = entry["figures"]["acc"]
+    metric = entry["metrics"]["acc"]
     # Of action_count 0 and 1/3, of object_shuffle 1: the means of the tasks.
-    assert (figure["a"], figure["b"], figure["difference"]) == pytest.approx((50, 200 / 3, 50 / 3))
+    assert (metric["a"], metric["b"], metric["difference"]) == pytest.approx((50, 200 / 3, 50 / 3))
 
 
 def test_protocols_that_differ_are_warned_of(evaluated, capsys):
@@ -153,7 +153,7 @@ def test_a_benchmark_of_one_run_is_named(evaluated, tmp_path, capsys):
     result = compare_runs(a, b, output=Output())
     assert result["only_b"] == ["activitynet"] and result["only_a"] == [] and list(result["benchmarks"]) == ["charades"]
     assert "only in B: activitynet" in capsys.readouterr().out
-    alone = compare(b, b, benches=["activitynet"])["benchmarks"]["activitynet"]["figures"]["mIoU"]
+    alone = compare(b, b, benches=["activitynet"])["benchmarks"]["activitynet"]["metrics"]["mIoU"]
     assert alone["ci95"] is None and alone["statement"] == "no significant difference"
 
 

@@ -155,8 +155,8 @@ def test_items_hold_a_row_a_question(trlt, bench, write_jsonl, tmp_path):
     write_jsonl(tmp_path / "p.jsonl", lines)
     trlt("eval", "-b", "charades", "--annotations", bench, "--predictions", "p.jsonl", "--out", "e")
     columns = read_items(tmp_path / "e/items/charades.parquet")
-    figures = [f"{kind}.{key}" for kind in ("paper", "official") for key in ("mIoU", "R1@0.3", "R1@0.5", "R1@0.7")]
-    assert list(columns) == [*COLUMNS, *figures]
+    metrics = [f"{kind}.{key}" for kind in ("paper", "official") for key in ("mIoU", "R1@0.3", "R1@0.5", "R1@0.7")]
+    assert list(columns) == [*COLUMNS, *metrics]
     assert columns["id"] == ["AAAAA:0", "AAAAA:1", "BBBBB:2", "BBBBB:3"]
     assert columns["video"] == ["charades:AAAAA"] * 2 + ["charades:BBBBB"] * 2
     assert columns["gold_spans"][0] == "[[0.0, 1.0]]" and columns["gold_answer"] == columns["gold_option"] == [None] * 4
@@ -213,8 +213,8 @@ def test_lmms_eval_layout(bench, write_jsonl, tmp_path):
     assert not (tmp_path / "without/lmms_eval").exists()
     evaluate(["charades"], **given, out=tmp_path / "e", lmms_eval=True)
     results = json.loads((tmp_path / "e/lmms_eval/results.json").read_text())
-    figures = results["results"]["charades"]
-    assert figures["mIoU,none"] == 25 and figures["official_mIoU,none"] == 37.5 and figures["mIoU_stderr,none"] == "N/A"
+    metrics = results["results"]["charades"]
+    assert metrics["mIoU,none"] == 25 and metrics["official_mIoU,none"] == 37.5 and metrics["mIoU_stderr,none"] == "N/A"
     assert results["n-samples"] == {"charades": {"original": 4, "effective": 4}} and results["n-shot"] == {"charades": 0}
     assert results["higher_is_better"]["charades"]["R1@0.5"] is True and results["configs"]["charades"]["test_split"] == "test"
     samples = [json.loads(line) for line in (tmp_path / "e/lmms_eval/samples_charades.jsonl").read_text().splitlines()]

@@ -16,7 +16,7 @@ from trlt.commands.export import export
 from trlt.datasets import read_source
 from trlt.errors import DataError, UsageError
 from trlt.recipe._yaml import from_yaml
-from trlt.rollout import Run
+from trlt.rollout import RunFiles
 from trlt.sample import Span, write_samples
 
 CLIP = event("clip", "d/b.mp4", clip=Span(1.0, 3.0))
@@ -71,7 +71,7 @@ def test_temporal_r1_has_a_config_beside_it(data: Path, tmp_path: Path) -> None:
     entry = {"json_path": str(tmp_path / "tvg.json"), "data_folder": str(tmp_path)}
     assert from_yaml((tmp_path / "tvg.tvg.yaml").read_text(), "x") == {"datasets": [entry]}
 
-    Run(data).write_manifest({"videos": "/noted/videos"})
+    RunFiles(data).write_manifest({"videos": "/noted/videos"})
     go(data, "temporal-r1", tmp_path / "tvg.json")
     assert "data_folder: /noted/videos\n" in (tmp_path / "tvg.tvg.yaml").read_text()
     go(data, "temporal-r1", tmp_path / "tvg.json", videos=Path("/else/where"))

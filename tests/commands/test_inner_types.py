@@ -44,17 +44,17 @@ def change(path, *keys, value=None, drop=False, line=None):
 
 
 RESULTS, ROWS = "eval-base/results.json", "probe-a/rows/probe.jsonl"
-FIGURE = ("benchmarks", "charades")
+BENCHMARK = ("benchmarks", "charades")
 
 
 @pytest.mark.parametrize(
     ("file", "keys", "value", "commands", "said"),
     [
-        (RESULTS, (*FIGURE, "ci95", "mIoU"), [1.0], "compare report", "benchmarks.charades.ci95.mIoU: list should have at"),
-        (RESULTS, (*FIGURE, "unanswered"), "3", "report", "benchmarks.charades.unanswered: input should be a valid integer"),
+        (RESULTS, (*BENCHMARK, "ci95", "mIoU"), [1.0], "compare report", "benchmarks.charades.ci95.mIoU: list should have at"),
+        (RESULTS, (*BENCHMARK, "unanswered"), "3", "report", "benchmarks.charades.unanswered: input should be a valid integer"),
         (
             RESULTS,
-            (*FIGURE, "protocol", "bootstrap", "seed"),
+            (*BENCHMARK, "protocol", "bootstrap", "seed"),
             None,
             "compare",
             "bootstrap.seed: input should be a valid integer",

@@ -247,12 +247,12 @@ def test_of_several_that_open_a_run_one_decides(tmp_path):
 
 
 def test_a_run_at_work_is_not_forgotten(go, tmp_path):
-    from trlt.rollout.claims import Claims, make
+    from trlt.rollout.claims import Leases, make
 
     go("one")
     folder = work_folder(tmp_path / "one/rows/probe.jsonl")
     make(folder)
-    with Claims(folder, 60) as claims, pytest.raises(ResumeError, match=f"1 processes are at work on it .{claims.token}"):
+    with Leases(folder, 60) as leases, pytest.raises(ResumeError, match=f"1 processes are at work on it .{leases.token}"):
         go("one", fresh=True)
     result, _ = go("one", fresh=True)
     assert result["summary"]["resumed"] == 0 and not folder.exists()

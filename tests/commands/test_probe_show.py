@@ -15,8 +15,8 @@ from trlt.errors import DataError, UsageError
 from trlt.files import file_digest
 from trlt.recipe import Probe, Recipe, Select, Video, save_recipe
 from trlt.reward import Weights
-from trlt.rollout import Run, to_row
-from trlt.rollout.row import Said, error_row
+from trlt.rollout import RunFiles, to_row
+from trlt.rollout.row import Generated, error_row
 from trlt.sample import write_samples
 
 SETTINGS = Probe(answer_format="letter", n=4)
@@ -38,7 +38,7 @@ def rows(right, spans):
         texts = [f"<answer> {'B' if k < right[place % 2] else 'A'} </answer>" for k in range(4)]
         if sample.task == "grounding":
             texts = [f"<answer> {start} to {end} </answer>" for start, end in spans]
-        said = [Said(text, 5, True) for text in texts]
+        said = [Generated(text, 5, True) for text in texts]
         yield to_row(sample, said, settings=SETTINGS, weights=Weights(), video_tokens=9)
 
 
@@ -49,7 +49,7 @@ def probed(tmp_path):
     write_samples(data, SAMPLES)
 
     def make(name, rows, recipe=True, manifest=True, **select):
-        run = Run(tmp_path / name)
+        run = RunFiles(tmp_path / name)
         path = run.rows("probe")
         path.parent.mkdir(parents=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -73,7 +73,7 @@ def test_a_sample_with_its_answers(probed, capsys):
     # Spans 0-1, 1-2, 1-3 and none against 1-2: IoUs 0, 1, 0.5 and 0.
     assert [one["tiou"] for one in found["answers"]] == [0, 1, 0.5, 0]
     assert found["answers"][3]["span"] is None and found["answers"][2]["reward"] == 1.5
-    assert (found["mean_iou"], found["delta_iou"], found["spread"], found["class"]) == (0.375, 0.625, 2.0, "varied")
+    assert (found["mean_iou"], found["delta_iou"], found["reward_range"], found["class"]) == (0.375, 0.625, 2.0, "varied")
     # Rewards 1, 2, 1.5 and 0, mean 1.125: the squared distances add up to 2.1875, a quarter of that is 0.546875.
     assert found["deviation"] == pytest.approx(0.546875**0.5)
     assert found["spans"] == [[1.0, 2.0]] and found["question"] == "a green triangle is shown"

@@ -9,7 +9,7 @@ from made_clips import choice, write_clip
 from report.made_runs import probe, samples, train
 
 from trlt.recipe import load_recipe
-from trlt.report.page.questions import Question, RowIndex, RunRows, in_turns
+from trlt.report.page.questions import RowIndex, RunRows, ShownSample, in_turns
 from trlt.sample import write_samples
 
 
@@ -74,7 +74,7 @@ def test_questions_take_turns(tmp_path):
     ]
     with RowIndex([folders[0] / "rows/probe.jsonl"]) as a, RowIndex([folders[1] / "rows/probe.jsonl"]) as b:
         runs = [RunRows("a", "probe", a, None), RunRows("b", "probe", b, None)]
-        order = [one.id for one in in_turns(runs, [Question.of(one) for one in (*both, *alone)])]
+        order = [one.id for one in in_turns(runs, [ShownSample.of(one) for one in (*both, *alone)])]
     assert len(order) == 8 and {order[0], order[2]} == {one.id for one in alone}, "of two groups by turns, until one has ended"
 
 
@@ -117,7 +117,7 @@ def first_words(page):
 def test_the_page_begins_with_a_verdict(trlt, write_jsonl, tmp_path):
     evaluated(trlt, write_jsonl, tmp_path, "old", 6)
     evaluated(trlt, write_jsonl, tmp_path, "new", 18)
-    low, high = trlt("compare", "old", "new", "--json")["benchmarks"]["charades"]["figures"]["mIoU"]["ci95"]
+    low, high = trlt("compare", "old", "new", "--json")["benchmarks"]["charades"]["metrics"]["mIoU"]["ci95"]
     assert 20 < low < 50 < high < 80, "12 of 24 questions"
     said = f"rose by 50.0 points (25.0 to 75.0; 95% interval of the change {low:+.1f} to {high:+.1f}; 24 questions)."
     result = trlt("report", "old", "new", "--json")

@@ -51,7 +51,7 @@ def test_an_official_value_far_from_the_papers_names_its_rule(evaluated, mvbench
     assert MVBENCH in evaluated("mvbench", mvbench, words, "words")
     assert MVBENCH in (tmp_path / "words/results.md").read_text()
     trlt("report", "words")
-    assert all(MVBENCH in text for text in on_page(tmp_path / "words/report.html")), "beside the official figures, folded"
+    assert all(MVBENCH in text for text in on_page(tmp_path / "words/report.html")), "beside the official metrics, folded"
     letters = {f"action_count:{i}": "<answer> B </answer>" for i in range(10)}
     assert "beside" not in evaluated("mvbench", mvbench, letters, "letters")
     assert UNTAGGED in evaluated("mvbench", mvbench, dict.fromkeys(words, "B"), "bare")

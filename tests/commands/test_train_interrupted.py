@@ -115,9 +115,9 @@ def test_what_is_saved_is_said_and_the_same_command_goes_on(
 
 
 def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch, tmp_path):
-    from trlt.training import Material
+    from trlt.training import TrainingData
 
-    monkeypatch.setattr(Material, "faults", lambda self: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(TrainingData, "faults", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     left = CliRunner().invoke(app, command("sft", "run"))
     assert left.exit_code == 143
     assert left.stderr.splitlines()[-1] == "interrupted: no step was saved; the same command starts anew"

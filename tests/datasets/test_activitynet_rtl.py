@@ -1,4 +1,4 @@
-"""ActivityNet-RTL: hand-computed figures and the official rule with messy outputs."""
+"""ActivityNet-RTL: hand-computed metrics and the official rule with messy outputs."""
 
 from __future__ import annotations
 

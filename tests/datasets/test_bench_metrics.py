@@ -1,4 +1,4 @@
-"""Hand-computed figures."""
+"""Hand-computed metrics."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_iop_and_union_by_hand() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.floats(0.1, 50)), min_size=1, max_size=4), st.floats(0, 50), st.floats(0.1, 50))
-def test_figures_stay_between_0_and_1(gold: list[tuple[float, float]], start: float, length: float) -> None:
+def test_metrics_stay_between_0_and_1(gold: list[tuple[float, float]], start: float, length: float) -> None:
     spans = tuple(Span(a, a + b) for a, b in gold)
     said = Span(start, start + length)
     assert 0 <= union_iou(said, spans) <= 1 + 1e-9 and 0 <= best_iop(said, spans) <= 1 + 1e-9

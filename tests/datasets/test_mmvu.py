@@ -1,4 +1,4 @@
-"""MMVU: hand-computed figures, the official closing sentence, and the real file."""
+"""MMVU: hand-computed metrics, the official closing sentence, and the real file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read(folder: Path, *records: Any) -> Reading:
     return read_source("mmvu", write_files(folder, {"validation.json": json.dumps(records)}), purpose="bench")
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     items = [
         item(sample(0), "<answer> C </answer>"),
         item(sample(1), "Step by step ... Therefore, the final answer is: C"),  # untagged: official only

@@ -14,13 +14,13 @@ from trlt.datasets._summary import summary
 
 
 def whole_video(name: str, reading: Reading) -> dict[str, float]:
-    """The paper's figures where each answer is the whole video."""
+    """The paper's metrics where each answer is the whole video."""
     items: list[Item] = []
     for sample in reading.samples:
         tag = "observe" if sample.task == "grounded_qa" else "answer"
         items.append(item(sample, f"<{tag}> 0 to {sample.duration} </{tag}>"))
-    figures: dict[str, float] = load(name).metrics(items)["paper"]
-    return figures
+    metrics: dict[str, float] = load(name).metrics(items)["paper"]
+    return metrics
 
 
 def test_charades_train(annotations: Path) -> None:

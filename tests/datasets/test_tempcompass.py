@@ -1,4 +1,4 @@
-"""TempCompass: hand-computed figures, each official rule, and the real files."""
+"""TempCompass: hand-computed metrics, each official rule, and the real files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read(folder: Path, split: str | None = None) -> Reading:
     return read_source("tempcompass", folder, split, purpose="bench")
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     items = [
         item(sample("multi-choice", 0), "<answer> B </answer>"),
         item(sample("multi-choice", 1, "speed"), "<answer> A </answer>"),

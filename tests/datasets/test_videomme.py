@@ -1,4 +1,4 @@
-"""Video-MME: hand-computed figures, the official rule with messy outputs, and both kinds of file."""
+"""Video-MME: hand-computed metrics, the official rule with messy outputs, and both kinds of file."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
         read_source("videomme", write_files(tmp_path, {"test.json": "{}"}), purpose="bench")
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     items = [
         item(sample(0), "<answer> C </answer>"),
         item(sample(1), "The best answer is C."),  # untagged: official only

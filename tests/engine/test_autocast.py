@@ -7,7 +7,7 @@ from collections import Counter
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 
 
@@ -26,7 +26,7 @@ class Casts(TorchDispatchMode):
 
 def test_weights_are_cast_once_for_all_tokens(tiny, noise_clip):
     engine = Engine(tiny.model, tiny.processor, exact=False)
-    trees = [Tree(noise_clip(), (Request("a", "", "what moves?", 4),))]
+    trees = [Tree(noise_clip(), (PromptRequest("a", "", "what moves?", 4),))]
     with torch.autocast("cpu", dtype=torch.bfloat16), Casts() as casts:
         [[drawn]] = engine.generate(trees, Sampling(max_new_tokens=8))
     assert max(len(one.tokens) for one in drawn) > 3

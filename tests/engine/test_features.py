@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trlt.engine.features import FeatureStore, FrozenTower, digest_of
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.features import FeatureCache, FrozenTower, digest_of
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.shared_prefix import Group, attach, collate
 
@@ -20,14 +20,14 @@ def engine(tiny):
 @pytest.fixture
 def frozen(engine, tmp_path):
     def make(store=True):
-        return FrozenTower(engine.model, engine.builder, engine.encode, FeatureStore(tmp_path, 10**7) if store else None)
+        return FrozenTower(engine.model, engine.builder, engine.encode, FeatureCache(tmp_path, 10**7) if store else None)
 
     return make
 
 
 def test_completions_and_log_probabilities_are_the_same(engine, frozen, noise_clip):
     clips = [noise_clip(frames=4 + 2 * c, seed=c) for c in range(3)]
-    tower, requests = frozen(store=False), (Request("k", "sys", "what is shown", n=3),)
+    tower, requests = frozen(store=False), (PromptRequest("k", "sys", "what is shown", n=3),)
     inputs = [tower.inputs(clip) for clip in clips]
     passes = []
     engine.model.model.visual.register_forward_pre_hook(lambda module, args: passes.append(1))
@@ -68,7 +68,7 @@ def test_the_store_keeps_features_by_frames_and_weights(engine, frozen, noise_cl
 
 
 def test_features_with_any_bit_flipped_are_dropped(tmp_path):
-    store, made = FeatureStore(tmp_path, 10**7), torch.arange(64.0).reshape(4, 16)
+    store, made = FeatureCache(tmp_path, 10**7), torch.arange(64.0).reshape(4, 16)
     store.put("ab1", made)
     [path] = tmp_path.glob("??/*")
     whole = path.read_bytes()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.inputs import VISION_TOKENS
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
@@ -21,7 +21,7 @@ def trees(noise_clip):
     return [
         Tree(
             noise_clip(frames=4 + 2 * c, seed=c, fps=2.0 + 0.3 * c),
-            tuple(Request(f"{c}.{q}", "sys", f"what is shown {q} " * (q + 1), n=2 + q) for q in range(3)),
+            tuple(PromptRequest(f"{c}.{q}", "sys", f"what is shown {q} " * (q + 1), n=2 + q) for q in range(3)),
         )
         for c in range(4)
     ]
@@ -46,7 +46,7 @@ def test_completions_do_not_depend_on_batch_order_or_neighbours(engine, trees):
 def test_more_samples_start_with_the_fewer(engine, trees):
     few = engine.generate(trees[:1], SAMPLING)[0][0]
     request = trees[0].requests[0]
-    more = Tree(trees[0].clip, (Request(request.key, request.system, request.user, n=5),))
+    more = Tree(trees[0].clip, (PromptRequest(request.key, request.system, request.user, n=5),))
     assert engine.generate([more], SAMPLING)[0][0][:2] == few
 
 
@@ -65,7 +65,7 @@ def test_matches_the_library_when_greedy(engine, tiny, noise_clip, frames, fps):
     """Near temperature 0 the forest writes what `generate` writes for the same inputs."""
     clip, user = noise_clip(frames=frames, seed=9, fps=fps), "what moves left"
     [[[mine]]] = engine.generate(
-        [Tree(clip, (Request("k", "sys", user),))], Sampling(temperature=1e-3, top_p=1.0, max_new_tokens=16)
+        [Tree(clip, (PromptRequest("k", "sys", user),))], Sampling(temperature=1e-3, top_p=1.0, max_new_tokens=16)
     )
     messages = [
         {"role": "system", "content": [{"type": "text", "text": "sys"}]},
@@ -127,7 +127,7 @@ def test_vision_tokens_are_never_sampled(tiny, noise_clip):
         head.bias.zero_()
         head.bias[banned] = 50.0
     engine.model.lm_head = head
-    tree = Tree(noise_clip(), (Request("k", "", "q", n=8),))
+    tree = Tree(noise_clip(), (PromptRequest("k", "", "q", n=8),))
     [[completions]] = engine.generate([tree], Sampling(max_new_tokens=20))
     seen = {token for c in completions for token in c.tokens}
     assert seen and not seen & set(banned)
@@ -135,7 +135,7 @@ def test_vision_tokens_are_never_sampled(tiny, noise_clip):
 
 
 def test_token_limit_and_end(engine, noise_clip):
-    [[completions]] = engine.generate([Tree(noise_clip(), (Request("k", "", "q", n=64),))], Sampling(max_new_tokens=40))
+    [[completions]] = engine.generate([Tree(noise_clip(), (PromptRequest("k", "", "q", n=64),))], Sampling(max_new_tokens=40))
     ends = set(engine.builder.end_tokens)
     assert any(c.finished for c in completions) and any(not c.finished for c in completions)
     for c in completions:
@@ -147,7 +147,7 @@ def test_token_limit_and_end(engine, noise_clip):
 
 def test_a_vision_mark_in_a_question_is_an_error(engine, noise_clip):
     with pytest.raises(ModelError, match="exactly one video"):
-        engine.generate([Tree(noise_clip(), (Request("k", "", "what is <|video_pad|> this"),))], SAMPLING)
+        engine.generate([Tree(noise_clip(), (PromptRequest("k", "", "what is <|video_pad|> this"),))], SAMPLING)
 
 
 def test_the_vision_tower_runs_once_a_clip_and_the_prompt_once(engine, noise_clip, monkeypatch):
@@ -158,7 +158,7 @@ def test_the_vision_tower_runs_once_a_clip_and_the_prompt_once(engine, noise_cli
         lambda m, args, kw: positions.append(tuple(kw["inputs_embeds"].shape[:2])), with_kwargs=True
     )
     engine.exact = False
-    tree = Tree(noise_clip(frames=8), tuple(Request(str(q), "", f"question {q}", n=4) for q in range(3)))
+    tree = Tree(noise_clip(frames=8), tuple(PromptRequest(str(q), "", f"question {q}", n=4) for q in range(3)))
     engine.generate([tree], Sampling(max_new_tokens=3))
     assert patches == [4 * 16]
     assert positions[0][0] == 1 and positions[1][0] == 3 and all(p[1] == 1 for p in positions[2:])

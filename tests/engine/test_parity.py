@@ -11,7 +11,7 @@ import torch
 from trlt.engine import cohort, first, library, windows
 from trlt.engine.agreement import TOLERANCES, Agreement, Tolerance, join
 from trlt.engine.attention import branch_attention
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError, ParityError
@@ -24,7 +24,7 @@ SAMPLING = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=12, seed=5)
 @pytest.fixture
 def trees(noise_clip):
     """Clips that last longer than their prompts have words, with two prompts each, of which each is answered three times."""
-    words = [Request(f"{k}", "sys", f"what is shown {k}", n=3) for k in range(2)]
+    words = [PromptRequest(f"{k}", "sys", f"what is shown {k}", n=3) for k in range(2)]
     return [Tree(noise_clip(frames=12, seed=c, fps=0.05), tuple(words)) for c in range(3)]
 
 
@@ -36,7 +36,7 @@ def engine(tiny):
 @pytest.mark.parametrize("sequences", [256, 4, 1])
 def test_it_agrees_and_changes_no_draw(tiny, engine, trees, sequences):
     said = []
-    engine.notice = said.append
+    engine.on_event = said.append
     plain = Engine(tiny.model, tiny.processor).generate(trees, SAMPLING)
     assert engine.generate(trees, SAMPLING, max_sequences=sequences) == plain
     count = len(plain[0][0][0].tokens)
@@ -204,7 +204,7 @@ def test_it_is_made_before_anything_is_answered_and_soon(tiny, engine, trees, mo
     monkeypatch.setattr(first, "TOKENS", 5)
     engine.ends = frozenset()
     steps, settled = [], []
-    engine.notice = lambda _: settled.append(engine.settled)
+    engine.on_event = lambda _: settled.append(engine.settled)
     engine.model.model.language_model.register_forward_pre_hook(lambda *_: steps.append(engine.parity is not None))
     answers = engine.stream(trees, replace(SAMPLING, max_new_tokens=40))
     next(answers)
@@ -215,7 +215,7 @@ def test_it_is_made_before_anything_is_answered_and_soon(tiny, engine, trees, mo
 
 def test_answers_that_are_done_earlier_wait_for_it(tiny, noise_clip, monkeypatch):
     ends = frozenset(range(0, tiny.model.config.text_config.vocab_size, 9))
-    trees = [Tree(noise_clip(seed=c), (Request(f"{c}", "", "what is shown"),)) for c in (1, 0, 2, 3, 4)]
+    trees = [Tree(noise_clip(seed=c), (PromptRequest(f"{c}", "", "what is shown"),)) for c in (1, 0, 2, 3, 4)]
     plain = Engine(tiny.model, tiny.processor)
     plain.ends = ends
     places = [one.tree for one in plain.stream(trees, SAMPLING)]
@@ -234,7 +234,7 @@ def test_too_little_memory_for_it_makes_room(tiny, engine, trees, monkeypatch):
     monkeypatch.setattr(first, "TOKENS", 3)
     plain = Engine(tiny.model, tiny.processor).generate(trees, SAMPLING)
     honest, tries, said = first.score, [], []
-    engine.notice = said.append
+    engine.on_event = said.append
 
     def score(*args):
         tries.append(len(args))
@@ -310,7 +310,7 @@ def test_the_librarys_logits_are_those_of_the_completion_alone(tiny, trees, monk
 def test_models_of_published_shape_agree(published, noise_clip, kind, dtype):
     """With the published vocabulary, and biases that take attention scores into the hundreds."""
     loaded = load(Model(path=str(published(kind, dtype)), dtype=dtype, device="cpu"))
-    words = [Request("a", "", "what moves?\nA. the dog\nB. the cat", 4), Request("b", "", "when does it stop?", 4)]
+    words = [PromptRequest("a", "", "what moves?\nA. the dog\nB. the cat", 4), PromptRequest("b", "", "when does it stop?", 4)]
     trees = [Tree(noise_clip(frames=frames, side=112, fps=0.5, seed=frames), tuple(words)) for frames in (16, 40)]
     engine = Engine(loaded.model, loaded.processor, compare_first=True)
     engine.generate(trees, replace(SAMPLING, max_new_tokens=16))
@@ -325,7 +325,7 @@ def test_completions_that_do_not_see_their_clip_in_bf16(noise_clip, monkeypatch)
         "trlt.engine.cohort.branch_attention",
         lambda query, key, value, levels, layer, scale: branch_attention(query, key, value, levels[-1:], layer, scale),
     )
-    trees = [Tree(noise_clip(frames=12, seed=1), (Request("0", "", "Event: a red circle moves left"),))]
+    trees = [Tree(noise_clip(frames=12, seed=1), (PromptRequest("0", "", "Event: a red circle moves left"),))]
     refused(Engine(loaded.model, loaded.processor, compare_first=True), trees, "the most that bfloat16 explains is")
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from trlt.engine.attention import branch_attention
 from trlt.engine.cohort import make_level
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.model import load
 from trlt.recipe import Model
@@ -53,7 +53,7 @@ def test_rollout_and_trainer_score_alike_in_bf16(published, noise_clip, kind, dt
     loaded = load(Model(path=str(published(kind, dtype)), dtype=dtype, device="cpu"))
     engine = Engine(loaded.model, loaded.processor, exact=False)
     clip = noise_clip(frames=40, side=112)
-    request = Request("a", "", "what moves?\nA. the dog\nB. the cat", 8)
+    request = PromptRequest("a", "", "what moves?\nA. the dog\nB. the cat", 8)
     autocast = torch.autocast("cpu", dtype=torch.bfloat16) if dtype == "float32" else contextlib.nullcontext()
     with autocast, torch.no_grad():
         [[drawn]] = engine.generate([Tree(clip, (request,))], Sampling(max_new_tokens=24))

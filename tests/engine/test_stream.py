@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trlt.engine import forest, memory
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.jobs import Queue, Room
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
@@ -30,7 +30,7 @@ def engine(tiny):
 
 @pytest.fixture
 def trees(noise_clip):
-    return [Tree(noise_clip(seed=c), (Request(f"{c}", "sys", f"what is shown {c}", n=3),)) for c in range(8)]
+    return [Tree(noise_clip(seed=c), (PromptRequest(f"{c}", "sys", f"what is shown {c}", n=3),)) for c in range(8)]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_new_branches_begin_beside_old_ones(engine, trees, shapes):
 
 
 def test_more_completions_than_may_grow_come_in_parts(engine, noise_clip, shapes):
-    tree = Tree(noise_clip(), (Request("k", "", "what", n=7),))
+    tree = Tree(noise_clip(), (PromptRequest("k", "", "what", n=7),))
     [[whole]] = engine.generate([tree], SAMPLING)
     shapes.clear()
     [[parts]] = engine.generate([tree], SAMPLING, max_sequences=2)
@@ -121,7 +121,7 @@ def test_keys_and_values_are_bounded(engine, trees, shapes, monkeypatch):
 def test_out_of_memory_halves_and_goes_on(tiny, trees, layer):
     whole = talkative(tiny).generate(trees, SAMPLING)
     said = []
-    engine = talkative(tiny, notice=said.append)
+    engine = talkative(tiny, on_event=said.append)
     full = []
 
     def hook(module, args, kwargs):
@@ -144,7 +144,7 @@ def test_out_of_memory_while_others_grow(tiny, trees):
     """A prefill that fails beside old branches: these go on, and the new ones come later."""
     whole = talkative(tiny).generate(trees, SAMPLING)
     said, passes = [], []
-    engine = talkative(tiny, notice=said.append)
+    engine = talkative(tiny, on_event=said.append)
 
     def fails(*_):
         passes.append("clip")

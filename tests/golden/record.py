@@ -14,7 +14,7 @@ from typing import Any
 
 from trlt.commands._output import Output
 from trlt.commands.train import train
-from trlt.miniature.official import World, clip
+from trlt.miniature.official import WorldOptions, clip
 from trlt.miniature.questions import ask
 from trlt.miniature.render import render_frames
 from trlt.sample import Sample, Task, write_samples
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 METHODS = ("grpo", "sft")
 TASKS: tuple[Task, ...] = ("multi_choice", "grounding", "grounded_qa")
 SAMPLES = 12
-KEPT = ("step", "reward", "reward_spread", "length", "loss", "grad_norm")
+KEPT = ("step", "reward", "reward_range", "length", "loss", "grad_norm")
 
 
 def samples(videos: Path) -> Iterator[Sample]:
@@ -32,7 +32,7 @@ def samples(videos: Path) -> Iterator[Sample]:
 
     index = written = 0
     while written < SAMPLES:
-        scene, rng = clip("warmup", "train", World(11), index)
+        scene, rng = clip("warmup", "train", WorldOptions(11), index)
         index += 1
         task = TASKS[written % len(TASKS)]
         question = ask(scene, rng, task, options=3)
@@ -62,7 +62,7 @@ def samples(videos: Path) -> Iterator[Sample]:
 
 
 def measure(method: str) -> list[dict[str, Any]]:
-    """Trains the miniature model by the fixed recipe; the figures of each step."""
+    """Trains the miniature model by the fixed recipe; the metrics of each step."""
     import torch
 
     torch.set_num_threads(1)
@@ -76,7 +76,7 @@ def measure(method: str) -> list[dict[str, Any]]:
 
 
 def path(method: str) -> Path:
-    """Where a method's figures stand."""
+    """Where a method's metrics stand."""
     return HERE / f"{method}.json"
 
 

@@ -14,7 +14,7 @@ import pytest
 from trlt.datasets import read_source
 from trlt.miniature.benchmarks import _claim
 from trlt.miniature.layout import _write_annotation, parts, render_all
-from trlt.miniature.questions import Question
+from trlt.miniature.questions import SceneQuestion
 from trlt.video.resolve import VideoIndex
 
 NAMES = ("activitynet_rtl", "tempcompass", "videomme", "mmvu")
@@ -147,7 +147,7 @@ def test_what_tempcompass_calls_right_is_true_and_the_rest_is_not(made):
     ],
 )
 def test_an_option_becomes_a_caption(text, option, told):
-    assert _claim(Question("multi_choice", "action", text, (option, "x"), 0, None, ""), option) == told
+    assert _claim(SceneQuestion("multi_choice", "action", text, (option, "x"), 0, None, ""), option) == told
 
 
 def test_videomme_is_a_parquet_file_with_three_questions_a_video(made):

@@ -43,7 +43,7 @@ def test_special_tokens_are_the_real_ones(shipped):
 @pytest.mark.parametrize("think", [False, True])
 def test_it_behaves_as_a_base_model(shipped, clips_and_samples, think):
     """Mostly the right format, and neither always right nor always wrong."""
-    from trlt.engine.forest import Engine, Request, Tree
+    from trlt.engine.forest import Engine, PromptRequest, Tree
     from trlt.engine.sampling import Sampling
     from trlt.recipe import Video
     from trlt.sample import read_samples
@@ -55,7 +55,7 @@ def test_it_behaves_as_a_base_model(shipped, clips_and_samples, think):
     trees = []
     for sample in samples:
         words = build(sample, think=think, answer_format="letter")
-        trees.append(Tree(loader.load(videos.find(sample.video)), (Request(sample.id, words.system, words.user, 4),)))
+        trees.append(Tree(loader.load(videos.find(sample.video)), (PromptRequest(sample.id, words.system, words.user, 4),)))
     done = engine.generate(trees, Sampling(top_p=0.99, max_new_tokens=96))
     parsed = [
         parse(c.text, task=s.task, think=think, options=s.options, answer_format=asked_format(s, "letter"))

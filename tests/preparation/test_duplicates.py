@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from trlt.preparation import Seen
+from trlt.preparation import KeptQuestions
 from trlt.sample import Sample, Span
 
 CHOICE = Sample(
@@ -44,7 +44,7 @@ MOMENT = Sample("d:1", "didemo", "train", "grounding", "a.mp4", "a dog jumps", v
     ],
 )
 def test_questions(change: dict, holder: str | None) -> None:
-    seen = Seen()
+    seen = KeptQuestions()
     assert seen.source_of(CHOICE) is None
     assert seen.source_of(replace(CHOICE, **change)) == holder
 
@@ -59,13 +59,13 @@ def test_questions(change: dict, holder: str | None) -> None:
     ],
 )
 def test_moments(source: str, span: Span, holder: str | None) -> None:
-    seen = Seen()
+    seen = KeptQuestions()
     assert seen.source_of(MOMENT) is None
     assert seen.source_of(replace(MOMENT, id="other", source=source, spans=(span,))) == holder
 
 
 def test_moments_are_compared_in_seconds_of_the_file() -> None:
-    seen = Seen()
+    seen = KeptQuestions()
     assert seen.source_of(MOMENT) is None
     cut = replace(MOMENT, id="v:1", source="vtg_it", clip=Span(5, 40), spans=(Span(5, 15),))
     assert seen.source_of(cut) == "didemo"
@@ -73,14 +73,14 @@ def test_moments_are_compared_in_seconds_of_the_file() -> None:
 
 
 def test_another_task_is_another_sample() -> None:
-    seen = Seen()
+    seen = KeptQuestions()
     assert seen.source_of(CHOICE) is None
     grounded = replace(CHOICE, id="g:1", source="nextgqa", task="grounded_qa", spans=(Span(1, 2),))
     assert seen.source_of(grounded) is None
 
 
 def test_without_a_key_the_path_counts() -> None:
-    seen = Seen()
+    seen = KeptQuestions()
     assert seen.source_of(replace(CHOICE, video_key="")) is None
     assert seen.source_of(replace(CHOICE, video_key="", id="n:2")) == "nextqa"
     assert seen.source_of(replace(CHOICE, video_key="", id="n:3", video="other.mp4")) is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from made_clips import write_clip
 
-from trlt.preparation import Leaks, Rules, Seen, prepare_source, several_spans
+from trlt.preparation import KeptQuestions, Leaks, Rules, prepare_source, several_spans
 from trlt.recipe import Source, Video
 from trlt.sample import Sample, Span
 from trlt.video.scan import Scan
@@ -50,7 +50,7 @@ def test_nothing_is_lost_without_a_reason(tmp_path: Path) -> None:
     (tmp_path / "vid/DDDDD.mp4").write_bytes(b"<html>not found</html>")
     leaks = Leaks({"charades:BBBBB": ("mvbench",)}, {"mvbench": 1}, ())
     said: list[str] = []
-    made = prepare_source(source, Rules(), Seen(), leaks=leaks, scan=scan(tmp_path), say=said.append)
+    made = prepare_source(source, Rules(), KeptQuestions(), leaks=leaks, scan=scan(tmp_path), say=said.append)
     entry = made.entry
     assert [sample.id for sample in made.samples] == ["charades:train:AAAAA:0", "charades:train:GGGGG:7"]
     assert entry.dropped == {
@@ -76,7 +76,7 @@ def test_nothing_is_lost_without_a_reason(tmp_path: Path) -> None:
 def test_leaks_can_be_kept_and_listed(tmp_path: Path) -> None:
     source = charades(tmp_path, ["AAAAA 0 1##a cat sits.", "BBBBB 0 1##a dog."], {"AAAAA": 2.0, "BBBBB": 2.0})
     leaks = Leaks({"charades:AAAAA": ("charades", "mvbench")}, {}, ())
-    made = prepare_source(source, Rules(leaks="list", check_videos=False), Seen(), leaks=leaks)
+    made = prepare_source(source, Rules(leaks="list", check_videos=False), KeptQuestions(), leaks=leaks)
     first, second = made.samples
     assert first.meta["flags"] == ["in_charades", "in_mvbench"] and second.meta == {}
     assert made.entry.repaired == {"in_charades": 1} and not made.entry.dropped
@@ -88,7 +88,7 @@ def test_a_second_source_gives_way(tmp_path: Path) -> None:
     row = "7,9,9,9,why did he run,1,{},CW,cold,to catch the bus,fun,rain,dog\n"
     (tmp_path / "ann/train.csv").write_text(HEAD + row.format(0) + row.format(1))
     source = Source(dataset="nextqa", annotations=str(tmp_path / "ann"))
-    seen = Seen()
+    seen = KeptQuestions()
     first = Sample(
         "x",
         "llava_video",
@@ -111,7 +111,7 @@ def test_questions_that_need_their_options_are_flagged(tmp_path: Path) -> None:
     rows = "7,9,9,9,which of the following happens last,1,0,TN,a run,a jump,a fall,a walk,a dance\n"
     rows += "7,9,9,9,what happens last,1,1,TN,a run,a jump,a fall,a walk,a dance\n"
     (tmp_path / "ann/train.csv").write_text(HEAD + rows)
-    made = prepare_source(Source(dataset="nextqa", annotations=str(tmp_path / "ann")), Rules(), Seen())
+    made = prepare_source(Source(dataset="nextqa", annotations=str(tmp_path / "ann")), Rules(), KeptQuestions())
     assert [sample.meta.get("flags") for sample in made.samples] == [["needs_options"], None]
     assert made.entry.repaired == {"needs_options": 1}
 
@@ -141,7 +141,7 @@ def test_several_spans_are_counted(tmp_path: Path) -> None:
     grounds = {"7": {"duration": 30, "fps": 30, "location": {"0": [[1, 2], [5, 9]]}}}
     (tmp_path / "ann/gsub_val.json").write_text(json.dumps(grounds))
     source = Source(dataset="nextgqa", annotations=str(tmp_path / "ann"))
-    made = prepare_source(source, Rules(several_spans="hull"), Seen())
+    made = prepare_source(source, Rules(several_spans="hull"), KeptQuestions())
     assert made.samples[0].spans == (Span(1, 9),) and made.entry.repaired == {"span_rule_hull": 1}
-    dropped = prepare_source(source, Rules(several_spans="drop"), Seen())
+    dropped = prepare_source(source, Rules(several_spans="drop"), KeptQuestions())
     assert not dropped.samples and dropped.entry.dropped == {"several_spans": 1}

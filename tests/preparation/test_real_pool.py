@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from paths import SHARED
 
-from trlt.preparation import Prepared, Rules, Seen, benchmark_keys, prepare_source
+from trlt.preparation import KeptQuestions, Prepared, Rules, benchmark_keys, prepare_source
 from trlt.recipe import Source
 
 ANNOTATIONS = SHARED / "data" / "annotations"
 pytestmark = pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="no real annotation files beside the checkout")
 
 
-def prepared(name: str, folder: str, seen: Seen, **more: object) -> Prepared:
+def prepared(name: str, folder: str, seen: KeptQuestions, **more: object) -> Prepared:
     split = more.pop("split", None)
     source = Source(dataset=name, annotations=str(ANNOTATIONS / folder), split=split if isinstance(split, str) else None)
     made = prepare_source(source, Rules(), seen, **more)  # type: ignore[arg-type]
@@ -21,7 +21,7 @@ def prepared(name: str, folder: str, seen: Seen, **more: object) -> Prepared:
 
 
 def test_counts() -> None:
-    seen = Seen()
+    seen = KeptQuestions()
     charades = prepared("charades", "charades_sta", seen).entry
     assert (charades.read, charades.dropped) == (12_408, {"reversed": 4, "duplicate": 141})
     nextgqa = prepared("nextgqa", "nextgqa", seen).entry
@@ -36,10 +36,10 @@ def test_counts() -> None:
 def test_training_on_a_benchmarks_own_videos_is_noticed() -> None:
     leaks = benchmark_keys({"charades": ANNOTATIONS / "charades_sta"})
     assert leaks.videos == {"charades": 1_334}
-    made = prepared("charades", "charades_sta", Seen(), leaks=leaks)
+    made = prepared("charades", "charades_sta", KeptQuestions(), leaks=leaks)
     assert not any(reason.startswith("in_") for reason in made.entry.dropped), "train and test share no video"
     tested = Source(dataset="charades", annotations=str(ANNOTATIONS / "charades_sta"), split="test")
-    all_of_it = prepare_source(tested, Rules(allow_test=True), Seen(), leaks=leaks)
+    all_of_it = prepare_source(tested, Rules(allow_test=True), KeptQuestions(), leaks=leaks)
     assert not all_of_it.samples
     # Each line is on a benchmark's video, save those that the reader drops because training can't use their span.
     by_reader = all_of_it.entry.dropped.total() - all_of_it.entry.dropped["in_charades"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trlt.preparation import Statistics
+from trlt.preparation import SampleStatistics
 from trlt.report import prepared_markdown, statistics_view
 from trlt.sample import Sample, Span
 
@@ -27,7 +27,7 @@ SAMPLES = [
 
 
 def test_counts() -> None:
-    statistics = Statistics()
+    statistics = SampleStatistics()
     statistics.add(SAMPLES[:2])
     statistics.add(SAMPLES[2:])
     found = statistics.to_json()
@@ -47,13 +47,13 @@ def test_counts() -> None:
 
 
 def test_nothing_counts_nothing() -> None:
-    found = Statistics().to_json()
+    found = SampleStatistics().to_json()
     assert found["samples"] == 0 and found["mean_duration_s"] is None
     assert statistics_view(found) is not None
 
 
 def test_a_report_escapes_what_it_shows() -> None:
-    statistics = Statistics()
+    statistics = SampleStatistics()
     statistics.add(SAMPLES)
     entry = {
         "dataset": "charades",

@@ -56,7 +56,7 @@ def test_text_becomes_the_tokens_of_the_published_vocabulary(published):
 @pytest.mark.parametrize("kind", SHAPES)
 def test_attention_scores_reach_the_hundreds(published, kind, noise_clip):
     from trlt.engine import attention
-    from trlt.engine.forest import Engine, Request, Tree
+    from trlt.engine.forest import Engine, PromptRequest, Tree
     from trlt.engine.sampling import Sampling
     from trlt.model import load
     from trlt.recipe import Model
@@ -76,7 +76,7 @@ def test_attention_scores_reach_the_hundreds(published, kind, noise_clip):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trlt.engine.cohort.branch_attention", see)
         engine = Engine(loaded.model, loaded.processor)
-        engine.generate([Tree(noise_clip(), (Request("a", "", "what moves?"),))], Sampling(max_new_tokens=2))
+        engine.generate([Tree(noise_clip(), (PromptRequest("a", "", "what moves?"),))], Sampling(max_new_tokens=2))
     assert 100 < max(largest) < 3000
 
 

@@ -74,7 +74,7 @@ train:
     steps = read_log(tmp_path / "run" / "log.jsonl")
     assert found["steps"] == 2 and max(row["grad_norm"] for row in steps) > 0
     if method == "grpo":
-        assert max(row["reward"] for row in steps) > 0 and max(row["reward_spread"] for row in steps) > 0
+        assert max(row["reward"] for row in steps) > 0 and max(row["reward_range"] for row in steps) > 0
         assert found["parity"]["mean"] < 0.03 and found["parity"]["largest"] < 0.2
     saved = tmp_path / "run" / "model"
     generation = json.loads((saved / "generation_config.json").read_text())

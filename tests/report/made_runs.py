@@ -15,7 +15,7 @@ from trlt.files import file_digest
 from trlt.recipe import Recipe
 from trlt.reward import Weights
 from trlt.rollout import open_run, to_row
-from trlt.rollout.row import Said, error_row
+from trlt.rollout.row import Generated, error_row
 from trlt.sample import Sample, Span
 
 QUIET = Output(json_mode=True)
@@ -43,7 +43,7 @@ def samples(count: int = 12, videos: int = 4) -> list[Sample]:
     return made
 
 
-def said(sample: Sample, right: int, n: int = N) -> list[Said]:
+def said(sample: Sample, right: int, n: int = N) -> list[Generated]:
     """`n` completions, the first `right` of them the gold answer."""
     start, end = sample.spans[0] if sample.spans else (0.0, 0.0)
     good = {
@@ -56,7 +56,7 @@ def said(sample: Sample, right: int, n: int = N) -> list[Said]:
         "multi_choice": "<answer> red circle </answer>",
         "grounded_qa": "<observe> 0.0 to 0.6 </observe> <answer> red circle </answer>",
     }[sample.task]
-    return [Said(f"<think> try {k} </think> {good if k < right else bad}", 9, True) for k in range(n)]
+    return [Generated(f"<think> try {k} </think> {good if k < right else bad}", 9, True) for k in range(n)]
 
 
 def probe(folder: Path, data: Path, videos: Path, made: Sequence[Sample], right: Callable[[int], int], n: int = N) -> Path:

@@ -27,7 +27,7 @@ def answer(**fields):
 
 def shown(**fields):
     sample = dict(id="s1", source="made", task="grounding", video="v.mp4", clip=None, duration=10.0, question="a cat sits")
-    numbers = dict(n=2, correct=None, delta_iou=0.25, spread=0.5, mean=1.25, mean_iou=0.25, deviation=0.25, error=None)
+    numbers = dict(n=2, correct=None, delta_iou=0.25, reward_range=0.5, mean=1.25, mean_iou=0.25, deviation=0.25, error=None)
     empty = dict(options=None, answer=None, answer_index=None, spans=[[0.0, 5.0]], answers=[])
     limits = dict(by="rules", hard=1, easy=7, delta_iou=0.3, grounded_delta_iou=0.1)
     return sample | numbers | empty | {"class": "flat", "select": limits} | fields

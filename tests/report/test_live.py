@@ -16,11 +16,11 @@ from trlt.report.live import LiveView, sparkline
 
 
 def row(step: int, of: int = 40, **changes: Any) -> dict[str, Any]:
-    figures = {"reward": step / 10, "reward/format": 0.9, "reward/accuracy": 0.5, "reward/tiou": 0.25}
-    figures |= {"reward_spread": 0.5, "zero_spread": 0.2, "kl": 0.01, "length": 80.0, "cut_off": 0.05, "rounds": 1.0}
-    figures |= {"loss": 0.001, "grad_norm": 0.5, "clip_ratio/region_mean": 0.0}
-    figures |= {"time/video_wait_s": 1.0, "time/rollout_s": 4.0, "time/score_s": 0.5, "step_time": 10.0}
-    return {"step": step, "of": of, "elapsed_s": 12.0 * step} | figures | changes
+    metrics = {"reward": step / 10, "reward/format": 0.9, "reward/accuracy": 0.5, "reward/tiou": 0.25}
+    metrics |= {"reward_range": 0.5, "frac_zero_range": 0.2, "kl": 0.01, "length": 80.0, "truncated_frac": 0.05, "rounds": 1.0}
+    metrics |= {"loss": 0.001, "grad_norm": 0.5, "clip_ratio/region_mean": 0.0}
+    metrics |= {"time/video_wait_s": 1.0, "time/rollout_s": 4.0, "time/score_s": 0.5, "step_time": 10.0}
+    return {"step": step, "of": of, "elapsed_s": 12.0 * step} | metrics | changes
 
 
 def terminal(width: int = 100, height: int = 40, **options: Any) -> Console:
@@ -55,7 +55,7 @@ def test_sparklines() -> None:
     assert len(sparkline(list(range(1000)), 60)) == 60 and sparkline([], 9) == sparkline([1.0], 0) == ""
 
 
-def test_figures_have_their_course_the_last_and_the_mean_of_ten() -> None:
+def test_metrics_have_their_course_the_last_and_the_mean_of_ten() -> None:
     console = terminal()
     lines = drawn(make(console), console)
     assert re.fullmatch(r"train \(grpo\) █+▏?▎?▍?▌?▋?▊?▉?─+ 12/40 steps  1:40, 12.0 s a step, 5:36 left", lines[0]), lines[0]
@@ -78,7 +78,7 @@ def test_phases_are_a_stacked_bar_in_proportion() -> None:
     replaced = LiveView(console, "x")
     replaced.step(row(1, rounds=2.0, step_time=12.0))
     shown = "".join(drawn(replaced, console))
-    assert "score\u00a01.00\u00a0s" in shown and "update\u00a01.00\u00a0s" in shown, "figures are means over rounds"
+    assert "score\u00a01.00\u00a0s" in shown and "update\u00a01.00\u00a0s" in shown, "metrics are means over rounds"
     replaced.step(row(2, rounds=5.0, step_time=3.0))
     assert "update\u00a00.50\u00a0s" in "".join(drawn(replaced, console)), "never below 0; the mean of both steps"
 
@@ -97,7 +97,7 @@ def test_it_fits_every_terminal(width: int, height: int) -> None:
     assert any("1.200" in line for line in lines), "numbers come before sparklines"
 
 
-def test_a_low_terminal_leaves_out_the_example_first_and_then_figures() -> None:
+def test_a_low_terminal_leaves_out_the_example_first_and_then_metrics() -> None:
     shown = {}
     for height in (40, 17, 12):
         console = terminal(height=height)
@@ -127,11 +127,11 @@ def test_a_resumed_run_shows_its_past() -> None:
     assert "6:12 left" in lines[0], "the first step counts from before it began, so not as the time of a step"
 
 
-def test_before_the_first_step_and_with_other_figures() -> None:
+def test_before_the_first_step_and_with_other_metrics() -> None:
     console = terminal()
     view = make(console, range(0))
     assert drawn(view, console)[0] == "train (grpo)  1:40, no step is done yet"
-    # The supervised baseline has neither rewards nor phases; figures that aren't finite are left out.
+    # The supervised baseline has neither rewards nor phases; metrics that aren't finite are left out.
     view.step({"step": 1, "of": 3, "elapsed_s": 9.0, "loss": 2.5, "grad_norm": float("nan")})
     view.step({"step": 2, "of": 3, "elapsed_s": 12.0, "loss": 2.0, "grad_norm": 1.0})
     lines = drawn(view, console)

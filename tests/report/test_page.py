@@ -25,11 +25,11 @@ from trlt.commands.probe_compare import compare as compare_probes
 from trlt.commands.report import report
 from trlt.errors import DataError, UsageError
 from trlt.report import comparison_table, gain_table
-from trlt.report.page.charts import Bars, Curve, histogram, interval_chart, line_chart, running_mean, thinned, ticks
-from trlt.report.page.charts import Mark as Marked
+from trlt.report.page.charts import Bars, StepCurve, histogram, interval_chart, line_chart, running_mean, thinned, ticks
+from trlt.report.page.charts import IntervalMark as Marked
 from trlt.report.page.markup import Markup, data_block, element, escape, table
 from trlt.report.page.questions import MOST, RowIndex, RunRows, chosen
-from trlt.report.page.results import Results, results_section
+from trlt.report.page.results import EvalRun, results_section
 from trlt.sample import Span, write_samples
 
 
@@ -217,7 +217,7 @@ def test_markup_is_what_was_made_as_markup():
 def test_charts_draw_what_they_are_given():
     assert ticks(0, 100) == [0, 25, 50, 75, 100] and ticks(0.31, 0.62)[0] == pytest.approx(0.4) and ticks(2, 2) == [2]
     assert running_mean([1, 2, 6], 1) == [1.5, 3, 4] and thinned([1, 3, 5, 7], 2) == [2, 6]
-    chart = line_chart("Reward", [Curve("a<b", "run-0", [1, 2], [0.5, 0.5]), Curve("empty", "run-1", [], [])])
+    chart = line_chart("Reward", [StepCurve("a<b", "run-0", [1, 2], [0.5, 0.5]), StepCurve("empty", "run-1", [], [])])
     assert chart.count("<polyline") == 2 and "a&lt;b: from 0.5 to 0.5" in chart and "NaN" not in chart
     bars = histogram("IoU", ["0", "0.5", "1"], [Bars("x", "a", [3, 0])], x_name="IoU", stacked=True, unit="samples")
     assert bars.count("<rect") == 1 and "0 to 0.5: 3 samples, x" in bars
@@ -230,7 +230,7 @@ def test_charts_draw_what_they_are_given():
 
 def test_the_paper_stands_beside_real_benchmarks_only(runs, tmp_path):
     values = json.loads((runs / "eval-base/results.json").read_text())
-    beside, without = (results_section([Results("a", values)], [], paper=paper) for paper in (True, False))
+    beside, without = (results_section([EvalRun("a", values)], [], paper=paper) for paper in (True, False))
     assert (
         "57.0" in beside
         and "paper: tuned" in beside
@@ -239,7 +239,7 @@ def test_the_paper_stands_beside_real_benchmarks_only(runs, tmp_path):
     )
 
 
-def test_synthetic_benchmarks_do_not_stand_beside_the_papers_figures(tmp_path):
+def test_synthetic_benchmarks_do_not_stand_beside_the_papers_metrics(tmp_path):
     base, _ = evals(tmp_path)
     report([base], output=QUIET)
     assert "paper: tuned" in (base / "report.html").read_text()
@@ -289,24 +289,24 @@ def test_runs_are_found_by_what_they_left(runs):
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "figure", "reward"), [("base", "tuned", "+75.0", "+0.250"), ("tuned", "base", "-75.0", "-0.250")]
+    ("first", "second", "metric", "reward"), [("base", "tuned", "+75.0", "+0.250"), ("tuned", "base", "-75.0", "-0.250")]
 )
-def test_every_difference_is_the_second_run_minus_the_first(runs, tmp_path, first, second, figure, reward):
+def test_every_difference_is_the_second_run_minus_the_first(runs, tmp_path, first, second, metric, reward):
     """mIoU of 25 and 100. Of 16 answers about events 8 and 12 are right: rewards of 1 + 8/16 and 1 + 12/16."""
     a, b = runs / f"eval-{first}", runs / f"eval-{second}"
     compared = compare(a, b, output=QUIET)
-    change = compared["benchmarks"]["charades"]["figures"]["mIoU"]
-    assert f"{change['difference']:+.1f}" == figure and change["better"] == ("B" if figure == "+75.0" else "A")
+    change = compared["benchmarks"]["charades"]["metrics"]["mIoU"]
+    assert f"{change['difference']:+.1f}" == metric and change["better"] == ("B" if metric == "+75.0" else "A")
     results = [json.loads((one / "results.json").read_text()) for one in (a, b)]
     for view in (comparison_table(compared), gain_table(*results)):
         console = Console(width=160)
         with console.capture() as captured:
             console.print(view)
-        assert figure in next(line for line in captured.get().splitlines() if "mIoU" in line)
+        assert metric in next(line for line in captured.get().splitlines() if "mIoU" in line)
     probes = [runs / f"probe-{dict(base='a', tuned='b')[one]}" for one in (first, second)]
     report([a, b, *probes], out=tmp_path / "page.html", frames_mb=0, output=QUIET)
     page = "".join(Read((tmp_path / "page.html").read_text()).texts)
-    assert f"eval-{second} - eval-{first}" in page and figure in page
+    assert f"eval-{second} - eval-{first}" in page and metric in page
     assert (
         f"Temporal groundingreward1.{'500' if first == 'base' else '750'}1.{'750' if first == 'base' else '500'}{reward}"
         in page

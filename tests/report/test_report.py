@@ -71,8 +71,8 @@ def test_reading_names_reasons_with_an_example():
 
 
 def entry(value, **more):
-    figures = {"paper": {"mIoU": value}, "official": {"mIoU": value, "P": 5.0}, "ci95": {"mIoU": [value - 1, value + 1]}}
-    return dict(n=40, unanswered=3, missing_videos=0, by={}, **figures) | more
+    metrics = {"paper": {"mIoU": value}, "official": {"mIoU": value, "P": 5.0}, "ci95": {"mIoU": [value - 1, value + 1]}}
+    return dict(n=40, unanswered=3, missing_videos=0, by={}, **metrics) | more
 
 
 def test_results_and_gain():

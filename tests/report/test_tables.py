@@ -1,4 +1,4 @@
-"""Tables for a paper: figures, denominators, escapes."""
+"""Tables for a paper: metrics, denominators, escapes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trlt.report.tables import latex_text, markdown_text
 
 
 def entry(left_out=0, **more):
-    figures = {"paper": {"mIoU": 57.04, "R1@0.5": 60.0}, "official": {"mIoU": 58.0, "acc_gqa": 5.06}}
+    metrics = {"paper": {"mIoU": 57.04, "R1@0.5": 60.0}, "official": {"mIoU": 58.0, "acc_gqa": 5.06}}
     intervals = {"mIoU": [55.05, 59.0], "R1@0.5": [58.0, 62.0]}
     protocol = {"questions_left_out": left_out}
-    return dict(n=3512, unanswered=1001, missing_videos=0, by={}, ci95=intervals, protocol=protocol, **figures) | more
+    return dict(n=3512, unanswered=1001, missing_videos=0, by={}, ci95=intervals, protocol=protocol, **metrics) | more
 
 
 def results(**benches):
@@ -23,7 +23,7 @@ def results(**benches):
 def test_markdown():
     lines = markdown(results(charades=entry())).splitlines()
     assert lines[4:] == [
-        "| benchmark | figure | value | 95% interval | official | n | unanswered |",
+        "| benchmark | metric | value | 95% interval | official | n | unanswered |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
         "| charades | mIoU | 57.0 | 55.0 to 59.0 | 58.0 | 3,512 | 1,001 |",
         "|  | R1@0.5 | 60.0 | 58.0 to 62.0 |  |  |  |",
@@ -37,7 +37,7 @@ def test_latex():
     assert r"\begin{tabular}{llrrrr}" in lines and lines.count(r"\midrule") == 2
     assert r"charades & mIoU & 57.0 {\scriptsize [55.0, 59.0]} & 58.0 & 3,512 & 1,001 \\" in lines
     assert r" & acc\_gqa &  & 5.1 &  & \\" in lines
-    assert r"\caption{Figures in percent, with 95\% intervals" in lines[3]
+    assert r"\caption{Results in percent, with 95\% intervals" in lines[3]
 
 
 def shown(what):
@@ -83,7 +83,7 @@ def test_names_are_never_markup():
 def test_comparison_table():
     change = dict(n=1200, a=20.0, b=31.54, difference=11.54, ci95=[5.0, 18.0], better="B", statement="B better")
     same = dict(n=900, a=20.0, b=19.0, difference=-1.0, ci95=None, better=None, statement="no significant difference")
-    bench = dict(n=1200, videos=1, only_a=3, only_b=0, figures={"mIoU": change, "acc": same}, warnings=["prompt: [b]2[/b]"])
+    bench = dict(n=1200, videos=1, only_a=3, only_b=0, metrics={"mIoU": change, "acc": same}, warnings=["prompt: [b]2[/b]"])
     result = dict(a={"run": "runs/[a]"}, b={"run": "runs/b"}, benchmarks={"nextgqa": bench}, only_a=["mmvu"], only_b=[])
     text = shown(comparison_table(result))
     assert "A: runs/[a]" in text and "+11.5" in text and "+5.0 to +18.0" in text and "B better" in text and "1,200" in text

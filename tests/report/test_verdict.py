@@ -7,38 +7,38 @@ import pytest
 from trlt.report import verdict
 
 
-def figure(a, b, low=None, high=None, n=100):
+def metric(a, b, low=None, high=None, n=100):
     """As `trlt compare` gives it: the side is better whose interval excludes 0."""
     better = "B" if low is not None and low > 0 else "A" if high is not None and high < 0 else None
     return {"n": n, "a": a, "b": b, "difference": b - a, "ci95": None if low is None else [low, high], "better": better}
 
 
 def compared(warnings=(), videos=50, **benches):
-    return {"benchmarks": {name: {"figures": found, "videos": videos, "warnings": warnings} for name, found in benches.items()}}
+    return {"benchmarks": {name: {"metrics": found, "videos": videos, "warnings": warnings} for name, found in benches.items()}}
 
 
-UP, DOWN = figure(30.0, 36.5, 2.0, 11.0), figure(40.0, 35.0, -9.0, -1.0)
-OPEN = figure(50.0, 51.0, -3.0, 5.0)
+UP, DOWN = metric(30.0, 36.5, 2.0, 11.0), metric(40.0, 35.0, -9.0, -1.0)
+OPEN = metric(50.0, 51.0, -3.0, 5.0)
 
 
-def test_one_figure_that_rose():
+def test_one_metric_that_rose():
     found = verdict(compared(charades={"mIoU": UP, "R1@0.5": DOWN}), ("old", "new"))
-    assert found.outcome == "better", "by the main figure alone"
+    assert found.outcome == "better", "by the main metric alone"
     assert found.text == (
         "new is better than old on charades: mIoU rose by 6.5 points (30.0 to 36.5; 95% interval of the change +2.0 to +11.0; "
         "100 questions)."
     )
 
 
-def test_one_figure_that_fell():
+def test_one_metric_that_fell():
     found = verdict(compared(mvbench={"acc": DOWN}))
     assert found.outcome == "worse"
     assert found.text.startswith("B is worse than A on mvbench: accuracy fell by 5.0 points (40.0 to 35.0; ")
 
 
 def test_outputs_that_could_not_be_read_are_said_first():
-    """A model without the tags was worse by all of its figure, without a word."""
-    result = compared(charades={"mIoU": figure(32.1, 0.0, -36.0, -28.0, n=308)}, mvbench={"acc": UP})
+    """A model without the tags was worse by all of its metric, without a word."""
+    result = compared(charades={"mIoU": metric(32.1, 0.0, -36.0, -28.0, n=308)}, mvbench={"acc": UP})
     read = {"count": 3, "n": 308, "official": {"mIoU": 32.1}}
     result["benchmarks"]["charades"]["unanswered"] = {"a": read, "b": read | {"count": 308, "official": {"mIoU": 32.6}}}
     result["benchmarks"]["mvbench"]["unanswered"] = {"a": read | {"count": 153}, "b": read | {"count": 153}}
@@ -66,7 +66,7 @@ def test_an_interval_that_holds_0_says_nothing():
 
 @pytest.mark.parametrize("videos", [1, 2, 19])
 def test_few_videos_say_nothing_whatever_their_interval(videos):
-    found = verdict(compared(charades={"mIoU": figure(25.0, 100.0, 50.0, 100.0, n=1)}, videos=videos))
+    found = verdict(compared(charades={"mIoU": metric(25.0, 100.0, 50.0, 100.0, n=1)}, videos=videos))
     assert found.outcome == "unknown"
     assert found.text == (
         "Whether B is better than A can't be said: fewer than 20 videos are too few. The change: charades mIoU +75.0 points "
@@ -79,28 +79,28 @@ def test_mixed_results_are_said_to_be_mixed():
     found = verdict(compared(charades={"mIoU": UP}, nextgqa={"mIoU": OPEN, "acc": DOWN}), ("old", "the new one"))
     assert found.outcome == "mixed"
     assert found.sentences == (
-        "Mixed: the new one is better than old on 1 of 3 main figures and worse on 1.",
+        "Mixed: the new one is better than old on 1 of 3 main metrics and worse on 1.",
         "Better: charades mIoU +6.5 points (30.0 to 36.5; 95% interval of the change +2.0 to +11.0; 100 questions).",
         "Worse: nextgqa accuracy -5.0 points (40.0 to 35.0; 95% interval of the change -9.0 to -1.0; 100 questions).",
         "The interval of the other 1 holds 0: such a change can't be told from chance.",
     )
 
 
-def test_of_many_figures_the_first_are_listed_and_chance_is_named():
+def test_of_many_metrics_the_first_are_listed_and_chance_is_named():
     benches = {name: {"acc": UP} for name in ("mmvu", "mvbench", "tempcompass", "videomme")}
     found = verdict(compared(**benches))
     assert (
-        found.text.startswith("B is better than A on 4 of 4 main figures. Better: mmvu accuracy ")
+        found.text.startswith("B is better than A on 4 of 4 main metrics. Better: mmvu accuracy ")
         and "and 1 more." in found.text
     )
     assert "videomme" not in found.text and "chance" not in found.text
     found = verdict(compared(**benches, charades={"mIoU": OPEN}, warnings=["x"]))
-    assert "Each figure has a 5% risk of such a difference by chance alone, and there are 5." in found.text
+    assert "Each metric has a 5% risk of such a difference by chance alone, and there are 5." in found.text
     assert "The runs didn't follow one protocol on mmvu, mvbench, tempcompass and 2 more" in found.text
 
 
 def test_nothing_beyond_chance_names_the_largest_change():
-    found = verdict(compared(charades={"mIoU": figure(30.0, 28.0, -5.0, 1.0)}, mvbench={"acc": OPEN}))
+    found = verdict(compared(charades={"mIoU": metric(30.0, 28.0, -5.0, 1.0)}, mvbench={"acc": OPEN}))
     assert found.outcome == "unknown"
-    assert "can't be said from 2 main figures. The largest change: charades mIoU -2.0 points" in found.text
-    assert found.text.endswith("The interval of each figure holds 0: such a change can't be told from chance.")
+    assert "can't be said from 2 main metrics. The largest change: charades mIoU -2.0 points" in found.text
+    assert found.text.endswith("The interval of each metric holds 0: such a change can't be told from chance.")

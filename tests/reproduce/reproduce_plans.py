@@ -45,20 +45,20 @@ SMALL: dict[str, Any] = {
         "sft": {"overlay": {"train": {"method": "sft"}}, "data": "tvg"},
         "mixed": {},
     },
-    "figures": {"both": ["eval.charades.mIoU", "eval.mvbench.acc"]},
+    "metrics": {"both": ["eval.charades.mIoU", "eval.mvbench.acc"]},
     "tables": {
         "5": {"title": "SFT and RLT", "arms": ["base", "sft", "tvg"], "columns": ["eval.charades.mIoU", "both"]},
         "fig4": {"title": "Shift"},
     },
     "claims": [
-        {"id": "better", "table": "5", "kind": "difference", "a": "tvg", "b": "sft", "figure": "eval.charades.mIoU"},
+        {"id": "better", "table": "5", "kind": "difference", "a": "tvg", "b": "sft", "metric": "eval.charades.mIoU"},
         {
             **{"id": "shift", "table": "fig4", "kind": "difference", "a": "tvg", "b": "tvg", "less": True},
-            **{"figure": "probe.after.grounding.varied", "than": "probe.again.grounding.varied"},
+            **{"metric": "probe.after.grounding.varied", "than": "probe.again.grounding.varied"},
         },
-        {"id": "gap", "kind": "gap", "a": "tvg", "b": "sft", "figure": "eval.mvbench.acc", "than": "eval.charades.mIoU"},
-        {"id": "rise", "kind": "trend", "arms": ["base", "sft", "tvg"], "x": [0, 1, 2], "figure": "both"},
-        {"id": "same", "kind": "equal", "a": "tvg", "b": "sft", "figure": "eval.charades.mIoU", "margin": 2},
+        {"id": "gap", "kind": "gap", "a": "tvg", "b": "sft", "metric": "eval.mvbench.acc", "than": "eval.charades.mIoU"},
+        {"id": "rise", "kind": "trend", "arms": ["base", "sft", "tvg"], "x": [0, 1, 2], "metric": "both"},
+        {"id": "same", "kind": "equal", "a": "tvg", "b": "sft", "metric": "eval.charades.mIoU", "margin": 2},
     ],
 }
 

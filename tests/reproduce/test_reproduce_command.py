@@ -12,7 +12,7 @@ from trlt.commands import reproduce as commands
 from trlt.commands._output import Output
 from trlt.commands.reproduce import reproduce
 from trlt.errors import TrltError, UsageError
-from trlt.reproduce.launch import Launcher, _Done
+from trlt.reproduce.launch import Launcher, _EndedWork
 from trlt.reproduce.records import read_records
 
 ONLY = {"claims": SMALL["claims"][:2], "seeds": [0, 1]}
@@ -26,18 +26,18 @@ def pretend(monkeypatch):
     def start(self, stage):
         began.append(stage.label)
         if stage.label in faults:
-            return _Done(faults[stage.label])
+            return _EndedWork(faults[stage.label])
         stage.beside("log", self._out).parent.mkdir(parents=True, exist_ok=True)
         self._finish(stage, 0.0)
-        return _Done("")
+        return _EndedWork("")
 
-    def figures(run, out):
+    def metrics(run, out):
         level = {"base": 30.0, "sft": 35.0, "tvg": 40.0}.get(run.arm, 0.0) + 0.1 * run.seed
         found = {"eval.charades.mIoU": level, "eval.mvbench.acc": level}
         return found | {"probe.after.grounding.varied": 0.2, "probe.again.grounding.varied": 0.5}
 
     monkeypatch.setattr(Launcher, "start", start)
-    monkeypatch.setattr(commands, "figures_of", figures)
+    monkeypatch.setattr(commands, "metrics_of", metrics)
     monkeypatch.setattr(commands, "rewards_of", lambda run, out: [1.0, 1.5] if run.arm == "tvg" else [])
     began.append(faults)
     return began
@@ -107,15 +107,15 @@ def test_a_failed_run_is_a_line_too_and_is_tried_again(tmp_path, pretend, capsys
     shown = json.loads(capsys.readouterr().out)
     assert shown["made"] == 7 and shown["claims"][0]["state"] == "incomplete", "the report is written all the same"
     (failed,) = [one for one in read_records(tmp_path / "out" / "runs.jsonl") if one.error]
-    assert (failed.arm, failed.seed, dict(failed.figures)) == ("tvg", 1, {}) and "no memory" in failed.error
+    assert (failed.arm, failed.seed, dict(failed.metrics)) == ("tvg", 1, {}) and "no memory" in failed.error
     pretend[0].clear()
     assert go(tmp_path, plan)["made"] == 8
     assert len([one for one in read_records(tmp_path / "out" / "runs.jsonl") if one.error]) == 1, "it stays in the log"
 
 
-def test_figures_that_cannot_be_read_fail_the_run(tmp_path, pretend, monkeypatch):
-    monkeypatch.setattr(commands, "figures_of", lambda run, out: {}["missing"])
-    with pytest.raises(TrltError, match="figures: KeyError"):
+def test_metrics_that_cannot_be_read_fail_the_run(tmp_path, pretend, monkeypatch):
+    monkeypatch.setattr(commands, "metrics_of", lambda run, out: {}["missing"])
+    with pytest.raises(TrltError, match="metrics: KeyError"):
         go(tmp_path, write(tmp_path, **ONLY), tables=["fig4"])
 
 
@@ -168,14 +168,14 @@ def test_flags_that_cannot_be(tmp_path, more, said):
 def test_a_real_experiment_from_end_to_end(tmp_path):
     """A base and a tuned arm with two seeds, one step and one benchmark, by real commands; then once more, which takes none."""
     changes = {
-        **{"seeds": [0, 1], "figures": {}, "tables": {"5": {"title": "RLT", "arms": ["base", "tvg"]}}},
+        **{"seeds": [0, 1], "metrics": {}, "tables": {"5": {"title": "RLT", "arms": ["base", "tvg"]}}},
         **{"tables__5__columns": ["eval.charades.mIoU"], "evals": {"default": {"benchmarks": ["charades"]}}},
         "probes": {"after": {"data": "selected", "tasks": ["grounding"], "limit": 4, "overlay": {"probe": {"n": 8}}}},
         "arms": {
             "base": {},
             "tvg": {"overlay": {"select": {"sizes": {"multi_choice": 0, "grounded_qa": 0}}}, "probes": ["after"]},
         },
-        "claims": [{"id": "gain", "kind": "difference", "a": "tvg", "b": "base", "figure": "eval.charades.mIoU"}],
+        "claims": [{"id": "gain", "kind": "difference", "a": "tvg", "b": "base", "metric": "eval.charades.mIoU"}],
     }
     plan = write(tmp_path, **changes)
     found = reproduce(plan_path=plan, out=tmp_path / "out", jobs=2, output=Output(True))
@@ -185,9 +185,9 @@ def test_a_real_experiment_from_end_to_end(tmp_path):
     records = read_records(tmp_path / "out" / "runs.jsonl")
     tuned = [one for one in records if one.arm == "tvg"]
     for one in tuned:
-        assert one.figures["train.steps"] == 1 and len(one.reward) == 1 and one.figures["select.taken"] > 0
-        assert one.figures["probe.after.grounding.n"] == 4 and one.seconds["train"] > 0
-        assert one.figures["eval.charades.mIoU"] - cells["base"]["eval.charades.mIoU"]["mean"] == pytest.approx(
+        assert one.metrics["train.steps"] == 1 and len(one.reward) == 1 and one.metrics["select.taken"] > 0
+        assert one.metrics["probe.after.grounding.n"] == 4 and one.seconds["train"] > 0
+        assert one.metrics["eval.charades.mIoU"] - cells["base"]["eval.charades.mIoU"]["mean"] == pytest.approx(
             found["claims"][0]["by_seed"][str(one.seed)]
         )
         assert (tmp_path / "out" / one.places["train"] / "model" / "config.json").is_file()

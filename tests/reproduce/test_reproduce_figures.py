@@ -1,4 +1,4 @@
-"""A run's figures, from files as the commands leave them, against numbers worked out by hand."""
+"""A run's metrics, from files as the commands leave them, against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from reproduce_plans import small
 
 from trlt.errors import DataError
-from trlt.reproduce.figures import figures_of, rewards_of
+from trlt.reproduce.figures import metrics_of, rewards_of
 from trlt.reproduce.recipes import filled
 from trlt.reproduce.stages import runs
 
@@ -75,8 +75,8 @@ def iou(*values):
     return {"ious": list(values), "delta_iou": max(values) - sum(values) / len(values)}
 
 
-def test_figures_by_hand(run, files, tmp_path):
-    found = figures_of(run, tmp_path)
+def test_metrics_by_hand(run, files, tmp_path):
+    found = metrics_of(run, tmp_path)
     expected = {
         **{"select.taken": 6, "select.taken.grounding": 6, "select.taken.multi_choice": 0},
         **{"train.reward_first": 0.15, "train.reward_last": 1.15, "train.steps": 12, "train.seconds": 11.5},
@@ -103,7 +103,7 @@ def test_figures_by_hand(run, files, tmp_path):
 def test_what_is_missing_is_told(run, files, place, tmp_path):
     (place["train"] / "result.json").unlink()
     with pytest.raises(DataError, match=r"result\.json: can't be read .*remove its folder"):
-        figures_of(run, tmp_path)
+        metrics_of(run, tmp_path)
     (place["train"] / "result.json").write_text("{")
     with pytest.raises(DataError, match=r"result\.json: not JSON"):
-        figures_of(run, tmp_path)
+        metrics_of(run, tmp_path)

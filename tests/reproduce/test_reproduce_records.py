@@ -9,15 +9,15 @@ import pytest
 from reproduce_plans import small
 
 from trlt.errors import DataError
-from trlt.reproduce.records import Record, append, counted, read_records, spent
+from trlt.reproduce.records import RunRecord, append, counted, read_records, spent
 from trlt.reproduce.stages import runs
 
 
 def record(run, value=1.0, error=None, **more):
-    figures = {} if error else {"eval.charades.mIoU": value}
+    metrics = {} if error else {"eval.charades.mIoU": value}
     parts = {"reward": [0.5, 1.0], "seconds": {"train": 3.0}, "places": {"train": "x"}, "versions": {"trlt": "1"}}
     when = "2030-01-01T00:00:00+00:00"
-    return Record("small", run.arm, run.seed, run.id, figures, **parts | more, when=when, error=error)
+    return RunRecord("small", run.arm, run.seed, run.id, metrics, **parts | more, when=when, error=error)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_first_success_of_the_very_same_run_counts(made):
     outdated = replace(record(tvg, 9.0), run="0" * 64)
     records = [record(base, 1.0), outdated, record(tvg, error="broke"), record(tvg, 2.0), record(tvg, 3.0)]
     found = counted(records, made)
-    assert {key: one.figures["eval.charades.mIoU"] for key, one in found.items()} == {("base", 0): 1.0, ("tvg", 0): 2.0}
+    assert {key: one.metrics["eval.charades.mIoU"] for key, one in found.items()} == {("base", 0): 1.0, ("tvg", 0): 2.0}
 
 
 def test_equal_runs_of_two_seeds_are_two_runs(tmp_path):
@@ -66,8 +66,8 @@ def test_equal_runs_of_two_seeds_are_two_runs(tmp_path):
     [
         ({"arm": 3}, "runs.jsonl:1: arm: input should be a valid string, got 3"),
         ({"run": None}, "runs.jsonl:1: run: input should be a valid string, got None"),
-        ({"figures": {"x": "1"}}, "runs.jsonl:1: figures.x: input should be a valid number, got '1'"),
-        ({"figures": {"x": True}}, "figures.x: input should be a valid number, got True"),
+        ({"metrics": {"x": "1"}}, "runs.jsonl:1: metrics.x: input should be a valid number, got '1'"),
+        ({"metrics": {"x": True}}, "metrics.x: input should be a valid number, got True"),
         ({"reward": [None]}, "runs.jsonl:1: reward.0: input should be a valid number, got None"),
     ],
 )

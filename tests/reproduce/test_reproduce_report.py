@@ -13,7 +13,7 @@ from reproduce_plans import small
 
 from trlt.reproduce import markdown
 from trlt.reproduce.pictures import curves, unit
-from trlt.reproduce.records import Record
+from trlt.reproduce.records import RunRecord
 from trlt.reproduce.report import Report, write_report
 from trlt.reproduce.verdicts import fill, judge
 
@@ -25,14 +25,14 @@ def made(tmp_path, **changes):
     counted = {}
     for arm, level in (("base", 0), ("sft", 5), ("tvg", 9)):
         for seed in plan.seeds:
-            figures = {"eval.charades.mIoU": 30.0 + level + seed * (arm == "tvg"), "eval.mvbench.acc": 50.0 + level}
+            metrics = {"eval.charades.mIoU": 30.0 + level + seed * (arm == "tvg"), "eval.mvbench.acc": 50.0 + level}
             reward = [1 + 0.01 * step for step in range(20 + seed)] if arm == "tvg" else []
             parts = {"seconds": {"train": 12.0}, "places": {"train": f"arms/{arm}"}, "versions": {"trlt": "1", "torch": "2"}}
-            counted[arm, seed] = Record("small", arm, seed, "a" * 64, figures, reward, **parts, when="2030-01-01")
-    failed = Record("small", "tvg", 0, "a" * 64, {}, [], {}, {}, {}, "2030-01-01", NASTY, origin=NASTY)
-    figures = {key: record.figures for key, record in counted.items()}
-    verdicts = [judge(plan, claim, figures) for claim in plan.claims]
-    tables = [fill(plan, name, figures) for name in plan.tables]
+            counted[arm, seed] = RunRecord("small", arm, seed, "a" * 64, metrics, reward, **parts, when="2030-01-01")
+    failed = RunRecord("small", "tvg", 0, "a" * 64, {}, [], {}, {}, {}, "2030-01-01", NASTY, origin=NASTY)
+    metrics = {key: record.metrics for key, record in counted.items()}
+    verdicts = [judge(plan, claim, metrics) for claim in plan.claims]
+    tables = [fill(plan, name, metrics) for name in plan.tables]
     return Report(plan, plan.claims, verdicts, tables, counted, [failed, *counted.values()], 12)
 
 

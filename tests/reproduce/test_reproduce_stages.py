@@ -78,7 +78,7 @@ def test_an_arm_can_train_on_the_selection_of_another(tmp_path):
         ({"recipe__train__beta": 0.01, "recipe__eval__seed": 0}, set()),  # as the defaults are
         ({"name": "other", "seeds": [0, 9], "arms__mixed": ..., "claims": []}, set()),
         ({"evals__more__overlay": {"eval": {"max_tokens_video": 32}}}, {"eval.more"}),
-        ({"evals__default__benchmarks": ["charades"], "claims": [], "figures": {}, "tables": {}}, {"eval.default"}),
+        ({"evals__default__benchmarks": ["charades"], "claims": [], "metrics": {}, "tables": {}}, {"eval.default"}),
         ({"probes__again__overlay": {"probe": {"n": 9}}}, {"probe.again"}),
         ({"probes__blind__limit": 6}, {"probe.blind"}),
         ({"recipe__train__beta": 0}, {"train", "eval.default", "eval.more", "probe.after", "probe.blind"}),
@@ -95,7 +95,7 @@ def test_what_changes_a_run(tmp_path, changes, parts):
     assert len(places[0] - places[1]) == len(changed(before, after)), "what was there isn't written over"
 
 
-def test_thresholds_count_as_figures_are_made_of_them(tmp_path):
+def test_thresholds_count_as_metrics_are_made_of_them(tmp_path):
     claims = {"claims": [], "tables": {}}
     before = made(tmp_path, arm="base", **claims)
     after = made(tmp_path, arm="base", arms__base__overlay={"select": {"hard": 2}}, **claims)

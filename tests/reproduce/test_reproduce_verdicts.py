@@ -13,18 +13,18 @@ MIOU, ACC = "eval.charades.mIoU", "eval.mvbench.acc"
 
 
 def made(**arms):
-    """Arm to the figures of seeds 0, 1, 2: numbers are mIoU, pairs mIoU and accuracy."""
-    figures = {}
+    """Arm to the metrics of seeds 0, 1, 2: numbers are mIoU, pairs mIoU and accuracy."""
+    metrics = {}
     for arm, values in arms.items():
         for seed, value in enumerate(values):
             if value is not None:
                 pair = value if isinstance(value, tuple) else (value, 0.0)
-                figures[arm, seed] = value if isinstance(value, dict) else {MIOU: pair[0], ACC: pair[1]}
-    return figures
+                metrics[arm, seed] = value if isinstance(value, dict) else {MIOU: pair[0], ACC: pair[1]}
+    return metrics
 
 
-def verdict(plan, id, figures):
-    return judge(plan, next(claim for claim in plan.claims if claim.id == id), figures)
+def verdict(plan, id, metrics):
+    return judge(plan, next(claim for claim in plan.claims if claim.id == id), metrics)
 
 
 def test_a_difference_is_paired_by_seed(tmp_path):
@@ -42,37 +42,37 @@ def test_a_difference_is_paired_by_seed(tmp_path):
     [([15, 16, 15], "holds"), ([5, 4, 5], "refuted"), ([10, 10, 10], "open"), ([11, 11, 11], "holds"), ([9, 15, 12], "open")],
 )
 def test_a_difference(tmp_path, tvg, state):
-    plan, figures = small(tmp_path), made(tvg=tvg, sft=[10, 10, 10])
-    assert verdict(plan, "better", figures).state == state
+    plan, metrics = small(tmp_path), made(tvg=tvg, sft=[10, 10, 10])
+    assert verdict(plan, "better", metrics).state == state
     opposite = {"holds": "refuted", "refuted": "holds", "open": "open"}[state]
-    assert verdict(small(tmp_path, claims__0__less=True), "better", figures).state == opposite
+    assert verdict(small(tmp_path, claims__0__less=True), "better", metrics).state == opposite
 
 
-def test_two_figures_of_one_arm(tmp_path):
+def test_two_metrics_of_one_arm(tmp_path):
     after, again = "probe.after.grounding.varied", "probe.again.grounding.varied"
-    figures = made(tvg=[{after: 0.2, again: 0.5}, {after: 0.3, again: 0.6}, {after: 0.1, again: 0.5}])
-    found = verdict(small(tmp_path), "shift", figures)
+    metrics = made(tvg=[{after: 0.2, again: 0.5}, {after: 0.3, again: 0.6}, {after: 0.1, again: 0.5}])
+    found = verdict(small(tmp_path), "shift", metrics)
     assert found.mean == pytest.approx(-1 / 3) and found.state == "holds"
     assert found.compared == f"{after} of tvg - {again} of tvg < 0"
 
 
 def test_a_gap(tmp_path):
     # Accuracy gains 6, 7, 8; mIoU 1, 1, 1.
-    figures = made(tvg=[(11, 6), (11, 7), (11, 8)], sft=[(10, 0), (10, 0), (10, 0)])
-    found = verdict(small(tmp_path), "gap", figures)
+    metrics = made(tvg=[(11, 6), (11, 7), (11, 8)], sft=[(10, 0), (10, 0), (10, 0)])
+    found = verdict(small(tmp_path), "gap", metrics)
     assert found.by_seed == {0: 5, 1: 6, 2: 7} and found.state == "holds"
-    assert verdict(small(tmp_path, claims__2__less=True), "gap", figures).state == "refuted"
+    assert verdict(small(tmp_path, claims__2__less=True), "gap", metrics).state == "refuted"
 
 
-def test_a_trend_of_a_mean_of_figures(tmp_path):
-    # The mean of both figures over x = 0, 1, 2: 1, 2, 3 in each seed, and twice that in the last.
-    figures = made(base=[(2, 0), (1, 1), (4, 0)], sft=[(4, 0), (2, 2), (4, 4)], tvg=[(5, 1), (3, 3), (6, 6)])
-    found = verdict(small(tmp_path), "rise", figures)
+def test_a_trend_of_a_mean_of_metrics(tmp_path):
+    # The mean of both metrics over x = 0, 1, 2: 1, 2, 3 in each seed, and twice that in the last.
+    metrics = made(base=[(2, 0), (1, 1), (4, 0)], sft=[(4, 0), (2, 2), (4, 4)], tvg=[(5, 1), (3, 3), (6, 6)])
+    found = verdict(small(tmp_path), "rise", metrics)
     assert found.by_seed == {0: pytest.approx(1), 1: pytest.approx(1), 2: pytest.approx(2)} and found.state == "open"
-    assert verdict(small(tmp_path), "rise", figures | {k: v for k, v in figures.items()}).compared.startswith(
+    assert verdict(small(tmp_path), "rise", metrics | {k: v for k, v in metrics.items()}).compared.startswith(
         "slope of both over"
     )
-    flat = figures | {("base", 2): figures["base", 1], ("sft", 2): figures["sft", 1], ("tvg", 2): figures["tvg", 1]}
+    flat = metrics | {("base", 2): metrics["base", 1], ("sft", 2): metrics["sft", 1], ("tvg", 2): metrics["tvg", 1]}
     assert verdict(small(tmp_path), "rise", flat).state == "holds"
 
 
@@ -99,11 +99,11 @@ def test_until_all_seeds_are_there_nothing_is_judged(tmp_path):
     assert json.loads(json.dumps(found.to_json()))["by_seed"] == {"0": 10, "1": 11}
 
 
-def test_a_figure_that_runs_have_not_is_told(tmp_path):
-    plan = small(tmp_path, claims__0__figure="eval.charades.mIuO")
+def test_a_metric_that_runs_have_not_is_told(tmp_path):
+    plan = small(tmp_path, claims__0__metric="eval.charades.mIuO")
     found = verdict(plan, "better", made(tvg=[1, 2, 3], sft=[1, 2, 3]))
     assert found.state == "incomplete"
-    assert found.note == "tvg has no figure eval.charades.mIuO; did you mean eval.charades.mIoU?"
+    assert found.note == "tvg has no metric eval.charades.mIuO; did you mean eval.charades.mIoU?"
 
 
 def test_tables_by_hand(tmp_path):

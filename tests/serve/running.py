@@ -16,7 +16,7 @@ from trlt.recipe import Eval, Video
 from trlt.serve.app import make_app
 from trlt.serve.connections import Patient
 from trlt.serve.site import Settings
-from trlt.serve.streaming import Cancelled, Reply
+from trlt.serve.streaming import Cancelled, PromptReply
 from trlt.serve.worker import Worker
 from trlt.video.peek import PEEK
 from trlt.video.workers import ClipLoader
@@ -50,7 +50,7 @@ class Scripted:
                     self.cancelled += 1
                     raise Cancelled
         text = "".join(self.pieces)
-        return Reply([Completion(text, (1, 2, 3), True)] * request.n, 40)
+        return PromptReply([Completion(text, (1, 2, 3), True)] * request.n, 40)
 
 
 class Running:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from running import Running, Scripted, events, wait_for
 
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.rollout._wire import encode, first_seed, question
 from trlt.rollout.server import Servers
@@ -141,14 +141,17 @@ def test_leaving_stops_the_model(run, address, stream, folder):
 def test_our_own_client_gets_what_the_engine_says(run, tiny, noise_clip):
     server = run(EngineAnswerer(Engine(tiny.model, tiny.processor)), temperature=1.0)
     trees = [
-        Tree(noise_clip(frames=6, seed=1), (Request("a", "Look.", "what moves left", 2), Request("b", "Look.", "what", 1)))
+        Tree(
+            noise_clip(frames=6, seed=1),
+            (PromptRequest("a", "Look.", "what moves left", 2), PromptRequest("b", "Look.", "what", 1)),
+        )
     ]
     sampling = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=6, seed=2)
     client = Servers([server.url], model="made-model")
     client.check()
     found = client.generate(trees, sampling)
     for request, completions in zip(trees[0].requests, found[0], strict=True):
-        alone = Tree(trees[0].clip, (Request("", request.system, request.user, request.n),))
+        alone = Tree(trees[0].clip, (PromptRequest("", request.system, request.user, request.n),))
         seed = Sampling(1.0, 0.99, 6, first_seed(2, request))
         assert completions == Engine(tiny.model, tiny.processor).generate([alone], seed)[0][0]
 
@@ -157,7 +160,7 @@ def test_frames_that_do_not_fit_are_refused(server, noise_clip):
     def ask(change=lambda sent: None, clip=None, data=None):
         clip = clip or noise_clip(frames=4)
         sent = question(
-            "vllm", "made-model", Request("k", "", "what"), clip, data or encode(clip, "vllm"), Sampling(), n=1, seed=1
+            "vllm", "made-model", PromptRequest("k", "", "what"), clip, data or encode(clip, "vllm"), Sampling(), n=1, seed=1
         )
         change(sent)
         return sent

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from trlt.engine.forest import Engine, Request, Tree
+from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
 from trlt.serve.streaming import Cancelled, EngineAnswerer
 
 SAMPLING = Sampling(max_new_tokens=24, seed=5)
-REQUEST = Request("k", "You answer questions about a video.", "what moves left", n=3)
+REQUEST = PromptRequest("k", "You answer questions about a video.", "what moves left", n=3)
 
 
 def test_pieces_make_up_the_texts_of_the_plain_engine(tiny, noise_clip):
@@ -31,7 +31,7 @@ def test_half_a_character_is_held_back(tiny, noise_clip, monkeypatch):
     monkeypatch.setattr(engine.builder, "decode", lambda tokens: next(texts))
     pieces = []
     sampling = Sampling(max_new_tokens=4, seed=5)
-    request = Request("k", "", "what", 1)
+    request = PromptRequest("k", "", "what", 1)
     EngineAnswerer(engine).answer(noise_clip(), request, sampling, lambda _, text: pieces.append(text), lambda: False)
     assert pieces == ["a", "é", "\ufffd"], "at the end all is told, half a character too"
 
@@ -51,6 +51,6 @@ def test_a_cancelled_one_stops_at_once_and_the_next_is_answered(tiny, noise_clip
 
 def test_a_vision_mark_in_the_question_is_refused(tiny, noise_clip):
     with pytest.raises(ModelError, match="vision mark"):
-        request = Request("k", "", "what <|video_pad|>")
+        request = PromptRequest("k", "", "what <|video_pad|>")
         answerer = EngineAnswerer(Engine(tiny.model, tiny.processor))
         answerer.answer(noise_clip(), request, SAMPLING, lambda *_: None, lambda: False)

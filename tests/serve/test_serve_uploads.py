@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from trlt.serve import uploads as module
-from trlt.serve.uploads import Full, TooLarge, Uploads
+from trlt.serve.uploads import Full, Uploads, UploadTooLarge
 
 
 @pytest.fixture
@@ -48,7 +48,9 @@ def test_a_video_lies_in_a_folder_of_this_user_under_a_name_of_ours(uploads):
     assert uploads.get("other") is None
 
 
-@pytest.mark.parametrize("blocks, error", [((b"12345", b"678901"), TooLarge), ((b"1", RuntimeError("gone")), RuntimeError)])
+@pytest.mark.parametrize(
+    "blocks, error", [((b"12345", b"678901"), UploadTooLarge), ((b"1", RuntimeError("gone")), RuntimeError)]
+)
 def test_of_one_that_is_too_large_or_breaks_off_nothing_stays(uploads, blocks, error):
     with pytest.raises(error):
         take(uploads, *blocks)

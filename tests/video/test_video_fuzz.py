@@ -14,7 +14,7 @@ from damage import KINDS, NOT_VIDEOS
 from processes import children, peak_bytes
 
 from trlt.recipe import Video
-from trlt.video.workers import ClipLoader, Request
+from trlt.video.workers import ClipLoader, ClipRequest
 
 EACH = 8
 MEMORY_GB = 1.5
@@ -54,7 +54,7 @@ def test_damaged_files(files: list[Path]) -> None:
     before, peak = children(), 0
     settings = Video(max_tokens=64, workers=2, timeout_s=30, memory_gb=MEMORY_GB)
     with ClipLoader(settings) as loader:
-        for loaded in loader.map(map(Request, files)):
+        for loaded in loader.map(map(ClipRequest, files)):
             peak = max(peak, peak_bytes(children() - before))
             name = loaded.request.path.name
             kind = name.partition("-")[0]

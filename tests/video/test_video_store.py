@@ -12,7 +12,7 @@ import pytest
 from trlt.errors import VideoError
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
-from trlt.video.store import FrameStore, store_key
+from trlt.video.store import ClipCache, store_key
 
 
 def clip(seed: int = 0, count: int = 4) -> Clip:
@@ -29,15 +29,15 @@ def same(a: Clip | None, b: Clip) -> bool:
     )
 
 
-def entry(store: FrameStore, key: str) -> Path:
+def entry(store: ClipCache, key: str) -> Path:
     return store.root / key[:2] / f"{key}.clip"
 
 
 def test_a_clip_comes_back_as_it_was(tmp_path: Path) -> None:
-    store = FrameStore(tmp_path / "deep" / "store", 10**6)
+    store = ClipCache(tmp_path / "deep" / "store", 10**6)
     assert store.get("ab1") is None
     store.put("ab1", clip())
-    assert same(store.get("ab1"), clip()) and same(FrameStore(store.root, 10**6).get("ab1"), clip())
+    assert same(store.get("ab1"), clip()) and same(ClipCache(store.root, 10**6).get("ab1"), clip())
     assert store.info().entries == 1 and store.info().bytes == entry(store, "ab1").stat().st_size
     store.clear()
     assert store.get("ab1") is None and store.info().bytes == 0
@@ -45,7 +45,7 @@ def test_a_clip_comes_back_as_it_was(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["flip", "head", "cut", "empty", "text"])
 def test_damaged_entries_are_dropped(tmp_path: Path, damage: str) -> None:
-    store = FrameStore(tmp_path, 10**6)
+    store = ClipCache(tmp_path, 10**6)
     store.put("ab1", clip())
     path = entry(store, "ab1")
     data = bytearray(path.read_bytes())
@@ -62,7 +62,7 @@ def test_damaged_entries_are_dropped(tmp_path: Path, damage: str) -> None:
 
 def test_an_entry_with_any_bit_flipped_is_dropped(tmp_path: Path) -> None:
     """Each bit of the head, whose last 4 bytes tell how long the header is, of the header, and some of the frames."""
-    store = FrameStore(tmp_path, 10**6)
+    store = ClipCache(tmp_path, 10**6)
     store.put("ab1", clip())
     path = entry(store, "ab1")
     whole = path.read_bytes()
@@ -78,9 +78,9 @@ def test_an_entry_with_any_bit_flipped_is_dropped(tmp_path: Path) -> None:
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    FrameStore(tmp_path, 10**9).put("xx", clip())
-    size = FrameStore(tmp_path, 10**9).info().bytes
-    store = FrameStore(tmp_path / "small", 5 * size)
+    ClipCache(tmp_path, 10**9).put("xx", clip())
+    size = ClipCache(tmp_path, 10**9).info().bytes
+    store = ClipCache(tmp_path / "small", 5 * size)
     for number in range(5):
         store.put(f"k{number}", clip(number))
         os.utime(entry(store, f"k{number}"), ns=(number, number))
@@ -91,7 +91,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
 
 
 def test_a_clip_larger_than_the_store_is_not_kept(tmp_path: Path) -> None:
-    store = FrameStore(tmp_path, 1000)
+    store = ClipCache(tmp_path, 1000)
     store.put("ab1", clip())
     assert store.info().entries == 0
 
@@ -101,14 +101,14 @@ def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     old.touch()
     new.touch()
     os.utime(old, (0, 0))
-    FrameStore(tmp_path, 10**6).put("ab1", clip())
+    ClipCache(tmp_path, 10**6).put("ab1", clip())
     assert not old.exists() and new.exists()
 
 
 def test_a_store_that_cant_be_written_costs_speed_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = FrameStore(tmp_path, 10**6)
+    store = ClipCache(tmp_path, 10**6)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -120,7 +120,7 @@ def test_a_store_that_cant_be_written_costs_speed_only(
     assert len(caplog.records) == 1 and "No space left" in caplog.text and not list(tmp_path.glob(".new-*"))
     (tmp_path / "file").touch()
     with pytest.raises(VideoError, match=r"video\.store"):
-        FrameStore(tmp_path / "file", 10)
+        ClipCache(tmp_path / "file", 10)
 
 
 def test_processes_share_a_store(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_processes_share_a_store(tmp_path: Path) -> None:
     processes = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(120) for process in processes] == [0, 0, 0]
     assert not list(tmp_path.glob(".new-*"))
-    info = FrameStore(tmp_path, 60_000).info()
+    info = ClipCache(tmp_path, 60_000).info()
     assert info.entries >= 2 and info.bytes <= 60_000 and int((tmp_path / ".total").read_text(encoding="utf-8")) == info.bytes
 
 

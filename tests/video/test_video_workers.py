@@ -16,7 +16,7 @@ from processes import children
 
 from trlt.errors import VideoError
 from trlt.recipe import Video
-from trlt.video.workers import ClipLoader, Loaded, Request
+from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
 
 MADE = "decoders:load"
 
@@ -33,15 +33,15 @@ def settings(**changes: Any) -> Video:
     return Video(**{"max_tokens": 256, "timeout_s": 20.0, **changes})
 
 
-def names(loaded: list[Loaded]) -> list[str]:
+def names(loaded: list[LoadedClip]) -> list[str]:
     return [f"{item.request.path.stem}:{'clip' if item.clip else 'error'}" for item in loaded]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_clips_in_the_order_of_requests(tmp_path: Path, workers: int) -> None:
     path = make(tmp_path / "a.mp4", 50, 10)
-    requests = [Request(path, start=i / 10, end=i / 10 + 2, key=i) for i in range(20)]
-    requests.insert(7, Request(tmp_path / "none.mp4", key="none"))
+    requests = [ClipRequest(path, start=i / 10, end=i / 10 + 2, key=i) for i in range(20)]
+    requests.insert(7, ClipRequest(tmp_path / "none.mp4", key="none"))
     with ClipLoader(settings(workers=workers)) as loader:
         loaded = list(loader.map(iter(requests)))
         assert [item.request.key for item in loaded] == [request.key for request in requests]
@@ -60,7 +60,7 @@ def test_clips_in_the_order_of_requests(tmp_path: Path, workers: int) -> None:
 def test_slow_files_keep_their_place(tmp_path: Path) -> None:
     order = [tmp_path / f"{name}.mp4" for name in ("slow1", "a", "b", "slow2", "c")]
     with ClipLoader(settings(workers=2), decoder=MADE) as loader:
-        loaded = list(loader.map(map(Request, order)))
+        loaded = list(loader.map(map(ClipRequest, order)))
     assert [item.request.path for item in loaded] == order
     assert all((item.seconds >= 0.3) == item.request.path.stem.startswith("slow") for item in loaded[2:])
 
@@ -69,7 +69,7 @@ def test_a_hanging_file_is_given_up(tmp_path: Path) -> None:
     order = [tmp_path / f"{name}.mp4" for name in ("a", "hang1", "b", "c", "d", "hang2", "e")]
     began = time.monotonic()
     with ClipLoader(settings(workers=2, timeout_s=0.5), decoder=MADE) as loader:
-        loaded = list(loader.map(map(Request, order)))
+        loaded = list(loader.map(map(ClipRequest, order)))
     assert names(loaded) == ["a:clip", "hang1:error", "b:clip", "c:clip", "d:clip", "hang2:error", "e:clip"]
     assert "hang1.mp4: not decoded in 0.5 s" in str(loaded[1].error) and time.monotonic() - began < 30
     assert loaded[1].seconds >= 0.5, "of what was given up, too"
@@ -78,7 +78,7 @@ def test_a_hanging_file_is_given_up(tmp_path: Path) -> None:
 def test_a_crashing_process_is_replaced(tmp_path: Path) -> None:
     order = [tmp_path / f"{name}.mp4" for name in ("a", "crash", "b", "exit", "bug", "bad", "c")]
     with ClipLoader(settings(workers=1), decoder=MADE) as loader:
-        loaded = list(loader.map(map(Request, order)))
+        loaded = list(loader.map(map(ClipRequest, order)))
     assert names(loaded) == ["a:clip", "crash:error", "b:clip", "exit:error", "bug:error", "bad:error", "c:clip"]
     errors = [str(item.error) for item in loaded]
     assert "crash.mp4: the decoding process was ended by SIGSEGV" in errors[1]
@@ -90,7 +90,7 @@ def test_a_crashing_process_is_replaced(tmp_path: Path) -> None:
 def test_a_file_that_wants_too_much_memory_is_refused(tmp_path: Path) -> None:
     order = [tmp_path / f"{name}.mp4" for name in ("a", "greedy", "b")]
     with ClipLoader(settings(workers=1, memory_gb=1.0), decoder=MADE) as loader:
-        loaded = list(loader.map(map(Request, order)))
+        loaded = list(loader.map(map(ClipRequest, order)))
     assert names(loaded) == ["a:clip", "greedy:error", "b:clip"]
     assert "greedy.mp4: decoding needs more than 1 GB; raise video.memory_gb" in str(loaded[1].error)
     real = make(tmp_path / "large.mp4", 8, 2, size=(3840, 2160), options={"preset": "ultrafast"})
@@ -115,10 +115,10 @@ def test_a_process_that_was_killed_while_idle_blames_no_file(tmp_path: Path) -> 
 def test_look_ahead_is_bounded(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def requests() -> Iterator[Request]:
+    def requests() -> Iterator[ClipRequest]:
         for number in range(30):
             asked.append(number)
-            yield Request(tmp_path / f"{number}.mp4")
+            yield ClipRequest(tmp_path / f"{number}.mp4")
 
     with ClipLoader(settings(workers=1), decoder=MADE, ahead=3) as loader:
         answers = loader.map(requests())
@@ -131,7 +131,7 @@ def test_look_ahead_is_bounded(tmp_path: Path) -> None:
 def test_leaving_kills_what_hangs(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), ClipLoader(settings(workers=2, timeout_s=300.0), decoder=MADE) as loader:
-        answers = loader.map([Request(tmp_path / f"{name}.mp4") for name in ("a", "hang1", "hang2", "hang3")])
+        answers = loader.map([ClipRequest(tmp_path / f"{name}.mp4") for name in ("a", "hang1", "hang2", "hang3")])
         next(answers)
         time.sleep(0.5)
         raise KeyboardInterrupt
@@ -192,13 +192,13 @@ def test_the_store_is_read_instead_of_the_video(tmp_path: Path, workers: int) ->
 
 
 def test_announced_clips_are_loaded_once_and_before_they_are_asked_for(tmp_path: Path) -> None:
-    requests = [Request(tmp_path / f"slow{i}.mp4", key=i) for i in range(4)]
+    requests = [ClipRequest(tmp_path / f"slow{i}.mp4", key=i) for i in range(4)]
     with ClipLoader(settings(workers=2), decoder=MADE) as loader:
         loader.load(tmp_path / "a.mp4")
-        loader.announce([*requests, Request(tmp_path / "bad.mp4")])
+        loader.announce([*requests, ClipRequest(tmp_path / "bad.mp4")])
         time.sleep(1.5)
         before = loader.waited_s
-        loaded = list(loader.map(Request(r.path, key=f"again {r.key}") for r in requests))
+        loaded = list(loader.map(ClipRequest(r.path, key=f"again {r.key}") for r in requests))
         assert [item.request.key for item in loaded] == [f"again {i}" for i in range(4)], "the asker's key, not the announcer's"
         assert all(item.clip for item in loaded) and loader.waited_s - before < 0.2
         with pytest.raises(VideoError, match=r"bad\.mp4"):
@@ -208,9 +208,9 @@ def test_announced_clips_are_loaded_once_and_before_they_are_asked_for(tmp_path:
 
 def test_announced_clips_that_nobody_wants_are_forgotten(tmp_path: Path) -> None:
     with ClipLoader(settings(workers=1), decoder=MADE) as loader:
-        loader.announce((Request(tmp_path / f"{i}.mp4") for i in range(10)), most=3)
+        loader.announce((ClipRequest(tmp_path / f"{i}.mp4") for i in range(10)), most=3)
         assert [place[0].stem for place in loader._announced] == ["7", "8", "9"]
         assert loader.load(tmp_path / "2.mp4").frames.shape == (2, 3, 28, 28)
     with ClipLoader(settings(workers=0), decoder=MADE) as loader:
-        loader.announce([Request(tmp_path / "0.mp4")])
+        loader.announce([ClipRequest(tmp_path / "0.mp4")])
         assert not loader._announced

@@ -16,7 +16,7 @@ from trlt.errors import DataError, UsageError, VideoError
 from trlt.files import file_digest, write_text_atomic
 from trlt.grade import read_answer
 from trlt.recipe import Benchmark, Recipe
-from trlt.rollout import Run, read_rows
+from trlt.rollout import RunFiles, read_rows
 from trlt.rollout.items import item_columns, write_items
 from trlt.rollout.predictions import Predictions
 from trlt.rollout.videos import find_videos
@@ -32,7 +32,7 @@ DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class LoadedBenchmark:
     """A benchmark that is ready to be asked."""
 
     name: str
@@ -82,7 +82,9 @@ def find_place(
     )
 
 
-def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, allow_missing: bool, target: Path) -> Bench:
+def open_bench(
+    name: str, place: Benchmark, recipe: Recipe, with_videos: bool, allow_missing: bool, target: Path
+) -> LoadedBenchmark:
     """Reads a benchmark's annotation, and looks for all of its videos.
 
     Raises:
@@ -93,7 +95,7 @@ def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, a
     files = {path.name: file_digest(path) for path in reading.files}
     identity = {"split": samples[0].split, "path": str(Path(place.annotations).resolve()), "files": files}
     if not with_videos:
-        return Bench(name, samples, None, 0, 0, identity)
+        return LoadedBenchmark(name, samples, None, 0, 0, identity)
     if place.videos is None:
         raise UsageError(f"{name}: where are its videos? add --videos DIR, or eval.benchmarks.{name}.videos to the recipe")
     index = VideoIndex(place.videos, recipe.video.downloads, recipe.video.links)
@@ -111,7 +113,7 @@ def open_bench(name: str, place: Benchmark, recipe: Recipe, with_videos: bool, a
             f"(all in {listing}); get them{remedy}:\n  {shown}"
         )
     identity = identity | {"videos": str(index.root)}
-    return Bench(name, found.samples, index, len(found.missing), found.left_out, identity)
+    return LoadedBenchmark(name, found.samples, index, len(found.missing), found.left_out, identity)
 
 
 def items_path(run: Path, bench: str) -> Path:
@@ -120,7 +122,12 @@ def items_path(run: Path, bench: str) -> Path:
 
 
 def score_bench(
-    bench: Bench, recipe: Recipe, settings: Mapping[str, Any], folder: Run, given: Predictions | None = None, extra: int = 0
+    bench: LoadedBenchmark,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    folder: RunFiles,
+    given: Predictions | None = None,
+    extra: int = 0,
 ) -> dict[str, Any]:
     """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
 
@@ -157,7 +164,7 @@ def score_bench(
     return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
 
 
-def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
+def broken_videos(bench: LoadedBenchmark, rows: Path, run: Path) -> str | None:
     """Lists the videos that questions couldn't be asked about, with the reasons, in `<bench>.broken_videos.txt`.
 
     Returns:
@@ -182,8 +189,8 @@ def broken_videos(bench: Bench, rows: Path, run: Path) -> str | None:
     )
 
 
-def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
-    """What a benchmark's figures depend on besides the model; `videos_read` is None where no model was asked."""
+def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
+    """What a benchmark's metrics depend on besides the model; `videos_read` is None where no model was asked."""
     asked = videos_read is not None
     return {
         "outputs": "model" if asked else "predictions",
@@ -198,7 +205,7 @@ def _protocol(bench: Bench, settings: Mapping[str, Any], videos_read: int | None
     }
 
 
-def count_extra(ready: Sequence[Bench], given: Predictions) -> int:
+def count_extra(ready: Sequence[LoadedBenchmark], given: Predictions) -> int:
     """Predictions that belong to no question of any of the benchmarks.
 
     Raises:

@@ -40,7 +40,7 @@ def ask_cluster(
         return run_on_cluster(
             samples,
             address=address,
-            make_asker=partial(make_engine, _on_workers(recipe.model)),
+            make_generator=partial(make_engine, _on_workers(recipe.model)),
             gpus=recipe.model.device != "cpu",
             video=recipe.video,
             root=root,
@@ -50,7 +50,7 @@ def ask_cluster(
             out=rows,
             retry_errors=retry_errors,
             progress=progress,
-            notice=output.note,
+            on_event=output.note,
         )
 
 

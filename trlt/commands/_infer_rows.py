@@ -19,9 +19,9 @@ from trlt.files import file_digest
 from trlt.model import locate
 from trlt.prompt import letter, render_span
 from trlt.recipe import Recipe
-from trlt.report.page import Page, Question, RowIndex, RunRows, write_page
+from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
-from trlt.rollout import Run, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout import RunFiles, model_identity, open_run, read_rows, run, videos_root
 from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span, read_samples
 from trlt.video.resolve import VideoIndex
@@ -104,7 +104,7 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
 
 
 def _table(samples: Sequence[Sample], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row a sample: what was asked, what the model answered, and what is right."""
+    """One row per sample: what was asked, what the model answered, and what is right."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("id", "question", "answer", "gold", "IoU"):
         table.add_column(name, overflow="fold", justify="right" if name == "IoU" else "left")
@@ -139,14 +139,14 @@ def _gold(sample: Sample) -> str:
 
 
 def _write_page(
-    html: Path, data: Path, samples: Sequence[Sample], index: VideoIndex, folder: Run, rows: Path, output: Output
+    html: Path, data: Path, samples: Sequence[Sample], index: VideoIndex, folder: RunFiles, rows: Path, output: Output
 ) -> None:
     """The report's page over these rows alone: its browser of samples, and the protocol."""
     placed = {one.id: one for one in find_videos(samples, index).samples}
     known = {}
     for sample in samples:
         one = placed.get(sample.id)
-        known[sample.id] = Question.of(one, index.find(one.video)) if one is not None else Question.of(sample)
+        known[sample.id] = ShownSample.of(one, index.find(one.video)) if one is not None else ShownSample.of(sample)
     recipe = folder.recipe.read_text(encoding="utf-8")
     with RowIndex([rows]) as found, output.progress("frames", "clips") as progress:
         made = Made(folder.out.name, "infer", folder.read_manifest() or {}, recipe)

@@ -12,7 +12,7 @@ from trlt.errors import DataError, UsageError
 from trlt.files import bounded_lines, file_digest, iter_jsonl, sample_files
 from trlt.reading import loads, shown_fault
 from trlt.recipe import Select, load_recipe
-from trlt.rollout import Run
+from trlt.rollout import RunFiles
 from trlt.rollout.rows import CHANGED, unsealed
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -27,16 +27,16 @@ class Thresholds(NamedTuple):
     origin: str
 
 
-def run_of(probe: Path) -> Run:
+def run_of(probe: Path) -> RunFiles:
     """The run behind a file of rows, or behind a run's folder."""
     if probe.is_dir():
-        return Run(probe)
+        return RunFiles(probe)
     if probe.parent.name == "rows" and (probe.parent.parent / "manifest.json").is_file():
-        return Run(probe.parent.parent)
-    return Run(probe)
+        return RunFiles(probe.parent.parent)
+    return RunFiles(probe)
 
 
-def probe_rows(run: Run) -> Path:
+def probe_rows(run: RunFiles) -> Path:
     """The file of a probe's rows.
 
     Raises:
@@ -48,7 +48,7 @@ def probe_rows(run: Run) -> Path:
     return path
 
 
-def noted_data(run: Run) -> Path:
+def noted_data(run: RunFiles) -> Path:
     """The samples that were probed, as the run's manifest names them.
 
     Raises:
@@ -64,7 +64,7 @@ def noted_data(run: Run) -> Path:
     return path
 
 
-def thresholds(run: Run) -> Thresholds:
+def thresholds(run: RunFiles) -> Thresholds:
     """The thresholds of classes: those of the recipe that is saved beside the rows, else the defaults.
 
     Raises:

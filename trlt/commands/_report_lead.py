@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trlt.commands._report_runs import FoundRun
-from trlt.report import Verdict, verdict
-from trlt.report.page.results import Comparison, Results
+from trlt.report import ComparisonVerdict, verdict
+from trlt.report.page.results import EvalRun, RunComparison
 
 _KINDS = {"probe": "probe", "select": "selection", "train": "training run", "eval": "evaluation"}
 
@@ -18,7 +18,7 @@ _KINDS = {"probe": "probe", "select": "selection", "train": "training run", "eva
 class Lead(NamedTuple):
     """The first lines of a report."""
 
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ComparisonVerdict]
     """One a comparison."""
     said: Sequence[Sequence[str]]
     """The same in words, a list of sentences each; where nothing is compared, what there is and what is missing."""
@@ -27,7 +27,7 @@ class Lead(NamedTuple):
 
 
 def lead(
-    places: Sequence[Path], runs: Sequence[FoundRun], results: Sequence[Results], comparisons: Sequence[Comparison]
+    places: Sequence[Path], runs: Sequence[FoundRun], results: Sequence[EvalRun], comparisons: Sequence[RunComparison]
 ) -> Lead:
     """The verdict on each pair that is compared, or the way to one.
 

@@ -15,8 +15,8 @@ from trlt.files import file_digest
 from trlt.forms import Form, read_form
 from trlt.reading import loads
 from trlt.recipe import Recipe, load_recipe
-from trlt.report.page import Question
-from trlt.rollout import Run
+from trlt.report.page import ShownSample
+from trlt.rollout import RunFiles
 from trlt.rollout.items import read_items
 from trlt.rollout.videos import find_videos
 from trlt.sample import Sample, Span, iter_sample_lines
@@ -34,7 +34,7 @@ class FoundRun:
     name: str
     kind: str
     """One of `KINDS`."""
-    run: Run
+    run: RunFiles
     manifest: Mapping[str, Any]
 
     @property
@@ -92,7 +92,7 @@ def _order(run: FoundRun, bases: Sequence[Any]) -> tuple[int, bool, str, str]:
 def _runs_at(place: Path) -> Iterator[FoundRun]:
     """The run of a folder, of a file of rows, or of a file of selected samples; nothing where there is none."""
     if place.suffix == ".jsonl" and place.with_suffix(REPORT).is_file():
-        yield FoundRun(place.name, "select", Run(place), Run(place).read_manifest() or {})
+        yield FoundRun(place.name, "select", RunFiles(place), RunFiles(place).read_manifest() or {})
     elif place.suffix == ".jsonl" or place.is_dir():
         run = run_of(place)
         manifest = run.read_manifest() or {}
@@ -119,7 +119,7 @@ def read_json(path: Path, form: type[Form]) -> Any:
     return read_form(path, form, "run the same command again") if path.exists() else None
 
 
-def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, Question], list[str]]:
+def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, ShownSample], list[str]]:
     """The questions behind a run's rows by id, with the places of their videos, and what couldn't be had.
 
     Args:
@@ -127,7 +127,7 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
         videos: Folder of the videos; None takes the one that the run noted.
         with_paths: Look for the videos.
     """
-    found: dict[str, Question] = {}
+    found: dict[str, ShownSample] = {}
     notes: list[str] = []
     recipe = run.recipe()
     links = recipe.video.links if recipe else None  # what the run itself was allowed to follow
@@ -151,7 +151,7 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
                 notes.append(f"{run.name}, {name}: no frames: {error}")
         for sample in samples:
             placed, path = paths.get(sample.id, (sample, None))
-            found[sample.id] = Question.of(placed, path)
+            found[sample.id] = ShownSample.of(placed, path)
     return found, notes
 
 
@@ -188,7 +188,7 @@ def _paths(
     return {one.id: (one, index.find(one.video)) for one in found.samples}, found.missing
 
 
-def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:
+def _from_items(run: FoundRun, bench: str) -> dict[str, ShownSample]:
     """What an evaluation's own file says of its questions: no options, no video."""
     if run.kind != "eval" or not items_path(run.path, bench).is_file():
         return {}
@@ -201,5 +201,5 @@ def _from_items(run: FoundRun, bench: str) -> dict[str, Question]:
             gold = tuple(Span(*map(float, span)) for span in loads(spans)) if spans else None
         except (ValueError, TypeError):
             raise DataError(f"{items_path(run.path, bench)}: gold_spans of {id!r} are damaged; run it again") from None
-        result[id] = Question(id, bench, task, question, answer=answer, spans=gold)
+        result[id] = ShownSample(id, bench, task, question, answer=answer, spans=gold)
     return result

@@ -10,20 +10,20 @@ from typing import Any
 
 from trlt.commands._bench import items_path
 from trlt.files import write_json, write_jsonl, write_text_atomic
-from trlt.forms import Results, read_form
+from trlt.forms import ResultsForm, read_form
 from trlt.report import latex, lmms_eval_results, lmms_eval_samples, markdown
-from trlt.rollout import Run
+from trlt.rollout import RunFiles
 from trlt.rollout.items import read_items
 
 REMADE = "delete it, the rows beside are enough to make it again"
 
 
 def write_results(
-    folder: Run, entries: Mapping[str, Any], settings: Mapping[str, Any], *, paper: bool, lmms_eval: bool
+    folder: RunFiles, entries: Mapping[str, Any], settings: Mapping[str, Any], *, paper: bool, lmms_eval: bool
 ) -> dict[str, Any]:
     """`results.json` and its tables; what the same run said of other benchmarks stays in them."""
     path = folder.out / "results.json"
-    before = read_form(path, Results, REMADE)["benchmarks"] if path.is_file() else {}
+    before = read_form(path, ResultsForm, REMADE)["benchmarks"] if path.is_file() else {}
     results = {"schema": 1, "benchmarks": {**before, **entries}, "protocol": dict(settings)}
     write_json(path, results)
     write_text_atomic(path.with_suffix(".md"), markdown(results, paper=paper))
@@ -33,7 +33,7 @@ def write_results(
     return results
 
 
-def _write_lmms_eval(folder: Run, results: Mapping[str, Any]) -> None:
+def _write_lmms_eval(folder: RunFiles, results: Mapping[str, Any]) -> None:
     """The same in lmms-eval's layout, for tools that read that."""
     place = folder.out / "lmms_eval"
     model = (folder.read_manifest() or {}).get("model", {})

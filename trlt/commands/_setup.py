@@ -1,4 +1,4 @@
-"""What several commands start with: the recipe with its flags, a quiet model, and what a figure's reader must know."""
+"""What several commands start with: the recipe with its flags, a quiet model, and what a metric's reader must know."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trlt.commands._advice import drop_advice
 from trlt.model import SHIPPED, load
 from trlt.prompt import VERSION
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
-from trlt.rollout import Run
+from trlt.rollout import RunFiles
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -72,7 +72,7 @@ def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None
         data: SHA-256 of the samples.
         model: As the manifest of a run of the model has it; None: any.
     """
-    there = Run(usual).read_manifest() or {}
+    there = RunFiles(usual).read_manifest() or {}
     same = there.get("inputs", {}).get("data", {}).get("sha256") == data and model in (None, there.get("model"))
     return [] if same or not there else ["--out", _free(usual)]
 
@@ -94,24 +94,24 @@ def quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def make_engine(settings: Model, notice: Callable[[str], None] | None = None) -> Engine:
+def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) -> Engine:
     """The model of a recipe, ready to be asked; its first completion is held to the library's own forward.
 
     Args:
         settings: Which model.
-        notice: Is told that it is loaded, what came of the comparison, and when the memory didn't suffice, and how it goes on.
+        on_event: Is told that it is loaded, what came of the comparison, and how it goes on where the memory didn't suffice.
 
     Raises:
-        ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there.
+        ModelError: it isn't found or available, isn't a Qwen2.5-VL, or the device isn't there.
     """
     quiet()
     from trlt.engine.forest import Engine
 
-    if notice:
-        notice(f"loading {settings.path}")
+    if on_event:
+        on_event(f"loading {settings.path}")
     loaded = load(settings)
     limit_threads(loaded.model)
-    return Engine(loaded.model, loaded.processor, notice=notice, compare_first=True)
+    return Engine(loaded.model, loaded.processor, on_event=on_event, compare_first=True)
 
 
 def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:
@@ -130,7 +130,7 @@ def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers |
         return None
     from trlt.rollout.server import Servers
 
-    servers = Servers(urls, model=model, notice=output.note)
+    servers = Servers(urls, model=model, on_event=output.note)
     servers.check()
     return servers
 
@@ -147,7 +147,7 @@ def limit_threads(model: Any) -> None:
 
 
 def protocol(settings: Decoding, video: Video) -> dict[str, Any]:
-    """Everything that figures depend on besides the model and the questions."""
+    """Everything that metrics depend on besides the model and the questions."""
     return {"prompt": VERSION, **_telling(settings), "video": _telling(video)}
 
 

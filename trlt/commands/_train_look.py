@@ -23,14 +23,14 @@ def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, outp
     train = recipe.train
     asked, key = (train.prompts_per_step, "prompts_per_step") if train.method == "grpo" else (train.sft.batch, "sft.batch")
     batch = fit(train, samples, processes)
-    if batch.lessons == asked:
+    if batch.examples == asked:
         return recipe
     if rank is None or rank.launcher is None:
         steps = count_steps(train, samples, batch)
         raised = advice("raise train.epochs or train.max_steps for more,")
         more = "" if train.max_steps else f", so {counted(steps, 'step')} in all; {raised}"
         output.note(
-            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.lessons} a step, and an epoch is "
+            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.examples} a step, and an epoch is "
             f"one step{more}"
         )
     if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
@@ -61,7 +61,7 @@ def check_trackers(recipe: Recipe, path: Path) -> None:
         if find_spec(name) is None:
             raise RecipeError(
                 f"{path}: train.report_to: {name} isn't installed; `pip install {name}`, or leave it out (log.jsonl in the "
-                "run's folder holds every figure)"
+                "run's folder holds every metric)"
             )
 
 

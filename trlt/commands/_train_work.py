@@ -58,7 +58,7 @@ def tune(
     from trlt.loading import load_policy
     from trlt.positions import follows_library
     from trlt.sharding import by_deepspeed, by_fsdp
-    from trlt.training import Material
+    from trlt.training import TrainingData
     from trlt.video.workers import ClipLoader
 
     settings = recipe.train
@@ -74,22 +74,22 @@ def tune(
     with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-        material = Material(samples, index, loader, builder, output.note)
-        _leave_out(material, recipe, folder, rank, output)
+        training_data = TrainingData(samples, index, loader, builder, output.note)
+        _leave_out(training_data, recipe, folder, rank, output)
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
             from trlt import grpo_run
 
             steps, measured = grpo_run.train(
-                loaded, material, recipe, folder, view.step, view.example, interruption, told=view.answers
+                loaded, training_data, recipe, folder, view.step, view.example, interruption, told=view.answers
             )
             parity = asdict(measured)
         else:
             from trlt import sft
 
-            steps = sft.train(loaded, material, recipe, folder, view.step, interruption)
-    if material.outside:
-        number = counted(len(material.outside), "sample")
+            steps = sft.train(loaded, training_data, recipe, folder, view.step, interruption)
+    if training_data.outside:
+        number = counted(len(training_data.outside), "sample")
         output.note(f"train: {number} with a gold span outside the video, of those that this process took")
     rewards = [row["reward"] for row in read_log(folder / "log.jsonl") if "reward" in row]
     some = max(1, len(rewards) // 5)
@@ -112,21 +112,21 @@ def tune(
     return outcome
 
 
-def _leave_out(material: Any, recipe: Recipe, folder: Path, rank: Rank | None, output: Output) -> None:
+def _leave_out(training_data: Any, recipe: Recipe, folder: Path, rank: Rank | None, output: Output) -> None:
     """Lists what can't be trained on before the first step, where that is seen without opening videos.
 
     Raises:
         DataError: it is more than train.max_broken.
     """
-    from trlt.broken import BROKEN, Broken
+    from trlt.broken import BROKEN, BrokenSamples
 
     assert recipe.train.data is not None
-    found = material.faults()
+    found = training_data.faults()
     if not found:
         return
     where = {id: place for place, id, _ in iter_sample_lines(Path(recipe.train.data))}
     told = {id: f"{where[id]}: {shown(id)}: {error}" for id, error in found.items()}
-    broken = Broken(folder, len(material.samples), recipe.train.max_broken)
+    broken = BrokenSamples(folder, len(training_data.samples), recipe.train.max_broken)
     broken.add_all(told, 0, writes=rank is None or rank.place == 0)
     first = next(iter(told.values()))
     output.note(f"train: {counted(len(told), 'sample')} left out, see {folder / BROKEN}; the first: {first}")

@@ -14,10 +14,10 @@ from trlt.comparison import compare as pair
 from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
 from trlt.files import write_json
-from trlt.forms import Form, Results, hold
+from trlt.forms import Form, ResultsForm, hold
 from trlt.reading import read_object
 from trlt.report import comparison_table, verdict
-from trlt.rollout import Run
+from trlt.rollout import RunFiles
 from trlt.rollout.items import Columns, read_items, scored
 
 AGAIN = "run the same `trlt eval` again"
@@ -32,7 +32,7 @@ def compare(
     b: Annotated[Path, typer.Argument(help="Folder of another one.")],
     *,
     benches: Annotated[Sequence[str], typer.Option("--bench", "-b", help="Benchmark; default: all of both.")] = (),
-    out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file for the metrics.")] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Pairs two runs question by question; see `trlt compare --help`.
@@ -95,7 +95,7 @@ def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entr
         "videos": paired.videos,
         "only_a": paired.only_a,
         "only_b": paired.only_b,
-        "figures": {change.figure: change.to_json() for change in paired.changes},
+        "metrics": {change.metric: change.to_json() for change in paired.changes},
         "unanswered": {"a": _unread(entry_a), "b": _unread(entry_b)},
         "warnings": [str(difference) for difference in protocol_differences(before, after)],
     }
@@ -127,9 +127,9 @@ def _read_results(run: Path) -> Mapping[str, Any]:
     old = [name for name, entry in benches.items() if entry.get("protocol") is None]
     if old:
         raise DataError(f"{path}: {old[0]}: has no protocol, it's from an older trlt; {AGAIN}")
-    hold(results, Results, str(path), AGAIN)
+    hold(results, ResultsForm, str(path), AGAIN)
     return benches
 
 
 def _model(run: Path) -> Any:
-    return (Run(run).read_manifest() or {}).get("model")
+    return (RunFiles(run).read_manifest() or {}).get("model")

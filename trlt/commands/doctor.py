@@ -130,11 +130,11 @@ def _machine(recipe: Recipe | None, gpus: int, *, planned: bool) -> list[Check]:
 
     def disk() -> Check:
         from trlt.recipe import Video
-        from trlt.video.store import FrameStore
+        from trlt.video.store import ClipCache
 
         settings = recipe.video if recipe is not None else Video()
         there = settings.store is not None and Path(settings.store).is_dir()
-        held = FrameStore(str(settings.store), int(settings.store_gb * checks.GB)).info().bytes if there else 0
+        held = ClipCache(str(settings.store), int(settings.store_gb * checks.GB)).info().bytes if there else 0
         return checks.disk_check(settings.store, settings.store_gb, held)
 
     def files() -> Check:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trlt.card import add_results
-from trlt.commands._bench import Bench, broken_videos, count_extra, find_place, open_bench, score_bench, wanted_benches
+from trlt.commands._bench import (
+    LoadedBenchmark,
+    broken_videos,
+    count_extra,
+    find_place,
+    open_bench,
+    score_bench,
+    wanted_benches,
+)
 from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
 from trlt.commands._output import Output
 from trlt.commands._results import write_results
@@ -25,7 +33,7 @@ from trlt.rollout import model_identity, open_run, run
 from trlt.rollout.predictions import read_predictions, write_prediction_rows
 
 if TYPE_CHECKING:
-    from trlt.rollout.loop import Asker
+    from trlt.rollout.loop import CompletionGenerator
 
 
 def evaluate(
@@ -49,7 +57,7 @@ def evaluate(
     max_tokens_video: Annotated[
         int | None, typer.Option(help="Another video budget than the recipe's, e.g. 4096.", min=1)
     ] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's figures beside.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results beside.")] = False,
     lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
     sets: Overrides = (),
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
@@ -75,12 +83,12 @@ def evaluate(
     given = read_predictions(predictions) if predictions else None
     if servers and given is not None:
         raise UsageError("--server and --predictions: one of them answers the questions; leave the other out")
-    asker = connect(servers, model, output)
+    generator = connect(servers, model, output)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     if predictions:
         identity = {"predictions": file_digest(predictions)}
     else:
-        identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
+        identity = generator.identity() if generator else model_identity(locate(recipe.model.path))
     target = out or RUNS / recipe.name / default
     ready = [open_bench(name, place, recipe, given is None, allow_missing, target) for name, place in places.items()]
     extra = count_extra(ready, given) if given is not None else 0
@@ -95,7 +103,7 @@ def evaluate(
         protocol=settings,
         fresh=fresh,
     )
-    engine = (asker or make_engine(recipe.model, output.note)) if given is None else None
+    engine = (generator or make_engine(recipe.model, output.note)) if given is None else None
     entries: dict[str, Any] = {}
     unread: list[str] = []
     for bench in ready:
@@ -115,7 +123,7 @@ def evaluate(
     if entries:
         results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
         if given is None and not servers and add_results(Path(find(recipe.model.path)), results):
-            output.note(f"eval: the model card in {find(recipe.model.path)} has these figures now")
+            output.note(f"eval: the model card in {find(recipe.model.path)} has these results now")
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
     if unread:
         raise VideoError("\n".join(unread))
@@ -129,7 +137,15 @@ def _video(recipe: Recipe) -> Video:
     return recipe.video.model_copy(update={"max_tokens": most}) if most else recipe.video
 
 
-def _ask(bench: Bench, recipe: Recipe, video: Video, engine: Asker, rows: Path, retry_errors: bool, output: Output) -> None:
+def _ask(
+    bench: LoadedBenchmark,
+    recipe: Recipe,
+    video: Video,
+    engine: CompletionGenerator,
+    rows: Path,
+    retry_errors: bool,
+    output: Output,
+) -> None:
     from trlt.video.workers import ClipLoader
 
     assert bench.index is not None

@@ -16,7 +16,7 @@ from trlt.files import new_folder
 from trlt.merge_adapter import adapter_in, base_of, merge_adapter
 from trlt.model import save
 from trlt.recipe import Recipe
-from trlt.rollout import Run
+from trlt.rollout import RunFiles
 
 
 def merge(
@@ -66,7 +66,7 @@ def merge(
 
 def _next(adapter: Path, out: Path, recipe: Recipe) -> str | None:
     """How the merged model is looked at; None where the adapter isn't of a run, so that neither benchmark nor data is known."""
-    run = Run(adapter.resolve().parent)
+    run = RunFiles(adapter.resolve().parent)
     data = ((run.read_manifest() or {}).get("inputs", {}).get("data") or {}).get("path")
     return next_after_tuning(out, run.recipe, recipe, Path(data) if data else None, f"{out}-")
 

@@ -22,7 +22,7 @@ from trlt.files import file_digest, write_text_atomic
 from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.recipe import Recipe, Source, load_recipe
 from trlt.report import prepared_markdown, reading_table, statistics_view
-from trlt.rollout import Run, environment
+from trlt.rollout import RunFiles, environment
 from trlt.video.scan import Scan
 
 SCAN = RUNS / "video-scan.jsonl"
@@ -88,7 +88,7 @@ def prepare(
     rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test, recipe.video.links)
     looked = Scan(scan or SCAN, recipe.video) if roots and check_videos else None
     files = source_files(place, sources, pooled=pooled)
-    run = Run(place)
+    run = RunFiles(place)
     run.manifest.unlink(missing_ok=True)  # until all is there, nobody should take it for whole
     with output.stages([f"{s.dataset}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
         made = write_sources(sources, files, root, rules, leaks=leaking, scan=looked, tell=stage)

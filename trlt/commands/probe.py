@@ -41,8 +41,8 @@ from trlt.recipe import Recipe
 from trlt.report import histogram_table
 from trlt.report.plots import difficulty_png
 from trlt.rollout import Sharing, Summary, model_identity, open_run, read_rows, run, videos_root
-from trlt.rollout.loop import Asker
-from trlt.rollout.parts import Tally, base_lines, prepare, settle, work_folder
+from trlt.rollout.loop import CompletionGenerator
+from trlt.rollout.parts import RowCounter, base_lines, prepare, settle, work_folder
 from trlt.sample import Sample, read_samples
 from trlt.selection import nothing_taken, select
 from trlt.video.resolve import VideoIndex
@@ -130,8 +130,8 @@ def probe(
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     if servers and processes > 1:
         raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
-    asker = connect(servers, model, output)
-    identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
+    generator = connect(servers, model, output)
+    identity = generator.identity() if generator else model_identity(locate(recipe.model.path))
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(
         out or RUNS / recipe.name / f"probe-{data.stem}",
@@ -143,9 +143,9 @@ def probe(
         fresh=fresh,
     )
     rows = folder.rows("probe")
-    by = f"{asker.model} at {', '.join(servers)}" if asker else recipe.model.path
+    by = f"{generator.model} at {', '.join(servers)}" if generator else recipe.model.path
     output.note(f"probe: {counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {by}; rows in {rows}")
-    count = 1 if asker or ray is not None else count_processes(processes, rank, recipe.model.device)
+    count = 1 if generator or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
         given = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
@@ -156,7 +156,7 @@ def probe(
     elif ray is not None:
         summary = ask_cluster(ray, recipe, samples, root, rows, retry_errors, output)
     else:
-        summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, asker)
+        summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, generator)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:
@@ -211,16 +211,16 @@ def _ask(
     rows: Path,
     retry_errors: bool,
     output: Output,
-    asker: Asker | None = None,
+    generator: CompletionGenerator | None = None,
 ) -> Summary:
-    """Asks in this process, alone or as one of several; `asker` stands in for a model of its own."""
+    """Asks in this process, alone or as one of several; `generator` stands in for a model of its own."""
     sharing = Sharing(ranks=rank.world) if rank else None
     if sharing:
         # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't
         # to be asked once more.
         prepare(rows, [sample.id for sample in samples], retry_errors=retry_errors)
     model = recipe.model.model_copy(update={"device": rank_device(rank, recipe.model.device)})
-    engine = asker or make_engine(model, output.note)
+    engine = generator or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
     with ClipLoader(recipe.video) as loader, output.progress("probe", "answers") as progress:
@@ -261,7 +261,7 @@ def _launch(
     if retry_errors and rank is None:
         settle(rows, ids)
     there = prepare(rows, ids, retry_errors=retry_errors)
-    tally = Tally(rows, there, len(ids))
+    tally = RowCounter(rows, there, len(ids))
     resumed, ended = tally.count(), []
     if there < len(ids):
         output.note(f"probe: starting {count} processes")

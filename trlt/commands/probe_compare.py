@@ -18,7 +18,7 @@ from trlt.probing import Paired, TaskShift, histograms, pair, shift
 from trlt.recipe import Select
 from trlt.report.plots import shift_png
 from trlt.report.shift import shift_notes, shift_view
-from trlt.rollout import Run, read_rows
+from trlt.rollout import RunFiles, read_rows
 from trlt.sample import Task
 
 _CLASSES = ("hard", "easy", "delta_iou", "grounded_delta_iou")
@@ -84,7 +84,7 @@ def compare(
     return result
 
 
-def _videos(paired: Paired, runs: tuple[Run, Run], data: Path | None) -> tuple[dict[str, str] | None, str | None]:
+def _videos(paired: Paired, runs: tuple[RunFiles, RunFiles], data: Path | None) -> tuple[dict[str, str] | None, str | None]:
     """The samples' footage, from what was given or either probe noted; else None, and why."""
     if data is not None:
         return videos_of(data, paired.ids), None
@@ -97,7 +97,7 @@ def _videos(paired: Paired, runs: tuple[Run, Run], data: Path | None) -> tuple[d
     return None, str(fault)
 
 
-def _differences(a: Run, b: Run, settings: Select) -> list[str]:
+def _differences(a: RunFiles, b: RunFiles, settings: Select) -> list[str]:
     """What a reader must know: how the probes differ, and that classes go by A's thresholds alone."""
     before, after = ((run.read_manifest() or {}).get("protocol", {}) for run in (a, b))
     found = [str(difference) for difference in protocol_differences(before, after)]

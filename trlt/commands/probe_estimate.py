@@ -20,15 +20,15 @@ from trlt.errors import ResumeError, UsageError
 from trlt.files import file_digest
 from trlt.model import locate
 from trlt.recipe import Recipe, Video
-from trlt.rollout import Run, environment, model_identity, open_run, videos_root
+from trlt.rollout import RunFiles, environment, model_identity, open_run, videos_root
 from trlt.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
-    from trlt.engine.forest import Request
+    from trlt.engine.forest import PromptRequest
     from trlt.engine.inputs import InputBuilder
-    from trlt.rollout.estimate import Estimate, Pool
-    from trlt.rollout.totals import Figure
+    from trlt.rollout.estimate import CostEstimate, SamplePool
+    from trlt.rollout.totals import EstimatedMetric
 
 LABELS = {
     "tokens": "tokens",
@@ -103,10 +103,10 @@ def estimate(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    asker = connect(servers, model, output)
-    identity = asker.identity() if asker else model_identity(locate(recipe.model.path))
+    generator = connect(servers, model, output)
+    identity = generator.identity() if generator else model_identity(locate(recipe.model.path))
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
-    run = Run(out or RUNS / recipe.name / f"probe-{data.stem}")
+    run = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     if not fresh:
         _compare(run, recipe, identity, source)
     from trlt.rollout.estimate import clips_for, look, measure, pending
@@ -115,12 +115,12 @@ def estimate(
     pool = look(left, index, recipe.video)
     if not pool.groups:
         output.show(f"Nothing to estimate: {len(samples) - len(left):,} samples have rows, {pool.missing:,} have no video")
-        return _counts(samples, left, pool) | {"measured": None, "figures": {}}
+        return _counts(samples, left, pool) | {"measured": None, "metrics": {}}
     if clips is None:
         clips = clips_for(pool, recipe.probe, recipe.probe.n)
     output.note(f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers a sample")
     text_tokens = None
-    if asker is None:
+    if generator is None:
         engine = make_engine(recipe.model, output.note)
         text_tokens = partial(_text_tokens, engine.builder)
     there = _store_bytes(recipe.video)
@@ -128,7 +128,7 @@ def estimate(
         found = measure(
             pool,
             clips=clips,
-            engine=asker or engine,
+            engine=generator or engine,
             video=recipe.video,
             videos=index,
             settings=recipe.probe,
@@ -138,8 +138,8 @@ def estimate(
             text_tokens=text_tokens,
             progress=progress,
         )
-    count = 1 if asker else count_processes(processes, None, recipe.model.device)
-    figures = _figures(found, count)
+    count = 1 if generator else count_processes(processes, None, recipe.model.device)
+    metrics = _metrics(found, count)
     store = {"folder": recipe.video.store, "bytes_there": there, "bound_bytes": int(recipe.video.store_gb * 1e9)}
     measured = {
         name: getattr(found, name) for name in ("clips", "samples", "stretches", "seconds", "broken", "error", "fixed_s")
@@ -148,17 +148,17 @@ def estimate(
         "processes": count,
         "hardware": environment()["hardware"],
         "measured": measured,
-        "figures": {name: asdict(figures[name]) for name in LABELS if name in figures},
+        "metrics": {name: asdict(metrics[name]) for name in LABELS if name in metrics},
         "store": store,
     }
-    _show(result, figures, output)
+    _show(result, metrics, output)
     return result
 
 
-def _compare(run: Run, recipe: Recipe, identity: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+def _compare(run: RunFiles, recipe: Recipe, identity: Mapping[str, Any], source: Mapping[str, Any]) -> None:
     """Raises what `probe` would raise of a folder that belongs to another run; looks at copies, and leaves it as it is."""
     with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder:
-        copy = Run(Path(folder) / run.out.name)
+        copy = RunFiles(Path(folder) / run.out.name)
         for there, new in ((run.recipe, copy.recipe), (run.manifest, copy.manifest)):
             if there.is_file():
                 new.parent.mkdir(exist_ok=True)
@@ -171,7 +171,7 @@ def _compare(run: Run, recipe: Recipe, identity: Mapping[str, Any], source: Mapp
             raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None
 
 
-def _text_tokens(builder: InputBuilder, request: Request) -> int:
+def _text_tokens(builder: InputBuilder, request: PromptRequest) -> int:
     """Tokens of a prompt besides those of its video."""
     import torch
 
@@ -186,12 +186,12 @@ def _store_bytes(settings: Video) -> int | None:
     """What the frame store holds; None where there is none."""
     if settings.store is None:
         return None
-    from trlt.video.store import FrameStore
+    from trlt.video.store import ClipCache
 
-    return FrameStore(settings.store, int(settings.store_gb * 1e9)).info().bytes
+    return ClipCache(settings.store, int(settings.store_gb * 1e9)).info().bytes
 
 
-def _counts(samples: Sequence[Sample], left: Sequence[Sample], pool: Pool) -> dict[str, Any]:
+def _counts(samples: Sequence[Sample], left: Sequence[Sample], pool: SamplePool) -> dict[str, Any]:
     return {
         "samples": pool.samples,
         "clips": len(pool.groups),
@@ -200,18 +200,18 @@ def _counts(samples: Sequence[Sample], left: Sequence[Sample], pool: Pool) -> di
     }
 
 
-def _figures(found: Estimate, processes: int) -> dict[str, Figure]:
+def _metrics(found: CostEstimate, processes: int) -> dict[str, EstimatedMetric]:
     """Seconds of one process become hours of all of them."""
-    from trlt.rollout.totals import Figure
+    from trlt.rollout.totals import EstimatedMetric
 
-    def hours(name: str, divisor: int, fixed_s: float = 0.0) -> Figure:
-        one = found.figures[name]
+    def hours(name: str, divisor: int, fixed_s: float = 0.0) -> EstimatedMetric:
+        one = found.metrics[name]
         values = (None if s is None else (s / divisor + fixed_s) / 3600 for s in (one.total, one.low, one.high))
         total, low, high = values
         assert total is not None
-        return Figure(total, low, high)
+        return EstimatedMetric(total, low, high)
 
-    return found.figures | {
+    return found.metrics | {
         "hours": hours("wall_s", processes, found.fixed_s),
         "model_hours": hours("model_s", processes),
         "waiting_hours": hours("waiting_s", processes),
@@ -219,7 +219,7 @@ def _figures(found: Estimate, processes: int) -> dict[str, Figure]:
     }
 
 
-def _show(result: Mapping[str, Any], figures: Mapping[str, Figure], output: Output) -> None:
+def _show(result: Mapping[str, Any], metrics: Mapping[str, EstimatedMetric], output: Output) -> None:
     measured, store = result["measured"], result["store"]
     there = "".join(
         f", {result[key]:,} {words}" for key, words in (("resumed", "have rows"), ("missing", "have no video")) if result[key]
@@ -232,8 +232,8 @@ def _show(result: Mapping[str, Any], figures: Mapping[str, Figure], output: Outp
     for title in ("", "estimate", "95% interval"):
         table.add_column(title, justify="left" if not title else "right")
     for name, label in LABELS.items():
-        if name in figures:
-            one = figures[name]
+        if name in metrics:
+            one = metrics[name]
             interval = "" if one.low is None or one.high is None else f"{_text(name, one.low)} to {_text(name, one.high)}"
             table.add_row(label, _text(name, one.total), interval)
     output.show(table)
@@ -243,7 +243,7 @@ def _show(result: Mapping[str, Any], figures: Mapping[str, Figure], output: Outp
         output.show(f"Time is that of {result['processes']} processes which don't slow each other; one was measured.")
     if measured["error"] is not None:
         output.show(f"{measured['broken']:,} of the measured clips can't be read; the first: {measured['error']}")
-    added = figures["store_bytes"]
+    added = metrics["store_bytes"]
     if store["folder"] is None:
         output.show("The recipe names no frame store (video.store): clips are decoded each time")
     elif store["bytes_there"] + (added.high or added.total) > store["bound_bytes"]:

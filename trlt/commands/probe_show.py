@@ -14,7 +14,7 @@ from trlt.commands._output import Output
 from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
 from trlt.errors import DataError
 from trlt.files import sample_files
-from trlt.forms import Row, hold
+from trlt.forms import RowForm, hold
 from trlt.probing import digest
 from trlt.report.answers import answers_view
 from trlt.report.page.questions import LISTS
@@ -58,13 +58,13 @@ def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str
     Raises:
         DataError: they don't belong together, or the row lacks something; `where` starts the message.
     """
-    hold(row, Row, where, "probe the sample again")
+    hold(row, RowForm, where, "probe the sample again")
     if row.get("task") != sample.task:
         raise DataError(
             f"{where}: is {row.get('task')!r}, the sample {sample.task!r}; give the samples that were probed (--data)"
         )
     head = {key: value for key, value in sample.to_json().items() if key not in ("split", "video_key", "license", "meta")}
-    numbers = {key: row.get(key) for key in ("n", "correct", "delta_iou", "spread", "mean", "format_rate", "error")}
+    numbers = {key: row.get(key) for key in ("n", "correct", "delta_iou", "reward_range", "mean", "format_rate", "error")}
     found = digest(row, limits.settings)
     chosen = limits.settings.model_dump(include={"by", "hard", "easy", "delta_iou", "grounded_delta_iou"})
     return {

@@ -19,10 +19,10 @@ from trlt.commands.probe_compare import compare as compare_probes
 from trlt.errors import DataError, UsageError
 from trlt.model import MINIATURE, SHIPPED
 from trlt.probing import histograms
-from trlt.report.page import Page, Question, RowIndex, RunRows, Training, write_page
+from trlt.report.page import Page, RowIndex, RunRows, ShownSample, Training, write_page
 from trlt.report.page.difficulty import Probed, Selected, Shift
 from trlt.report.page.protocol import Made
-from trlt.report.page.results import Comparison, Results
+from trlt.report.page.results import EvalRun, RunComparison
 from trlt.rollout import read_rows
 
 NAME = "report.html"
@@ -68,7 +68,7 @@ def report(
     first = lead(places, runs, results, comparisons)
     with ExitStack() as stack:
         browsed: list[RunRows] = []
-        known: dict[str, Question] = {}
+        known: dict[str, ShownSample] = {}
         for run in (*by_kind["probe"], *by_kind["eval"]):
             files = [file for _, file in run.row_files()]
             if not files:
@@ -126,18 +126,18 @@ def _title(places: Sequence[Path]) -> str:
     return ", ".join(place.resolve().name for place in places)
 
 
-def _results(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Results], list[Comparison]]:
+def _results(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[EvalRun], list[RunComparison]]:
     """Evaluations that are complete, and the first against each other one that shares a benchmark with it."""
-    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json", forms.Results)) is not None]
+    there = [(run, values) for run in runs if (values := read_json(run.path / "results.json", forms.ResultsForm)) is not None]
     comparisons = []
     for run, _ in there[1:]:
         first = there[0][0]
         try:
             found = compare_evals(first.path, run.path, output=Output(json_mode=True))
-            comparisons.append(Comparison(first.name, run.name, found))
+            comparisons.append(RunComparison(first.name, run.name, found))
         except DataError as error:
             notes.append(f"{first.name} and {run.name} aren't compared: {error}")
-    return [Results(run.name, values) for run, values in there], comparisons
+    return [EvalRun(run.name, values) for run, values in there], comparisons
 
 
 def _probes(runs: Sequence[FoundRun], notes: list[str]) -> tuple[list[Probed], list[Shift]]:
@@ -162,7 +162,7 @@ def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
     found = []
     for run in runs:
         path = run.path.with_suffix(REPORT)
-        values = read_json(path, forms.Selection)
+        values = read_json(path, forms.SelectionForm)
         if values is None:
             notes.append(f"{run.name}: {path} isn't there, so what was selected isn't known; run the same `trlt select` again")
         else:
@@ -174,7 +174,9 @@ def _training(run: FoundRun) -> Training:
     from trlt.files import read_log
 
     log = run.path / "log.jsonl"
-    return Training(run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json", forms.Trained))
+    return Training(
+        run.name, read_log(log) if log.is_file() else [], read_json(run.path / "result.json", forms.TrainResultForm)
+    )
 
 
 def _made(run: FoundRun) -> Made:
@@ -185,6 +187,6 @@ def _made(run: FoundRun) -> Made:
 
 
 def _is_miniature(run: FoundRun) -> bool:
-    """Whether its benchmarks are the synthetic ones, beside which the paper's figures say nothing."""
+    """Whether its benchmarks are the synthetic ones, beside which the paper's results say nothing."""
     recipe = run.recipe()
     return recipe is not None and (recipe.model.path in SHIPPED or recipe.name == MINIATURE)

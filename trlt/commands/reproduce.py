@@ -19,16 +19,16 @@ from rich.text import Text
 from trlt.commands._output import Output
 from trlt.errors import DataError, TrltError, UsageError
 from trlt.reproduce import markdown
-from trlt.reproduce.figures import figures_of, rewards_of
+from trlt.reproduce.figures import metrics_of, rewards_of
 from trlt.reproduce.launch import Launcher, locked, words
 from trlt.reproduce.plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
 from trlt.reproduce.recipes import OUT
-from trlt.reproduce.records import NAME, Record, append, counted, read_records
+from trlt.reproduce.records import NAME, RunRecord, append, counted, read_records
 from trlt.reproduce.report import Report, read_verdicts, write_report
 from trlt.reproduce.schedule import work
 from trlt.reproduce.sections import Plan
-from trlt.reproduce.stages import Run, Stage, runs
-from trlt.reproduce.verdicts import FilledTable, Verdict, fill, judge
+from trlt.reproduce.stages import ArmRun, Stage, runs
+from trlt.reproduce.verdicts import ClaimVerdict, FilledTable, fill, judge
 from trlt.rollout import environment
 from trlt.rollout.folder import now
 
@@ -84,11 +84,11 @@ def reproduce(
     return found
 
 
-def _own(folder: Path) -> list[Record]:
+def _own(folder: Path) -> list[RunRecord]:
     return read_records(folder / NAME) if (folder / NAME).is_file() else []
 
 
-def _dry_run(wanted: Sequence[Run], folder: Path, output: Output) -> dict[str, Any]:
+def _dry_run(wanted: Sequence[ArmRun], folder: Path, output: Output) -> dict[str, Any]:
     """Every command in the order in which it would begin, each once."""
     stages = {stage.place: stage for run in wanted for stage in run.stages}
     launcher = [(stage, words(stage, folder)) for stage in stages.values()]
@@ -102,7 +102,7 @@ def _dry_run(wanted: Sequence[Run], folder: Path, output: Output) -> dict[str, A
     }
 
 
-class _Listener:
+class _RunRecorder:
     """Notes what is over, and writes down each run."""
 
     def __init__(self, plan: Plan, folder: Path, launcher: Launcher, output: Output) -> None:
@@ -115,38 +115,40 @@ class _Listener:
         seconds = self._launcher.seconds(stage) or 0.0
         self._output.note(f"{now()[11:19]} {done} of {of}: {stage.label}: {seconds:,.0f} s")
 
-    def finished(self, run: Run) -> None:
-        """All of a run is there: its figures become a line."""
+    def finished(self, run: ArmRun) -> None:
+        """All of a run is there: its metrics become a line."""
         try:
-            figures, reward = figures_of(run, self._folder), rewards_of(run, self._folder)
+            metrics, reward = metrics_of(run, self._folder), rewards_of(run, self._folder)
         except (DataError, KeyError, TypeError) as error:
-            self._failed(run, f"figures: {error!r}" if not isinstance(error, DataError) else str(error))
+            self._failed(run, f"metrics: {error!r}" if not isinstance(error, DataError) else str(error))
             return
-        self._append(run, figures, reward, None)
+        self._append(run, metrics, reward, None)
 
-    def failed(self, run: Run, stage: Stage, error: str) -> None:
+    def failed(self, run: ArmRun, stage: Stage, error: str) -> None:
         """A run can't go on."""
         self._failed(run, f"{stage.label}: {error}")
 
-    def _failed(self, run: Run, error: str) -> None:
+    def _failed(self, run: ArmRun, error: str) -> None:
         self._append(run, {}, [], error)
         if error not in self._told:  # a stage that several runs share fails them all
             self._told.add(error)
             self._output.note(error)
             self.failures.append(f"{run.arm}, seed {run.seed}: {error}")
 
-    def _append(self, run: Run, figures: dict[str, float], reward: list[float], error: str | None) -> None:
+    def _append(self, run: ArmRun, metrics: dict[str, float], reward: list[float], error: str | None) -> None:
         seconds = {name: spent for name, stage in run.parts.items() if (spent := self._launcher.seconds(stage)) is not None}
         places = {name: stage.place.removeprefix(f"{OUT}/") for name, stage in run.parts.items()}
         found = environment()
         versions = {"trlt": found["trlt"], "python": found["python"], "torch": found["versions"].get("torch", "")}
-        record = Record(
-            *(self._plan.name, run.arm, run.seed, run.id, figures, reward, seconds, places, versions, now()), error=error
+        record = RunRecord(
+            *(self._plan.name, run.arm, run.seed, run.id, metrics, reward, seconds, places, versions, now()), error=error
         )
         append(self._folder / NAME, record)
 
 
-def _work(plan: Plan, wanted: Sequence[Run], merged: Sequence[Record], folder: Path, jobs: int, output: Output) -> list[str]:
+def _work(
+    plan: Plan, wanted: Sequence[ArmRun], merged: Sequence[RunRecord], folder: Path, jobs: int, output: Output
+) -> list[str]:
     """Makes the runs that aren't there; gives what failed."""
     there = counted([*_own(folder), *merged], wanted)
     missing = [run for run in wanted if (run.arm, run.seed) not in there]
@@ -156,7 +158,7 @@ def _work(plan: Plan, wanted: Sequence[Run], merged: Sequence[Record], folder: P
     output.note(f"reproduce: {len(missing)} of {len(wanted)} runs are to be made, {jobs} commands at a time, in {folder}")
     with locked(folder) as lock, _terminable():
         launcher = Launcher(folder, plan.world, lock, lambda: output.progress("render", "videos"))
-        listener = _Listener(plan, folder, launcher, output)
+        listener = _RunRecorder(plan, folder, launcher, output)
         work(missing, launcher, listener, jobs=jobs)
     return listener.failures
 
@@ -181,18 +183,18 @@ def _terminable() -> Iterator[None]:
 def _report(
     plan: Plan,
     asked: Sequence[str],
-    there: Mapping[tuple[str, int], Record],
-    records: Sequence[Record],
+    there: Mapping[tuple[str, int], RunRecord],
+    records: Sequence[RunRecord],
     folder: Path,
     output: Output,
 ) -> dict[str, Any]:
     """Shows verdicts and tables that are asked for; writes them and those that were made before."""
-    figures = {key: record.figures for key, record in there.items()}
+    metrics = {key: record.metrics for key, record in there.items()}
     written = [name for name in plan.tables if name in asked or _needs(plan, [name]) <= there.keys()]
     needs = _needs(plan, written)
     claims = asked_claims(plan, written)
-    verdicts = [judge(plan, claim, figures) for claim in claims]
-    tables = [fill(plan, name, figures) for name in written]
+    verdicts = [judge(plan, claim, metrics) for claim in claims]
+    tables = [fill(plan, name, metrics) for name in written]
     counting = {key: record for key, record in there.items() if key in needs}
     files = write_report(Report(plan, claims, verdicts, tables, counting, records, len(needs)), folder)
     for table in tables:
@@ -224,7 +226,7 @@ def _grid(table: FilledTable) -> Grid:
 _STYLES = {"holds": "green", "refuted": "red", "open": "yellow", "incomplete": "dim"}
 
 
-def _claims(verdicts: Sequence[Verdict]) -> Grid:
+def _claims(verdicts: Sequence[ClaimVerdict]) -> Grid:
     grid = Grid(title="Claims", title_justify="left", show_lines=True)
     for name in ("claim", "the paper"):
         grid.add_column(name)

@@ -22,7 +22,7 @@ from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
 from trlt.report.selection import selection_markdown
-from trlt.rollout import Run, environment, read_rows, videos_root
+from trlt.rollout import RunFiles, environment, read_rows, videos_root
 from trlt.sample import Sample, iter_sample_lines
 from trlt.selection import nothing_taken
 from trlt.selection import select as choose
@@ -78,7 +78,7 @@ def select(
             f"--set. What there is:\n  {why}"
         )
     root = noted.get("videos")
-    Run(out).write_manifest(
+    RunFiles(out).write_manifest(
         {
             "schema": 1,
             "kind": "select",
@@ -97,11 +97,11 @@ def select(
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
 
 
-def _next(given: Path | None, recipe: Recipe, run: Run, sets: Sequence[str], out: Path) -> str:
+def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str], out: Path) -> str:
     """The training: by the recipe that was given, else the probe's, else one that is written beside the samples."""
     used = given or run.recipe
     if not used.is_file():
-        used = Run(out).recipe
+        used = RunFiles(out).recipe
         save_recipe(used, recipe)
     settings = resolve(used, sets, {})
     usual = RUNS / settings.name / f"train-{settings.train.method}"

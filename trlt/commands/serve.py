@@ -49,7 +49,7 @@ def serve(
 
     Raises:
         UsageError: flags that can't be used, a port that is taken, or libraries that aren't installed.
-        TrltError: a model that can't be had, or that differs from the library's own forward.
+        TrltError: a model that isn't found or available, or that differs from the library's own forward.
     """
     try:
         import starlette  # noqa: F401
@@ -84,7 +84,7 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
 
     loaded = load(recipe.model)
     limit_threads(loaded.model)
-    answerer = EngineAnswerer(Engine(loaded.model, loaded.processor, notice=output.note, compare_first=True))
+    answerer = EngineAnswerer(Engine(loaded.model, loaded.processor, on_event=output.note, compare_first=True))
     answerer.prove()
     path = Path(recipe.model.path)
     name = path.resolve().name if path.exists() else recipe.model.path

@@ -27,10 +27,10 @@ from trlt.video.decode import cores
 from trlt.video.deep import LOAD_CLIP as DEEP
 from trlt.video.numbering import holds_frames
 from trlt.video.resolve import VideoIndex
-from trlt.video.store import FrameStore, StoreInfo
-from trlt.video.survey import EXAMPLES, Row, Wanted, listing, summarize, survey
+from trlt.video.store import ClipCache, StoreInfo
+from trlt.video.survey import EXAMPLES, SurveyRow, Wanted, listing, summarize, survey
 from trlt.video.webp import SUFFIX as WEBP
-from trlt.video.workers import ClipLoader, Request
+from trlt.video.workers import ClipLoader, ClipRequest
 
 
 def check(
@@ -156,7 +156,7 @@ def cache_warm(
             if clip.path is not None and loader.is_stored(clip.path, clip.start, clip.end):
                 there += 1
             elif clip.path is not None:
-                requests.append(Request(clip.path, clip.start, clip.end, clip.video))
+                requests.append(ClipRequest(clip.path, clip.start, clip.end, clip.video))
         done = len(wanted) - len(requests)
         progress(done, len(wanted))
         for loaded in loader.map(requests):
@@ -189,7 +189,7 @@ def cache_warm(
     }
 
 
-def _spans(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, Any]:
+def _spans(samples: Sequence[Sample], rows: Sequence[SurveyRow]) -> dict[str, Any]:
     """How many samples' gold spans could be held to their clips, and how many aren't inside."""
     lengths = {(row.video, row.start, row.end): row.duration_s for row in rows if row.duration_s is not None}
     compared, outside = 0, list[dict[str, Any]]()
@@ -267,8 +267,8 @@ def _with_store(recipe: Recipe) -> Video:
     return recipe.video
 
 
-def _opened(settings: Video) -> FrameStore:
-    return FrameStore(str(settings.store), int(settings.store_gb * 1e9))
+def _opened(settings: Video) -> ClipCache:
+    return ClipCache(str(settings.store), int(settings.store_gb * 1e9))
 
 
 def _held(settings: Video) -> StoreInfo:

@@ -5,7 +5,7 @@ protocol, licence), the constants `TITLE`, `TASK`, `LICENSE`, `WHERE` (to get it
 (official file names by split), perhaps `OPTIONAL` (those that may be missing) and `STREAMED` (large lists of records), an
 invented `EXAMPLE` with its expected samples, and `read(files, split, purpose)`. What can be trained on has `TRAIN_SPLIT`
 and `PAPER_COUNT` (None where the paper doesn't use it); a benchmark has `TEST_SPLIT`, `values`, `official` and `metrics`,
-and perhaps `OFFICIAL_LOWER` or `OFFICIAL_HIGHER` (why its official figure may be far below or above the paper's).
+and perhaps `OFFICIAL_LOWER` or `OFFICIAL_HIGHER` (why its official metric may be far below or above the paper's).
 A file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
 """
 

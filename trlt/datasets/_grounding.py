@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from trlt.datasets._metrics import Item, best_iou, figures, find_span, official_text, paper_tiou
+from trlt.datasets._metrics import Item, benchmark_entry, best_iou, find_span, official_text, paper_tiou
 
 RECALLS = (0.3, 0.5, 0.7)
 
 
 def values(item: Item) -> dict[str, float]:
-    """The figures of one query, from the tags."""
+    """The metrics of one query, from the tags."""
     return grounding_values(paper_tiou(item))
 
 
 def official(item: Item) -> dict[str, float]:
-    """The same figures; where there are no tags, from the first span in the text."""
+    """The same metrics; where there are no tags, from the first span in the text."""
     span = item.answer.span or find_span(official_text(item))
     return grounding_values(best_iou(span, item.sample.spans or ()))
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
     """The benchmark's part of `results.json`, in percent."""
-    return figures(items, paper=values, official=official, answered=lambda item: item.answer.span is not None)
+    return benchmark_entry(items, paper=values, official=official, answered=lambda item: item.answer.span is not None)
 
 
 def grounding_values(iou: float) -> dict[str, float]:

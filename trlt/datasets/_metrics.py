@@ -31,10 +31,10 @@ class Item:
 
 
 Values = Callable[[Item], dict[str, float]]
-"""Named figures of one item, each from 0 to 1; a benchmark's figure is 100 times their mean over the items that have it."""
+"""Named metrics of one item, each from 0 to 1; a benchmark's metric is 100 times their mean over the items that have it."""
 
 
-def figures(
+def benchmark_entry(
     items: Sequence[Item],
     *,
     paper: Values,
@@ -47,7 +47,7 @@ def figures(
 
     Args:
         items: All questions, the unanswered ones too.
-        paper: The paper's figures of an item.
+        paper: The paper's metrics of an item.
         official: The benchmark's own.
         answered: Whether an item has a parsed answer.
         by: Name of a breakdown to what a sample belongs to there.
@@ -74,7 +74,7 @@ def figures(
 
 
 def mean_values(items: Sequence[Item], values: Values, weights: Sequence[float] | None = None) -> dict[str, float]:
-    """Mean of each named figure over the items that have it, in percent; the first items' names come first."""
+    """Mean of each named metric over the items that have it, in percent; the first items' names come first."""
     rows = [values(item) for item in items]
     scale = weights or [1.0] * len(rows)
     sums: dict[str, float] = {}

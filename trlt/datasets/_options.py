@@ -16,7 +16,7 @@ _HEADING = re.compile(r"\s*(?:answer )?(?:options|choices|candidates)\s*:?\s*$",
 _LED = re.compile(r"^\s*\(?([A-Za-z])(?:[.):]+(?:\s+|$)|\)\s*|$)(.*)$", re.DOTALL)
 
 
-class Asked(NamedTuple):
+class SplitQuestion(NamedTuple):
     """A question apart from its options."""
 
     question: str
@@ -33,7 +33,7 @@ class Chosen(NamedTuple):
     """`letter_out_of_range`, `letter_and_text_disagree`, `answer_not_an_option` or `empty_answer`."""
 
 
-def split_options(text: str) -> Asked:
+def split_options(text: str) -> SplitQuestion:
     """Takes the options out of a question: a line each (`A. text`, `(A) text`, `A) text`), or all in one line.
 
     Letters must run from A without a gap. A heading such as `Options:` goes.
@@ -51,11 +51,11 @@ def split_options(text: str) -> Asked:
         question = "\n".join(lines[: run[0][0]])
         bounds = [number for number, _ in run[1:]] + [len(lines)]
         options = [" ".join([match[2], *lines[number + 1 : end]]) for (number, match), end in zip(run, bounds, strict=True)]
-        return Asked(clean(_HEADING.sub("", question)), tuple(clean(option) for option in options))
+        return SplitQuestion(clean(_HEADING.sub("", question)), tuple(clean(option) for option in options))
     return _inline(text)
 
 
-def _inline(text: str) -> Asked:
+def _inline(text: str) -> SplitQuestion:
     joined = " ".join(text.split())
     found: list[re.Match[str]] = []
     for match in _INLINE.finditer(joined):
@@ -64,10 +64,10 @@ def _inline(text: str) -> Asked:
         elif match[1] == "A" and len(found) < 2:
             found = [match]
     if len(found) < 2:
-        return Asked(clean(text), ())
+        return SplitQuestion(clean(text), ())
     ends = [match.start() for match in found[1:]] + [len(joined)]
     options = tuple(clean(joined[match.end() : end]) for match, end in zip(found, ends, strict=True))
-    return Asked(clean(_HEADING.sub("", joined[: found[0].start()])), options)
+    return SplitQuestion(clean(_HEADING.sub("", joined[: found[0].start()])), options)
 
 
 def choose(answer: str, options: Sequence[str]) -> Chosen:

@@ -1,4 +1,4 @@
-"""A benchmark's whole entry in `results.json`: its figures, and 95% intervals from a bootstrap over videos."""
+"""A benchmark's whole entry in `results.json`: its metrics, and 95% intervals from a bootstrap over videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap
 
     Returns:
         `n`, `unanswered`, `missing_videos`, `paper`, `official`, `by`, `ci95` (low and high of each of the paper's
-        figures), and what else the benchmark tells; all figures in percent.
+        metrics), and what else the benchmark tells; all metrics in percent.
 
     Raises:
         UsageError: not a benchmark.

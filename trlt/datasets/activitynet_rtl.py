@@ -5,7 +5,7 @@ Origin: Huang et al., "LITA: Language Instructed Temporal-Localization Assistant
 `<start> ... <end>`. Videos are ActivityNet's: `v_<vid>.{mp4,mkv,webm}`.
 
 Splits: val (229 questions). A benchmark only.
-Protocol: the paper's figures are mIoU and R1@{0.3, 0.5, 0.7} with >=, micro over questions, gold spans not clipped. Official
+Protocol: the paper's metrics are mIoU and R1@{0.3, 0.5, 0.7} with >=, micro over questions, gold spans not clipped. Official
 (`lita/eval/eval_model_rtl.py`): the first two `<number>` of a text, clamped to the video, in order of size, are its span, of
 the gold answer too; fewer than two in a prediction mean the whole video; mIoU and P@0.5 are means over videos of each video's
 mean. There an empty output is the whole video as well; here it is wrong.
@@ -22,7 +22,7 @@ from typing import Any
 
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
 from trlt.datasets._grounding import values as values
-from trlt.datasets._metrics import Item, figures, mean_values, official_text
+from trlt.datasets._metrics import Item, benchmark_entry, mean_values, official_text
 from trlt.datasets._spans import Repair, repair_span
 from trlt.sample import Sample, Span, Task
 
@@ -119,13 +119,13 @@ def _inside(times: Sequence[float], duration: float) -> Span:
 def video_weights(items: Sequence[Item]) -> list[float]:
     """What makes the mean over items the official one, over videos: 1 on average.
 
-    Not named `weights`: the paper's figures, and so their intervals, are micro.
+    Not named `weights`: the paper's metrics, and so their intervals, are micro.
     """
     sizes = Counter(item.sample.video for item in items)
     return [len(items) / (len(sizes) * sizes[item.sample.video]) for item in items]
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
-    """The paper's figures over questions, the official ones over videos; in percent."""
-    entry = figures(items, paper=values, official=official, answered=lambda item: item.answer.span is not None)
+    """The paper's metrics over questions, the official ones over videos; in percent."""
+    entry = benchmark_entry(items, paper=values, official=official, answered=lambda item: item.answer.span is not None)
     return entry | {"official": mean_values(items, official, video_weights(items))}

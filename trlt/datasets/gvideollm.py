@@ -87,7 +87,7 @@ _SPANS = ("timestamps", "timestamp", "span", "temporal_span")
 _ENDS = (("start", "end"), ("start_time", "end_time"))
 
 
-class _Asked(NamedTuple):
+class _TimedQuestion(NamedTuple):
     question: str
     options: tuple[str, ...]
     answer: str
@@ -149,17 +149,17 @@ def _video(record: Any, where: str) -> str:
     return path if _VIDEO_FILE.search(path) else f"{path}.mp4"
 
 
-def _talk(record: Any, where: str) -> Iterator[_Asked]:
+def _talk(record: Any, where: str) -> Iterator[_TimedQuestion]:
     """Questions of a conversation; the times stand with the answer, or in the turn before or behind it."""
     place = f"{where}: conversation"
     question = ""
-    waits: _Asked | None = None
+    waits: _TimedQuestion | None = None
     for entry in get(record, _first(record, _TALKS) or _TALKS[0], list, where):
         text = get(entry, "value", str, place)
         if get(entry, "from", str, place) in ("human", "user"):
             question = text
             continue
-        asked = _Asked(_plain_question(question), (), *_apart(text))
+        asked = _TimedQuestion(_plain_question(question), (), *_apart(text))
         joined = waits and (_joined(waits, asked) or _joined(asked, waits))
         if waits and not joined:
             yield waits
@@ -170,13 +170,13 @@ def _talk(record: Any, where: str) -> Iterator[_Asked]:
         yield waits
 
 
-def _joined(told: _Asked, timed: _Asked) -> _Asked | None:
+def _joined(told: _TimedQuestion, timed: _TimedQuestion) -> _TimedQuestion | None:
     """An answer without times, and the times that another turn states alone."""
     fit = told.answer and not told.times and timed.times and not timed.answer
     return told._replace(times=timed.times) if fit else None
 
 
-def _flat(record: Any, where: str) -> _Asked:
+def _flat(record: Any, where: str) -> _TimedQuestion:
     """The question of a flat record."""
     name = _first(record, _OPTIONS)
     raw = record[name] if name else None
@@ -190,7 +190,7 @@ def _flat(record: Any, where: str) -> _Asked:
             raise DataError(f"{where}: answer: {answer} is no index of {len(options)} options")
         answer = options[answer]
     text, _ = _apart(answer)
-    return _Asked(_plain_question(get(record, "question", str, where)), options, text, _given_times(record, where))
+    return _TimedQuestion(_plain_question(get(record, "question", str, where)), options, text, _given_times(record, where))
 
 
 def _given_times(record: Mapping[str, Any], where: str) -> list[tuple[float, float]]:
@@ -241,7 +241,7 @@ def _plain_question(text: str) -> str:
     return without_instruction(_WANTS_TIMES.sub("", text) or text)
 
 
-def _keep(out: Collector, id_: str, video: str, record: Mapping[str, Any], asked: _Asked, where: str) -> None:
+def _keep(out: Collector, id_: str, video: str, record: Mapping[str, Any], asked: _TimedQuestion, where: str) -> None:
     """Makes a sample of a question."""
     inside = split_options(asked.question)
     question, options = (clean(asked.question), asked.options) if asked.options else inside
@@ -273,7 +273,7 @@ def _keep(out: Collector, id_: str, video: str, record: Mapping[str, Any], asked
     )
 
 
-def _reason(question: str, asked: _Asked) -> str | None:
+def _reason(question: str, asked: _TimedQuestion) -> str | None:
     """Why a question can't be used, as far as its texts tell."""
     if not asked.answer:
         return "no_answer"

@@ -78,7 +78,7 @@ class Event(NamedTuple):
     """Empty where it can't be told from the rest."""
 
 
-class _Record(NamedTuple):
+class _InternVidRecord(NamedTuple):
     video: str
     turns: Sequence[tuple[str, str]]
     tokens: Mapping[str, Any] | None
@@ -106,7 +106,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     return out.reading()
 
 
-def _record(raw: Any, where: str) -> _Record:
+def _record(raw: Any, where: str) -> _InternVidRecord:
     """The parts of a record.
 
     Raises:
@@ -133,10 +133,12 @@ def _record(raw: Any, where: str) -> _Record:
         raise DataError(f"{where}: meta: split: {list(clip)} must be 0 <= start < end")
     # Times have at most three decimals; 184.0 - 129.8 would be a hair less than the last event's end.
     duration = round(clip.length, 3) if clip else amount(meta.get("duration"))
-    return _Record(video, turns, tokens if isinstance(tokens, dict) else None, clip, duration or None)
+    return _InternVidRecord(video, turns, tokens if isinstance(tokens, dict) else None, clip, duration or None)
 
 
-def _keep_events(out: Collector, record: _Record, tokens: Mapping[str, Any], split: str, index: int, where: str) -> None:
+def _keep_events(
+    out: Collector, record: _InternVidRecord, tokens: Mapping[str, Any], split: str, index: int, where: str
+) -> None:
     """Makes samples of a record's events, each once."""
     told: set[tuple[tuple[str, ...], str]] = set()
     kept: Counter[str] = Counter()

@@ -1,6 +1,6 @@
 """LLaVA-Video-178K: what goes on in a video of up to three minutes? Four or five answers a question, written by a model.
 
-Origin: Zhang et al., "Video Instruction Tuning With Synthetic Data" (2024). A folder a bucket, such as `0_30_s_youtube_v0_1/`,
+Origin: Zhang et al., "Video Instruction Tuning With Synthetic Data" (2024). One folder per bucket, as `0_30_s_youtube_v0_1/`,
 holds `0_30_s_youtube_mc_v0_1_qa_processed.json`, a list of `{"id", "conversations": [{"from": "human" or "gpt", "value"}, ...],
 "data_source", "video"}`, and the videos: `video` is a path inside that folder. A question's text holds its options, under
 `Options:` or not, and how to answer; an answer is a letter, mostly with its text.
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from trlt.answer import plain
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, get, without_instruction, youtube_key
-from trlt.datasets._options import Asked, choose, fault, flags, split_options
+from trlt.datasets._options import SplitQuestion, choose, fault, flags, split_options
 from trlt.errors import DataError
 from trlt.sample import Sample, Task
 
@@ -86,7 +86,7 @@ EXAMPLE = Example(
 )
 
 
-class _Record(NamedTuple):
+class _LlavaRecord(NamedTuple):
     id: str
     video: str
     """As it stands in the file."""
@@ -94,7 +94,7 @@ class _Record(NamedTuple):
     """Question and answer; the half that is missing is empty."""
 
 
-class _Place(NamedTuple):
+class _RecordVideo(NamedTuple):
     """What all samples of a record share."""
 
     id: str
@@ -127,12 +127,12 @@ def _read_file(out: Collector, records: Any, name: str, split: str) -> None:
         count = seen[record.id]
         label = f"{record.id}#{count}" if count > 1 else record.id
         key = video_key(record.video, folder)
-        place = _Place(f"llava_video:{split}:{bucket}:{label}", f"{folder}/{record.video}", key)
+        place = _RecordVideo(f"llava_video:{split}:{bucket}:{label}", f"{folder}/{record.video}", key)
         for turn, (question, answer) in enumerate(record.turns):
             _keep(out, question, answer, place, turn, where)
 
 
-def _record(raw: Any, where: str) -> _Record:
+def _record(raw: Any, where: str) -> _LlavaRecord:
     """The parts of a record.
 
     Raises:
@@ -159,10 +159,10 @@ def _record(raw: Any, where: str) -> _Record:
         turns.append((asked, ""))
     if not turns:
         raise DataError(f"{where}: conversations: empty")
-    return _Record(key, video, turns)
+    return _LlavaRecord(key, video, turns)
 
 
-def _keep(out: Collector, text: str, answer: str, place: _Place, turn: int, where: str) -> None:
+def _keep(out: Collector, text: str, answer: str, place: _RecordVideo, turn: int, where: str) -> None:
     """Makes a sample of a pair of turns, or drops it with a reason."""
     question, options = _asked(text)
     chosen = choose(answer, options)
@@ -193,7 +193,7 @@ _INSTRUCTIONS = (
 )
 
 
-def _asked(text: str) -> Asked:
+def _asked(text: str) -> SplitQuestion:
     """The question and its options, without the tag and without how to answer, which stands behind the options."""
     text = text.replace("<image>", "")
     for instruction in _INSTRUCTIONS:

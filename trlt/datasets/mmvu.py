@@ -20,7 +20,7 @@ from typing import Any
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
-from trlt.datasets._metrics import Item, figures, official_option, official_text
+from trlt.datasets._metrics import Item, benchmark_entry, official_option, official_text
 from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._options import choose, flags
 from trlt.sample import Sample, Task
@@ -157,7 +157,7 @@ def official(item: Item) -> dict[str, float]:
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
     """Accuracy in percent, micro; by discipline and by subject."""
-    return figures(
+    return benchmark_entry(
         items,
         paper=values,
         official=official,

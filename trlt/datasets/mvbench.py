@@ -21,13 +21,13 @@ from typing import Any, NamedTuple
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
-from trlt.datasets._metrics import Item, figures, mean_values, official_text
+from trlt.datasets._metrics import Item, benchmark_entry, mean_values, official_text
 from trlt.datasets._metrics import accuracy_values as values
 from trlt.datasets._spans import repair_span
 from trlt.sample import Sample, Span, Task
 
 
-class Place(NamedTuple):
+class TaskFolder(NamedTuple):
     """Where a task's videos lie, relative to `video/`."""
 
     title: str
@@ -52,26 +52,28 @@ WHERE = "huggingface.co/datasets/OpenGVLab/MVBench"
 DOMAIN = "mixed"
 TEST_SPLIT = "test"
 TASKS = {
-    "action_sequence": Place("Action Sequence", *_STAR),
-    "action_prediction": Place("Action Prediction", *_STAR),
-    "action_antonym": Place("Action Antonym", "ssv2_video", "ssv2", cut_folder="ssv2_video_mp4"),
-    "fine_grained_action": Place("Fine-grained Action", "Moments_in_Time_Raw/videos", "moments"),
-    "unexpected_action": Place("Unexpected Action", "FunQA_test/test", "funqa"),
-    "object_existence": Place("Object Existence", *_CLEVRER),
-    "object_interaction": Place("Object Interaction", *_STAR),
-    "object_shuffle": Place("Object Shuffle", *_PERCEPTION),
-    "moving_direction": Place("Moving Direction", *_CLEVRER),
-    "action_localization": Place("Action Localization", "sta/sta_video", "charades", True, "sta/sta_video_segment"),
-    "scene_transition": Place("Scene Transition", "scene_qa/video", "movqa"),
-    "action_count": Place("Action Count", *_PERCEPTION),
-    "moving_count": Place("Moving Count", *_CLEVRER),
-    "moving_attribute": Place("Moving Attribute", *_CLEVRER),
-    "state_change": Place("State Change", *_PERCEPTION),
-    "fine_grained_pose": Place("Fine-grained Pose", "nturgbd", "ntu", cut_folder="nturgbd_convert"),
-    "character_order": Place("Character Order", *_PERCEPTION),
-    "egocentric_navigation": Place("Egocentric Navigation", "vlnqa", "vlnqa"),
-    "episodic_reasoning": Place("Episodic Reasoning", "tvqa/frames_fps3_hq", "tvqa", True, "tvqa/video_fps3_hq_segment", fps=3),
-    "counterfactual_inference": Place("Counterfactual Inference", *_CLEVRER),
+    "action_sequence": TaskFolder("Action Sequence", *_STAR),
+    "action_prediction": TaskFolder("Action Prediction", *_STAR),
+    "action_antonym": TaskFolder("Action Antonym", "ssv2_video", "ssv2", cut_folder="ssv2_video_mp4"),
+    "fine_grained_action": TaskFolder("Fine-grained Action", "Moments_in_Time_Raw/videos", "moments"),
+    "unexpected_action": TaskFolder("Unexpected Action", "FunQA_test/test", "funqa"),
+    "object_existence": TaskFolder("Object Existence", *_CLEVRER),
+    "object_interaction": TaskFolder("Object Interaction", *_STAR),
+    "object_shuffle": TaskFolder("Object Shuffle", *_PERCEPTION),
+    "moving_direction": TaskFolder("Moving Direction", *_CLEVRER),
+    "action_localization": TaskFolder("Action Localization", "sta/sta_video", "charades", True, "sta/sta_video_segment"),
+    "scene_transition": TaskFolder("Scene Transition", "scene_qa/video", "movqa"),
+    "action_count": TaskFolder("Action Count", *_PERCEPTION),
+    "moving_count": TaskFolder("Moving Count", *_CLEVRER),
+    "moving_attribute": TaskFolder("Moving Attribute", *_CLEVRER),
+    "state_change": TaskFolder("State Change", *_PERCEPTION),
+    "fine_grained_pose": TaskFolder("Fine-grained Pose", "nturgbd", "ntu", cut_folder="nturgbd_convert"),
+    "character_order": TaskFolder("Character Order", *_PERCEPTION),
+    "egocentric_navigation": TaskFolder("Egocentric Navigation", "vlnqa", "vlnqa"),
+    "episodic_reasoning": TaskFolder(
+        "Episodic Reasoning", "tvqa/frames_fps3_hq", "tvqa", True, "tvqa/video_fps3_hq_segment", fps=3
+    ),
+    "counterfactual_inference": TaskFolder("Counterfactual Inference", *_CLEVRER),
 }
 FILES = {"test": tuple(f"{task}.json" for task in TASKS)}
 OFFICIAL_LOWER = "MVBench's rule reads a letter, such as B or (b), from the first word; an answer in words is wrong by it"
@@ -146,7 +148,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     return out.reading(f"tasks without annotation: {', '.join(missing)}" if missing else "")
 
 
-def _read(out: Collector, record: Any, place: Place, task: str, index: int) -> None:
+def _read(out: Collector, record: Any, place: TaskFolder, task: str, index: int) -> None:
     where = f"{task}.json[{index}]"
     video, question = get(record, "video", str, where), clean(get(record, "question", str, where))
     options = tuple(clean(str(text)) for text in get(record, "candidates", list, where))
@@ -178,7 +180,7 @@ def _read(out: Collector, record: Any, place: Place, task: str, index: int) -> N
     )
 
 
-def _alternatives(video: str, place: Place, bounds: tuple[float, ...]) -> list[dict[str, Any]]:
+def _alternatives(video: str, place: TaskFolder, bounds: tuple[float, ...]) -> list[dict[str, Any]]:
     """Other places of a video; a cut clip's file name may end in its bounds, written as in the annotation."""
     out: list[dict[str, Any]] = []
     family = place.folder.split("/")[0]
@@ -207,7 +209,7 @@ def weights(items: Sequence[Item]) -> list[float]:
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
     """The mean of the task accuracies, in percent; by task, with the official check beside; missing tasks by name."""
-    entry = figures(
+    entry = benchmark_entry(
         items,
         paper=values,
         official=official,

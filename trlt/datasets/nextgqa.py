@@ -20,9 +20,9 @@ from typing import Any
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns, get, pair
 from trlt.datasets._metrics import (
     Item,
+    benchmark_entry,
     best_iop,
     best_iou,
-    figures,
     find_span,
     mean_values,
     official_observed,
@@ -128,12 +128,12 @@ def _grounding(gsub: Any, video: str, qid: str, name: str) -> tuple[float | None
 
 
 def values(item: Item) -> dict[str, float]:
-    """The figures mIoU and acc of one question, from the tags."""
+    """The metrics mIoU and acc of one question, from the tags."""
     return {"mIoU": paper_tiou(item), "acc": paper_accuracy(item)}
 
 
 def official(item: Item) -> dict[str, float]:
-    """The official script's figures of one question."""
+    """The official script's metrics of one question."""
     span, gold = _official_span(item), item.sample.spans or ()
     iou, iop = best_iou(span, gold), best_iop(span, gold)
     chosen, texts = official_option(item), item.sample.options or ()
@@ -161,11 +161,11 @@ def _official_span(item: Item) -> Span | None:
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
-    """The paper's mIoU and acc, by type of question too, and the official figures: micro, in percent.
+    """The paper's mIoU and acc, by type of question too, and the official metrics: micro, in percent.
 
     A question is unanswered where its option or its span is missing.
     """
-    entry = figures(
+    entry = benchmark_entry(
         items,
         paper=values,
         official=official,

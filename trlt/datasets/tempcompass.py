@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from trlt.answer import LETTERS
 from trlt.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
-from trlt.datasets._metrics import Item, figures, mean_values, official_text, paper_accuracy
-from trlt.datasets._options import Asked, choose, flags, split_options
+from trlt.datasets._metrics import Item, benchmark_entry, mean_values, official_text, paper_accuracy
+from trlt.datasets._options import SplitQuestion, choose, flags, split_options
 from trlt.sample import Sample, Task
 
 TITLE = "TempCompass"
@@ -92,7 +92,7 @@ EXAMPLE = Example(
 )
 
 
-class _Record(NamedTuple):
+class _TempCompassRecord(NamedTuple):
     """One question of a file, and where it stands."""
 
     video: str
@@ -117,17 +117,17 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     return out.reading("captioning: a judge answers these questions from a caption, which meta.caption_prompt asks for")
 
 
-def _records(files: Files, name: str) -> Iterator[_Record]:
+def _records(files: Files, name: str) -> Iterator[_TempCompassRecord]:
     """The questions of a file, in its order."""
     videos = holding(files, name, dict, "an object of videos")
     for video in videos:
         dims = get(videos, video, dict, name)
         for dim in dims:
             for place, content in enumerate(get(dims, dim, list, f"{name}: {video}")):
-                yield _Record(video, dim, place, content, f"{name}: {video}: {dim}[{place}]")
+                yield _TempCompassRecord(video, dim, place, content, f"{name}: {video}: {dim}[{place}]")
 
 
-def _captioning(out: Collector, record: _Record, first: Any) -> None:
+def _captioning(out: Collector, record: _TempCompassRecord, first: Any) -> None:
     """A question for the judge; what the model is asked stays in `meta`, as it is: its lines matter."""
     prompt = get(record.content, "question", str, record.where)
     own = "mc_question" in record.content
@@ -139,7 +139,7 @@ def _captioning(out: Collector, record: _Record, first: Any) -> None:
     _keep(out, record, CAPTIONING, question, answer, caption_prompt=prompt)
 
 
-def _keep(out: Collector, record: _Record, task: str, question: str, answer: str, **meta: Any) -> None:
+def _keep(out: Collector, record: _TempCompassRecord, task: str, question: str, answer: str, **meta: Any) -> None:
     asked, labels = _asked(task, question)
     chosen = choose(answer.partition(": ")[2] if labels else answer, asked.options)
     if chosen.place is None:
@@ -158,21 +158,21 @@ def _keep(out: Collector, record: _Record, task: str, question: str, answer: str
     )
 
 
-def _asked(task: str, text: str) -> tuple[Asked, list[str]]:
+def _asked(task: str, text: str) -> tuple[SplitQuestion, list[str]]:
     """A question apart from its options, and how matching labels them (`Sentence A`)."""
     if task == "yes_no":
-        return Asked(clean(text), ("yes", "no")), []
+        return SplitQuestion(clean(text), ("yes", "no")), []
     if task != "caption_matching":
         return split_options(text), []
     question, _, rest = text.partition("\n")
     pairs = [line.strip().partition(": ") for line in rest.splitlines()]
     labels = [label for label, _, _ in pairs]
     # Without its label an option can't be scored: such a question has none, and is dropped.
-    return Asked(clean(question), tuple(clean(option) for _, _, option in pairs) if all(labels) else ()), labels
+    return SplitQuestion(clean(question), tuple(clean(option) for _, _, option in pairs) if all(labels) else ()), labels
 
 
 def values(item: Item) -> dict[str, float]:
-    """Whether one question is right, from the tags; under the name of each figure that it belongs to."""
+    """Whether one question is right, from the tags; under the name of each metric that it belongs to."""
     return _named(item.sample, paper_accuracy(item))
 
 
@@ -214,7 +214,7 @@ def _short(text: str) -> str:
 
 
 def _named(sample: Sample, right: float) -> dict[str, float]:
-    """The figures that a question counts in."""
+    """The metrics that a question counts in."""
     task = sample.meta["task"]
     whole = {} if task == CAPTIONING else {"acc_micro_without_captioning": right}
     return {"acc": right, f"acc_{task}": right, **whole, "acc_micro": right}
@@ -225,7 +225,7 @@ def metrics(items: Sequence[Item]) -> dict[str, Any]:
 
     `acc_micro` is the leaderboard's average over all four tasks, so it is told only where captioning was judged.
     """
-    entry = figures(items, paper=values, official=official, answered=lambda item: item.answer.option is not None)
+    entry = benchmark_entry(items, paper=values, official=official, answered=lambda item: item.answer.option is not None)
     if all(item.sample.meta["task"] != CAPTIONING for item in items):
         del entry["paper"]["acc_micro"], entry["official"]["acc_micro"]
     return entry | {"by": {"task": _by(items, "task"), "dim": _by(items, "dim")}}

@@ -68,7 +68,7 @@ EXAMPLE = Example(
 )
 
 
-class _Record(NamedTuple):
+class _VtgRecord(NamedTuple):
     video: str
     turns: list[tuple[str, str]]
     source: str
@@ -95,7 +95,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
     return out.reading(f"not there, so not read: {', '.join(gone)}" if gone else "")
 
 
-def _record(raw: Any, folder: str, where: str) -> _Record:
+def _record(raw: Any, folder: str, where: str) -> _VtgRecord:
     """The parts of a record.
 
     Raises:
@@ -106,7 +106,7 @@ def _record(raw: Any, folder: str, where: str) -> _Record:
         raise DataError(f"{where}: video: {raw['video']!r} names no file")
     turns = [(get(turn, "q", str, place), get(turn, "a", str, place)) for turn in get(raw, "QA", list, where)]
     source = folder or raw.get("source")
-    return _Record(video, turns, source if isinstance(source, str) else "", amount(raw.get("duration")) or None)
+    return _VtgRecord(video, turns, source if isinstance(source, str) else "", amount(raw.get("duration")) or None)
 
 
 def inside(path: str) -> str:
@@ -137,7 +137,7 @@ def _key(origin: str, video: str) -> str:
     return youtube_key(stem)
 
 
-def _keep(out: Collector, id_: str, record: _Record, question: str, answer: str, where: str) -> None:
+def _keep(out: Collector, id_: str, record: _VtgRecord, question: str, answer: str, where: str) -> None:
     """Makes a sample of a turn."""
     if not _is_retrieval(record.source, question):
         out.drop("other_task", f"{where}: {record.source} {question:.60}")

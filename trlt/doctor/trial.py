@@ -115,7 +115,7 @@ def _stages(folder: Path) -> Iterator[str]:
         from trlt.grade import read_answer
         from trlt.model import load
         from trlt.rollout import request
-        from trlt.training import Material
+        from trlt.training import TrainingData
 
         loaded = load(model)
         yield f"miniature on {loaded.model.device}"
@@ -125,15 +125,15 @@ def _stages(folder: Path) -> Iterator[str]:
         assert engine.parity
         answer = read_answer(sample, completion.text, settings).payload or "no answer"
         yield f"{sample.question}? {answer}; within {engine.parity.largest:.1g} of the library's own forward"
-        material = Material([sample], VideoIndex(written.videos), loader, InputBuilder(loaded.model, loaded.processor))
-        yield _grpo(loaded, material, recipe, folder / "run")
+        training_data = TrainingData([sample], VideoIndex(written.videos), loader, InputBuilder(loaded.model, loaded.processor))
+        yield _grpo(loaded, training_data, recipe, folder / "run")
 
 
-def _grpo(loaded: Any, material: Any, recipe: Any, folder: Path) -> str:
+def _grpo(loaded: Any, training_data: Any, recipe: Any, folder: Path) -> str:
     from trlt import grpo_run
 
     train: Callable[..., tuple[int, Any]] = grpo_run.train
-    _, parity = train(loaded, material, recipe, folder)
+    _, parity = train(loaded, training_data, recipe, folder)
     return f"rollout and trainer agree within {parity.largest:.1g} on {parity.tokens} tokens"
 
 

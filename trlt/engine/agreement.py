@@ -54,7 +54,7 @@ class Agreement:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The figures by name."""
+        """The metrics by name."""
         return asdict(self)
 
 

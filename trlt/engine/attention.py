@@ -122,7 +122,7 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     return out.to(value.dtype).reshape(rows, heads, 1, dim)  # type: ignore[union-attr]
 
 
-class _Part(NamedTuple):
+class _PartialAttention(NamedTuple):
     """Attention to some of the keys, to be joined with others; float32, (..., queries, 1 or D)."""
 
     highest: Tensor
@@ -133,7 +133,7 @@ class _Part(NamedTuple):
     """Sum of exp(score - highest) times the value."""
 
 
-def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | None = None) -> _Part:
+def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | None = None) -> _PartialAttention:
     """Queries (B, H_kv, Q, D) over keys and values (B, H_kv, L, D); `hidden` (B, L) keys are left out."""
     scores = _scores(q, key, scale)
     if hidden is not None:
@@ -141,7 +141,7 @@ def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | 
     highest = scores.amax(dim=-1, keepdim=True)
     # In place: float32 scores over all keys of a clip are the widest tensors of a step.
     weights = scores.sub_(highest).exp_()
-    return _Part(highest, weights.sum(dim=-1, keepdim=True), _product(weights.to(value.dtype), value))
+    return _PartialAttention(highest, weights.sum(dim=-1, keepdim=True), _product(weights.to(value.dtype), value))
 
 
 def _scores(q: Tensor, key: Tensor, scale: float) -> Tensor:
@@ -165,7 +165,7 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return left.float() @ right.float()
 
 
-def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor, scale: float) -> _Part:
+def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor, scale: float) -> _PartialAttention:
     """Queries (R, H_kv, groups, D) over each row's node."""
     rows, kv_heads, groups, dim = q.shape
     nodes, width = level.rows.shape
@@ -176,7 +176,7 @@ def _read_level(q: Tensor, level: Level, keys: Tensor, values: Tensor, scale: fl
     parts = (
         t.view(nodes, kv_heads, width, groups, -1).transpose(1, 2).reshape(nodes * width, kv_heads, groups, -1) for t in read
     )
-    return _Part(*parts) if level.even else _Part(*(t[level.slots] for t in parts))
+    return _PartialAttention(*parts) if level.even else _PartialAttention(*(t[level.slots] for t in parts))
 
 
 def _attention(

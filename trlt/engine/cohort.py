@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trlt.engine.attention import Level, branch_attention, causal_attention
 from trlt.engine.inputs import PromptInputs
-from trlt.engine.jobs import Job
+from trlt.engine.jobs import CompletionJob
 
 
 def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
@@ -121,7 +121,7 @@ class Recorder:
 class Branch:
     """One completion while it grows."""
 
-    job: Job
+    job: CompletionJob
     index: int
     """Which of its request's completions."""
     prompt: PromptInputs
@@ -147,7 +147,7 @@ class Cohort:
 
     def __init__(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[CompletionJob],
         branches: Sequence[Branch],
         prompts: Sequence[int],
         clips: Sequence[int],
@@ -202,7 +202,7 @@ class Cohort:
     def _hang(self) -> None:
         self.own.levels = [self.top.level([self._clips[p] for p in self._prompts]), self.middle.level(self._prompts)]
 
-    def left(self) -> list[Job]:
+    def left(self) -> list[CompletionJob]:
         """What is still to be asked if nothing of what grows here is kept."""
         indices: dict[int, list[int]] = {id(job): [] for job in self.jobs}
         for branch in self.branches:

@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trlt.engine.inputs import ClipInputs, InputBuilder
-from trlt.video.bounded import BoundedFolder
+from trlt.video.bounded import DiskCache
 from trlt.video.clip import Clip
 
 CHECKSUM = 4
@@ -23,7 +23,7 @@ CHECKSUM = 4
 Encode = Callable[[ClipInputs], Tensor]
 
 
-class FeatureStore(BoundedFolder):
+class FeatureCache(DiskCache):
     """Features of clips on disk, bounded in bytes: safetensors, and 4 bytes behind them, the CRC-32 of what stands before."""
 
     SUFFIX = ".safetensors"
@@ -56,7 +56,7 @@ class FrozenTower:
         store: Keeps features from epoch to epoch and run to run; None computes them each time.
     """
 
-    def __init__(self, model: Any, builder: InputBuilder, encode: Encode, store: FeatureStore | None) -> None:
+    def __init__(self, model: Any, builder: InputBuilder, encode: Encode, store: FeatureCache | None) -> None:
         self._builder, self._encode, self._store = builder, encode, store
         self._device: torch.device = model.device
         self._tower = digest_of(model.model.visual) if store else ""

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from trlt.engine.agreement import Agreement
 from trlt.engine.cohort import Branch, Cohort
-from trlt.engine.jobs import Job
-from trlt.engine.library import Entered, Scored, Seen, require_agreement, require_same, score, watch
+from trlt.engine.jobs import CompletionJob
+from trlt.engine.library import Entered, ModelInputs, ScoredCompletion, require_agreement, require_same, score, watch
 from trlt.video.clip import Clip
 
 TOKENS = 64
@@ -22,9 +22,9 @@ TOKENS = 64
 class Drawn(NamedTuple):
     """A completion, or its beginning, and what entered the model for it."""
 
-    job: Job
+    job: CompletionJob
     tokens: tuple[int, ...]
-    scored: Scored
+    scored: ScoredCompletion
 
 
 class FirstClip:
@@ -39,7 +39,7 @@ class FirstClip:
 
     def __init__(self, done: Callable[[Drawn], None]) -> None:
         self.done = done
-        self._seen = Seen()
+        self._seen = ModelInputs()
         self._video_token = -1
         self._branch: Branch | None = None
         self._positions: list[Tensor] = []
@@ -89,7 +89,7 @@ class FirstClip:
         positions = [self._seen.positions[0][:, 0, :prefix], self._seen.positions[second][:, 0, :suffix], *steps]
         grid, pixels = (side[0] if side else None for side in (self._seen.grids, self._seen.pixels))
         entered = Entered(torch.cat(ids), torch.cat(positions, dim=1), grid[0] if grid is not None else None, pixels)
-        return Drawn(branch.job, tokens, Scored(entered, torch.stack(self._logps).cpu()))
+        return Drawn(branch.job, tokens, ScoredCompletion(entered, torch.stack(self._logps).cpu()))
 
 
 def compare(drawn: Drawn, model: Any, processor: Any, precision: str) -> Agreement:

@@ -21,14 +21,14 @@ from trlt.engine.attention import Branches, use_branches
 from trlt.engine.cohort import Branch, Cohort, Nodes, Recorder, Together
 from trlt.engine.first import Drawn, FirstClip, compare
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.engine.jobs import Job, Queue, Request, Room, Tree
+from trlt.engine.jobs import CompletionJob, PromptRequest, Queue, Room, Tree
 from trlt.engine.memory import fits, room_for_tokens
 from trlt.engine.sampling import Sampling, draw, uniforms
 from trlt.engine.windows import use_windows
 from trlt.errors import ModelError, VideoError
 from trlt.faults import fault_of
 
-__all__ = ["Answered", "Completion", "Engine", "Request", "Tree"]
+__all__ = ["Answered", "Completion", "Engine", "PromptRequest", "Tree"]
 
 PREFILL_TOKENS = 65_536
 """Most video tokens that are prefilled by one forward pass."""
@@ -81,7 +81,7 @@ class Engine:
         processor: The model's own processor.
         exact: Prefill each clip and prompt alone, and settle draws near a boundary one by one (see `sampling`); None does so in
             float32.
-        notice: Is told when the memory didn't suffice, and what is done about it; and how far the comparison was off.
+        on_event: Is told when the memory didn't suffice, and what is done about it; and how far the comparison was off.
         compare_first: Hold the first completion to the library's own forward, before anything is answered; about a `Clip`.
     """
 
@@ -91,7 +91,7 @@ class Engine:
         processor: Any,
         *,
         exact: bool | None = None,
-        notice: Callable[[str], None] | None = None,
+        on_event: Callable[[str], None] | None = None,
         compare_first: bool = False,
     ) -> None:
         use_branches(model)
@@ -103,7 +103,7 @@ class Engine:
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
         """Draws that were settled alone since the engine was made."""
-        self.notice = notice
+        self.on_event = on_event
         self.first = FirstClip(self._compare) if compare_first else None
         """Watches the first completion of what is asked next, and is dropped when it has told about it."""
         self.parity: Agreement | None = None
@@ -139,7 +139,7 @@ class Engine:
     ) -> Iterator[Answered]:
         """Requests in the order in which they are done.
 
-        When the memory doesn't suffice, half as many grow from then on, `notice` is told, and what had to be dropped is asked
+        When the memory doesn't suffice, half as many grow from then on, `on_event` is told, and what had to be dropped is asked
         again: in float32 with the same outcome.
 
         Where encoding and prefilling several clips raises, each request is tried alone, and one that fails alone is answered by
@@ -177,7 +177,7 @@ class Engine:
         on_token: OnToken | None,
     ) -> Iterator[Answered]:
         growing: list[Cohort] = []
-        done, held = _Done(), list[Answered]()
+        done, held = _PartialAnswers(), list[Answered]()
         while self._refill(queue, growing, room, sampling, done):
             if not growing:
                 yield from done.failures()
@@ -222,12 +222,12 @@ class Engine:
     def _compare(self, drawn: Drawn) -> None:
         """Holds the first completion to the library's own forward."""
         self.parity = compare(drawn, self.model, self._processor, self.precision)
-        if self.notice:
-            self.notice(self.parity.words)
+        if self.on_event:
+            self.on_event(self.parity.words)
 
     # -- room ---------------------------------------------------------------------------------------------------------
 
-    def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling, done: _Done) -> bool:
+    def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling, done: _PartialAnswers) -> bool:
         """Lets new branches begin where there is room; False when nothing is left to do."""
         while True:
             sequences, tokens = sum(map(len, growing)), sum(cohort.tokens for cohort in growing)
@@ -247,7 +247,7 @@ class Engine:
             tokens += sum(job.clip.tokens + len(job.indices) * sampling.max_new_tokens for job in jobs)
             self._halve(room, sequences, tokens)
 
-    def _start(self, jobs: Sequence[Job], growing: list[Cohort], sampling: Sampling, done: _Done) -> bool:
+    def _start(self, jobs: Sequence[CompletionJob], growing: list[Cohort], sampling: Sampling, done: _PartialAnswers) -> bool:
         """Lets jobs begin beside those that grow; False where the memory doesn't suffice for them, and then none has begun.
 
         When that raises, each is tried alone, to see whose fault it is.
@@ -292,15 +292,15 @@ class Engine:
             )
         room.sequences, room.tokens = sequences // 2, tokens / 2
         self._room = Room(room.sequences, room.tokens)
-        if self.notice:
-            self.notice(
+        if self.on_event:
+            self.on_event(
                 f"{self.device}: out of memory with {sequences} completions side by side; going on with {room.sequences} "
                 f"(max_sequences={room.sequences} starts there)"
             )
 
     # -- phases -------------------------------------------------------------------------------------------------------
 
-    def _begin(self, jobs: Sequence[Job], sampling: Sampling) -> Cohort:
+    def _begin(self, jobs: Sequence[CompletionJob], sampling: Sampling) -> Cohort:
         """Encodes clips, prefills them and their prompts; the branches have no token yet."""
         distinct = {id(job.clip): job.clip for job in jobs}
         place = {name: i for i, name in enumerate(distinct)}
@@ -345,7 +345,7 @@ class Engine:
             passes[-1].append(i)
         return passes
 
-    def _stream(self, request: Request, branch: int, sampling: Sampling) -> Tensor:
+    def _stream(self, request: PromptRequest, branch: int, sampling: Sampling) -> Tensor:
         # With the prompt's words: a sample that is asked in another way draws by numbers of its own.
         key = f"{request.key}\0{request.system}\0{request.user}"
         return torch.from_numpy(uniforms(sampling.seed, key, branch, sampling.max_new_tokens)).to(self.device)
@@ -460,7 +460,7 @@ class Engine:
         return ended
 
 
-class _Done:
+class _PartialAnswers:
     """Completions of requests of which some are still missing."""
 
     def __init__(self) -> None:
@@ -469,12 +469,12 @@ class _Done:
         self.errors: list[Answered] = []
         """Failures that nobody has been told of."""
 
-    def fail(self, job: Job, error: VideoError) -> None:
+    def fail(self, job: CompletionJob, error: VideoError) -> None:
         """A request can't be answered."""
         self._failed.add(job.place)
         self.errors.append(Answered(*job.place, [], error))
 
-    def has_failed(self, job: Job) -> bool:
+    def has_failed(self, job: CompletionJob) -> bool:
         """Whether another part of the same request has."""
         return job.place in self._failed
 

@@ -14,7 +14,7 @@ from trlt.video.clip import Clip
 
 
 @dataclass(frozen=True)
-class Request:
+class PromptRequest:
     """One prompt of a clip, and how many completions it wants."""
 
     key: str
@@ -29,21 +29,21 @@ class Tree:
     """A clip and its prompts."""
 
     clip: Clip | ClipInputs
-    requests: tuple[Request, ...]
+    requests: tuple[PromptRequest, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class CompletionJob:
     """Completions of one request."""
 
     place: tuple[int, int]
     """Which tree, and which of its requests."""
     clip: Clip | ClipInputs
-    request: Request
+    request: PromptRequest
     indices: tuple[int, ...]
     """Which of its completions."""
 
-    def only(self, indices: Sequence[int]) -> Job:
+    def only(self, indices: Sequence[int]) -> CompletionJob:
         """The same with other completions."""
         return replace(self, indices=tuple(indices))
 
@@ -68,9 +68,9 @@ class Queue:
     def __init__(self, trees: Iterable[Tree], length: int) -> None:
         self._trees = enumerate(trees)
         self._length = length
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[CompletionJob] = deque()
 
-    def take(self, room: Room, *, most: int, alone: bool) -> list[Job]:
+    def take(self, room: Room, *, most: int, alone: bool) -> list[CompletionJob]:
         """The next jobs for which there is room; none when there is too little, or nothing is left.
 
         Args:
@@ -78,7 +78,7 @@ class Queue:
             most: Completions of one request that are taken together.
             alone: Nothing else grows: then at least one job is taken.
         """
-        taken: list[Job] = []
+        taken: list[CompletionJob] = []
         sequences, tokens, clips = 0, 0, set[int]()
         while sequences < room.sequences and (job := self._next(most)) is not None:
             sequences += len(job.indices)
@@ -90,19 +90,19 @@ class Queue:
             taken.append(job)
         return taken
 
-    def _next(self, most: int) -> Job | None:
+    def _next(self, most: int) -> CompletionJob | None:
         while not self._jobs:
             found = next(self._trees, None)
             if found is None:
                 return None
             t, tree = found
-            self._jobs += [Job((t, r), tree.clip, one, tuple(range(one.n))) for r, one in enumerate(tree.requests)]
+            self._jobs += [CompletionJob((t, r), tree.clip, one, tuple(range(one.n))) for r, one in enumerate(tree.requests)]
         job = self._jobs.popleft()
         if len(job.indices) > most:
             self._jobs.appendleft(job.only(job.indices[most:]))
             job = job.only(job.indices[:most])
         return job
 
-    def put_back(self, jobs: Iterable[Job]) -> None:
+    def put_back(self, jobs: Iterable[CompletionJob]) -> None:
         """Jobs that are to be taken again before all others."""
         self._jobs.extendleft(reversed(list(jobs)))

@@ -30,7 +30,7 @@ RULE_REMEDY = (
 
 
 @dataclass
-class Seen:
+class ModelInputs:
     """What entered the model on one side, call by call."""
 
     ids: list[Tensor] = field(default_factory=list)
@@ -56,7 +56,7 @@ class Entered(NamedTuple):
     """(patches, dim)"""
 
 
-class Scored(NamedTuple):
+class ScoredCompletion(NamedTuple):
     """A completion on one side."""
 
     entered: Entered
@@ -65,14 +65,14 @@ class Scored(NamedTuple):
 
 
 @contextmanager
-def watch(model: Any, *, clips: int | None = None) -> Iterator[Seen]:
+def watch(model: Any, *, clips: int | None = None) -> Iterator[ModelInputs]:
     """Records what enters embedding, vision tower and language model.
 
     Args:
         model: A `Qwen2_5_VLForConditionalGeneration`.
         clips: How many clips' pixels of a call are kept (40 MB each at 2048 tokens); None keeps all.
     """
-    seen = Seen()
+    seen = ModelInputs()
 
     def embedding(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         seen.ids.append((args[0] if args else kwargs["input"]).detach().cpu())
@@ -103,7 +103,7 @@ def watch(model: Any, *, clips: int | None = None) -> Iterator[Seen]:
 @torch.no_grad()
 def score(
     model: Any, processor: Any, clip: Clip, system: str, user: str, tokens: Sequence[int], temperature: float = 1.0
-) -> Scored:
+) -> ScoredCompletion:
     """A completion's log-probabilities by the library alone.
 
     Args:
@@ -149,7 +149,7 @@ def score(
     entered = Entered(seen.ids[0][0], seen.positions[0][:, 0], seen.grids[0][0], seen.pixels[0])
     # Row by row: a vocabulary is large, and so would be float32 copies of all logits.
     rows = [(row.float() / temperature).log_softmax(dim=-1)[token] for row, token in zip(logits, tokens, strict=True)]
-    return Scored(entered, torch.stack(rows).cpu())
+    return ScoredCompletion(entered, torch.stack(rows).cpu())
 
 
 def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, seconds: Tensor) -> Tensor:

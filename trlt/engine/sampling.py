@@ -33,7 +33,7 @@ class Sampling:
 
 
 class Draw(NamedTuple):
-    """One token a row."""
+    """One token per row."""
 
     tokens: Tensor
     """(R,) int64."""

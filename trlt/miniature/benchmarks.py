@@ -13,8 +13,8 @@ from typing import Any
 from trlt.answer import LETTERS
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AnswerKind, AskKind
 from trlt.miniature.ids import flickr_id, youtube_id
-from trlt.miniature.official import Part, World, clips_of, only_span
-from trlt.miniature.questions import Question, ask, ask_several
+from trlt.miniature.official import Part, WorldOptions, clips_of, only_span
+from trlt.miniature.questions import SceneQuestion, ask, ask_several
 from trlt.miniature.sources import lettered
 from trlt.miniature.world import Scene
 
@@ -22,7 +22,7 @@ _REASONED: tuple[AnswerKind, ...] = ("first", "second", "last", "after", "before
 """Kinds whose evidence is one stretch of time that the question doesn't name."""
 
 
-def activitynet_rtl(clips: int, world: World) -> Part:
+def activitynet_rtl(clips: int, world: WorldOptions) -> Part:
     """ActivityNet-RTL: questions whose answer begins with the moment, about videos of the shifted domain."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
@@ -52,7 +52,7 @@ _DIMS: dict[str, tuple[AnswerKind, ...]] = {
 """What TempCompass calls it -> what is asked. Its fifth, speed, is nothing that a scene is told to have."""
 
 
-def tempcompass(clips: int, world: World) -> Part:
+def tempcompass(clips: int, world: WorldOptions) -> Part:
     """TempCompass: a video's dimensions asked about in four ways, in a file each: video -> dimension -> questions."""
     files: dict[str, dict[str, dict[str, list[dict[str, str]]]]] = {name: {} for name in _WAYS}
     videos: dict[str, Scene] = {}
@@ -65,9 +65,9 @@ def tempcompass(clips: int, world: World) -> Part:
     return Part({f"{task}.json": json.dumps(entries) for task, entries in files.items()}, videos)
 
 
-def _compass(scene: Scene, rng: Random) -> dict[str, Question]:
+def _compass(scene: Scene, rng: Random) -> dict[str, SceneQuestion]:
     """Dimension -> a question with three options, for one or two dimensions that fit a scene."""
-    found: dict[str, Question] = {}
+    found: dict[str, SceneQuestion] = {}
     wanted = rng.randint(1, 2)
     for dim in rng.sample(list(_DIMS), len(_DIMS)):
         question = ask(scene, rng, "multi_choice", rng.choice(_DIMS[dim]), options=3)
@@ -76,7 +76,7 @@ def _compass(scene: Scene, rng: Random) -> dict[str, Question]:
     return found
 
 
-def _claim(question: Question, option: str) -> str:
+def _claim(question: SceneQuestion, option: str) -> str:
     """What an option says as an answer: `what does the circle do` and `moves left` -> the circle moves left."""
     if "appears " in question.text:
         return f"the {option} appears {question.text.partition('appears ')[2]}"
@@ -86,21 +86,21 @@ def _claim(question: Question, option: str) -> str:
     return f"{subject} {option}" if verb == "do" else f"{subject} {verb}s {option}"
 
 
-def _right(question: Question) -> str:
+def _right(question: SceneQuestion) -> str:
     assert question.answer is not None
     return question.answer
 
 
-def _wrong(question: Question) -> list[str]:
+def _wrong(question: SceneQuestion) -> list[str]:
     return [option for option in question.options or () if option != question.answer]
 
 
-def _multi_choice(scene: Scene, question: Question, rng: Random) -> dict[str, str]:
+def _multi_choice(scene: Scene, question: SceneQuestion, rng: Random) -> dict[str, str]:
     lines = lettered(question)
     return {"question": "\n".join([question.text, *lines]), "answer": lines[question.answer_index or 0]}
 
 
-def _yes_no(scene: Scene, question: Question, rng: Random) -> dict[str, str]:
+def _yes_no(scene: Scene, question: SceneQuestion, rng: Random) -> dict[str, str]:
     """Of all that is asked elsewhere, only what there is has yes or no for an answer."""
     asked = ask(scene, rng, "multi_choice", "exists", options=2)
     assert asked is not None
@@ -115,7 +115,7 @@ _MATCHING = (
 """The three ways in which it is asked there: the question, and what the two are called."""
 
 
-def _caption_matching(scene: Scene, question: Question, rng: Random) -> dict[str, str]:
+def _caption_matching(scene: Scene, question: SceneQuestion, rng: Random) -> dict[str, str]:
     asked, *labels = rng.choice(_MATCHING)
     options = [_right(question), rng.choice(_wrong(question))]
     place = rng.randint(0, 1)
@@ -124,7 +124,7 @@ def _caption_matching(scene: Scene, question: Question, rng: Random) -> dict[str
     return {"question": "\n".join([asked, *lines]), "answer": lines[place]}
 
 
-def _captioning(scene: Scene, question: Question, rng: Random) -> dict[str, str]:
+def _captioning(scene: Scene, question: SceneQuestion, rng: Random) -> dict[str, str]:
     """A caption is asked for, which a judge model takes to answer the multi-choice question."""
     choice = _multi_choice(scene, question, rng)
     pieces = (f"Information {line[0]}: {{'answer': '{line[3:]}'}}" for line in lettered(question))
@@ -158,7 +158,7 @@ _MME_TYPES: dict[AskKind, str] = {
 _MME_DOMAINS = (("Knowledge", "Geography"), ("Life Record", "Daily Life"), ("Artistic Performance", "Acrobatics"))
 
 
-def videomme(clips: int, world: World) -> Part:
+def videomme(clips: int, world: WorldOptions) -> Part:
     """Video-MME: the parquet file, three questions with four options a video, of the shifted domain."""
     rows: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
@@ -206,7 +206,7 @@ _MMVU_VIDEOS = "https://huggingface.co/datasets/yale-nlp/MMVU/resolve/main/video
 _OPEN_EVERY = 15  # questions: open-ended ones need a judge model, and are there to be left out
 
 
-def mmvu(clips: int, world: World) -> Part:
+def mmvu(clips: int, world: WorldOptions) -> Part:
     """MMVU: `validation.json`, five choices each save for some open-ended ones, about videos of the shifted domain."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}

@@ -14,7 +14,7 @@ from trlt.files import open_atomic, write_text_atomic
 from trlt.miniature import benchmarks, official, sources
 from trlt.miniature.ids import USES
 from trlt.miniature.mvbench import mvbench
-from trlt.miniature.official import Part, World
+from trlt.miniature.official import Part, WorldOptions
 from trlt.miniature.render import write_frames, write_video
 from trlt.miniature.world import Scene
 
@@ -28,7 +28,7 @@ _STAMP = "layout.json"
 _WORKERS = 2
 
 
-class Place(NamedTuple):
+class DatasetPaths(NamedTuple):
     """Where a data set's official files lie."""
 
     annotations: Path
@@ -40,15 +40,15 @@ class Layout:
     """Where everything of a written miniature lies."""
 
     root: Path
-    train: Mapping[str, Place]
+    train: Mapping[str, DatasetPaths]
     """Training source -> its folders."""
-    bench: Mapping[str, Place]
+    bench: Mapping[str, DatasetPaths]
     """Benchmark -> its folders."""
 
 
 def parts(*, seed: int = 0, scale: float = 1.0, bench_scale: float | None = None, graded: bool = False) -> dict[str, Part]:
     """Folder (`train/charades`, ...) -> its annotation and scenes; see `write`."""
-    world = World(seed, graded)
+    world = WorldOptions(seed, graded)
 
     def n(clips: int) -> int:
         return max(2, round(clips * scale))
@@ -122,9 +122,9 @@ def _write_annotation(path: Path, content: str | bytes) -> None:
 def layout(root: Path) -> Layout:
     """The paths of a miniature below `root`, written or not."""
 
-    def places(group: str) -> dict[str, Place]:
+    def places(group: str) -> dict[str, DatasetPaths]:
         names = [use.removeprefix(group) for use in USES if use.startswith(group)]
-        return {name: Place(root / group / name / "annotations", root / group / name / "videos") for name in names}
+        return {name: DatasetPaths(root / group / name / "annotations", root / group / name / "videos") for name in names}
 
     return Layout(root, places("train/"), places("bench/"))
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from trlt.miniature.facts import AnswerKind
 from trlt.miniature.ids import charades_id
-from trlt.miniature.official import Part, World, clip
-from trlt.miniature.questions import Question, ask
+from trlt.miniature.official import Part, WorldOptions, clip
+from trlt.miniature.questions import SceneQuestion, ask
 from trlt.miniature.script import TICK_S
 from trlt.miniature.world import Scene, window
 
@@ -39,7 +39,7 @@ TASKS: dict[str, _Task] = {
 _LATER = ("fine_grained_pose",)  # takes its clips last: those of the tasks that were there before stay as they are
 
 
-def mvbench(questions: int, world: World) -> Part:
+def mvbench(questions: int, world: WorldOptions) -> Part:
     """MVBench: `json/<task>.json` and the videos of each task, `questions` a task."""
     files: dict[str, str] = {}
     videos: dict[str, Scene] = {}
@@ -61,7 +61,7 @@ def mvbench(questions: int, world: World) -> Part:
     return Part(files, videos)
 
 
-def _row(question: Question, video: str, bounds: tuple[float, float] | None) -> dict[str, Any]:
+def _row(question: SceneQuestion, video: str, bounds: tuple[float, float] | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "video": video,
         "question": question.text,

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AskKind
 from trlt.miniature.ids import Use, charades_id, flickr_id, scene_seed, youtube_id
-from trlt.miniature.questions import Question, ask_several
+from trlt.miniature.questions import SceneQuestion, ask_several
 from trlt.miniature.render import FPS
 from trlt.miniature.script import CHUNK_S, make_scene
 from trlt.miniature.world import COLOURS, KINDS, MOTIONS, SIDE, Domain, Scene
@@ -49,7 +49,7 @@ class Part:
     """Path -> what it shows; a path without a suffix is a folder of frames."""
 
 
-class World(NamedTuple):
+class WorldOptions(NamedTuple):
     """Which of all possible miniatures."""
 
     seed: int = 0
@@ -58,19 +58,21 @@ class World(NamedTuple):
     """Each clip has a grade of difficulty; see `script.make_scene`."""
 
 
-def clip(use: Use, domain: Domain, world: World, index: int, *, long: bool = False) -> tuple[Scene, Random]:
+def clip(use: Use, domain: Domain, world: WorldOptions, index: int, *, long: bool = False) -> tuple[Scene, Random]:
     """A clip's scene, and the generator that decides what is asked about it."""
     number = scene_seed(use, world.seed, index)
     return make_scene(number, domain, long=long, graded=world.graded), Random(f"questions:{number}")
 
 
-def clips_of(use: Use, domain: Domain, world: World, count: int, *, long: bool = False) -> Iterator[tuple[int, Scene, Random]]:
+def clips_of(
+    use: Use, domain: Domain, world: WorldOptions, count: int, *, long: bool = False
+) -> Iterator[tuple[int, Scene, Random]]:
     """The first clips of a use: the number of each, its scene and its generator."""
     for index in range(count):
         yield index, *clip(use, domain, world, index, long=long)
 
 
-def charades(split: Literal["train", "test"], clips: int, world: World) -> Part:
+def charades(split: Literal["train", "test"], clips: int, world: WorldOptions) -> Part:
     """Charades-STA: `VID start end##sentence` lines, and the csv with the lengths."""
     use: Use = "train/charades" if split == "train" else "bench/charades"
     lines: list[str] = []
@@ -96,7 +98,7 @@ def charades(split: Literal["train", "test"], clips: int, world: World) -> Part:
     return Part({f"charades_sta_{split}.txt": "".join(lines), f"Charades_v1_{split}.csv": _csv(header, rows)}, videos)
 
 
-def didemo(clips: int, world: World) -> Part:
+def didemo(clips: int, world: WorldOptions) -> Part:
     """DiDeMo: `train_data.json` with four annotators' pairs of chunks, most of whom agree."""
     use: Use = "train/didemo"
     records: list[dict[str, Any]] = []
@@ -124,7 +126,7 @@ def didemo(clips: int, world: World) -> Part:
     return Part({"train_data.json": json.dumps(records)}, videos)
 
 
-def nextqa(clips: int, world: World) -> Part:
+def nextqa(clips: int, world: WorldOptions) -> Part:
     """NExT-QA: `train.csv` (answers are indices from 0) and the map from ids to files."""
     use: Use = "train/nextqa"
     rows: list[list[Any]] = []
@@ -138,7 +140,7 @@ def nextqa(clips: int, world: World) -> Part:
     return Part({"train.csv": _csv(header, rows), "map_vid_vidorID.json": json.dumps(places)}, videos)
 
 
-def nextgqa(split: Literal["val", "test"], clips: int, world: World) -> Part:
+def nextgqa(split: Literal["val", "test"], clips: int, world: WorldOptions) -> Part:
     """NExT-GQA: the csv (answers are texts), the spans in `gsub_<split>.json`, and the map from ids to files."""
     use: Use = "train/nextgqa" if split == "val" else "bench/nextgqa"
     rows: list[list[Any]] = []
@@ -162,7 +164,7 @@ def nextgqa(split: Literal["val", "test"], clips: int, world: World) -> Part:
     )
 
 
-def activitynet(clips: int, world: World) -> Part:
+def activitynet(clips: int, world: WorldOptions) -> Part:
     """ActivityNet Captions: `val_2.json`, with videos `v_<id>.mp4` of the shifted domain."""
     use: Use = "bench/activitynet"
     entries: dict[str, dict[str, Any]] = {}
@@ -180,7 +182,7 @@ def activitynet(clips: int, world: World) -> Part:
     return Part({"val_2.json": json.dumps(entries)}, videos)
 
 
-def only_span(query: Question) -> Span:
+def only_span(query: SceneQuestion) -> Span:
     """When a query with one span is true."""
     assert query.spans is not None
     (span,) = query.spans

@@ -15,7 +15,7 @@ _FACTS: Mapping[AskKind, Callable[[Scene], list[Fact]]] = {**QUERIES, **CHOICES}
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SceneQuestion:
     """One question about a scene and everything that is right about it."""
 
     task: Task
@@ -35,7 +35,7 @@ class Question:
         return self.options[self.answer_index] if self.options and self.answer_index is not None else None
 
 
-def ask(scene: Scene, rng: Random, task: Task, kind: AskKind | None = None, *, options: int = 5) -> Question | None:
+def ask(scene: Scene, rng: Random, task: Task, kind: AskKind | None = None, *, options: int = 5) -> SceneQuestion | None:
     """One question about a scene, or None when nothing of that kind can be asked without ambiguity.
 
     Args:
@@ -51,7 +51,7 @@ def ask(scene: Scene, rng: Random, task: Task, kind: AskKind | None = None, *, o
 
 def ask_several(
     scene: Scene, rng: Random, task: Task, count: int, *, kinds: Sequence[AskKind] | None = None, options: int = 5
-) -> list[Question]:
+) -> list[SceneQuestion]:
     """Up to `count` questions of different kinds (for grounding: of different facts) in random order; see `ask`."""
     default: dict[Task, Sequence[AskKind]] = {
         "grounding": QUERY_KINDS,
@@ -60,7 +60,7 @@ def ask_several(
     }
     order = list(kinds or default[task])
     rng.shuffle(order)
-    found: list[Question] = []
+    found: list[SceneQuestion] = []
     for kind in order * (2 if task == "grounding" else 1):
         facts = [f for f in _FACTS[kind](scene) if all(q.text not in f.texts for q in found)]
         if facts and len(found) < count:
@@ -79,7 +79,7 @@ def _observation(show: Show) -> str:
     return f"{label(show)} {show.start:.1f} to {show.end:.1f}{move}{turn} ."
 
 
-def _question(scene: Scene, rng: Random, task: Task, kind: AskKind, fact: Fact, options: int) -> Question:
+def _question(scene: Scene, rng: Random, task: Task, kind: AskKind, fact: Fact, options: int) -> SceneQuestion:
     chosen: tuple[str, ...] | None = None
     index: int | None = None
     if task != "grounding":
@@ -90,6 +90,6 @@ def _question(scene: Scene, rng: Random, task: Task, kind: AskKind, fact: Fact, 
         index = rng.randint(0, len(wrong))
         chosen = (*wrong[:index], fact.answer, *wrong[index:])
         assert len(set(chosen)) == len(chosen) >= 2
-    return Question(
+    return SceneQuestion(
         task, kind, rng.choice(fact.texts), chosen, index, None if task == "multi_choice" else fact.spans, reasoning(scene)
     )

@@ -12,9 +12,9 @@ from trlt.miniature.world import (
     MOTIONS,
     SIDE,
     Background,
+    Clutter,
     Decoy,
     Domain,
-    Mark,
     Motion,
     Path,
     Scene,
@@ -31,7 +31,7 @@ CHUNK_S = 5.0
 _MARGIN = 4  # px between a shape and the border
 
 
-class _Statistics(NamedTuple):
+class _SceneStatistics(NamedTuple):
     durations: tuple[int, int]
     counts: tuple[int, ...]  # number of shows, drawn evenly
     lengths: tuple[int, int]  # of a show, in ticks
@@ -47,8 +47,8 @@ class _Statistics(NamedTuple):
     decoys: int = 0  # at most
 
 
-_STATISTICS: dict[Domain, _Statistics] = {
-    "train": _Statistics(
+_STATISTICS: dict[Domain, _SceneStatistics] = {
+    "train": _SceneStatistics(
         durations=(6, 10),
         counts=(2, 2, 3, 3, 3, 4),
         lengths=(3, 7),
@@ -61,7 +61,7 @@ _STATISTICS: dict[Domain, _Statistics] = {
         turn=0.45,
         marks=4,
     ),
-    "shifted": _Statistics(
+    "shifted": _SceneStatistics(
         durations=(10, 14),
         counts=(3, 3, 4, 4, 5),
         lengths=(3, 9),
@@ -109,7 +109,7 @@ def make_scene(seed: int, domain: Domain, *, long: bool = False, graded: bool = 
         shows=tuple(_with_turn(rng, placed, CHUNK_S if long else TICK_S) if rng.random() < stats.turn else placed),
         background=_background(rng, stats),
         marks=tuple(
-            Mark(rng.randrange(SIDE - 6), rng.randrange(SIDE - 6), rng.randint(3, 5), rng.randint(20, 150))
+            Clutter(rng.randrange(SIDE - 6), rng.randrange(SIDE - 6), rng.randint(3, 5), rng.randint(20, 150))
             for _ in range(rng.randint(0, stats.marks))
         ),
         contrast=round(rng.uniform(*stats.contrasts), 3),
@@ -119,7 +119,7 @@ def make_scene(seed: int, domain: Domain, *, long: bool = False, graded: bool = 
     )
 
 
-def _graded(stats: _Statistics, grade: float) -> _Statistics:
+def _graded(stats: _SceneStatistics, grade: float) -> _SceneStatistics:
     """A domain's statistics at a grade from 0 (plain) to 1 (hardly visible)."""
     palest = 1 - 0.8 * grade
     fewer, more = sorted(set(stats.counts))[:2], sorted(set(stats.counts))[-2:]
@@ -142,7 +142,7 @@ def _decoy(rng: Random) -> Decoy:
     return Decoy(rng.choice(KINDS), size, rng.randint(60, 170), way)
 
 
-def _times(rng: Random, stats: _Statistics, duration: int) -> list[Span]:
+def _times(rng: Random, stats: _SceneStatistics, duration: int) -> list[Span]:
     """Spans of the shows: mostly one after another, sometimes two at once, never three."""
     ticks = round(duration / TICK_S)
     while True:
@@ -181,7 +181,7 @@ def _overlapping(times: list[Span]) -> list[int | None]:
     ]
 
 
-def _show(rng: Random, stats: _Statistics, span: Span, partner: int | None, placed: list[Show]) -> Show:
+def _show(rng: Random, stats: _SceneStatistics, span: Span, partner: int | None, placed: list[Show]) -> Show:
     taken = {(s.colour, s.kind) for s in placed}
     while True:
         colour = rng.choice(COLOURS)
@@ -244,7 +244,7 @@ def _with_turn(rng: Random, shows: list[Show], tick: float) -> list[Show]:
     return shows
 
 
-def _background(rng: Random, stats: _Statistics) -> Background:
+def _background(rng: Random, stats: _SceneStatistics) -> Background:
     return Background(
         style=rng.choice(stats.styles),
         shade=rng.randint(45, 95),

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from trlt.answer import LETTERS
 from trlt.miniature.facts import FIVE_OPTION_KINDS, AskKind
 from trlt.miniature.ids import charades_id, youtube_id
-from trlt.miniature.official import Part, World, clip, clips_of, only_span
-from trlt.miniature.questions import Question, ask_several
+from trlt.miniature.official import Part, WorldOptions, clip, clips_of, only_span
+from trlt.miniature.questions import SceneQuestion, ask_several
 from trlt.miniature.render import FPS
 from trlt.miniature.script import CHUNK_S, TICK_S
 from trlt.miniature.world import SIDE, Scene, window
@@ -25,7 +25,7 @@ _BUCKET = "0_30_s_youtube_v0_1"
 _FOLDER = "liwei_youtube_videos/videos/youtube_video_2024"
 
 
-def llava_video(clips: int, world: World) -> Part:
+def llava_video(clips: int, world: WorldOptions) -> Part:
     """LLaVA-Video-178K: multi-choice conversations of the YouTube part of up to 30 s, one or two turns a record."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
@@ -44,7 +44,7 @@ def llava_video(clips: int, world: World) -> Part:
 _INSTRUCTION = "Please provide your answer by stating the letter followed by the full option."
 
 
-def lettered(question: Question) -> list[str]:
+def lettered(question: SceneQuestion) -> list[str]:
     """The options as lines of `A. text`."""
     return [f"{letter}. {text}" for letter, text in zip(LETTERS, question.options or (), strict=False)]
 
@@ -61,7 +61,7 @@ def _conversation(said: Sequence[tuple[str, str]], tag: str) -> list[dict[str, s
 _AREAS: dict[AskKind, str] = {"count": "abstraction", "count_moving": "abstraction", "after": "memory", "before": "memory"}
 
 
-def perceptiontest(clips: int, world: World) -> Part:
+def perceptiontest(clips: int, world: WorldOptions) -> Part:
     """PerceptionTest: `mc_question_train.json`, three options each, and the frame where to cut each video."""
     entries: dict[str, Any] = {}
     cuts: dict[str, int] = {}
@@ -114,7 +114,7 @@ def _metadata(name: str, scene: Scene, cup_game: bool) -> dict[str, Any]:
     }
 
 
-def internvid(clips: int, world: World) -> Part:
+def internvid(clips: int, world: WorldOptions) -> Part:
     """InternVid-VTime: `stage2.json`; every other video is whole, and `split` a part of it, the others are cut already."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
@@ -159,7 +159,7 @@ def _splits(scene: Scene) -> list[Span]:
 _FORMS = ("dense", "segment", "moment")
 
 
-def _dialogue(events: Sequence[Question], form: str) -> list[tuple[str, str]]:
+def _dialogue(events: Sequence[SceneQuestion], form: str) -> list[tuple[str, str]]:
     """A dialogue with placeholders: all events in one answer, or each in a turn, told or asked for."""
     numbered = [(f"<s{k}> to <e{k}>", q.text) for k, q in enumerate(events)]
     if form == "dense":
@@ -198,7 +198,7 @@ _ORIGINS = (
 )
 
 
-def vtg_it(clips: int, world: World) -> Part:
+def vtg_it(clips: int, world: WorldOptions) -> Part:
     """VTG-IT: moment retrieval of two of its data sets, times as six tokens each."""
     records: dict[str, list[dict[str, Any]]] = {origin.folder: [] for origin in _ORIGINS}
     videos: dict[str, Scene] = {}
@@ -226,7 +226,7 @@ def _tokens(time_s: float) -> str:
     return "".join("<TIME_DOT>" if sign == "." else f"<TIME_{_DIGITS[int(sign)]}>" for sign in f"{time_s:06.1f}")
 
 
-def gvideollm(clips: int, world: World) -> Part:
+def gvideollm(clips: int, world: WorldOptions) -> Part:
     """G-VideoLLM: one conversation a question about videos of ActivityNet and, cut already, of QVHighlights."""
     records: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
@@ -250,7 +250,7 @@ def gvideollm(clips: int, world: World) -> Part:
     return Part({"G-VideoQA-gpt4o-mini-anno.json": json.dumps(records)}, videos)
 
 
-def _grounded(question: Question) -> list[tuple[str, str]]:
+def _grounded(question: SceneQuestion) -> list[tuple[str, str]]:
     """A question with its answer and one moment behind it; several moments have a turn of their own."""
     options = [f"({letter}) {text}" for letter, text in zip(LETTERS, question.options or (), strict=False)]
     asked, answered = "\n".join([question.text, *options]), options[question.answer_index or 0]

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from trlt.miniature.facts import label
 from trlt.miniature.layout import Progress, render_all
-from trlt.miniature.official import World, clip
-from trlt.miniature.questions import Question, ask
+from trlt.miniature.official import WorldOptions, clip
+from trlt.miniature.questions import SceneQuestion, ask
 from trlt.miniature.script import TICK_S
 from trlt.miniature.world import Domain, Scene
 from trlt.sample import Sample, Span, Task, write_samples
@@ -58,10 +58,12 @@ def write(
     index = 0
     while len(samples) < count:
         domain: Domain = "shifted" if index % _SHIFTED_EVERY == _SHIFTED_EVERY - 1 else "train"
-        scene, rng = clip("warmup", domain, World(seed, graded), index, long=index % _LONG_EVERY == 0)  # never of the shifted
+        scene, rng = clip(
+            "warmup", domain, WorldOptions(seed, graded), index, long=index % _LONG_EVERY == 0
+        )  # never of the shifted
         name = f"w{seed}_{index:05d}.mp4"
         videos[name] = scene
-        asked: dict[str, Question] = {}
+        asked: dict[str, SceneQuestion] = {}
         for task in rng.choices(list(_SHARES), list(_SHARES.values()), k=questions_per_clip):
             question = ask(scene, rng, task, options=rng.randint(3, 5))
             if question:
@@ -75,7 +77,7 @@ def write(
     return Warmup(root / "samples.jsonl", root / "videos")
 
 
-def _loose(question: Question, scene: Scene, slack_s: float) -> Question:
+def _loose(question: SceneQuestion, scene: Scene, slack_s: float) -> SceneQuestion:
     """The question with its gold spans widened at random, within the clip."""
     if not slack_s or not question.spans:
         return question
@@ -91,7 +93,7 @@ def _loose(question: Question, scene: Scene, slack_s: float) -> Question:
 _OPPOSITE = {"left": "right", "right": "left", "up": "down", "down": "up"}
 
 
-def _mirrored(question: Question, scene: Scene, share: float) -> Question:
+def _mirrored(question: SceneQuestion, scene: Scene, share: float) -> SceneQuestion:
     """The question with the opposite answer, with the probability `share`, where it has one among its options."""
     if not share or not question.options or Random(f"mirror:{scene.seed}:{question.text}").random() >= share:
         return question
@@ -107,7 +109,7 @@ def _mirrored(question: Question, scene: Scene, share: float) -> Question:
     return replace(question, answer_index=question.options.index(other))
 
 
-def _sample(scene: Scene, video: str, question: Question, number: str) -> Sample:
+def _sample(scene: Scene, video: str, question: SceneQuestion, number: str) -> Sample:
     return Sample(
         id=f"miniature:warmup:{number}",
         source="miniature",

@@ -87,7 +87,7 @@ class Background(NamedTuple):
     """Added to red, green and blue."""
 
 
-class Mark(NamedTuple):
+class Clutter(NamedTuple):
     """A small grey square that stands still throughout: clutter, never asked about."""
 
     x: int
@@ -116,7 +116,7 @@ class Scene:
     shows: tuple[Show, ...]
     """In the order of their starts, which are at least 1 s apart."""
     background: Background
-    marks: tuple[Mark, ...]
+    marks: tuple[Clutter, ...]
     contrast: float
     """1 for fully saturated shapes; lower values mix them with grey."""
     noise: int

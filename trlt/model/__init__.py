@@ -7,9 +7,9 @@ commands call; `adapter` adds an adapter that is there, `lora` begins one, and `
 
 from trlt.model.adapter import check_adapter, named_base
 from trlt.model.config import CONFIG, MODEL_TYPE, check_config
-from trlt.model.load import Loaded, load, precision_of
+from trlt.model.load import LoadedModel, load, precision_of
 from trlt.model.lora import adapters, draw_adapters, in_float32, save_adapter, with_adapters
-from trlt.model.place import MINIATURE, PLAIN, SHIPPED, Place, find, folder_of, locate, miniature_path, resolve
+from trlt.model.place import MINIATURE, PLAIN, SHIPPED, WeightsLocation, find, folder_of, locate, miniature_path, resolve
 from trlt.model.tensors import blank, match, refuse_misfits, refuse_not_finite, refuse_tied
 from trlt.model.words import load_processor
 from trlt.model.write import draw_as, save
@@ -20,8 +20,8 @@ __all__ = [
     "MODEL_TYPE",
     "PLAIN",
     "SHIPPED",
-    "Loaded",
-    "Place",
+    "LoadedModel",
+    "WeightsLocation",
     "adapters",
     "blank",
     "check_adapter",

@@ -49,12 +49,12 @@ def check_config(path: Path) -> dict[str, Any]:
         )
     try:
         _check(config)
-    except _Fault as fault:
+    except _ConfigFault as fault:
         raise ModelError(f"model.path: {path}: {fault}") from None
     return config
 
 
-class _Fault(Exception):
+class _ConfigFault(Exception):
     """What is wrong, with the key."""
 
     def __init__(self, key: str, found: object, wanted: str, remedy: str = AGAIN) -> None:
@@ -69,7 +69,7 @@ def _check(config: Mapping[str, Any]) -> None:
         for key in keys:
             _whole(section.get(key), f"{name}{key}")
         if not isinstance(section.get("hidden_act"), str):
-            raise _Fault(f"{name}hidden_act", section.get("hidden_act"), "the name of a function is expected")
+            raise _ConfigFault(f"{name}hidden_act", section.get("hidden_act"), "the name of a function is expected")
     heads = text["num_attention_heads"]
     _divides(text, "hidden_size", heads, f"{where}num_attention_heads", where)
     _divides(text, "num_attention_heads", text["num_key_value_heads"], f"{where}num_key_value_heads", where)
@@ -78,7 +78,7 @@ def _check(config: Mapping[str, Any]) -> None:
     _divides(vision, "window_size", cell, "vision_config.patch_size x spatial_merge_size", "vision_config.")
     if vision["out_hidden_size"] != text["hidden_size"]:
         wanted = f"{where}hidden_size ({text['hidden_size']}) is expected"
-        raise _Fault("vision_config.out_hidden_size", vision["out_hidden_size"], wanted)
+        raise _ConfigFault("vision_config.out_hidden_size", vision["out_hidden_size"], wanted)
     _number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
     _number(vision.get("tokens_per_second"), "vision_config.tokens_per_second")
     _check_rope(text, where, text["hidden_size"] // heads)
@@ -92,10 +92,10 @@ def _check_rope(text: Mapping[str, Any], where: str, width: int) -> None:
     rope = _section(text, name, where)
     sections = rope.get("mrope_section")
     if not isinstance(sections, list) or len(sections) != 3 or not all(_is_whole(part) for part in sections):
-        raise _Fault(f"{where}{name}.mrope_section", sections, "three whole numbers above 0 are expected")
+        raise _ConfigFault(f"{where}{name}.mrope_section", sections, "three whole numbers above 0 are expected")
     if 2 * sum(sections) != width:
         wanted = f"numbers that add up to {width / 2:g} are expected, half of a head's {width}"
-        raise _Fault(f"{where}{name}.mrope_section", sections, wanted)
+        raise _ConfigFault(f"{where}{name}.mrope_section", sections, wanted)
     inner = rope.get("rope_theta") is not None
     theta = rope["rope_theta"] if inner else text.get("rope_theta")
     _number(theta, f"{where}{name + '.' if inner else ''}rope_theta", least=LEAST_THETA)
@@ -105,30 +105,32 @@ def _check_blocks(vision: Mapping[str, Any]) -> None:
     blocks, depth = vision.get("fullatt_block_indexes"), vision["depth"]
     if not isinstance(blocks, list) or not all(isinstance(one, int) and 0 <= one < depth for one in blocks):
         wanted = f"a list of blocks, from 0 to {depth - 1}, is expected"
-        raise _Fault("vision_config.fullatt_block_indexes", blocks, wanted)
+        raise _ConfigFault("vision_config.fullatt_block_indexes", blocks, wanted)
 
 
 def _check_rest(config: Mapping[str, Any], text: Mapping[str, Any], where: str) -> None:
     for key in TOKENS:
         token = config.get(key)
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < text["vocab_size"]:
-            raise _Fault(key, token, f"a token's number below {where}vocab_size ({text['vocab_size']}) is expected")
+            raise _ConfigFault(key, token, f"a token's number below {where}vocab_size ({text['vocab_size']}) is expected")
     if config.get("quantization_config") is not None:
         remedy = advice("take the model that it was made of; `train.lora.quantize: nf4` holds that in 4 bits")
-        raise _Fault("quantization_config", config["quantization_config"], "weights that aren't quantized are expected", remedy)
+        raise _ConfigFault(
+            "quantization_config", config["quantization_config"], "weights that aren't quantized are expected", remedy
+        )
     for key in ("dtype", "torch_dtype"):
         if config.get(key) is not None and config[key] not in DTYPES:
-            raise _Fault(key, config[key], f"one of {', '.join(DTYPES)} is expected")
+            raise _ConfigFault(key, config[key], f"one of {', '.join(DTYPES)} is expected")
     for section, name in ((config, ""), (text, where)):
         tied = section.get("tie_word_embeddings")
         if tied is not None and not isinstance(tied, bool):
-            raise _Fault(f"{name}tie_word_embeddings", tied, "true or false is expected")
+            raise _ConfigFault(f"{name}tie_word_embeddings", tied, "true or false is expected")
 
 
 def _section(config: Mapping[str, Any], key: str, where: str = "") -> Mapping[str, Any]:
     found = config.get(key)
     if not isinstance(found, dict):
-        raise _Fault(f"{where}{key}", found, "an object is expected")
+        raise _ConfigFault(f"{where}{key}", found, "an object is expected")
     return found
 
 
@@ -138,14 +140,14 @@ def _is_whole(value: object) -> bool:
 
 def _whole(value: object, key: str) -> None:
     if not _is_whole(value):
-        raise _Fault(key, value, "a whole number above 0 is expected")
+        raise _ConfigFault(key, value, "a whole number above 0 is expected")
 
 
 def _number(value: object, key: str, least: float = 0, most: float = 1e12) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not least < value < most:
-        raise _Fault(key, value, f"a number above {least:g} and below {most:g} is expected")
+        raise _ConfigFault(key, value, f"a number above {least:g} and below {most:g} is expected")
 
 
 def _divides(section: Mapping[str, Any], key: str, by: int, name: str, where: str) -> None:
     if section[key] % by:
-        raise _Fault(f"{where}{key}", section[key], f"a multiple of {name} ({by}) is expected")
+        raise _ConfigFault(f"{where}{key}", section[key], f"a multiple of {name} ({by}) is expected")

@@ -18,7 +18,7 @@ from trlt.recipe import Model
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model ready for use, and where it came from."""
 
     model: Any
@@ -33,7 +33,7 @@ class Loaded:
     """`WholeCopy` that borrows the weights, where each process holds a slice of them."""
 
 
-def load(settings: Model, *, quantize: str | None = None, base: str | None = None) -> Loaded:
+def load(settings: Model, *, quantize: str | None = None, base: str | None = None) -> LoadedModel:
     """The model and processor of a recipe.
 
     Args:
@@ -42,7 +42,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         base: Of an adapter, in place of the one that it names.
 
     Raises:
-        ModelError: it can't be had, isn't a Qwen2.5-VL, or the device isn't there; bitsandbytes is missing.
+        ModelError: it isn't found or available, isn't a Qwen2.5-VL, or the device isn't there; bitsandbytes is missing.
     """
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
@@ -92,7 +92,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         keep_layout(model)
     model.train(False)
     follow_published_positions(model)
-    return Loaded(model, processor, path)
+    return LoadedModel(model, processor, path)
 
 
 def precision_of(folder: Path) -> Any:

@@ -28,7 +28,7 @@ MOST_ADAPTERS = 16
 
 
 @dataclass(frozen=True)
-class Place:
+class WeightsLocation:
     """Where a model's weights are."""
 
     base: str
@@ -61,7 +61,7 @@ def locate(name: str, base: str | None = None) -> str:
     return found
 
 
-def resolve(located: str, base: str | None = None) -> Place:
+def resolve(located: str, base: str | None = None) -> WeightsLocation:
     """What a located model is made of: itself, or of an adapter's folder the adapters and their base; `base` as for `locate`.
 
     Raises:
@@ -76,7 +76,7 @@ def resolve(located: str, base: str | None = None) -> Place:
         adapters.append(folder)
         located = find(base) if base else _find_base(folder, named_base(folder, config))
         base = None
-    return Place(located, tuple(reversed(adapters)))
+    return WeightsLocation(located, tuple(reversed(adapters)))
 
 
 def _find_base(folder: Path, name: str) -> str:
@@ -181,7 +181,7 @@ def folder_of(located: str) -> Path:
     """The folder with the config.json, the tokenizer and the whole weights of a located model; downloads a hub id's.
 
     Raises:
-        ModelError: it can't be had.
+        ModelError: it isn't found or available.
     """
     base = resolve(located).base
     if Path(base).is_dir():

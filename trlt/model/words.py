@@ -46,7 +46,7 @@ def load_processor(located: str) -> Any:
     """The processor in a model's folder; of an adapter, that of its base.
 
     Raises:
-        ModelError: it can't be had, or isn't that of the model.
+        ModelError: it isn't found or available, or isn't that of the model.
     """
     from huggingface_hub.errors import StrictDataclassError
     from transformers import GenerationConfig, Qwen2_5_VLProcessor

@@ -6,13 +6,13 @@ The formulas follow the trainer: one decoder layer or vision block computed agai
 from __future__ import annotations
 
 from trlt.plan.architecture import Architecture
-from trlt.plan.lines import CHUNK_BYTES, PER_LOGIT, Line
-from trlt.plan.sizes import Sizes
+from trlt.plan.lines import CHUNK_BYTES, PER_LOGIT, MemoryLine
+from trlt.plan.sizes import ModelSizes
 from trlt.plan.weights import copies
 from trlt.recipe import Lora
 
 
-def layer_activations(model: Architecture, size: Sizes, lora: Lora | None = None) -> int:
+def layer_activations(model: Architecture, size: ModelSizes, lora: Lora | None = None) -> int:
     """Bytes that one decoder layer saves for its backward pass.
 
     A token: the inputs of both norms in float32 and their normalised form, 2 d (4 + s); inputs of the matrices and queries,
@@ -35,7 +35,7 @@ def layer_activations(model: Architecture, size: Sizes, lora: Lora | None = None
     return size.tokens * per_token + attention
 
 
-def block_activations(model: Architecture, size: Sizes) -> int:
+def block_activations(model: Architecture, size: ModelSizes) -> int:
     """Bytes that one vision block saves: as a decoder layer, with plain attention (q, k, v, its output: 4 v c a patch)."""
     v, c = model.vision_hidden, size.computed
     per_patch = 2 * v * (4 + size.stream) + 6 * v * c + 4 * model.vision_intermediate * c
@@ -43,7 +43,7 @@ def block_activations(model: Architecture, size: Sizes) -> int:
 
 
 def saved_activations(
-    model: Architecture, size: Sizes, lora: Lora | None = None, *, frozen_vision: bool = False
+    model: Architecture, size: ModelSizes, lora: Lora | None = None, *, frozen_vision: bool = False
 ) -> tuple[int, int]:
     """Bytes saved between forward and backward pass by the language model and by the vision tower.
 
@@ -66,8 +66,8 @@ def chunk_tokens(vocabulary: int) -> int:
 
 
 def pass_lines(
-    model: Architecture, size: Sizes, lora: Lora | None, *, frozen_vision: bool, features: bool = False
-) -> list[Line]:
+    model: Architecture, size: ModelSizes, lora: Lora | None, *, frozen_vision: bool, features: bool = False
+) -> list[MemoryLine]:
     """What a forward and backward pass takes on top.
 
     The layer that is worked on adds what it saves (with checkpointing) and the gradients of its MLP, 3 f c a token. The
@@ -89,9 +89,9 @@ def pass_lines(
     chunk = min(chunk_tokens(model.vocabulary), rows)
     logits = chunk * model.vocabulary * (12 + size.computed) + 4 * rows * model.hidden * size.stream
     return [
-        Line("pass", "weights in use", *copies(model, size, lora)),
-        Line("pass", "activations, language", text, kept),
-        Line("pass", "activations, vision", vision + pixels, "the same, and pixels"),
-        Line("pass", "layer at work", max(layer, block), "what it saves + 3 f c a token"),
-        Line("pass", "logits", logits, f"V (12 + c) for {chunk} tokens at once, + 4 d s a token"),
+        MemoryLine("pass", "weights in use", *copies(model, size, lora)),
+        MemoryLine("pass", "activations, language", text, kept),
+        MemoryLine("pass", "activations, vision", vision + pixels, "the same, and pixels"),
+        MemoryLine("pass", "layer at work", max(layer, block), "what it saves + 3 f c a token"),
+        MemoryLine("pass", "logits", logits, f"V (12 + c) for {chunk} tokens at once, + 4 d s a token"),
     ]

@@ -22,7 +22,7 @@ Step = tuple[str, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RecipeChange:
     """One or more keys of a recipe with which it fits."""
 
     keys: tuple[tuple[str, Any, Any], ...]
@@ -33,7 +33,7 @@ class Change:
         return " ".join(f"--set {shlex.quote(f'{key}={_written(new)}')}" for key, _, new in self.keys)
 
 
-def advise(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> list[Change]:
+def advise(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> list[RecipeChange]:
     """Changes that make a recipe fit, the mildest of each key.
 
     With the GPUs that there are: single changes where there are any, else pairs, and so on, and where these are adapters alone,
@@ -53,7 +53,7 @@ def advise(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> lis
     return found + _with_more(tried, ladders, list(_more_processes(recipe, processes)))
 
 
-def _fewest(tried: _Tried, ladders: list[list[Step]]) -> list[Change]:
+def _fewest(tried: _Tried, ladders: list[list[Step]]) -> list[RecipeChange]:
     """All changes of as few keys as suffice."""
     for count in range(1, len(ladders) + 1):
         some = combinations(ladders, count)
@@ -62,7 +62,7 @@ def _fewest(tried: _Tried, ladders: list[list[Step]]) -> list[Change]:
     return []
 
 
-def _with_more(tried: _Tried, ladders: list[list[Step]], more: list[Step]) -> list[Change]:
+def _with_more(tried: _Tried, ladders: list[list[Step]], more: list[Step]) -> list[RecipeChange]:
     """More processes alone, or else with one other key which alone isn't enough."""
     if not more:
         return []
@@ -89,7 +89,7 @@ class _Tried:
             count = value if key == "train.launch.processes" else count
         return estimate(self.model, changed, count, self.gpu).fits
 
-    def mildest(self, ladders: Sequence[list[Step]]) -> Change | None:
+    def mildest(self, ladders: Sequence[list[Step]]) -> RecipeChange | None:
         """Climbs all ladders together until the recipe fits, and then down each as far as it still does."""
         for rung in range(max(map(len, ladders))):
             steps = [ladder[min(rung, len(ladder) - 1)] for ladder in ladders]
@@ -100,7 +100,7 @@ class _Tried:
                     if not self.fits([*steps[:place], step, *steps[place + 1 :]]):
                         break
                     steps[place] = step
-            return Change(tuple(steps))
+            return RecipeChange(tuple(steps))
         return None
 
 

@@ -36,7 +36,7 @@ When = Literal["held", "pass", "rollout"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class MemoryLine:
     """One part of the memory."""
 
     when: When

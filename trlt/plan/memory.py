@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from trlt.plan.activations import pass_lines
 from trlt.plan.architecture import Architecture
-from trlt.plan.lines import CONTEXT, DRAWN, FRAGMENTS, PREFILL_TOKENS, Line, When
-from trlt.plan.sizes import Sizes, sizes
+from trlt.plan.lines import CONTEXT, DRAWN, FRAGMENTS, PREFILL_TOKENS, MemoryLine, When
+from trlt.plan.sizes import ModelSizes, sizes
 from trlt.plan.weights import copies, held, held_with_adapters
 from trlt.recipe import Lora, Recipe
 from trlt.recipe.sections import Vllm
@@ -20,7 +20,7 @@ from trlt.recipe.sections import Vllm
 class Memory:
     """Of one GPU, and of the machine."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[MemoryLine, ...]
     gpu: int
     """Bytes of the GPU."""
     loading: int
@@ -81,30 +81,30 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
     )
 
 
-def _loading(model: Architecture, size: Sizes) -> int:
+def _loading(model: Architecture, size: ModelSizes) -> int:
     """A weight is converted on its way to the GPU, and the largest is embedding or head: 4 V d, FSDP2 4 V d/N."""
     return 4 * model.embedding // (size.processes if size.strategy == "fsdp2" else 1)
 
 
-def _saving(model: Architecture, size: Sizes, trained: int, lora: Lora | None) -> int:
+def _saving(model: Architecture, size: ModelSizes, trained: int, lora: Lora | None) -> int:
     """FSDP2: AdamW's states, put together on the first process, 8 T, with adapters 8 A; ZeRO-3: the final weights, c P."""
     if size.strategy == "fsdp2":
         return 8 * (model.adapters(lora.rank, mlp=lora.targets == "all") if lora else trained)
     return size.computed * model.parameters if size.strategy == "zero3" else 0
 
 
-def cache_bytes(model: Architecture, size: Sizes, tokens: int) -> int:
+def cache_bytes(model: Architecture, size: ModelSizes, tokens: int) -> int:
     """Keys and values of tokens in all layers: 2 c x layers x KV heads x head size."""
     return 2 * size.computed * model.layers * model.kv_width * tokens
 
 
-def drawing_bytes(model: Architecture, size: Sizes, sequences: int) -> int:
+def drawing_bytes(model: Architecture, size: ModelSizes, sequences: int) -> int:
     """Logits of all sequences, joined (2 c V each), and six float64 tensors of those that are drawn from at once (`DRAWN`)."""
     at_once = min(sequences, max(1, DRAWN // model.vocabulary))
     return model.vocabulary * (48 * at_once + 2 * size.computed * sequences)
 
 
-def _rollout(model: Architecture, size: Sizes, sequences: int, lora: Lora | None) -> list[Line]:
+def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora | None) -> list[MemoryLine]:
     """What sampling takes on top; `sequences` completions grow side by side.
 
     Weights: sharded ones are counted whole in c, c P, since each process samples at its own pace. Keys and values: each
@@ -120,18 +120,20 @@ def _rollout(model: Architecture, size: Sizes, sequences: int, lora: Lora | None
     weights = (size.computed * model.parameters, "c P, gathered") if gathered else copies(model, size, lora)
     cached = cache_bytes(model, size, clips * size.prompt) + cache_bytes(model, size, sequences * size.new) * 3 // 2
     return [
-        Line("rollout", "weights in use", *weights),
-        Line("rollout", "keys and values", cached, f"{clips} prompts, {sequences} completions"),
-        Line("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
-        Line("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
+        MemoryLine("rollout", "weights in use", *weights),
+        MemoryLine("rollout", "keys and values", cached, f"{clips} prompts, {sequences} completions"),
+        MemoryLine("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
+        MemoryLine("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
     ]
 
 
-def _by_vllm(model: Architecture, size: Sizes, vllm: Vllm, gpu: int) -> list[Line]:
+def _by_vllm(model: Architecture, size: ModelSizes, vllm: Vllm, gpu: int) -> list[MemoryLine]:
     """The same where vLLM samples: its share of the GPU, all the time where it doesn't sleep, and a context of its own."""
     gathered = size.strategy in ("fsdp2", "zero3")
     return [
-        Line("held", "vLLM's context", CONTEXT, "assumed"),
-        Line("rollout", "weights in use", *((size.computed * model.parameters, "c P, gathered") if gathered else (0, ""))),
-        Line("rollout" if vllm.sleep else "held", "vLLM", int(vllm.memory * gpu), f"{vllm.memory:g} of the GPU"),
+        MemoryLine("held", "vLLM's context", CONTEXT, "assumed"),
+        MemoryLine(
+            "rollout", "weights in use", *((size.computed * model.parameters, "c P, gathered") if gathered else (0, ""))
+        ),
+        MemoryLine("rollout" if vllm.sleep else "held", "vLLM", int(vllm.memory * gpu), f"{vllm.memory:g} of the GPU"),
     ]

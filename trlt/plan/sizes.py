@@ -11,7 +11,7 @@ TEXT_TOKENS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class Sizes:
+class ModelSizes:
     """What the formulas are filled with; see `trlt.plan.memory` for the symbols."""
 
     strategy: str
@@ -54,7 +54,7 @@ class Sizes:
         return self.prompts * (1 if self.shared else self.completions)
 
 
-def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> Sizes:
+def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> ModelSizes:
     """What a recipe fills the formulas with.
 
     Args:
@@ -68,7 +68,7 @@ def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> Siz
         prompts = max(
             1, train.tokens_per_pass // (recipe.video.max_tokens + TEXT_TOKENS + train.group_size * train.max_new_tokens)
         )
-    return Sizes(
+    return ModelSizes(
         strategy="single" if processes == 1 else strategy or train.strategy,
         adapted=train.lora is not None,
         processes=processes,

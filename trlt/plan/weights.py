@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from trlt.plan.architecture import Architecture
-from trlt.plan.lines import BUCKET, IN_4_BITS, LIVE, Line
-from trlt.plan.sizes import Sizes
+from trlt.plan.lines import BUCKET, IN_4_BITS, LIVE, MemoryLine
+from trlt.plan.sizes import ModelSizes
 from trlt.recipe import Lora
 
 
-def held(model: Architecture, size: Sizes, trained: int, *, reference: bool) -> list[Line]:
+def held(model: Architecture, size: ModelSizes, trained: int, *, reference: bool) -> list[MemoryLine]:
     """Weights, gradients, AdamW states and the reference model, where all weights are trained.
 
     FSDP2 holds slices: 4 P/N, 4 T/N, 8 T/N in float32, and c P/N of the reference. DDP and one process hold them whole, DDP
@@ -37,14 +37,14 @@ def held(model: Architecture, size: Sizes, trained: int, *, reference: bool) -> 
         ),
     }[size.strategy]
     return [
-        Line("held", "weights", *weights),
-        Line("held", "gradients", *gradients),
-        Line("held", "AdamW states", *states),
-        Line("held", "reference model", *(frozen if reference else (0, ""))),
+        MemoryLine("held", "weights", *weights),
+        MemoryLine("held", "gradients", *gradients),
+        MemoryLine("held", "AdamW states", *states),
+        MemoryLine("held", "reference model", *(frozen if reference else (0, ""))),
     ]
 
 
-def held_with_adapters(model: Architecture, size: Sizes, lora: Lora) -> list[Line]:
+def held_with_adapters(model: Architecture, size: ModelSizes, lora: Lora) -> list[MemoryLine]:
     """What LoRA holds: the base, c P or matrices in 4 bits (`IN_4_BITS` each) and the rest in c, and A adapters' parameters.
 
     Adapters are float32, with gradients and AdamW states: 4 A, 4 A, 8 A. The reference is the base itself. FSDP2 cuts all of it
@@ -59,14 +59,14 @@ def held_with_adapters(model: Architecture, size: Sizes, lora: Lora) -> list[Lin
     states = n if size.strategy == "zero2" else slices
     over = "/N" if slices > 1 else ""
     return [
-        Line("held", "weights", base // slices, f"({formula}){over}" if over else formula),
-        Line("held", "adapters", 4 * a // slices, f"4 A{over}"),
-        Line("held", "gradients", 4 * a // slices, f"4 A{over}"),
-        Line("held", "AdamW states", 8 * a // states, "8 A/N" if states > 1 else "8 A"),
+        MemoryLine("held", "weights", base // slices, f"({formula}){over}" if over else formula),
+        MemoryLine("held", "adapters", 4 * a // slices, f"4 A{over}"),
+        MemoryLine("held", "gradients", 4 * a // slices, f"4 A{over}"),
+        MemoryLine("held", "AdamW states", 8 * a // states, "8 A/N" if states > 1 else "8 A"),
     ]
 
 
-def copies(model: Architecture, size: Sizes, lora: Lora | None) -> tuple[int, str]:
+def copies(model: Architecture, size: ModelSizes, lora: Lora | None) -> tuple[int, str]:
     """Weights in c beside the held ones that one pass needs.
 
     Autocast (one process, DDP) keeps a copy of every matrix: c (P - V d), with a tied head c P. FSDP2 gathers two layers

@@ -13,7 +13,7 @@ _Known = tuple[str, int, tuple[Span, ...]]
 """Source, hash of the answer, spans."""
 
 
-class Seen:
+class KeptQuestions:
     """What has been kept so far.
 
     A sample repeats another of its task when footage (`video_key`, else the path), question and answer are the same after

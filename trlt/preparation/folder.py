@@ -13,10 +13,10 @@ from typing import Any
 from trlt.datasets import load
 from trlt.errors import UsageError
 from trlt.files import file_digest
-from trlt.preparation.duplicates import Seen
+from trlt.preparation.duplicates import KeptQuestions
 from trlt.preparation.leakage import Leaks
-from trlt.preparation.pool import Entry, Prepared, Rules, prepare
-from trlt.preparation.statistics import Statistics
+from trlt.preparation.pool import Prepared, Rules, SourceReport, prepare
+from trlt.preparation.statistics import SampleStatistics
 from trlt.recipe import Source
 from trlt.sample import Sample, write_samples
 from trlt.video.scan import Scan
@@ -26,12 +26,12 @@ Tell = Callable[[int, str], None]
 
 
 @dataclass
-class Written:
+class WrittenPool:
     """What became of all sources."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
     """A manifest's entry a source."""
-    statistics: Statistics = field(default_factory=Statistics)
+    statistics: SampleStatistics = field(default_factory=SampleStatistics)
     leaked: list[str] = field(default_factory=list)
     """Lines of sample, footage and benchmarks, apart by tabs."""
     missing: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ def write_sources(
     leaks: Leaks | None = None,
     scan: Scan | None = None,
     tell: Tell,
-) -> Written:
+) -> WrittenPool:
     """Prepares one source after the other, so that only one stands in memory, and writes its samples.
 
     Args:
@@ -62,7 +62,7 @@ def write_sources(
     Raises:
         TrltError: files that can't be used, or an id that two sources hold.
     """
-    seen, made, ids = Seen(), Written(), dict[str, str]()
+    seen, made, ids = KeptQuestions(), WrittenPool(), dict[str, str]()
     for number, (source, path) in enumerate(zip(sources, files, strict=True)):
         prepared = prepare(source, rules, seen, leaks=leaks, scan=scan, say=partial(tell, number))
         tell(number, "writing")
@@ -121,7 +121,7 @@ def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str])
             raise UsageError(f"{source.dataset}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
 
 
-def _entry(entry: Entry, path: Path | None) -> dict[str, Any]:
+def _entry(entry: SourceReport, path: Path | None) -> dict[str, Any]:
     """What a manifest says about one source."""
     module = load(entry.source.dataset)
     return {

@@ -16,7 +16,7 @@ from trlt.datasets import fit_to_file as fit
 from trlt.datasets import keep_example, read_source
 from trlt.datasets._wording import needs_options
 from trlt.pace import Pace
-from trlt.preparation.duplicates import Seen
+from trlt.preparation.duplicates import KeptQuestions
 from trlt.preparation.leakage import Leaks
 from trlt.recipe import Source
 from trlt.rollout.videos import find_videos
@@ -43,7 +43,7 @@ class Rules:
 
 
 @dataclass
-class Entry:
+class SourceReport:
     """What became of a source's records: `read == kept + dropped.total()`."""
 
     source: Source
@@ -77,7 +77,7 @@ class Prepared:
 
     samples: tuple[Sample, ...]
     """With video paths relative to the source's own folder of videos."""
-    entry: Entry
+    entry: SourceReport
 
 
 def _silent(text: str) -> None:
@@ -87,7 +87,7 @@ def _silent(text: str) -> None:
 def prepare(
     source: Source,
     rules: Rules,
-    seen: Seen,
+    seen: KeptQuestions,
     *,
     leaks: Leaks | None = None,
     scan: Scan | None = None,
@@ -108,7 +108,7 @@ def prepare(
     """
     say("reading")
     reading = read_source(source.dataset, Path(source.annotations), source.split, allow_test=rules.allow_test)
-    entry = Entry(
+    entry = SourceReport(
         source=source,
         split=reading.samples[0].split,
         read=reading.read,
@@ -150,7 +150,9 @@ def flagged(meta: dict[str, Any], *flags: str) -> dict[str, Any]:
     return meta | {"flags": sorted({*meta.get("flags", ()), *flags})}
 
 
-def _fresh(samples: Sequence[Sample], rules: Rules, seen: Seen, leaks: Leaks | None, entry: Entry) -> Iterator[Sample]:
+def _fresh(
+    samples: Sequence[Sample], rules: Rules, seen: KeptQuestions, leaks: Leaks | None, entry: SourceReport
+) -> Iterator[Sample]:
     """Samples that no benchmark and no other sample holds."""
     for original in samples:
         sample = several_spans(original, rules.several_spans)
@@ -180,7 +182,7 @@ def _fresh(samples: Sequence[Sample], rules: Rules, seen: Seen, leaks: Leaks | N
 
 
 def _with_videos(
-    samples: Sequence[Sample], videos: str, links: str | None, scan: Scan | None, entry: Entry, say: Say
+    samples: Sequence[Sample], videos: str, links: str | None, scan: Scan | None, entry: SourceReport, say: Say
 ) -> list[Sample]:
     """Samples whose video is there and sound, fitted to its length."""
     index = VideoIndex(videos, links=links)

@@ -18,7 +18,7 @@ PARTS = 10
 """Classes of what is relative to the video: how much of it a span covers, and where its middle lies."""
 
 
-class Statistics:
+class SampleStatistics:
     """Counts samples one by one."""
 
     def __init__(self) -> None:

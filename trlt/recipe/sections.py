@@ -194,7 +194,7 @@ class Train(Update):
     max_tries: Outcome[Positive] = 3
     """Prompts that one place of a step may try for the sake of `min_spread`; the group with the widest spread is kept."""
     retire_after: Outcome[Positive | None] = None
-    """Visits in a row in which all completions of a sample earn the same, after which others take its place; null keeps all."""
+    """Drop a sample after this many consecutive groups whose rewards are all equal; null keeps all."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1
     """Share of the samples that may turn out to be broken; each is listed and replaced, and more end the run."""
     completions_every: Means[Positive] = 1

@@ -13,11 +13,11 @@ from trlt.report.selection import selection_table
 from trlt.report.statistics import statistics_view
 from trlt.report.tables import latex, markdown
 from trlt.report.timeline import timeline
-from trlt.report.verdict import Verdict, verdict
+from trlt.report.verdict import ComparisonVerdict, verdict
 
 __all__ = [
     "PAPER",
-    "Verdict",
+    "ComparisonVerdict",
     "comparison_table",
     "gain_table",
     "histogram_table",

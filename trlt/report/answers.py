@@ -26,7 +26,7 @@ _THINK = re.compile(r"(<think>)(.*?)(</think>|$)", re.DOTALL)
 
 
 def answers_view(shown: Mapping[str, Any]) -> Group:
-    """The sample, spans on one timeline under the gold ones, a line an answer, and what all of them amount to.
+    """The sample, spans on one timeline under the gold ones, one line per answer, and what all of them amount to.
 
     Args:
         shown: As `trlt probe show --json` gives it.
@@ -89,7 +89,7 @@ def _spans(shown: Mapping[str, Any]) -> Text:
 
 
 def _answers(shown: Mapping[str, Any]) -> Table:
-    """A line an answer: what was read from it, its scores and its reward."""
+    """One line per answer: what was read from it, its scores and its reward."""
     grounding, choice = shown["task"] == "grounding", shown["task"] == "multi_choice"
     table = Table(show_edge=False, box=None, pad_edge=False, header_style="dim")
     table.add_column("#", justify="right")
@@ -129,7 +129,7 @@ def _together(shown: Mapping[str, Any]) -> Text:
     if shown["delta_iou"] is not None:
         parts.append(f"mean IoU {shown['mean_iou']:.2f}")
         parts.append(f"max - mean {shown['delta_iou']:.2f}")
-    parts += [f"mean reward {shown['mean']:.2f}", f"spread {shown['spread']:.2f}", f"deviation {shown['deviation']:.2f}"]
+    parts += [f"mean reward {shown['mean']:.2f}", f"spread {shown['reward_range']:.2f}", f"deviation {shown['deviation']:.2f}"]
     out = Text("\n" + ", ".join(parts) + ": ")
     out.append(shown["class"], style="bold")
     return out.append(f"\n{_rule(shown)}", style="dim")

@@ -15,13 +15,13 @@ _STYLES = {"A": "red", "B": "green", None: "dim"}
 
 
 def comparison_table(result: Mapping[str, Any]) -> Group:
-    """A line a figure: both runs over the shared questions, the difference with its interval, and what can be said.
+    """One line per metric: both runs over the shared questions, the difference with its interval, and what can be said.
 
     Args:
         result: As `trlt compare --json` gives it.
     """
     table = Table(title="B - A (percent, over the questions of both)", title_justify="left")
-    for name in ("benchmark", "figure"):
+    for name in ("benchmark", "metric"):
         table.add_column(name)
     for name in ("A", "B", "B - A", "95% interval"):
         table.add_column(name, justify="right")
@@ -29,14 +29,14 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
     table.add_column("n", justify="right")
     notes: list[Text] = []
     for bench, entry in result["benchmarks"].items():
-        for place, (figure, change) in enumerate(entry["figures"].items()):
+        for place, (metric, change) in enumerate(entry["metrics"].items()):
             bounds = change["ci95"]
             interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
             numbers = (f"{change['a']:.1f}", f"{change['b']:.1f}", f"{change['difference']:+.1f}", interval)
             said = Text(change["statement"], style=_STYLES[change["better"]])
             if change["better"] and entry["videos"] < FEW_VIDEOS:
                 said = Text(f"{change['statement']} (few videos)", style="dim")
-            table.add_row(Text("" if place else bench), Text(figure), *numbers, said, f"{change['n']:,}")
+            table.add_row(Text("" if place else bench), Text(metric), *numbers, said, f"{change['n']:,}")
         table.add_section()
         notes += [Text(f"  warning: {bench}: {line}", style="yellow") for line in entry["warnings"]]
         notes += [Text(f"  {bench}: {line}") for line in _left_out(entry)]
@@ -54,7 +54,7 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
         lines.append("all questions are about one video, which gives no interval")
     elif entry["videos"] < FEW_VIDEOS:
         lines.append(f"{entry['videos']} videos are too few for intervals to rely on (from {FEW_VIDEOS} on they are)")
-    zero = [figure for figure, change in entry["figures"].items() if change["a"] == change["b"] == 0]
+    zero = [metric for metric, change in entry["metrics"].items() if change["a"] == change["b"] == 0]
     if zero:
         lines.append(f"{', '.join(zero)} 0.0 in both: there is nothing to compare")
     return lines

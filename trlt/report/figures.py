@@ -1,4 +1,4 @@
-"""Benchmark figures with their intervals, beside the paper's; and the gain of one run over another."""
+"""Benchmark metrics with their intervals, beside the paper's; and the gain of one run over another."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rich.text import Text
 from trlt.report.notes import asked_of, interval, left_out, notes_on, official_notes
 
 
-class Published(NamedTuple):
-    """One figure of Table 1 of the paper, 7B, in percent."""
+class PaperResult(NamedTuple):
+    """One metric of Table 1 of the paper, 7B, in percent."""
 
     base: float
     sft: float
     tuned: float
 
 
-PAPER: dict[str, dict[str, Published]] = {
-    "charades": {"mIoU": Published(28.0, 43.0, 57.0)},
-    "activitynet": {"mIoU": Published(24.0, 24.3, 39.0)},
-    "activitynet_rtl": {"mIoU": Published(6.0, 18.1, 27.6)},
-    "mvbench": {"acc": Published(65.3, 62.0, 68.1)},
-    "tempcompass": {"acc": Published(70.9, 68.7, 73.3)},
-    "videomme": {"acc": Published(56.1, 49.6, 57.6)},
-    "mmvu": {"acc": Published(61.3, 52.5, 65.0)},
-    "nextgqa": {"mIoU": Published(20.2, 28.3, 37.3), "acc": Published(77.2, 70.6, 78.7)},
+PAPER: dict[str, dict[str, PaperResult]] = {
+    "charades": {"mIoU": PaperResult(28.0, 43.0, 57.0)},
+    "activitynet": {"mIoU": PaperResult(24.0, 24.3, 39.0)},
+    "activitynet_rtl": {"mIoU": PaperResult(6.0, 18.1, 27.6)},
+    "mvbench": {"acc": PaperResult(65.3, 62.0, 68.1)},
+    "tempcompass": {"acc": PaperResult(70.9, 68.7, 73.3)},
+    "videomme": {"acc": PaperResult(56.1, 49.6, 57.6)},
+    "mmvu": {"acc": PaperResult(61.3, 52.5, 65.0)},
+    "nextgqa": {"mIoU": PaperResult(20.2, 28.3, 37.3), "acc": PaperResult(77.2, 70.6, 78.7)},
 }
-"""Benchmark to figure to what the paper gives: the base model's, the SFT baseline's and the tuned model's."""
+"""Benchmark to metric to what the paper gives: the base model's, the SFT baseline's and the tuned model's."""
 
 _HEADLINES = ("mIoU", "acc")
 
@@ -41,20 +41,20 @@ EXPLAINED = (
 
 
 def headlines(bench: str, there: Sequence[str]) -> list[str]:
-    """The main figures of a benchmark among those that are there: the paper's; else the usual ones, else the first."""
-    known = [figure for figure in PAPER.get(bench, {}) if figure in there]
-    return known or [figure for figure in _HEADLINES if figure in there] or list(there[:1])
+    """The main metrics of a benchmark among those that are there: the paper's; else the usual ones, else the first."""
+    known = [metric for metric in PAPER.get(bench, {}) if metric in there]
+    return known or [metric for metric in _HEADLINES if metric in there] or list(there[:1])
 
 
 def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
-    """A line a figure: the paper's metric with its 95% interval; then the benchmark's own protocol where it differs.
+    """One line per metric: the paper's metric with its 95% interval; then the benchmark's own protocol where it differs.
 
     Args:
         results: What stands in `results.json`.
         paper: Show Table 1 beside; it says something about the real benchmarks only.
     """
     table = Table(title="Results (percent)", title_justify="left")
-    for name in ("benchmark", "figure"):
+    for name in ("benchmark", "metric"):
         table.add_column(name)
     for name in ("value", "95% interval", "official", "n", "unanswered"):
         table.add_column(name, justify="right")
@@ -83,7 +83,7 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
 
 
 def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tuple[str, str] = ("base", "tuned")) -> Table:
-    """A line a figure that both results hold: each with its 95% interval, and the difference.
+    """One line per metric that both results hold: each with its 95% interval, and the difference.
 
     Args:
         base: What stands in the first `results.json`.
@@ -91,7 +91,7 @@ def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tupl
         names: Of the two.
     """
     table = Table(title="Change (percent, and points)", title_justify="left")
-    for name in ("benchmark", "figure"):
+    for name in ("benchmark", "metric"):
         table.add_column(name)
     for name in (*names, "difference", "n"):
         table.add_column(name, justify="right")
@@ -112,7 +112,7 @@ def _with_interval(entry: Mapping[str, Any], key: str) -> str:
 
 
 def _part(entry: Mapping[str, Any], key: str) -> str:
-    """The denominator of a figure that fewer questions count in."""
+    """The denominator of a metric that fewer questions count in."""
     return f"{asked_of(entry, key):,}" if asked_of(entry, key) < entry["n"] else ""
 
 

@@ -16,7 +16,7 @@ _WIDTH = 40
 
 
 def histogram_table(histograms: Mapping[str, Any]) -> Group:
-    """A block a task: its classes, then the counts behind them.
+    """One block per task: its classes, then the counts behind them.
 
     Args:
         histograms: As `trlt.selection.histogram` gives them.

@@ -1,7 +1,7 @@
-"""A training run on the terminal while it goes: progress, figures as sparklines, seconds by phase, troubles, an example.
+"""A training run on the terminal while it goes: progress, metrics as sparklines, seconds by phase, troubles, an example.
 
 Fed with the rows of `log.jsonl`. Where nothing can be redrawn (a file, a pipe), it prints a plain line every few steps
-instead. Knows rich and figures by name; neither models nor files.
+instead. Knows rich and metrics by name; neither models nor files.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from trlt.report.bars import bar
 from trlt.report.progress import redraws, start_live
 
 Row = Mapping[str, Any]
-"""A row of `log.jsonl`: `step`, `of`, `elapsed_s`, figures by name, and under `findings` texts of troubles that began."""
+"""A row of `log.jsonl`: `step`, `of`, `elapsed_s`, metrics by name, and under `findings` texts of troubles that began."""
 
 
-class Figure(NamedTuple):
+class MetricLine(NamedTuple):
     """A line of the table."""
 
     name: str
@@ -38,20 +38,20 @@ class Figure(NamedTuple):
     """Goes from 0 to 1, so that its sparkline does too; others go from their least to their most."""
 
 
-FIGURES = (
-    Figure("reward", "reward"),
-    Figure("reward/format", "· format", share=True),
-    Figure("reward/accuracy", "· accuracy", share=True),
-    Figure("reward/tiou", "· tIoU", share=True),
-    Figure("reward_spread", "spread"),
-    Figure("zero_spread", "no spread", "{:.0%}", share=True),
-    Figure("kl", "KL", "{:.4f}"),
-    Figure("length", "length", "{:.0f}"),
-    Figure("cut_off", "cut off", "{:.0%}", share=True),
-    Figure("same_answer", "one answer", "{:.0%}", share=True),
-    Figure("loss", "loss", "{:.4f}"),
-    Figure("grad_norm", "grad norm", "{:.2f}"),
-    Figure("clip_ratio/region_mean", "clipped", "{:.1%}", share=True),
+METRICS = (
+    MetricLine("reward", "reward"),
+    MetricLine("reward/format", "· format", share=True),
+    MetricLine("reward/accuracy", "· accuracy", share=True),
+    MetricLine("reward/tiou", "· tIoU", share=True),
+    MetricLine("reward_range", "spread"),
+    MetricLine("frac_zero_range", "no spread", "{:.0%}", share=True),
+    MetricLine("kl", "KL", "{:.4f}"),
+    MetricLine("length", "length", "{:.0f}"),
+    MetricLine("truncated_frac", "cut off", "{:.0%}", share=True),
+    MetricLine("same_answer", "one answer", "{:.0%}", share=True),
+    MetricLine("loss", "loss", "{:.4f}"),
+    MetricLine("grad_norm", "grad norm", "{:.2f}"),
+    MetricLine("clip_ratio/region_mean", "clipped", "{:.1%}", share=True),
 )
 """In the order of their weight: where the terminal is low, the last ones give way."""
 PHASES = (
@@ -61,7 +61,7 @@ PHASES = (
 )
 UPDATE = ("update", "green")
 """What is left of a step."""
-LEAST_FIGURES, FINDINGS = 3, 3
+LEAST_METRICS, FINDINGS = 3, 3
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LABEL, _NUMBER = 10, 8
 
@@ -112,7 +112,7 @@ class LiveView:
         self._rhythm = Rhythm(clock=clock)
         # rich draws from a thread of its own.
         self._lock = threading.RLock()
-        self._values: dict[str, list[float]] = {figure.name: [] for figure in FIGURES}
+        self._values: dict[str, list[float]] = {metric.name: [] for metric in METRICS}
         self._wholes: list[float] = []
         """Seconds of each of the last steps, from one row to the next: with checkpoints, unlike `step_time`."""
         self._seconds: list[dict[str, float]] = []
@@ -183,11 +183,11 @@ class LiveView:
             width, height = self._console.size
             below = [*self._phases(width), *self._troubles()]
             example = self._shown_example()
-            figures = [figure for figure in FIGURES if self._values[figure.name]]
+            metrics = [metric for metric in METRICS if self._values[metric.name]]
             room = height - 2 - self._height(below)
-            if room - self._height(example) >= len(figures):
+            if room - self._height(example) >= len(metrics):
                 below += example
-            return Group(self._progress(width), self._table(figures[: max(LEAST_FIGURES, room)], width), *below)
+            return Group(self._progress(width), self._table(metrics[: max(LEAST_METRICS, room)], width), *below)
 
     # -- what is known ------------------------------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class LiveView:
     def _line(self) -> str:
         """A step in one line, of ASCII characters but for the run's name."""
         parts = [f"{self._name} {self._row['step']}/{self._row['of']} steps"]
-        for name, label, form, _ in FIGURES:
+        for name, label, form, _ in METRICS:
             if isinstance(value := self._row.get(name), (int, float)):
                 parts.append(f"{label.removeprefix('· ')} {form.format(value)}")
         each, left = self._step_s(), self._left_s()
@@ -251,7 +251,7 @@ class LiveView:
             return line.append(tail)
         return line.append(tail.strip())
 
-    def _table(self, figures: Sequence[Figure], width: int) -> Table:
+    def _table(self, metrics: Sequence[MetricLine], width: int) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         spark = min(60, width - _LABEL - 2 * _NUMBER - 3)
         table.add_column("", width=min(_LABEL, max(1, width - _NUMBER - 1)), no_wrap=True)
@@ -261,7 +261,7 @@ class LiveView:
         means = width >= _LABEL + 2 * _NUMBER + 2
         if means:
             table.add_column(f"last {WINDOW}", width=_NUMBER, justify="right", no_wrap=True)
-        for name, label, form, share in figures:
+        for name, label, form, share in metrics:
             values = self._values[name]
             cells = [Text(label)]
             if spark >= 8:

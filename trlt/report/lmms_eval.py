@@ -19,7 +19,7 @@ FILTER = "none"
 
 
 def lmms_eval_results(results: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """The aggregated file; figures in percent, the official ones as `official_<figure>`.
+    """The aggregated file; metrics in percent, the official ones as `official_<metric>`.
 
     Args:
         results: What stands in `results.json`.
@@ -57,7 +57,7 @@ def lmms_eval_results(results: Mapping[str, Any], model: Mapping[str, Any]) -> d
 
 
 def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """A line a question: `resps` is the raw output, `filtered_resps` what was read from it; values from 0 to 1.
+    """One line per question: `resps` is the raw output, `filtered_resps` what was read from it; values from 0 to 1.
 
     Args:
         columns: As `trlt.rollout.items` reads them.

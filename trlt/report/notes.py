@@ -1,4 +1,4 @@
-"""What a reader of a benchmark's figures must know, a line each: what is left out, and values that surprise (pure)."""
+"""What a reader of a benchmark's metrics must know, a line each: what is left out, and values that surprise (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from trlt.datasets import load, names
 
 GAP = 5.0
-"""Points between the paper's and the official value of a figure from which on the reason is told."""
+"""Points between the paper's and the official value of a metric from which on the reason is told."""
 UNANSWERED = 0.5
 """Share of outputs without an answer from which on they are told about."""
 _RECALL = ("R1@", "IoU@", "IoP@", "P@")
@@ -19,25 +19,25 @@ def left_out(entry: Mapping[str, Any]) -> int:
     return int(entry.get("protocol", {}).get("questions_left_out", 0))
 
 
-def asked_of(entry: Mapping[str, Any], figure: str) -> int:
-    """Questions that count in a figure: all, or those of a single task (TempCompass's `acc_yes_no`)."""
-    task = entry["by"].get("task", {}).get(figure.removeprefix("acc_"), {})
+def asked_of(entry: Mapping[str, Any], metric: str) -> int:
+    """Questions that count in a metric: all, or those of a single task (TempCompass's `acc_yes_no`)."""
+    task = entry["by"].get("task", {}).get(metric.removeprefix("acc_"), {})
     return int(task.get("n", entry["n"]))
 
 
-def interval(entry: Mapping[str, Any], figure: str) -> tuple[float, float] | None:
-    """The 95% interval of one of the paper's figures; None where all draws agree, which says nothing of other videos."""
-    low, high = entry["ci95"].get(figure, (0.0, 0.0))
+def interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    """The 95% interval of one of the paper's metrics; None where all draws agree, which says nothing of other videos."""
+    low, high = entry["ci95"].get(metric, (0.0, 0.0))
     return (low, high) if high > low else None
 
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
-    """What must be known of an entry of `results.json`, but for the official figures."""
+    """What must be known of an entry of `results.json`, but for the official metrics."""
     return [*_left_out(entry), *_surprises(bench, entry)]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
-    """Why the official value of a figure is far from the paper's; of several figures, for the one that is farthest off."""
+    """Why the official value of a metric is far from the paper's; of several metrics, for the one that is farthest off."""
     gaps = {key: entry["official"][key] - value for key, value in entry["paper"].items() if key in entry["official"]}
     key = max(gaps, key=lambda one: abs(gaps[one]), default=None)
     if key is None or abs(gaps[key]) < GAP or bench not in names("bench"):

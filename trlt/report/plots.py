@@ -133,7 +133,7 @@ def shift_figure(
 
 
 def _panels(tasks: Mapping[str, Any], title: str) -> tuple[Figure, list[tuple[_Panel, Axes]]]:
-    """A figure with a panel a histogram, three beside each other; a task's panels stay in one row."""
+    """A figure with one panel per histogram, three beside each other; a task's panels stay in one row."""
     lines: list[list[_Panel]] = []
     for task, found in tasks.items():
         panels = [_Panel(task, kind) for kind in _KINDS if _merged(found, kind)]

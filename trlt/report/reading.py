@@ -12,7 +12,7 @@ _EXAMPLE = 38
 
 
 def reading_table(sources: Sequence[Mapping[str, Any]]) -> Table:
-    """A line a source, and below it each reason with its count and first example.
+    """One line per source, and below it each reason with its count and first example.
 
     Args:
         sources: Entries of a prepare manifest: `dataset`, `split`, `read`, `kept`, `repaired`, `dropped` (both reason to

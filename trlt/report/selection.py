@@ -13,7 +13,7 @@ from rich.text import Text
 
 from trlt.errors import counted
 from trlt.report.tables import markdown_text
-from trlt.selection import Cell, SelectionReport, TaskTotal
+from trlt.selection import SelectionCell, SelectionReport, TaskTotal
 
 _NAMES = ("task", "class", "source")
 _COUNTS = ("even share", "redistributed", "available", "taken")
@@ -50,12 +50,12 @@ def selection_markdown(report: SelectionReport) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _shown(report: SelectionReport, total: TaskTotal) -> list[Cell]:
+def _shown(report: SelectionReport, total: TaskTotal) -> list[SelectionCell]:
     """Cells that say something: with rows, or with a share that they couldn't give."""
     return [cell for cell in report.cells if cell.task == total.task and (cell.available or cell.share)]
 
 
-def _counts(line: Cell | TaskTotal) -> Sequence[str]:
+def _counts(line: SelectionCell | TaskTotal) -> Sequence[str]:
     share = f"{line.share:,}" if line.share else ""
     moved = f"{line.redistributed:+,}" if line.redistributed else ""
     return share, moved, f"{line.available:,}", f"{line.taken:,}"

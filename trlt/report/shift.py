@@ -18,7 +18,7 @@ MEASURES = {"reward": "reward", "right": "right answers", "mean_iou": "mean IoU"
 
 
 def shift_view(result: Mapping[str, Any]) -> Group:
-    """A block a task: means with the interval of their difference, classes before and after, and histograms side by side.
+    """One block per task: means with the interval of their difference, classes before and after, and histograms side by side.
 
     Args:
         result: As `trlt probe compare --json` gives it.

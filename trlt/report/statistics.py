@@ -32,7 +32,7 @@ def statistics_view(statistics: Mapping[str, Any]) -> Group:
     """A block of bars for each distribution.
 
     Args:
-        statistics: As `trlt.preparation.Statistics.to_json` gives them.
+        statistics: As `trlt.preparation.SampleStatistics.to_json` gives them.
     """
     mean = statistics["mean_duration_s"]
     line = f"{counted(statistics['samples'], 'sample')} on {counted(statistics['clips'], 'clip')}"

@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from trlt.report.figures import PAPER, Published, asked
+from trlt.report.figures import PAPER, PaperResult, asked
 from trlt.report.notes import interval, notes_on, official_notes
 
-CAPTION = "Figures in percent, with 95% intervals from a bootstrap over videos. What wasn't answered counts as wrong."
+CAPTION = "Results in percent, with 95% intervals from a bootstrap over videos. What wasn't answered counts as wrong."
 
 
-class _Line(NamedTuple):
-    """One figure of a benchmark; None where a cell has nothing to say."""
+class _MetricRow(NamedTuple):
+    """One metric of a benchmark; None where a cell has nothing to say."""
 
     bench: str
-    figure: str
+    metric: str
     value: float | None
     """By the paper's protocol."""
     interval: tuple[float, float] | None
@@ -26,24 +26,24 @@ class _Line(NamedTuple):
     n: str
     """In a benchmark's first line only, as `unanswered`."""
     unanswered: str
-    published: Published | None
+    published: PaperResult | None
 
 
 def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
-    """One table, a line a figure; the official figures that the paper doesn't have come last.
+    """One table, one line per metric; the official metrics that the paper doesn't have come last.
 
     Args:
         results: What stands in `results.json`.
         paper: Add what the paper gives for its base model, its SFT baseline and its tuned model (Table 1).
     """
-    head = ["benchmark", "figure", "value", "95% interval", "official", "n", "unanswered"]
+    head = ["benchmark", "metric", "value", "95% interval", "official", "n", "unanswered"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper
     rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
     notes: list[str] = []
     for bench, entry in results["benchmarks"].items():
         for line in _lines(bench, entry):
             bounds = f"{line.interval[0]:.1f} to {line.interval[1]:.1f}" if line.interval else ""
-            cells = [markdown_text(line.bench), markdown_text(line.figure), _number(line.value), bounds]
+            cells = [markdown_text(line.bench), markdown_text(line.metric), _number(line.value), bounds]
             cells += [_number(line.official), line.n, line.unanswered]
             rows.append(cells + [_number(value) for value in line.published or (None,) * 3] * paper)
         notes += [
@@ -62,7 +62,7 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
         paper: As of `markdown`.
     """
     count = 6 + 3 * paper
-    head = " & ".join(["Benchmark", "Figure", "Value", "Official", "$n$", "Unanswered", *["Base", "SFT", "Tuned"] * paper])
+    head = " & ".join(["Benchmark", "Metric", "Value", "Official", "$n$", "Unanswered", *["Base", "SFT", "Tuned"] * paper])
     above = [rf" & & & & & & \multicolumn{{3}}{{c}}{{Paper}} \\ \cmidrule(l){{7-{count}}}"] * paper
     body: list[str] = []
     notes: list[str] = []
@@ -70,7 +70,7 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
         body.append(r"\midrule")
         for line in _lines(bench, entry):
             bounds = rf" {{\scriptsize [{line.interval[0]:.1f}, {line.interval[1]:.1f}]}}" if line.interval else ""
-            cells = [latex_text(line.bench), latex_text(line.figure), _number(line.value) + bounds]
+            cells = [latex_text(line.bench), latex_text(line.metric), _number(line.value) + bounds]
             cells += [_number(line.official), line.n, line.unanswered]
             cells += [_number(value) for value in line.published or (None,) * 3] * paper
             body.append(" & ".join(cells).rstrip() + r" \\")
@@ -106,12 +106,12 @@ def latex_text(text: str) -> str:
     return "".join(_LATEX.get(char, char) for char in " ".join(text.split()))
 
 
-def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_Line]:
+def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_MetricRow]:
     official, first = entry["official"], True
     for key in (*entry["paper"], *(key for key in official if key not in entry["paper"])):
         counts = (asked(entry), f"{entry['unanswered']:,}") if first else ("", "")
         known = PAPER.get(bench, {}).get(key) if key in entry["paper"] else None
-        yield _Line(
+        yield _MetricRow(
             bench if first else "",
             key,
             entry["paper"].get(key),

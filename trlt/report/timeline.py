@@ -13,7 +13,7 @@ _NAME_WIDTH = 16
 
 
 def timeline(duration: float, rows: Sequence[tuple[str, Sequence[Span]]], *, width: int = 60) -> Text:
-    """A line a row with its spans as blocks, and an axis of seconds below.
+    """One line per row with its spans as blocks, and an axis of seconds below.
 
     A span that covers less than a character still shows; what passes the end of the video is cut off, and marked by `>`.
 

@@ -9,17 +9,17 @@ from trlt.report.figures import headlines
 from trlt.report.notes import UNANSWERED
 
 Outcome = Literal["better", "worse", "mixed", "unknown"]
-"""Of the second model: better on a main figure and worse on none, and so on; `unknown` where no figure says anything."""
+"""Of the second model: better on a main metric and worse on none, and so on; `unknown` where no metric says anything."""
 FEW_VIDEOS = 20
 """Below it an interval says nothing: of two models that are alike, a bootstrap over 20 videos calls one better in 6 to 8% of
 the cases, over 10 in 7 to 11% and over 5 in 8 to 17%, where 5% are meant (docs/log.md)."""
 SHOWN = 3
-"""Figures that a sentence lists."""
+"""Metrics that a sentence lists."""
 MANY = 5
-"""Main figures from which on a difference by chance is worth a word: the risk is 5% for each."""
+"""Main metrics from which on a difference by chance is worth a word: the risk is 5% for each."""
 
 
-class Verdict(NamedTuple):
+class ComparisonVerdict(NamedTuple):
     """What can be said."""
 
     outcome: Outcome
@@ -36,11 +36,11 @@ class Verdict(NamedTuple):
         return {"outcome": self.outcome, "text": self.text}
 
 
-class _Change(NamedTuple):
-    """A main figure in both runs."""
+class _HeadlineChange(NamedTuple):
+    """A main metric in both runs."""
 
     bench: str
-    figure: str
+    metric: str
     values: Mapping[str, Any]
     few: bool
     """Too few videos for an interval."""
@@ -51,11 +51,11 @@ class _Change(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the figure, in a word that needs no table."""
-        return "accuracy" if self.figure == "acc" else self.figure
+        """Of the metric, in a word that needs no table."""
+        return "accuracy" if self.metric == "acc" else self.metric
 
     def __str__(self) -> str:
-        """The figure, its change, and what it rests on."""
+        """The metric, its change, and what it rests on."""
         return f"{self.bench} {self.name} {self.values['difference']:+.1f} points ({self.numbers()})"
 
     def numbers(self) -> str:
@@ -65,10 +65,10 @@ class _Change(NamedTuple):
         return f"{values['a']:.1f} to {values['b']:.1f}; {interval}{values['n']:,} question{'s' * (values['n'] != 1)}"
 
 
-def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> Verdict:
+def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> ComparisonVerdict:
     """Whether the second run is better than the first.
 
-    By the main figures alone (mIoU and accuracy); a figure counts only where its paired interval excludes 0.
+    By the main metrics alone (mIoU and accuracy); a metric counts only where its paired interval excludes 0.
 
     Args:
         result: As `trlt compare --json` gives it.
@@ -81,23 +81,23 @@ def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> V
     else:
         said = [*_several(rose, fell, changes, names), *_rest(rose, fell, changes)]
     if len(changes) >= MANY and (rose or fell):
-        said.append(f"Each figure has a 5% risk of such a difference by chance alone, and there are {len(changes)}.")
+        said.append(f"Each metric has a 5% risk of such a difference by chance alone, and there are {len(changes)}.")
     said = [*_unread(changes, result, names), *said]
     if warned := [bench for bench, entry in result["benchmarks"].items() if entry["warnings"]]:
         said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
     outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
-    return Verdict(outcome, tuple(said))
+    return ComparisonVerdict(outcome, tuple(said))
 
 
-def _changes(result: Mapping[str, Any]) -> list[_Change]:
+def _changes(result: Mapping[str, Any]) -> list[_HeadlineChange]:
     return [
-        _Change(bench, figure, entry["figures"][figure], entry["videos"] < FEW_VIDEOS)
+        _HeadlineChange(bench, metric, entry["metrics"][metric], entry["videos"] < FEW_VIDEOS)
         for bench, entry in result["benchmarks"].items()
-        for figure in headlines(bench, list(entry["figures"]))
+        for metric in headlines(bench, list(entry["metrics"]))
     ]
 
 
-def _alone(change: _Change, names: tuple[str, str]) -> list[str]:
+def _alone(change: _HeadlineChange, names: tuple[str, str]) -> list[str]:
     a, b = names
     if change.better:
         better = change.better == "B"
@@ -109,14 +109,16 @@ def _alone(change: _Change, names: tuple[str, str]) -> list[str]:
     return [f"Whether {b} is better than {a} can't be said: {why}.", f"The change: {change}."]
 
 
-def _several(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change], names: tuple[str, str]) -> list[str]:
-    """The answer, and the figures behind it."""
+def _several(
+    rose: Sequence[_HeadlineChange], fell: Sequence[_HeadlineChange], changes: Sequence[_HeadlineChange], names: tuple[str, str]
+) -> list[str]:
+    """The answer, and the metrics behind it."""
     a, b = names
-    of = f"of {len(changes)} main figures"
+    of = f"of {len(changes)} main metrics"
     if not rose and not fell:
         largest = max(changes, key=lambda one: abs(one.values["difference"]))
         return [
-            f"Whether {b} is better than {a} can't be said from {len(changes)} main figures.",
+            f"Whether {b} is better than {a} can't be said from {len(changes)} main metrics.",
             f"The largest change: {largest}.",
         ]
     if rose and fell:
@@ -126,8 +128,8 @@ def _several(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence
     return [first, *(f"{word}: {_listed(some)}." for word, some in (("Better", rose), ("Worse", fell)) if some)]
 
 
-def _unread(changes: Sequence[_Change], result: Mapping[str, Any], names: tuple[str, str]) -> list[str]:
-    """Where a run's outputs mostly can't be read, a figure tells of their form before all else; that is said first."""
+def _unread(changes: Sequence[_HeadlineChange], result: Mapping[str, Any], names: tuple[str, str]) -> list[str]:
+    """Where a run's outputs mostly can't be read, a metric tells of their form before all else; that is said first."""
     said = []
     for bench in dict.fromkeys(one.bench for one in changes):
         sides = result["benchmarks"][bench].get("unanswered")
@@ -137,9 +139,9 @@ def _unread(changes: Sequence[_Change], result: Mapping[str, Any], names: tuple[
             continue
         counts = [f"{_part(side['count'], side['n'])} outputs of {name}" for name, side in unread]
         official = [
-            f"{one.name} {sides['a']['official'][one.figure]:.1f} to {sides['b']['official'][one.figure]:.1f}"
+            f"{one.name} {sides['a']['official'][one.metric]:.1f} to {sides['b']['official'][one.metric]:.1f}"
             for one in changes
-            if one.bench == bench and all(one.figure in side["official"] for side in sides.values())
+            if one.bench == bench and all(one.metric in side["official"] for side in sides.values())
         ]
         beside = f"; by the official rule: {', '.join(official)}" if official else ""
         said.append(
@@ -157,13 +159,13 @@ def _mostly(side: Mapping[str, Any]) -> bool:
     return bool(side["n"]) and side["count"] >= UNANSWERED * side["n"]
 
 
-def _rest(rose: Sequence[_Change], fell: Sequence[_Change], changes: Sequence[_Change]) -> list[str]:
-    """Why the other figures say nothing."""
+def _rest(rose: Sequence[_HeadlineChange], fell: Sequence[_HeadlineChange], changes: Sequence[_HeadlineChange]) -> list[str]:
+    """Why the other metrics say nothing."""
     said = []
     few = [one for one in changes if one.few]
     open_ = len(changes) - len(rose) - len(fell) - len(few)
     if open_:
-        which = f"{'the other ' if rose or fell else ''}{open_}" if open_ < len(changes) else "each figure"
+        which = f"{'the other ' if rose or fell else ''}{open_}" if open_ < len(changes) else "each metric"
         said.append(f"The interval of {which} holds 0: such a change can't be told from chance.")
     if few:
         benches = list(dict.fromkeys(one.bench for one in few))

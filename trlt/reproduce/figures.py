@@ -1,6 +1,6 @@
-"""The figures of a run, by dotted names, from the files that its commands left.
+"""The metrics of a run, by dotted names, from the files that its commands left.
 
-`eval.<benchmark>.<figure>` (percent, as `results.json` has them; `eval.<name>.…` for other evaluations than `default`), with
+`eval.<benchmark>.<metric>` (percent, as `results.json` has them; `eval.<name>.…` for other evaluations than `default`), with
 `top_share` and `top_span` beside, the share of the answers that are the most frequent one: near 1, a model says always the
 same. `train.…`, `probe.<name>.<task>.…` and `select.…` are what their functions say. Shares are from 0 to 1.
 """
@@ -21,27 +21,27 @@ from trlt.recipe import Select
 from trlt.report.page.training import is_number
 from trlt.reproduce.recipes import filled
 from trlt.reproduce.sections import DEFAULT
-from trlt.reproduce.stages import Run
+from trlt.reproduce.stages import ArmRun
 from trlt.rollout import read_rows
 from trlt.sample import TASKS
 from trlt.selection import CLASSES
 
 LAST = 10
-"""Steps at the end of training whose mean is a figure."""
-_LOGGED = ("reward/format", "reward/accuracy", "reward/tiou", "zero_spread", "kl", "length")
+"""Steps at the end of training whose mean is a metric."""
+_LOGGED = ("reward/format", "reward/accuracy", "reward/tiou", "frac_zero_range", "kl", "length")
 _SPAN_S = 0.5
 """Seconds to which predicted spans are rounded before they are counted."""
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 
-def figures_of(run: Run, out: Path) -> Figures:
-    """All figures of a run whose parts are complete.
+def metrics_of(run: ArmRun, out: Path) -> Metrics:
+    """All metrics of a run whose parts are complete.
 
     Raises:
         DataError: a file that a command should have left is missing or damaged.
     """
-    found: Figures = {}
+    found: Metrics = {}
     for name, stage in run.parts.items():
         place = Path(filled(stage.place, out))
         kind, _, rest = name.partition(".")
@@ -58,7 +58,7 @@ def figures_of(run: Run, out: Path) -> Figures:
     return found
 
 
-def rewards_of(run: Run, out: Path) -> list[float]:
+def rewards_of(run: ArmRun, out: Path) -> list[float]:
     """Mean reward of each step of training; none for a run without rewards."""
     stage = run.parts.get("train")
     if stage is None:
@@ -67,39 +67,39 @@ def rewards_of(run: Run, out: Path) -> list[float]:
     return [round(float(row["reward"]), 4) for row in log if is_number(row.get("reward"))]
 
 
-class _Taken(forms.Form):
+class _SelectedTask(forms.Form):
     task: str
     taken: forms.Count
 
 
-class _Selection(forms.Form):
+class _SelectionFile(forms.Form):
     taken: forms.Count
-    tasks: list[_Taken]
+    tasks: list[_SelectedTask]
 
 
-class _Bench(forms.Form):
+class _BenchmarkFile(forms.Form):
     n: forms.Count
     unanswered: forms.Count
     paper: dict[str, Any]
 
 
-class _Results(forms.Form):
-    benchmarks: dict[str, _Bench]
+class _ResultsFile(forms.Form):
+    benchmarks: dict[str, _BenchmarkFile]
 
 
-def _selection(place: Path) -> Figures:
+def _selection(place: Path) -> Metrics:
     """`taken`, and `taken.<task>`: samples that were selected."""
-    report = _json(place.with_suffix(".report.json"), _Selection)
+    report = _json(place.with_suffix(".report.json"), _SelectionFile)
     return {"taken": float(report["taken"])} | {f"taken.{total['task']}": float(total["taken"]) for total in report["tasks"]}
 
 
-def _training(place: Path) -> Figures:
+def _training(place: Path) -> Metrics:
     """`reward_first`, `reward_last`, `steps`, `seconds`, and columns of the log as means over the last steps."""
-    result = _json(place / "result.json", forms.Trained)
+    result = _json(place / "result.json", forms.TrainResultForm)
     found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if is_number(result.get(key))}
     log = read_log(place / "log.jsonl")
     found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log if is_number(row.get("elapsed_s"))])
-    for key in _LOGGED:  # a step without a sample of the task has no such figure
+    for key in _LOGGED:  # a step without a sample of the task has no such metric
         values = [float(row[key]) for row in log[-LAST:] if is_number(row.get(key))]
         if values:
             found[key] = fmean(values)
@@ -112,13 +112,13 @@ def _elapsed(seconds: Sequence[float]) -> float:
     return math.fsum(ends)
 
 
-def _probe(rows: Iterable[Mapping[str, Any]], settings: Select) -> Figures:
+def _probe(rows: Iterable[Mapping[str, Any]], settings: Select) -> Metrics:
     """By task: the share of each class (`easy`, ...), `mean_reward`, `right`, `mean_iou`, `delta_iou` (max - mean), `n`."""
     by_task: dict[str, list[Digest]] = {}
     for row in rows:
         if (one := digest(row, settings)) is not None:
             by_task.setdefault(one.task, []).append(one)
-    found: Figures = {}
+    found: Metrics = {}
     for task in TASKS:
         there = by_task.get(task)
         if not there:
@@ -134,10 +134,10 @@ def _probe(rows: Iterable[Mapping[str, Any]], settings: Select) -> Figures:
     return found
 
 
-def _evaluation(place: Path) -> Figures:
-    """By benchmark: the paper's figures in percent, `unanswered` (share), `top_share` and `top_span`."""
-    found: Figures = {}
-    for bench, entry in _json(place / "results.json", _Results)["benchmarks"].items():
+def _evaluation(place: Path) -> Metrics:
+    """By benchmark: the paper's metrics in percent, `unanswered` (share), `top_share` and `top_span`."""
+    found: Metrics = {}
+    for bench, entry in _json(place / "results.json", _ResultsFile)["benchmarks"].items():
         values = {key: float(value) for key, value in entry["paper"].items() if is_number(value)}
         if entry["n"]:
             values["unanswered"] = entry["unanswered"] / entry["n"]
@@ -146,7 +146,7 @@ def _evaluation(place: Path) -> Figures:
     return found
 
 
-def _most_frequent(rows: Iterable[Mapping[str, Any]]) -> Figures:
+def _most_frequent(rows: Iterable[Mapping[str, Any]]) -> Metrics:
     """How often the most frequent option, and the most frequent span, was answered; of all rows that ask for one."""
     options: list[int | None] = []
     spans: list[tuple[int, int] | None] = []

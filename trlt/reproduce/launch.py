@@ -26,7 +26,7 @@ from trlt.reproduce.recipes import filled
 from trlt.reproduce.sections import World
 from trlt.reproduce.stages import Stage
 from trlt.reproduce.subset import drawn, swapped
-from trlt.rollout import Run, videos_root
+from trlt.rollout import RunFiles, videos_root
 from trlt.sample import read_samples, write_samples
 
 LOCK = ".lock"
@@ -100,9 +100,9 @@ class Launcher:
             try:
                 self._here(stage)
             except TrltError as error:
-                return _Done(str(error))
+                return _EndedWork(str(error))
             self._finish(stage, began)
-            return _Done("")
+            return _EndedWork("")
         recipe = stage.beside("recipe.yaml", self._out)
         if stage.recipe is not None:
             recipes.write(stage.recipe, recipe, self._out)
@@ -131,7 +131,7 @@ class Launcher:
             samples = drawn(read_samples(source), wanted.tasks, wanted.limit, wanted.seed)
             path = Path(filled(stage.place, self._out))
             write_samples(path, swapped(samples, wanted.seed) if wanted.swap else samples)
-            Run(path).write_manifest({"schema": 1, "kind": "subset", "videos": str(videos_root(None, source).resolve())})
+            RunFiles(path).write_manifest({"schema": 1, "kind": "subset", "videos": str(videos_root(None, source).resolve())})
 
     def _finish(self, stage: Stage, began: float) -> None:
         if stage.kind == "train":  # what a run that is complete never goes on from
@@ -153,7 +153,7 @@ def words(stage: Stage, out: Path) -> list[str]:
     return [filled(word, out).replace("{recipe}", recipe) for word in stage.arguments]
 
 
-class _Done:
+class _EndedWork:
     """Work that is over."""
 
     def __init__(self, fault: str) -> None:

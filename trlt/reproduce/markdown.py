@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trlt.reproduce.verdicts import COVERS, Cell, FilledTable, Verdict
+from trlt.reproduce.verdicts import COVERS, ClaimVerdict, FilledTable, TableCell
 
 SIGNS = {"holds": "✓ holds", "refuted": "✗ refuted", "open": "○ open", "incomplete": "… incomplete"}
 """How a verdict is written: never by colour alone."""
 
 
-def evidence(title: str, facts: Sequence[str], verdicts: Sequence[Verdict], tables: Sequence[FilledTable]) -> str:
+def evidence(title: str, facts: Sequence[str], verdicts: Sequence[ClaimVerdict], tables: Sequence[FilledTable]) -> str:
     """The whole report: facts, the verdicts, and table by table its numbers.
 
     Args:
@@ -27,7 +27,7 @@ def evidence(title: str, facts: Sequence[str], verdicts: Sequence[Verdict], tabl
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def counts(verdicts: Sequence[Verdict]) -> str:
+def counts(verdicts: Sequence[ClaimVerdict]) -> str:
     """How many claims came to what."""
     if not verdicts:
         return ""
@@ -49,17 +49,17 @@ def interval(low: float | None, high: float | None, *, signed: bool = False) -> 
     return "" if low is None or high is None else f"{number(low, signed=signed)} to {number(high, signed=signed)}"
 
 
-def seeds(one: Verdict) -> str:
+def seeds(one: ClaimVerdict) -> str:
     """How many seeds a verdict stands on."""
     return f"{one.seeds} of {one.of}" if one.seeds < one.of else str(one.of)
 
 
-def state(one: Verdict) -> str:
+def state(one: ClaimVerdict) -> str:
     """The verdict in a word."""
     return SIGNS[one.state]
 
 
-def cell(found: Cell) -> tuple[str, str]:
+def cell(found: TableCell) -> tuple[str, str]:
     """A table's cell: the mean, and its interval or what stands in its place."""
     if found.mean is None:
         return "–", ""
@@ -68,7 +68,7 @@ def cell(found: Cell) -> tuple[str, str]:
     return number(found.mean), interval(found.low, found.high) or f"n = {found.n}"
 
 
-def _verdicts(verdicts: Sequence[Verdict]) -> str:
+def _verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
     lines = ["| claim | the paper | ours | 95% interval | verdict | seeds |", "|---|---|---:|---:|---|---|"]
     for one in verdicts:
         words = f"**{_text(one.id)}** {_text(one.text)}<br>`{one.compared.replace('|', chr(92) + '|')}`"

@@ -13,8 +13,8 @@ from pathlib import Path
 from trlt.files import write_text_atomic
 from trlt.report.page.markup import Markup, element, escape, footer, head, inline, join, table
 from trlt.reproduce import markdown
-from trlt.reproduce.records import Record
-from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
+from trlt.reproduce.records import RunRecord
+from trlt.reproduce.verdicts import COVERS, ClaimVerdict, FilledTable
 
 _STYLES = {"holds": "better", "refuted": "worse"}
 
@@ -25,14 +25,14 @@ class EvidencePage:
 
     title: str
     facts: Sequence[str]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ClaimVerdict]
     tables: Sequence[FilledTable]
     pictures: Mapping[str, Path]
     """What is drawn, in words, to the PNG file."""
-    records: Sequence[Record]
+    records: Sequence[RunRecord]
     """Every run, in the order in which they were over."""
-    counted: Sequence[Record]
-    """Those whose figures the tables are made of."""
+    counted: Sequence[RunRecord]
+    """Those whose metrics the tables are made of."""
 
 
 def write_page(page: EvidencePage, path: Path) -> None:
@@ -54,7 +54,7 @@ def write_page(page: EvidencePage, path: Path) -> None:
     write_text_atomic(path, join([start, top, element("main", *body), footer(), Markup("</body></html>\n")]))
 
 
-def _claims(verdicts: Sequence[Verdict]) -> Markup:
+def _claims(verdicts: Sequence[ClaimVerdict]) -> Markup:
     rows: list[list[str]] = []
     for one in verdicts:
         said = [element("small", text) for text in (one.text, one.compared, one.note) if text]
@@ -88,7 +88,7 @@ def _picture(words: str, file: Path) -> Markup:
     return element("figure", element("figcaption", words), image)
 
 
-def _runs(records: Sequence[Record], counted: Sequence[Record]) -> Markup:
+def _runs(records: Sequence[RunRecord], counted: Sequence[RunRecord]) -> Markup:
     """Every run that was ever made: what counts, and what doesn't and why."""
     counts = {id(record) for record in counted}
     rows: list[list[str]] = []

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from trlt.report.page.charts import running_mean
 from trlt.report.plots import new_figure, styled, write_figure
-from trlt.reproduce.references import figure_parts, needed
-from trlt.reproduce.sections import BASE, Claim, Equal, Plan, Trend
-from trlt.reproduce.statistics import Estimate, estimate
-from trlt.reproduce.verdicts import Verdict
+from trlt.reproduce.references import metric_parts, needed
+from trlt.reproduce.sections import BASE, Claim, EqualClaim, Plan, TrendClaim
+from trlt.reproduce.statistics import SeedMean, estimate
+from trlt.reproduce.verdicts import ClaimVerdict
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,19 +30,19 @@ _SMOOTH = 0.05
 _COLUMNS = 3
 _STYLE = {"legend.fontsize": 7.5, "axes.grid.axis": "both"}
 
-Unit = Literal["percentage points", "share", "IoU", "reward", "slope", "in the figure's own unit"]
+Unit = Literal["percentage points", "share", "IoU", "reward", "slope", "in the metric's own unit"]
 Rewards = Mapping[tuple[str, int], Sequence[float]]
 """Arm and seed to the mean reward of each step."""
 
 
-class Curve(NamedTuple):
+class RewardCurve(NamedTuple):
     """One arm's reward over the steps that all of its seeds have made."""
 
     arm: str
-    steps: Sequence[Estimate]
+    steps: Sequence[SeedMean]
 
 
-def curves(plan: Plan, arms: Sequence[str], rewards: Rewards) -> list[Curve]:
+def curves(plan: Plan, arms: Sequence[str], rewards: Rewards) -> list[RewardCurve]:
     """The arms' learning curves: the running means of their seeds, averaged, with a 95% t interval a step."""
     found = []
     for arm in arms:
@@ -50,12 +50,12 @@ def curves(plan: Plan, arms: Sequence[str], rewards: Rewards) -> list[Curve]:
         if arm == BASE or not runs:
             continue
         smooth = [running_mean(run, max(1, round(_SMOOTH * len(run)))) for run in runs]
-        found.append(Curve(arm, [estimate(values) for values in zip(*smooth, strict=False)]))
+        found.append(RewardCurve(arm, [estimate(values) for values in zip(*smooth, strict=False)]))
     return found
 
 
 def curves_png(plan: Plan, tables: Sequence[str], rewards: Rewards, path: Path) -> bool:
-    """Writes a panel a table with a curve a trained arm; gives whether there was anything to draw."""
+    """Writes one panel per table with one curve per trained arm; gives whether there was anything to draw."""
     by_arms: dict[tuple[str, ...], list[str]] = {}
     for name in tables:  # tables of the same arms share a panel
         by_arms.setdefault(tuple(arm for arm in plan.tables[name].arms if arm != BASE), []).append(name)
@@ -75,9 +75,9 @@ def curves_png(plan: Plan, tables: Sequence[str], rewards: Rewards, path: Path) 
     return True
 
 
-def claims_png(plan: Plan, claims: Sequence[Claim], verdicts: Sequence[Verdict], path: Path) -> bool:
-    """Writes each claim's mean and interval as a dot and a line, a panel a unit; gives whether there was any to draw."""
-    groups: dict[Unit, list[tuple[Claim, Verdict]]] = {}
+def claims_png(plan: Plan, claims: Sequence[Claim], verdicts: Sequence[ClaimVerdict], path: Path) -> bool:
+    """Writes each claim's mean and interval as a dot and a line, one panel per unit; gives whether there was any to draw."""
+    groups: dict[Unit, list[tuple[Claim, ClaimVerdict]]] = {}
     for claim, verdict in zip(claims, verdicts, strict=True):
         if verdict.mean is not None:
             groups.setdefault(unit(plan, claim), []).append((claim, verdict))
@@ -97,24 +97,24 @@ def claims_png(plan: Plan, claims: Sequence[Claim], verdicts: Sequence[Verdict],
 
 def unit(plan: Plan, claim: Claim) -> Unit:
     """What a claim's number is in, so that numbers of one unit share an axis."""
-    if isinstance(claim, Trend):
+    if isinstance(claim, TrendClaim):
         return "slope"
-    kinds = {_unit(part) for _, _, figure in needed(claim) for part in figure_parts(plan, figure)}
-    return kinds.pop() if len(kinds) == 1 else "in the figure's own unit"
+    kinds = {_unit(part) for _, _, metric in needed(claim) for part in metric_parts(plan, metric)}
+    return kinds.pop() if len(kinds) == 1 else "in the metric's own unit"
 
 
-def _unit(figure: str) -> Unit:
-    last = figure.rpartition(".")[2]
-    if last in ("unanswered", "top_share", "top_span", "easy", "medium", "hard", "varied", "flat", "right", "zero_spread"):
+def _unit(metric: str) -> Unit:
+    last = metric.rpartition(".")[2]
+    if last in ("unanswered", "top_share", "top_span", "easy", "medium", "hard", "varied", "flat", "right", "frac_zero_range"):
         return "share"
     if last in ("mean_iou", "delta_iou"):
         return "IoU"
-    if figure.startswith("eval."):
+    if metric.startswith("eval."):
         return "percentage points"
-    return "reward" if "reward" in last else "in the figure's own unit"
+    return "reward" if "reward" in last else "in the metric's own unit"
 
 
-def _draw_curves(ax: Axes, title: str, found: Sequence[Curve]) -> None:
+def _draw_curves(ax: Axes, title: str, found: Sequence[RewardCurve]) -> None:
     for place, curve in enumerate(found):
         colour, line = _COLOURS[place % len(_COLOURS)], _LINES[place // len(_COLOURS) % len(_LINES)]
         x = range(1, len(curve.steps) + 1)
@@ -128,11 +128,11 @@ def _draw_curves(ax: Axes, title: str, found: Sequence[Curve]) -> None:
     ax.legend(frameon=False, loc="best", ncols=1 + (len(found) > 5))
 
 
-def _draw_claims(ax: Axes, name: Unit, group: Sequence[tuple[Claim, Verdict]]) -> None:
+def _draw_claims(ax: Axes, name: Unit, group: Sequence[tuple[Claim, ClaimVerdict]]) -> None:
     ax.axvline(0, color="#333333", linewidth=1)
     for place, (claim, verdict) in enumerate(group):
         colour, mark = _STATES[verdict.state]
-        if isinstance(claim, Equal):
+        if isinstance(claim, EqualClaim):
             ax.fill_betweenx([place - 0.4, place + 0.4], -claim.margin, claim.margin, color="#DDE8F0", linewidth=0)
         if verdict.low is not None and verdict.high is not None:
             ax.plot([verdict.low, verdict.high], [place, place], color=colour, linewidth=2)
@@ -144,7 +144,7 @@ def _draw_claims(ax: Axes, name: Unit, group: Sequence[tuple[Claim, Verdict]]) -
 
 def _side(claim: Claim) -> str:
     """A claim's name, with the side of 0 that it claims."""
-    if isinstance(claim, Equal):
+    if isinstance(claim, EqualClaim):
         return f"{claim.id} (±{claim.margin:g})"
     return f"{claim.id} (< 0)" if claim.less else f"{claim.id} (> 0)"
 

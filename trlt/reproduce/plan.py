@@ -15,21 +15,21 @@ from trlt.reproduce.references import faults_of
 from trlt.reproduce.sections import (
     Arm,
     Claim,
-    Difference,
-    Equal,
+    DifferenceClaim,
+    EqualClaim,
     Evaluation,
-    Gap,
+    GapClaim,
     Plan,
     Probing,
     Table,
-    Trend,
+    TrendClaim,
     World,
 )
 
 SHIPPED = Path(__file__).parent / "evidence.yaml"
 """The plan that ships with trlt: the paper's claims in the miniature world."""
 _SECTIONS: dict[str, type[Section]] = {"world": World, "evals": Evaluation, "probes": Probing, "arms": Arm, "tables": Table}
-_KINDS: dict[str, type[Section]] = {"difference": Difference, "gap": Gap, "trend": Trend, "equal": Equal}
+_KINDS: dict[str, type[Section]] = {"difference": DifferenceClaim, "gap": GapClaim, "trend": TrendClaim, "equal": EqualClaim}
 
 
 def load_plan(path: Path) -> Plan:
@@ -85,7 +85,7 @@ def _keys(location: Sequence[str | int]) -> list[str]:
 
 def arms_of(claim: Claim) -> tuple[str, ...]:
     """The arms that a claim compares, each once."""
-    return tuple(dict.fromkeys(claim.arms if isinstance(claim, Trend) else (claim.a, claim.b)))
+    return tuple(dict.fromkeys(claim.arms if isinstance(claim, TrendClaim) else (claim.a, claim.b)))
 
 
 def asked_tables(plan: Plan, wanted: Sequence[str]) -> list[str]:

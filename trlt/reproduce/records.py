@@ -1,4 +1,4 @@
-"""`runs.jsonl`: a line a run that is over, with all that a report needs of it. Lines are added, never changed or removed.
+"""`runs.jsonl`: one line per run that is over, with all that a report needs of it. Lines are added, never changed or removed.
 
 So no result is chosen after the fact: of several runs of one arm, seed and plan, the first that didn't fail counts.
 """
@@ -18,13 +18,13 @@ from trlt.errors import DataError
 from trlt.files import Faults, append_jsonl, mend_tail
 from trlt.forms import STRICT, build
 from trlt.reading import parse_json
-from trlt.reproduce.stages import Run
+from trlt.reproduce.stages import ArmRun
 
 NAME = "runs.jsonl"
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Record:
+class RunRecord:
     """One run that is over."""
 
     plan: str
@@ -32,9 +32,9 @@ class Record:
     arm: str
     seed: int
     run: str
-    """Digest of everything that the figures depend on."""
-    figures: Mapping[str, FiniteFloat]
-    """Figure to number; empty where it failed."""
+    """Digest of everything that the metrics depend on."""
+    metrics: Mapping[str, FiniteFloat]
+    """Metric to number; empty where it failed."""
     reward: Sequence[FiniteFloat]
     """Of each step of training; empty where there was none."""
     seconds: Mapping[str, float]
@@ -55,7 +55,7 @@ class Record:
         return {key: value for key, value in asdict(self).items() if key != "origin"}
 
 
-def append(path: Path, record: Record) -> None:
+def append(path: Path, record: RunRecord) -> None:
     """Adds a line; one that a kill tore is cut off before."""
     if path.is_file():
         mend_tail(path)
@@ -63,7 +63,7 @@ def append(path: Path, record: Record) -> None:
     append_jsonl(path, record.to_json(), sync=True)
 
 
-def read_records(path: Path) -> list[Record]:
+def read_records(path: Path) -> list[RunRecord]:
     """All lines of a file, in their order; a last one that is being written, or that a kill tore, is left out.
 
     Raises:
@@ -80,7 +80,7 @@ def read_records(path: Path) -> list[Record]:
             continue
         try:
             values = parse_json(line, where, expected=remedy)
-            found.append(replace(build(values, Record, where, remedy), origin=str(path)))
+            found.append(replace(build(values, RunRecord, where, remedy), origin=str(path)))
         except DataError as error:
             if number < len(lines):
                 faults.add(str(error))
@@ -88,17 +88,17 @@ def read_records(path: Path) -> list[Record]:
     return found
 
 
-def counted(records: Iterable[Record], runs: Iterable[Run]) -> dict[tuple[str, int], Record]:
+def counted(records: Iterable[RunRecord], runs: Iterable[ArmRun]) -> dict[tuple[str, int], RunRecord]:
     """Arm and seed to the record that counts: the first of the very same run that didn't fail."""
     wanted = {(run.arm, run.seed, run.id) for run in runs}
-    found: dict[tuple[str, int], Record] = {}
+    found: dict[tuple[str, int], RunRecord] = {}
     for record in records:
         if record.error is None and (record.arm, record.seed, record.run) in wanted:
             found.setdefault((record.arm, record.seed), record)
     return found
 
 
-def spent(records: Iterable[Record]) -> float:
+def spent(records: Iterable[RunRecord]) -> float:
     """Seconds that the runs' own commands took, one after the other; a command that several runs share counts once.
 
     What all runs share (the videos, the pool, its probe) is in no record, and isn't in the sum.

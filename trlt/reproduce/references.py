@@ -1,4 +1,4 @@
-"""What the names in a plan refer to: arms, evaluations, probes and figures; a fault for each that isn't there (pure)."""
+"""What the names in a plan refer to: arms, evaluations, probes and metrics; a fault for each that isn't there (pure)."""
 
 from __future__ import annotations
 
@@ -6,67 +6,67 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from trlt.errors import did_you_mean
-from trlt.reproduce.sections import BASE, DEFAULT, Claim, Difference, Equal, Gap, Plan, Trend
+from trlt.reproduce.sections import BASE, DEFAULT, Claim, DifferenceClaim, EqualClaim, GapClaim, Plan, TrendClaim
 from trlt.sample import TASKS
 
 KINDS = ("eval", "train", "probe", "select")
-"""What figures begin with."""
+"""What metrics begin with."""
 
 
-class Asked(NamedTuple):
-    """A figure that something needs of an arm."""
+class NeededMetric(NamedTuple):
+    """A metric that something needs of an arm."""
 
     where: str
     """The key in the plan."""
     arm: str
-    figure: str
+    metric: str
 
 
 def faults_of(plan: Plan) -> list[str]:
     """Every name that leads nowhere, with its key and the nearest that is known."""
     faults = [*_names(plan), *_arms(plan), *_tables(plan), *_claims(plan)]
-    if faults:  # figures are looked for in arms, which then aren't sound
+    if faults:  # metrics are looked for in arms, which then aren't sound
         return faults
-    found = [f"{one.where}: {fault}" for one in _figures(plan) if (fault := figure_fault(plan, one.arm, one.figure))]
+    found = [f"{one.where}: {fault}" for one in _metrics(plan) if (fault := metric_fault(plan, one.arm, one.metric))]
     return list(dict.fromkeys(found))
 
 
-def figure_parts(plan: Plan, figure: str) -> tuple[str, ...]:
-    """The figures whose mean a figure is: those of a named one, else itself."""
-    return plan.figures.get(figure, (figure,))
+def metric_parts(plan: Plan, metric: str) -> tuple[str, ...]:
+    """The metrics whose mean a metric is: those of a named one, else itself."""
+    return plan.metrics.get(metric, (metric,))
 
 
-def figure_fault(plan: Plan, arm: str, figure: str) -> str | None:
-    """Why an arm's runs can't have a figure, or None; the last part of its name is known to the runs alone."""
-    if "." not in figure and figure not in plan.figures:
-        return f"{figure!r} is no figure; {did_you_mean(figure, plan.figures) if plan.figures else 'figures is empty'}"
-    for part in figure_parts(plan, figure):
+def metric_fault(plan: Plan, arm: str, metric: str) -> str | None:
+    """Why an arm's runs can't have a metric, or None; the last part of its name is known to the runs alone."""
+    if "." not in metric and metric not in plan.metrics:
+        return f"{metric!r} is no metric; {did_you_mean(metric, plan.metrics) if plan.metrics else 'metrics is empty'}"
+    for part in metric_parts(plan, metric):
         if fault := _part_fault(plan, arm, part):
-            return fault if part == figure else f"figures.{figure}: {fault}"
+            return fault if part == metric else f"metrics.{metric}: {fault}"
     return None
 
 
-def _part_fault(plan: Plan, arm: str, figure: str) -> str | None:
-    kind, *parts = figure.split(".")
+def _part_fault(plan: Plan, arm: str, metric: str) -> str | None:
+    kind, *parts = metric.split(".")
     if kind not in KINDS or not parts or not all(parts):
-        return f"{figure!r} is no figure of a run; they begin with {', '.join(f'{kind}.' for kind in KINDS)}"
+        return f"{metric!r} is no metric of a run; they begin with {', '.join(f'{kind}.' for kind in KINDS)}"
     of = plan.arms[arm]
     if kind == "train" and arm == BASE:
-        return f"{figure!r}: arm {BASE!r} isn't trained"
+        return f"{metric!r}: arm {BASE!r} isn't trained"
     if kind == "select" and arm == BASE and not any(plan.probes[name].data == "selected" for name in of.probes):
-        return f"{figure!r}: arm {BASE!r} selects nothing"
+        return f"{metric!r}: arm {BASE!r} selects nothing"
     if kind == "probe":
         if parts[0] not in of.probes:
-            return f"{figure!r}: {_lacks(arm, 'probes', parts[0], of.probes)}"
+            return f"{metric!r}: {_lacks(arm, 'probes', parts[0], of.probes)}"
         if len(parts) < 3 or parts[1] not in TASKS:
-            return f"{figure!r}: probe.{parts[0]} is followed by a task and a figure; {did_you_mean(parts[1:2][0], TASKS)}"
+            return f"{metric!r}: probe.{parts[0]} is followed by a task and a metric; {did_you_mean(parts[1:2][0], TASKS)}"
     if kind == "eval":
         name, rest = (parts[0], parts[1:]) if parts[0] in plan.evals else (DEFAULT, parts)
         if name not in of.evals:
-            return f"{figure!r}: {_lacks(arm, 'evals', name, of.evals)}"
+            return f"{metric!r}: {_lacks(arm, 'evals', name, of.evals)}"
         benches = plan.evals[name].benchmarks
         if len(rest) < 2 or rest[0] not in benches:
-            return f"{figure!r}: evals.{name} asks {', '.join(benches)}; name one of them, then its figure"
+            return f"{metric!r}: evals.{name} asks {', '.join(benches)}; name one of them, then its metric"
     return None
 
 
@@ -86,10 +86,10 @@ def _names(plan: Plan) -> Iterator[str]:
         for bench in evaluation.benchmarks:
             if bench in plan.evals:
                 yield f"evals.{bench}: is a benchmark's name as well, so that eval.{bench} could be either; take another name"
-    for name, parts in plan.figures.items():
+    for name, parts in plan.metrics.items():
         for part in parts:
             if "." not in part:
-                yield f"figures.{name}: {part!r} is no figure of a run; a mean is made of such, not of other means"
+                yield f"metrics.{name}: {part!r} is no metric of a run; a mean is made of such, not of other means"
     ids = [claim.id for claim in plan.claims]
     for id in dict.fromkeys(id for id in ids if ids.count(id) > 1):
         yield f"claims: {id!r} stands twice; ids are unique"
@@ -117,27 +117,27 @@ def _claims(plan: Plan) -> Iterator[str]:
         where = f"claims.{claim.id}"
         if claim.table is not None and claim.table not in plan.tables:
             yield _unknown(f"{where}.table", claim.table, plan.tables)
-        arms = {"arms": claim.arms} if isinstance(claim, Trend) else {"a": (claim.a,), "b": (claim.b,)}
+        arms = {"arms": claim.arms} if isinstance(claim, TrendClaim) else {"a": (claim.a,), "b": (claim.b,)}
         for key, names in arms.items():
             yield from (_unknown(f"{where}.{key}", arm, plan.arms) for arm in names if arm not in plan.arms)
 
 
-def _figures(plan: Plan) -> Iterator[Asked]:
+def _metrics(plan: Plan) -> Iterator[NeededMetric]:
     for name, table in plan.tables.items():
-        yield from (Asked(f"tables.{name}.columns", arm, column) for column in table.columns for arm in table.arms)
+        yield from (NeededMetric(f"tables.{name}.columns", arm, column) for column in table.columns for arm in table.arms)
     for claim in plan.claims:
-        yield from (Asked(f"claims.{claim.id}.{key}", arm, figure) for key, arm, figure in needed(claim))
+        yield from (NeededMetric(f"claims.{claim.id}.{key}", arm, metric) for key, arm, metric in needed(claim))
 
 
 def needed(claim: Claim) -> Iterator[tuple[str, str, str]]:
-    """Key, arm and figure of everything that a claim looks at."""
+    """Key, arm and metric of everything that a claim looks at."""
     match claim:
-        case Trend():
-            yield from (("figure", arm, claim.figure) for arm in claim.arms)
-        case Gap():
+        case TrendClaim():
+            yield from (("metric", arm, claim.metric) for arm in claim.arms)
+        case GapClaim():
             for arm in (claim.a, claim.b):
-                yield "figure", arm, claim.figure
+                yield "metric", arm, claim.metric
                 yield "than", arm, claim.than
-        case Difference() | Equal():
-            yield "figure", claim.a, claim.figure
-            yield ("figure", claim.b, claim.figure) if claim.than is None else ("than", claim.b, claim.than)
+        case DifferenceClaim() | EqualClaim():
+            yield "metric", claim.a, claim.metric
+            yield ("metric", claim.b, claim.metric) if claim.than is None else ("than", claim.b, claim.than)

@@ -12,9 +12,9 @@ from trlt.files import write_json, write_text_atomic
 from trlt.reproduce import markdown
 from trlt.reproduce.page import EvidencePage, write_page
 from trlt.reproduce.pictures import claims_png, curves_png
-from trlt.reproduce.records import Record, spent
+from trlt.reproduce.records import RunRecord, spent
 from trlt.reproduce.sections import Claim, Plan
-from trlt.reproduce.verdicts import COVERS, FilledTable, Verdict
+from trlt.reproduce.verdicts import COVERS, ClaimVerdict, FilledTable
 
 VERDICTS = "verdicts.json"
 
@@ -25,12 +25,12 @@ class Report:
 
     plan: Plan
     claims: Sequence[Claim]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[ClaimVerdict]
     """One a claim."""
     tables: Sequence[FilledTable]
-    counted: Mapping[tuple[str, int], Record]
+    counted: Mapping[tuple[str, int], RunRecord]
     """Arm and seed to the run that counts."""
-    records: Sequence[Record]
+    records: Sequence[RunRecord]
     """Every run that was ever made, the failed and the outdated too."""
     of: int
     """Runs that the tables need."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from trlt.reproduce.launch import Launcher, Work
-from trlt.reproduce.stages import Run, Stage
+from trlt.reproduce.stages import ArmRun, Stage
 
 WAIT_S = 0.1
 """Between looks at what is being done."""
@@ -19,15 +19,15 @@ class Listener(Protocol):
     def stage(self, stage: Stage, done: int, of: int) -> None:
         """A stage is complete; so many of all are."""
 
-    def finished(self, run: Run) -> None:
+    def finished(self, run: ArmRun) -> None:
         """All stages of a run are complete."""
 
-    def failed(self, run: Run, stage: Stage, error: str) -> None:
+    def failed(self, run: ArmRun, stage: Stage, error: str) -> None:
         """A run can't be completed, because of this stage."""
 
 
 def work(
-    runs: Sequence[Run], starter: Launcher, listener: Listener, *, jobs: int, pause: Callable[[float], None] = time.sleep
+    runs: Sequence[ArmRun], starter: Launcher, listener: Listener, *, jobs: int, pause: Callable[[float], None] = time.sleep
 ) -> None:
     """Does all stages of the runs, at most `jobs` at a time; the stages of an earlier run come first.
 
@@ -54,7 +54,7 @@ def work(
             one.stop()
 
 
-def _settled(run: Run, done: set[str], failed: dict[str, str], listener: Listener) -> bool:
+def _settled(run: ArmRun, done: set[str], failed: dict[str, str], listener: Listener) -> bool:
     """Whether a run is over, which is told."""
     for stage in run.stages:
         if stage.place in failed:
@@ -66,7 +66,7 @@ def _settled(run: Run, done: set[str], failed: dict[str, str], listener: Listene
     return False
 
 
-def _ready(pending: Sequence[Run], done: set[str], failed: dict[str, str], going: dict[str, Work]) -> list[Stage]:
+def _ready(pending: Sequence[ArmRun], done: set[str], failed: dict[str, str], going: dict[str, Work]) -> list[Stage]:
     """Stages that can begin, in the order of the runs."""
     found: dict[str, Stage] = {}
     for run in pending:

@@ -17,7 +17,7 @@ Overlay = dict[str, Any]
 BASE = "base"
 """The arm that isn't trained: the recipe's model as it is."""
 DEFAULT = "default"
-"""The evaluation whose figures stand as `eval.<benchmark>.<figure>`, without its name."""
+"""The evaluation whose metrics stand as `eval.<benchmark>.<metric>`, without its name."""
 
 
 class World(Section):
@@ -72,7 +72,7 @@ class Arm(Section):
 
 
 class Table(Section):
-    """Arms by columns of figures: means over the seeds."""
+    """Arms by columns of metrics: means over the seeds."""
 
     title: str
     arms: Names = ()
@@ -89,30 +89,30 @@ class _Claim(Section):
     """What the paper reports, in its own numbers."""
     table: Name | None = None
     """The table that it stands below; null shows it wherever all tables are asked for."""
-    figure: str
-    """A figure of a run, or a named mean of `figures`."""
+    metric: str
+    """A metric of a run, or a named mean of `metrics`."""
 
 
-class Difference(_Claim):
+class DifferenceClaim(_Claim):
     """a - b is above 0."""
 
     kind: Literal["difference"]
     a: Name
     b: Name
     than: str | None = None
-    """The figure of b, where it isn't that of a."""
+    """The metric of b, where it isn't that of a."""
     less: bool = False
     """Below 0 instead."""
 
     @model_validator(mode="after")
     def _differs(self) -> Self:
-        if self.a == self.b and self.than in (None, self.figure):
-            raise ValueError(f"a and b are both {self.a!r}, whose difference is 0; name another arm, or another figure in than")
+        if self.a == self.b and self.than in (None, self.metric):
+            raise ValueError(f"a and b are both {self.a!r}, whose difference is 0; name another arm, or another metric in than")
         return self
 
 
-class Gap(_Claim):
-    """(a - b in `figure`) - (a - b in `than`) is above 0: a gains more there than here."""
+class GapClaim(_Claim):
+    """(a - b in `metric`) - (a - b in `than`) is above 0: a gains more there than here."""
 
     kind: Literal["gap"]
     a: Name
@@ -121,13 +121,13 @@ class Gap(_Claim):
     less: bool = False
 
 
-class Trend(_Claim):
-    """The least-squares slope of the figure over x, within a seed, is above 0."""
+class TrendClaim(_Claim):
+    """The least-squares slope of the metric over x, within a seed, is above 0."""
 
     kind: Literal["trend"]
     arms: Annotated[tuple[Name, ...], Field(strict=False, min_length=2)]
     x: Annotated[tuple[float, ...], Field(strict=False)]
-    """A number an arm."""
+    """One number per arm."""
     less: bool = False
 
     @model_validator(mode="after")
@@ -139,18 +139,18 @@ class Trend(_Claim):
         return self
 
 
-class Equal(_Claim):
+class EqualClaim(_Claim):
     """a - b lies within the margin: the whole interval does."""
 
     kind: Literal["equal"]
     a: Name
     b: Name
     than: str | None = None
-    """The figure of b, where it isn't that of a."""
+    """The metric of b, where it isn't that of a."""
     margin: Annotated[float, Field(gt=0)]
 
 
-Claim = Annotated[Difference | Gap | Trend | Equal, Field(discriminator="kind")]
+Claim = Annotated[DifferenceClaim | GapClaim | TrendClaim | EqualClaim, Field(discriminator="kind")]
 
 
 class Plan(Section):
@@ -165,7 +165,7 @@ class Plan(Section):
     evals: dict[Name, Evaluation] = Field(default_factory=dict)
     probes: dict[Name, Probing] = Field(default_factory=dict)
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
-    figures: dict[Name, Annotated[tuple[str, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
-    """Name to the figures whose mean it is."""
+    metrics: dict[Name, Annotated[tuple[str, ...], Field(strict=False, min_length=1)]] = Field(default_factory=dict)
+    """Name to the metrics whose mean it is."""
     tables: dict[Name, Table] = Field(default_factory=dict)
     claims: Annotated[tuple[Claim, ...], Field(strict=False)] = ()

@@ -24,8 +24,8 @@ from trlt.sample import Task
 Kind = Literal["world", "pool", "probe", "select", "subset", "train", "eval"]
 AGAIN = 1000
 """Added to the run's seed where the base model answers once more."""
-FIGURES = 1
-"""Rises when figures are computed in another way, so that old ones aren't mixed with new ones."""
+METRICS = 1
+"""Rises when metrics are computed in another way, so that old ones aren't mixed with new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Run:
+class ArmRun:
     """One arm with one seed."""
 
     arm: str
@@ -79,10 +79,10 @@ class Run:
 
     @cached_property
     def id(self) -> str:
-        """Digest of everything that its figures depend on."""
+        """Digest of everything that its metrics depend on."""
         parts = {name: stage.id for name, stage in self.parts.items()}
         thresholds = identity.settings(self.recipe, ["select"])
-        return identity.digest("run", {"parts": parts, "select": thresholds, "figures": FIGURES}, [])
+        return identity.digest("run", {"parts": parts, "select": thresholds, "figures": METRICS}, [])
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -99,7 +99,7 @@ class Run:
         return tuple(found.values())
 
 
-def runs(plan: Plan, where: str, arms: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+def runs(plan: Plan, where: str, arms: Sequence[str], seeds: Sequence[int]) -> list[ArmRun]:
     """The runs of these arms, all of one seed before those of the next.
 
     Args:
@@ -110,7 +110,7 @@ def runs(plan: Plan, where: str, arms: Sequence[str], seeds: Sequence[int]) -> l
 
     Raises:
         RecipeError: an overlay with faults.
-        ModelError: a model that can't be had.
+        ModelError: a model that isn't found or available.
     """
     builder = _Builder(plan, where)
     return [builder.run(arm, seed) for seed in seeds for arm in arms]
@@ -124,7 +124,7 @@ class _Builder:
         self._recipes: dict[tuple[str, str, str], Recipe] = {}
         self._models: dict[str, Mapping[str, Any]] = {}
 
-    def run(self, arm: str, seed: int) -> Run:
+    def run(self, arm: str, seed: int) -> ArmRun:
         """One arm with one seed."""
         parts: dict[str, Stage] = {}
         of = self._plan.arms[arm]
@@ -137,7 +137,7 @@ class _Builder:
             parts[f"eval.{name}"] = self._eval(arm, name, seed)
         for name in of.probes:
             parts[f"probe.{name}"] = self._probe(arm, name, seed)
-        return Run(arm, seed, parts, self._recipe(arm))
+        return ArmRun(arm, seed, parts, self._recipe(arm))
 
     def _recipe(self, arm: str, kind: str = "", name: str = "") -> Recipe:
         """An arm's recipe, or that of one of its evaluations or probes."""

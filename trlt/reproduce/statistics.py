@@ -13,7 +13,7 @@ from typing import NamedTuple
 from trlt.stats import student
 
 
-class Estimate(NamedTuple):
+class SeedMean(NamedTuple):
     """A mean over seeds, in the unit of the values."""
 
     mean: float
@@ -23,11 +23,11 @@ class Estimate(NamedTuple):
     n: int
 
 
-def estimate(values: Sequence[float]) -> Estimate:
+def estimate(values: Sequence[float]) -> SeedMean:
     """The mean of at least one value with its interval."""
     n = len(values)
     mean = fmean(values)
     if n < 2:
-        return Estimate(mean, None, None, n)
+        return SeedMean(mean, None, None, n)
     half = student(n - 1) * stdev(values) / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, n)
+    return SeedMean(mean, mean - half, mean + half, n)

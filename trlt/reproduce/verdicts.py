@@ -1,4 +1,4 @@
-"""Whether a plan's claims hold, by the figures of its runs, paired by seed (pure)."""
+"""Whether a plan's claims hold, by the metrics of its runs, paired by seed (pure)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from statistics import linear_regression
 from typing import Any, Literal
 
 from trlt.errors import did_you_mean
-from trlt.reproduce.references import figure_parts, needed
-from trlt.reproduce.sections import BASE, Claim, Equal, Gap, Plan, Trend
-from trlt.reproduce.statistics import Estimate, estimate
+from trlt.reproduce.references import metric_parts, needed
+from trlt.reproduce.sections import BASE, Claim, EqualClaim, GapClaim, Plan, TrendClaim
+from trlt.reproduce.statistics import SeedMean, estimate
 
 State = Literal["holds", "refuted", "open", "incomplete"]
-Figures = Mapping[tuple[str, int], Mapping[str, float]]
-"""Arm and seed to figures, where a run is over."""
+RunMetrics = Mapping[tuple[str, int], Mapping[str, float]]
+"""Arm and seed to metrics, where a run is over."""
 _ZERO = 1e-9
 """Bounds nearer to 0 than this are 0: sums round."""
 COVERS = (
@@ -27,7 +27,7 @@ COVERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClaimVerdict:
     """A claim, and what came of it."""
 
     id: str
@@ -55,7 +55,7 @@ class Verdict:
         return asdict(self) | {"by_seed": {str(seed): value for seed, value in self.by_seed.items()}}
 
 
-def judge(plan: Plan, claim: Claim, figures: Figures) -> Verdict:
+def judge(plan: Plan, claim: Claim, metrics: RunMetrics) -> ClaimVerdict:
     """The verdict on a claim.
 
     `holds` when the interval lies wholly on the claimed side of 0, `refuted` when wholly on the other, else `open`; a claim
@@ -65,17 +65,17 @@ def judge(plan: Plan, claim: Claim, figures: Figures) -> Verdict:
     by_seed: dict[int, float] = {}
     notes: dict[str, None] = {}
     for seed in plan.seeds:
-        missing = _missing(plan, claim, figures, seed)
+        missing = _missing(plan, claim, metrics, seed)
         if missing is None:
-            by_seed[seed] = _value(plan, claim, figures, seed)
+            by_seed[seed] = _value(plan, claim, metrics, seed)
         elif missing:
             notes[missing] = None
     found = estimate(list(by_seed.values())) if by_seed else None
     state: State = "incomplete"
     if found is not None and len(by_seed) == len(plan.seeds):
-        state = _equality(found, claim.margin) if isinstance(claim, Equal) else _side(found, claim.less)
+        state = _equality(found, claim.margin) if isinstance(claim, EqualClaim) else _side(found, claim.less)
     mean, low, high = found[:3] if found else (None, None, None)
-    return Verdict(
+    return ClaimVerdict(
         id=claim.id,
         kind=claim.kind,
         table=claim.table,
@@ -93,60 +93,60 @@ def judge(plan: Plan, claim: Claim, figures: Figures) -> Verdict:
     )
 
 
-def value_of(plan: Plan, figure: str, there: Mapping[str, float]) -> float | None:
-    """A figure, or the mean that a named one is; None where the run hasn't all of it."""
-    values = [there.get(part) for part in figure_parts(plan, figure)]
+def value_of(plan: Plan, metric: str, there: Mapping[str, float]) -> float | None:
+    """A metric, or the mean that a named one is; None where the run hasn't all of it."""
+    values = [there.get(part) for part in metric_parts(plan, metric)]
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if len(known) == len(values) else None
 
 
 def compared(claim: Claim) -> str:
     """What a claim measures, and what it says of that, in symbols."""
-    if isinstance(claim, Trend):
+    if isinstance(claim, TrendClaim):
         arms = ", ".join(f"{arm} at {x:g}" for arm, x in zip(claim.arms, claim.x, strict=True))
-        return f"slope of {claim.figure} over {arms} {'<' if claim.less else '>'} 0"
-    if isinstance(claim, Gap):
+        return f"slope of {claim.metric} over {arms} {'<' if claim.less else '>'} 0"
+    if isinstance(claim, GapClaim):
         side = "<" if claim.less else ">"
-        return f"({claim.a} - {claim.b} in {claim.figure}) - ({claim.a} - {claim.b} in {claim.than}) {side} 0"
+        return f"({claim.a} - {claim.b} in {claim.metric}) - ({claim.a} - {claim.b} in {claim.than}) {side} 0"
     if claim.than is None:
-        what = f"{claim.a} - {claim.b} in {claim.figure}"
+        what = f"{claim.a} - {claim.b} in {claim.metric}"
     else:
-        what = f"{claim.figure} of {claim.a} - {claim.than} of {claim.b}"
-    if isinstance(claim, Equal):
+        what = f"{claim.metric} of {claim.a} - {claim.than} of {claim.b}"
+    if isinstance(claim, EqualClaim):
         return f"|{what}| < {claim.margin:g}"
     return f"{what} {'<' if claim.less else '>'} 0"
 
 
-def _missing(plan: Plan, claim: Claim, figures: Figures, seed: int) -> str | None:
-    """None where all is there; an empty text where a run is still to come; else which figure a run that is over hasn't."""
+def _missing(plan: Plan, claim: Claim, metrics: RunMetrics, seed: int) -> str | None:
+    """None where all is there; an empty text where a run is still to come; else which metric a run that is over hasn't."""
     lacking = None
-    for _, arm, figure in needed(claim):
-        there = figures.get((arm, seed))
+    for _, arm, metric in needed(claim):
+        there = metrics.get((arm, seed))
         if there is None:
             return ""
-        for part in figure_parts(plan, figure):
+        for part in metric_parts(plan, metric):
             if part not in there and lacking is None:
                 near = did_you_mean(part, [name for name in there if name.split(".")[:2] == part.split(".")[:2]] or there)
-                lacking = f"{arm} has no figure {part}; {near}"
+                lacking = f"{arm} has no metric {part}; {near}"
     return lacking
 
 
-def _value(plan: Plan, claim: Claim, figures: Figures, seed: int) -> float:
-    """What a claim measures, in one seed whose figures are all there."""
+def _value(plan: Plan, claim: Claim, metrics: RunMetrics, seed: int) -> float:
+    """What a claim measures, in one seed whose metrics are all there."""
 
-    def of(arm: str, figure: str) -> float:
-        value = value_of(plan, figure, figures[arm, seed])
+    def of(arm: str, metric: str) -> float:
+        value = value_of(plan, metric, metrics[arm, seed])
         return math.nan if value is None else value
 
-    if isinstance(claim, Trend):
-        return linear_regression(claim.x, [of(arm, claim.figure) for arm in claim.arms]).slope
-    if isinstance(claim, Gap):
-        there, here = (of(claim.a, figure) - of(claim.b, figure) for figure in (claim.figure, claim.than))
+    if isinstance(claim, TrendClaim):
+        return linear_regression(claim.x, [of(arm, claim.metric) for arm in claim.arms]).slope
+    if isinstance(claim, GapClaim):
+        there, here = (of(claim.a, metric) - of(claim.b, metric) for metric in (claim.metric, claim.than))
         return there - here
-    return of(claim.a, claim.figure) - of(claim.b, claim.than or claim.figure)
+    return of(claim.a, claim.metric) - of(claim.b, claim.than or claim.metric)
 
 
-def _side(found: Estimate, less: bool) -> State:
+def _side(found: SeedMean, less: bool) -> State:
     if found.low is None or found.high is None:
         return "open"
     above, below = found.low > _ZERO, found.high < -_ZERO
@@ -155,7 +155,7 @@ def _side(found: Estimate, less: bool) -> State:
     return "holds" if above else "refuted" if below else "open"
 
 
-def _equality(found: Estimate, margin: float) -> State:
+def _equality(found: SeedMean, margin: float) -> State:
     if found.low is None or found.high is None:
         return "open"
     if -margin < found.low and found.high < margin:
@@ -164,15 +164,15 @@ def _equality(found: Estimate, margin: float) -> State:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """One figure of one arm over the seeds that are there."""
+class TableCell:
+    """One metric of one arm over the seeds that are there."""
 
     mean: float | None
     low: float | None
     high: float | None
     n: int
     once: bool
-    """The base model was asked once, and its figure counts for every seed."""
+    """The base model was asked once, and its metric counts for every seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ class FilledTable:
     name: str
     title: str
     columns: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
+    rows: Sequence[tuple[str, Sequence[TableCell]]]
     """Arm, and a cell a column."""
 
     def to_json(self) -> dict[str, Any]:
@@ -191,18 +191,18 @@ class FilledTable:
         return {"title": self.title, "arms": rows}
 
 
-def fill(plan: Plan, name: str, figures: Figures) -> FilledTable:
+def fill(plan: Plan, name: str, metrics: RunMetrics) -> FilledTable:
     """A table's means and intervals."""
     table = plan.tables[name]
-    rows = [(arm, [_cell(plan, arm, column, figures) for column in table.columns]) for arm in table.arms]
+    rows = [(arm, [_cell(plan, arm, column, metrics) for column in table.columns]) for arm in table.arms]
     return FilledTable(name, table.title, table.columns, rows)
 
 
-def _cell(plan: Plan, arm: str, figure: str, figures: Figures) -> Cell:
-    found = [value_of(plan, figure, figures[arm, seed]) for seed in plan.seeds if (arm, seed) in figures]
+def _cell(plan: Plan, arm: str, metric: str, metrics: RunMetrics) -> TableCell:
+    found = [value_of(plan, metric, metrics[arm, seed]) for seed in plan.seeds if (arm, seed) in metrics]
     values = [value for value in found if value is not None]
     if not values:
-        return Cell(None, None, None, 0, False)
+        return TableCell(None, None, None, 0, False)
     mean, low, high, n = estimate(values)
-    once = arm == BASE and all(part.startswith("eval.") for part in figure_parts(plan, figure))
-    return Cell(mean, None, None, n, True) if once else Cell(mean, low, high, n, False)
+    once = arm == BASE and all(part.startswith("eval.") for part in metric_parts(plan, metric))
+    return TableCell(mean, None, None, n, True) if once else TableCell(mean, low, high, n, False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from trlt.errors import ServerError
-from trlt.rollout._transport import Address, Fault
+from trlt.rollout._transport import ServerAddress, TransientFault
 from trlt.rollout._wire import Kind
 
 LONGEST_PAUSE_S = 60.0
@@ -42,7 +42,7 @@ class Limits:
 class Server:
     """One server, and how it has behaved."""
 
-    address: Address
+    address: ServerAddress
     kind: Kind = "vllm"
     proven: bool = False
     """It was seen to take videos."""
@@ -69,27 +69,27 @@ class Server:
     def note(self, fault: Exception) -> None:
         """Remembers what went wrong."""
         self.last = str(fault)
-        if not isinstance(fault, Fault) or fault.spoken:
+        if not isinstance(fault, TransientFault) or fault.spoken:
             self.said = self.last
 
 
-class Pool:
+class ServerPool:
     """Servers that threads share.
 
     Args:
         servers: All of them.
         limits: See `Limits`.
         look: Asks a server that was set aside whether it is well; raises Fault or ServerError when not.
-        notice: Is told when a server is set aside or comes back.
+        on_event: Is told when a server is set aside or comes back.
     """
 
     def __init__(
-        self, servers: Sequence[Server], limits: Limits, look: Callable[[Server], None], notice: Callable[[str], None]
+        self, servers: Sequence[Server], limits: Limits, look: Callable[[Server], None], on_event: Callable[[str], None]
     ) -> None:
         self.servers = servers
         self._limits = limits
         self._look = look
-        self._notice = notice
+        self._on_event = on_event
         self._ready = threading.Condition()
         self._dark: float | None = None
         """Since when all servers are away or busy."""
@@ -141,16 +141,16 @@ class Pool:
     def _revive(self, server: Server) -> None:
         try:
             self._look(server)
-        except (Fault, ServerError) as error:
+        except (TransientFault, ServerError) as error:
             server.note(error)
             return
         with self._ready:
             # One more failure sets it aside again.
             server.aside, server.busy, server.failures, self._dark = False, False, self._limits.strikes - 1, None
             self._ready.notify_all()
-        self._notice(f"{server.address}: back")
+        self._on_event(f"{server.address}: back")
 
-    def give_back(self, server: Server, fault: Fault | None = None) -> None:
+    def give_back(self, server: Server, fault: TransientFault | None = None) -> None:
         """Says that a request has ended, and how."""
         out = False
         with self._ready:
@@ -171,14 +171,14 @@ class Pool:
                     self._leave_out(server)
             self._ready.notify_all()
         if out:
-            self._notice(f"{server.address}: set aside ({fault})")
+            self._on_event(f"{server.address}: set aside ({fault})")
 
-    def set_aside(self, server: Server, fault: Fault) -> None:
+    def set_aside(self, server: Server, fault: TransientFault) -> None:
         """Leaves a server out until it is well."""
         with self._ready:
             server.note(fault)
             self._leave_out(server)
-        self._notice(f"{server.address}: set aside ({fault})")
+        self._on_event(f"{server.address}: set aside ({fault})")
 
     def _leave_out(self, server: Server) -> None:
         server.aside, server.looked = True, 0

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trlt import __version__, errors
 from trlt.errors import TrltError, UnforeseenError, VideoError
 from trlt.recipe import Decoding, Video
-from trlt.rollout.loop import Asker, questions, read_clips
+from trlt.rollout.loop import CompletionGenerator, questions, read_clips
 from trlt.sample import Sample
 from trlt.video.resolve import VideoIndex
 
@@ -35,7 +35,7 @@ TOGETHER_S = 1.0
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerSettings:
     """What every worker is told."""
 
     video: Video
@@ -59,13 +59,13 @@ class Job:
 
 
 def sample_table(groups: Sequence[Sequence[Sample]]) -> pa.Table:
-    """Samples by clip, one group a row."""
+    """Samples by clip, one group per row."""
     import pyarrow as pa
 
     return pa.table({"samples": pa.array(map(_text, groups), pa.large_string())})
 
 
-def decode(table: pa.Table, job: Job) -> Iterator[pa.Table]:
+def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
     """Clips of the samples of a `sample_table`, one a table, with their samples; videos that can't be read come last."""
     from trlt.video.entry import pack
 
@@ -88,16 +88,16 @@ class Answering:
 
     Args:
         job: What is asked for.
-        make_asker: Loads the model. A model that can't be had is a fault of the first table, so that the driver hears of it.
+        make_generator: Loads the model; one that isn't found is a fault of the first table, so that the driver hears of it.
     """
 
-    def __init__(self, job: Job, make_asker: Callable[[], Asker]) -> None:
+    def __init__(self, job: WorkerSettings, make_generator: Callable[[], CompletionGenerator]) -> None:
         self._job = job
         self._compared = False
         self._fault: dict[str, Any] | None = None
         try:
             job.check()
-            self._asker = make_asker()
+            self._generator = make_generator()
         except Exception as error:
             self._fault = _fault(error)
 
@@ -117,9 +117,9 @@ class Answering:
             yield from json.loads(text)
         try:
             yield from self._answers(table)
-            if self._asker.parity and not self._compared:
+            if self._generator.parity and not self._compared:
                 self._compared = True
-                yield {"parity": self._asker.parity.to_json()}
+                yield {"parity": self._generator.parity.to_json()}
         except Exception as error:
             yield _fault(error)
 
@@ -153,7 +153,7 @@ class Answering:
                     asked.append((samples, clip.tokens, clip.duration))
                     yield Tree(clip, requests)
 
-        for t, r, completions, error in self._asker.stream(trees(), sampling, max_sequences=settings.max_sequences):
+        for t, r, completions, error in self._generator.stream(trees(), sampling, max_sequences=settings.max_sequences):
             samples, shown, length_s = asked[t]
             if error is not None:
                 failed += _failed([samples[r]], error)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from trlt.errors import UsageError
 from trlt.reading import loads
-from trlt.web import TooLarge, Unanswered, send
+from trlt.web import ReplyTooLarge, Unanswered, send
 
 MOST_BYTES = 64 << 20
 """Of an answer; sixteen completions of 8192 tokens with their ids have 3 MB."""
@@ -23,7 +23,7 @@ _SAID_BYTES = 1 << 16
 """Of an error, as far as it is looked at."""
 
 
-class Fault(Exception):
+class TransientFault(Exception):
     """A failure that may pass: worth another try, here or elsewhere."""
 
     def __init__(self, words: str, *, busy: bool = False, wait_s: float | None = None, spoken: bool = False) -> None:
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class ServerAddress:
     """Where a server listens."""
 
     scheme: str
@@ -55,7 +55,7 @@ class Address:
     """Before `/v1` and `/health`, without a slash at the end."""
 
     @classmethod
-    def parse(cls, url: str) -> Address:
+    def parse(cls, url: str) -> ServerAddress:
         """Takes `http://host:8000`, with or without `/v1`.
 
         Raises:
@@ -83,7 +83,7 @@ class Address:
 
 
 def call(
-    address: Address,
+    address: ServerAddress,
     path: str,
     *,
     key: str | None,
@@ -117,12 +117,12 @@ def call(
     method = "GET" if data is None else "POST"
     try:
         reply = send(method, f"{address}{path}", timeout_s=timeout_s, most_bytes=MOST_BYTES, headers=headers, body=data)
-    except TooLarge:
-        raise Fault(f"an answer of more than {MOST_BYTES / 1e6:.0f} MB, not read to its end") from None
+    except ReplyTooLarge:
+        raise TransientFault(f"an answer of more than {MOST_BYTES / 1e6:.0f} MB, not read to its end") from None
     except TimeoutError:
-        raise Fault(f"no whole answer in {timeout_s:g} s") from None
+        raise TransientFault(f"no whole answer in {timeout_s:g} s") from None
     except Unanswered as error:
-        raise Fault(str(error)) from None
+        raise TransientFault(str(error)) from None
     if reply.status >= 300:
         _raise(reply.status, reply.headers, _words(reply.content, key))
     return {} if wordless else _parse(reply.content, key)
@@ -132,9 +132,9 @@ def _raise(status: int, headers: Mapping[str, str], words: str) -> None:
     said = f"{status} {responses.get(status, '')}".strip() + (f": {words}" if words else "")
     wait = _wait(headers.get("retry-after"))
     if status == 429 or (status == 503 and wait is not None):
-        raise Fault(said, busy=True, wait_s=wait, spoken=True)
+        raise TransientFault(said, busy=True, wait_s=wait, spoken=True)
     if status == 408 or status >= 500:
-        raise Fault(said, spoken=True)
+        raise TransientFault(said, spoken=True)
     if status < 400:
         raise Refused(status, f"sends on to {headers.get('location')}; give that address")
     raise Refused(status, words or responses.get(status, ""))
@@ -158,9 +158,9 @@ def _parse(content: bytes, key: str | None) -> dict[str, Any]:
     try:
         value = loads(content)
     except ValueError:
-        raise Fault(f"the answer is no JSON: {_words(content, key)}") from None
+        raise TransientFault(f"the answer is no JSON: {_words(content, key)}") from None
     if not isinstance(value, dict):
-        raise Fault(f"the answer is no JSON object: {_words(content, key)}")
+        raise TransientFault(f"the answer is no JSON object: {_words(content, key)}")
     return value
 
 

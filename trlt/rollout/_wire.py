@@ -15,10 +15,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from trlt.errors import ServerError
-from trlt.rollout._transport import Fault
+from trlt.rollout._transport import TransientFault
 
 if TYPE_CHECKING:  # torch loads with the first run
-    from trlt.engine.forest import Completion, Request
+    from trlt.engine.forest import Completion, PromptRequest
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
 
@@ -86,7 +86,7 @@ class Videos:
 
 
 def question(
-    kind: Kind, model: str, request: Request, clip: Clip, video: str, sampling: Sampling, *, n: int, seed: int
+    kind: Kind, model: str, request: PromptRequest, clip: Clip, video: str, sampling: Sampling, *, n: int, seed: int
 ) -> dict[str, Any]:
     """The body of one request to `/v1/chat/completions`.
 
@@ -144,7 +144,7 @@ def _vllm(clip: Clip) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ServerCompletion:
     """What came back for one prompt."""
 
     completions: list[Completion]
@@ -153,7 +153,7 @@ class Said:
     """The tokens of each completion are known."""
 
 
-def read(answer: Mapping[str, Any], n: int) -> Said:
+def read(answer: Mapping[str, Any], n: int) -> ServerCompletion:
     """Completions and counts of an answer.
 
     Raises:
@@ -165,11 +165,11 @@ def read(answer: Mapping[str, Any], n: int) -> Said:
         choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
         found = [_completion(choice, drawn if n == 1 else None) for choice in choices]
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        raise Fault(f"the answer lacks `choices` or `usage` as OpenAI's have them: {str(answer)[:200]}") from None
+        raise TransientFault(f"the answer lacks `choices` or `usage` as OpenAI's have them: {str(answer)[:200]}") from None
     if len(found) != n:
-        raise Fault(f"{len(found)} completions came where {n} were asked for")
+        raise TransientFault(f"{len(found)} completions came where {n} were asked for")
     completions = [one for one in found if one is not None]
-    return Said(completions, prompt_tokens, len(completions) == n)
+    return ServerCompletion(completions, prompt_tokens, len(completions) == n)
 
 
 def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | None:
@@ -184,7 +184,7 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
         )
     text = message["content"]
     if not isinstance(text, str) or reason not in ("stop", "length"):
-        raise Fault(f"a completion ended with {reason!r} and the text {str(text)[:50]!r}")
+        raise TransientFault(f"a completion ended with {reason!r} and the text {str(text)[:50]!r}")
     if reason == "stop":
         text = next((text.removesuffix(mark) for mark in END_MARKS if text.endswith(mark)), text)
     ids = choice.get("token_ids")
@@ -194,7 +194,7 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
     return Completion(text, tokens, reason == "stop")
 
 
-def check_tokens(said: Said, request: Request, clip: Clip, kind: Kind, template: int = 0) -> None:
+def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, kind: Kind, template: int = 0) -> None:
     """Refuses an answer to less or more than the whole clip: the video must be seen, and the budget must hold.
 
     Args:
@@ -225,7 +225,7 @@ def remedy(kind: Kind) -> str:
     return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
 
 
-def first_seed(seed: int, request: Request) -> int:
+def first_seed(seed: int, request: PromptRequest) -> int:
     """Of a request's first completion; the next ones count up, as vLLM does by itself. 31 bits are taken everywhere."""
     digest = hashlib.sha256(
         f"{seed}\0{request.key}\0{request.system}\0{request.user}".encode("utf-8", "surrogatepass")

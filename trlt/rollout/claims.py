@@ -29,7 +29,7 @@ LEASE_S = 60.0
 BEATS = 6
 """Heartbeats in the time after which a rank counts as dead: some may come late."""
 FORGOTTEN_S = 3600.0
-"""A folder that was begun and not put in its place for so long was left by a kill."""
+"""Older temporary folders are leftovers of killed processes."""
 
 
 class Gone(Exception):
@@ -42,14 +42,14 @@ class Look:
 
     done: frozenset[str]
     """Pieces that are done."""
-    claimed: dict[str, int]
+    leased: dict[str, int]
     """Pieces that were ever claimed, and the number of the latest claim, from 0."""
     ranks: int
     """Ranks that haven't left; those that were killed count too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Lease:
     """A piece that this rank may work on."""
 
     name: str
@@ -104,7 +104,7 @@ def at_work(folder: Path, lease_s: float = LEASE_S) -> list[str]:
         return []
 
 
-class Claims:
+class Leases:
     """This process as a rank; a context manager that leaves at the end, so that others take over its pieces at once.
 
     A piece is claimed by creating `claims/<piece>.<number>`, which holds the rank's token. Where the rank of the latest number
@@ -120,7 +120,7 @@ class Claims:
 
     def __init__(self, folder: Path, lease_s: float) -> None:
         self.token = f"{re.sub(r'[^A-Za-z0-9-]', '_', platform.node())}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._claims, self._done, self._ranks = folder / "claims", folder / "done", folder / "ranks"
+        self._leases, self._done, self._ranks = folder / "claims", folder / "done", folder / "ranks"
         self._me = self._ranks / self.token
         self._lease_s = lease_s
         self._now = 0.0
@@ -149,24 +149,24 @@ class Claims:
         with gone_if_missing():
             os.utime(self._me)
             self._now = self._me.stat().st_mtime
-            claimed: dict[str, int] = {}
-            for file in os.listdir(self._claims):
+            leased: dict[str, int] = {}
+            for file in os.listdir(self._leases):
                 name, _, number = file.rpartition(".")
-                claimed[name] = max(claimed.get(name, 0), int(number))
-            return Look(frozenset(os.listdir(self._done)), claimed, len(os.listdir(self._ranks)))
+                leased[name] = max(leased.get(name, 0), int(number))
+            return Look(frozenset(os.listdir(self._done)), leased, len(os.listdir(self._ranks)))
 
-    def take(self, name: str, look: Look) -> Claim | None:
+    def take(self, name: str, look: Look) -> Lease | None:
         """Claims a piece that is free or whose rank is dead; None where another rank has it, was faster, or has done it.
 
         Raises:
             Gone: the folder isn't there any more.
         """
-        latest = look.claimed.get(name, -1)
+        latest = look.leased.get(name, -1)
         with gone_if_missing():
             if latest >= 0 and self._is_held(f"{name}.{latest}"):
                 return None
             try:
-                handle = os.open(self._claims / f"{name}.{latest + 1}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+                handle = os.open(self._leases / f"{name}.{latest + 1}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return None
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -174,7 +174,7 @@ class Claims:
             # Its rank may have finished it, and left, since the look.
             if (self._done / name).exists():
                 return None
-            return Claim(name, tuple(self._owner(f"{name}.{number}") for number in range(latest + 1)))
+            return Lease(name, tuple(self._owner(f"{name}.{number}") for number in range(latest + 1)))
 
     def finish(self, name: str) -> None:
         """Marks a piece as done, for good.
@@ -195,7 +195,7 @@ class Claims:
         with gone_if_missing():
             for name in names:
                 (self._done / name).unlink(missing_ok=True)
-                for path in self._claims.glob(f"{name}.*"):
+                for path in self._leases.glob(f"{name}.*"):
                     path.unlink(missing_ok=True)
                     self._owners.pop(path.name, None)
 
@@ -216,14 +216,14 @@ class Claims:
         """The token in a claim's file; empty where its rank was killed before it could write it, or gave the piece up."""
         if not self._owners.get(file):
             with contextlib.suppress(FileNotFoundError):
-                self._owners[file] = (self._claims / file).read_text(encoding="utf-8")
+                self._owners[file] = (self._leases / file).read_text(encoding="utf-8")
         return self._owners.get(file, "")
 
     def _is_held(self, file: str) -> bool:
         token = self._owner(file)
         if not token:
             try:
-                return self._now - (self._claims / file).stat().st_mtime <= self._lease_s
+                return self._now - (self._leases / file).stat().st_mtime <= self._lease_s
             except FileNotFoundError:
                 return True  # given up since the look; the next one shows it
         return token == self.token or _alive(self._ranks / token, self._now, self._lease_s)

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trlt.recipe import Video
-from trlt.rollout.loop import Asker
-from trlt.rollout.totals import Figure, Stretch, flow
+from trlt.rollout.loop import CompletionGenerator
+from trlt.rollout.totals import EstimatedMetric, Stretch, flow
 from trlt.sample import Sample
 from trlt.video.entry import packed_size
-from trlt.video.workers import ClipLoader, Loaded
-from trlt.video.workers import Request as ClipRequest
+from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
 
 if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.agreement import Agreement
@@ -28,7 +27,7 @@ PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ClipTiming:
     """A clip that was asked for."""
 
     seconds: float = 0.0
@@ -42,15 +41,15 @@ class NotingLoader(ClipLoader):
 
     def __init__(self, settings: Video) -> None:
         super().__init__(settings)
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, ClipTiming] = {}
         self.failed: list[Sample] = []
         """Samples of clips that couldn't be read, since someone last took them from here."""
 
-    def map(self, requests: Iterable[ClipRequest]) -> Iterator[Loaded]:
+    def map(self, requests: Iterable[ClipRequest]) -> Iterator[LoadedClip]:
         """As of the loader."""
         for loaded in super().map(requests):
             samples = loaded.request.key
-            self.seen[samples[0].id] = Seen(loaded.seconds, packed_size(loaded.clip) if loaded.clip else 0)
+            self.seen[samples[0].id] = ClipTiming(loaded.seconds, packed_size(loaded.clip) if loaded.clip else 0)
             if loaded.clip is None:
                 self.failed += samples
             yield loaded
@@ -68,17 +67,17 @@ class Taking:
     """Samples of them, those of broken clips on the way included."""
 
 
-class Watch:
+class TimedGenerator:
     """An asker that notes when clips are taken."""
 
-    def __init__(self, asker: Asker, loader: NotingLoader) -> None:
-        self._asker, self._loader = asker, loader
+    def __init__(self, generator: CompletionGenerator, loader: NotingLoader) -> None:
+        self._generator, self._loader = generator, loader
         self.taken: list[Taking] = []
 
     @property
     def parity(self) -> Agreement | None:
         """As of the asker."""
-        return self._asker.parity
+        return self._generator.parity
 
     def stream(
         self,
@@ -108,7 +107,7 @@ class Watch:
                 self._loader.failed.clear()
                 yield tree
 
-        for one in self._asker.stream(watched(), sampling, max_sequences=max_sequences, ended=ended):
+        for one in self._generator.stream(watched(), sampling, max_sequences=max_sequences, ended=ended):
             answered = True
             yield one
 
@@ -121,7 +120,7 @@ class Timed:
     """That were measured."""
     fixed_s: float
     """Of start and end, once."""
-    figures: dict[str, Figure]
+    metrics: dict[str, EstimatedMetric]
     """`wall_s` for all samples, and its parts `waiting_s` (for clips) and `model_s`."""
 
 
@@ -157,5 +156,5 @@ def steady(taken: Sequence[Taking], side_by_side: int, weights: Mapping[str, flo
     rate = sum(one.seconds for one in walls) / sum(one.size for one in walls)
     models = [replace(wall, seconds=wall.seconds - wait.seconds) for wall, wait in zip(walls, waits, strict=True)]
     named = {"wall_s": walls, "waiting_s": waits, "model_s": models}
-    figures = {name: flow(stretches, whole) for name, stretches in named.items()}
-    return Timed(len(walls), max(0.0, seconds - rate * len(weights)), figures)
+    metrics = {name: flow(stretches, whole) for name, stretches in named.items()}
+    return Timed(len(walls), max(0.0, seconds - rate * len(weights)), metrics)

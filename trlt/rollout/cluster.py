@@ -24,11 +24,11 @@ from trlt.faults import Surprises, fault_of
 from trlt.interruption import Interruption
 from trlt.recipe import Decoding, Video
 from trlt.reward import Weights
-from trlt.rollout._stages import Answering, Job, decode, read_error, read_said, sample_table
+from trlt.rollout._stages import Answering, WorkerSettings, decode, read_error, read_said, sample_table
 from trlt.rollout.claims import at_work
-from trlt.rollout.loop import Asker, Progress, Summary, by_clip
+from trlt.rollout.loop import CompletionGenerator, Progress, Summary, by_clip
 from trlt.rollout.parts import absorb, work_folder
-from trlt.rollout.row import Said, error_row, to_row
+from trlt.rollout.row import Generated, error_row, to_row
 from trlt.rollout.rows import RowFile
 from trlt.sample import Sample
 
@@ -120,7 +120,7 @@ def run_on_cluster(
     samples: Sequence[Sample],
     *,
     address: str,
-    make_asker: Callable[[], Asker],
+    make_generator: Callable[[], CompletionGenerator],
     gpus: bool,
     video: Video,
     root: Path,
@@ -131,14 +131,14 @@ def run_on_cluster(
     as_gqa: bool = False,
     retry_errors: bool = False,
     progress: Progress | None = None,
-    notice: Callable[[str], None] | None = None,
+    on_event: Callable[[str], None] | None = None,
 ) -> Summary:
     """Asks every sample n times, as `loop.run`, on a Ray cluster.
 
     Args:
         samples: With ids of their own.
         address: Of the cluster, see `session`.
-        make_asker: Loads the model, on a worker; is pickled.
+        make_generator: Loads the model, on a worker; is pickled.
         gpus: Each model takes a GPU, where the cluster has any; else one a machine computes on the CPU.
         video: How clips are decoded; `workers: 0` does so without limits of time and memory.
         root: Folder that the samples' paths are relative to, under this path on every machine.
@@ -149,7 +149,7 @@ def run_on_cluster(
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
         progress: Called with each row, in completions: those of samples that aren't whole yet are on the workers.
-        notice: Is told when work was lost with a worker.
+        on_event: Is told when work was lost with a worker.
 
     Returns:
         With `waited_s` 0: how long models wait isn't known here.
@@ -171,7 +171,7 @@ def run_on_cluster(
     if at_work(work_folder(out)):
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
     by_id = {sample.id: sample for sample in samples}
-    job = Job(_absolute(video), root.resolve(), settings, n, as_gqa)
+    job = WorkerSettings(_absolute(video), root.resolve(), settings, n, as_gqa)
     with RowFile(out, ids, retry_errors=retry_errors) as rows:
         absorb(rows, ids, retry_errors=retry_errors)
         resumed = len(rows)
@@ -184,7 +184,7 @@ def run_on_cluster(
         while pending := [sample for sample in samples if sample.id not in rows]:
             there, reason = len(rows), "its workers died"
             try:
-                for one in ask_workers(address, pending, job, make_asker, gpus):
+                for one in ask_workers(address, pending, job, make_generator, gpus):
                     if "parity" in one:
                         parities.append(one["parity"])
                         continue
@@ -194,7 +194,7 @@ def run_on_cluster(
                     try:
                         if "error" in one:
                             raise read_error(one)
-                        said = [Said(*each) for each in one["said"]]
+                        said = [Generated(*each) for each in one["said"]]
                         row = to_row(
                             sample,
                             said,
@@ -221,8 +221,8 @@ def run_on_cluster(
                     f"{out}: no row came of {lost:,} samples, the first about {pending[0].video}: {reason}; Ray's logs, in "
                     "/tmp/ray on the machines, say why; the same command goes on from the rows that are there"
                 )
-            if lost and notice:
-                notice(f"{lost:,} samples were lost with workers that died; they are asked again")
+            if lost and on_event:
+                on_event(f"{lost:,} samples were lost with workers that died; they are asked again")
         rows.finish()
         report()
         traces = tuple(surprises.traces.values())
@@ -230,7 +230,7 @@ def run_on_cluster(
 
 
 def ask_workers(
-    address: str, pending: Sequence[Sample], job: Job, make_asker: Callable[[], Asker], gpus: bool
+    address: str, pending: Sequence[Sample], job: WorkerSettings, make_generator: Callable[[], CompletionGenerator], gpus: bool
 ) -> Iterator[dict[str, Any]]:
     """What the workers say about samples, as it comes; about what was lost with dead workers, nothing is said.
 
@@ -268,7 +268,7 @@ def ask_workers(
             )
             .map_batches(
                 Answering,
-                fn_constructor_args=(job, make_asker),
+                fn_constructor_args=(job, make_generator),
                 batch_size=clips,
                 batch_format="pyarrow",
                 compute=ActorPoolStrategy(size=min(models, math.ceil(len(groups) / clips))),

@@ -21,18 +21,18 @@ from typing import TYPE_CHECKING
 from trlt.errors import VideoError
 from trlt.recipe import Decoding, Video
 from trlt.reward import Weights
-from trlt.rollout.clocked import PARTS, NotingLoader, Seen, Watch, steady
-from trlt.rollout.loop import Asker, Progress, request, run
+from trlt.rollout.clocked import PARTS, ClipTiming, NotingLoader, TimedGenerator, steady
+from trlt.rollout.loop import CompletionGenerator, Progress, request, run
 from trlt.rollout.parts import base_lines, places, work_folder
 from trlt.rollout.rows import encode, read_rows
-from trlt.rollout.totals import Figure, Quantity, draw, share, total
+from trlt.rollout.totals import EstimatedMetric, Quantity, draw, share, total
 from trlt.sample import Sample, group_by_clip
 from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
 if TYPE_CHECKING:  # torch loads with the first run
-    from trlt.engine.forest import Request
+    from trlt.engine.forest import PromptRequest
 
 STRETCHES = 8
 """Stretches of steady work that are measured unless it is said how many clips are drawn."""
@@ -41,7 +41,7 @@ LEAST = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ClipGroup:
     """Samples that share a clip."""
 
     samples: tuple[Sample, ...]
@@ -55,10 +55,10 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class SamplePool:
     """What there is to ask."""
 
-    groups: tuple[Group, ...]
+    groups: tuple[ClipGroup, ...]
     missing: int
     """Samples whose video isn't there: they cost nothing."""
 
@@ -69,7 +69,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """Totals over a pool. Tokens and bytes as they would be written, seconds of one process."""
 
     clips: int
@@ -85,7 +85,7 @@ class Estimate:
     """What was wrong with the first of them."""
     fixed_s: float
     """Seconds of start and end, which don't grow with the pool."""
-    figures: dict[str, Figure]
+    metrics: dict[str, EstimatedMetric]
     """`tokens` (the sum of the next three), `video_tokens` (once a clip), `prompt_tokens` (text, once a sample; left out where
     it can't be seen), `sampled_tokens`, `wall_s` (without `fixed_s`), `waiting_s` and `model_s` (its parts), `decode_s` (of
     decoding processes), `store_bytes` (that the frame store grows by, were it without bound), `row_bytes`, `broken_share` (of
@@ -107,10 +107,10 @@ def pending(samples: Sequence[Sample], rows: Path, *, retry_errors: bool = False
     return [sample for sample in samples if sample.id not in there]
 
 
-def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> Pool:
+def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> SamplePool:
     """Groups samples by clip, and sees which videos and stored clips are there; opens none."""
     groups = group_by_clip(samples)
-    found: list[Group] = []
+    found: list[ClipGroup] = []
     missing = 0
     with ClipLoader(settings) as loader:
         for (video, clip), some in groups.items():
@@ -120,11 +120,11 @@ def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> Pool
             start, end = clip or (None, None)
             # An address is downloaded before its clip has a name.
             stored = not is_remote(video) and settings.store is not None
-            found.append(Group(tuple(some), stored and loader.is_stored(videos.find(video), start, end)))
-    return Pool(tuple(found), missing)
+            found.append(ClipGroup(tuple(some), stored and loader.is_stored(videos.find(video), start, end)))
+    return SamplePool(tuple(found), missing)
 
 
-def clips_for(pool: Pool, settings: Decoding, n: int) -> int:
+def clips_for(pool: SamplePool, settings: Decoding, n: int) -> int:
     """Clips to draw so that, besides start and end, `STRETCHES` stretches are measured."""
     if not pool.groups:
         return 0
@@ -138,20 +138,20 @@ def room(settings: Decoding, n: int) -> int:
 
 
 def measure(
-    pool: Pool,
+    pool: SamplePool,
     *,
     clips: int,
-    engine: Asker,
+    engine: CompletionGenerator,
     video: Video,
     videos: VideoIndex,
     settings: Decoding,
     n: int,
     weights: Weights,
     folder: Path,
-    text_tokens: Callable[[Request], int] | None = None,
+    text_tokens: Callable[[PromptRequest], int] | None = None,
     progress: Progress | None = None,
-) -> Estimate:
-    """Asks a drawn part of a pool, and extrapolates to all of it; see `Estimate`.
+) -> CostEstimate:
+    """Asks a drawn part of a pool, and extrapolates to all of it; see `CostEstimate`.
 
     Args:
         pool: With one group or more.
@@ -175,7 +175,7 @@ def measure(
     drawn = [place for stratum in strata for place in stratum.drawn]
     random.Random(settings.seed).shuffle(drawn)
     with NotingLoader(video) as loader:
-        watch = Watch(engine, loader)
+        watch = TimedGenerator(engine, loader)
         began = time.perf_counter()
         samples = _order([pool.groups[place] for place in drawn], room(settings, n))
         run(
@@ -195,16 +195,16 @@ def measure(
     broken = frozenset(place for place, error in errors.items() if error is not None)
     if len(broken) == len(drawn):
         raise VideoError(f"not one of {len(drawn)} drawn videos could be read; the first: {errors[min(broken)]}")
-    figures = {"broken_share": share(strata, broken)}
+    metrics = {"broken_share": share(strata, broken)}
 
-    def counted(name: str, value: Callable[[Group], float], *, by_sample: bool = False) -> Quantity:
+    def counted(name: str, value: Callable[[ClipGroup], float], *, by_sample: bool = False) -> Quantity:
         groups = {place: pool.groups[place] for place in drawn}
         sizes = {place: float(len(group.samples)) for place, group in groups.items()} if by_sample else None
         one = Quantity({p: value(group) for p, group in groups.items()}, sizes, float(pool.samples) if by_sample else None)
-        figures[name] = total(strata, one)
+        metrics[name] = total(strata, one)
         return one
 
-    def asked(group: Group) -> bool:
+    def asked(group: ClipGroup) -> bool:
         return rows[group.id]["error"] is None
 
     tokens = [
@@ -213,17 +213,17 @@ def measure(
     ]
     if text_tokens:
 
-        def text(group: Group) -> int:
+        def text(group: ClipGroup) -> int:
             return sum(text_tokens(request(one, settings, n)) for one in group.samples) if asked(group) else 0
 
         tokens.append(counted("prompt_tokens", text, by_sample=True))
-    figures["tokens"] = total(strata, *tokens)
+    metrics["tokens"] = total(strata, *tokens)
     counted("row_bytes", lambda g: sum(len(encode(rows[s.id])) for s in g.samples), by_sample=True)
-    counted("store_bytes", lambda g: 0 if g.stored else loader.seen.get(g.id, Seen()).bytes)
-    counted("decode_s", lambda g: loader.seen.get(g.id, Seen()).seconds)
+    counted("store_bytes", lambda g: 0 if g.stored else loader.seen.get(g.id, ClipTiming()).bytes)
+    counted("decode_s", lambda g: loader.seen.get(g.id, ClipTiming()).seconds)
     stood_for = {s.id: h.weight for h in strata for place in h.drawn for s in pool.groups[place].samples}
     timed = steady(watch.taken, room(settings, n), stood_for, pool.samples, seconds)
-    return Estimate(
+    return CostEstimate(
         len(drawn),
         len(rows),
         timed.stretches,
@@ -231,11 +231,11 @@ def measure(
         len(broken),
         errors[min(broken)] if broken else None,
         timed.fixed_s,
-        figures | timed.figures,
+        metrics | timed.metrics,
     )
 
 
-def _order(groups: Sequence[Group], warm: int) -> list[Sample]:
+def _order(groups: Sequence[ClipGroup], warm: int) -> list[Sample]:
     """The groups' samples, those that fill the sequences for the first time without duration: the loop asks them first."""
     samples: list[Sample] = []
     for group in groups:

@@ -19,7 +19,7 @@ from typing import Any
 from trlt import __version__
 from trlt.errors import ResumeError
 from trlt.files import create_text, file_digest, to_json, write_json
-from trlt.forms import Manifest, read_form
+from trlt.forms import ManifestForm, read_form
 from trlt.prompt import VERSION
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.claims import at_work, remove
@@ -39,7 +39,7 @@ ASKED_BY = (
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunFiles:
     """Where a run's files are: in a folder, or beside a file of rows that was asked for by its name."""
 
     out: Path
@@ -70,7 +70,7 @@ class Run:
         Raises:
             DataError: it is damaged.
         """
-        return read_form(self.manifest, Manifest, _ANEW) if self.manifest.exists() else None
+        return read_form(self.manifest, ManifestForm, _ANEW) if self.manifest.exists() else None
 
     def write_manifest(self, values: Mapping[str, Any]) -> None:
         """Replaces the manifest."""
@@ -93,7 +93,7 @@ def open_run(
     inputs: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
     fresh: bool = False,
-) -> Run:
+) -> RunFiles:
     """A new run, or the one that is there, when it is the same. Of several processes that open one, all agree or fail.
 
     Args:
@@ -102,7 +102,7 @@ def open_run(
         recipe: As resolved.
         model: What tells models apart (`model_identity`).
         inputs: Checksums by name of the input; a further one may join a run, one that is there must not change.
-        protocol: What a reader of the figures must know.
+        protocol: What a reader of the metrics must know.
         fresh: Forget what is there.
 
     Raises:
@@ -110,7 +110,7 @@ def open_run(
             on what is to be forgotten.
         DataError: a manifest that can't be read.
     """
-    run = Run(out)
+    run = RunFiles(out)
     if fresh:
         _forget(run)
     old = run.read_manifest()
@@ -247,7 +247,7 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     return [told + counts, *_changed(f"inputs.{name}", *rest)]
 
 
-def _rows_there(run: Run) -> list[Path]:
+def _rows_there(run: RunFiles) -> list[Path]:
     """Files of rows, those too of which there is only what ranks have written so far."""
     if run.out.suffix == ".jsonl":
         return [run.out]
@@ -256,7 +256,7 @@ def _rows_there(run: Run) -> list[Path]:
     return sorted({*folder.glob("*.jsonl"), *shared})
 
 
-def _forget(run: Run) -> None:
+def _forget(run: RunFiles) -> None:
     """Removes rows, recipe and manifest, and nothing else that lies there."""
     there = _rows_there(run)
     for rows in there:
@@ -278,5 +278,5 @@ def videos_root(root: str | None, data: Path) -> Path:
     """
     if root is not None:
         return Path(root)
-    noted = (Run(data).read_manifest() or {}).get("videos")
+    noted = (RunFiles(data).read_manifest() or {}).get("videos")
     return Path(noted) if isinstance(noted, str) else data.parent

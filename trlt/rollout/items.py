@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trlt.comparison import Scored
+from trlt.comparison import ScoredRun
 from trlt.datasets import Item, load
 from trlt.errors import DataError
 from trlt.files import open_atomic
@@ -34,7 +34,7 @@ COLUMNS = {
     "weight": "float64",
     "official_weight": "float64",
 }
-"""Name to Arrow type of the columns that every benchmark has; `paper.<figure>` and `official.<figure>` (float64) follow."""
+"""Name to Arrow type of the columns that every benchmark has; `paper.<metric>` and `official.<metric>` (float64) follow."""
 NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
 PAPER, OFFICIAL = "paper.", "official."
 
@@ -42,17 +42,17 @@ Columns = dict[str, list[Any]]
 
 
 def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], errors: Mapping[str, str]) -> Columns:
-    """The columns of a benchmark's file, a place an item.
+    """The columns of a benchmark's file, one entry per item.
 
     Args:
         bench: Name of the benchmark.
         items: All of its questions, the unanswered ones too.
-        entry: Its part of `results.json`, which names the figures.
+        entry: Its part of `results.json`, which names the metrics.
         errors: Why a question has no output, by id.
     """
     module = load(bench)
     weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
-    # ActivityNet-RTL's official figures are means over videos, while the paper's are plain.
+    # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
     official = module.video_weights(items) if hasattr(module, "video_weights") else weights
     rows = [
         {
@@ -75,9 +75,9 @@ def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], er
     return {key: [_encodable(row[key]) for row in rows] for key in rows[0]}
 
 
-def _named(prefix: str, figures: Iterable[str], values: Mapping[str, float]) -> dict[str, float | None]:
-    """A question's value in each of a benchmark's figures; None where it doesn't count in one."""
-    return {f"{prefix}{key}": values.get(key) for key in figures}
+def _named(prefix: str, metrics: Iterable[str], values: Mapping[str, float]) -> dict[str, float | None]:
+    """A question's value in each of a benchmark's metrics; None where it doesn't count in one."""
+    return {f"{prefix}{key}": values.get(key) for key in metrics}
 
 
 def is_answered(item: Item) -> bool:
@@ -128,10 +128,10 @@ def read_items(path: Path) -> Columns:
     return columns
 
 
-def scored(columns: Columns) -> Scored:
+def scored(columns: Columns) -> ScoredRun:
     """The paper's values of a benchmark's file, as `trlt.comparison` takes them."""
     values = {key.removeprefix(PAPER): values for key, values in columns.items() if key.startswith(PAPER)}
-    return Scored(columns["id"], columns["video"], columns["group"], values)
+    return ScoredRun(columns["id"], columns["video"], columns["group"], values)
 
 
 def _question(sample: Sample) -> dict[str, Any]:

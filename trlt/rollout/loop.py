@@ -1,4 +1,4 @@
-"""The loop: pending samples by clip, clips decoded ahead, trees of prompts through an asker, a row a sample.
+"""The loop: groups prompts by clip, decodes clips ahead, generates, and writes one row per sample.
 
 Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed, and several
 processes can share it (`share`).
@@ -21,14 +21,14 @@ from trlt.recipe import Decoding
 from trlt.reward import Weights
 from trlt.rollout.claims import at_work
 from trlt.rollout.parts import absorb, work_folder
-from trlt.rollout.row import Said, error_row, to_row
+from trlt.rollout.row import Generated, error_row, to_row
 from trlt.rollout.rows import RowFile
 from trlt.rollout.share import SharedRows, Sharing
 from trlt.sample import Sample, group_by_clip
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`
-    from trlt.engine.forest import Answered, Request, Tree
+    from trlt.engine.forest import Answered, PromptRequest, Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
     from trlt.video.workers import ClipLoader
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 there already. Those of a video that can't be read count, as there is nothing left to do about them."""
 
 
-class Asker(Protocol):
+class CompletionGenerator(Protocol):
     """Whatever answers prompts about clips: the engine of this process, or servers."""
 
     @property
@@ -85,18 +85,18 @@ class Summary:
     """Traceback of the first unforeseen error of each kind that this process met."""
 
 
-def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> Request:
+def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> PromptRequest:
     """What the engine is asked for one sample; its id names the random stream."""
-    from trlt.engine.forest import Request
+    from trlt.engine.forest import PromptRequest
 
     prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=as_gqa)
-    return Request(sample.id, prompt.system, prompt.user, n)
+    return PromptRequest(sample.id, prompt.system, prompt.user, n)
 
 
 def run(
     samples: Sequence[Sample],
     *,
-    engine: Asker,
+    engine: CompletionGenerator,
     loader: ClipLoader,
     videos: VideoIndex,
     settings: Decoding,
@@ -192,7 +192,7 @@ def run(
                     fail([group[r]], error, "ask")
                     continue
                 surprises.passed("ask")
-                said = [Said(c.text, len(c.tokens), c.finished) for c in completions]
+                said = [Generated(c.text, len(c.tokens), c.finished) for c in completions]
                 tokens += sum(s.tokens for s in said)
                 try:
                     row = to_row(
@@ -262,10 +262,10 @@ class Fail(Protocol):
 
 def questions(
     samples: Sequence[Sample], settings: Decoding, n: int, fail: Fail, *, as_gqa: bool = False
-) -> tuple[list[Sample], tuple[Request, ...]]:
+) -> tuple[list[Sample], tuple[PromptRequest, ...]]:
     """The samples of a clip that can be asked, and what the engine is asked for them; the others go to `fail`."""
     asked: list[Sample] = []
-    requests: list[Request] = []
+    requests: list[PromptRequest] = []
     for sample in samples:
         try:
             one = request(sample, settings, n, as_gqa=as_gqa)
@@ -279,7 +279,7 @@ def questions(
 
 def read_clips(groups: Iterable[list[Sample]], loader: ClipLoader, videos: VideoIndex, fail: Fail) -> Iterator[_Decoded]:
     """The groups' clips, decoded ahead; what can't be asked, and a group whose video can't be had, goes to `fail`."""
-    from trlt.video.workers import Request as ClipRequest
+    from trlt.video.workers import ClipRequest
 
     def requests() -> Iterator[ClipRequest]:
         for group in groups:

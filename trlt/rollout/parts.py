@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from trlt.reading import loads
 from trlt.rollout.claims import Gone, at_work, gone_if_missing, make, remove
-from trlt.rollout.rows import Line, RowFile, scan
+from trlt.rollout.rows import RowFile, RowPosition, scan
 
 RETRY = "retry"
 """Mark of a work that asks again where a row holds an error."""
@@ -25,11 +25,11 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowLocation:
     """Where a row is."""
 
     path: Path
-    line: Line
+    line: RowPosition
 
 
 def work_folder(out: Path) -> Path:
@@ -96,7 +96,7 @@ def settle(out: Path, ids: Sequence[str]) -> None:
             absorb(rows, ids)
 
 
-def base_lines(out: Path, known: frozenset[str]) -> Iterator[Line]:
+def base_lines(out: Path, known: frozenset[str]) -> Iterator[RowPosition]:
     """The rows of the one file; of a sample that was asked again, the later counts.
 
     Raises:
@@ -106,7 +106,7 @@ def base_lines(out: Path, known: frozenset[str]) -> Iterator[Line]:
     yield from _lines(out, known, skip_damaged=False)
 
 
-def part_lines(path: Path, known: frozenset[str]) -> Iterator[Line]:
+def part_lines(path: Path, known: frozenset[str]) -> Iterator[RowPosition]:
     """The rows of a part, none where it isn't there; what is damaged is asked again.
 
     Raises:
@@ -115,7 +115,7 @@ def part_lines(path: Path, known: frozenset[str]) -> Iterator[Line]:
     yield from _lines(path, known, skip_damaged=True)
 
 
-def places(out: Path, known: frozenset[str]) -> dict[str, Place]:
+def places(out: Path, known: frozenset[str]) -> dict[str, RowLocation]:
     """Where the row of each sample is. Of rows that two ranks wrote one counts; they are equal where draws are exact.
 
     Raises:
@@ -125,14 +125,14 @@ def places(out: Path, known: frozenset[str]) -> dict[str, Place]:
     """
     folder = work_folder(out)
     retry = (folder / RETRY).exists()
-    found = {line.id: Place(out, line) for line in base_lines(out, known) if not (line.failed and retry)}
+    found = {line.id: RowLocation(out, line) for line in base_lines(out, known) if not (line.failed and retry)}
     for path in _parts(folder):
         for line in part_lines(path, known):
-            found.setdefault(line.id, Place(path, line))
+            found.setdefault(line.id, RowLocation(path, line))
     return found
 
 
-def merge(out: Path, rows: Sequence[Place]) -> None:
+def merge(out: Path, rows: Sequence[RowLocation]) -> None:
     """Writes rows, in their order, to a file, and waits until it is on the disk.
 
     Raises:
@@ -155,7 +155,7 @@ def merge(out: Path, rows: Sequence[Place]) -> None:
             file.close()
 
 
-class Tally:
+class RowCounter:
     """How many rows are there, over the files of all ranks; each call reads only what has been added.
 
     Args:
@@ -188,7 +188,7 @@ def _parts(folder: Path) -> list[Path]:
         return sorted(folder / "parts" / name for name in os.listdir(folder / "parts"))
 
 
-def _lines(path: Path, known: frozenset[str], *, skip_damaged: bool) -> Iterator[Line]:
+def _lines(path: Path, known: frozenset[str], *, skip_damaged: bool) -> Iterator[RowPosition]:
     try:
         file = path.open("rb")
     except FileNotFoundError:

@@ -11,7 +11,7 @@ from trlt.errors import DataError, shown
 from trlt.files import iter_jsonl, write_jsonl
 from trlt.recipe import Eval
 from trlt.reward import Weights
-from trlt.rollout.row import Said, error_row, to_row
+from trlt.rollout.row import Generated, error_row, to_row
 from trlt.sample import Sample
 
 NO_PREDICTION = "no prediction"
@@ -52,14 +52,14 @@ def read_predictions(path: Path) -> Predictions:
 def write_prediction_rows(
     samples: Sequence[Sample], predictions: Predictions, out: Path, *, settings: Eval, weights: Weights
 ) -> None:
-    """A row a sample, in the order of the samples; token counts aren't known, and are 0."""
+    """One row per sample, in the order of the samples; token counts aren't known, and are 0."""
     rows = []
     for sample in samples:
         text = predictions.texts.get(sample.id)
         if text is None:
             row = error_row(sample, 1, NO_PREDICTION)
         else:
-            said = [Said(text, 0, True)]
+            said = [Generated(text, 0, True)]
             row = to_row(sample, said, settings=settings, weights=weights, video_tokens=0, as_gqa=settings.as_gqa)
         rows.append(row)
     write_jsonl(out, rows)

@@ -16,7 +16,7 @@ from trlt.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Generated:
     """One completion, as far as a row needs it."""
 
     text: str
@@ -28,7 +28,7 @@ class Said:
 
 def to_row(
     sample: Sample,
-    said: Sequence[Said],
+    said: Sequence[Generated],
     *,
     settings: Decoding,
     weights: Weights,
@@ -39,7 +39,7 @@ def to_row(
     """The row of a sample whose completions are there.
 
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
-    max - mean (null for multi-choice), `spread` is max - min of the rewards. `warning` stands only where a gold span lies
+    max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `warning` stands only where a gold span lies
     outside the clip, of which `length_s` is the length; None: it isn't known.
     """
     grades = [grade(sample, one.text, settings, weights, as_gqa=as_gqa) for one in said]
@@ -59,7 +59,7 @@ def to_row(
         "correct": sum(value == 1 for value in right) if right else None,
         "ious": ious or None,
         "delta_iou": max(ious) - _mean(ious) if ious else None,
-        "spread": max(rewards) - min(rewards),
+        "reward_range": max(rewards) - min(rewards),
         "mean": _mean(rewards),
         "format_rate": _mean([s.format for s in scores]),
         "video_tokens": video_tokens,
@@ -71,7 +71,7 @@ def to_row(
 def error_row(sample: Sample, n: int, error: str) -> dict[str, Any]:
     """The row of a sample that couldn't be asked: `error` says why, and all else is empty."""
     lists: dict[str, Any] = {key: [] for key in ("texts", "answers", "scores", "rewards", "tokens", "finished")}
-    blanks = dict.fromkeys(("correct", "ious", "delta_iou", "spread", "mean", "format_rate"))
+    blanks = dict.fromkeys(("correct", "ious", "delta_iou", "reward_range", "mean", "format_rate"))
     return {**_head(sample), **lists, "n": n, **blanks, "video_tokens": 0, "error": error}
 
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Self
 
 from trlt.errors import DataError, ResumeError, shown
 from trlt.files import HALF_PAIRS, append, iter_jsonl, open_atomic
-from trlt.forms import Row, hold
+from trlt.forms import RowForm, hold
 from trlt.reading import loads
 
 CHECKSUM = "checksum"
@@ -41,11 +41,11 @@ def _row(value: Any, where: str) -> dict[str, Any]:
     known = unsealed(value)
     if known is None:
         raise DataError(f"{where}: {CHANGED}")
-    return hold(known, Row, where, "give the rows that `trlt probe` wrote")
+    return hold(known, RowForm, where, "give the rows that `trlt probe` wrote")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RowPosition:
     """Where a row stands in its file."""
 
     id: str
@@ -78,7 +78,7 @@ def _body(row: dict[str, Any]) -> bytes:
     return json.dumps(rest, ensure_ascii=False).encode("utf-8", HALF_PAIRS)
 
 
-def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[Line]:
+def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[RowPosition]:
     """The rows of a file, up to a tail that was torn by a kill.
 
     Args:
@@ -104,7 +104,7 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
                 raise ResumeError(
                     f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"
                 )
-            yield Line(row["id"], offset, len(line), row.get("error") is not None)
+            yield RowPosition(row["id"], offset, len(line), row.get("error") is not None)
         elif not skip_damaged:
             raise DataError(f"{path}:{number}: damaged, not a row as written; delete the line, or start anew with --fresh")
         offset += len(line)

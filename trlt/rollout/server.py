@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from trlt.errors import ModelError, ServerError, UsageError
 from trlt.faults import fault_of
 from trlt.recipe import advice
-from trlt.rollout._pool import Limits, Pool, Server
-from trlt.rollout._transport import Address, Fault, Refused, call
-from trlt.rollout._wire import Said, Videos, check_tokens, first_seed, pattern, question, read, remedy
+from trlt.rollout._pool import Limits, Server, ServerPool
+from trlt.rollout._transport import Refused, ServerAddress, TransientFault, call
+from trlt.rollout._wire import ServerCompletion, Videos, check_tokens, first_seed, pattern, question, read, remedy
 
 if TYPE_CHECKING:  # torch loads with the first run
-    from trlt.engine.forest import Answered, Completion, Request, Tree
+    from trlt.engine.forest import Answered, Completion, PromptRequest, Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
 
@@ -39,9 +39,9 @@ _Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class _Job:
+class _ServerJob:
     place: _Place
-    request: Request
+    request: PromptRequest
     videos: Videos
     n: int
     sampling: Sampling
@@ -55,7 +55,7 @@ class Servers:
         urls: Where they listen: `http://host:8000`, with or without `/v1`.
         model: Name of the model there; None takes the only one that they serve.
         limits: See `Limits`.
-        notice: Is told when a server is set aside or comes back; from any thread.
+        on_event: Is told when a server is set aside or comes back; from any thread.
 
     Raises:
         UsageError: an address that can't be used.
@@ -67,7 +67,7 @@ class Servers:
         *,
         model: str | None = None,
         limits: Limits | None = None,
-        notice: Callable[[str], None] | None = None,
+        on_event: Callable[[str], None] | None = None,
     ) -> None:
         if not urls:
             raise UsageError("--server: give at least one address")
@@ -75,8 +75,8 @@ class Servers:
         self.parity: None = None
         """Servers make their inputs themselves."""
         self.limits = limits or Limits()
-        servers = [Server(address) for address in dict.fromkeys(Address.parse(url) for url in urls)]
-        self._pool = Pool(servers, self.limits, self._look, notice or (lambda _: None))
+        servers = [Server(address) for address in dict.fromkeys(ServerAddress.parse(url) for url in urls)]
+        self._pool = ServerPool(servers, self.limits, self._look, on_event or (lambda _: None))
         self._key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
 
     def check(self) -> None:
@@ -90,7 +90,7 @@ class Servers:
         for server in self._pool.servers:
             try:
                 self._prove(server)
-            except Fault as fault:
+            except TransientFault as fault:
                 self._pool.set_aside(server, fault)
         if all(server.aside for server in self._pool.servers):
             raise ServerError(f"no server can be used; start one, or correct --server:\n{self._pool.complaints()}")
@@ -162,7 +162,7 @@ class Servers:
             crew.stop.set()
             crew.dismiss()
 
-    def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[_Job]:
+    def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[_ServerJob]:
         from trlt.engine.inputs import VISION_TOKENS
         from trlt.video.clip import Clip
 
@@ -174,9 +174,9 @@ class Servers:
                     raise ModelError(f"prompt {request.key!r}: holds a mark of the vision tower; take it out of the question")
                 step = request.n if all(server.many for server in self._pool.servers) else 1
                 for branch in range(0, request.n, step):
-                    yield _Job((t, r, branch), request, videos, step, sampling, stop)
+                    yield _ServerJob((t, r, branch), request, videos, step, sampling, stop)
 
-    def _answer(self, job: _Job) -> list[Completion]:
+    def _answer(self, job: _ServerJob) -> list[Completion]:
         """Asks until there is an answer."""
         failed = 0
         last: Server | None = None
@@ -184,7 +184,7 @@ class Servers:
             server = self._pool.take(job.stop, avoid=last)
             try:
                 completions = self._ask(server, job)
-            except Fault as fault:
+            except TransientFault as fault:
                 self._pool.give_back(server, fault)
                 if fault.busy:
                     continue
@@ -202,7 +202,7 @@ class Servers:
                 self._pool.give_back(server)
                 return completions
 
-    def _ask(self, server: Server, job: _Job) -> list[Completion]:
+    def _ask(self, server: Server, job: _ServerJob) -> list[Completion]:
         try:
             if job.n > 1 and server.many:
                 said = self._together(server, job)
@@ -213,7 +213,7 @@ class Servers:
         except Refused as refused:
             raise self._refusal(server, refused) from None
 
-    def _together(self, server: Server, job: _Job) -> Said | None:
+    def _together(self, server: Server, job: _ServerJob) -> ServerCompletion | None:
         """All completions by one request; None where the server refuses that."""
         try:
             return self._request(server, job, 0, job.n)
@@ -222,7 +222,7 @@ class Servers:
                 return None
             raise
 
-    def _request(self, server: Server, job: _Job, index: int, n: int) -> Said:
+    def _request(self, server: Server, job: _ServerJob, index: int, n: int) -> ServerCompletion:
         clip, request = job.videos.clip, job.request
         video, seed = job.videos.of(server.kind), first_seed(job.sampling.seed, request) + job.place[2] + index
         body = question(server.kind, self.model or "", request, clip, video, job.sampling, n=n, seed=seed)
@@ -266,7 +266,7 @@ class Servers:
         except Refused as refused:
             raise self._refusal(server, refused) from None
         except (KeyError, TypeError, AttributeError):
-            raise Fault("/v1/models doesn't list models as OpenAI's does") from None
+            raise TransientFault("/v1/models doesn't list models as OpenAI's does") from None
         names = ", ".join(owners) or "none"
         if self.model is None and len(owners) == 1:
             self.model = next(iter(owners))
@@ -295,10 +295,12 @@ class Servers:
 
     def _try(self, server: Server, clip: Clip) -> int:
         """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
-        from trlt.engine.forest import Request
+        from trlt.engine.forest import PromptRequest
         from trlt.engine.sampling import Sampling
 
-        job = _Job((0, 0, 0), Request("check", "?", "?"), Videos(clip), 2, Sampling(max_new_tokens=1), threading.Event())
+        job = _ServerJob(
+            (0, 0, 0), PromptRequest("check", "?", "?"), Videos(clip), 2, Sampling(max_new_tokens=1), threading.Event()
+        )
         if server.many:
             self._ask(server, job)
         try:
@@ -315,14 +317,14 @@ class _Crew:
         most: Threads at most.
     """
 
-    def __init__(self, work: Callable[[_Job], list[Completion]], most: int) -> None:
+    def __init__(self, work: Callable[[_ServerJob], list[Completion]], most: int) -> None:
         self.stop = threading.Event()
         self._work, self._most = work, most
-        self._todo: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[_Job, list[Completion] | BaseException]] = queue.SimpleQueue()
+        self._todo: queue.SimpleQueue[_ServerJob | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[_ServerJob, list[Completion] | BaseException]] = queue.SimpleQueue()
         self._threads = self._open = 0
 
-    def give(self, job: _Job) -> None:
+    def give(self, job: _ServerJob) -> None:
         """Hands out a job."""
         self._todo.put(job)
         self._open += 1
@@ -331,7 +333,7 @@ class _Crew:
             # Daemons: a server that hangs must not keep an interrupted run alive.
             threading.Thread(target=self._run, daemon=True).start()
 
-    def take(self) -> tuple[_Job, list[Completion] | Exception]:
+    def take(self) -> tuple[_ServerJob, list[Completion] | Exception]:
         """A job that is done, and its outcome, or what went wrong with it; raises what ends a thread."""
         job, answer = self._done.get()
         self._open -= 1

@@ -1,6 +1,6 @@
 """Rows of a run that several processes or machines write together, each taking the next piece of work when it is ready.
 
-Knows samples and pieces of work; `claims` knows who has which piece, and `parts` in which files rows are. When every piece is
+Knows samples and pieces of work; `leases` knows who has which piece, and `parts` in which files rows are. When every piece is
 done, one rank puts all rows into the one file, in the order of the samples. See docs/decisions/sharing-work.md.
 """
 
@@ -20,8 +20,8 @@ from typing import Any, Self
 
 from trlt.errors import ResumeError
 from trlt.files import append
-from trlt.rollout.claims import LEASE_S, Claim, Claims, Gone, Look, gone_if_missing, remove
-from trlt.rollout.parts import Tally, base_lines, merge, part_file, part_lines, places, prepare, work_folder
+from trlt.rollout.claims import LEASE_S, Gone, Lease, Leases, Look, gone_if_missing, remove
+from trlt.rollout.parts import RowCounter, base_lines, merge, part_file, part_lines, places, prepare, work_folder
 from trlt.rollout.rows import encode
 from trlt.sample import Sample
 
@@ -105,13 +105,13 @@ class SharedRows:
         """Dead ranks whose rows were read."""
         self._taken = 1
         self._part: FileIO | None = None
-        self._claims: Claims | None = None
+        self._leases: Leases | None = None
         self._there: set[str] = set()
         self._all_there = False
         there = prepare(out, ids, retry_errors=retry_errors)
         if there < len(self._known):
             self._join()
-        self._tally = Tally(out, there, len(self._known))
+        self._tally = RowCounter(out, there, len(self._known))
 
     def __len__(self) -> int:
         """How many rows are there, those of the other ranks included."""
@@ -123,8 +123,8 @@ class SharedRows:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._part:
             self._part.close()
-        if self._claims:
-            self._claims.close()
+        if self._leases:
+            self._leases.close()
 
     def rounds(self) -> Iterator[Iterator[list[Sample]]]:
         """Samples by clip for as long as there is something to do; the rows of a round must be appended before the next.
@@ -132,16 +132,16 @@ class SharedRows:
         A round goes on while pieces are plenty. Towards the end rounds become short, so that the ranks end together.
         """
         with contextlib.suppress(Gone):  # `finish` sees whether that was the work's end
-            while self._claims and not self._is_over(self._claims):
+            while self._leases and not self._is_over(self._leases):
                 self._taken = 0
-                yield self._groups(self._claims)
+                yield self._groups(self._leases)
 
     def append(self, row: dict[str, Any]) -> None:
         """Writes a row at once: after this, a kill doesn't lose it."""
         with contextlib.suppress(Gone), gone_if_missing():  # `finish` sees why
-            assert self._claims is not None
+            assert self._leases is not None
             if self._part is None:
-                self._part = part_file(self._folder, self._claims.token).open("ab", buffering=0)
+                self._part = part_file(self._folder, self._leases.token).open("ab", buffering=0)
             append(self._part, encode(row), self.path)
             self._there.add(row["id"])
             name = self._chunk_of[row["id"]]
@@ -150,7 +150,7 @@ class SharedRows:
                 del self._left[name]
                 # On a network file system, others see what was written only now; and it must not be later than the mark.
                 os.fsync(self._part.fileno())
-                self._claims.finish(name)
+                self._leases.finish(name)
 
     def finish(self) -> None:
         """Reads what the rounds have led to; the rows stand in their order already.
@@ -169,7 +169,7 @@ class SharedRows:
 
     def _join(self) -> None:
         try:
-            self._claims = Claims(self._folder, self._sharing.lease_s)
+            self._leases = Leases(self._folder, self._sharing.lease_s)
             self._there = set(places(self.path, self._known))
         except Gone:  # since `prepare`; `finish` sees why
             return
@@ -178,56 +178,56 @@ class SharedRows:
             raise
         self._complete = {chunk.name for chunk in self._chunks if chunk.ids <= self._there}
 
-    def _is_over(self, claims: Claims) -> bool:
+    def _is_over(self, leases: Leases) -> bool:
         """Whether all is done and merged; the last piece, merging, is taken here."""
         if not self._taken:
             time.sleep(self._sharing.poll_s)
-        look = claims.look()
-        if self._open(look) or claims.take(MERGE, look) is None:
+        look = leases.look()
+        if self._open(look) or leases.take(MERGE, look) is None:
             return False
-        return self._merge(claims)
+        return self._merge(leases)
 
     def _open(self, look: Look) -> list[Chunk]:
         """Pieces that aren't done, and that this rank doesn't have."""
         closed = look.done | self._complete | self._left.keys()
         return [chunk for chunk in self._chunks if chunk.name not in closed]
 
-    def _groups(self, claims: Claims) -> Iterator[list[Sample]]:
+    def _groups(self, leases: Leases) -> Iterator[list[Sample]]:
         """Samples of pieces that this rank takes now, one after the other, without those whose rows are there."""
         with contextlib.suppress(Gone):  # `finish` sees why
-            while (chunk := self._take(claims)) is not None:
+            while (chunk := self._take(leases)) is not None:
                 self._taken += 1
                 pending = [[sample for sample in group if sample.id not in self._there] for group in chunk.groups]
                 yield from filter(None, pending)
 
-    def _take(self, claims: Claims) -> Chunk | None:
+    def _take(self, leases: Leases) -> Chunk | None:
         """The next piece that has something to ask; None when there is none, or this rank has its share of what is left."""
-        look = claims.look()
+        look = leases.look()
         open_ = self._open(look)
-        free = [chunk for chunk in open_ if chunk.name not in look.claimed]
+        free = [chunk for chunk in open_ if chunk.name not in look.leased]
         # Half of an even share at a time: what is left then evens out how fast the ranks are.
         share = sum(len(chunk.ids) for chunk in free) // (2 * max(self._sharing.ranks, look.ranks))
         if self._left and sum(map(len, self._left.values())) >= share:
             return None
-        for chunk in (*free, *(chunk for chunk in open_ if chunk.name in look.claimed)):
-            claim = claims.take(chunk.name, look)
-            if claim and self._has_work(claims, chunk, claim):
+        for chunk in (*free, *(chunk for chunk in open_ if chunk.name in look.leased)):
+            lease = leases.take(chunk.name, look)
+            if lease and self._has_work(leases, chunk, lease):
                 return chunk
         return None
 
-    def _has_work(self, claims: Claims, chunk: Chunk, claim: Claim) -> bool:
+    def _has_work(self, leases: Leases, chunk: Chunk, lease: Lease) -> bool:
         """Notes what is to be written of a piece; of one that was taken over, the dead rank's rows count."""
-        for token in {*claim.before} - self._buried - {""}:
+        for token in {*lease.before} - self._buried - {""}:
             self._there.update(line.id for line in part_lines(part_file(self._folder, token), self._known))
             self._buried.add(token)
         left = set(chunk.ids - self._there)
         if left:
             self._left[chunk.name] = left
         else:
-            claims.finish(chunk.name)
+            leases.finish(chunk.name)
         return bool(left)
 
-    def _merge(self, claims: Claims) -> bool:
+    def _merge(self, leases: Leases) -> bool:
         """Puts all rows into the one file, in one step, and removes the folder; False when rows are missing.
 
         A mark without its rows is what a machine may leave that lost its power. Such pieces become free again.
@@ -238,12 +238,12 @@ class SharedRows:
             self._there.difference_update(missing)
             lost = {self._chunk_of[id] for id in missing}
             self._complete -= lost
-            claims.give_up(*sorted(lost), MERGE)
+            leases.give_up(*sorted(lost), MERGE)
             return False
-        merged = self._folder / f"merged-{claims.token}"
+        merged = self._folder / f"merged-{leases.token}"
         with gone_if_missing():
             merge(merged, [found[id] for id in self._ids])
-            claims.look()  # not after a sleep in which others finished the work
+            leases.look()  # not after a sleep in which others finished the work
             os.replace(merged, self.path)
         remove(self._folder)
         return True

@@ -23,7 +23,7 @@ FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class EstimatedMetric:
     """An estimated total."""
 
     total: float
@@ -116,7 +116,7 @@ def _shares(sizes: Sequence[int], count: int) -> list[int]:
     return shares
 
 
-def total(strata: Sequence[Stratum], *quantities: Quantity) -> Figure:
+def total(strata: Sequence[Stratum], *quantities: Quantity) -> EstimatedMetric:
     """The population's total of a quantity, or of the sum of several, by the combined ratio estimator.
 
     With strata h of N_h units, n_h of them drawn, values y, auxiliaries x and their known whole X::
@@ -154,22 +154,22 @@ def total(strata: Sequence[Stratum], *quantities: Quantity) -> Figure:
         if n == stratum.size:
             continue
         if n < 2:
-            return Figure(estimate)
+            return EstimatedMetric(estimate)
         spread = float(np.var([residuals[place] for place in stratum.drawn], ddof=1))
         terms.append((stratum.size * (stratum.size - n) / n * spread, n - 1))
     variance = sum(term for term, _ in terms)
     if not variance:
-        return Figure(estimate, estimate, estimate)
+        return EstimatedMetric(estimate, estimate, estimate)
     freedom = variance**2 / sum(term**2 / df for term, df in terms)
     factor = math.exp(student(freedom) * math.sqrt(variance) / estimate)
-    return Figure(estimate, max(estimate / factor, measured), estimate * factor)
+    return EstimatedMetric(estimate, max(estimate / factor, measured), estimate * factor)
 
 
 def _expand(strata: Sequence[Stratum], values: Mapping[int, float]) -> float:
     return sum(stratum.weight * sum(values[place] for place in stratum.drawn) for stratum in strata)
 
 
-def share(strata: Sequence[Stratum], having: frozenset[int]) -> Figure:
+def share(strata: Sequence[Stratum], having: frozenset[int]) -> EstimatedMetric:
     """The share of the population that has a property, by Wilson's score interval.
 
     With the stratified share p and n units drawn of N, the interval is Wilson's (E. B. Wilson 1927) for p and
@@ -181,17 +181,17 @@ def share(strata: Sequence[Stratum], having: frozenset[int]) -> Figure:
     """
     population, drawn = sum(s.size for s in strata), sum(len(s.drawn) for s in strata)
     if not drawn:
-        return Figure(0.0, 0.0, 0.0)
+        return EstimatedMetric(0.0, 0.0, 0.0)
     p = sum(s.weight * sum(place in having for place in s.drawn) for s in strata) / population
     if drawn == population:
-        return Figure(p, p, p)
+        return EstimatedMetric(p, p, p)
     n = drawn * (population - 1) / (population - drawn)
     z2 = student(math.inf) ** 2
     middle, half = p + z2 / (2 * n), math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n)))
-    return Figure(p, max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n)))
+    return EstimatedMetric(p, max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n)))
 
 
-def flow(stretches: Sequence[Stretch], whole: float) -> Figure:
+def flow(stretches: Sequence[Stretch], whole: float) -> EstimatedMetric:
     """Seconds that `whole` pieces of work take, from successive stretches of steady work.
 
     With stretches b of t_b seconds for x_b pieces (that stand for w_b)::
@@ -209,13 +209,13 @@ def flow(stretches: Sequence[Stretch], whole: float) -> Figure:
     """
     weight = sum(one.weighted for one in stretches)
     if not weight:
-        return Figure(math.nan)
+        return EstimatedMetric(math.nan)
     times = [one.seconds * one.weighted / one.size for one in stretches]
     rate = sum(times) / weight
     count = len(stretches)
     if count < 2:
-        return Figure(whole * rate)
+        return EstimatedMetric(whole * rate)
     rest = np.array([time - rate * one.weighted for time, one in zip(times, stretches, strict=True)])
     variance = (whole / weight) ** 2 * count / (2 * (count - 1)) * float(np.sum(np.diff(rest) ** 2))
     half = student(2 * (count - 1) ** 2 / (3 * count - 4)) * math.sqrt(variance)
-    return Figure(whole * rate, max(0.0, whole * rate - half), whole * rate + half)
+    return EstimatedMetric(whole * rate, max(0.0, whole * rate - half), whole * rate + half)

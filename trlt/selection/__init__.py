@@ -5,14 +5,14 @@ Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neithe
 
 from trlt.selection.choose import select
 from trlt.selection.classes import CLASSES, Class, classify, deviation, difficulty
-from trlt.selection.report import Cell, SelectionReport, TaskTotal, nothing_taken
+from trlt.selection.report import SelectionCell, SelectionReport, TaskTotal, nothing_taken
 from trlt.selection.shares import apportion, redistributed, water_fill
 from trlt.selection.tally import histogram
 
 __all__ = [
     "CLASSES",
-    "Cell",
     "Class",
+    "SelectionCell",
     "SelectionReport",
     "TaskTotal",
     "apportion",

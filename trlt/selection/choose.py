@@ -14,9 +14,9 @@ from trlt.errors import DataError
 from trlt.recipe import Select
 from trlt.sample import TASKS, Task
 from trlt.selection.classes import Class, classes_of, classify, deviation, field_of, task_of
-from trlt.selection.report import Cell, SelectionReport, TaskTotal, budget_shortfalls, class_shortfalls, few_answers
+from trlt.selection.report import SelectionCell, SelectionReport, TaskTotal, budget_shortfalls, class_shortfalls, few_answers
 from trlt.selection.shares import apportion, by_class, redistributed, task_shares, task_sizes, water_fill
-from trlt.selection.tally import Tally
+from trlt.selection.tally import DifficultyCounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ _Pool = dict[tuple[Task, Class], dict[str, list[_Candidate]]]
 """Candidates by task and class, then by source."""
 
 
-class _Read(NamedTuple):
+class _RowsPass(NamedTuple):
     """What one pass over the rows gives."""
 
     pool: _Pool
-    tally: Tally
+    tally: DifficultyCounter
     fewest: float
     """Least n of a row."""
 
@@ -70,7 +70,7 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     )
     wanted = {task: by_class(task, size, settings) for task, size in sizes.items()}
     kept: list[_Candidate] = []
-    cells: list[Cell] = []
+    cells: list[SelectionCell] = []
     shortfalls: list[str] = []
     for (task, klass), available in counts.items():
         size = wanted[task].get(klass, 0)
@@ -81,7 +81,9 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
                 kept += sorted(pool[task, klass][source])[:count]
         shares = apportion(size, dict.fromkeys(available, 0 if at_random else 1))
         moved = dict.fromkeys(quota, 0) if at_random else redistributed(shares, quota)
-        found = [Cell(task, name, klass, available[name], shares[name], quota[name], moved[name]) for name in available]
+        found = [
+            SelectionCell(task, name, klass, available[name], shares[name], quota[name], moved[name]) for name in available
+        ]
         shortfalls += class_shortfalls(found, size, settings)
         cells += found
     totals = _totals(cells, settings)
@@ -103,11 +105,11 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     return Selection(ids, report)
 
 
-def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _Read:
+def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _RowsPass:
     """One pass over the rows; of each, only a candidate is kept."""
     classes = {task: classes_of(task, settings) for task in TASKS}
     pool: _Pool = {(task, klass): {} for task in TASKS for klass in classes[task]}
-    tally = Tally()
+    tally = DifficultyCounter()
     seen: set[str] = set()
     fewest = math.inf
     for position, row in enumerate(rows):
@@ -130,7 +132,7 @@ def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _Read:
             for other in classes[task]:  # so that a source without any row of a class is reported with 0
                 pool[task, other].setdefault(source, [])
         pool[task, klass][source].append(_Candidate(order, _rank(settings.seed, name), name, position))
-    return _Read(pool, tally, fewest)
+    return _RowsPass(pool, tally, fewest)
 
 
 def _drawn(by_source: Mapping[str, Sequence[_Candidate]], size: int) -> dict[str, int]:
@@ -140,7 +142,7 @@ def _drawn(by_source: Mapping[str, Sequence[_Candidate]], size: int) -> dict[str
     return {source: counts[source] for source in sorted(by_source)}
 
 
-def _totals(cells: Iterable[Cell], settings: Select) -> dict[Task, TaskTotal]:
+def _totals(cells: Iterable[SelectionCell], settings: Select) -> dict[Task, TaskTotal]:
     """Each task that has rows, or was to give some."""
     shares = task_shares(settings)
     available, taken = dict.fromkeys(TASKS, 0), dict.fromkeys(TASKS, 0)

@@ -12,7 +12,7 @@ from trlt.selection.classes import Class
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SelectionCell:
     """The rows of one task, source and class."""
 
     task: Task
@@ -52,7 +52,7 @@ class SelectionReport:
     wanted: dict[str, dict[str, int]]
     """Size aimed at, by task and class; with a budget, with what other tasks couldn't fill."""
     tasks: tuple[TaskTotal, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[SelectionCell, ...]
     shortfalls: tuple[str, ...]
     """A sentence for each size that wasn't reached, and for each source that ran dry."""
     histograms: dict[str, Any]
@@ -67,7 +67,7 @@ class SelectionReport:
         }
 
 
-def class_shortfalls(cells: list[Cell], size: int, settings: Select) -> Iterator[str]:
+def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) -> Iterator[str]:
     """Says which sources gave less than an even share, and whether the size was reached.
 
     Args:

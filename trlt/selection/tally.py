@@ -19,13 +19,13 @@ def histogram(rows: Iterable[Mapping[str, Any]], settings: Select) -> dict[str, 
         `rows`, `errors`, and by task: `rows`, `mean_reward`, `classes` (name to count), `correct` (count of right
         answers to rows), `delta_iou` (rows in ten steps of 0.1, the last with 1.0), each empty where the task has none.
     """
-    tally = Tally()
+    tally = DifficultyCounter()
     for row in rows:
         tally.add(row, task_of(row), None if row.get("error") is not None else classify(row, settings))
     return tally.to_json()
 
 
-class Tally:
+class DifficultyCounter:
     """Counts for `histogram`, one row at a time."""
 
     def __init__(self) -> None:

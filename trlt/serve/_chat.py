@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trlt.engine.inputs import VISION_TOKENS
-from trlt.engine.jobs import Request
+from trlt.engine.jobs import PromptRequest
 from trlt.engine.sampling import Sampling
 from trlt.recipe import Decoding
 from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
@@ -30,41 +30,41 @@ class BadRequest(Exception):
     """What was sent can't be asked."""
 
 
-class _Part(BaseModel):
+class _ChatPart(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Text(_Part):
+class TextPart(_ChatPart):
     """A text of a turn."""
 
     type: Literal["text"]
     text: str
 
 
-class Address(_Part):
+class VideoUrl(_ChatPart):
     """Where a video is."""
 
     url: str
 
 
-class VideoPart(_Part):
+class VideoPart(_ChatPart):
     """A video of a turn."""
 
     type: Literal["video_url"]
-    video_url: Address
+    video_url: VideoUrl
 
 
-Parts = list[Annotated[Text | VideoPart, Field(discriminator="type")]]
+Parts = list[Annotated[TextPart | VideoPart, Field(discriminator="type")]]
 
 
-class Turn(_Part):
+class Turn(_ChatPart):
     """One message."""
 
     role: Literal["system", "user"]
     content: str | Parts
 
 
-class _FrameSource(_Part):
+class _FrameSource(_ChatPart):
     """What a client says of frames that it sends ready made."""
 
     num_frames: Literal[-1]
@@ -75,21 +75,21 @@ class _FrameSource(_Part):
     duration: Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _FrameIo(_Part):
+class _FrameIo(_ChatPart):
     video: _FrameSource
 
 
-class _Processor(_Part):
+class _Processor(_ChatPart):
     fps: float
     do_sample_frames: Literal[False]
     do_resize: Literal[False]
 
 
-class _StreamOptions(_Part):
+class _StreamOptions(_ChatPart):
     include_usage: bool = False
 
 
-class Body(_Part):
+class Body(_ChatPart):
     """A request; what stands here with one value only is taken so that clients may state it."""
 
     model: str
@@ -119,7 +119,7 @@ class Body(_Part):
 class Chat:
     """What a body asks."""
 
-    request: Request
+    request: PromptRequest
     sampling: Sampling
     video: bytes | Clip
     """The file, or the frames themselves."""
@@ -148,7 +148,7 @@ def read_chat(body: Body, settings: Decoding, *, most_bytes: int, most_tokens: i
         top_p = body.top_p
     length = body.max_completion_tokens or body.max_tokens or settings.max_new_tokens
     sampling = Sampling(temperature, top_p, length, settings.seed if body.seed is None else body.seed)
-    return Chat(Request("", system, user, body.n), sampling, _video(address, body, most_bytes, most_tokens))
+    return Chat(PromptRequest("", system, user, body.n), sampling, _video(address, body, most_bytes, most_tokens))
 
 
 def _turns(body: Body) -> tuple[str, str, str]:
@@ -157,8 +157,8 @@ def _turns(body: Body) -> tuple[str, str, str]:
     if last.role != "user" or any(turn.role != "system" for turn in before):
         raise BadRequest("messages: a system message may come first, and then one user message, which is the last")
     videos, texts = [], []
-    for part in [Text(type="text", text=last.content)] if isinstance(last.content, str) else last.content:
-        if isinstance(part, Text):
+    for part in [TextPart(type="text", text=last.content)] if isinstance(last.content, str) else last.content:
+        if isinstance(part, TextPart):
             texts.append(part.text)
         else:
             videos.append(part.video_url.url)
@@ -167,9 +167,9 @@ def _turns(body: Body) -> tuple[str, str, str]:
             f"messages: {len(videos)} videos; the model is asked about exactly one: add a video_url part, and {_ONLY}"
         )
     system = [
-        part.text if isinstance(part, Text) else ""
+        part.text if isinstance(part, TextPart) else ""
         for turn in before
-        for part in ([Text(type="text", text=turn.content)] if isinstance(turn.content, str) else turn.content)
+        for part in ([TextPart(type="text", text=turn.content)] if isinstance(turn.content, str) else turn.content)
     ]
     return "\n".join(system), "\n".join(texts), videos[0]
 

@@ -19,9 +19,9 @@ from trlt.serve._chat import BadRequest, Body, Chat, read_chat
 from trlt.serve.guard import BodyTooLarge, EventStream, bounded_body, error_response, sent_event
 from trlt.serve.page import fault_of
 from trlt.serve.site import Site
-from trlt.serve.streaming import Reply
+from trlt.serve.streaming import PromptReply
 from trlt.serve.uploads import Full, Upload
-from trlt.serve.worker import Busy, Done, Event, Failed, Piece, Question
+from trlt.serve.worker import Busy, Event, Failed, Finished, Piece, VideoQuestion
 from trlt.video.clip import Clip
 
 _MARGIN = 1 << 20
@@ -93,7 +93,7 @@ class OpenAI:
         """
         video = upload.path if upload else chat.video
         assert not isinstance(video, bytes)
-        events = self._site.worker.ask(Question(video, "the video", chat.request, chat.sampling))
+        events = self._site.worker.ask(VideoQuestion(video, "the video", chat.request, chat.sampling))
 
         async def follow() -> AsyncGenerator[Event]:
             with self._site.uploads.held(upload) if upload else contextlib.nullcontext():
@@ -140,7 +140,7 @@ class OpenAI:
                     yield chunk(event.number, {"content": event.text})
                 elif isinstance(event, Failed):
                     yield sent_event({"error": {"message": event.message, "type": "server_error", "param": None, "code": None}})
-                elif isinstance(event, Done):
+                elif isinstance(event, Finished):
                     for index, completion in enumerate(event.reply.completions):
                         yield chunk(index, {}, "stop" if completion.finished else "length")
                     if body.stream_options and body.stream_options.include_usage:
@@ -152,7 +152,7 @@ class OpenAI:
         return {"id": id, "object": kind, "created": int(time.time()), "model": self._site.settings.model}
 
 
-def _choices(body: Body, reply: Reply) -> list[dict[str, Any]]:
+def _choices(body: Body, reply: PromptReply) -> list[dict[str, Any]]:
     choices: list[dict[str, Any]] = []
     for index, completion in enumerate(reply.completions):
         choice: dict[str, Any] = {
@@ -165,15 +165,15 @@ def _choices(body: Body, reply: Reply) -> list[dict[str, Any]]:
     return choices
 
 
-def _usage(reply: Reply) -> dict[str, int]:
+def _usage(reply: PromptReply) -> dict[str, int]:
     drawn = sum(len(completion.tokens) for completion in reply.completions)
     return {"prompt_tokens": reply.prompt_tokens, "completion_tokens": drawn, "total_tokens": reply.prompt_tokens + drawn}
 
 
-async def _last(events: AsyncGenerator[Event]) -> Done | Failed:
+async def _last(events: AsyncGenerator[Event]) -> Finished | Failed:
     async with contextlib.aclosing(events):
         async for event in events:
-            if isinstance(event, (Done, Failed)):
+            if isinstance(event, (Finished, Failed)):
                 return event
     raise AssertionError("a question ends with one of these")
 

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from trlt.answer import Answer
 from trlt.asking import answer_values, question_sample
-from trlt.engine.jobs import Request as Prompt
+from trlt.engine.jobs import PromptRequest as Prompt
 from trlt.engine.sampling import Sampling
 from trlt.errors import TrltError, VideoError
 from trlt.grade import read_answer
@@ -24,8 +24,8 @@ from trlt.rollout import request
 from trlt.sample import Sample
 from trlt.serve.guard import BodyTooLarge, EventStream, blocks, bounded_body, error_response, sent_event, stated_size
 from trlt.serve.site import Site
-from trlt.serve.uploads import Full, TooLarge, Upload
-from trlt.serve.worker import Busy, Done, Event, Failed, Piece, Question, Seen, Waiting
+from trlt.serve.uploads import Full, Upload, UploadTooLarge
+from trlt.serve.worker import Busy, Event, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
 
 FREE = "free"
 """A question that is asked as it stands, without a template; the answer is read by nobody but the person."""
@@ -39,7 +39,7 @@ _FILES = {
 }
 
 
-class Asked(BaseModel):
+class PageQuestion(BaseModel):
     """What the page sends."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -89,7 +89,7 @@ class PageRoutes:
         name = request.query_params.get("name", "video")[:200]
         try:
             upload = await self._site.take(blocks(request), name)
-        except TooLarge:
+        except UploadTooLarge:
             return too_large
         except Full as error:
             return error_response(507, str(error))
@@ -107,7 +107,7 @@ class PageRoutes:
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return error_response(415, "a question comes as application/json")
         try:
-            asked = Asked.model_validate_json(await bounded_body(request, _ASK_BYTES))
+            asked = PageQuestion.model_validate_json(await bounded_body(request, _ASK_BYTES))
         except BodyTooLarge:
             return error_response(413, f"a question has at most {_ASK_BYTES:,} bytes")
         except ValidationError as error:
@@ -120,7 +120,7 @@ class PageRoutes:
             sample = None
             if asked.task != FREE:
                 sample = question_sample("video", asked.question, asked.task, asked.options)
-            question = Question(upload.path, upload.name, _prompt(asked, sample, settings), _sampling(settings))
+            question = VideoQuestion(upload.path, upload.name, _prompt(asked, sample, settings), _sampling(settings))
             events = self._site.worker.ask(question)
         except TrltError as error:
             return error_response(400, str(error))
@@ -142,13 +142,13 @@ def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[
     match event:
         case Waiting(ahead):
             return {"kind": "waiting", "ahead": ahead}
-        case Seen(clip):
+        case VideoRead(clip):
             return {"kind": "seen", "duration": clip.duration, "frames": len(clip.frames), "tokens": clip.tokens}
         case Piece(_, text):
             return {"kind": "piece", "text": text}
         case Failed(message, _):
             return {"kind": "failed", "message": message}
-        case Done(reply, clip):
+        case Finished(reply, clip):
             [completion] = reply.completions
             free = Answer(completion.text, None, None, None, False)
             answer = read_answer(sample, completion.text, settings) if sample is not None else free
@@ -156,7 +156,7 @@ def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[
             return {"kind": "done", "duration": clip.duration, **values}
 
 
-def _prompt(asked: Asked, sample: Sample | None, settings: Decoding) -> Prompt:
+def _prompt(asked: PageQuestion, sample: Sample | None, settings: Decoding) -> Prompt:
     return request(sample, settings, 1) if sample is not None else Prompt(asked.question, SYSTEM, asked.question)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from trlt.engine.cohort import Branch
 from trlt.engine.forest import Completion, Engine
-from trlt.engine.jobs import Request, Tree
+from trlt.engine.jobs import PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.video.clip import Clip
 
@@ -28,7 +28,7 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class PromptReply:
     """What came of a prompt."""
 
     completions: Sequence[Completion]
@@ -39,7 +39,9 @@ class Reply:
 class Answerer(Protocol):
     """Whatever answers one prompt at a time: the engine."""
 
-    def answer(self, clip: Clip, request: Request, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]) -> Reply:
+    def answer(
+        self, clip: Clip, request: PromptRequest, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]
+    ) -> PromptReply:
         """The completions, whose pieces are told to `write` as they come.
 
         Raises:
@@ -55,7 +57,9 @@ class EngineAnswerer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def answer(self, clip: Clip, request: Request, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]) -> Reply:
+    def answer(
+        self, clip: Clip, request: PromptRequest, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]
+    ) -> PromptReply:
         """As `Answerer` says; tokens, and so texts, are those of `generate`.
 
         Raises:
@@ -83,7 +87,7 @@ class EngineAnswerer:
             before = told.get(index, "")
             if completion.text.startswith(before) and completion.text != before:
                 write(index, completion.text[len(before) :])
-        return Reply(completions, len(prompt.prefix) + len(prompt.suffix))
+        return PromptReply(completions, len(prompt.prefix) + len(prompt.suffix))
 
     def prove(self) -> None:
         """Asks an invented question about an invented clip, whose first completion is held to the library's own forward.
@@ -96,5 +100,5 @@ class EngineAnswerer:
         """
         frames = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112), dtype=np.uint8)
         clip = Clip.of(frames, 10 * np.arange(16, dtype=np.float64), sample_fps=0.1, duration=160.0)
-        request = Request("an invented clip", "", "What is shown?")
+        request = PromptRequest("an invented clip", "", "What is shown?")
         self._engine.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))

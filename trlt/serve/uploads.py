@@ -17,7 +17,7 @@ MOST = 16
 """Videos that are kept at once; beyond it, the one that was unused for longest goes."""
 
 
-class TooLarge(Exception):
+class UploadTooLarge(Exception):
     """More bytes came than are allowed."""
 
 
@@ -83,7 +83,7 @@ class Uploads:
                 async for block in blocks:
                     size += len(block)
                     if size > self.most_bytes:
-                        raise TooLarge
+                        raise UploadTooLarge
                     await asyncio.to_thread(_write, out, block)
         except OSError as error:
             self.delete(id)

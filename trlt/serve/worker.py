@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from trlt.errors import TrltError
-from trlt.serve.streaming import Answerer, Cancelled, Reply
+from trlt.serve.streaming import Answerer, Cancelled, PromptReply
 from trlt.video.clip import Clip
 
 if TYPE_CHECKING:
-    from trlt.engine.jobs import Request
+    from trlt.engine.jobs import PromptRequest
     from trlt.engine.sampling import Sampling
 
 logger = logging.getLogger(__name__)
@@ -34,13 +34,13 @@ class Busy(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class VideoQuestion:
     """What is asked."""
 
     video: Path | Clip
     name: str
     """Of the video; stands in errors instead of its path."""
-    request: Request
+    request: PromptRequest
     sampling: Sampling
 
 
@@ -50,7 +50,7 @@ class Waiting(NamedTuple):
     ahead: int
 
 
-class Seen(NamedTuple):
+class VideoRead(NamedTuple):
     """The video was read, and the model begins."""
 
     clip: Clip
@@ -64,10 +64,10 @@ class Piece(NamedTuple):
     text: str
 
 
-class Done(NamedTuple):
+class Finished(NamedTuple):
     """All completions are there."""
 
-    reply: Reply
+    reply: PromptReply
     clip: Clip
 
 
@@ -79,11 +79,11 @@ class Failed(NamedTuple):
     """It is a fault of this program, not of what was sent."""
 
 
-Event = Waiting | Seen | Piece | Done | Failed
+Event = Waiting | VideoRead | Piece | Finished | Failed
 
 
-class _Job:
-    def __init__(self, question: Question) -> None:
+class _QuestionJob:
+    def __init__(self, question: VideoQuestion) -> None:
         self.question = question
         self.cancelled = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -105,8 +105,8 @@ class Worker:
 
     def __init__(self, answerer: Answerer, load: Callable[[Path], Clip]) -> None:
         self._answerer, self._load = answerer, load
-        self._waiting: deque[_Job] = deque()
-        self._current: _Job | None = None
+        self._waiting: deque[_QuestionJob] = deque()
+        self._current: _QuestionJob | None = None
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="trlt-model", daemon=True)
@@ -127,13 +127,13 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(patience_s)
 
-    def ask(self, question: Question) -> AsyncGenerator[Event]:
-        """Puts a question in line; gives everything that happens to it, up to `Done` or `Failed`. Closing it cancels.
+    def ask(self, question: VideoQuestion) -> AsyncGenerator[Event]:
+        """Puts a question in line; gives everything that happens to it, up to `Finished` or `Failed`. Closing it cancels.
 
         Raises:
             Busy: too many questions wait.
         """
-        job = _Job(question)
+        job = _QuestionJob(question)
         with self._changed:
             if len(self._waiting) >= MOST_WAITING or self._closed:
                 raise Busy
@@ -142,14 +142,14 @@ class Worker:
             self._changed.notify_all()
         return self._follow(job, ahead)
 
-    async def _follow(self, job: _Job, ahead: int) -> AsyncGenerator[Event]:
+    async def _follow(self, job: _QuestionJob, ahead: int) -> AsyncGenerator[Event]:
         try:
             if ahead:
                 yield Waiting(ahead)
             while True:
                 event = await job.events.get()
                 yield event
-                if isinstance(event, (Done, Failed)):
+                if isinstance(event, (Finished, Failed)):
                     return
         finally:
             job.cancelled.set()
@@ -170,7 +170,7 @@ class Worker:
                 logger.exception("a question failed")
                 job.tell(Failed("something went wrong in the server; what, stands in its log", ours=True))
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> _QuestionJob | None:
         with self._changed:
             self._current = None
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -179,13 +179,13 @@ class Worker:
             self._current = self._waiting.popleft()
             return self._current
 
-    def _answer(self, job: _Job) -> None:
+    def _answer(self, job: _QuestionJob) -> None:
         question = job.question
         clip = question.video if isinstance(question.video, Clip) else self._load(question.video)
         if job.cancelled.is_set():
             raise Cancelled
-        job.tell(Seen(clip))
+        job.tell(VideoRead(clip))
         reply = self._answerer.answer(
             clip, question.request, question.sampling, lambda number, text: job.tell(Piece(number, text)), job.cancelled.is_set
         )
-        job.tell(Done(reply, clip))
+        job.tell(Finished(reply, clip))

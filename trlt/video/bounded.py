@@ -36,7 +36,7 @@ class StoreInfo:
     bytes: int
 
 
-class BoundedFolder:
+class DiskCache:
     """Entries on disk, bounded in bytes.
 
     Args:

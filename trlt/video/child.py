@@ -18,7 +18,7 @@ from trlt.errors import VideoError
 from trlt.faults import unforeseen
 from trlt.video.budget import Budget
 from trlt.video.entry import pack
-from trlt.video.store import FrameStore
+from trlt.video.store import ClipCache
 
 READY, CLIP, ERROR, SYSTEM, UNFORESEEN = b"R", b"C", b"E", b"S", b"U"
 HEAD = struct.Struct("<cQ")
@@ -53,7 +53,7 @@ def main() -> None:
     module, _, name = config.decoder.partition(":")
     decoder = getattr(importlib.import_module(module), name)
     _limit_memory(config.memory_bytes)
-    store = FrameStore(config.store, config.store_bytes) if config.store else None
+    store = ClipCache(config.store, config.store_bytes) if config.store else None
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     _answer(answers.fileno(), READY)

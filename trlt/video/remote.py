@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from trlt.errors import VideoError, shown
 from trlt.files import open_atomic
-from trlt.web import TooLarge, Unanswered, send
+from trlt.web import ReplyTooLarge, Unanswered, send
 
 MOST_BYTES = 8 << 30
 """A video that is larger is not downloaded."""
@@ -64,7 +64,7 @@ def fetch(url: str, folder: Path | None, *, timeout_s: float = 600.0, most_bytes
             )
             if reply.status >= 300:
                 raise VideoError(f"{url}: can't be downloaded (HTTP {reply.status}, {responses.get(reply.status, '')})")
-    except TooLarge:
+    except ReplyTooLarge:
         raise VideoError(f"{url}: larger than {most_bytes / 1e9:.1f} GB, not downloaded") from None
     except TimeoutError:
         raise VideoError(f"{url}: not downloaded in {timeout_s:g} s, given up") from None

@@ -17,14 +17,14 @@ from trlt.files import append_jsonl, iter_jsonl, mend_tail
 from trlt.forms import STRICT, Texts, build
 from trlt.recipe import Video
 from trlt.video.decode import VERSION, cores
-from trlt.video.workers import ClipLoader, Request, limits_of
+from trlt.video.workers import ClipLoader, ClipRequest, limits_of
 
 FRAMES = 4
 """First, last, and two in the middle: an even number, as of every clip."""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
-class Verdict:
+class ScanResult:
     """What came of looking at a file."""
 
     duration_s: float | None
@@ -67,10 +67,10 @@ class Scan:
             update={"fps": 1e-4, "min_frames": FRAMES, "max_frames": FRAMES, "min_tokens": 1, "max_tokens": FRAMES // 2}
             | {"store": None, "workers": cores()}
         )
-        self._known: dict[str, tuple[int, int, Verdict]] = {}
+        self._known: dict[str, tuple[int, int, ScanResult]] = {}
         self._load()
 
-    def look(self, paths: Iterable[Path], progress: Callable[[int, int], None] | None = None) -> dict[Path, Verdict]:
+    def look(self, paths: Iterable[Path], progress: Callable[[int, int], None] | None = None) -> dict[Path, ScanResult]:
         """A verdict for each path; those that aren't in the cache are looked at, several at a time.
 
         A verdict is written as soon as it is there, so that an interrupted scan goes on.
@@ -82,14 +82,14 @@ class Scan:
             paths: Files, or folders of numbered frames.
             progress: Is told how many of the files that had to be looked at are done; first of none.
         """
-        found: dict[Path, Verdict] = {}
+        found: dict[Path, ScanResult] = {}
         new: dict[Path, tuple[int, int]] = {}
         limits = limits_of(self._settings)
         for path in paths:
             try:
                 stamp = _stamp(path)
             except VideoError as error:
-                found[path] = Verdict(None, str(error), ())
+                found[path] = ScanResult(None, str(error), ())
                 continue
             known = self._known.get(str(path))
             if known is not None and known[:2] == stamp and (known[2].error is None or known[2].limits == limits):
@@ -102,11 +102,11 @@ class Scan:
             if progress:
                 progress(0, len(new))
             with ClipLoader(self._settings) as loader:
-                for done, loaded in enumerate(loader.map(Request(path) for path in new), 1):
+                for done, loaded in enumerate(loader.map(ClipRequest(path) for path in new), 1):
                     path, clip = loaded.request.path, loaded.clip
-                    verdict = Verdict(None, str(loaded.error), (), limits)
+                    verdict = ScanResult(None, str(loaded.error), (), limits)
                     if clip is not None:
-                        verdict = Verdict(round(clip.duration, 3), None, clip.warnings)
+                        verdict = ScanResult(round(clip.duration, 3), None, clip.warnings)
                     found[path] = verdict
                     if isinstance(loaded.error, UnforeseenError):  # says nothing of the file, which is looked at again
                         surprises.add("load", loaded.error)
@@ -127,10 +127,10 @@ class Scan:
                 self._known[path] = known
 
 
-def _known(row: Any, where: str) -> tuple[str, tuple[int, int, Verdict] | None]:
+def _known(row: Any, where: str) -> tuple[str, tuple[int, int, ScanResult] | None]:
     """A path, and what is known of the file there; None where another version of the loader looked."""
     remedy = "this is no verdict on a video; give another file as --scan"
-    file, verdict = build(row, _File, where, remedy), build(row, Verdict, where, remedy)
+    file, verdict = build(row, _File, where, remedy), build(row, ScanResult, where, remedy)
     return file.path, (file.size, file.mtime_ns, verdict) if file.loader == VERSION else None
 
 
@@ -143,7 +143,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (0 if path.is_dir() else stat.st_size), stat.st_mtime_ns
 
 
-def _row(path: Path, stamp: tuple[int, int], verdict: Verdict) -> dict[str, object]:
+def _row(path: Path, stamp: tuple[int, int], verdict: ScanResult) -> dict[str, object]:
     row: dict[str, object] = {"path": str(path), "size": stamp[0], "mtime_ns": stamp[1], "duration_s": verdict.duration_s}
     row |= {"error": verdict.error, "warnings": list(verdict.warnings), "loader": VERSION}
     return row | ({"limits": verdict.limits} if verdict.limits else {})

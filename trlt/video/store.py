@@ -12,17 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from trlt.errors import VideoError
-from trlt.video.bounded import BoundedFolder, StoreInfo
+from trlt.video.bounded import DiskCache, StoreInfo
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
 from trlt.video.decode import VERSION
 from trlt.video.entry import DamagedEntry, pack, unpack
 from trlt.video.folder import FOLDER_FPS
 
-__all__ = ["FrameStore", "StoreInfo", "store_key"]
+__all__ = ["ClipCache", "StoreInfo", "store_key"]
 
 
-class FrameStore(BoundedFolder):
+class ClipCache(DiskCache):
     """Clips on disk, bounded in bytes."""
 
     SUFFIX = ".clip"

@@ -17,7 +17,7 @@ from trlt.files import append_jsonl, iter_jsonl, mend_tail, write_jsonl
 from trlt.forms import STRICT, Count, Texts, build
 from trlt.video.durations import durations_differ
 from trlt.video.entry import packed_size
-from trlt.video.workers import ClipLoader, Loaded, Request
+from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
 
 EXAMPLES = 5
 
@@ -41,7 +41,7 @@ class Wanted:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
-class Row:
+class SurveyRow:
     """What came of a clip."""
 
     key: str
@@ -76,7 +76,7 @@ def survey(
     fresh: bool = False,
     deep: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Row, ...]:
+) -> tuple[SurveyRow, ...]:
     """Decodes every clip as a run would, and notes what came of it.
 
     Rows are written one by one; a later call takes over those that are there, unless file, bounds or budget changed, or for a
@@ -95,8 +95,8 @@ def survey(
         TrltError: most clips meet unforeseen errors.
     """
     known = {} if fresh else {row.key: row for row in _read(out) if row.key and _holds(row, loader)}
-    rows: list[Row | None] = [None] * len(wanted)
-    requests: list[Request] = []
+    rows: list[SurveyRow | None] = [None] * len(wanted)
+    requests: list[ClipRequest] = []
     keys: dict[int, str] = {}
     for number, clip in enumerate(wanted):
         try:
@@ -110,7 +110,7 @@ def survey(
         if there is not None:
             rows[number] = _row(clip, there.key, **{name: getattr(there, name) for name in _MEASURED})
         else:
-            requests.append(Request(clip.path, clip.start, clip.end, number))
+            requests.append(ClipRequest(clip.path, clip.start, clip.end, number))
     kept = [row for row in rows if row is not None]
     write_jsonl(out, map(asdict, kept))
     surprises = Surprises()
@@ -142,12 +142,12 @@ _MEASURED: Mapping[str, Any] = {
 """What a row says of a clip that wasn't decoded."""
 
 
-def _holds(row: Row, loader: ClipLoader) -> bool:
+def _holds(row: SurveyRow, loader: ClipLoader) -> bool:
     """Whether a row says what would come of its clip now."""
     return row.error is None or row.limits == loader.limits
 
 
-def _measured(clip: Wanted, key: str, loaded: Loaded, limits: str) -> Row:
+def _measured(clip: Wanted, key: str, loaded: LoadedClip, limits: str) -> SurveyRow:
     if loaded.clip is None:
         return _row(clip, key, error=str(loaded.error), limits=limits)
     made = loaded.clip
@@ -162,11 +162,11 @@ def _measured(clip: Wanted, key: str, loaded: Loaded, limits: str) -> Row:
     )
 
 
-def _row(clip: Wanted, key: str, **measured: Any) -> Row:
-    return Row(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **{**_MEASURED, **measured})
+def _row(clip: Wanted, key: str, **measured: Any) -> SurveyRow:
+    return SurveyRow(key, clip.video, clip.start, clip.end, clip.samples, clip.annotated_s, **{**_MEASURED, **measured})
 
 
-def _read(path: Path) -> Iterator[Row]:
+def _read(path: Path) -> Iterator[SurveyRow]:
     """Rows of an earlier call; a line torn by a kill is left out."""
     if not path.is_file():
         return
@@ -175,13 +175,13 @@ def _read(path: Path) -> Iterator[Row]:
         yield row
 
 
-def _known(value: Any, where: str) -> Row:
+def _known(value: Any, where: str) -> SurveyRow:
     # What a clip's samples say of it is theirs to say anew.
     known = value | {"annotated_s": ()} if isinstance(value, dict) else value
-    return build(known, Row, where, "this is no row of `trlt video check`; give another --out, or --fresh")
+    return build(known, SurveyRow, where, "this is no row of `trlt video check`; give another --out, or --fresh")
 
 
-def summarize(rows: Sequence[Row]) -> dict[str, Any]:
+def summarize(rows: Sequence[SurveyRow]) -> dict[str, Any]:
     """Counts over rows, with the reasons of what is broken: most frequent first, each with an example.
 
     Numbers in a reason that several clips share are written as N. Of a clip whose samples are annotated with several durations,

@@ -25,13 +25,13 @@ from trlt.video.child import Config
 from trlt.video.clip import Clip
 from trlt.video.decode import cores, load_clip
 from trlt.video.process import Decoder
-from trlt.video.store import FrameStore, store_key
+from trlt.video.store import ClipCache, store_key
 
 LOAD_CLIP = "trlt.video.decode:load_clip"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ClipRequest:
     """A clip that is wanted."""
 
     path: Path
@@ -44,10 +44,10 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedClip:
     """The answer to a request: a clip, or why there is none."""
 
-    request: Request
+    request: ClipRequest
     clip: Clip | None
     error: VideoError | None = None
     seconds: float = 0.0
@@ -69,7 +69,7 @@ class ClipLoader:
         self.waited_s = 0.0
         """Seconds that `load` and `map` kept their callers waiting, so far."""
         size = int(settings.store_gb * 1e9)
-        self._store = FrameStore(settings.store, size) if settings.store else None
+        self._store = ClipCache(settings.store, size) if settings.store else None
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
         threads = max(1, cores() // max(1, settings.workers))
@@ -79,10 +79,10 @@ class ClipLoader:
         for decoder_ in reversed(self._decoders):
             self._idle.put(decoder_)
         self._pool = ThreadPoolExecutor(settings.workers, "trlt-video") if settings.workers else None
-        self._announced: OrderedDict[tuple[Path, float | None, float | None], Future[Loaded]] = OrderedDict()
+        self._announced: OrderedDict[tuple[Path, float | None, float | None], Future[LoadedClip]] = OrderedDict()
         self._close = weakref.finalize(self, _close, self._pool, self._decoders)
 
-    def announce(self, requests: Iterable[Request], *, most: int = 64) -> None:
+    def announce(self, requests: Iterable[ClipRequest], *, most: int = 64) -> None:
         """Begins to load clips that will be asked for later, by `load` or `map`; does nothing without processes.
 
         Args:
@@ -122,7 +122,7 @@ class ClipLoader:
         Raises:
             VideoError: it can't be read, or not in `timeout_s`; names file, time and reason.
         """
-        [loaded] = self.map([Request(Path(path), start, end)])
+        [loaded] = self.map([ClipRequest(Path(path), start, end)])
         if loaded.clip is None:
             assert loaded.error is not None
             raise loaded.error
@@ -145,7 +145,7 @@ class ClipLoader:
             self._store.put(key, clip)
         return clip
 
-    def map(self, requests: Iterable[Request]) -> Iterator[Loaded]:
+    def map(self, requests: Iterable[ClipRequest]) -> Iterator[LoadedClip]:
         """Clips in the order of the requests, loaded ahead; a file that fails gives its error and the rest goes on.
 
         Raises:
@@ -160,7 +160,7 @@ class ClipLoader:
                 self.waited_s += time.perf_counter() - began
                 yield loaded
             return
-        pending: deque[tuple[Request, Future[Loaded]]] = deque()
+        pending: deque[tuple[ClipRequest, Future[LoadedClip]]] = deque()
         try:
             for request in requests:
                 coming = self._announced.pop(_place(request), None)
@@ -183,7 +183,7 @@ class ClipLoader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _attempt(self, request: Request) -> Loaded:
+    def _attempt(self, request: ClipRequest) -> LoadedClip:
         began, clip, fault = time.perf_counter(), None, None
         try:
             clip = self._load(request.path, request.start, request.end)
@@ -197,9 +197,9 @@ class ClipLoader:
             fault = VideoError(f"{request.path}: decoding needs more memory than there is")
         except Exception as error:  # of this file alone
             fault = fault_of(error)
-        return Loaded(request, clip, fault, time.perf_counter() - began)
+        return LoadedClip(request, clip, fault, time.perf_counter() - began)
 
-    def _next(self, request: Request, coming: Future[Loaded]) -> Loaded:
+    def _next(self, request: ClipRequest, coming: Future[LoadedClip]) -> LoadedClip:
         began = time.perf_counter()
         loaded = coming.result()
         self.waited_s += time.perf_counter() - began
@@ -211,7 +211,7 @@ def limits_of(settings: Video) -> str:
     return f"{settings.timeout_s:g} s, {settings.memory_gb:g} GB" if settings.workers else "none"
 
 
-def _place(request: Request) -> tuple[Path, float | None, float | None]:
+def _place(request: ClipRequest) -> tuple[Path, float | None, float | None]:
     return request.path, request.start, request.end
 
 

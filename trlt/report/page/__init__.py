@@ -1,11 +1,11 @@
-"""Runs -> one HTML page that opens from disk: figures, curves, histograms, and a browser of samples.
+"""Runs -> one HTML page that opens from disk: metrics, curves, histograms, and a browser of samples.
 
 The page is one file without a server, a network or a library: styles and script stand in it, and its policy lets nothing else
 load or run. Every text from annotation or a model is escaped on its way in, and shown as text by the script.
 """
 
 from trlt.report.page.build import Page, write_page
-from trlt.report.page.questions import Question, RowIndex, RunRows
+from trlt.report.page.questions import RowIndex, RunRows, ShownSample
 from trlt.report.page.training import Training
 
-__all__ = ["Page", "Question", "RowIndex", "RunRows", "Training", "write_page"]
+__all__ = ["Page", "RowIndex", "RunRows", "ShownSample", "Training", "write_page"]

@@ -12,8 +12,8 @@ from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_sect
 from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
 from trlt.report.page.markup import Markup, element, footer, head, inline, join
 from trlt.report.page.protocol import Made, protocol_section
-from trlt.report.page.questions import MOST, Question, RunRows, chosen, in_turns, questions_of
-from trlt.report.page.results import Comparison, Results, results_section
+from trlt.report.page.questions import MOST, RunRows, ShownSample, chosen, in_turns, questions_of
+from trlt.report.page.results import EvalRun, RunComparison, results_section
 from trlt.report.page.samples import SampleBlocks
 from trlt.report.page.training import Training, training_section
 from trlt.video.workers import ClipLoader
@@ -31,17 +31,17 @@ class Page:
 
     title: str
     made: Sequence[Made] = ()
-    results: Sequence[Results] = ()
-    comparisons: Sequence[Comparison] = ()
+    results: Sequence[EvalRun] = ()
+    comparisons: Sequence[RunComparison] = ()
     paper: bool = True
-    """Show the paper's figures beside."""
+    """Show the paper's results beside."""
     trainings: Sequence[Training] = ()
     probes: Sequence[Probed] = ()
     shifts: Sequence[Shift] = ()
     selections: Sequence[Selected] = ()
     runs: Sequence[RunRows] = ()
     """Those whose rows are browsed."""
-    questions: Mapping[str, Question] = field(default_factory=dict)
+    questions: Mapping[str, ShownSample] = field(default_factory=dict)
     """By id, for the rows' texts and videos."""
     notes: Sequence[str] = ()
     """What a reader must know of the samples."""
@@ -52,7 +52,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenPage:
     """What stands in a page."""
 
     bytes: int
@@ -64,7 +64,7 @@ class Written:
 
 def write_page(
     page: Page, path: Path, *, frame_bytes: int, workers: int = 2, most: int = MOST, progress: Progress | None = None
-) -> Written:
+) -> WrittenPage:
     """Writes the page in one step: a reader sees the old or the new one.
 
     Args:
@@ -89,10 +89,10 @@ def write_page(
         for part in _parts(page, questions, held, frames):
             size += len(part.encode())
             out.write(part)
-    return Written(size, len(questions), held, frames.embedded())
+    return WrittenPage(size, len(questions), held, frames.embedded())
 
 
-def _parts(page: Page, questions: Sequence[Question], held: int, frames: FrameBlocks) -> Iterator[Markup]:
+def _parts(page: Page, questions: Sequence[ShownSample], held: int, frames: FrameBlocks) -> Iterator[Markup]:
     style, script = (inline(name) for name in ("page.css", "page.js"))
     sections = _sections(page, len(questions))
     yield head(f"{page.title} - trlt report", style, script)
@@ -129,7 +129,7 @@ def _sections(page: Page, samples: int) -> list[tuple[str, str, Markup]]:
     return found
 
 
-def _notes(page: Page, questions: Sequence[Question], held: int, frames: Embedded) -> list[str]:
+def _notes(page: Page, questions: Sequence[ShownSample], held: int, frames: Embedded) -> list[str]:
     lines = list(page.notes)
     if len(questions) < held:
         lines.append(f"{len(questions):,} of {held:,} samples are here: first those in several runs, then an even spread")

@@ -21,8 +21,8 @@ _SMOOTH = 0.08
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """One run's figure over its steps."""
+class StepCurve:
+    """One run's metric over its steps."""
 
     name: str
     style: str
@@ -33,7 +33,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """Counts of one kind, a place a bar."""
+    """Counts of one kind, one entry per bar."""
 
     name: str
     style: str
@@ -41,8 +41,8 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A value with its interval on a line of percent; without an interval, a figure from elsewhere."""
+class IntervalMark:
+    """A value with its interval on a line of percent; without an interval, a value from elsewhere."""
 
     name: str
     style: str
@@ -79,9 +79,9 @@ def thinned(values: Sequence[float], most: int = _POINTS) -> list[float]:
     return [math.fsum(values[first:last]) / (last - first) for first, last in zip(edges, edges[1:], strict=False)]
 
 
-def line_chart(title: str, curves: Sequence[Curve]) -> Markup:
+def line_chart(title: str, curves: Sequence[StepCurve]) -> Markup:
     """Curves over steps: what was measured as a thin line, its running mean as a thick one."""
-    thin = [Curve(one.name, one.style, thinned(one.x), thinned(one.y)) for one in curves if one.y]
+    thin = [StepCurve(one.name, one.style, thinned(one.x), thinned(one.y)) for one in curves if one.y]
     low, high = min(min(one.y) for one in thin), max(max(one.y) for one in thin)
     if high - low < 1e-9:
         low, high = low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5)
@@ -139,8 +139,8 @@ def histogram(title: str, labels: Sequence[str], bars: Sequence[Bars], *, x_name
     return _figure(title, f"{title}, {unit} by {x_name}. {said}", parts)
 
 
-def interval_chart(marks: Sequence[Mark], low: float, high: float) -> Markup:
-    """Values with intervals, one below the other on the scale of a column; figures from elsewhere share the last line."""
+def interval_chart(marks: Sequence[IntervalMark], low: float, high: float) -> Markup:
+    """Values with intervals, one below the other on the scale of a column; values from elsewhere share the last line."""
     width, step = 200, 13
     inner = [mark for mark in marks if mark.low is not None]
     height = step * (len(inner) + (len(inner) < len(marks))) + 4

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from trlt.recipe import Video
 from trlt.report.page.markup import Markup, data_block
-from trlt.report.page.questions import Question
+from trlt.report.page.questions import ShownSample
 from trlt.video.clip import Clip
-from trlt.video.workers import ClipLoader, Request
+from trlt.video.workers import ClipLoader, ClipRequest
 
 FRAMES = 8
 TOKENS = 80
@@ -50,16 +50,16 @@ class FrameBlocks:
         progress: Of the decoding.
     """
 
-    def __init__(self, questions: list[Question], limit: int, loader: ClipLoader, progress: Progress | None = None) -> None:
+    def __init__(self, questions: list[ShownSample], limit: int, loader: ClipLoader, progress: Progress | None = None) -> None:
         self._limit, self._loader, self._progress = limit, loader, progress
         self._ids: dict[str, list[str]] = {}
-        self._requests: dict[str, Request] = {}
+        self._requests: dict[str, ClipRequest] = {}
         for one in questions:
             if one.path is not None:
                 start, end = one.clip or (None, None)
                 key = f"{one.path} {start} {end}"  # not by the name: folders may hold others of the same
                 self._ids.setdefault(key, []).append(one.id)
-                self._requests.setdefault(key, Request(one.path, start, end, key))
+                self._requests.setdefault(key, ClipRequest(one.path, start, end, key))
         self._blocks: dict[str, int] = {}
         self._written = self._errors = 0
 

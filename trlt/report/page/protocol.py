@@ -21,7 +21,7 @@ class Made(NamedTuple):
 
 
 def protocol_section(runs: Sequence[Made]) -> Markup:
-    """A folded block a run: what its figures depend on, line by line, and the resolved recipe."""
+    """One folded block per run: what its metrics depend on, line by line, and the resolved recipe."""
     parts = []
     for run in runs:
         rows = [[key, _shown(value)] for key, value in flat(run.manifest) if value is not None]

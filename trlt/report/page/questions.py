@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trlt.errors import DataError
-from trlt.forms import Row, hold
+from trlt.forms import RowForm, hold
 from trlt.reading import loads, shown_fault
 from trlt.recipe import Select
 from trlt.rollout.rows import CHANGED, CHECKSUM, unsealed
@@ -26,7 +26,7 @@ LISTS = ("texts", "answers", "scores", "rewards", "tokens", "finished")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ShownSample:
     """A sample as far as it is shown; None where it isn't known."""
 
     id: str
@@ -45,7 +45,7 @@ class Question:
     """Where it lies; None where frames aren't wanted, or it isn't there."""
 
     @classmethod
-    def of(cls, sample: Sample, path: Path | None = None) -> Question:
+    def of(cls, sample: Sample, path: Path | None = None) -> ShownSample:
         """A sample, and where its video lies."""
         head = (sample.id, sample.source, sample.task, sample.question, sample.options, sample.answer, sample.answer_index)
         return cls(*head, sample.spans, sample.duration, sample.clip, sample.video, path)
@@ -90,7 +90,7 @@ class RowIndex:
         file.seek(offset)
         row: dict[str, Any] = loads(file.readline())
         row.pop(CHECKSUM, None)
-        hold(row, Row, f"{self._paths[number]}: row {id!r}", "rows come from trlt")
+        hold(row, RowForm, f"{self._paths[number]}: row {id!r}", "rows come from trlt")
         lists = [row.get(name) for name in LISTS]
         whole = all(isinstance(one, list) and len(one) == row.get("n") for one in lists)
         if not isinstance(row.get("task"), str) or not isinstance(row.get("source"), str):
@@ -150,9 +150,9 @@ def chosen(runs: Sequence[RunRows], most: int = MOST) -> set[str]:
     return set(ranked[:most])
 
 
-def questions_of(runs: Sequence[RunRows], known: Mapping[str, Question], ids: set[str]) -> list[Question]:
+def questions_of(runs: Sequence[RunRows], known: Mapping[str, ShownSample], ids: set[str]) -> list[ShownSample]:
     """The questions of some ids, in the order of the runs' rows; of an unknown one, what its row says."""
-    found: dict[str, Question] = {}
+    found: dict[str, ShownSample] = {}
     for run in runs:
         for id in run.rows.ids:
             if id in ids and id not in found:
@@ -160,24 +160,24 @@ def questions_of(runs: Sequence[RunRows], known: Mapping[str, Question], ids: se
                     found[id] = known[id]
                 else:
                     row = run.rows.row(id)
-                    found[id] = Question(id, row["source"], row["task"])
+                    found[id] = ShownSample(id, row["source"], row["task"])
     return list(found.values())
 
 
-def in_turns(runs: Sequence[RunRows], questions: Sequence[Question]) -> list[Question]:
+def in_turns(runs: Sequence[RunRows], questions: Sequence[ShownSample]) -> list[ShownSample]:
     """The questions in an order whose every beginning is spread over the runs, and within them over the sources.
 
     Those that the same runs hold take turns with the others, one each; so do the sources among them. Within a source the order
     is mixed, and depends on the ids alone.
     """
-    held: dict[tuple[bool, ...], dict[str, list[Question]]] = {}
+    held: dict[tuple[bool, ...], dict[str, list[ShownSample]]] = {}
     for one in sorted(questions, key=lambda question: _digest(question.id)):
         by_source = held.setdefault(tuple(one.id in run.rows for run in runs), {})
         by_source.setdefault(one.source, []).append(one)
     return _by_turns([_by_turns([by_source[name] for name in sorted(by_source)]) for _, by_source in sorted(held.items())])
 
 
-def _by_turns(lists: Sequence[Sequence[Question]]) -> list[Question]:
+def _by_turns(lists: Sequence[Sequence[ShownSample]]) -> list[ShownSample]:
     """The first of each, then the second of each, and so on; a list that has ended is passed over."""
     return [one for row in zip_longest(*lists) for one in row if one is not None]
 

@@ -1,4 +1,4 @@
-"""Evaluations as a section of the page: figures with intervals beside the paper's, and which differences are beyond chance."""
+"""Evaluations as a section of the page: metrics with intervals beside the paper's, and which differences are beyond chance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from trlt.report.figures import PAPER, asked, headlines
 from trlt.report.notes import asked_of, interval, notes_on, official_notes
-from trlt.report.page.charts import Mark, interval_chart, legend
+from trlt.report.page.charts import IntervalMark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 from trlt.report.verdict import FEW_VIDEOS
 
@@ -15,7 +15,7 @@ _RUNS = 6
 """Runs that have a colour of their own."""
 
 
-class Results(NamedTuple):
+class EvalRun(NamedTuple):
     """One evaluation."""
 
     name: str
@@ -23,7 +23,7 @@ class Results(NamedTuple):
     """What stands in `results.json`."""
 
 
-class Comparison(NamedTuple):
+class RunComparison(NamedTuple):
     """Two evaluations, question by question."""
 
     a: str
@@ -37,8 +37,8 @@ def run_style(place: int) -> str:
     return f"run-{place % _RUNS}"
 
 
-def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], *, paper: bool) -> Markup:
-    """A line a headline figure, all figures below, and what a reader must know.
+def results_section(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison], *, paper: bool) -> Markup:
+    """One line per headline metric, all metrics below, and what a reader must know.
 
     Args:
         runs: The evaluations.
@@ -50,8 +50,8 @@ def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], 
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper + ["n", "unanswered"]
     rows = []
     for bench in benches:
-        for figure in headlines(bench, _figures(runs, bench, "paper")):
-            rows.append(_row(runs, comparisons, bench, figure, paper))
+        for metric in headlines(bench, _metrics(runs, bench, "paper")):
+            rows.append(_row(runs, comparisons, bench, metric, paper))
     colours = [(run.name, run_style(place)) for place, run in enumerate(runs)]
     if paper:
         colours += [(f"paper, {name}", f"paper-{name.lower()}") for name in ("base", "SFT", "tuned")]
@@ -63,44 +63,44 @@ def results_section(runs: Sequence[Results], comparisons: Sequence[Comparison], 
     if comparisons:
         explained += " Differences are in points, paired by question; bold where their interval excludes 0."
     if paper:
-        explained += " The paper's figures are Table 1 of the 7B model on the full benchmarks."
+        explained += " The paper's results are Table 1 of the 7B model on the full benchmarks."
     parts = [element("p", explained, class_="note"), legend(colours)]
-    parts.append(table(head, rows, caption="Main figures"))
-    parts += [_notes(runs, comparisons), _all_figures(runs, benches)]
+    parts.append(table(head, rows, caption="Main metrics"))
+    parts += [_notes(runs, comparisons), _all_metrics(runs, benches)]
     return join(parts)
 
 
-def _pair(one: Comparison) -> str:
+def _pair(one: RunComparison) -> str:
     return f"{one.b} - {one.a}"
 
 
-def _figures(runs: Sequence[Results], bench: str, kind: str) -> list[str]:
+def _metrics(runs: Sequence[EvalRun], bench: str, kind: str) -> list[str]:
     entries = [run.values["benchmarks"][bench] for run in runs if bench in run.values["benchmarks"]]
-    return list(dict.fromkeys(figure for entry in entries for figure in entry[kind]))
+    return list(dict.fromkeys(metric for entry in entries for metric in entry[kind]))
 
 
-def _row(runs: Sequence[Results], comparisons: Sequence[Comparison], bench: str, figure: str, paper: bool) -> list[str]:
-    marks: list[Mark] = []
-    cells: list[str] = [join([bench, element("small", figure)])]
+def _row(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison], bench: str, metric: str, paper: bool) -> list[str]:
+    marks: list[IntervalMark] = []
+    cells: list[str] = [join([bench, element("small", metric)])]
     counts: dict[str, None] = {}
     unanswered = []
     for place, run in enumerate(runs):
         entry = run.values["benchmarks"].get(bench)
-        if entry is None or figure not in entry["paper"]:
+        if entry is None or metric not in entry["paper"]:
             cells.append("")
             continue
-        value = entry["paper"][figure]
-        low, high = interval(entry, figure) or (value, value)
-        marks.append(Mark(run.name, run_style(place), value, low, high))
+        value = entry["paper"][metric]
+        low, high = interval(entry, metric) or (value, value)
+        marks.append(IntervalMark(run.name, run_style(place), value, low, high))
         cells.append(_with_interval(f"{value:.1f}", f"{low:.1f} to {high:.1f}" if high > low else "no interval"))
         counts[asked(entry)] = None
         unanswered.append(f"{entry['unanswered']:,}")
     for one in comparisons:
-        change = one.values["benchmarks"].get(bench, {}).get("figures", {}).get(figure)
+        change = one.values["benchmarks"].get(bench, {}).get("metrics", {}).get(metric)
         cells.append(_change(change) if change else "")
-    published = PAPER.get(bench, {}).get(figure) if paper else None
+    published = PAPER.get(bench, {}).get(metric) if paper else None
     for name, known in published._asdict().items() if published else ():
-        marks.append(Mark(f"paper, {name}", f"paper-{name}", known))
+        marks.append(IntervalMark(f"paper, {name}", f"paper-{name}", known))
     cells.append(interval_chart(marks, 0, 100) if marks else "")
     if paper:
         cells += [f"{known:.1f}" for known in published] if published else [""] * 3
@@ -122,7 +122,7 @@ def _change(change: Mapping[str, Any]) -> Markup:
     return join([element("strong", value, class_=style, title=change["statement"]), element("small", interval)])
 
 
-def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup:
+def _notes(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison]) -> Markup:
     said: dict[tuple[str, str], list[str]] = {}
     for run in runs:
         for bench, entry in run.values["benchmarks"].items():
@@ -140,33 +140,33 @@ def _notes(runs: Sequence[Results], comparisons: Sequence[Comparison]) -> Markup
     return _listed(lines)
 
 
-def _all_figures(runs: Sequence[Results], benches: Sequence[str]) -> Markup:
-    """Every figure by both protocols, folded away."""
+def _all_metrics(runs: Sequence[EvalRun], benches: Sequence[str]) -> Markup:
+    """Every metric by both protocols, folded away."""
     rows = []
     for bench in benches:
         for kind in ("paper", "official"):
-            for figure in _figures(runs, bench, kind):
+            for metric in _metrics(runs, bench, kind):
                 cells: list[str] = []
                 counts: dict[str, None] = {}
                 for run in runs:
                     entry = run.values["benchmarks"].get(bench, {})
-                    value = entry.get(kind, {}).get(figure)
-                    bounds = interval(entry, figure) if kind == "paper" and entry else None
+                    value = entry.get(kind, {}).get(metric)
+                    bounds = interval(entry, metric) if kind == "paper" and entry else None
                     shown = "" if value is None else f"{value:.1f}"
                     cells.append(_with_interval(shown, f"{bounds[0]:.1f} to {bounds[1]:.1f}") if bounds else shown)
                     if value is not None:
-                        counts[f"{asked_of(entry, figure):,}"] = None
+                        counts[f"{asked_of(entry, metric):,}"] = None
                 protocol = "paper's protocol" if kind == "paper" else "official protocol"
-                rows.append([join([f"{bench} {figure}", element("small", protocol)]), *cells, " / ".join(counts)])
-    head = ["figure", *(run.name for run in runs), "n"]
+                rows.append([join([f"{bench} {metric}", element("small", protocol)]), *cells, " / ".join(counts)])
+    head = ["metric", *(run.name for run in runs), "n"]
     official = [
         f"{bench} ({run.name}): {line}"
         for run in runs
         for bench, entry in run.values["benchmarks"].items()
         for line in official_notes(bench, entry)
     ]
-    inner = [table(head, rows, caption="All figures"), _listed(official)]
-    return element("details", element("summary", "All figures, by both protocols"), *inner)
+    inner = [table(head, rows, caption="All metrics"), _listed(official)]
+    return element("details", element("summary", "All metrics, by both protocols"), *inner)
 
 
 def _listed(lines: Sequence[str]) -> Markup:

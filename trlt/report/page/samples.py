@@ -12,7 +12,7 @@ from typing import Any
 
 from trlt.probing import digest
 from trlt.report.page.markup import Markup, data_block
-from trlt.report.page.questions import LISTS, Question, RunRows
+from trlt.report.page.questions import LISTS, RunRows, ShownSample
 
 CHUNK = 100
 """Samples of a block."""
@@ -31,7 +31,7 @@ class SampleBlocks:
     """
 
     def __init__(
-        self, runs: Sequence[RunRows], questions: Sequence[Question], frames: Mapping[str, int], notes: Sequence[str]
+        self, runs: Sequence[RunRows], questions: Sequence[ShownSample], frames: Mapping[str, int], notes: Sequence[str]
     ) -> None:
         self._runs, self._questions = runs, questions
         self._tasks: dict[str, int] = {}
@@ -62,7 +62,7 @@ class SampleBlocks:
         names = {"tasks": list(self._tasks), "sources": list(self._sources), "classes": list(self._classes)}
         return data_block("index", self._index | names | {"by": self._by})
 
-    def _detail(self, question: Question) -> list[Any]:
+    def _detail(self, question: ShownSample) -> list[Any]:
         """Options, gold option, gold answer, gold spans, duration, clip, video, texts; then an entry a run."""
         texts: dict[str, int] = {}
         entries = [self._entry(place, run, question, texts) for place, run in enumerate(self._runs)]
@@ -71,8 +71,8 @@ class SampleBlocks:
         gold = [list(question.options) if question.options else None, question.answer_index, question.answer, spans]
         return [*gold, _number(question.duration), clip, question.video, list(texts), entries]
 
-    def _entry(self, place: int, run: RunRows, question: Question, texts: dict[str, int]) -> Any:
-        """Of a run: null where it has no such row, a text for its error, else a list an answer."""
+    def _entry(self, place: int, run: RunRows, question: ShownSample, texts: dict[str, int]) -> Any:
+        """Of a run: null where it has no such row, a text for its error, else one list per answer."""
         by = self._by[place]
         if question.id not in run.rows:
             _append(by, {})
@@ -99,7 +99,7 @@ class SampleBlocks:
 
 
 def _answer(
-    question: Question,
+    question: ShownSample,
     texts: dict[str, int],
     text: str,
     answer: Mapping[str, Any],

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trlt.report.page.charts import Curve, legend, line_chart
+from trlt.report.page.charts import StepCurve, legend, line_chart
 from trlt.report.page.markup import Markup, element, join
 from trlt.report.page.results import run_style
 
@@ -16,17 +16,17 @@ _FIRST = {
     "reward/accuracy": "Right answers, share",
     "reward/tiou": "Overlap with the right time span (IoU)",
     "reward/format": "Well-formed answers, share",
-    "zero_spread": "Questions whose answers all earn the same, share",
+    "frac_zero_range": "Questions whose answers all earn the same, share",
     "loss": "Loss",
 }
 _MORE = {
-    "reward_spread": "Spread of rewards in a group",
+    "reward_range": "Spread of rewards in a group",
     "reward/overlong": "Penalty for length, part of the reward",
     "kl": "KL from the reference",
     "entropy": "Entropy",
     "grad_norm": "Norm of the gradient",
     "length": "Tokens of a completion",
-    "cut_off": "Completions cut off at the limit, share",
+    "truncated_frac": "Completions cut off at the limit, share",
     "same_answer": "Completions with the commonest answer, share",
     "clip_ratio/region_mean": "Share of clipped tokens",
     "correction/ratio_mean": "Trainer's probability over the sampler's, mean",
@@ -49,7 +49,7 @@ class Training:
 
 
 def training_section(runs: Sequence[Training]) -> Markup:
-    """A line of facts a run, then a panel a figure with a curve a run."""
+    """One line of facts per run, then one panel per metric with one curve per run."""
     facts = [element("li", _facts(run)) for run in runs]
     parts = [element("ul", *facts, class_="facts"), legend([(run.name, run_style(place)) for place, run in enumerate(runs)])]
     shown = "A reward adds up format, right answers and IoU of an answer. Thin: each step. Thick: running mean."
@@ -68,7 +68,7 @@ def _panels(runs: Sequence[Training], titles: Mapping[str, str]) -> list[Markup]
             points = [(row["step"], row[key]) for row in run.log if is_number(row.get("step")) and is_number(row.get(key))]
             if points:
                 x, y = zip(*points, strict=True)
-                curves.append(Curve(run.name, run_style(place), x, y))
+                curves.append(StepCurve(run.name, run_style(place), x, y))
         if curves:
             panels.append(line_chart(title, curves))
     return panels
