@@ -12,7 +12,7 @@ from paths import ROOT
 
 PACKAGE = ROOT / "trlt"
 ORDER = (
-    "errors stats interruption web pace disk faults reading forms files mistakes "
+    "errors stats interruption web pace disk faults renamed reading forms files mistakes "
     "sample answer score reward recipe video datasets prompt grade exchange "
     "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
     "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "

@@ -24,6 +24,7 @@ from trlt.disk import named
 from trlt.errors import DataError
 from trlt.forms import LogLineForm, hold
 from trlt.reading import MARKS, MOST_LINE, loads, parse_json
+from trlt.renamed import LOG, renew
 
 T = TypeVar("T")
 HALF_PAIRS = "backslashreplace"
@@ -293,5 +294,5 @@ def read_log(path: Path, form: Callable[..., Any] = LogLineForm) -> list[dict[st
     rows = []
     for line in path.read_bytes().split(b"\n"):
         with suppress(ValueError, DataError):
-            rows.append(hold(loads(line), form, str(path), "it is left out"))
+            rows.append(hold(renew(loads(line), LOG, path), form, str(path), "it is left out"))
     return rows

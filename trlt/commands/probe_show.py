@@ -16,6 +16,7 @@ from trlt.errors import DataError
 from trlt.files import sample_files
 from trlt.forms import RowForm, hold
 from trlt.probing import digest
+from trlt.renamed import ROW, renew
 from trlt.report.answers import answers_view
 from trlt.report.page.questions import LISTS
 from trlt.sample import Sample
@@ -58,7 +59,7 @@ def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str
     Raises:
         DataError: they don't belong together, or the row lacks something; `where` starts the message.
     """
-    hold(row, RowForm, where, "probe the sample again")
+    row = hold(renew(row, ROW, where.rpartition(":")[0]), RowForm, where, "probe the sample again")
     if row.get("task") != sample.task:
         raise DataError(
             f"{where}: is {row.get('task')!r}, the sample {sample.task!r}; give the samples that were probed (--data)"

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from trlt.errors import RecipeError, UsageError, did_you_mean, shown
 from trlt.recipe import Section, read_yaml
+from trlt.renamed import CLAIM, RUN, renew
 from trlt.reproduce.references import faults_of
 from trlt.reproduce.sections import (
     Arm,
@@ -41,6 +42,9 @@ def load_plan(path: Path) -> Plan:
     values = read_yaml(path, "give a plan's path with --plan")
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a plan is a mapping of sections, got {type(values).__name__}")
+    values = renew(values, RUN, path)
+    if isinstance(values.get("claims"), list):
+        values["claims"] = [renew(claim, CLAIM, path) for claim in values["claims"]]
     try:
         plan = Plan.model_validate(values)
     except ValidationError as error:

@@ -18,6 +18,7 @@ from trlt.errors import DataError
 from trlt.files import Faults, append_jsonl, mend_tail
 from trlt.forms import STRICT, build
 from trlt.reading import parse_json
+from trlt.renamed import RUN, RUN_METRICS, renew
 from trlt.reproduce.stages import ArmRun
 
 NAME = "runs.jsonl"
@@ -79,7 +80,9 @@ def read_records(path: Path) -> list[RunRecord]:
         if not line.strip():
             continue
         try:
-            values = parse_json(line, where, expected=remedy)
+            values = renew(parse_json(line, where, expected=remedy), RUN, path)
+            if isinstance(values, dict) and "metrics" in values:
+                values["metrics"] = renew(values["metrics"], RUN_METRICS, path)
             found.append(replace(build(values, RunRecord, where, remedy), origin=str(path)))
         except DataError as error:
             if number < len(lines):

@@ -19,6 +19,7 @@ from trlt.errors import DataError, ResumeError, shown
 from trlt.files import HALF_PAIRS, append, iter_jsonl, open_atomic
 from trlt.forms import RowForm, hold
 from trlt.reading import loads
+from trlt.renamed import ROW, renew
 
 CHECKSUM = "checksum"
 """Last key of a row: CRC-32 of its line without it. Rows of older runs have none."""
@@ -41,7 +42,7 @@ def _row(value: Any, where: str) -> dict[str, Any]:
     known = unsealed(value)
     if known is None:
         raise DataError(f"{where}: {CHANGED}")
-    return hold(known, RowForm, where, "give the rows that `trlt probe` wrote")
+    return hold(renew(known, ROW, where.rpartition(":")[0]), RowForm, where, "give the rows that `trlt probe` wrote")
 
 
 @dataclass(frozen=True, slots=True)
