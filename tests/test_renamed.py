@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-import pytest
 from made_clips import choice
 from typer.testing import CliRunner
 
@@ -15,11 +14,6 @@ from trlt.difficulty import Retirement
 from trlt.noted import forget_after
 from trlt.rollout.rows import encode
 from trlt.sample import write_samples
-
-
-@pytest.fixture(autouse=True)
-def untold(monkeypatch):
-    monkeypatch.setattr(renamed, "_told", set())
 
 
 def lines(path, *rows):

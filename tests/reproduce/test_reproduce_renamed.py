@@ -6,14 +6,12 @@ import json
 
 from reproduce_plans import values
 
-from trlt import renamed
 from trlt.recipe._yaml import to_yaml
 from trlt.reproduce.plan import load_plan
 from trlt.reproduce.records import read_records
 
 
-def test_a_plan_of_before_is_the_same_plan(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(renamed, "_told", set())
+def test_a_plan_of_before_is_the_same_plan(tmp_path, capsys):
     now = values()
     before = json.loads(json.dumps(now))
     before["figures"] = before.pop("metrics")
@@ -31,7 +29,7 @@ def test_a_plan_of_before_is_the_same_plan(tmp_path, capsys, monkeypatch):
 
 def test_a_record_of_before_counts(tmp_path):
     record = {"plan": "small", "arm": "tvg", "seed": 0, "run": "a" * 64, "figures": {"train.zero_spread": 0.5, "train.kl": 0.1}}
-    record |= {"reward": [], "seconds": {}, "when": "2030-01-01T00:00:00+00:00"}
+    record |= {"reward": [], "seconds": {}, "places": {}, "versions": {}, "when": "2030-01-01T00:00:00+00:00"}
     (tmp_path / "runs.jsonl").write_text(json.dumps(record) + "\n", encoding="utf-8")
     [found] = read_records(tmp_path / "runs.jsonl")
     assert found.metrics == {"train.frac_zero_range": 0.5, "train.kl": 0.1}
