@@ -62,8 +62,8 @@ def dtype(args: argparse.Namespace) -> str:
 
 def build(args: argparse.Namespace) -> tuple[Any, Any]:
     """(model, processor) with random weights; equal arguments give equal weights."""
-    from trlt.miniature.tiny import build as tiny
-    from trlt.positions import follow_published_positions
+    from trlt.engine.mrope import follow_published_positions
+    from trlt.lab.miniature.tiny import build as tiny
 
     model, processor = tiny(CORPUS, seed=args.seed, hidden=args.hidden, layers=args.layers)
     follow_published_positions(model)  # the library's side too: the same model is compared

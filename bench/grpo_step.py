@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 
-from trlt import grpo
 from trlt.engine.forest import Completion
 from trlt.engine.inputs import InputBuilder
-from trlt.model import LoadedModel, load, save
+from trlt.engine.model import LoadedModel, load, save
+from trlt.engine.shared_prefix import Group, attach, collate
 from trlt.recipe import Recipe, load_recipe
-from trlt.sample import Sample, Span
-from trlt.shared_prefix import Group, attach, collate
-from trlt.training import TrainingData
+from trlt.task.sample import Sample, Span
+from trlt.train import grpo
+from trlt.train.trainer import TrainingData
 
 SIDES = ("shared", "full")
 

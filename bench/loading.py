@@ -57,10 +57,10 @@ def write(args: argparse.Namespace, folder: Path) -> int:
     """A model and its samples; gives its parameters."""
     import torch
 
-    from trlt.miniature import tiny, warmup
+    from trlt.lab.miniature import tiny, warmup
 
     words = warmup.write(folder, 8, seed=1)
-    from trlt.sample import read_samples
+    from trlt.task.sample import read_samples
 
     model, processor = tiny.build(tiny.corpus(read_samples(words.samples)), hidden=args.hidden, layers=args.layers)
     model.config.tie_word_embeddings = model.config.text_config.tie_word_embeddings = args.tied
@@ -80,10 +80,10 @@ def high_water() -> int:
 
 def child(recipe: str, folder: str, save: bool) -> None:
     """One process: `trlt train`, with its high-water mark written down on the way."""
-    from trlt import grpo_run
     from trlt.cli import app
-    from trlt.grpo import VideoGRPOTrainer
-    from trlt.training import ResumableTrainer
+    from trlt.train import grpo_run
+    from trlt.train.grpo import VideoGRPOTrainer
+    from trlt.train.trainer import ResumableTrainer
 
     marks = {"libraries": high_water()}
     make, check, train = VideoGRPOTrainer.__init__, grpo_run.check, ResumableTrainer.train
@@ -118,7 +118,7 @@ def main() -> None:
         recipe = folder / "recipe.yaml"
         values = {"model": folder / "model", "root": folder, "prompts": args.passes * args.processes, **vars(args)}
         recipe.write_text(RECIPE.format(**values), encoding="utf-8")
-        from trlt.commands._launch import launch_together
+        from trlt.commands.launch.train_processes import launch_together
 
         command = [sys.executable, "-c", f"from bench.loading import child; child({str(recipe)!r}, {made!r}, {args.save})"]
         launch_together(command, args.processes, args.strategy)

@@ -22,14 +22,14 @@ from transformers import PrinterCallback, TrainerCallback
 
 from bench.decodes import DECODER
 from bench.peer_sides import PARTS, Settings
-from trlt import grpo
 from trlt.commands._setup import limit_threads
 from trlt.engine.inputs import InputBuilder
-from trlt.model import load
+from trlt.engine.model import load
+from trlt.engine.shared_prefix import attach
 from trlt.recipe import Recipe, load_recipe
-from trlt.sample import read_samples
-from trlt.shared_prefix import attach
-from trlt.training import TrainingData
+from trlt.task.sample import read_samples
+from trlt.train import grpo
+from trlt.train.trainer import TrainingData
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 

@@ -60,7 +60,7 @@ class Case:
     def _draw(self) -> tuple[Sequence[int], Any, Any]:
         import torch
 
-        from trlt.engine.first import FirstClip
+        from trlt.engine.first_completion import FirstClip
         from trlt.engine.forest import PromptRequest, Tree
 
         told: list[Any] = []
@@ -72,14 +72,14 @@ class Case:
         return told[0].tokens, torch.tensor(completions[0].logps[:count]), told[0]
 
     def _library(self, tokens: Sequence[int], temperature: float | None = None) -> Any:
-        from trlt.engine.library import score
+        from trlt.engine.library_forward import score
 
         at = self.temperature if temperature is None else temperature
         return score(self.model, self.processor, self.clip, *self.words, tokens, at).logps
 
     def _trainer(self, tokens: Sequence[int], temperature: float | None = None, **changes: Callable[[Any], Any]) -> Any:
         """Log-probabilities of the shared prefix's pass; `changes` are made to the clip's inputs or the prompt's."""
-        from trlt.shared_prefix import Group, collate, forward
+        from trlt.engine.shared_prefix import Group, collate, forward
 
         clip = self.engine.builder.clip(self.clip)
         clip = replace(clip, **{name: change(getattr(clip, name)) for name, change in changes.items() if hasattr(clip, name)})

@@ -97,11 +97,11 @@ def _random(args: argparse.Namespace, seed: int) -> tuple[Any, Any, list[Shown]]
 
 def _trained(args: argparse.Namespace, seed: int) -> tuple[Any, Any, list[Shown]]:
     """The miniature, about clips and questions as it was trained on: small, but its answers depend on what it sees."""
-    from trlt.miniature import warmup
-    from trlt.model import load
-    from trlt.prompt import build
+    from trlt.engine.model import load
+    from trlt.lab.miniature import warmup
     from trlt.recipe import Model, Video
-    from trlt.sample import read_samples
+    from trlt.task.prompt import build
+    from trlt.task.sample import read_samples
     from trlt.video.workers import ClipLoader
 
     loaded = load(Model(path="miniature", dtype="float32", device="cpu"))
@@ -117,7 +117,7 @@ def _trained(args: argparse.Namespace, seed: int) -> tuple[Any, Any, list[Shown]
 def _held(master: Any, dtype: Any) -> Any:
     import copy
 
-    from trlt.positions import follow_published_positions
+    from trlt.engine.mrope import follow_published_positions
 
     model = copy.deepcopy(master).to(dtype).eval()
     follow_published_positions(model)

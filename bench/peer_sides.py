@@ -16,9 +16,9 @@ from typing import Any
 
 from bench import common
 from bench.clips import make
-from trlt import prompt as prompts
-from trlt.model import save
-from trlt.sample import Sample, Span, write_samples
+from trlt.engine.model import save
+from trlt.task import prompt as prompts
+from trlt.task.sample import Sample, Span, write_samples
 
 ROOT = Path(__file__).resolve().parents[1]
 RATE = 30

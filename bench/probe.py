@@ -28,15 +28,15 @@ import torch
 from bench.library import Library
 from trlt.commands._setup import limit_threads
 from trlt.engine.forest import Completion, Engine, PromptRequest, Tree
+from trlt.engine.model import MINIATURE, load
 from trlt.engine.sampling import Sampling
-from trlt.miniature.questions import ask
-from trlt.miniature.render import FPS, render_frames
-from trlt.miniature.script import make_scene
-from trlt.miniature.world import SIDE
-from trlt.model import MINIATURE, load
-from trlt.prompt import build
+from trlt.lab.miniature.questions import ask
+from trlt.lab.miniature.render import FPS, render_frames
+from trlt.lab.miniature.script import make_scene
+from trlt.lab.miniature.world import SIDE
 from trlt.recipe import Model, Probe
-from trlt.sample import Sample
+from trlt.task.prompt import build
+from trlt.task.sample import Sample
 from trlt.video.clip import Clip
 
 TASKS = ("grounding", "multi_choice", "grounded_qa")

@@ -57,7 +57,7 @@ class Made:
 def sample(source: str, number: int, rng: Random) -> Any:
     """An invented sample."""
     from bench.corpus import sentence
-    from trlt.sample import Sample, Span
+    from trlt.task.sample import Sample, Span
 
     task, values = TASKS[source], dict[str, Any]()
     if task != "multi_choice":

@@ -38,8 +38,8 @@ CORPUS = [
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random 1.1M-parameter Qwen2.5-VL."""
-    from trlt.miniature.tiny import build
-    from trlt.model import save
+    from trlt.engine.model import save
+    from trlt.lab.miniature.tiny import build
 
     folder = tmp_path_factory.mktemp("tiny")
     save(*build(CORPUS, seed=3), folder)
@@ -49,7 +49,7 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(tiny_path: Path) -> Any:
     """The random model, loaded afresh in float32 on the CPU."""
-    from trlt.model import load
+    from trlt.engine.model import load
     from trlt.recipe import Model
 
     return load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
@@ -94,7 +94,7 @@ def noise_clip() -> Any:
 @pytest.fixture(scope="session")
 def clips_and_samples(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A handful of rendered clips with questions of all three tasks: (samples.jsonl, folder of videos)."""
-    from trlt.miniature import warmup
+    from trlt.lab.miniature import warmup
 
     return warmup.write(tmp_path_factory.mktemp("clips"), 16, seed=1)
 
@@ -104,8 +104,8 @@ def training_data(tiny: Any, clips_and_samples: Any) -> Any:
     """Those samples as training material for the random model, decoded in the main process."""
     from trlt.engine.inputs import InputBuilder
     from trlt.recipe import Video
-    from trlt.sample import read_samples
-    from trlt.training import TrainingData
+    from trlt.task.sample import read_samples
+    from trlt.train.trainer import TrainingData
     from trlt.video.resolve import VideoIndex
     from trlt.video.workers import ClipLoader
 

@@ -53,7 +53,7 @@ class State:
 
 
 def load(path: str) -> Any:
-    from trlt.model import load as load_model
+    from trlt.engine.model import load as load_model
     from trlt.recipe import Model
 
     return load_model(Model(path=path, dtype="float32", device="cpu"))

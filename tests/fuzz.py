@@ -32,12 +32,12 @@ from report import made_runs  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 from trlt.cli import app  # noqa: E402
-from trlt.datasets import load, names  # noqa: E402
+from trlt.data.datasets import load, names  # noqa: E402
 from trlt.errors import TrltError  # noqa: E402
-from trlt.rollout.rows import CHECKSUM, encode  # noqa: E402
+from trlt.rollout.rows_file import CHECKSUM, encode  # noqa: E402
 
 MOST_S, MOST_KB = 5.0, 1 << 20
-RAW = "@@raw"
+RAW = "raw"
 ODD_NUMBERS = ["1e999", "-1e999", "NaN", "-0", "1" * 5000, "1" * 21, "0.1e-400", "9" * 19, "1E400"]
 ODD_TEXTS = [
     "",

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from trlt.engine.model import load
 from trlt.errors import TrltError
-from trlt.model import load
 from trlt.recipe import Model
 
 WEIGHTS = "model.safetensors"
@@ -193,7 +193,7 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Iterator[tuple[str, int, str
 
 if __name__ == "__main__":
     from trlt.commands._setup import quiet
-    from trlt.model import miniature_path
+    from trlt.engine.model import miniature_path
 
     quiet()
     table: Counter[tuple[str, str]] = Counter()

@@ -53,8 +53,8 @@ def main() -> None:
     """See the module."""
     recipe, folder, rng = Path(sys.argv[1]), Path(sys.argv[2]), Random(sys.argv[3])
     kills, most = int(sys.argv[4]), int(sys.argv[5])
-    import trlt.grpo
-    import trlt.sft  # noqa: F401
+    import trlt.train.grpo
+    import trlt.train.sft  # noqa: F401
 
     count = {True: 0, False: 0}
     while True:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from trlt.loading import load_policy, load_reference
-from trlt.model import load, save, with_adapters
+from trlt.engine.model import load, save, with_adapters
+from trlt.engine.sharding import is_main, let_go
 from trlt.recipe import load_recipe
-from trlt.sharding import is_main, let_go
+from trlt.train.sharded_loading import load_policy, load_reference
 
 
 def compare(ours: Any, theirs: Any) -> list[str]:

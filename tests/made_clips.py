@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from trlt.sample import Sample, Span
+from trlt.task.sample import Sample, Span
 
 
 def write_clip(path: Path, seconds: float = 3.0, seed: int = 0) -> Path:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trlt import prompt as prompts
-from trlt.model import load
+from trlt.engine.model import load
 from trlt.recipe import Model, Train
-from trlt.training import TrainingData
+from trlt.task import prompt as prompts
+from trlt.train.trainer import TrainingData
 
 
 @dataclass

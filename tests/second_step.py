@@ -16,17 +16,17 @@ from typing import Any
 import torch
 from transformers import TrainerCallback
 
-from trlt import grpo
 from trlt.engine.forest import Completion
 from trlt.engine.inputs import InputBuilder
-from trlt.group_rollouts import GroupRollouts
-from trlt.groups import ScoredGroup
-from trlt.model import load
+from trlt.engine.model import load
+from trlt.engine.sharding import join
+from trlt.engine.shared_prefix import Group, TreeBatch, attach
 from trlt.recipe import Model, Recipe, Video, load_recipe
-from trlt.sample import read_samples
-from trlt.sharding import join
-from trlt.shared_prefix import Group, TreeBatch, attach
-from trlt.training import TrainingData
+from trlt.task.sample import read_samples
+from trlt.train import grpo
+from trlt.train.dynamic_sampling import ScoredGroup
+from trlt.train.rollouts import GroupRollouts
+from trlt.train.trainer import TrainingData
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 

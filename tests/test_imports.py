@@ -1,4 +1,8 @@
-"""The list of modules is the import order: a module imports only from those above it, and only what is public there."""
+"""The house: what lies in `trlt`, in the order in which rooms may import, and what may be loaded when.
+
+A module imports only from its own room and those before it, whether at its top or within a function; and no two modules need
+each other when they are imported.
+"""
 
 import ast
 import subprocess
@@ -11,16 +15,12 @@ import pytest
 from paths import ROOT
 
 PACKAGE = ROOT / "trlt"
-ORDER = (
-    "errors stats interruption web pace disk faults renamed reading forms files mistakes "
-    "sample answer score reward recipe video datasets prompt grade exchange "
-    "selection probing comparison positions sharding model loading engine rollout preparation tree_mask shared_prefix broken "
-    "checkpoints order groups completions difficulty noted health arguments training leaving parity vllm_rollouts "
-    "group_rollouts step_figures correction grpo grpo_run sft plan run_plan merge_adapter report "
-    "asking usage card serve miniature doctor reproduce commands cli"
-).split()
+FOUNDATIONS = "errors files stats".split()
+ROOMS = "task recipe video data engine rollout select train evaluate report serve lab commands".split()
+ORDER = [*FOUNDATIONS, *ROOMS, "cli"]
 HEAVY = {"torch", "torchvision", "transformers", "trl", "peft", "accelerate", "pandas", "pyarrow", "av", "matplotlib", "scipy"}
-LIGHT = "stats answer score reward prompt selection sample recipe errors datasets noted cli commands".split()
+LIGHT = "errors files stats task recipe data.datasets select train.step_notes commands cli".split()
+"""Rooms and modules that load nothing heavy at their top."""
 
 
 def modules() -> dict[str, ast.Module]:
@@ -69,21 +69,48 @@ def at_import(tree: ast.Module) -> Iterator[ast.stmt]:
             yield statement
 
 
-def test_every_module_has_its_place() -> None:
-    assert {name.partition(".")[0] for name in MODULES} - {"", "__main__"} <= set(ORDER)
+def within(name: str, places: list[str]) -> bool:
+    """Whether a module is one of these or lies in one of them."""
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def needed(name: str) -> set[str]:
+    """The modules of `trlt` that one names when it is imported, without the packages on the way to them."""
+    found = {target.removeprefix("trlt.") for statement in at_import(MODULES[name]) for target in imported(name, statement)}
+    known = found & set(MODULES) - {name}
+    return {target for target in known if not any(other.startswith(f"{target}.") for other in known)}
+
+
+def test_the_rooms_are_what_lies_in_the_package() -> None:
+    assert {name.partition(".")[0] for name in MODULES} - {"", "__main__"} == set(ORDER)
+    assert len(ROOMS) == 13
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if name and name != "__main__"])
-def test_modules_import_only_from_above(name: str) -> None:
+def test_modules_import_only_from_rooms_before_theirs(name: str) -> None:
     place = ORDER.index(name.partition(".")[0])
     for target in imported(name, MODULES[name]):
         package, _, inner = target.partition(".")
-        below = inner.partition(".")[0]
-        if package == "trlt" and below in ORDER:
-            assert ORDER.index(below) <= place, f"trlt.{name} imports {target}, which stands below it"
+        room = inner.partition(".")[0]
+        if package == "trlt" and room in ORDER:
+            assert ORDER.index(room) <= place, f"trlt.{name} imports {target}, whose room comes after its own"
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name.partition(".")[0] in ["", *LIGHT]])
+def test_no_modules_need_each_other() -> None:
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for target in sorted(needed(name)):
+                visit(target, (*path, name))
+            done.add(name)
+
+    for name in MODULES:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name or within(name, LIGHT)])
 def test_light_modules_load_nothing_heavy(name: str) -> None:
     for statement in at_import(MODULES[name]):
         heavy = {target.partition(".")[0] for target in imported(name, statement)} & HEAVY
@@ -98,18 +125,18 @@ def loaded_by(module: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("name", [name for name in ("recipe", "reward", "score", "stats", "cli") if name in MODULES])
+@pytest.mark.parametrize("name", ["recipe", "task.reward", "task.score", "stats.intervals", "cli"])
 def test_starting_loads_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & (HEAVY | {"numpy"})
 
 
-@pytest.mark.parametrize("name", [name for name in ("selection", "prompt", "score", "noted") if name in MODULES])
+@pytest.mark.parametrize("name", ["select", "task.prompt", "task.score", "task.grade", "train.step_notes"])
 def test_pure_modules_load_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & HEAVY
 
 
 def test_engine_and_shared_prefix_need_torch_and_transformers_alone() -> None:
-    done = bare.python("import sys, trlt.engine.forest, trlt.shared_prefix; print(*sys.modules)")
+    done = bare.python("import sys, trlt.engine.forest, trlt.engine.shared_prefix; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
     assert not {name.partition(".")[0] for name in done.stdout.split()} & set(bare.MISSING)
 

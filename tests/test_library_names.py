@@ -14,7 +14,7 @@ from paths import ROOT
 from transformers import PreTrainedModel, Trainer, core_model_loading
 from trl import GRPOTrainer
 
-from trlt import grpo
+from trlt.train import grpo
 
 PACKAGE = ROOT / "trlt"
 METHODS = {

@@ -13,10 +13,10 @@ import typer
 from typer._click.exceptions import NoSuchOption
 
 from trlt import __version__
-from trlt.commands._advice import drop_advice
 from trlt.commands._command import Lazy, LazyGroup
-from trlt.disk import disk_error
+from trlt.commands._quiet import drop_advice
 from trlt.errors import Interrupted, TrltError, UnforeseenError
+from trlt.errors.system import disk_error
 
 INTERRUPTED = 130
 MOST_TOLD = 4000

@@ -13,7 +13,7 @@ from bench.gpu.bench import Bench, Out
 from bench.gpu.inputs import group
 from bench.gpu.models import SHAPES
 from bench.gpu.parity import gap
-from trlt.shared_prefix import TreeBatch, collate
+from trlt.engine.shared_prefix import TreeBatch, collate
 
 SECONDS = 12.0
 """After which a pass isn't repeated."""

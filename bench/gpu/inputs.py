@@ -12,7 +12,7 @@ from torch import Tensor
 from bench.gpu.models import Shape
 from trlt.engine.forest import PromptRequest, Tree
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.shared_prefix import Group
+from trlt.engine.shared_prefix import Group
 
 COMPLETIONS = 8
 """Of each prompt."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from trlt.positions import follow_published_positions
-from trlt.shared_prefix import attach
+from trlt.engine.mrope import follow_published_positions
+from trlt.engine.shared_prefix import attach
 
 QUERY_BIAS, KEY_BIAS, LARGEST = 3.5, 27.0, 170.0
 """Standard deviations of the published models' biases, and about the largest: scores of attention reach the hundreds."""

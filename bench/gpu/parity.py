@@ -12,7 +12,7 @@ from bench.gpu.bench import Bench, Out
 from bench.gpu.inputs import Asked, library_logps
 from bench.gpu.models import as_published
 from trlt.engine.sampling import Sampling
-from trlt.shared_prefix import Group, collate
+from trlt.engine.shared_prefix import Group, collate
 
 PROMPTS = 2
 PAIRS = (("engine", "blocks"), ("engine", "library"), ("blocks", "library"), ("full", "blocks"))

@@ -10,8 +10,8 @@ from typing import Any
 
 from bench.gpu.inputs import COMPLETIONS
 from bench.gpu.models import SHAPES
-from trlt.plan import Architecture, estimate
 from trlt.recipe import load_recipe
+from trlt.train.memory_plan import Architecture, estimate
 
 GIB = 2**30
 Found = dict[str, Any]

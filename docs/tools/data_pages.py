@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 
-from trlt.datasets import Example, load, names
+from trlt.data.datasets import Example, load, names
 
 SHOWN = 900
 """Characters of an invented file that are shown."""
@@ -46,10 +46,10 @@ def benchmarks() -> str:
 
 def _metrics(module: ModuleType) -> Sequence[str]:
     """Names of the paper's metrics of a benchmark, from its own example."""
-    from trlt.datasets import Item, gold_text
-    from trlt.datasets._summary import summary
-    from trlt.grade import read_answer
+    from trlt.data.datasets import Item, gold_text
+    from trlt.evaluate.summary import summary
     from trlt.recipe import Eval
+    from trlt.task.grade import read_answer
 
     texts = [(sample, gold_text(sample)) for sample in module.EXAMPLE.samples]
     items = [Item(sample, text, read_answer(sample, text, Eval())) for sample, text in texts]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from trlt.reproduce import Plan, RunRecord, judge, load_plan, markdown, read_records
-from trlt.reproduce.plan import SHIPPED, arms_of, asked_arms
-from trlt.reproduce.records import counted, spent
-from trlt.reproduce.sections import Claim, DifferenceClaim, EqualClaim, GapClaim, TrendClaim
-from trlt.reproduce.stages import runs
-from trlt.reproduce.verdicts import COVERS, ClaimVerdict, fill
+from trlt.lab.reproduce import Plan, RunRecord, judge, load_plan, markdown, read_records
+from trlt.lab.reproduce.claims_plan import SHIPPED, arms_of, asked_arms
+from trlt.lab.reproduce.plan_sections import Claim, DifferenceClaim, EqualClaim, GapClaim, TrendClaim
+from trlt.lab.reproduce.records import counted, spent
+from trlt.lab.reproduce.stages import runs
+from trlt.lab.reproduce.verdicts import COVERS, ClaimVerdict, fill
 
 FOLLOW_UP = Path(__file__).resolve().parents[2] / "recipes" / "ablations" / "plans" / "follow-up.yaml"
 """What was asked after the runs of the shipped plan were known."""

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from made_clips import choice, event, write_clip
 
-from trlt.commands import _ranks
 from trlt.commands._output import Output
-from trlt.commands._ranks import Ended, launch
+from trlt.commands.launch import ranks as _ranks
+from trlt.commands.launch.ranks import Ended, launch
 from trlt.commands.probe import probe
 from trlt.engine.inputs import InputBuilder
 from trlt.errors import ParityError
-from trlt.sample import write_samples
+from trlt.task.sample import write_samples
 
 LINE = r"parity with the library's forward: \d\.\de-0\d at most, \d\.\de-0\d in the mean, over 4 tokens"
 COMMANDS = ("probe", "probe --estimate", "eval", "infer a video", "infer samples", "serve")
@@ -92,7 +92,7 @@ def test_a_line_says_so(command, monkeypatch, name):
 
 
 def by_the_librarys_rule(patch):
-    for place in ("trlt.positions", "trlt.engine.inputs"):
+    for place in ("trlt.engine.mrope", "trlt.engine.inputs"):
         patch.setattr(f"{place}.follow_published_positions", lambda model: None)
 
 
@@ -209,7 +209,7 @@ def test_a_worker_of_a_cluster_compares_and_tells(tiny_path, tmp_path, monkeypat
 
     from trlt.commands._setup import make_engine
     from trlt.recipe import Model, Probe, Video
-    from trlt.rollout import _stages
+    from trlt.rollout.ray import cluster_workers as _stages
 
     write_clip(tmp_path / "v.mp4", 60)
     job = _stages.WorkerSettings(Video(workers=0), tmp_path, Probe(max_new_tokens=4), n=1)

@@ -9,7 +9,7 @@ import pytest
 from trlt.commands._output import Output
 from trlt.commands.compare import compare as compare_runs
 from trlt.errors import DataError, UsageError
-from trlt.rollout.items import read_items, write_items
+from trlt.evaluate.question_scores import read_items, write_items
 
 
 def said(start, end):

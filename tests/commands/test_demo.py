@@ -7,8 +7,8 @@ import pytest
 
 from trlt.commands import demo as demos
 from trlt.commands._output import Output
-from trlt.datasets import names
-from trlt.miniature import layout, rebuild
+from trlt.data.datasets import names
+from trlt.lab.miniature import layout, rebuild
 from trlt.recipe import load_recipe
 
 
@@ -60,7 +60,7 @@ def test_the_whole_way_through(small, tmp_path, capfd):
 
 @pytest.mark.slow
 def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
-    from trlt.model import MINIATURE, PLAIN, locate, miniature_path
+    from trlt.engine.model import MINIATURE, PLAIN, locate, miniature_path
 
     folder, output = demos.Path("out"), Output(True)
     recipe = demos._recipe(folder, "warmup.yaml", "miniature-warmup.yaml")

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 from paths import ROOT
 
-from trlt import doctor as checks
 from trlt.commands import doctor as command
+from trlt.commands import doctor_checks as checks
 from trlt.commands._output import Output
-from trlt.doctor import GB, Card
-from trlt.doctor.trial import STAGES, read_trial
+from trlt.commands.doctor_checks import GB, Card
+from trlt.commands.doctor_checks.trial import STAGES, read_trial
 from trlt.errors import TrltError
 
 
@@ -79,7 +79,8 @@ def test_every_library_that_does_not_fit_is_told_with_the_command_that_mends_it(
 
 def test_a_method_that_trl_has_lost_is_named():
     base = type("GRPOTrainer", (), {"_prepare_inputs": lambda self: None, "__module__": "trl.trainer"})
-    ours = type("Ours", (base,), {"_prepare_inputs": lambda self: None, "_gone": lambda self: None, "__module__": "trlt.grpo"})
+    methods = {"_prepare_inputs": lambda self: None, "_gone": lambda self: None}
+    ours = type("Ours", (base,), {**methods, "__module__": "trlt.train.grpo"})
     assert checks.trl_check(ours, ["_prepare_inputs"]).state == "ok"
     found = checks.trl_check(ours, ["_prepare_inputs", "_gone"])
     assert (found.state, found.found) == ("fault", "_gone: not there")
@@ -197,7 +198,7 @@ def test_without_any_library_there_is_still_a_report(capsys, monkeypatch):
         "packaging.requirements",
         "packaging.specifiers",
         "trlt.recipe",
-        "trlt.grpo",
+        "trlt.train.grpo",
     ):
         monkeypatch.setitem(sys.modules, name, None)
     found = states(run(capsys, quick=True))
@@ -208,7 +209,7 @@ def test_without_any_library_there_is_still_a_report(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_tiny_run(monkeypatch):
-    from trlt.doctor.trial import trial
+    from trlt.commands.doctor_checks.trial import trial
 
     monkeypatch.setenv("RANK", "3")  # of a launcher that isn't meant
     monkeypatch.setenv("WORLD_SIZE", "8")

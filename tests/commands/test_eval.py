@@ -11,9 +11,9 @@ import pytest
 from trlt.commands._output import Output
 from trlt.commands.eval import evaluate
 from trlt.engine.forest import Engine
+from trlt.evaluate.question_scores import COLUMNS, read_items
 from trlt.files import file_digest
 from trlt.rollout import read_rows
-from trlt.rollout.items import COLUMNS, read_items
 
 SHORT = ["--no-think", "--set", "eval.max_new_tokens=4"]
 

@@ -13,11 +13,11 @@ from made_clips import choice, event
 
 from trlt.commands._output import Output
 from trlt.commands.export import export
-from trlt.datasets import read_source
+from trlt.data.datasets import read_source
 from trlt.errors import DataError, UsageError
 from trlt.recipe._yaml import from_yaml
 from trlt.rollout import RunFiles
-from trlt.sample import Span, write_samples
+from trlt.task.sample import Span, write_samples
 
 CLIP = event("clip", "d/b.mp4", clip=Span(1.0, 3.0))
 TWICE = event("twice", "d/b.mp4", spans=(Span(0.5, 1.0), Span(1.0, 2.5)))

@@ -8,12 +8,13 @@ import pytest
 from made_clips import write_clip
 from typer.testing import CliRunner
 
-from trlt import faults, grade
 from trlt.cli import app
 from trlt.engine.forest import Engine
 from trlt.engine.inputs import InputBuilder
+from trlt.errors import faults
 from trlt.rollout import loop, read_rows
-from trlt.sample import Sample, write_samples
+from trlt.task import grade
+from trlt.task.sample import Sample, write_samples
 from trlt.video import workers
 
 COUNT, BAD = 5, "s3"

@@ -14,7 +14,7 @@ from trlt.commands.infer import infer
 from trlt.engine.forest import Answered, Completion, Engine
 from trlt.errors import DataError, ResumeError, UsageError, VideoError
 from trlt.rollout import read_rows
-from trlt.sample import write_samples
+from trlt.task.sample import write_samples
 
 SHORT = ["--no-think", "--set", "eval.max_new_tokens=4"]
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from trlt.commands._default import DefaultGroup
 from trlt.commands._output import Output
 from trlt.commands.merge import merge
+from trlt.engine.model import load
 from trlt.errors import ModelError, UsageError
-from trlt.model import load
 from trlt.recipe import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -81,7 +81,7 @@ def test_the_merged_model_says_what_base_and_adapter_say(adapter, quiet, tiny_pa
 
 
 def test_a_card_of_ours_stays_and_a_base_in_bf16_stays_so(adapter, quiet, tiny, tiny_path, tmp_path):
-    from trlt.model import save
+    from trlt.engine.model import save
 
     folder, _ = adapter
     (folder / "README.md").write_text("# mine\n<!-- results -->\n42\n<!-- end of results -->\n")

@@ -12,11 +12,11 @@ import torch
 from made_clips import write_clip
 from safetensors.torch import load_file, save_file
 
+from trlt.engine.model import find, load, locate, resolve
 from trlt.errors import ModelError
-from trlt.loading import load_reference, skeleton
-from trlt.model import find, load, locate, resolve
 from trlt.recipe import Lora, Model
 from trlt.rollout import model_identity
+from trlt.train.sharded_loading import load_reference, skeleton
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -202,7 +202,7 @@ def test_what_an_adapter_cannot_be_is_said(made, tiny_path, tmp_path):
 
 
 def test_an_adapter_that_training_saves_names_its_base_in_full(made, tmp_path, monkeypatch):
-    from trlt.model import save_adapter, with_adapters
+    from trlt.engine.model import save_adapter, with_adapters
 
     monkeypatch.chdir(made)
     model = with_adapters(load(Model(path="base", dtype="float32", device="cpu")).model, Lora(rank=2))

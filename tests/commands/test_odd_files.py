@@ -11,7 +11,7 @@ import pytest
 from made_clips import write_clip
 
 from trlt.rollout import read_rows
-from trlt.sample import Sample, Span, write_samples
+from trlt.task.sample import Sample, Span, write_samples
 
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 LONG = "x" * 300 + ".mp4"

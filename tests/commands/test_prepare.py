@@ -8,7 +8,7 @@ from made_clips import write_clip
 
 from trlt.files import file_digest
 from trlt.rollout import videos_root
-from trlt.sample import read_samples
+from trlt.task.sample import read_samples
 
 
 def charades(folder):

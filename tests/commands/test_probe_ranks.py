@@ -14,15 +14,15 @@ from contextlib import contextmanager
 import pytest
 from made_clips import pool
 
-from trlt.commands import _ranks
 from trlt.commands._output import Output
-from trlt.commands._ranks import Ears, Ended, Rank, count_processes, failures, find_rank, launch, rank_device, teller
+from trlt.commands.launch import ranks as _ranks
+from trlt.commands.launch.ranks import Ears, Ended, Rank, count_processes, failures, find_rank, launch, rank_device, teller
 from trlt.commands.probe import probe
 from trlt.errors import ResumeError, TrltError, UsageError
 from trlt.recipe import load_recipe
 from trlt.rollout import open_run
-from trlt.rollout.parts import work_folder
-from trlt.sample import write_samples
+from trlt.rollout.shared.rank_files import work_folder
+from trlt.task.sample import write_samples
 
 SETS = [
     "model.dtype=float32",
@@ -184,7 +184,7 @@ def test_launching():
 PATIENT = """
 import os, sys, time
 from pathlib import Path
-from trlt.commands._ranks import find_rank, follow_launcher
+from trlt.commands.launch.ranks import find_rank, follow_launcher
 follow_launcher(find_rank(os.environ))
 me = Path(sys.argv[1]) / os.environ["RANK"]
 me.write_text("begun")
@@ -196,7 +196,7 @@ except KeyboardInterrupt:
 """
 PARENT = """
 import sys
-from trlt.commands._ranks import launch
+from trlt.commands.launch.ranks import launch
 try:
     launch([sys.executable, "-c", sys.argv[1], sys.argv[2]], 2, None, lambda: None)
 except KeyboardInterrupt:
@@ -247,7 +247,7 @@ def test_of_several_that_open_a_run_one_decides(tmp_path):
 
 
 def test_a_run_at_work_is_not_forgotten(go, tmp_path):
-    from trlt.rollout.claims import Leases, make
+    from trlt.rollout.shared.leases import Leases, make
 
     go("one")
     folder = work_folder(tmp_path / "one/rows/probe.jsonl")
@@ -264,7 +264,7 @@ def test_a_run_at_work_is_not_forgotten(go, tmp_path):
 
 
 def test_completions_of_ranks_are_heard_before_their_rows():
-    code = "import os; from trlt.commands._ranks import teller; tell = teller(os.environ); tell(2); tell(1)"
+    code = "import os; from trlt.commands.launch.ranks import teller; tell = teller(os.environ); tell(2); tell(1)"
     with Ears() as ears:
         assert ears.count() == 0
         ended = launch([sys.executable, "-c", code], 2, None, lambda: None, ears=ears)

@@ -14,7 +14,7 @@ from trlt.cli import app
 from trlt.commands._row_errors import told
 from trlt.errors import ModelError
 from trlt.rollout import read_rows
-from trlt.sample import Sample, Span, read_samples, write_samples
+from trlt.task.sample import Sample, Span, read_samples, write_samples
 
 SHORT = ["--set", "probe.max_new_tokens=4", "-n", "2", "--set", "select.easy=2", "--set", "select.hard=0"]
 

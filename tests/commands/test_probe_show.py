@@ -14,10 +14,10 @@ from trlt.commands.probe_show import show
 from trlt.errors import DataError, UsageError
 from trlt.files import file_digest
 from trlt.recipe import Probe, Recipe, Select, Video, save_recipe
-from trlt.reward import Weights
 from trlt.rollout import RunFiles, to_row
 from trlt.rollout.row import Generated, error_row
-from trlt.sample import write_samples
+from trlt.task.reward import Weights
+from trlt.task.sample import write_samples
 
 SETTINGS = Probe(answer_format="letter", n=4)
 SAMPLES = [

@@ -10,7 +10,7 @@ from report.made_runs import probe, samples, train
 
 from trlt.recipe import load_recipe
 from trlt.report.page.questions import RowIndex, RunRows, ShownSample, in_turns
-from trlt.sample import write_samples
+from trlt.task.sample import write_samples
 
 
 def blocks(page):

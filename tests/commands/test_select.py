@@ -11,8 +11,8 @@ from trlt.commands._output import Output
 from trlt.commands.select import select
 from trlt.recipe import load_recipe
 from trlt.rollout import read_rows
-from trlt.sample import read_samples, write_samples
-from trlt.selection import select as choose
+from trlt.select import select as choose
+from trlt.task.sample import read_samples, write_samples
 
 SIZES = ["select.sizes.multi_choice=4", "select.sizes.grounding=3", "select.sizes.grounded_qa=0"]
 SETS = [part for item in SIZES for part in ("--set", item)]

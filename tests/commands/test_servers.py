@@ -8,7 +8,7 @@ import pytest
 from made_clips import pool
 
 from trlt.rollout import read_rows
-from trlt.sample import write_samples
+from trlt.task.sample import write_samples
 
 FEW = ("--set", "select.easy=2", "--set", "probe.max_new_tokens=8", "--set", "video.workers=0")
 
@@ -55,7 +55,7 @@ def test_servers_that_cannot_be_used_are_named(trlt, fake, bench, write_jsonl, t
 def test_what_one_question_raises_on_its_way_is_its_own_error(trlt, fake, tmp_path, monkeypatch):
     from commands.test_faults import fails_on
 
-    from trlt.rollout import server as servers
+    from trlt.engine.servers import client as servers
 
     samples = pool(tmp_path / "videos")
     write_samples(tmp_path / "pool.jsonl", samples)

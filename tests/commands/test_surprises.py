@@ -8,7 +8,7 @@ import re
 import pytest
 from rich.console import Console
 
-from trlt.datasets import load
+from trlt.data.datasets import load
 from trlt.report import gain_table
 
 MVBENCH = "official acc is 0.0 beside 100.0: MVBench's rule reads a letter, such as B or (b), from the first word"

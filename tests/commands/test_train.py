@@ -13,9 +13,9 @@ from paths import ROOT
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from trlt.checkpoints import seal
 from trlt.cli import app
-from trlt.sample import Span, read_samples, write_samples
+from trlt.task.sample import Span, read_samples, write_samples
+from trlt.train.checkpoints import seal
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -294,7 +294,7 @@ def test_fewer_samples_than_a_step_wants(trlt, recipe, tmp_path, clips_and_sampl
     found = trlt(*command, "--json")
     assert found["steps"] == 1
     if method == "grpo":
-        from trlt.completions import read_completions
+        from trlt.train.completion_log import read_completions
 
         asked = read_completions(tmp_path / "run").to_pandas()["id"]
         assert asked.nunique() == samples and len(asked) == 4 * samples

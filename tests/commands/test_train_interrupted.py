@@ -18,13 +18,13 @@ from test_train import RECIPE
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from typer.testing import CliRunner
 
-from trlt.checkpoints import require_states, seal
 from trlt.cli import app
-from trlt.completions import read_completions
 from trlt.errors import ResumeError
+from trlt.errors.interruption import Interruption
 from trlt.files import read_log
-from trlt.interruption import Interruption
-from trlt.leaving import Leave
+from trlt.train.checkpoints import require_states, seal
+from trlt.train.completion_log import read_completions
+from trlt.train.graceful_stop import Leave
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -54,8 +54,8 @@ def whole(command, tmp_path_factory):
 @pytest.fixture
 def interrupt(monkeypatch):
     """`interrupt("sft", 2, SIGINT)` sends signals once, in the midst of the step after so many; gives what ends that."""
-    from trlt.grpo import VideoGRPOTrainer
-    from trlt.sft import SftTrainer
+    from trlt.train.grpo import VideoGRPOTrainer
+    from trlt.train.sft import SftTrainer
 
     def at(method, done, *signals):
         kind = {"grpo": VideoGRPOTrainer, "sft": SftTrainer}[method]
@@ -115,7 +115,7 @@ def test_what_is_saved_is_said_and_the_same_command_goes_on(
 
 
 def test_before_the_first_step_nothing_is_waited_for(trlt, command, monkeypatch, tmp_path):
-    from trlt.training import TrainingData
+    from trlt.train.trainer import TrainingData
 
     monkeypatch.setattr(TrainingData, "faults", lambda self: os.kill(os.getpid(), signal.SIGTERM))
     left = CliRunner().invoke(app, command("sft", "run"))

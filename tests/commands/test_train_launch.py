@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 from test_train import RECIPE
 
-from trlt.commands import _launch
-from trlt.commands._launch import adopt, check_strategy, first_host, free_port, launch_together, set_strategy
-from trlt.commands._ranks import Rank
+from trlt.commands.launch import train_processes as _launch
+from trlt.commands.launch.ranks import Rank
+from trlt.commands.launch.train_processes import adopt, check_strategy, first_host, free_port, launch_together, set_strategy
+from trlt.engine.sharding import leave
 from trlt.errors import RecipeError, TrltError, UsageError
-from trlt.sharding import leave
 
 SLURM = {
     "SLURM_JOB_ID": "10004711",
@@ -137,7 +137,7 @@ def test_processes_meet_at_a_port_of_their_own(tmp_path):
 
 def test_ctrl_c_ends_all(tmp_path):
     child = RANK + f"open(f'{tmp_path}/pid{{rank}}', 'w').write(str(os.getpid())); time.sleep(600)"
-    code = "import sys; from trlt.commands._launch import launch_together\n"
+    code = "import sys; from trlt.commands.launch.train_processes import launch_together\n"
     code += f"launch_together([sys.executable, '-c', {child!r}], 2, 'ddp')"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, start_new_session=True)
     pids = [tmp_path / f"pid{rank}" for rank in (0, 1)]

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from test_train_interrupted import noted
 from typer.testing import CliRunner
 
-from trlt.checkpoints import latest_checkpoint
 from trlt.cli import app
-from trlt.model import miniature_path
+from trlt.engine.model import miniature_path
+from trlt.train.checkpoints import latest_checkpoint
 
 pytestmark = [
     pytest.mark.slow,

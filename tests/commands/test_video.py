@@ -11,8 +11,8 @@ import pytest
 from made_clips import write_clip
 from PIL import Image
 
-from trlt.sample import Sample, Span, write_samples
-from trlt.video import process
+from trlt.task.sample import Sample, Span, write_samples
+from trlt.video import decoder_handle as process
 
 
 def sample(id: str, video: str, duration: float | None = None, clip: Span | None = None) -> Sample:

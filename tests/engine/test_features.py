@@ -8,7 +8,7 @@ import torch
 from trlt.engine.features import FeatureCache, FrozenTower, digest_of
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
-from trlt.shared_prefix import Group, attach, collate
+from trlt.engine.shared_prefix import Group, attach, collate
 
 
 @pytest.fixture

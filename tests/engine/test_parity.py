@@ -8,14 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from trlt.engine import cohort, first, library, windows
+from trlt.engine import cohort
+from trlt.engine import first_completion as first
+from trlt.engine import library_forward as library
+from trlt.engine import window_attention as windows
 from trlt.engine.agreement import TOLERANCES, Agreement, Tolerance, join
 from trlt.engine.attention import branch_attention
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.inputs import InputBuilder
+from trlt.engine.model import load
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError, ParityError
-from trlt.model import load
 from trlt.recipe import Model
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=12, seed=5)
@@ -107,7 +110,7 @@ def changed_clip(monkeypatch, **changes):
 
 
 def test_positions_by_the_librarys_rule(tiny_path, trees, monkeypatch):
-    for place in ("trlt.positions", "trlt.engine.inputs"):
+    for place in ("trlt.engine.mrope", "trlt.engine.inputs"):
         monkeypatch.setattr(f"{place}.follow_published_positions", lambda model: None)
     loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
     engine = Engine(loaded.model, loaded.processor, compare_first=True)

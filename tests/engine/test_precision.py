@@ -11,10 +11,10 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 from trlt.engine.attention import branch_attention
 from trlt.engine.cohort import make_level
 from trlt.engine.forest import Engine, PromptRequest, Tree
+from trlt.engine.model import load
 from trlt.engine.sampling import Sampling
-from trlt.model import load
+from trlt.engine.shared_prefix import Group, collate, forward
 from trlt.recipe import Model
-from trlt.shared_prefix import Group, collate, forward
 
 DIM, GROUPS, OWN, ABOVE = 128, 7, 40, 600
 

@@ -9,7 +9,7 @@ import torch
 
 from trlt.engine import forest, memory
 from trlt.engine.forest import Engine, PromptRequest, Tree
-from trlt.engine.jobs import Queue, Room
+from trlt.engine.request_queue import Queue, Room
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
 

@@ -7,8 +7,8 @@ from unittest import mock
 import pytest
 import torch
 
-from trlt.engine import windows
-from trlt.engine.windows import use_windows
+from trlt.engine import window_attention as windows
+from trlt.engine.window_attention import use_windows
 
 SDPA = "transformers.integrations.sdpa_attention.torch.nn.functional.scaled_dot_product_attention"
 

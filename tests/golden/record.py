@@ -14,10 +14,10 @@ from typing import Any
 
 from trlt.commands._output import Output
 from trlt.commands.train import train
-from trlt.miniature.official import WorldOptions, clip
-from trlt.miniature.questions import ask
-from trlt.miniature.render import render_frames
-from trlt.sample import Sample, Task, write_samples
+from trlt.lab.miniature.official import WorldOptions, clip
+from trlt.lab.miniature.questions import ask
+from trlt.lab.miniature.render import render_frames
+from trlt.task.sample import Sample, Task, write_samples
 
 HERE = Path(__file__).parent
 METHODS = ("grpo", "sft")

@@ -57,8 +57,8 @@ def test_text_becomes_the_tokens_of_the_published_vocabulary(published):
 def test_attention_scores_reach_the_hundreds(published, kind, noise_clip):
     from trlt.engine import attention
     from trlt.engine.forest import Engine, PromptRequest, Tree
+    from trlt.engine.model import load
     from trlt.engine.sampling import Sampling
-    from trlt.model import load
     from trlt.recipe import Model
 
     folder = published(kind, "float32")
@@ -85,7 +85,7 @@ def test_ids_without_text_and_vision_marks_are_never_drawn(published, kind):
     from transformers import AutoProcessor
 
     from trlt.engine.inputs import InputBuilder
-    from trlt.model import load
+    from trlt.engine.model import load
     from trlt.recipe import Model
 
     folder = published(kind, "bfloat16")

@@ -13,10 +13,10 @@ from trlt.commands.eval import evaluate
 from trlt.commands.select import select
 from trlt.files import file_digest
 from trlt.recipe import Recipe
-from trlt.reward import Weights
 from trlt.rollout import open_run, to_row
 from trlt.rollout.row import Generated, error_row
-from trlt.sample import Sample, Span
+from trlt.task.reward import Weights
+from trlt.task.sample import Sample, Span
 
 QUIET = Output(json_mode=True)
 N = 4

@@ -7,10 +7,10 @@ from dataclasses import asdict
 import pytest
 from rich.console import Console
 
-from trlt.probing import histograms, pair, shift
 from trlt.recipe import Select
 from trlt.report.answers import answers_view, said, visible
-from trlt.report.shift import shift_notes, shift_view
+from trlt.report.shift_table import shift_notes, shift_view
+from trlt.select.probe_shift import histograms, pair, shift
 
 
 def text(what, width=160):

@@ -11,8 +11,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from trlt.health import Finding
 from trlt.report.live import LiveView, sparkline
+from trlt.train.diagnostics import Finding
 
 
 def row(step: int, of: int = 40, **changes: Any) -> dict[str, Any]:

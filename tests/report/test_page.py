@@ -30,7 +30,7 @@ from trlt.report.page.charts import IntervalMark as Marked
 from trlt.report.page.markup import Markup, data_block, element, escape, table
 from trlt.report.page.questions import MOST, RowIndex, RunRows, chosen
 from trlt.report.page.results import EvalRun, results_section
-from trlt.sample import Span, write_samples
+from trlt.task.sample import Span, write_samples
 
 
 class Read(HTMLParser):

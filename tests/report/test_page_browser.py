@@ -15,7 +15,7 @@ from made_clips import event
 from made_runs import HOSTILE, QUIET, evals, everything, probe, samples
 
 from trlt.commands.report import report
-from trlt.sample import write_samples
+from trlt.task.sample import write_samples
 
 PROGRAM = find()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")

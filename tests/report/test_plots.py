@@ -13,7 +13,7 @@ ZERO = [0] * 10
 
 
 def task(n, **by_class):
-    """One task's entry as `trlt.probing.histograms` gives it."""
+    """One task's entry as `trlt.select.probe_shift.histograms` gives it."""
     rows = sum(map(sum, next(iter(by_class.values())).values()))
     return {"n": n, "rows": rows, "by_class": by_class}
 
@@ -150,7 +150,7 @@ def test_the_users_settings_change_nothing(tmp_path):
 
 
 def test_histograms_of_rows_can_be_drawn(tmp_path):
-    from trlt.probing import histograms
+    from trlt.select.probe_shift import histograms
 
     row = dict(id="a", task="grounding", source="s", n=2, correct=None, mean=1.2, ious=[0.0, 0.4], delta_iou=0.2, error=None)
     difficulty_png(histograms([row], Select()), tmp_path / "a.png")

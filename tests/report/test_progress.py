@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console, Group
 
 from trlt.commands._output import Output
-from trlt.pace import EVERY_S, Pace, Rhythm, clock_words, rate_words
 from trlt.report.progress import ProgressView
+from trlt.stats.pace import EVERY_S, Pace, Rhythm, clock_words, rate_words
 
 
 class Clock:

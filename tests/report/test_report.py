@@ -8,8 +8,8 @@ from rich.console import Console
 from trlt.recipe import Select
 from trlt.report import gain_table, histogram_table, reading_table, results_table, selection_table, timeline
 from trlt.report.bars import bar
-from trlt.sample import Span
-from trlt.selection import select
+from trlt.select import select
+from trlt.task.sample import Span
 
 
 def text(what):

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from trlt.report import PAPER, comparison_table, latex, markdown, results_table
-from trlt.report.tables import latex_text, markdown_text
+from trlt.report.markdown_latex import latex_text, markdown_text
 
 
 def entry(left_out=0, **more):

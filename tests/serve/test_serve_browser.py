@@ -15,11 +15,11 @@ import pytest
 from chromium import Chromium, find
 from running import Running, Scripted, wait_for
 
-from trlt.asking import answer_values, question_sample
 from trlt.commands._answer_page import write_answer_page
-from trlt.grade import read_answer
 from trlt.recipe import Eval
 from trlt.serve import uploads
+from trlt.task.grade import read_answer
+from trlt.task.user_question import answer_values, question_sample
 
 PROGRAM = find()
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")

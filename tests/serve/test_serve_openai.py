@@ -13,8 +13,8 @@ from running import Running, Scripted, events, wait_for
 
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
-from trlt.rollout._wire import encode, first_seed, question
-from trlt.rollout.server import Servers
+from trlt.engine.servers.client import Servers
+from trlt.engine.servers.messages import encode, first_seed, question
 from trlt.serve import uploads
 from trlt.serve.streaming import EngineAnswerer
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from coded import add_sound, make, numbers
 
-from trlt.sample import Span
+from trlt.task.sample import Span
 from trlt.video import clock, container
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip

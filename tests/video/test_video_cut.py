@@ -10,7 +10,7 @@ import pytest
 from coded import make, numbers, read, spoil
 
 from trlt.errors import UsageError, VideoError
-from trlt.sample import Span
+from trlt.task.sample import Span
 from trlt.video.cut import cut
 
 RATE = 16_000

@@ -217,7 +217,7 @@ def test_real_videos() -> None:
 
 
 def test_decoding_needs_no_torch() -> None:
-    code = "import sys, trlt.video.child as _; sys.exit(any(name in sys.modules for name in ('torch', 'pydantic', 'PIL')))"
+    code = "import sys, trlt.video.decoder_process; sys.exit(any(name in sys.modules for name in ('torch', 'pydantic', 'PIL')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

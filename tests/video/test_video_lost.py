@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from trlt.cli import app
 from trlt.errors import VideoError
-from trlt.video import complaints
+from trlt.video import demuxer_log as complaints
 from trlt.video.clip import Clip
 from trlt.video.damage import gaps, told
 from trlt.video.decode import load_clip

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from trlt.data.find_videos import find_videos
 from trlt.errors import VideoError
-from trlt.rollout.videos import find_videos
-from trlt.sample import Sample, Span
+from trlt.task.sample import Sample, Span
 from trlt.video.resolve import VideoIndex, on_disk
 
 

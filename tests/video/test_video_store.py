@@ -12,7 +12,7 @@ import pytest
 from trlt.errors import VideoError
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
-from trlt.video.store import ClipCache, store_key
+from trlt.video.clip_cache import ClipCache, store_key
 
 
 def clip(seed: int = 0, count: int = 4) -> Clip:

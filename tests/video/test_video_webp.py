@@ -11,7 +11,7 @@ from coded import draw, numbers
 from PIL import Image
 
 from trlt.errors import VideoError
-from trlt.sample import Span
+from trlt.task.sample import Span
 from trlt.video.clip import Clip
 from trlt.video.cut import cut
 from trlt.video.decode import load_clip

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trlt.files import write_text_atomic
-from trlt.prompt import letter
 from trlt.report.page.markup import Markup, element, footer, head, inline, join
-from trlt.sample import Sample
+from trlt.task.prompt import letter
+from trlt.task.sample import Sample
 from trlt.video.clip import Clip
 
 FRAMES = 12

@@ -7,14 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from trlt.commands._output import Output
-from trlt.commands._ranks import Rank
 from trlt.commands._setup import make_engine
+from trlt.commands.launch.ranks import Rank
+from trlt.engine.model import SHIPPED
 from trlt.errors import UsageError
-from trlt.model import SHIPPED
 from trlt.recipe import Model, Recipe
 from trlt.rollout import Summary
-from trlt.rollout.cluster import require_ray, run_on_cluster
-from trlt.sample import Sample
+from trlt.rollout.ray.cluster import require_ray, run_on_cluster
+from trlt.task.sample import Sample
 
 
 def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> None:
@@ -35,7 +35,7 @@ def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> 
 def ask_cluster(
     address: str, recipe: Recipe, samples: Sequence[Sample], root: Path, rows: Path, retry_errors: bool, output: Output
 ) -> Summary:
-    """Asks on the cluster at `address` (see `trlt.rollout.cluster.session`)."""
+    """Asks on the cluster at `address` (see `trlt.rollout.ray.cluster.session`)."""
     with output.progress("probe", "answers") as progress:
         return run_on_cluster(
             samples,

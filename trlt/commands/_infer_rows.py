@@ -14,16 +14,16 @@ from rich.text import Text
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, make_engine, protocol
+from trlt.data.find_videos import find_videos
+from trlt.engine.model import locate
 from trlt.errors import VideoError, counted
 from trlt.files import file_digest
-from trlt.model import locate
-from trlt.prompt import letter, render_span
 from trlt.recipe import Recipe
 from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
 from trlt.rollout import RunFiles, model_identity, open_run, read_rows, run, videos_root
-from trlt.rollout.videos import find_videos
-from trlt.sample import Sample, Span, read_samples
+from trlt.task.prompt import letter, render_span
+from trlt.task.sample import Sample, Span, read_samples
 from trlt.video.resolve import VideoIndex
 
 SHOWN = 30

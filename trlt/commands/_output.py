@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from trlt.pace import Rhythm, clock_words
+from trlt.stats.pace import Rhythm, clock_words
 
 if TYPE_CHECKING:
     from trlt.report.live import LiveView

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from trlt.plan import GB
-from trlt.plan.lines import CONTEXT, FRAGMENTS
+from trlt.train.memory_plan import GB
+from trlt.train.memory_plan.lines import CONTEXT, FRAGMENTS
 
 SYMBOLS = (
     "P parameters, T trained ones, A those of adapters, N processes, V vocabulary, d width, f width of the MLP, c bytes of a "

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from trlt.errors import DataError, UsageError
 from trlt.files import bounded_lines, file_digest, iter_jsonl, sample_files
-from trlt.reading import loads, shown_fault
+from trlt.files.bounded_json import loads, shown_fault
 from trlt.recipe import Select, load_recipe
 from trlt.rollout import RunFiles
-from trlt.rollout.rows import CHANGED, unsealed
+from trlt.rollout.rows_file import CHANGED, unsealed
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 """The beginning of a line as trlt writes it: the id is read without the rest of the line."""

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trlt.commands._bench import find_place, items_path
 from trlt.commands._probed import noted_data, run_of
-from trlt.datasets import read_source
+from trlt.data.datasets import read_source
+from trlt.data.find_videos import find_videos
 from trlt.errors import DataError, TrltError, VideoError
+from trlt.evaluate.benchmark import find_place, items_path
+from trlt.evaluate.question_scores import read_items
 from trlt.files import file_digest
-from trlt.forms import Form, read_form
-from trlt.reading import loads
+from trlt.files.bounded_json import loads
+from trlt.files.forms import Form, read_form
 from trlt.recipe import Recipe, load_recipe
 from trlt.report.page import ShownSample
 from trlt.rollout import RunFiles
-from trlt.rollout.items import read_items
-from trlt.rollout.videos import find_videos
-from trlt.sample import Sample, Span, iter_sample_lines
+from trlt.task.sample import Sample, Span, iter_sample_lines
 from trlt.video.resolve import VideoIndex
 
 KINDS = ("probe", "select", "train", "eval")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from trlt.sample import Sample
+from trlt.task.sample import Sample
 
 SHOWN = 3
 """Reasons that are told."""

@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trlt.commands._advice import drop_advice
-from trlt.model import SHIPPED, load
-from trlt.prompt import VERSION
+from trlt.commands._quiet import drop_advice
+from trlt.engine.model import SHIPPED, load
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 from trlt.rollout import RunFiles
+from trlt.task.prompt import VERSION
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
     from trlt.engine.forest import Engine
-    from trlt.rollout.server import Servers
+    from trlt.engine.servers.client import Servers
 
 RUNS = Path("runs")
 """Where results go that no `--out` was given for."""
@@ -128,7 +128,7 @@ def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers |
     """
     if not urls:
         return None
-    from trlt.rollout.server import Servers
+    from trlt.engine.servers.client import Servers
 
     servers = Servers(urls, model=model, on_event=output.note)
     servers.check()

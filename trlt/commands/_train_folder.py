@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trlt.broken import cut_broken
-from trlt.checkpoints import latest_checkpoint
 from trlt.errors import ResumeError
 from trlt.files import file_digest, read_log
-from trlt.noted import LOG, forget_after
-from trlt.prompt import VERSION
 from trlt.recipe import Recipe, save_recipe
 from trlt.rollout import model_identity, open_run, videos_root
-from trlt.sample import Sample
+from trlt.task.prompt import VERSION
+from trlt.task.sample import Sample
+from trlt.train.checkpoints import latest_checkpoint
+from trlt.train.step_notes import LOG, forget_after
+from trlt.train.unreadable_videos import cut_broken
 
 WRITTEN = (
     *("checkpoints", "model", "adapter", "completions"),

@@ -8,14 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from trlt.arguments import count_steps, fit
 from trlt.commands._output import Output
-from trlt.commands._ranks import Rank
+from trlt.commands.launch.ranks import Rank
+from trlt.engine.model import locate
 from trlt.errors import RecipeError, counted
-from trlt.model import locate
-from trlt.plan import find_architecture
 from trlt.recipe import Recipe, advice
-from trlt.sample import read_samples
+from trlt.task.sample import read_samples
+from trlt.train.arguments import count_steps, fit
+from trlt.train.memory_plan import find_architecture
 
 
 def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, output: Output) -> Recipe:

@@ -8,17 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from trlt.checkpoints import require_states
 from trlt.commands._output import Output
-from trlt.commands._ranks import Rank, rank_device
 from trlt.commands._setup import limit_threads, quiet
 from trlt.commands._train_folder import logged
+from trlt.commands.launch.ranks import Rank, rank_device
 from trlt.errors import counted, shown
+from trlt.errors.interruption import Interruption
 from trlt.files import read_log
-from trlt.interruption import Interruption
-from trlt.reading import read_object
+from trlt.files.bounded_json import read_object
 from trlt.recipe import Recipe
-from trlt.sample import Sample, iter_sample_lines
+from trlt.task.sample import Sample, iter_sample_lines
+from trlt.train.checkpoints import require_states
 from trlt.video.resolve import VideoIndex
 
 
@@ -51,14 +51,14 @@ def tune(
     quiet()
     # What libraries say about their next versions is for whoever raises the pins.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
-    from trlt import model as models
-    from trlt.broken import read_broken
-    from trlt.card import model_card
+    from trlt.engine import model as models
     from trlt.engine.inputs import InputBuilder
-    from trlt.loading import load_policy
-    from trlt.positions import follows_library
-    from trlt.sharding import by_deepspeed, by_fsdp
-    from trlt.training import TrainingData
+    from trlt.engine.mrope import follows_library
+    from trlt.engine.sharding import by_deepspeed, by_fsdp
+    from trlt.report.model_card import model_card
+    from trlt.train.sharded_loading import load_policy
+    from trlt.train.trainer import TrainingData
+    from trlt.train.unreadable_videos import read_broken
     from trlt.video.workers import ClipLoader
 
     settings = recipe.train
@@ -78,14 +78,14 @@ def tune(
         _leave_out(training_data, recipe, folder, rank, output)
         parity: dict[str, Any] | None = None
         if settings.method == "grpo":
-            from trlt import grpo_run
+            from trlt.train import grpo_run
 
             steps, measured = grpo_run.train(
                 loaded, training_data, recipe, folder, view.step, view.example, interruption, told=view.answers
             )
             parity = asdict(measured)
         else:
-            from trlt import sft
+            from trlt.train import sft
 
             steps = sft.train(loaded, training_data, recipe, folder, view.step, interruption)
     if training_data.outside:
@@ -118,7 +118,7 @@ def _leave_out(training_data: Any, recipe: Recipe, folder: Path, rank: Rank | No
     Raises:
         DataError: it is more than train.max_broken.
     """
-    from trlt.broken import BROKEN, BrokenSamples
+    from trlt.train.unreadable_videos import BROKEN, BrokenSamples
 
     assert recipe.train.data is not None
     found = training_data.faults()
@@ -134,8 +134,8 @@ def _leave_out(training_data: Any, recipe: Recipe, folder: Path, rank: Rank | No
 
 def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
     """The final model of a run with adapters: the base with them added."""
-    from trlt.card import write_card
     from trlt.commands.merge import merge
+    from trlt.report.model_card import write_card
 
     if rank is None or rank.place == 0:
         shutil.rmtree(folder / "model", ignore_errors=True)
@@ -145,8 +145,8 @@ def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
 
 def _save(loaded: Any, final: Path, rank: Rank | None, card: str) -> None:
     """The final model appears as a whole or not at all; all processes take part, the first one writes."""
-    from trlt.card import write_card
-    from trlt.model import save
+    from trlt.engine.model import save
+    from trlt.report.model_card import write_card
 
     partial = final.with_name(".model.partial")
     writes = rank is None or rank.place == 0

@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt.commands._bench import items_path
 from trlt.commands._output import Output
-from trlt.comparison import compare as pair
-from trlt.comparison import other_annotations, protocol_differences
 from trlt.errors import DataError, UsageError
+from trlt.evaluate.benchmark import items_path
+from trlt.evaluate.compare import compare as pair
+from trlt.evaluate.compare import other_annotations, protocol_differences
+from trlt.evaluate.question_scores import Columns, read_items, scored
 from trlt.files import write_json
-from trlt.forms import Form, ResultsForm, hold
-from trlt.reading import read_object
+from trlt.files.bounded_json import read_object
+from trlt.files.forms import Form, ResultsForm, hold
 from trlt.report import comparison_table, verdict
 from trlt.rollout import RunFiles
-from trlt.rollout.items import Columns, read_items, scored
 
 AGAIN = "run the same `trlt eval` again"
 

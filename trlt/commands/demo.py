@@ -18,20 +18,20 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
+from trlt.engine.model import PLAIN
 from trlt.errors import TrltError, UsageError
 from trlt.files import write_json, write_text_atomic
-from trlt.miniature import layout
-from trlt.miniature.rebuild import rebuild
-from trlt.model import PLAIN
-from trlt.probing import histograms
+from trlt.lab.miniature import layout
+from trlt.lab.miniature.rebuild import rebuild
 from trlt.recipe import load_recipe
 from trlt.report import gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
-from trlt.sample import read_samples
+from trlt.select.probe_shift import histograms
+from trlt.task.sample import read_samples
 
-HERE = resources.files("trlt.miniature")
+HERE = resources.files("trlt.lab.miniature")
 PLACE = "runs/demo"
 """How the shipped recipes write the demo's folder."""
 NAMES = ("the base model", "the tuned model")

@@ -15,10 +15,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt import doctor as checks
-from trlt.commands._options import Overrides, RecipeFile
+from trlt.commands import doctor_checks as checks
 from trlt.commands._output import Output
-from trlt.doctor import Check, attempt
+from trlt.commands._shared_options import Overrides, RecipeFile
+from trlt.commands.doctor_checks import Check, attempt
 from trlt.errors import TrltError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _software() -> list[Check]:
         return checks.library_checks(requirements, checks.installed_versions(requirements))
 
     def trl() -> Check:
-        from trlt.grpo import OVERRIDDEN, VideoGRPOTrainer
+        from trlt.train.grpo import OVERRIDDEN, VideoGRPOTrainer
 
         return checks.trl_check(VideoGRPOTrainer, OVERRIDDEN)
 
@@ -130,7 +130,7 @@ def _machine(recipe: Recipe | None, gpus: int, *, planned: bool) -> list[Check]:
 
     def disk() -> Check:
         from trlt.recipe import Video
-        from trlt.video.store import ClipCache
+        from trlt.video.clip_cache import ClipCache
 
         settings = recipe.video if recipe is not None else Video()
         there = settings.store is not None and Path(settings.store).is_dir()
@@ -157,7 +157,7 @@ def _machine(recipe: Recipe | None, gpus: int, *, planned: bool) -> list[Check]:
 
 def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> list[Check]:
     """Whether training by the recipe fits the GPUs; the plan's memory goes into `kept`."""
-    from trlt.run_plan import plan
+    from trlt.train.run_plan import plan
 
     memory = plan(recipe, processes, Path(), [])["memory"]
     if memory is None:
@@ -177,7 +177,7 @@ def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> li
 
 def _try_out(seconds: dict[str, float]) -> list[Check]:
     """The tiny run; the time of each stage goes into `seconds`."""
-    from trlt.doctor.trial import trial
+    from trlt.commands.doctor_checks.trial import trial
 
     tried = trial()
     seconds |= tried.seconds

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trlt.card import add_results
-from trlt.commands._bench import (
+from trlt.commands._output import Output
+from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
+from trlt.data.datasets import read_source
+from trlt.engine.model import find, locate
+from trlt.errors import UsageError, VideoError
+from trlt.evaluate.benchmark import (
     LoadedBenchmark,
     broken_videos,
     count_extra,
@@ -18,19 +23,14 @@ from trlt.commands._bench import (
     score_bench,
     wanted_benches,
 )
-from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
-from trlt.commands._output import Output
-from trlt.commands._results import write_results
-from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
-from trlt.datasets import read_source
-from trlt.errors import UsageError, VideoError
+from trlt.evaluate.predictions import read_predictions, write_prediction_rows
 from trlt.files import file_digest, write_jsonl
-from trlt.model import find, locate
-from trlt.prompt import build
 from trlt.recipe import Benchmark, Recipe, Video
 from trlt.report import results_table
+from trlt.report.model_card import add_results
+from trlt.report.results_files import write_results
 from trlt.rollout import model_identity, open_run, run
-from trlt.rollout.predictions import read_predictions, write_prediction_rows
+from trlt.task.prompt import build
 
 if TYPE_CHECKING:
     from trlt.rollout.loop import CompletionGenerator

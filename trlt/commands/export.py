@@ -13,15 +13,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt.answer import AnswerFormat
-from trlt.commands._options import Think
 from trlt.commands._output import Output
+from trlt.commands._shared_options import Think
+from trlt.data.export import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
 from trlt.errors import DataError, UsageError, did_you_mean
-from trlt.exchange import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
 from trlt.files import open_atomic, sample_files, write_text_atomic
 from trlt.recipe import to_yaml
 from trlt.rollout import videos_root
-from trlt.sample import Sample, iter_sample_lines
+from trlt.task.answer import AnswerFormat
+from trlt.task.sample import Sample, iter_sample_lines
 from trlt.video.remote import is_remote
 
 EXAMPLES_KEPT = 3

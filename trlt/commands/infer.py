@@ -11,19 +11,19 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from trlt.answer import Answer, parse_span
-from trlt.asking import answer_values, question_sample
 from trlt.commands._infer_rows import infer_rows
-from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Think
 from trlt.commands._output import Output
 from trlt.commands._setup import make_engine, resolve
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Think
+from trlt.engine.model import locate
 from trlt.errors import DataError, UsageError
-from trlt.grade import read_answer
-from trlt.model import locate
-from trlt.prompt import letter, render_span
 from trlt.report import timeline
 from trlt.rollout import request
-from trlt.sample import Sample, Span
+from trlt.task.answer import Answer, parse_span
+from trlt.task.grade import read_answer
+from trlt.task.prompt import letter, render_span
+from trlt.task.sample import Sample, Span
+from trlt.task.user_question import answer_values, question_sample
 from trlt.video.remote import fetch, is_remote
 from trlt.video.resolve import on_disk
 

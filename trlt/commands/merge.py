@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from trlt import __version__
-from trlt.card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
+from trlt.engine.model import save
 from trlt.errors import UsageError
 from trlt.files import new_folder
-from trlt.merge_adapter import adapter_in, base_of, merge_adapter
-from trlt.model import save
 from trlt.recipe import Recipe
+from trlt.report.model_card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.rollout import RunFiles
+from trlt.train.merge_adapter import adapter_in, base_of, merge_adapter
 
 
 def merge(
@@ -47,7 +47,7 @@ def merge(
     adapter = adapter_in(adapter)
     name = base_of(adapter, base)
     quiet()
-    from trlt.positions import follows_library
+    from trlt.engine.mrope import follows_library
 
     output.note(f"train merge: {adapter} into {name}")
     with output.stages(["train merge"]) as stage:

@@ -12,14 +12,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt.commands._bench import DATA
-from trlt.commands._options import Overrides
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, beside_others, next_command
-from trlt.datasets import load, names
+from trlt.commands._shared_options import Overrides
+from trlt.data.datasets import load, names
+from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.errors import DataError, UsageError
+from trlt.evaluate.benchmark import DATA
 from trlt.files import file_digest, write_text_atomic
-from trlt.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.recipe import Recipe, Source, load_recipe
 from trlt.report import prepared_markdown, reading_table, statistics_view
 from trlt.rollout import RunFiles, environment

@@ -13,9 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from trlt.commands._cluster import ask_cluster, check_cluster
-from trlt.commands._options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers
 from trlt.commands._output import Output
-from trlt.commands._ranks import (
+from trlt.commands._row_errors import told
+from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers
+from trlt.commands.launch.ranks import (
     Ears,
     Ended,
     Rank,
@@ -29,22 +31,20 @@ from trlt.commands._ranks import (
     rank_device,
     teller,
 )
-from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.engine.agreement import join
+from trlt.engine.model import locate
 from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
-from trlt.faults import tell
+from trlt.errors.faults import tell
 from trlt.files import file_digest, sample_files
-from trlt.model import locate
-from trlt.probing import histograms
 from trlt.recipe import Recipe
 from trlt.report import histogram_table
 from trlt.report.plots import difficulty_png
 from trlt.rollout import Sharing, Summary, model_identity, open_run, read_rows, run, videos_root
 from trlt.rollout.loop import CompletionGenerator
-from trlt.rollout.parts import RowCounter, base_lines, prepare, settle, work_folder
-from trlt.sample import Sample, read_samples
-from trlt.selection import nothing_taken, select
+from trlt.rollout.shared.rank_files import RowCounter, base_lines, prepare, settle, work_folder
+from trlt.select import nothing_taken, select
+from trlt.select.probe_shift import histograms
+from trlt.task.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 
 OTHERS = "Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here."

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt.commands._options import ProbedSamples
 from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, probe_rows, run_of, thresholds, videos_of
-from trlt.comparison import protocol_differences
+from trlt.commands._shared_options import ProbedSamples
 from trlt.errors import DataError, UsageError
-from trlt.probing import Paired, TaskShift, histograms, pair, shift
+from trlt.evaluate.compare import protocol_differences
 from trlt.recipe import Select
 from trlt.report.plots import shift_png
-from trlt.report.shift import shift_notes, shift_view
+from trlt.report.shift_table import shift_notes, shift_view
 from trlt.rollout import RunFiles, read_rows
-from trlt.sample import Task
+from trlt.select.probe_shift import Paired, TaskShift, histograms, pair, shift
+from trlt.task.sample import Task
 
 _CLASSES = ("hard", "easy", "delta_iou", "grounded_delta_iou")
 """Keys of a recipe's `select` section that make classes."""

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from trlt.commands._output import Output
-from trlt.commands._ranks import count_processes, find_rank
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.commands.launch.ranks import count_processes, find_rank
+from trlt.engine.model import locate
 from trlt.errors import ResumeError, UsageError
 from trlt.files import file_digest
-from trlt.model import locate
 from trlt.recipe import Recipe, Video
 from trlt.rollout import RunFiles, environment, model_identity, open_run, videos_root
-from trlt.sample import Sample, read_samples
+from trlt.task.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
     from trlt.engine.forest import PromptRequest
     from trlt.engine.inputs import InputBuilder
-    from trlt.rollout.estimate import CostEstimate, SamplePool
-    from trlt.rollout.totals import EstimatedMetric
+    from trlt.rollout.estimate.probe_cost import CostEstimate, SamplePool
+    from trlt.rollout.estimate.stratified import EstimatedMetric
 
 LABELS = {
     "tokens": "tokens",
@@ -109,7 +109,7 @@ def estimate(
     run = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     if not fresh:
         _compare(run, recipe, identity, source)
-    from trlt.rollout.estimate import clips_for, look, measure, pending
+    from trlt.rollout.estimate.probe_cost import clips_for, look, measure, pending
 
     left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
     pool = look(left, index, recipe.video)
@@ -186,7 +186,7 @@ def _store_bytes(settings: Video) -> int | None:
     """What the frame store holds; None where there is none."""
     if settings.store is None:
         return None
-    from trlt.video.store import ClipCache
+    from trlt.video.clip_cache import ClipCache
 
     return ClipCache(settings.store, int(settings.store_gb * 1e9)).info().bytes
 
@@ -202,7 +202,7 @@ def _counts(samples: Sequence[Sample], left: Sequence[Sample], pool: SamplePool)
 
 def _metrics(found: CostEstimate, processes: int) -> dict[str, EstimatedMetric]:
     """Seconds of one process become hours of all of them."""
-    from trlt.rollout.totals import EstimatedMetric
+    from trlt.rollout.estimate.stratified import EstimatedMetric
 
     def hours(name: str, divisor: int, fixed_s: float = 0.0) -> EstimatedMetric:
         one = found.metrics[name]

@@ -8,19 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt.answer import parse
-from trlt.commands._options import ProbedSamples
 from trlt.commands._output import Output
 from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
+from trlt.commands._shared_options import ProbedSamples
 from trlt.errors import DataError
 from trlt.files import sample_files
-from trlt.forms import RowForm, hold
-from trlt.probing import digest
-from trlt.renamed import ROW, renew
+from trlt.files.forms import RowForm, hold
+from trlt.files.renamed import ROW, renew
 from trlt.report.answers import answers_view
 from trlt.report.page.questions import LISTS
-from trlt.sample import Sample
-from trlt.selection import deviation
+from trlt.select import deviation
+from trlt.select.probe_shift import digest
+from trlt.task.answer import parse
+from trlt.task.sample import Sample
 
 
 def show(

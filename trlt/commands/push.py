@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from trlt import __version__
-from trlt.card import NAME
 from trlt.commands._output import Output
 from trlt.errors import ModelError, TrltError, UsageError
 from trlt.report.answers import visible
+from trlt.report.model_card import NAME
 
 SUFFIXES = (".safetensors", ".json", ".jinja", ".txt")
 """Of the files that make up a model; `README.md` goes with them. Pickles such as `training_args.bin` stay."""

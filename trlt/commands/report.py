@@ -9,21 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt import forms
 from trlt.commands._output import Output
 from trlt.commands._probed import thresholds
 from trlt.commands._report_lead import lead
 from trlt.commands._report_runs import REPORT, FoundRun, find_runs, questions, read_json
 from trlt.commands.compare import compare as compare_evals
 from trlt.commands.probe_compare import compare as compare_probes
+from trlt.engine.model import MINIATURE, SHIPPED
 from trlt.errors import DataError, UsageError
-from trlt.model import MINIATURE, SHIPPED
-from trlt.probing import histograms
+from trlt.files import forms
 from trlt.report.page import Page, RowIndex, RunRows, ShownSample, Training, write_page
 from trlt.report.page.difficulty import Probed, Selected, Shift
 from trlt.report.page.protocol import Made
 from trlt.report.page.results import EvalRun, RunComparison
 from trlt.rollout import read_rows
+from trlt.select.probe_shift import histograms
 
 NAME = "report.html"
 

@@ -18,19 +18,19 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.errors import DataError, TrltError, UsageError
-from trlt.reproduce import markdown
-from trlt.reproduce.figures import metrics_of, rewards_of
-from trlt.reproduce.launch import Launcher, locked, words
-from trlt.reproduce.plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
-from trlt.reproduce.recipes import OUT
-from trlt.reproduce.records import NAME, RunRecord, append, counted, read_records
-from trlt.reproduce.report import Report, read_verdicts, write_report
-from trlt.reproduce.schedule import work
-from trlt.reproduce.sections import Plan
-from trlt.reproduce.stages import ArmRun, Stage, runs
-from trlt.reproduce.verdicts import ClaimVerdict, FilledTable, fill, judge
+from trlt.lab.reproduce import markdown
+from trlt.lab.reproduce.claims_plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
+from trlt.lab.reproduce.claims_report import Report, read_verdicts, write_report
+from trlt.lab.reproduce.launch import Launcher, locked, words
+from trlt.lab.reproduce.plan_sections import Plan
+from trlt.lab.reproduce.recipes import OUT
+from trlt.lab.reproduce.records import NAME, RunRecord, append, counted, read_records
+from trlt.lab.reproduce.run_metrics import metrics_of, rewards_of
+from trlt.lab.reproduce.schedule import work
+from trlt.lab.reproduce.stages import ArmRun, Stage, runs
+from trlt.lab.reproduce.verdicts import ClaimVerdict, FilledTable, fill, judge
 from trlt.rollout import environment
-from trlt.rollout.folder import now
+from trlt.rollout.run_folder import now
 
 
 def reproduce(

@@ -12,20 +12,20 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt.commands._options import Overrides, RecipeFile
 from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import RUNS, beside_others, next_command, resolve
+from trlt.commands._shared_options import Overrides, RecipeFile
 from trlt.errors import DataError, UsageError
 from trlt.files import file_digest, iter_jsonl, open_atomic, sample_files, to_line, write_json, write_text_atomic
 from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
-from trlt.report.selection import selection_markdown
+from trlt.report.selection_table import selection_markdown
 from trlt.rollout import RunFiles, environment, read_rows, videos_root
-from trlt.sample import Sample, iter_sample_lines
-from trlt.selection import nothing_taken
-from trlt.selection import select as choose
+from trlt.select import nothing_taken
+from trlt.select import select as choose
+from trlt.task.sample import Sample, iter_sample_lines
 
 
 def select(

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from trlt.commands._options import ModelName, Overrides, RecipeFile, Think
 from trlt.commands._output import Output
 from trlt.commands._setup import limit_threads, quiet, resolve
+from trlt.commands._shared_options import ModelName, Overrides, RecipeFile, Think
+from trlt.engine.model import load, locate
 from trlt.errors import UsageError
-from trlt.model import load, locate
 from trlt.recipe import Recipe
 
 HOST = "127.0.0.1"

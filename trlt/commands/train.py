@@ -11,25 +11,25 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt.checkpoints import drop_damaged
-from trlt.commands._launch import adopt, check_strategy, launch_together, set_strategy
-from trlt.commands._options import ModelName, Overrides
 from trlt.commands._output import Output
 from trlt.commands._plan import tables
-from trlt.commands._ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands._setup import RUNS, next_after_tuning, resolve
+from trlt.commands._shared_options import ModelName, Overrides
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
 from trlt.commands._train_work import tune
+from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_command
+from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
+from trlt.engine.model import locate
 from trlt.errors import DataError, Interrupted, RecipeError, counted
+from trlt.errors.interruption import Interruption
 from trlt.files import write_json
-from trlt.interruption import Interruption
-from trlt.model import locate
-from trlt.reading import read_object
+from trlt.files.bounded_json import read_object
 from trlt.recipe import Recipe
 from trlt.rollout import videos_root
-from trlt.run_plan import plan, refuse_what_cannot_fit
-from trlt.sample import Sample, read_samples
+from trlt.task.sample import Sample, read_samples
+from trlt.train.checkpoints import drop_damaged
+from trlt.train.run_plan import plan, refuse_what_cannot_fit
 
 
 def train(
@@ -101,7 +101,7 @@ def train(
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
     result = _run(recipe, path, samples, located, folder, fresh, rank, output)
     if rank and rank.world > 1:
-        from trlt.sharding import leave
+        from trlt.engine.sharding import leave
 
         leave()
     return result
@@ -169,7 +169,7 @@ def _first_alone(recipe: Recipe, rank: Rank | None) -> Iterator[None]:
     if rank is None or rank.world == 1:
         yield
         return
-    from trlt.sharding import join
+    from trlt.engine.sharding import join
 
     join(recipe.model.device)
     from accelerate import PartialState

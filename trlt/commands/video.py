@@ -12,23 +12,23 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt.commands._options import Fresh, Overrides, RecipeFile, StoreFolder
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS
-from trlt.datasets import outside_words, span_outside
-from trlt.disk import is_full
+from trlt.commands._shared_options import Fresh, Overrides, RecipeFile, StoreFolder
+from trlt.data.datasets import outside_words, span_outside
 from trlt.errors import DataError, UsageError, VideoError, counted, shown
+from trlt.errors.system import is_full
 from trlt.files import sample_files, write_json
 from trlt.recipe import Recipe, Video, load_recipe
 from trlt.rollout import videos_root
-from trlt.sample import Sample, group_by_clip, read_samples
-from trlt.video.below import EXTENSIONS
+from trlt.task.sample import Sample, group_by_clip, read_samples
+from trlt.video.clip_cache import ClipCache, StoreInfo
 from trlt.video.decode import cores
 from trlt.video.deep import LOAD_CLIP as DEEP
 from trlt.video.numbering import holds_frames
 from trlt.video.resolve import VideoIndex
-from trlt.video.store import ClipCache, StoreInfo
 from trlt.video.survey import EXAMPLES, SurveyRow, Wanted, listing, summarize, survey
+from trlt.video.video_files import EXTENSIONS
 from trlt.video.webp import SUFFIX as WEBP
 from trlt.video.workers import ClipLoader, ClipRequest
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trlt.engine.attention import Level, branch_attention, causal_attention
 from trlt.engine.inputs import PromptInputs
-from trlt.engine.jobs import CompletionJob
+from trlt.engine.request_queue import CompletionJob
 
 
 def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:

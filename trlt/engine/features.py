@@ -15,8 +15,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from trlt.engine.inputs import ClipInputs, InputBuilder
-from trlt.video.bounded import DiskCache
 from trlt.video.clip import Clip
+from trlt.video.disk_cache import DiskCache
 
 CHECKSUM = 4
 """Bytes."""

@@ -19,14 +19,14 @@ from torch import Tensor
 from trlt.engine.agreement import Agreement
 from trlt.engine.attention import Branches, use_branches
 from trlt.engine.cohort import Branch, Cohort, Nodes, Recorder, Together
-from trlt.engine.first import Drawn, FirstClip, compare
+from trlt.engine.first_completion import Drawn, FirstClip, compare
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.engine.jobs import CompletionJob, PromptRequest, Queue, Room, Tree
 from trlt.engine.memory import fits, room_for_tokens
+from trlt.engine.request_queue import CompletionJob, PromptRequest, Queue, Room, Tree
 from trlt.engine.sampling import Sampling, draw, uniforms
-from trlt.engine.windows import use_windows
+from trlt.engine.window_attention import use_windows
 from trlt.errors import ModelError, VideoError
-from trlt.faults import fault_of
+from trlt.errors.faults import fault_of
 
 __all__ = ["Answered", "Completion", "Engine", "PromptRequest", "Tree"]
 

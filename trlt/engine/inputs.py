@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trlt.engine.mrope import follow_published_positions
 from trlt.errors import ModelError
-from trlt.positions import follow_published_positions
 from trlt.video.clip import Clip
 
 VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")

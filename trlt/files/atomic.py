@@ -16,8 +16,8 @@ from io import FileIO
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from trlt.disk import named
 from trlt.errors import DataError
+from trlt.errors.system import named
 
 HALF_PAIRS = "backslashreplace"
 """How half a surrogate pair is written, which UTF-8 can't hold: as JSON escapes it, and as bytes of a file's name are shown."""

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, TypeVar
 
 from trlt.errors import DataError
 from trlt.files.atomic import HALF_PAIRS, append, open_atomic
-from trlt.forms import LogLineForm, hold
-from trlt.reading import MARKS, MOST_LINE, loads, parse_json
-from trlt.renamed import LOG, renew
+from trlt.files.bounded_json import MARKS, MOST_LINE, loads, parse_json
+from trlt.files.forms import LogLineForm, hold
+from trlt.files.renamed import LOG, renew
 
 T = TypeVar("T")
 SHOWN = 20

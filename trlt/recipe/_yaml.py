@@ -19,7 +19,7 @@ from ruamel.yaml.representer import SafeRepresenter
 from ruamel.yaml.resolver import VersionedResolver
 
 from trlt.errors import RecipeError, shown
-from trlt.reading import MOST_DIGITS
+from trlt.files.bounded_json import MOST_DIGITS
 
 MOST_CHARACTERS = 1 << 20
 """Of a file; the longest recipe that ships has some thousand."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from trlt.errors import RecipeError, did_you_mean, shown
 from trlt.files import write_text_atomic
-from trlt.reading import MOST_LINE, loads
+from trlt.files.bounded_json import MOST_LINE, loads
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.sections import Recipe

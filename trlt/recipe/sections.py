@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trlt.answer import AnswerFormat
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
 from trlt.recipe.update import Correction, Update
-from trlt.reward import Weights
+from trlt.task.answer import AnswerFormat
+from trlt.task.reward import Weights
 
 
 class Model(Section):
@@ -346,7 +346,7 @@ class Rewards(Section):
     """tIoU from which a span earns all, and below which nothing (a discrete reward); null pays the tIoU itself (Eq. 2)."""
 
     def weights(self) -> Weights:
-        """The same numbers, as `trlt.reward` takes them."""
+        """The same numbers, as `trlt.task.reward` takes them."""
         return Weights(**self.model_dump())
 
 

@@ -3,16 +3,16 @@
 Texts that come from data are `Text`, never markup: an answer such as `[red]` must show as it is.
 """
 
-from trlt.report.comparison import comparison_table
-from trlt.report.figures import PAPER, gain_table, results_table
-from trlt.report.histogram import histogram_table
+from trlt.report.compare_table import comparison_table
+from trlt.report.difficulty_table import histogram_table
 from trlt.report.lmms_eval import lmms_eval_results, lmms_eval_samples
+from trlt.report.markdown_latex import latex, markdown
+from trlt.report.prepare_table import reading_table
 from trlt.report.prepared import prepared_markdown
-from trlt.report.reading import reading_table
-from trlt.report.selection import selection_table
-from trlt.report.statistics import statistics_view
-from trlt.report.tables import latex, markdown
-from trlt.report.timeline import timeline
+from trlt.report.results_table import PAPER, gain_table, results_table
+from trlt.report.samples_table import statistics_view
+from trlt.report.selection_table import selection_table
+from trlt.report.span_bar import timeline
 from trlt.report.verdict import ComparisonVerdict, verdict
 
 __all__ = [

@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from trlt.answer import LETTERS
-from trlt.report.timeline import timeline
-from trlt.sample import Span
+from trlt.report.span_bar import timeline
+from trlt.task.answer import LETTERS
+from trlt.task.sample import Span
 
 _REASONING = 80
 """Characters of a reasoning that are shown."""

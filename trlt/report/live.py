@@ -18,11 +18,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from trlt.health import WINDOW, Finding
-from trlt.pace import Rhythm, clock_words
 from trlt.report.answers import said, visible
 from trlt.report.bars import bar
 from trlt.report.progress import redraws, start_live
+from trlt.stats.pace import Rhythm, clock_words
+from trlt.train.diagnostics import WINDOW, Finding
 
 Row = Mapping[str, Any]
 """A row of `log.jsonl`: `step`, `of`, `elapsed_s`, metrics by name, and under `findings` texts of troubles that began."""

@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trlt.answer import LETTERS
+from trlt.task.answer import LETTERS
 
 FILTER = "none"
 """lmms-eval's name of the output filter, which ends each metric's name."""
@@ -60,7 +60,7 @@ def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str
     """One line per question: `resps` is the raw output, `filtered_resps` what was read from it; values from 0 to 1.
 
     Args:
-        columns: As `trlt.rollout.items` reads them.
+        columns: As `trlt.evaluate.question_scores` reads them.
     """
     prefixes = {"paper.": "", "official.": "official_"}
     named = {

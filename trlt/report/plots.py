@@ -51,7 +51,7 @@ def difficulty_png(histograms: Mapping[str, Any], path: Path) -> None:
     """Writes what a probe found as a picture: right answers, max - mean and mean of the IoUs, coloured by class.
 
     Args:
-        histograms: As `trlt.probing.histograms` gives them.
+        histograms: As `trlt.select.probe_shift.histograms` gives them.
         path: The PNG file.
     """
     with styled():
@@ -64,7 +64,7 @@ def shift_png(
     """Writes two probes of the same samples as a picture, bars beside bars.
 
     Args:
-        before: As `trlt.probing.histograms` gives them.
+        before: As `trlt.select.probe_shift.histograms` gives them.
         after: The same of the other probe.
         path: The PNG file.
         names: What the two are called.

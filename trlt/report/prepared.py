@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trlt.report.statistics import BLOCKS
+from trlt.report.samples_table import BLOCKS
 
 
 def prepared_markdown(manifest: Mapping[str, Any]) -> str:

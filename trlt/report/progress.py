@@ -16,8 +16,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from trlt.pace import Clock, Pace, Rhythm, clock_words
 from trlt.report.bars import bar
+from trlt.stats.pace import Clock, Pace, Rhythm, clock_words
 
 WIDEST, NARROWEST = 40, 8
 """Characters of the bar."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from trlt.report.figures import headlines
-from trlt.report.notes import UNANSWERED
+from trlt.report.caveats import UNANSWERED
+from trlt.report.results_table import headlines
 
 Outcome = Literal["better", "worse", "mixed", "unknown"]
 """Of the second model: better on a main metric and worse on none, and so on; `unknown` where no metric says anything."""

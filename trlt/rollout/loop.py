@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from trlt.engine.agreement import Agreement
 from trlt.errors import VideoError
-from trlt.faults import Surprises, fault_of
-from trlt.prompt import build, unaskable
+from trlt.errors.faults import Surprises, fault_of
 from trlt.recipe import Decoding
-from trlt.reward import Weights
-from trlt.rollout.claims import at_work
-from trlt.rollout.parts import absorb, work_folder
 from trlt.rollout.row import Generated, error_row, to_row
-from trlt.rollout.rows import RowFile
-from trlt.rollout.share import SharedRows, Sharing
-from trlt.sample import Sample, group_by_clip
+from trlt.rollout.rows_file import RowFile
+from trlt.rollout.shared.leases import at_work
+from trlt.rollout.shared.rank_files import absorb, work_folder
+from trlt.rollout.shared.shared_rows import SharedRows, Sharing
+from trlt.task.prompt import build, unaskable
+from trlt.task.reward import Weights
+from trlt.task.sample import Sample, group_by_clip
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`

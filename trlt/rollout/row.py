@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trlt.answer import Answer
-from trlt.datasets import outside_words
-from trlt.grade import grade
+from trlt.data.datasets import outside_words
 from trlt.recipe import Decoding
-from trlt.reward import Weights
-from trlt.sample import Sample
+from trlt.task.answer import Answer
+from trlt.task.grade import grade
+from trlt.task.reward import Weights
+from trlt.task.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

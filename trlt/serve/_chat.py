@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trlt.engine.inputs import VISION_TOKENS
-from trlt.engine.jobs import PromptRequest
+from trlt.engine.request_queue import PromptRequest
 from trlt.engine.sampling import Sampling
 from trlt.recipe import Decoding
 from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip

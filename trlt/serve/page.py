@@ -12,20 +12,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trlt.answer import Answer
-from trlt.asking import answer_values, question_sample
-from trlt.engine.jobs import PromptRequest as Prompt
+from trlt.engine.request_queue import PromptRequest as Prompt
 from trlt.engine.sampling import Sampling
 from trlt.errors import TrltError, VideoError
-from trlt.grade import read_answer
-from trlt.prompt import SYSTEM
 from trlt.recipe import Decoding
 from trlt.rollout import request
-from trlt.sample import Sample
 from trlt.serve.guard import BodyTooLarge, EventStream, blocks, bounded_body, error_response, sent_event, stated_size
 from trlt.serve.site import Site
 from trlt.serve.uploads import Full, Upload, UploadTooLarge
 from trlt.serve.worker import Busy, Event, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
+from trlt.task.answer import Answer
+from trlt.task.grade import read_answer
+from trlt.task.prompt import SYSTEM
+from trlt.task.sample import Sample
+from trlt.task.user_question import answer_values, question_sample
 
 FREE = "free"
 """A question that is asked as it stands, without a template; the answer is read by nobody but the person."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from trlt.engine.cohort import Branch
 from trlt.engine.forest import Completion, Engine
-from trlt.engine.jobs import PromptRequest, Tree
+from trlt.engine.request_queue import PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.video.clip import Clip
 

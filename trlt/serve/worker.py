@@ -20,7 +20,7 @@ from trlt.serve.streaming import Answerer, Cancelled, PromptReply
 from trlt.video.clip import Clip
 
 if TYPE_CHECKING:
-    from trlt.engine.jobs import PromptRequest
+    from trlt.engine.request_queue import PromptRequest
     from trlt.engine.sampling import Sampling
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trlt.errors import VideoError
 from trlt.video import clock, damage
-from trlt.video.complaints import listening
+from trlt.video.demuxer_log import listening
 
 _NO_STAMP = -(1 << 63)
 """Stands for a frame that is shown, at a time which the container doesn't tell; sorts first."""

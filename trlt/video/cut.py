@@ -18,7 +18,7 @@ import numpy as np
 
 from trlt.errors import UsageError
 from trlt.files import replacing
-from trlt.sample import Span
+from trlt.task.sample import Span
 from trlt.video import clock
 from trlt.video.container import Listing, fault, list_packets, opened, packets_of
 from trlt.video.picture import Image, Painter, matrix

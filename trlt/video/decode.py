@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
 from trlt.video.container import Listing, fault, list_packets, opened
-from trlt.video.folder import sample_folder
+from trlt.video.frame_folder import sample_folder
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 from trlt.video.webp import is_animated, sample_webp

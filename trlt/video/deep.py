@@ -16,7 +16,7 @@ from trlt.video import decode
 from trlt.video.clip import Clip
 from trlt.video.container import Listing, list_packets, opened
 from trlt.video.decode import plan
-from trlt.video.folder import unreadable
+from trlt.video.frame_folder import unreadable
 from trlt.video.timeline import on_screen, timeline
 from trlt.video.webp import is_animated
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from trlt.errors import VideoError, shown
 from trlt.files import open_atomic
-from trlt.web import ReplyTooLarge, Unanswered, send
+from trlt.files.web import ReplyTooLarge, Unanswered, send
 
 MOST_BYTES = 8 << 30
 """A video that is larger is not downloaded."""

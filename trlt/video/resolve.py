@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from trlt.disk import SYSTEMIC
 from trlt.errors import VideoError, shown
-from trlt.video.below import Below, composed, folded, stem_of
+from trlt.errors.system import SYSTEMIC
 from trlt.video.numbering import holds_frames
 from trlt.video.remote import fetch, is_remote
+from trlt.video.video_files import Below, composed, folded, stem_of
 
 SHORT = 5
 """Names shorter than this (`3.mp4`) say too little: elsewhere they count only where the folder's name agrees."""

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from trlt.errors import UnforeseenError, VideoError
-from trlt.faults import Surprises
+from trlt.errors.faults import Surprises
 from trlt.files import append_jsonl, iter_jsonl, mend_tail
-from trlt.forms import STRICT, Texts, build
+from trlt.files.forms import STRICT, Texts, build
 from trlt.recipe import Video
 from trlt.video.decode import VERSION, cores
 from trlt.video.workers import ClipLoader, ClipRequest, limits_of

@@ -12,11 +12,11 @@ from typing import Any
 import pydantic.dataclasses
 
 from trlt.errors import UnforeseenError, VideoError
-from trlt.faults import Surprises
+from trlt.errors.faults import Surprises
 from trlt.files import append_jsonl, iter_jsonl, mend_tail, write_jsonl
-from trlt.forms import STRICT, Count, Texts, build
+from trlt.files.forms import STRICT, Count, Texts, build
+from trlt.video.clip_codec import packed_size
 from trlt.video.durations import durations_differ
-from trlt.video.entry import packed_size
 from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
 
 EXAMPLES = 5

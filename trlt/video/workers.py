@@ -16,16 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from trlt.disk import SYSTEMIC
 from trlt.errors import VideoError
-from trlt.faults import fault_of
+from trlt.errors.faults import fault_of
+from trlt.errors.system import SYSTEMIC
 from trlt.recipe import Video
 from trlt.video.budget import Budget
-from trlt.video.child import Config
 from trlt.video.clip import Clip
+from trlt.video.clip_cache import ClipCache, store_key
 from trlt.video.decode import cores, load_clip
-from trlt.video.process import Decoder
-from trlt.video.store import ClipCache, store_key
+from trlt.video.decoder_handle import Decoder
+from trlt.video.decoder_process import Config
 
 LOAD_CLIP = "trlt.video.decode:load_clip"
 

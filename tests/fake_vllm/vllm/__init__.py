@@ -17,7 +17,7 @@ import torch
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
-from trlt.positions import follow_published_positions
+from trlt.engine.mrope import follow_published_positions
 
 warnings.simplefilter("ignore")
 FAULT = os.environ.get("FAKE_VLLM_FAULT", "")

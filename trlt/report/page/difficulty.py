@@ -9,7 +9,7 @@ from trlt.errors import counted
 from trlt.report.page.charts import Bars, histogram, legend
 from trlt.report.page.markup import Markup, element, join, table
 from trlt.report.plots import TASKS
-from trlt.report.shift import MEASURES, ORDER
+from trlt.report.shift_table import MEASURES, ORDER
 
 _KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
 _SELECTED = (
@@ -28,7 +28,7 @@ class Probed(NamedTuple):
 
     name: str
     histograms: Mapping[str, Any]
-    """As `trlt.probing.histograms` gives them."""
+    """As `trlt.select.probe_shift.histograms` gives them."""
     origin: str
     """Where the thresholds of its classes come from."""
 

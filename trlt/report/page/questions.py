@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trlt.errors import DataError
-from trlt.forms import RowForm, hold
-from trlt.reading import loads, shown_fault
+from trlt.files.bounded_json import loads, shown_fault
+from trlt.files.forms import RowForm, hold
 from trlt.recipe import Select
-from trlt.rollout.rows import CHANGED, CHECKSUM, unsealed
-from trlt.sample import Sample, Span
+from trlt.rollout.rows_file import CHANGED, CHECKSUM, unsealed
+from trlt.task.sample import Sample, Span
 
 MOST = 20_000
 """Samples of a page: beyond it a browser gets slow."""

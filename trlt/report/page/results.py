@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trlt.report.figures import PAPER, asked, headlines
-from trlt.report.notes import asked_of, interval, notes_on, official_notes
+from trlt.report.caveats import asked_of, interval, notes_on, official_notes
 from trlt.report.page.charts import IntervalMark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
+from trlt.report.results_table import PAPER, asked, headlines
 from trlt.report.verdict import FEW_VIDEOS
 
 _RUNS = 6

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trlt.probing import digest
 from trlt.report.page.markup import Markup, data_block
 from trlt.report.page.questions import LISTS, RunRows, ShownSample
+from trlt.select.probe_shift import digest
 
 CHUNK = 100
 """Samples of a block."""

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from trlt.recipe import load_recipe
+from trlt.recipe._yaml import from_yaml
+from trlt.report.model_card import add_results, model_card, write_card
+
+MANIFEST = {
+    "model": {"name": "base", "sha256": "ab12"},
+    "inputs": {"data": {"samples": 3200, "sha256": "cd34", "path": "x.jsonl"}},
+    "protocol": {"prompt": "2"},
+}
+OUTCOME = {"steps": 66, "reward_first": 0.5, "reward_last": 0.75, "parity": None}
+
+
+def test_a_card_tells_base_data_recipe_and_protocol() -> None:
+    recipe = load_recipe(Path("recipes/32k.yaml"), sets=["model.path=Qwen/a|b"])
+    text = model_card(recipe, MANIFEST, OUTCOME)
+    head = from_yaml(text.split("---")[1], "x")
+    assert head["base_model"] == "Qwen/a|b" and head["library_name"] == "transformers" and "grpo" in head["tags"]
+    for said in ("| base | Qwen/a\\|b |", "| samples | 3200 |", "| optimizer steps | 66 |", "48 x 8", "cd34", "ab12"):
+        assert said in text, said
+    assert "| reward | 0.500 over the first fifth, 0.750 over the last |" in text
+    assert f"| frames a second | {recipe.video.fps} |" in text and "| video tokens at most | 2048 |" in text
+    assert from_yaml(text.split("```yaml")[1].split("```")[0], "x")["train"]["group_size"] == 8
+
+
+def test_a_supervised_models_card_speaks_of_lessons() -> None:
+    text = model_card(load_recipe(Path("recipes/sft.yaml")), MANIFEST, {"steps": 5})
+    assert "with SFT" in text and "| targets |" in text and "KL weight" not in text
+
+
+def test_results_are_put_in_and_replaced(tmp_path: Path) -> None:
+    assert not add_results(tmp_path, {"benchmarks": {}}), "no card, nothing to do"
+    write_card(tmp_path, model_card(load_recipe(None), MANIFEST, OUTCOME))
+    card = tmp_path / "README.md"
+    before = card.read_text()
+    assert "None yet" in before
+    assert add_results(tmp_path, {"benchmarks": {}})
+    once = card.read_text()
+    assert "None yet" not in once and once.count("## Results") == 1 and "| benchmark |" in once
+    assert once.split("## Recipe")[1] == before.split("## Recipe")[1]
+    add_results(tmp_path, {"benchmarks": {}})
+    assert card.read_text() == once
+    (tmp_path / "README.md").write_text("a card of somebody else's")
+    assert not add_results(tmp_path, {"benchmarks": {}}) and card.read_text() == "a card of somebody else's"

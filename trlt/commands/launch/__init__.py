@@ -1,0 +1,1 @@
+"""One command becomes several processes: of a training, or of ranks that share a run's folder."""

@@ -1,0 +1,176 @@
+"""What benchmarks share when they score: an item, its two readings, and means over items. Pure.
+
+Two protocols from the same predictions. `paper`: tags first, then the shared parser. `official`: the benchmark's own rule
+on the text inside the tags, or on the whole text where there are none. What wasn't answered counts as wrong in both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from trlt.errors import DataError
+from trlt.task.answer import LETTERS, Answer, parse_option, parse_span
+from trlt.task.sample import Sample, Span
+from trlt.task.score import score
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a benchmark and what a model said."""
+
+    sample: Sample
+    text: str
+    """The raw output; empty where there is none."""
+    answer: Answer
+    """The same, parsed."""
+
+
+Values = Callable[[Item], dict[str, float]]
+"""Named metrics of one item, each from 0 to 1; a benchmark's metric is 100 times their mean over the items that have it."""
+
+
+def benchmark_entry(
+    items: Sequence[Item],
+    *,
+    paper: Values,
+    official: Values,
+    answered: Callable[[Item], bool],
+    by: Mapping[str, Callable[[Sample], str]] | None = None,
+    weights: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """A benchmark's part of `results.json`, in percent.
+
+    Args:
+        items: All questions, the unanswered ones too.
+        paper: The paper's metrics of an item.
+        official: The benchmark's own.
+        answered: Whether an item has a parsed answer.
+        by: Name of a breakdown to what a sample belongs to there.
+        weights: One an item, 1 on average; None weighs all alike (micro).
+
+    Raises:
+        DataError: no items.
+    """
+    if not items:
+        raise DataError("no question is left to score; are all of the videos missing?")
+    groups: dict[str, dict[str, Any]] = {}
+    for name, key in (by or {}).items():
+        parts: dict[str, list[Item]] = {}
+        for item in items:
+            parts.setdefault(key(item.sample), []).append(item)
+        groups[name] = {part: {"n": len(parts[part]), **mean_values(parts[part], paper)} for part in sorted(parts)}
+    return {
+        "n": len(items),
+        "unanswered": sum(not answered(item) for item in items),
+        "paper": mean_values(items, paper, weights),
+        "official": mean_values(items, official, weights),
+        "by": groups,
+    }
+
+
+def mean_values(items: Sequence[Item], values: Values, weights: Sequence[float] | None = None) -> dict[str, float]:
+    """Mean of each named metric over the items that have it, in percent; the first items' names come first."""
+    rows = [values(item) for item in items]
+    scale = weights or [1.0] * len(rows)
+    sums: dict[str, float] = {}
+    counts: Counter[str] = Counter()
+    for weight, row in zip(scale, rows, strict=True):
+        for key, value in row.items():
+            sums[key] = sums.get(key, 0.0) + weight * value
+            counts[key] += 1
+    return {key: 100 * total / counts[key] for key, total in sums.items()}
+
+
+def paper_tiou(item: Item) -> float:
+    """Temporal IoU, the maximum over the gold spans."""
+    return score(item.answer, item.sample).tiou or 0.0
+
+
+def paper_accuracy(item: Item) -> float:
+    """1 for the right option (by text: some rows hold it twice)."""
+    return score(item.answer, item.sample).accuracy or 0.0
+
+
+def accuracy_values(item: Item) -> dict[str, float]:
+    """Whether one question is right, from the tags."""
+    return {"acc": paper_accuracy(item)}
+
+
+def official_text(item: Item) -> str:
+    """Text inside the answer tags, or the whole text where there are none."""
+    return item.text if item.answer.payload is None else item.answer.payload
+
+
+def official_option(item: Item) -> int | None:
+    """The option named inside the answer tags (as the item was parsed), or by the whole text where there are none."""
+    if item.answer.payload is not None or item.sample.options is None:
+        return item.answer.option
+    return parse_option(item.text, item.sample.options)
+
+
+_OBSERVE = re.compile(r"<observe>((?:(?!</?observe>).)*)</observe>", re.DOTALL)
+
+
+def official_observed(item: Item) -> str:
+    """Text inside the last complete `<observe>`, or the whole text where there is none."""
+    return next(reversed(_OBSERVE.findall(item.text)), item.text)
+
+
+_TIME = r"\d+(?::\d+)*(?:\.\d+)?"
+_PAIR = re.compile(rf"{_TIME}(?:\s?(?:s|secs?|seconds?)\b)?(?:\s?(?:-|–|—|,)\s?|\s(?:to|and|until)\s){_TIME}", re.IGNORECASE)
+
+
+def find_span(text: str) -> Span | None:
+    """The span that a text is, else the first that it holds (`the clip from 3 to 5 seconds shows …`)."""
+    whole = parse_span(text)
+    if whole is not None:
+        return whole
+    spans = (parse_span(match[0]) for match in _PAIR.finditer(text))
+    return next((span for span in spans if span), None)
+
+
+def best_iou(span: Span | None, gold: Sequence[Span]) -> float:
+    """Maximum IoU over the gold spans; 0 without a span."""
+    return max((span.tiou(one) for one in gold), default=0.0) if span else 0.0
+
+
+def best_iop(span: Span | None, gold: Sequence[Span]) -> float:
+    """Maximum intersection over prediction; a prediction of no length has 1 inside a gold span, else 0."""
+    return max((_iop(span, one) for one in gold), default=0.0) if span else 0.0
+
+
+def _iop(span: Span, gold: Span) -> float:
+    if span.length <= 0:
+        return float(span.length == 0 and gold.start <= span.start <= gold.end)
+    return max(0.0, min(span.end, gold.end) - max(span.start, gold.start)) / span.length
+
+
+def union_iou(span: Span | None, gold: Sequence[Span]) -> float:
+    """IoU of one span with the union of the gold spans; overlapping gold counts once."""
+    if span is None or span.length <= 0:
+        return 0.0
+    covered = inter = 0.0
+    reached = float("-inf")
+    for one in sorted(gold):
+        start = max(one.start, reached)
+        if one.end > start:
+            covered += one.end - start
+            inter += max(0.0, min(one.end, span.end) - max(start, span.start))
+            reached = one.end
+    return inter / (covered + span.length - inter)
+
+
+def gold_text(sample: Sample) -> str:
+    """The gold answer in the no-think template, with times in full precision: it scores full marks by definition."""
+    said = (sample.answer or "") if sample.options is None else LETTERS[sample.answer_index or 0]
+    # Through Decimal: every digit, and never an exponent, which no template has.
+    when = " to ".join(f"{Decimal(repr(time)):f}" for time in (sample.spans or ((),))[0])
+    if sample.task == "grounding":
+        return f"<answer> {when} </answer>"
+    observed = f"<observe> {when} </observe> " if sample.task == "grounded_qa" else ""
+    return f"{observed}<answer> {said} </answer>"

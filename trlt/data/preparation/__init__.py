@@ -1,0 +1,25 @@
+"""Annotation becomes a clean training set: read, repaired, compared with benchmarks and other sources, fitted to its videos.
+
+Everything that is left out is counted with its reason and an example; what is kept after a repair says so in `meta.flags`.
+"""
+
+from trlt.data.preparation.duplicates import KeptQuestions
+from trlt.data.preparation.leakage import Leaks, benchmark_keys, benchmark_places
+from trlt.data.preparation.prepare_source import Prepared, Rules, several_spans
+from trlt.data.preparation.prepare_source import prepare as prepare_source
+from trlt.data.preparation.statistics import SampleStatistics
+from trlt.data.preparation.write_pool import source_files, write_sources
+
+__all__ = [
+    "KeptQuestions",
+    "Leaks",
+    "Prepared",
+    "Rules",
+    "SampleStatistics",
+    "benchmark_keys",
+    "benchmark_places",
+    "prepare_source",
+    "several_spans",
+    "source_files",
+    "write_sources",
+]

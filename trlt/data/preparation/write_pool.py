@@ -1,0 +1,144 @@
+"""Several sources into files of samples, one a source, with all videos below one folder, and what a manifest says of each."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trlt.data.datasets import load
+from trlt.data.preparation.duplicates import KeptQuestions
+from trlt.data.preparation.leakage import Leaks
+from trlt.data.preparation.prepare_source import Prepared, Rules, SourceReport, prepare
+from trlt.data.preparation.statistics import SampleStatistics
+from trlt.errors import UsageError
+from trlt.files import file_digest
+from trlt.recipe import Source
+from trlt.task.sample import Sample, write_samples
+from trlt.video.scan import Scan
+
+Tell = Callable[[int, str], None]
+"""Is told which source is at what; an empty text ends it."""
+
+
+@dataclass
+class WrittenPool:
+    """What became of all sources."""
+
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    """A manifest's entry a source."""
+    statistics: SampleStatistics = field(default_factory=SampleStatistics)
+    leaked: list[str] = field(default_factory=list)
+    """Lines of sample, footage and benchmarks, apart by tabs."""
+    missing: list[str] = field(default_factory=list)
+    """Lines of data set, video and reason, apart by tabs."""
+
+
+def write_sources(
+    sources: Sequence[Source],
+    files: Sequence[Path],
+    root: Path | None,
+    rules: Rules,
+    *,
+    leaks: Leaks | None = None,
+    scan: Scan | None = None,
+    tell: Tell,
+) -> WrittenPool:
+    """Prepares one source after the other, so that only one stands in memory, and writes its samples.
+
+    Args:
+        sources: In this order: of a sample that two of them hold, the first keeps it.
+        files: Where each source's samples go; nothing is written where none are left.
+        root: Folder that all videos' paths become relative to; None leaves them as they are.
+        rules: What is done where a choice has to be made.
+        leaks: Footage of benchmarks.
+        scan: Looks at the videos.
+        tell: Is told what is going on.
+
+    Raises:
+        TrltError: files that can't be used, or an id that two sources hold.
+    """
+    seen, made, ids = KeptQuestions(), WrittenPool(), dict[str, str]()
+    for number, (source, path) in enumerate(zip(sources, files, strict=True)):
+        prepared = prepare(source, rules, seen, leaks=leaks, scan=scan, say=partial(tell, number))
+        tell(number, "writing")
+        samples = _placed(prepared, root)
+        _require_new(samples, source, ids)
+        if samples:
+            write_samples(path, samples)
+        else:
+            path.unlink(missing_ok=True)
+        made.statistics.add(samples)
+        made.entries.append(_entry(prepared.entry, path if samples else None))
+        made.leaked += ["\t".join(row) for row in prepared.entry.leaked]
+        made.missing += [f"{source.dataset}\t{video}\t{why}" for video, why in prepared.entry.missing.items()]
+        tell(number, "")
+    return made
+
+
+def source_files(place: Path, sources: Sequence[Source], *, pooled: bool) -> list[Path]:
+    """Where each source's samples go: `<data set>.jsonl` in a folder, or the one file that was asked for.
+
+    Raises:
+        UsageError: a split is named twice.
+    """
+    if not pooled:
+        return [place]
+    counts = Counter(source.dataset for source in sources)
+    stems = [s.dataset if counts[s.dataset] == 1 else f"{s.dataset}-{s.split or 'default'}" for s in sources]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem, count in Counter(stems).items() if count > 1)
+        raise UsageError(f"prepare.sources: {twice} is named twice; name each split once")
+    return [place / f"{stem}.jsonl" for stem in stems]
+
+
+def _placed(made: Prepared, root: Path | None) -> Sequence[Sample]:
+    """Samples with video paths relative to the root of all sources."""
+    if root is None or made.entry.source.videos is None:
+        return made.samples
+    prefix = Path(os.path.realpath(made.entry.source.videos)).relative_to(root).as_posix()
+    return made.samples if prefix == "." else [_below(prefix, sample) for sample in made.samples]
+
+
+def _below(prefix: str, sample: Sample) -> Sample:
+    return replace(sample, video=f"{prefix}/{sample.video}", meta=_moved(prefix, sample.meta))
+
+
+def _moved(prefix: str, meta: dict[str, Any]) -> dict[str, Any]:
+    """`meta` with the other layouts' paths below the same folder."""
+    if "alternatives" not in meta:
+        return meta
+    return meta | {"alternatives": [other | {"video": f"{prefix}/{other['video']}"} for other in meta["alternatives"]]}
+
+
+def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str]) -> None:
+    for sample in samples:
+        if ids.setdefault(sample.id, source.dataset) != source.dataset:
+            raise UsageError(f"{source.dataset}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
+
+
+def _entry(entry: SourceReport, path: Path | None) -> dict[str, Any]:
+    """What a manifest says about one source."""
+    module = load(entry.source.dataset)
+    return {
+        "dataset": entry.source.dataset,
+        "split": entry.split,
+        "task": module.TASK,
+        "license": module.LICENSE,
+        "file": path.name if path else None,
+        "sha256": file_digest(path) if path else None,
+        "read": entry.read,
+        "kept": entry.kept,
+        "repaired": dict(entry.repaired),
+        "dropped": dict(entry.dropped),
+        "examples": entry.examples,
+        "missing_videos": len(entry.missing),
+        "leaked": dict(Counter(bench for _, _, benches in entry.leaked for bench in benches.split(","))),
+        "paper": module.PAPER_COUNT if entry.split == module.TRAIN_SPLIT else None,
+        "notes": entry.notes,
+        "files": {str(path): file_digest(path) for path in entry.files},
+    }

@@ -1,0 +1,48 @@
+"""Loads and saves a model with its processor. Only safetensors, never remote code.
+
+`place` finds what a name stands for (`hub`: in the cache); `config` and `files` look at it before weights are read; `tensors`
+holds these to the model; `words` and `template` do so for the tokenizer and the chat template; `load` and `write` are what
+commands call; `adapter` adds an adapter that is there, `lora` begins one, and `four_bits` holds a base in 4 bits.
+"""
+
+from trlt.engine.model.adapter import check_adapter, named_base
+from trlt.engine.model.config import CONFIG, MODEL_TYPE, check_config
+from trlt.engine.model.find import MINIATURE, PLAIN, SHIPPED, WeightsLocation, find, folder_of, locate, miniature_path, resolve
+from trlt.engine.model.load import LoadedModel, load, precision_of
+from trlt.engine.model.lora import adapters, draw_adapters, in_float32, save_adapter, with_adapters
+from trlt.engine.model.processor import load_processor
+from trlt.engine.model.tensors import blank, match, refuse_misfits, refuse_not_finite, refuse_tied
+from trlt.engine.model.write import draw_as, save
+
+__all__ = [
+    "CONFIG",
+    "MINIATURE",
+    "MODEL_TYPE",
+    "PLAIN",
+    "SHIPPED",
+    "LoadedModel",
+    "WeightsLocation",
+    "adapters",
+    "blank",
+    "check_adapter",
+    "check_config",
+    "draw_adapters",
+    "draw_as",
+    "find",
+    "folder_of",
+    "in_float32",
+    "load",
+    "load_processor",
+    "locate",
+    "match",
+    "miniature_path",
+    "named_base",
+    "precision_of",
+    "refuse_misfits",
+    "refuse_not_finite",
+    "refuse_tied",
+    "resolve",
+    "save",
+    "save_adapter",
+    "with_adapters",
+]

@@ -1,0 +1,100 @@
+"""The low-rank adapters that a training adds: their shape, their first values, and how they are saved."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from trlt.engine.model.find import full_name
+from trlt.errors.system import named
+from trlt.recipe import Lora
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+MLP = ("gate_proj", "up_proj", "down_proj")
+
+
+def adapters(settings: Lora | None) -> Any:
+    """PEFT's configuration of low-rank adapters on the language model's linear layers; None where there are none."""
+    if settings is None:
+        return None
+    from peft import LoraConfig
+
+    layers = ATTENTION if settings.targets == "attention" else ATTENTION + MLP
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=rf".*language_model\..*\.({'|'.join(layers)})",
+        task_type="CAUSAL_LM",
+    )
+
+
+def with_adapters(model: Any, settings: Lora | None, seed: int = 0) -> Any:
+    """The model within low-rank adapters, which alone are trained; itself where there are none.
+
+    Args:
+        model: One without weights, on the meta device, gets adapters without any.
+        settings: Their shape.
+        seed: Of the first values; see `draw_adapters`.
+    """
+    if settings is None:
+        return model
+    from peft import get_peft_model
+
+    adapted = get_peft_model(model, adapters(settings))
+    if model.device.type != "meta":
+        draw_adapters(adapted, seed, model.device)
+    return adapted
+
+
+def draw_adapters(model: Any, seed: int, device: Any) -> None:
+    """Gives low-rank adapters their first values, which depend on the seed alone and not on how weights are shared.
+
+    A is drawn as PEFT draws it, by He et al.'s uniform distribution with a = sqrt(5); B is 0, so that the model starts as its
+    base.
+
+    Args:
+        model: Of PEFT; its adapters may be slices without values.
+        seed: Of all draws.
+        device: Where they stay.
+    """
+    import torch
+
+    from trlt.engine.sharding import own_slice, with_slice
+
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in list(model.named_parameters()):
+        if ".lora_" not in name:
+            continue
+        whole = torch.zeros(weight.shape)
+        if ".lora_A." in name:
+            torch.nn.init.kaiming_uniform_(whole, a=math.sqrt(5), generator=generator)
+        owner, _, leaf = name.rpartition(".")
+        value = with_slice(weight, own_slice(whole, weight).to(device, weight.dtype, copy=True))
+        setattr(model.get_submodule(owner), leaf, value)
+
+
+def in_float32(model: Any, seed: int) -> None:
+    """Undoes TRL's rounding of adapters on a base in 4 bits to BF16, in which a learning rate of 1e-6 moves nothing."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+    draw_adapters(model, seed, model.device)
+
+
+def save_adapter(model: Any, base: str, folder: Path) -> None:
+    """Writes the adapters of a PEFT model as safetensors; `trlt train merge` adds them to the base.
+
+    Of several processes the main one writes. Where they share the weights (FSDP), all must call this together.
+    """
+    from trlt.engine.sharding import is_main, whole_state
+
+    state = whole_state(model)
+    if not is_main():
+        return
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = full_name(base)
+    with named(folder):
+        # Else PEFT would look for the base's config.json, on the hub too, to see whether words were added.
+        model.save_pretrained(folder, save_embedding_layers=False, **({} if state is None else {"state_dict": state}))

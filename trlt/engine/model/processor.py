@@ -1,0 +1,154 @@
+"""The processor in a model's folder: tokenizer, chat template, and how frames become patches; held to its config.json."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trlt.engine.model.config import CONFIG, check_config
+from trlt.engine.model.files import object_in
+from trlt.engine.model.find import folder_of
+from trlt.engine.model.template import try_out
+from trlt.engine.model.tensors import UNEXPECTED
+from trlt.errors import ModelError, shown
+
+END_MARKS = ("<|im_end|>", "<|endoftext|>")
+"""Either ends a completion; a test holds them to `engine.inputs`, which this module may not import."""
+MARKS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", *END_MARKS)
+"""What a tokenizer must know as single tokens."""
+NAMED = {
+    "video_token_id": "<|video_pad|>",
+    "image_token_id": "<|image_pad|>",
+    "vision_start_token_id": "<|vision_start|>",
+    "vision_end_token_id": "<|vision_end|>",
+}
+"""Keys of a config.json to the tokens that they stand for."""
+WORDS = "12.5 to"
+"""What any tokenizer gives back."""
+SIZES = {"patch_size": "patch_size", "temporal_patch_size": "temporal_patch_size", "merge_size": "spatial_merge_size"}
+"""Settings of the processor to those of the vision tower that must be the same."""
+PIXELS: Mapping[str, Sequence[float]] = {
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+    "rescale_factor": (1 / 255,),
+    "do_rescale": (True,),
+    "do_normalize": (True,),
+}
+"""What every Qwen2.5-VL's tower has seen pixels by: (value x factor - mean) / std, by channel."""
+GENERATION = "generation_config.json"
+TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
+
+
+def load_processor(located: str) -> Any:
+    """The processor in a model's folder; of an adapter, that of its base.
+
+    Raises:
+        ModelError: it isn't found or available, or isn't that of the model.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import GenerationConfig, Qwen2_5_VLProcessor
+
+    folder = folder_of(located)
+    path = str(folder)
+    if (folder / GENERATION).is_file():
+        try:
+            GenerationConfig.from_pretrained(path)
+        except UNEXPECTED as error:
+            raise ModelError(f"model.path: {folder / GENERATION}: {shown(str(error))}; download it again") from error
+    try:
+        processor: Any = Qwen2_5_VLProcessor.from_pretrained(path, trust_remote_code=False)
+    except (StrictDataclassError, *UNEXPECTED) as error:
+        raise _unread(folder, error) from error
+    except Exception as error:
+        if type(error) is not Exception:  # tokenizers has no error class of its own
+            raise
+        raise _unread(folder, error) from error
+    # Without its files the library makes a tokenizer that knows no words.
+    if processor.tokenizer.decode(processor.tokenizer.encode(WORDS, add_special_tokens=False)) != WORDS:
+        raise ModelError(
+            f"model.path: {path} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt); download it again"
+        )
+    config = check_config(folder / CONFIG)
+    _check_vocabulary(processor.tokenizer, config, folder)
+    _check_template(processor, path)
+    _check_frames(processor.video_processor, config["vision_config"], path)
+    return processor
+
+
+def _unread(folder: Path, error: Exception) -> ModelError:
+    """What is said of a processor that the library can't make; a file that isn't JSON is named by itself."""
+    for name in ("tokenizer.json", "vocab.json"):
+        if (folder / name).is_file():
+            object_in(folder / name)
+    return ModelError(
+        f"model.path: {folder}: its processor can't be loaded ({shown(' '.join(str(error).split()))}); download "
+        "tokenizer.json, tokenizer_config.json and preprocessor_config.json again"
+    )
+
+
+def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -> None:
+    """Ends where the tokenizer's numbers aren't rows of the embedding, or marks that prompts are made of are missing."""
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    where = f"model.path: {folder / TOKENIZERS[0]}" if (folder / TOKENIZERS[0]).is_file() else f"model.path: {folder}"
+    ids: dict[str, int] = tokenizer.get_vocab()
+    rows = (config.get("text_config") or config)["vocab_size"]
+    if max(ids.values()) >= rows:
+        token = max(ids, key=ids.__getitem__)
+        raise ModelError(
+            f"{where}: {token!r} is token {ids[token]}, and the model has {rows} (vocab_size in {CONFIG}); take the tokenizer "
+            "that belongs to the model"
+        )
+    for mark in MARKS:
+        if ids.get(mark) is None or tokenizer.encode(mark, add_special_tokens=False) != [ids[mark]]:
+            raise ModelError(f"{where}: {mark} is no token of its own; take the tokenizer of a Qwen2.5-VL")
+    for key, mark in NAMED.items():
+        if config.get(key) not in (None, ids[mark]):
+            raise ModelError(
+                f"model.path: {folder / CONFIG}: {key}: {config[key]}, and {mark} is token {ids[mark]} of the tokenizer; "
+                "download both again"
+            )
+    if missing := sorted(set(ByteLevel.alphabet()) - ids.keys()):
+        raise ModelError(f"{where}: {len(missing)} of 256 bytes have no token, among them {missing[0]!r}; download it again")
+    if len(set(ids.values())) != len(ids) or max(ids.values()) != len(ids) - 1:
+        raise ModelError(f"{where}: its {len(ids)} tokens aren't numbered from 0 to {len(ids) - 1}; download it again")
+
+
+def _check_template(processor: Any, path: str) -> None:
+    template = processor.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise ModelError(f"model.path: {path} holds no chat template (chat_template.jinja, or .json); download it again")
+    tokenizer = processor.tokenizer
+    special = tuple(sorted((name, token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)))
+    known = tokenizer.get_vocab()
+    for text in try_out(template, special, f"model.path: {path}"):
+        if unknown := [mark for mark in re.findall(r"<\|[^<>|\s]+\|>", text) if mark not in known]:
+            raise ModelError(
+                f"model.path: {path}: the chat template writes {unknown[0]}, which is no token of the tokenizer; download "
+                "both again"
+            )
+
+
+def _check_frames(video: Any, vision: Mapping[str, Any], path: str) -> None:
+    """Ends where frames would be cut into other patches than the tower takes, or aren't scaled by numbers."""
+    again = "download preprocessor_config.json again"
+    for mine, its in SIZES.items():
+        if getattr(video, mine, None) != vision[its]:
+            raise ModelError(
+                f"model.path: {path}: the processor's {mine} is {getattr(video, mine, None)}, and vision_config.{its} in "
+                f"{CONFIG} {vision[its]}; {again}"
+            )
+    for name, wanted in PIXELS.items():
+        value: Any = getattr(video, name, None)
+        found = value if isinstance(value, (list, tuple)) else [value]
+        if len(found) != len(wanted) or not all(map(_is_near, found, wanted)):
+            raise ModelError(f"model.path: {path}: the processor's {name} is {value}, and {list(wanted)} is published; {again}")
+
+
+def _is_near(value: object, wanted: float) -> bool:
+    return isinstance(value, (int, float)) and math.isclose(value, wanted, rel_tol=1e-7)

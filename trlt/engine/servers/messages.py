@@ -1,0 +1,243 @@
+"""A question about a clip in the forms in which servers of the model take it, and their answers.
+
+Knows frames, the fields of requests and their answers; nothing of connections.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Literal
+
+from trlt.engine.servers.transport import TransientFault
+from trlt.errors import ServerError
+
+if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.forest import Completion, PromptRequest
+    from trlt.engine.sampling import Sampling
+    from trlt.video.clip import Clip
+
+Kind = Literal["vllm", "sglang"]
+"""Form of the requests. A server of neither name is asked as vLLM is, the form that most others copy."""
+
+UNKNOWN = -1
+"""Stands for the id of a token that a server only counted."""
+END_MARKS = ("<|im_end|>", "<|endoftext|>")
+TEMPLATE_TOKENS = 256
+"""More tokens than a chat template adds to the texts of one turn."""
+
+
+def encode(clip: Clip, kind: Kind) -> str:
+    """The frames as a data address of a video, bit for bit as the loader made them."""
+    if kind == "sglang":
+        return "data:video/mp4;base64," + base64.b64encode(_mp4(clip)).decode()
+    # vLLM opens each part with Pillow, which goes by the content: PNG under this name is read, and loses nothing.
+    return "data:video/jpeg;base64," + ",".join(base64.b64encode(png).decode() for png in _pngs(clip))
+
+
+def _pngs(clip: Clip) -> list[bytes]:
+    from PIL import Image
+
+    pictures = []
+    for frame in clip.frames:
+        buffer = io.BytesIO()
+        Image.fromarray(frame.transpose(1, 2, 0)).save(buffer, "PNG", compress_level=1)
+        pictures.append(buffer.getvalue())
+    return pictures
+
+
+def _mp4(clip: Clip) -> bytes:
+    """Lossless H.264 in RGB at the sampled rate."""
+    import av
+
+    buffer = io.BytesIO()
+    # Players take the rate from a fraction of 32-bit numbers.
+    rate = Fraction(clip.sample_fps).limit_denominator(10_000)
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "preset": "veryfast", "bf": "0"})
+        stream.height, stream.width = clip.frames.shape[2:]
+        stream.pix_fmt = "rgb24"
+        for frame in clip.frames:
+            picture = av.VideoFrame.from_ndarray(frame.transpose(1, 2, 0).copy(), format="rgb24")
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return buffer.getvalue()
+
+
+@dataclass
+class Videos:
+    """A clip's encodings, made once by whoever comes first."""
+
+    clip: Clip
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    made: dict[Kind, str] = field(default_factory=dict)
+
+    def of(self, kind: Kind) -> str:
+        """See `encode`."""
+        with self.lock:
+            if kind not in self.made:
+                self.made[kind] = encode(self.clip, kind)
+            return self.made[kind]
+
+
+def question(
+    kind: Kind, model: str, request: PromptRequest, clip: Clip, video: str, sampling: Sampling, *, n: int, seed: int
+) -> dict[str, Any]:
+    """The body of one request to `/v1/chat/completions`.
+
+    Everything that shapes the draw is named: servers fill what is left out from the model's `generation_config.json`,
+    and that of Qwen2.5-VL holds a repetition penalty.
+    """
+    system = {"role": "system", "content": [{"type": "text", "text": request.system}]}
+    messages: list[dict[str, Any]] = [system] if request.system else []
+    source: dict[str, Any] = {"url": video}
+    if kind == "sglang":
+        # Above the true rate, so that its sampling, which rounds down, takes every frame; the times come from the file.
+        source |= {"fps": 2 * clip.sample_fps, "max_frames": len(clip.frames)}
+    parts = [{"type": "video_url", "video_url": source}, {"type": "text", "text": request.user}]
+    messages.append({"role": "user", "content": parts})
+    body = {
+        "model": model,
+        "messages": messages,
+        "n": n,
+        "seed": seed,
+        "max_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "skip_special_tokens": False,
+        "stream": False,
+    }
+    return body | _vllm(clip) if kind == "vllm" else body
+
+
+def _vllm(clip: Clip) -> dict[str, Any]:
+    """What vLLM must be told so that it takes the frames as they are, at their true rate."""
+    from trlt.engine.inputs import VISION_TOKENS
+
+    count = len(clip.frames)
+    # The rate goes two ways: processors of transformers 4 read `fps`, those of transformers 5 the video's metadata.
+    return {
+        "media_io_kwargs": {
+            "video": {
+                "num_frames": -1,
+                "fps": clip.sample_fps,
+                "do_sample_frames": False,
+                "total_num_frames": count,
+                "frames_indices": list(range(count)),
+                "duration": count / clip.sample_fps,
+            }
+        },
+        "mm_processor_kwargs": {"fps": clip.sample_fps, "do_sample_frames": False, "do_resize": False},
+        "bad_words": list(VISION_TOKENS),
+        "return_token_ids": True,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCompletion:
+    """What came back for one prompt."""
+
+    completions: list[Completion]
+    prompt_tokens: int
+    counted: bool
+    """The tokens of each completion are known."""
+
+
+def read(answer: Mapping[str, Any], n: int) -> ServerCompletion:
+    """Completions and counts of an answer.
+
+    Raises:
+        Fault: it isn't the answer that was asked for.
+        ServerError: the server takes the reasoning, or calls of tools, out of the text.
+    """
+    try:
+        prompt_tokens, drawn = int(answer["usage"]["prompt_tokens"]), int(answer["usage"]["completion_tokens"])
+        choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+        found = [_completion(choice, drawn if n == 1 else None) for choice in choices]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise TransientFault(f"the answer lacks `choices` or `usage` as OpenAI's have them: {str(answer)[:200]}") from None
+    if len(found) != n:
+        raise TransientFault(f"{len(found)} completions came where {n} were asked for")
+    completions = [one for one in found if one is not None]
+    return ServerCompletion(completions, prompt_tokens, len(completions) == n)
+
+
+def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | None:
+    """One choice; None when its tokens can't be counted."""
+    from trlt.engine.forest import Completion
+
+    message, reason = choice["message"], choice["finish_reason"]
+    if message.get("reasoning_content") or message.get("reasoning") or message.get("tool_calls"):
+        raise ServerError(
+            "the server takes reasoning or calls of tools out of the text, which would then count as badly formed; "
+            "start it without --reasoning-parser and --tool-call-parser"
+        )
+    text = message["content"]
+    if not isinstance(text, str) or reason not in ("stop", "length"):
+        raise TransientFault(f"a completion ended with {reason!r} and the text {str(text)[:50]!r}")
+    if reason == "stop":
+        text = next((text.removesuffix(mark) for mark in END_MARKS if text.endswith(mark)), text)
+    ids = choice.get("token_ids")
+    if ids is None and drawn is None:
+        return None
+    tokens = tuple(int(token) for token in ids) if ids is not None else (UNKNOWN,) * (drawn or 0)
+    return Completion(text, tokens, reason == "stop")
+
+
+def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, kind: Kind, template: int = 0) -> None:
+    """Refuses an answer to less or more than the whole clip: the video must be seen, and the budget must hold.
+
+    Args:
+        said: The answer.
+        request: What was asked.
+        clip: About what.
+        kind: Of the server.
+        template: Tokens that its chat template adds, where that is known.
+
+    Raises:
+        ServerError: the prompt had fewer tokens than the clip and its texts need, or more than they can have.
+    """
+    # Without the model's tokenizer a text's tokens are known only roughly: at least one a word, at most one a byte.
+    text = f"{request.system} {request.user}"
+    least, most = template + len(text.split()), TEMPLATE_TOKENS + len(text.encode("utf-8", "surrogatepass"))
+    if not clip.tokens + least <= said.prompt_tokens <= clip.tokens + most:
+        raise ServerError(
+            f"the prompt of sample {request.key!r} had {said.prompt_tokens} tokens there: {clip.tokens} of its video and "
+            f"{least} to {most} of text were due; {remedy(kind)}"
+        )
+
+
+def remedy(kind: Kind) -> str:
+    """Ends an error about frames that didn't arrive as they were sent."""
+    fault = "it ignores the video, or samples or resizes its frames again; "
+    if kind == "sglang":
+        return fault + """start it with --mm-process-config '{"video": {"fps": 1000, "min_pixels": 3136}}'"""
+    return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
+
+
+def first_seed(seed: int, request: PromptRequest) -> int:
+    """Of a request's first completion; the next ones count up, as vLLM does by itself. 31 bits are taken everywhere."""
+    digest = hashlib.sha256(
+        f"{seed}\0{request.key}\0{request.system}\0{request.user}".encode("utf-8", "surrogatepass")
+    ).digest()
+    return int.from_bytes(digest[:8], "big") % (2**31 - 2**16)
+
+
+def pattern(frames: int) -> Clip:
+    """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is."""
+    import numpy as np
+
+    from trlt.video.clip import Clip
+
+    ramp = np.arange(frames * 3 * 56 * 56, dtype=np.uint32).reshape(frames, 3, 56, 56)
+    return Clip.of((ramp * 7 % 251).astype(np.uint8), np.arange(frames) / 2.0, sample_fps=2.0, duration=frames / 2)

@@ -1,0 +1,131 @@
+"""The trainer's handle of a vLLM process: starts it, asks it, ends it. POSIX only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trlt.engine.vllm import host
+from trlt.errors import ModelError
+from trlt.recipe import advice
+
+LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What tells a process that it is one of several; vLLM's stands alone."""
+SHOWN = 12
+"""Lines of a log that an error shows."""
+
+
+class HostProcess:
+    """A vLLM process.
+
+    Args:
+        python: Of the environment that holds vLLM.
+        settings: Of `host.Host`.
+        device: Where vLLM computes.
+        log: Gets what vLLM writes.
+
+    Raises:
+        ModelError: it can't be started, has no vLLM, or vLLM refuses the model.
+    """
+
+    def __init__(self, python: str, settings: Mapping[str, Any], device: torch.device, log: Path) -> None:
+        self._python, self._log = python, log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [python, str(Path(host.__file__).resolve()), json.dumps(settings)]
+        try:
+            with log.open("ab") as out:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=out,
+                    bufsize=0,
+                    env=_environment(device),
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise ModelError(
+                f"train.vllm.python: {python} can't be started ({error.strerror}); give the Python of an environment that "
+                "holds vLLM, e.g. /path/to/vllm-env/bin/python"
+            ) from None
+        try:
+            self._receive()
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, message: Mapping[str, Any], *parts: bytes | memoryview) -> dict[str, Any]:
+        """The answer to a message.
+
+        Raises:
+            ModelError: vLLM failed, or its process ended.
+        """
+        assert self._process.stdin is not None
+        try:
+            host.send(self._process.stdin.fileno(), message, *parts)
+            return self._receive()
+        except BrokenPipeError:
+            raise self._ended() from None
+        except BaseException:
+            # Interrupted half-way: what is left in the pipe would be taken for the next answer.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the process, with whatever it has started."""
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _receive(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            answer, _ = host.receive(self._process.stdout.fileno())
+        except EOFError:
+            raise self._ended() from None
+        if answer.get("missing"):
+            raise ModelError(
+                f"train.rollouts: vllm: {self._python} has no vLLM; install it into an environment of its own (`python -m venv "
+                "vllm-env && vllm-env/bin/pip install vllm`) and give that one's Python as train.vllm.python, or take "
+                f"{advice('train.rollouts: engine')}"
+            )
+        if "error" in answer:
+            without = advice("take train.rollouts: engine")
+            raise ModelError(f"vLLM failed: {answer['error']}\n(more in {self._log}; to do without, {without})")
+        return answer
+
+    def _ended(self) -> ModelError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        code = self._process.poll()
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
+        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with status {code}"
+        shown = "".join(f"\n  {line}" for line in lines)
+        return ModelError(f"vLLM's process ended {how}; the end of {self._log}:{shown}")
+
+
+def _environment(device: torch.device) -> dict[str, str]:
+    """This process's, without what a launcher told it, and with its own GPU alone."""
+    kept = {key: value for key, value in os.environ.items() if key not in LAUNCHERS and not key.startswith("TORCHELASTIC_")}
+    # In one process with its model, so that weights can be put into it.
+    kept["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    # It would report its use to its makers.
+    kept.setdefault("VLLM_NO_USAGE_STATS", "1")
+    if device.type == "cuda":
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        index = torch.cuda.current_device() if device.index is None else device.index
+        kept["CUDA_VISIBLE_DEVICES"] = visible[index] if visible else str(index)
+    return kept

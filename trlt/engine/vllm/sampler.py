@@ -1,0 +1,232 @@
+"""What the trainer asks in place of its engine: the same trees in, the same completions out, drawn by vLLM.
+
+Knows clips, prompts and token ids; never answers or rewards. Prompts are built by the engine's own builder and frames come from
+trlt's loader, so that vLLM is left to encode, prefill and draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from trlt.engine.forest import Completion, Engine, Tree
+from trlt.engine.inputs import ClipInputs
+from trlt.engine.model import folder_of
+from trlt.engine.mrope import LIBRARY, RULE
+from trlt.engine.sampling import Sampling
+from trlt.engine.vllm.process import HostProcess
+from trlt.engine.vllm.weight_transfer import hand_over
+from trlt.errors import ModelError
+from trlt.recipe import Recipe, Video, advice
+from trlt.task.prompt import Prompt
+from trlt.video.clip import TEMPORAL_PATCH, Clip
+
+TEMPLATE_TOKENS = 64
+"""Most tokens that a chat template adds to the words."""
+BATCHED_TOKENS = 8192
+"""Least tokens that vLLM computes at once; a clip must fit in whole."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A completion with what led to it, for comparison."""
+
+    prompt: tuple[int, ...]
+    """Token ids as vLLM took them, the video's included."""
+    positions: list[list[int]] | None
+    """(3, T) as vLLM placed them; None where it wasn't seen to."""
+    tokens: tuple[int, ...]
+    logps: tuple[float, ...]
+    """Log-probability of each token at `temperature`, over the whole vocabulary."""
+    temperature: float = 1.0
+
+
+class VllmSampler:
+    """Completions from a vLLM process, whose weights come from here: it starts with none that mean anything.
+
+    Args:
+        engine: Of the policy: its builder makes the prompts, and what it never draws isn't drawn here.
+        path: The model's folder or hub id: its config, tokenizer and processor.
+        recipe: The resolved recipe.
+        words: Of all samples; they bound a prompt's length.
+        log: Gets what vLLM writes.
+
+    Raises:
+        ModelError: vLLM can't be started or can't run the model.
+    """
+
+    def __init__(self, engine: Engine, path: str, recipe: Recipe, words: Sequence[Prompt], log: Path) -> None:
+        config = engine.model.config
+        if getattr(config, RULE, None) == LIBRARY:
+            raise ModelError(
+                f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; "
+                f"{advice('take train.rollouts: engine')}"
+            )
+        self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
+        self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
+        self._ends = frozenset(engine.builder.end_tokens)
+        self._tells = recipe.train.corrects != "none"
+        settings = recipe.train.vllm
+        length = min(
+            _most_tokens(recipe.video, words) + recipe.train.max_new_tokens, config.text_config.max_position_embeddings
+        )
+        on_gpu = engine.device.type == "cuda"
+        told = {
+            "llm": {
+                "model": str(folder_of(path)),
+                "dtype": recipe.model.dtype,
+                "load_format": "dummy",
+                "seed": recipe.train.seed,
+                "max_model_len": length,
+                "max_num_seqs": recipe.train.max_sequences,
+                "max_num_batched_tokens": max(length, BATCHED_TOKENS),
+                "limit_mm_per_prompt": {"image": 0, "video": 1},
+                "logprobs_mode": "raw_logprobs",
+                "generation_config": "vllm",
+                "gpu_memory_utilization": settings.memory,
+                "enable_sleep_mode": settings.sleep and on_gpu,
+            },
+            "sleep": settings.sleep and on_gpu,
+            "banned": sorted(self._banned),
+            "ends": sorted(self._ends),
+        }
+        if on_gpu:
+            torch.cuda.empty_cache()
+        self._host = HostProcess(settings.python or sys.executable, told, engine.device, log)
+        self._on_gpu = on_gpu
+
+    def close(self) -> None:
+        """Ends vLLM's process."""
+        self._host.close()
+
+    @contextmanager
+    def awake(self, model: Any) -> Iterator[None]:
+        """Lends vLLM its share of the memory, and the weights that `model` has now; all processes must come here together."""
+        if self._on_gpu:
+            torch.cuda.empty_cache()
+        hand_over(model, self._dtype, self._load)
+        yield
+        self._host.ask({"do": "sleep"})
+
+    def _load(self, folder: Path) -> None:
+        self._host.ask({"do": "load", "folder": str(folder)})
+
+    def generate(self, trees: Sequence[Tree], sampling: Sampling, *, max_sequences: int = 256) -> list[list[list[Completion]]]:
+        """Completions by tree, request and branch, as `Engine.generate` gives them; log-probabilities only where they count.
+
+        Each prompt's draws have a seed of their own, but the last bits of what they are drawn from depend on what else vLLM
+        computes at the time: the same step may give other completions.
+
+        Args:
+            trees: Of frames, not of features.
+            sampling: How tokens are drawn.
+            max_sequences: Was told to vLLM at its start.
+
+        Raises:
+            ModelError: vLLM failed, or drew a token that it was told not to.
+        """
+        asked = [(place, request) for place, tree in enumerate(trees) for request in tree.requests]
+        prompts = [
+            {
+                "clip": place,
+                "ids": self._prompt(_clip(trees[place]), Prompt(request.system, request.user)),
+                "n": request.n,
+                "seed": _seed(sampling.seed, request.key, request.system, request.user),
+            }
+            for place, request in asked
+        ]
+        if not prompts:
+            return [[] for _ in trees]
+        clips = [_clip(tree) for tree in trees]
+        answer = self._ask(clips, prompts, sampling.temperature, sampling.top_p, sampling, logps=self._tells)
+        results: list[list[list[Completion]]] = [[] for _ in trees]
+        for (place, _), one in zip(asked, answer["answers"], strict=True):
+            told = one["logps"] if self._tells else [()] * len(one["completions"])
+            results[place].append([self._completion(*some) for some in zip(one["completions"], told, strict=True)])
+        return results
+
+    def explain(self, clip: Clip, words: Prompt, sampling: Sampling) -> list[Explained]:
+        """Two completions with all that can be compared: the likeliest, and one that is drawn at the temperature.
+
+        Raises:
+            ModelError: vLLM failed.
+        """
+        found = []
+        for temperature in (0.0, sampling.temperature):
+            prompt = {"clip": 0, "ids": self._prompt(clip, words), "n": 1, "seed": sampling.seed}
+            answer = self._ask([clip], [prompt], temperature, 1.0, sampling, logps=True, explain=True)
+            [one], positions = answer["answers"], answer["positions"]
+            [tokens], [logps] = one["completions"], one["logps"]
+            self._completion(tokens, logps)
+            places = positions[0] if positions else None
+            found.append(Explained(tuple(one["prompt"]), places, tuple(tokens), tuple(logps), temperature or 1.0))
+        return found
+
+    def _ask(
+        self,
+        clips: Sequence[Clip],
+        prompts: Sequence[dict[str, Any]],
+        temperature: float,
+        top_p: float,
+        sampling: Sampling,
+        *,
+        logps: bool,
+        explain: bool = False,
+    ) -> dict[str, Any]:
+        frames = [np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)) for clip in clips]
+        message = {
+            "do": "generate",
+            "clips": [
+                {"shape": list(some.shape), "fps": float(clip.sample_fps)} for some, clip in zip(frames, clips, strict=True)
+            ],
+            "prompts": list(prompts),
+            "sampling": {"temperature": temperature, "top_p": top_p, "max_tokens": sampling.max_new_tokens},
+            "logps": logps,
+            "explain": explain,
+        }
+        return self._host.ask(message, *(some.reshape(-1).data for some in frames))
+
+    def _prompt(self, clip: Clip, words: Prompt) -> list[int]:
+        """Token ids with one video token, which vLLM expands to as many as the clip has."""
+        inputs = ClipInputs(None, torch.tensor([clip.grid]), float(clip.seconds_per_grid), clip.tokens)
+        made = self._builder.prompt(words.system, words.user, inputs)
+        prefix, video = made.prefix.tolist(), clip.tokens
+        return [*prefix[: -1 - video], prefix[-2], prefix[-1], *made.suffix.tolist()]
+
+    def _completion(self, tokens: Sequence[int], logps: Sequence[float]) -> Completion:
+        if drawn := self._banned.intersection(tokens):
+            raise ModelError(
+                f"vLLM drew token {min(drawn)}, which it was told never to draw; take another version of vLLM, or "
+                f"{advice('train.rollouts: engine')}"
+            )
+        finished = bool(tokens) and tokens[-1] in self._ends
+        text = self._builder.decode(list(tokens[:-1] if finished else tokens))
+        return Completion(text, tuple(tokens), finished, tuple(logps))
+
+
+def _clip(tree: Tree) -> Clip:
+    if not isinstance(tree.clip, Clip):
+        raise TypeError("vLLM is asked with frames, not with what a tower made of them")
+    return tree.clip
+
+
+def _most_tokens(video: Video, words: Sequence[Prompt]) -> int:
+    """A bound on a prompt's tokens: a token of text has at least one byte."""
+    # A frame's least size goes before the budget, and sides are whole tokens: a little above what the numbers say.
+    clip = 1.25 * max(video.max_tokens, video.max_frames // TEMPORAL_PATCH * video.min_tokens)
+    text = max((len(f"{one.system}{one.user}".encode("utf-8", "surrogatepass")) for one in words), default=0)
+    return math.ceil(clip) + text + TEMPLATE_TOKENS
+
+
+def _seed(seed: int, *key: str) -> int:
+    """A seed of 48 bits that depends on these alone; the completions of a prompt count up from it."""
+    return int.from_bytes(hashlib.sha256("\0".join([str(seed), *key]).encode("utf-8", "surrogatepass")).digest()[:6], "little")

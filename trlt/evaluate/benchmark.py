@@ -1,0 +1,219 @@
+"""A benchmark from its files to its metrics: which are wanted, where they lie, what is missing, and what the rows score.
+
+Nothing here holds a time or a date, so that what a killed and resumed evaluation writes is what an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trlt.data.datasets import Item, load, names, read_source
+from trlt.data.find_videos import find_videos
+from trlt.errors import DataError, UsageError, VideoError
+from trlt.evaluate.predictions import Predictions
+from trlt.evaluate.question_scores import item_columns, write_items
+from trlt.evaluate.summary import summary
+from trlt.files import file_digest, write_text_atomic
+from trlt.recipe import Benchmark, Recipe
+from trlt.rollout import RunFiles, read_rows
+from trlt.task.grade import read_answer
+from trlt.task.sample import Sample
+from trlt.video.resolve import VideoIndex
+
+DATA = Path("data")
+"""Where a benchmark's files are looked for that neither flags nor recipe name: `data/<bench>`."""
+READING = ("think", "answer_format", "open_threshold", "as_gqa")
+"""Settings by which an output is read, whoever made it."""
+DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
+"""Settings by which our own outputs are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBenchmark:
+    """A benchmark that is ready to be asked."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    """Whose videos are there, or all where no videos are needed."""
+    index: VideoIndex | None
+    """None where no videos are needed."""
+    missing_videos: int
+    questions_left_out: int
+    """Those of the missing videos."""
+    identity: Mapping[str, Any]
+    """`split`, `path` of the annotation, `files` with the checksum of each of its files, and where they are needed `videos`."""
+
+
+def wanted_benches(benches: Sequence[str], recipe: Recipe) -> list[str]:
+    """Names without repeats; `all` stands for those of the recipe."""
+    if "all" not in benches:
+        for name in benches:
+            if name not in names("bench"):
+                load(name)  # tells an unknown name, with the nearest that is known
+                raise UsageError(f"{name} is no benchmark; choose one of: {', '.join(names('bench'))}")
+        return list(dict.fromkeys(benches))
+    if not recipe.eval.benchmarks:
+        raise UsageError("--bench all: takes the benchmarks of a recipe's `eval.benchmarks`; give such a recipe with --recipe")
+    return list(recipe.eval.benchmarks)
+
+
+def find_place(
+    name: str, recipe: Recipe, annotations: Path | None, videos: Path | None, split: str | None, *, alone: bool
+) -> Benchmark:
+    """Where a benchmark's files lie: flags, then the recipe, then `data/<bench>`."""
+    if not alone and (annotations or videos or split):
+        raise UsageError("--annotations, --videos and --split go with one --bench; a recipe's `eval.benchmarks` names several")
+    place = recipe.eval.benchmarks.get(name)
+    usual = DATA / name
+    if place is None:
+        if annotations is None and not usual.is_dir():
+            raise UsageError(
+                f"{name}: its official files weren't given: add --annotations DIR --videos DIR, name them in a recipe under "
+                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'})"
+            )
+        below = usual / "videos"
+        place = Benchmark(annotations=str(usual), videos=str(below if below.is_dir() else usual) if usual.is_dir() else None)
+    changes = {"annotations": annotations, "videos": videos}
+    return place.model_copy(
+        update={key: str(path) for key, path in changes.items() if path} | ({"split": split} if split else {})
+    )
+
+
+def open_bench(
+    name: str, place: Benchmark, recipe: Recipe, with_videos: bool, allow_missing: bool, target: Path
+) -> LoadedBenchmark:
+    """Reads a benchmark's annotation, and looks for all of its videos.
+
+    Raises:
+        VideoError: videos are missing, and that isn't allowed.
+    """
+    reading = read_source(name, Path(place.annotations), place.split, purpose="bench")
+    samples = reading.samples
+    files = {path.name: file_digest(path) for path in reading.files}
+    identity = {"split": samples[0].split, "path": str(Path(place.annotations).resolve()), "files": files}
+    if not with_videos:
+        return LoadedBenchmark(name, samples, None, 0, 0, identity)
+    if place.videos is None:
+        raise UsageError(f"{name}: where are its videos? add --videos DIR, or eval.benchmarks.{name}.videos to the recipe")
+    index = VideoIndex(place.videos, recipe.video.downloads, recipe.video.links)
+    found = find_videos(samples, index)
+    listing = target / f"{name}.missing_videos.txt"
+    if found.missing:
+        write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in found.missing.items()))
+    else:
+        listing.unlink(missing_ok=True)
+    if found.missing and (not allow_missing or not found.samples):
+        shown = "\n  ".join([*list(found.missing.values())[:5], *(["…"] if len(found.missing) > 5 else [])])
+        remedy = "" if not found.samples else ", or leave their questions out with --allow-missing"
+        raise VideoError(
+            f"{name}: {len(found.missing):,} videos of {found.left_out:,} questions are missing in {place.videos} "
+            f"(all in {listing}); get them{remedy}:\n  {shown}"
+        )
+    identity = identity | {"videos": str(index.root)}
+    return LoadedBenchmark(name, found.samples, index, len(found.missing), found.left_out, identity)
+
+
+def items_path(run: Path, bench: str) -> Path:
+    """Where a benchmark's questions with their values lie."""
+    return run / "items" / f"{bench}.parquet"
+
+
+def score_bench(
+    bench: LoadedBenchmark,
+    recipe: Recipe,
+    settings: Mapping[str, Any],
+    folder: RunFiles,
+    given: Predictions | None = None,
+    extra: int = 0,
+) -> dict[str, Any]:
+    """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
+
+    Questions of videos that couldn't be read are left out: they say nothing about the model.
+
+    Args:
+        bench: The benchmark.
+        recipe: As resolved.
+        settings: The protocol of the call.
+        folder: Of the run; its rows are there.
+        given: The predictions, where no model was asked.
+        extra: How many of them belong to no question (`count_extra`).
+    """
+    by_id = {sample.id: sample for sample in bench.samples}
+    items: list[Item] = []
+    errors: dict[str, str] = {}
+    for row in read_rows(folder.rows(bench.name)):
+        sample = by_id[row["id"]]
+        text = row["texts"][0] if row["texts"] else ""
+        if row["error"] is not None:
+            errors[sample.id] = row["error"]
+            if given is None:
+                continue
+        items.append(Item(sample, text, read_answer(sample, text, recipe.eval, as_gqa=recipe.eval.as_gqa)))
+    entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
+    write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
+    if given is not None:
+        entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
+        entry["extra_predictions"] = extra
+        return entry | {"protocol": _protocol(bench, settings, None)}
+    broken = {by_id[id].video for id in errors}
+    entry["broken_videos"] = len(broken)
+    read = len({sample.video for sample in bench.samples} - broken)
+    return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
+
+
+def broken_videos(bench: LoadedBenchmark, rows: Path, run: Path) -> str | None:
+    """Lists the videos that questions couldn't be asked about, with the reasons, in `<bench>.broken_videos.txt`.
+
+    Returns:
+        What a user has to be told about them; None where all could be read.
+    """
+    by_id = {sample.id: sample for sample in bench.samples}
+    reasons: dict[str, str] = {}
+    questions = 0
+    for row in read_rows(rows):
+        if row["error"] is not None:
+            reasons.setdefault(by_id[row["id"]].video, row["error"])
+            questions += 1
+    listing = run / f"{bench.name}.broken_videos.txt"
+    if not reasons:
+        listing.unlink(missing_ok=True)
+        return None
+    write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in reasons.items()))
+    first = next(iter(reasons.values()))
+    return (
+        f"{bench.name}: {questions:,} questions about {len(reasons):,} videos couldn't be asked (all in {listing}): repair "
+        f"them and repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
+    )
+
+
+def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
+    """What a benchmark's metrics depend on besides the model; `videos_read` is None where no model was asked."""
+    asked = videos_read is not None
+    return {
+        "outputs": "model" if asked else "predictions",
+        "prompt": settings["prompt"],
+        "decoding": {key: settings[key] for key in (*READING, *(DRAWING if asked else ()))},
+        "budget": dict(settings["video"]) if asked else None,
+        "bootstrap": {"resamples": settings["bootstrap"], "seed": settings["seed"]},
+        "split": bench.identity["split"],
+        "annotations": dict(bench.identity["files"]),
+        "videos_read": videos_read or 0,
+        "questions_left_out": bench.questions_left_out + broken,
+    }
+
+
+def count_extra(ready: Sequence[LoadedBenchmark], given: Predictions) -> int:
+    """Predictions that belong to no question of any of the benchmarks.
+
+    Raises:
+        DataError: that's all of them.
+    """
+    known = {sample.id for bench in ready for sample in bench.samples}
+    extra = [id for id in given.texts if id not in known]
+    if len(extra) == len(given.texts):
+        names, example = ", ".join(bench.name for bench in ready), ready[0].samples[0].id
+        raise DataError(f"{given.path}: no id is a question's of {names} (the first: {extra[0]!r}; they look like {example!r})")
+    return len(extra)

@@ -1,0 +1,152 @@
+"""What each question of a benchmark scored, as a Parquet file beside the rows: for notebooks, and for `trlt compare`.
+
+Knows items and Parquet; neither models nor videos. The columns are described in `docs/results.md`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trlt.data.datasets import Item, load
+from trlt.errors import DataError
+from trlt.evaluate.compare import ScoredRun
+from trlt.files import open_atomic
+from trlt.task.sample import Sample
+
+COLUMNS = {
+    "id": "string",
+    "video": "string",
+    "task": "string",
+    "question": "string",
+    "gold_answer": "string",
+    "gold_option": "int32",
+    "gold_spans": "string",
+    "text": "string",
+    "error": "string",
+    "option": "int32",
+    "start": "float64",
+    "end": "float64",
+    "answered": "bool",
+    "group": "string",
+    "weight": "float64",
+    "official_weight": "float64",
+}
+"""Name to Arrow type of the columns that every benchmark has; `paper.<metric>` and `official.<metric>` (float64) follow."""
+NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
+PAPER, OFFICIAL = "paper.", "official."
+
+Columns = dict[str, list[Any]]
+
+
+def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], errors: Mapping[str, str]) -> Columns:
+    """The columns of a benchmark's file, one entry per item.
+
+    Args:
+        bench: Name of the benchmark.
+        items: All of its questions, the unanswered ones too.
+        entry: Its part of `results.json`, which names the metrics.
+        errors: Why a question has no output, by id.
+    """
+    module = load(bench)
+    weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
+    # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
+    official = module.video_weights(items) if hasattr(module, "video_weights") else weights
+    rows = [
+        {
+            **_question(item.sample),
+            "text": item.text,
+            "error": errors.get(item.sample.id),
+            "option": item.answer.option,
+            "start": item.answer.span.start if item.answer.span else None,
+            "end": item.answer.span.end if item.answer.span else None,
+            "answered": is_answered(item),
+            # Weights alone don't tell tasks of one size apart, and a part of the questions has other weights.
+            "group": str(item.sample.meta["task"]) if hasattr(module, "weights") else None,
+            "weight": weight,
+            "official_weight": official_weight,
+            **_named(PAPER, entry["paper"], module.values(item)),
+            **_named(OFFICIAL, entry["official"], module.official(item)),
+        }
+        for item, weight, official_weight in zip(items, weights, official, strict=True)
+    ]
+    return {key: [_encodable(row[key]) for row in rows] for key in rows[0]}
+
+
+def _named(prefix: str, metrics: Iterable[str], values: Mapping[str, float]) -> dict[str, float | None]:
+    """A question's value in each of a benchmark's metrics; None where it doesn't count in one."""
+    return {f"{prefix}{key}": values.get(key) for key in metrics}
+
+
+def is_answered(item: Item) -> bool:
+    """Whether everything that the question asks for was read from the output."""
+    option, span = item.answer.option is not None, item.answer.span is not None
+    return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
+
+
+def write_items(path: Path, columns: Columns) -> None:
+    """Writes the file in one step: a kill leaves the old one or the new one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = COLUMNS | dict.fromkeys((key for key in columns if key not in COLUMNS), "float64")
+    schema = pa.schema([(key, pa.type_for_alias(types[key])) for key in columns])
+    table = pa.table(columns, schema)
+    with open_atomic(path, "wb") as out:
+        pq.write_table(table, out)
+
+
+def read_items(path: Path) -> Columns:
+    """The columns of a benchmark's file.
+
+    Raises:
+        DataError: it isn't there, is damaged, or lacks a column.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    again = "run the same `trlt eval` again (rows that are there are kept, so it takes seconds)"
+    try:
+        # Not `read_table`, which makes columns of folders that are named `key=value`.
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        columns: Columns = table.to_pydict()
+    except FileNotFoundError:
+        raise DataError(f"{path}: isn't there; {again}") from None
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # a name or a text with a flipped bit isn't UTF-8
+        raise DataError(f"{path}: can't be read ({error}); {again}") from None
+    missing = [key for key in COLUMNS if key not in columns]
+    if missing:
+        raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {again}")
+    types = {field.name: str(field.type).replace("double", "float64") for field in table.schema}
+    other = [key for key, kind in types.items() if kind != COLUMNS.get(key, "float64")]
+    other += [key for key in NEVER_NULL if None in columns[key]]
+    if other:
+        raise DataError(f"{path}: holds other values than trlt writes in the columns {', '.join(other)}; {again}")
+    return columns
+
+
+def scored(columns: Columns) -> ScoredRun:
+    """The paper's values of a benchmark's file, as `trlt.evaluate.compare` takes them."""
+    values = {key.removeprefix(PAPER): values for key, values in columns.items() if key.startswith(PAPER)}
+    return ScoredRun(columns["id"], columns["video"], columns["group"], values)
+
+
+def _question(sample: Sample) -> dict[str, Any]:
+    spans = None if sample.spans is None else json.dumps([list(span) for span in sample.spans])
+    return {
+        "id": sample.id,
+        "video": sample.video_key or sample.video,
+        "task": sample.task,
+        "question": sample.question,
+        "gold_answer": sample.answer,
+        "gold_option": sample.answer_index,
+        "gold_spans": spans,
+    }
+
+
+def _encodable(value: Any) -> Any:
+    """A text without lone surrogates (JSON can hold them, Parquet's UTF-8 can't)."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value

@@ -1,0 +1,226 @@
+"""What stands in the files that a run writes, as far as other commands rely on it: the types of their inner values.
+
+Such files are edited, merged and damaged. They are held to their form where they are read, so that whoever takes them further
+needn't doubt each value. A field with a default may be missing; keys that nobody reads are free. Knows JSON values; neither
+files nor what the values mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trlt.errors import DataError, shown
+from trlt.files.bounded_json import read_object
+
+Count = Annotated[int, Field(ge=0)]
+Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
+"""A list in JSON, where it is a tuple in Python."""
+STRICT = ConfigDict(strict=True)
+"""Of a dataclass whose fields stand in a file: no value is turned into another, and other keys are passed over."""
+
+
+class Form(BaseModel):
+    """What all have in common: no value is turned into another."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class InputForm(Form):
+    """An input, as a manifest names it."""
+
+    path: str = ""
+    sha256: str = ""
+    videos: str | None = None
+    split: str | None = None
+    files: dict[str, str] = {}
+
+
+class ParityForm(Form):
+    """How far rollout, trainer and the library were apart."""
+
+    largest: float
+    tokens: Count
+
+
+class ManifestForm(Form):
+    """`manifest.json` of any run."""
+
+    kind: str = ""
+    created: str = ""
+    model: dict[str, Any] = {}
+    protocol: dict[str, Any] = {}
+    inputs: dict[str, InputForm] = {}
+    videos: str | None = None
+    parity: ParityForm | None = None
+
+
+class BootstrapForm(Form):
+    """How intervals were made."""
+
+    resamples: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Count
+
+
+class ProtocolForm(Form):
+    """What the metrics of a benchmark depend on."""
+
+    bootstrap: BootstrapForm
+    annotations: dict[str, str]
+    questions_left_out: Count = 0
+
+
+class BenchmarkForm(Form):
+    """A benchmark in `results.json`."""
+
+    n: Count
+    unanswered: Count
+    missing_videos: Count = 0
+    broken_videos: Count = 0
+    missing_predictions: Count = 0
+    extra_predictions: Count = 0
+    paper: dict[str, float]
+    official: dict[str, float]
+    ci95: dict[str, Pair]
+    protocol: ProtocolForm | None = None
+
+
+class ResultsForm(Form):
+    """`results.json` of `trlt eval`."""
+
+    benchmarks: dict[str, BenchmarkForm]
+
+
+class SelectionLineForm(Form):
+    """A line of a selection's report."""
+
+    task: str
+    available: Count
+    share: Count
+    taken: Count
+    redistributed: int
+
+
+class SelectionCellForm(SelectionLineForm):
+    """A line about one source and class."""
+
+    source: str
+    klass: str = Field(alias="class")
+
+
+class SelectionForm(Form):
+    """`<samples>.report.json` of `trlt select`."""
+
+    rows: Count
+    errors: Count
+    taken: Count
+    settings: dict[str, Any]
+    tasks: list[SelectionLineForm]
+    cells: list[SelectionCellForm]
+    shortfalls: list[str]
+
+
+class TrainResultForm(Form):
+    """`result.json` of `trlt train`."""
+
+    reward_first: float | None = None
+    reward_last: float | None = None
+    parity: ParityForm | None = None
+
+
+class LogLineForm(Form):
+    """A line of `log.jsonl`: metrics of a step, by name."""
+
+    step: Count
+    reward: float = 0.0
+
+
+class VisitForm(Form):
+    """A line of `difficulty.jsonl`."""
+
+    step: Count
+    id: str
+    mean: float
+    reward_range: float
+
+
+class AnswerForm(Form):
+    """What was read from a completion."""
+
+    payload: str | None
+    option: Count | None
+    span: Pair | None
+    well_formed: bool
+
+
+class ScoresForm(Form):
+    """What a completion scored."""
+
+    format: float
+    accuracy: float | None
+    tiou: float | None
+
+
+class RowForm(Form):
+    """A row of `trlt probe`, `eval` or `infer`."""
+
+    id: str
+    error: str | None = None
+    source: str = ""
+    task: Literal["multi_choice", "grounding", "grounded_qa"] = "grounding"
+    texts: list[str] = []
+    answers: list[AnswerForm] = []
+    scores: list[ScoresForm] = []
+    rewards: list[float] = []
+    tokens: list[Count] = []
+    finished: list[bool] = []
+    n: Count = 0
+    correct: Count | None = None
+    ious: list[float] | None = None
+    delta_iou: float | None = None
+    reward_range: float | None = None
+    mean: float | None = None
+    format_rate: float | None = None
+    video_tokens: Count = 0
+    warning: str = ""
+
+
+T = TypeVar("T")
+
+
+def build(value: Any, form: Callable[..., T], where: str, remedy: str) -> T:
+    """What a JSON object stands for.
+
+    Args:
+        value: As it was read.
+        form: A form, or a dataclass of pydantic's with `STRICT`.
+        where: Starts the message: the file, and line where it is one of many.
+        remedy: Ends it.
+
+    Raises:
+        DataError: it is something else; names the first value that differs.
+    """
+    if not isinstance(value, dict):
+        raise DataError(f"{where}: expected a JSON object, got {shown(value)}; {remedy}")
+    try:
+        return form(**value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place, said = ".".join(map(str, first["loc"])), first["msg"]
+        got = "" if first["type"] == "missing" else f", got {shown(first['input'])}"
+        raise DataError(f"{where}: {shown(place)[1:-1]}: {said[0].lower()}{said[1:]}{got}; {remedy}") from None
+
+
+def read_form(path: Path, form: Callable[..., Any], remedy: str) -> dict[str, Any]:
+    """The object of a JSON file, where it has a form; raises what `read_object` and `build` do."""
+    return hold(read_object(path, remedy=remedy), form, str(path), remedy)
+
+
+def hold(value: T, form: Callable[..., Any], where: str, remedy: str) -> T:
+    """A JSON value as it was read, where it has a form; takes and raises what `build` does."""
+    build(value, form, where, remedy)
+    return value

@@ -1,0 +1,1 @@
+"""A synthetic world, and experiments in it."""

@@ -1,0 +1,84 @@
+"""What a reader of a benchmark's metrics must know, a line each: what is left out, and values that surprise (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trlt.data.datasets import load, names
+
+GAP = 5.0
+"""Points between the paper's and the official value of a metric from which on the reason is told."""
+UNANSWERED = 0.5
+"""Share of outputs without an answer from which on they are told about."""
+_RECALL = ("R1@", "IoU@", "IoP@", "P@")
+
+
+def left_out(entry: Mapping[str, Any]) -> int:
+    """Questions that weren't asked for want of their video."""
+    return int(entry.get("protocol", {}).get("questions_left_out", 0))
+
+
+def asked_of(entry: Mapping[str, Any], metric: str) -> int:
+    """Questions that count in a metric: all, or those of a single task (TempCompass's `acc_yes_no`)."""
+    task = entry["by"].get("task", {}).get(metric.removeprefix("acc_"), {})
+    return int(task.get("n", entry["n"]))
+
+
+def interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
+    """The 95% interval of one of the paper's metrics; None where all draws agree, which says nothing of other videos."""
+    low, high = entry["ci95"].get(metric, (0.0, 0.0))
+    return (low, high) if high > low else None
+
+
+def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
+    """What must be known of an entry of `results.json`, but for the official metrics."""
+    return [*_left_out(entry), *_surprises(bench, entry)]
+
+
+def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
+    """Why the official value of a metric is far from the paper's; of several metrics, for the one that is farthest off."""
+    gaps = {key: entry["official"][key] - value for key, value in entry["paper"].items() if key in entry["official"]}
+    key = max(gaps, key=lambda one: abs(gaps[one]), default=None)
+    if key is None or abs(gaps[key]) < GAP or bench not in names("bench"):
+        return []
+    rule = getattr(load(bench), "OFFICIAL_LOWER" if gaps[key] < 0 else "OFFICIAL_HIGHER", None)
+    if rule is None and gaps[key] > 0:
+        rule = "of an output without the tags that were asked for, the official rule reads the whole text, and `value` nothing"
+    return [f"official {key} is {entry['official'][key]:.1f} beside {entry['paper'][key]:.1f}: {rule}"] if rule else []
+
+
+def _left_out(entry: Mapping[str, Any]) -> list[str]:
+    lines: list[str] = []
+    for key, what in (("missing_videos", "are missing"), ("broken_videos", "couldn't be read")):
+        if entry.get(key):
+            lines.append(f"{entry[key]:,} videos {what}; their questions are left out of n")
+    if left_out(entry):
+        lines.append(f"{left_out(entry):,} questions in all are left out of n")
+    for key, what in (
+        ("missing_predictions", "questions have no prediction; they count as wrong"),
+        ("extra_predictions", "predictions belong to no question; they are left out"),
+    ):
+        if entry.get(key):
+            lines.append(f"{entry[key]:,} {what}")
+    if entry.get("missing_tasks"):
+        lines.append(f"tasks that are missing: {', '.join(entry['missing_tasks'])}")
+    return lines
+
+
+def _surprises(bench: str, entry: Mapping[str, Any]) -> list[str]:
+    """Values that are right and look wrong."""
+    lines = []
+    if entry["n"] and entry["unanswered"] >= UNANSWERED * entry["n"]:
+        lines.append(
+            f"{entry['unanswered']:,} of {entry['n']:,} outputs hold no answer in the form that was asked for, and count as "
+            f"wrong; rows/{bench}.jsonl has their texts"
+        )
+    values = {**entry["official"], **entry["paper"]}
+    reached = any(value > 0 for key, value in values.items() if key.startswith("mIo"))
+    none = [key for key, value in values.items() if key.startswith(_RECALL) and value == 0]
+    if reached and none:
+        lines.append(f"{', '.join(none)} 0.0: no answer overlaps the gold span that far")
+    if alike := [key for key in entry["paper"] if key in entry["ci95"] and interval(entry, key) is None]:
+        lines.append(f"{', '.join(alike)}: no interval, since there is one video only or all videos agree")
+    return lines

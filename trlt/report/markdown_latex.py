@@ -1,0 +1,127 @@
+"""`results.json` as tables for a paper: Markdown, and LaTeX with booktabs. Knows texts only.
+
+Names are escaped: nothing that a file holds becomes markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from trlt.report.caveats import interval, notes_on, official_notes
+from trlt.report.results_table import PAPER, PaperResult, asked
+
+CAPTION = "Results in percent, with 95% intervals from a bootstrap over videos. What wasn't answered counts as wrong."
+
+
+class _MetricRow(NamedTuple):
+    """One metric of a benchmark; None where a cell has nothing to say."""
+
+    bench: str
+    metric: str
+    value: float | None
+    """By the paper's protocol."""
+    interval: tuple[float, float] | None
+    official: float | None
+    n: str
+    """In a benchmark's first line only, as `unanswered`."""
+    unanswered: str
+    published: PaperResult | None
+
+
+def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
+    """One table, one line per metric; the official metrics that the paper doesn't have come last.
+
+    Args:
+        results: What stands in `results.json`.
+        paper: Add what the paper gives for its base model, its SFT baseline and its tuned model (Table 1).
+    """
+    head = ["benchmark", "metric", "value", "95% interval", "official", "n", "unanswered"]
+    head += ["paper: base", "paper: SFT", "paper: tuned"] * paper
+    rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
+    notes: list[str] = []
+    for bench, entry in results["benchmarks"].items():
+        for line in _lines(bench, entry):
+            bounds = f"{line.interval[0]:.1f} to {line.interval[1]:.1f}" if line.interval else ""
+            cells = [markdown_text(line.bench), markdown_text(line.metric), _number(line.value), bounds]
+            cells += [_number(line.official), line.n, line.unanswered]
+            rows.append(cells + [_number(value) for value in line.published or (None,) * 3] * paper)
+        notes += [
+            f"- {markdown_text(bench)}: {markdown_text(note)}"
+            for note in (*notes_on(bench, entry), *official_notes(bench, entry))
+        ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n\n".join(["# Results", CAPTION, table, *(["\n".join(notes)] if notes else [])]) + "\n"
+
+
+def latex(results: Mapping[str, Any], paper: bool = False) -> str:
+    r"""The same as a `table` environment; the document needs `\usepackage{booktabs}`.
+
+    Args:
+        results: What stands in `results.json`.
+        paper: As of `markdown`.
+    """
+    count = 6 + 3 * paper
+    head = " & ".join(["Benchmark", "Metric", "Value", "Official", "$n$", "Unanswered", *["Base", "SFT", "Tuned"] * paper])
+    above = [rf" & & & & & & \multicolumn{{3}}{{c}}{{Paper}} \\ \cmidrule(l){{7-{count}}}"] * paper
+    body: list[str] = []
+    notes: list[str] = []
+    for bench, entry in results["benchmarks"].items():
+        body.append(r"\midrule")
+        for line in _lines(bench, entry):
+            bounds = rf" {{\scriptsize [{line.interval[0]:.1f}, {line.interval[1]:.1f}]}}" if line.interval else ""
+            cells = [latex_text(line.bench), latex_text(line.metric), _number(line.value) + bounds]
+            cells += [_number(line.official), line.n, line.unanswered]
+            cells += [_number(value) for value in line.published or (None,) * 3] * paper
+            body.append(" & ".join(cells).rstrip() + r" \\")
+        notes += [
+            rf"\par {latex_text(f'{bench}: {note}')}." for note in (*notes_on(bench, entry), *official_notes(bench, entry))
+        ]
+    lines = [r"\begin{table}[t]", r"\centering", rf"\caption{{{latex_text(CAPTION)}}}"]
+    lines += [rf"\begin{{tabular}}{{ll{'r' * (count - 2)}}}", r"\toprule", *above, rf"{head} \\", *body, r"\bottomrule"]
+    lines += [r"\end{tabular}", *([r"\par\footnotesize", *notes] if notes else []), r"\end{table}"]
+    return "% \\usepackage{booktabs}\n" + "\n".join(lines) + "\n"
+
+
+def markdown_text(text: str) -> str:
+    """A text that stays a text in a cell of a Markdown table, and in the HTML that becomes of it."""
+    out = " ".join(text.split())
+    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        out = out.replace(char, entity)
+    return "".join(f"\\{char}" if char in r"\`*_[]|#~" else char for char in out)
+
+
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+
+
+def latex_text(text: str) -> str:
+    """A text in which no character is a command of LaTeX."""
+    return "".join(_LATEX.get(char, char) for char in " ".join(text.split()))
+
+
+def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_MetricRow]:
+    official, first = entry["official"], True
+    for key in (*entry["paper"], *(key for key in official if key not in entry["paper"])):
+        counts = (asked(entry), f"{entry['unanswered']:,}") if first else ("", "")
+        known = PAPER.get(bench, {}).get(key) if key in entry["paper"] else None
+        yield _MetricRow(
+            bench if first else "",
+            key,
+            entry["paper"].get(key),
+            interval(entry, key) if key in entry["paper"] else None,
+            official.get(key),
+            *counts,
+            known,
+        )
+        first = False
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"

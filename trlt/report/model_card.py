@@ -1,0 +1,127 @@
+"""The model card of a tuned model: what it was made from and how, under which protocol, and what benchmarks say of it.
+
+A card is Markdown with a YAML head, as model hubs read it. Knows recipes and results as they are written to a run's folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trlt import __version__
+from trlt.files import write_text_atomic
+from trlt.recipe import Recipe, dump_recipe, to_yaml
+from trlt.report import markdown
+from trlt.report.markdown_latex import markdown_text
+from trlt.report.model_usage import use
+
+NAME = "README.md"
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+"""Between these stand the results, which `add_results` puts there."""
+RESULTS = f"## Results\n\n{BEGIN}\nNone yet: `trlt eval --bench all --model` with this folder adds them here.\n{END}"
+"""The section before there are any."""
+
+
+def model_card(
+    recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str, Any], *, library_positions: bool = False
+) -> str:
+    """The card of a finished training.
+
+    Args:
+        recipe: As resolved.
+        manifest: Of the run.
+        outcome: What training returned: `steps`, `reward_first`, `reward_last`, `parity`.
+        library_positions: See `trlt.report.model_usage.use`.
+    """
+    train = recipe.train
+    made = f"A Qwen2.5-VL, tuned on videos with {train.method.upper()} by trlt {__version__}."
+    data = manifest.get("inputs", {}).get("data", {})
+    parts = [
+        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], library_positions),
+        f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
+        f"## Protocol\n\nHow videos and questions were given to it; other frames or prompts give other answers.\n\n"
+        f"{_table(_protocol(recipe, manifest))}",
+        RESULTS,
+        f"## Recipe\n\n```yaml\n{dump_recipe(recipe)}```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def opening(base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str], library_positions: bool) -> list[str]:
+    """What a card begins with: its head, title, how the model was made, and how it is used."""
+    head = {
+        "base_model": base,
+        "library_name": "transformers",
+        "pipeline_tag": "video-text-to-text",
+        "tags": ["video", "temporal-grounding", *tags, "trlt"],
+    }
+    return [f"---\n{to_yaml(head)}---", f"# {title}", made, f"## Use\n\n{use(recipe, library_positions=library_positions)}"]
+
+
+def write_card(folder: Path, text: str) -> None:
+    """Puts a card beside a model's weights."""
+    write_text_atomic(folder / NAME, text)
+
+
+def add_results(folder: Path, results: Mapping[str, Any]) -> bool:
+    """Puts results into the card of a model.
+
+    Args:
+        folder: Of the model.
+        results: As `trlt eval` writes them.
+
+    Returns:
+        False where there is no card of ours.
+    """
+    path = folder / NAME
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before, found, rest = text.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not (found and ended):
+        return False
+    table = markdown(results).removeprefix("# Results").strip()
+    write_text_atomic(path, f"{before}{BEGIN}\n{table}\n{END}{after}")
+    return True
+
+
+def _training(
+    recipe: Recipe, manifest: Mapping[str, Any], data: Mapping[str, Any], outcome: Mapping[str, Any]
+) -> dict[str, object]:
+    train = recipe.train
+    rows: dict[str, object] = {
+        "base": recipe.model.path,
+        "base's weights": manifest.get("model", {}).get("sha256"),
+        "samples": data.get("samples"),
+        "samples' SHA-256": data.get("sha256"),
+        "optimizer steps": outcome.get("steps"),
+        "learning rate": train.learning_rate,
+        "seed": train.seed,
+    }
+    if train.method == "sft":
+        return rows | {"samples a step": train.sft.batch, "targets": train.sft.targets}
+    first, last = outcome.get("reward_first"), outcome.get("reward_last")
+    rewards = f"{first:.3f} over the first fifth, {last:.3f} over the last" if first is not None and last is not None else None
+    return rows | {
+        "prompts x completions a step": f"{train.prompts_per_step} x {train.group_size}",
+        "KL weight": train.beta,
+        "reward": rewards,
+    }
+
+
+def _protocol(recipe: Recipe, manifest: Mapping[str, Any]) -> dict[str, object]:
+    video, train = recipe.video, recipe.train
+    return {
+        "prompts, version": manifest.get("protocol", {}).get("prompt"),
+        "reasoning asked for": "yes" if train.think else "no",
+        "multi-choice answered by": train.answer_format,
+        "frames a second": video.fps,
+        "frames": f"{video.min_frames} to {video.max_frames}",
+        "video tokens at most": video.max_tokens,
+        "new tokens at most": train.max_new_tokens,
+    }
+
+
+def _table(rows: Mapping[str, object]) -> str:
+    cells = [(key, markdown_text(str(value))) for key, value in rows.items() if value is not None]
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in cells)])

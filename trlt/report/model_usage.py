@@ -1,0 +1,115 @@
+"""How a tuned model is used without trlt: the code on its card. Knows recipes and prompts; it is text, and loads nothing.
+
+The code must give the log-probabilities of trlt's own engine wherever it is pasted: frames by the recipe's budget, the prompt's
+words, the seconds of a temporal patch, and positions by the rule that the weights were trained with (`trlt/engine/mrope.py`).
+"""
+
+from __future__ import annotations
+
+import json
+
+from trlt.recipe import Recipe
+from trlt.task.prompt import build
+from trlt.task.user_question import question_sample
+from trlt.video.budget import FACTOR
+
+EVENT = "a person opens the door"
+"""What the example asks about."""
+PACKAGES = "transformers accelerate qwen-vl-utils torchcodec"
+
+LOAD = """from itertools import groupby
+
+import torch
+from qwen_vl_utils import fetch_video
+from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
+
+folder, video = "FOLDER", "VIDEO.mp4"
+model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype="auto", device_map="auto")
+processor = AutoProcessor.from_pretrained(folder)
+"""
+POSITIONS = '''
+
+def get_rope_index(input_ids, *args, video_grid_thw, second_per_grid_ts, attention_mask=None, **kwargs):
+    """Positions (3, rows, tokens) of prompts with videos as in training, and how far they run ahead of the tokens' places."""
+    positions, ahead = input_ids.new_zeros(3, *input_ids.shape), []
+    clips = iter(zip(video_grid_thw.tolist(), second_per_grid_ts.tolist()))
+    for row, ids in enumerate(input_ids):
+        kept = torch.ones_like(ids).bool() if attention_mask is None else attention_mask[row].bool()
+        parts, end = [], 0
+        for is_video, stretch in groupby((ids[kept] == model.config.video_token_id).tolist()):
+            if is_video:
+                (t, h, w), seconds = next(clips)
+                times = (torch.arange(t) * seconds * model.config.vision_config.tokens_per_second).long()
+                axes = torch.meshgrid(times, torch.arange(h // 2), torch.arange(w // 2), indexing="ij")
+                parts.append(torch.stack(axes).flatten(1) + end)
+                end = AFTER
+            else:
+                parts.append(torch.arange(len(list(stretch))).expand(3, -1) + end)
+                end = int(parts[-1].max()) + 1
+        positions[:, row, kept] = torch.cat(parts, dim=1).to(positions)
+        ahead.append(end - int(kept.sum()))
+    return positions, torch.tensor(ahead, device=input_ids.device)[:, None]
+
+
+model.model.get_rope_index = get_rope_index
+'''
+AFTER = "int(parts[-1].max()) + 1  # text goes on one past the video's largest position"
+AFTER_LIBRARY = "end + max(h, w) // 2  # text goes on after the larger of the video's height and width"
+ASK = """
+budget = BUDGET
+frames, fps = fetch_video({"video": video, **budget}, return_video_sample_fps=True)
+system = SYSTEM
+user = USER
+messages = [
+    {"role": "system", "content": [{"type": "text", "text": system}]},
+    {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]},
+]
+text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+inputs = processor(text=[text], videos=[frames], do_resize=False, do_sample_frames=False, return_tensors="pt")
+inputs["second_per_grid_ts"] = torch.tensor([2 / fps])  # the true rate; two frames make a temporal patch
+inputs = inputs.to(model.device)
+completion = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
+print(processor.decode(completion, skip_special_tokens=True))
+"""
+
+NEEDS = """It needs transformers 5.2 or newer (run with 5.2, 5.3, 5.5, 5.6, 5.12, 5.23 and 5.24); version 4 can't read
+this folder. qwen-vl-utils reads files by torchcodec, which needs FFmpeg's libraries, or by decord. Instead of a file it takes
+a list of pictures, with their rate as `"sample_fps"` in `budget`."""
+SECONDS = """The library's own also cuts the seconds between frames to whole ones (seen in 5.2 to 5.12; 5.3 to 5.5 leave them
+out, and from 5.18 on they are right)."""
+PUBLISHED = f"""`get_rope_index` takes the place of the library's, which from 5.3 on places the text after a video elsewhere
+than this model's training did: for a clip of a minute, in the middle of that clip. {SECONDS} vLLM and SGLang place the text as
+here."""
+LIBRARY = f"""`get_rope_index` takes the place of the library's. These weights were trained with the text after a video placed
+as transformers 5.3 to 5.24 place it, which isn't the rule of the published Qwen2.5-VL: vLLM, SGLang and older versions follow
+that one, and get other answers from these weights. `"text_after_video": "library"` in `config.json` says so. {SECONDS}"""
+DRAWN = """`generate` draws as `generation_config.json` says, which is how `trlt eval` draws by the recipe."""
+
+
+def use(recipe: Recipe, *, library_positions: bool = False) -> str:
+    """The section "Use" of a card, as Markdown.
+
+    Args:
+        recipe: Whose clips, prompts and decoding are shown.
+        library_positions: Whether the weights were trained with text placed as transformers 5.3 and newer place it.
+    """
+    lead = '`trlt infer VIDEO "a question" --model FOLDER --recipe RECIPE`, with the recipe below, asks as in training.'
+    code = snippet(recipe, library_positions=library_positions)
+    rule = LIBRARY if library_positions else PUBLISHED
+    return f"{lead} Without trlt, after `pip install {PACKAGES}`:\n\n```python\n{code}```\n\n{NEEDS}\n\n{rule}\n\n{DRAWN}"
+
+
+def snippet(recipe: Recipe, *, library_positions: bool = False) -> str:
+    """The code of `use`; `FOLDER` and `VIDEO.mp4` stand for what its reader has."""
+    video, train = recipe.video, recipe.train
+    words = build(question_sample("VIDEO.mp4", EVENT, "grounding", ()), think=train.think, answer_format=train.answer_format)
+    budget = {
+        "fps": video.fps,
+        "min_frames": video.min_frames,
+        "max_frames": video.max_frames,
+        "min_pixels": video.min_tokens * FACTOR**2,
+        "total_pixels": video.max_tokens * FACTOR**2,
+    }
+    ask = ASK.replace("BUDGET", json.dumps(budget)).replace("SYSTEM", json.dumps(words.system))
+    ask = ask.replace("USER", json.dumps(words.user, ensure_ascii=False))
+    return LOAD + POSITIONS.replace("AFTER", AFTER_LIBRARY if library_positions else AFTER) + ask

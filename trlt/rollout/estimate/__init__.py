@@ -1,0 +1,1 @@
+"""What asking a pool would cost, from a drawn part of it."""

@@ -1,0 +1,160 @@
+"""A short run under the clock: what each clip took, when the model took which clips, and its steady part.
+
+Knows loaders, askers and the clock; nothing of how samples were drawn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from trlt.recipe import Video
+from trlt.rollout.estimate.stratified import EstimatedMetric, Stretch, flow
+from trlt.rollout.loop import CompletionGenerator
+from trlt.task.sample import Sample
+from trlt.video.clip_codec import packed_size
+from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
+
+if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.agreement import Agreement
+    from trlt.engine.forest import Answered, Tree
+    from trlt.engine.sampling import Sampling
+
+PARTS = 2
+"""Stretches in which as many samples are taken as are asked side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipTiming:
+    """A clip that was asked for."""
+
+    seconds: float = 0.0
+    """Until it was there, or given up."""
+    bytes: int = 0
+    """Of its entry in the frame store; 0 where it can't be read."""
+
+
+class NotingLoader(ClipLoader):
+    """A clip loader that notes what each clip took, by the id of its first sample."""
+
+    def __init__(self, settings: Video) -> None:
+        super().__init__(settings)
+        self.seen: dict[str, ClipTiming] = {}
+        self.failed: list[Sample] = []
+        """Samples of clips that couldn't be read, since someone last took them from here."""
+
+    def map(self, requests: Iterable[ClipRequest]) -> Iterator[LoadedClip]:
+        """As of the loader."""
+        for loaded in super().map(requests):
+            samples = loaded.request.key
+            self.seen[samples[0].id] = ClipTiming(loaded.seconds, packed_size(loaded.clip) if loaded.clip else 0)
+            if loaded.clip is None:
+                self.failed += samples
+            yield loaded
+
+
+@dataclass
+class Taking:
+    """Clips that the model took together, without an answer in between."""
+
+    at: float
+    """When it asked for the first, in seconds of the clock."""
+    waited_s: float = 0.0
+    """Until it had them all."""
+    ids: list[str] = field(default_factory=list)
+    """Samples of them, those of broken clips on the way included."""
+
+
+class TimedGenerator:
+    """An asker that notes when clips are taken."""
+
+    def __init__(self, generator: CompletionGenerator, loader: NotingLoader) -> None:
+        self._generator, self._loader = generator, loader
+        self.taken: list[Taking] = []
+
+    @property
+    def parity(self) -> Agreement | None:
+        """As of the asker."""
+        return self._generator.parity
+
+    def stream(
+        self,
+        trees: Iterable[Tree],
+        sampling: Sampling,
+        *,
+        max_sequences: int = 256,
+        ended: Callable[[int], None] | None = None,
+    ) -> Iterator[Answered]:
+        """As of the asker."""
+        answered = True
+
+        def watched() -> Iterator[Tree]:
+            nonlocal answered
+            found = iter(trees)
+            while True:
+                began = time.perf_counter()
+                tree = next(found, None)
+                if tree is None:
+                    return
+                if answered:
+                    self.taken.append(Taking(began))
+                    answered = False
+                last = self.taken[-1]
+                last.waited_s += time.perf_counter() - began
+                last.ids += [*(sample.id for sample in self._loader.failed), *(one.key for one in tree.requests)]
+                self._loader.failed.clear()
+                yield tree
+
+        for one in self._generator.stream(watched(), sampling, max_sequences=max_sequences, ended=ended):
+            answered = True
+            yield one
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Seconds of one process."""
+
+    stretches: int
+    """That were measured."""
+    fixed_s: float
+    """Of start and end, once."""
+    metrics: dict[str, EstimatedMetric]
+    """`wall_s` for all samples, and its parts `waiting_s` (for clips) and `model_s`."""
+
+
+def steady(taken: Sequence[Taking], side_by_side: int, weights: Mapping[str, float], whole: int, seconds: float) -> Timed:
+    """Seconds for `whole` samples, from a short run.
+
+    Where no stretch of steady work can be told from start and end, the whole short run is the stretch, without an interval.
+
+    Args:
+        taken: In the order of time.
+        side_by_side: Samples that are asked side by side.
+        weights: Of each sample of the short run, how many it stands for.
+        whole: Samples of the pool.
+        seconds: That the short run took.
+    """
+    walls: list[Stretch] = []
+    waits: list[Stretch] = []
+    start, size = 0, 0
+    while start < len(taken) and size < side_by_side:
+        size += len(taken[start].ids)
+        start += 1
+    first = start
+    for last in range(start + 1, len(taken)):
+        ids = [id for one in taken[first:last] for id in one.ids]
+        if len(ids) * PARTS >= side_by_side:
+            weight = sum(weights[id] for id in ids)
+            walls.append(Stretch(taken[last].at - taken[first].at, len(ids), weight))
+            waits.append(Stretch(sum(one.waited_s for one in taken[first:last]), len(ids), weight))
+            first = last
+    if not walls:
+        walls = [Stretch(seconds, len(weights), sum(weights.values()))]
+        waits = [Stretch(sum(one.waited_s for one in taken), len(weights), sum(weights.values()))]
+    rate = sum(one.seconds for one in walls) / sum(one.size for one in walls)
+    models = [replace(wall, seconds=wall.seconds - wait.seconds) for wall, wait in zip(walls, waits, strict=True)]
+    named = {"wall_s": walls, "waiting_s": waits, "model_s": models}
+    metrics = {name: flow(stretches, whole) for name, stretches in named.items()}
+    return Timed(len(walls), max(0.0, seconds - rate * len(weights)), metrics)

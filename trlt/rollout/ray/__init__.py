@@ -1,0 +1,1 @@
+"""The loop on a Ray cluster. The only place that imports Ray."""

@@ -1,0 +1,247 @@
+"""What a cluster's workers do: tables of samples become clips, and clips become answers.
+
+Knows Arrow tables and how a worker's fault reaches the driver; nothing of Ray, rows or rewards. What goes in and out is JSON
+and raw frames, so that a text may hold anything, a half surrogate pair too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from trlt import __version__, errors
+from trlt.errors import TrltError, UnforeseenError, VideoError
+from trlt.recipe import Decoding, Video
+from trlt.rollout.loop import CompletionGenerator, questions, read_clips
+from trlt.task.sample import Sample
+from trlt.video.resolve import VideoIndex
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from trlt.engine.forest import Tree
+    from trlt.video.workers import ClipLoader
+
+TOGETHER_S = 1.0
+"""Seconds in which answers are collected before they go to the driver, which has to look at each parcel."""
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What every worker is told."""
+
+    video: Video
+    """With folders by absolute paths: a worker has a working directory of its own."""
+    root: Path
+    """Folder that the samples' paths are relative to, the same on every machine."""
+    settings: Decoding
+    n: int
+    as_gqa: bool = False
+    version: str = __version__
+    """Of the trlt that asks."""
+
+    def check(self) -> None:
+        """Raises where this machine has another trlt: its prompts or frames might be others.
+
+        Raises:
+            TrltError: it has.
+        """
+        if self.version != __version__:
+            raise TrltError(f"trlt {__version__} is installed, while the run was started by {self.version}; install the same")
+
+
+def sample_table(groups: Sequence[Sequence[Sample]]) -> pa.Table:
+    """Samples by clip, one group per row."""
+    import pyarrow as pa
+
+    return pa.table({"samples": pa.array(map(_text, groups), pa.large_string())})
+
+
+def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
+    """Clips of the samples of a `sample_table`, one a table, with their samples; videos that can't be read come last."""
+    from trlt.video.clip_codec import pack
+
+    failed = list[dict[str, Any]]()
+    try:
+        job.check()
+        loader, videos = _reader(job.video, job.root)
+        groups = map(_samples, table["samples"].to_pylist())
+        for one in read_clips(groups, loader, videos, lambda *fault: failed.extend(_failed(*fault))):
+            yield _clip_table(samples=_text(one.samples), clip=b"".join(pack(one.clip)))
+    except Exception as error:
+        yield _clip_table(said=json.dumps([_fault(error)]))
+        return
+    for one_failed in failed:
+        yield _clip_table(said=json.dumps([one_failed]))
+
+
+class Answering:
+    """A model on a worker; asks it about a table of clips at a time.
+
+    Args:
+        job: What is asked for.
+        make_generator: Loads the model; one that isn't found is a fault of the first table, so that the driver hears of it.
+    """
+
+    def __init__(self, job: WorkerSettings, make_generator: Callable[[], CompletionGenerator]) -> None:
+        self._job = job
+        self._compared = False
+        self._fault: dict[str, Any] | None = None
+        try:
+            job.check()
+            self._generator = make_generator()
+        except Exception as error:
+            self._fault = _fault(error)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        """Answers as they are done, those of `TOGETHER_S` in a table of one row, for `read_said`."""
+        given, said = -math.inf, list[dict[str, Any]]()
+        for one in [self._fault] if self._fault else self._said(table):
+            said.append(one)
+            if time.monotonic() - given > TOGETHER_S:
+                yield _said_table(said)
+                given, said = time.monotonic(), []
+        if said:
+            yield _said_table(said)
+
+    def _said(self, table: pa.Table) -> Iterator[dict[str, Any]]:
+        for text in filter(None, table["said"].to_pylist()):
+            yield from json.loads(text)
+        try:
+            yield from self._answers(table)
+            if self._generator.parity and not self._compared:
+                self._compared = True
+                yield {"parity": self._generator.parity.to_json()}
+        except Exception as error:
+            yield _fault(error)
+
+    def _answers(self, table: pa.Table) -> Iterator[dict[str, Any]]:
+        from trlt.engine.sampling import Sampling
+
+        job, settings = self._job, self._job.settings
+        sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
+        asked: list[tuple[list[Sample], int, float]] = []
+        failed = list[dict[str, Any]]()
+
+        def trees() -> Iterator[Tree]:
+            import numpy as np
+
+            from trlt.engine.forest import Tree
+            from trlt.video.clip_codec import unpack
+
+            for text, data in zip(table["samples"], table["clip"], strict=True):
+                if not data.is_valid:
+                    continue
+                # A copy: the object store's memory is read-only, and needed for the next clips.
+                clip = unpack(np.frombuffer(data.as_buffer(), np.uint8).copy())
+                samples, requests = questions(
+                    _samples(text.as_py()),
+                    settings,
+                    job.n,
+                    lambda *fault: failed.extend(_failed(*fault)),
+                    as_gqa=job.as_gqa,
+                )
+                if requests:
+                    asked.append((samples, clip.tokens, clip.duration))
+                    yield Tree(clip, requests)
+
+        for t, r, completions, error in self._generator.stream(trees(), sampling, max_sequences=settings.max_sequences):
+            samples, shown, length_s = asked[t]
+            if error is not None:
+                failed += _failed([samples[r]], error)
+                continue
+            said = [(c.text, len(c.tokens), c.finished) for c in completions]
+            yield {"id": samples[r].id, "said": said, "video_tokens": shown, "length_s": length_s}
+        yield from failed
+
+
+def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
+    """What workers said about samples: `id`, and either `said` (text, tokens, finished) or `error`.
+
+    With `said` stand the clip's `video_tokens` and `length_s` (seconds).
+
+    With an unforeseen error stand its `kind` and `trace`; see `read_error`.
+
+    Or about themselves, once: `parity`, how far their first completion was from the library's own forward.
+
+    Raises:
+        TrltError: a worker's own, with the name of its machine.
+        RuntimeError: a bug on a worker, with its traceback.
+    """
+    for text in table["said"].to_pylist():
+        for one in json.loads(text):
+            if "fault" in one:
+                _raise(**one)
+            yield one
+
+
+def read_error(one: dict[str, Any]) -> VideoError:
+    """The error of a sample that a worker told."""
+    return UnforeseenError(one["error"], one["kind"], one["trace"]) if "kind" in one else VideoError(one["error"])
+
+
+def _failed(group: Sequence[Sample], error: VideoError, step: str = "") -> list[dict[str, Any]]:
+    """What is said of samples that can't be asked."""
+    more = {"kind": error.kind, "trace": error.trace} if isinstance(error, UnforeseenError) else {}
+    return [{"id": sample.id, "error": str(error), **more} for sample in group]
+
+
+def _raise(host: str, fault: str, text: str) -> NoReturn:
+    kind = getattr(errors, fault, None)
+    if isinstance(kind, type) and issubclass(kind, TrltError):
+        raise kind(f"{host}: {text}")
+    raise RuntimeError(f"a worker on {host} failed:\n{text}")
+
+
+def _fault(error: Exception) -> dict[str, Any]:
+    text = str(error) if isinstance(error, TrltError) else "".join(traceback.format_exception(error))
+    return {"host": socket.gethostname(), "fault": type(error).__name__, "text": text}
+
+
+def _said_table(said: Sequence[dict[str, Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table({"said": pa.array([json.dumps(said)], pa.large_string())})
+
+
+def _text(samples: Sequence[Sample]) -> str:
+    return json.dumps([replace(sample, meta={}).to_json() for sample in samples])
+
+
+def _samples(text: str) -> list[Sample]:
+    return [Sample.from_json(one) for one in json.loads(text)]
+
+
+def _clip_table(*, samples: str | None = None, clip: bytes | None = None, said: str | None = None) -> pa.Table:
+    """One row: a clip (as an entry of the frame store) with its samples, or what is said already."""
+    import pyarrow as pa
+
+    text, binary = pa.large_string(), pa.large_binary()
+    return pa.table({"samples": pa.array([samples], text), "clip": pa.array([clip], binary), "said": pa.array([said], text)})
+
+
+@lru_cache(maxsize=1)
+def _reader(video: Video, root: Path) -> tuple[ClipLoader, VideoIndex]:
+    """The loader of this worker, which decodes one clip after another by one thread, as its machine has a worker a core.
+
+    Raises:
+        VideoError: no such folder of videos.
+    """
+    from trlt.video.decode import cores
+    from trlt.video.workers import ClipLoader
+
+    try:
+        videos = VideoIndex(root, video.downloads, video.links)
+    except VideoError as error:
+        raise VideoError(f"{error}; every machine of the cluster must have it under this path") from None
+    # With as many processes as cores, each decodes by one thread; those that aren't needed are never started.
+    workers = min(video.workers, 1) * cores()
+    return ClipLoader(video.model_copy(update={"workers": workers}), ahead=1), videos

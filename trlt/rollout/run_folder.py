@@ -1,0 +1,282 @@
+"""A run's folder: the resolved recipe and a manifest beside the rows, and the refusal to go on with something else.
+
+Knows files and checksums; nothing of samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trlt import __version__
+from trlt.errors import ResumeError
+from trlt.files import create_text, file_digest, to_json, write_json
+from trlt.files.forms import ManifestForm, read_form
+from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
+from trlt.rollout.shared.leases import at_work, remove
+from trlt.rollout.shared.rank_files import work_folder
+from trlt.task.prompt import VERSION
+
+_ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
+LIBRARIES = ("torch", "transformers", "numpy", "av")
+HASHED_BYTES = 1 << 30
+"""Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
+
+ASKED_BY = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
+    *("chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja"),
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
+)
+"""Files of a model's folder, as transformers names them, that decide which tokens and frames its weights are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Where a run's files are: in a folder, or beside a file of rows that was asked for by its name."""
+
+    out: Path
+    """A folder, or a .jsonl file."""
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self._beside("recipe.yaml")
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, checksums, protocol and seeds."""
+        return self._beside("manifest.json")
+
+    @property
+    def picture(self) -> Path:
+        """How difficult probed samples are, as a picture."""
+        return self._beside("difficulty.png")
+
+    def rows(self, name: str) -> Path:
+        """The rows of one data set."""
+        return self.out if self.out.suffix == ".jsonl" else self.out / "rows" / f"{name}.jsonl"
+
+    def read_manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None where there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return read_form(self.manifest, ManifestForm, _ANEW) if self.manifest.exists() else None
+
+    def write_manifest(self, values: Mapping[str, Any]) -> None:
+        """Replaces the manifest."""
+        write_json(self.manifest, values)
+
+    def note(self, **values: Any) -> None:
+        """Adds to the manifest what a run found out about itself; a run that goes on keeps it until it is found out anew."""
+        self.write_manifest({**(self.read_manifest() or {}), **values})
+
+    def _beside(self, name: str) -> Path:
+        return self.out.with_suffix(f".{name}") if self.out.suffix == ".jsonl" else self.out / name
+
+
+def open_run(
+    out: Path,
+    kind: str,
+    recipe: Recipe,
+    *,
+    model: Mapping[str, Any],
+    inputs: Mapping[str, Mapping[str, Any]],
+    protocol: Mapping[str, Any],
+    fresh: bool = False,
+) -> RunFiles:
+    """A new run, or the one that is there, when it is the same. Of several processes that open one, all agree or fail.
+
+    Args:
+        out: Folder, or .jsonl file of rows.
+        kind: Of the run, as `recipe.effects` knows it.
+        recipe: As resolved.
+        model: What tells models apart (`model_identity`).
+        inputs: Checksums by name of the input; a further one may join a run, one that is there must not change.
+        protocol: What a reader of the metrics must know.
+        fresh: Forget what is there.
+
+    Raises:
+        ResumeError: what is there has another recipe, model or input; names the keys that differ. Or processes are at work
+            on what is to be forgotten.
+        DataError: a manifest that can't be read.
+    """
+    run = RunFiles(out)
+    if fresh:
+        _forget(run)
+    old = run.read_manifest()
+    if old is None and any(path.exists() for rows in _rows_there(run) for path in (rows, work_folder(rows))):
+        raise ResumeError(f"{out}: there are rows, but no {run.manifest.name} that tells whose; give another --out, or --fresh")
+    values = {
+        "schema": 1,
+        "kind": kind,
+        "created": now(),
+        **environment(),
+        "prompt": VERSION,
+        "protocol": dict(protocol),
+        "model": dict(model),
+        "inputs": {name: dict(given) for name, given in sorted(inputs.items())},
+    }
+    # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
+    create_text(run.recipe, dump_recipe(recipe))
+    found = tells_apart(kind, load_recipe(run.recipe), recipe)
+    if old is None and not found and not create_text(run.manifest, to_json(values)):
+        old = run.read_manifest()
+    if old is not None:
+        found = _other(old, values) + found
+    if found:
+        listed = "\n  ".join(found)
+        raise ResumeError(
+            f"{out}: belongs to another run; give another --out, or --fresh to start anew. What differs:\n  {listed}"
+        )
+    if old is not None:
+        values["created"] = old.get("created") or values["created"]
+        if "parity" in old:
+            values["parity"] = old["parity"]
+        values["inputs"] = dict(sorted({**old.get("inputs", {}), **values["inputs"]}.items()))
+        run.write_manifest(values)
+    save_recipe(run.recipe, recipe)
+    return run
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for manifests; loads no library."""
+    found: dict[str, str] = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    torch = sys.modules.get("torch")
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
+    hardware = {"machine": platform.machine(), "system": platform.system(), "gpus": devices}
+    return {"trlt": __version__, "python": platform.python_version(), "versions": found, "hardware": hardware}
+
+
+def model_identity(located: str) -> dict[str, Any]:
+    """What tells a model apart from others: checksums of a folder and of files beside weights, or a hub id with its revision.
+
+    Of an adapter's folder it is that of its base, with the adapter's own checksum.
+
+    Args:
+        located: As `trlt.engine.model.locate` gives it.
+    """
+    from trlt.engine.model import resolve
+
+    place = resolve(located)
+    found = _whole_identity(place.base)
+    if place.adapters:
+        digest = hashlib.sha256("".join(map(_adapter_digest, place.adapters)).encode())
+        found |= {"name": Path(located).name, "adapter": digest.hexdigest()}
+    return found
+
+
+def _adapter_digest(folder: Path) -> str:
+    """Checksum of an adapter: its weights and settings, but not where its base lies."""
+    from trlt.engine.model import check_adapter
+
+    config = {key: value for key, value in check_adapter(folder).items() if key != "base_model_name_or_path"}
+    weights = file_digest(folder / "adapter_model.safetensors")
+    return hashlib.sha256(f"{json.dumps(config, sort_keys=True)} {weights}".encode()).hexdigest()
+
+
+def _whole_identity(located: str) -> dict[str, Any]:
+    """What tells a whole model apart."""
+    folder = Path(located)
+    if not folder.is_dir():
+        from trlt.engine.model.hub import cached
+
+        snapshot = cached(located)
+        return {"hub": located, "revision": snapshot.name if snapshot else None}
+    weights = sorted(folder.glob("*.safetensors"))
+    small = sum(path.stat().st_size for path in weights) <= HASHED_BYTES
+    digest = hashlib.sha256(file_digest(folder / "config.json").encode())
+    for path in weights:
+        stat = path.stat()
+        digest.update(
+            f"{path.name}\0{file_digest(path) if small else (stat.st_size, stat.st_mtime_ns)}\0".encode(
+                "utf-8", "surrogateescape"
+            )
+        )
+    asked_by = {path.relative_to(folder).as_posix(): file_digest(path) for name in ASKED_BY for path in folder.glob(name)}
+    return {"name": folder.name, "sha256": digest.hexdigest(), "files": dict(sorted(asked_by.items()))}
+
+
+def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Keys that tell inputs apart; `path` may change, when a file has moved."""
+    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos", "files")]
+    return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What tells two manifests' runs apart, apart from the recipe."""
+    found = [f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in ("kind", "prompt") if old.get(key) != new[key]]
+    before, now_there = old.get("model", {}), new["model"]
+    found += _changed("model", before, now_there)
+    if "files" in before and "files" in now_there:  # which earlier manifests don't name
+        found += _changed("model", before["files"], now_there["files"])
+    for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
+        found += _changed_input(name, old["inputs"][name], new["inputs"][name])
+    return found
+
+
+def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What tells inputs apart; of samples' files, in words that need no checksums."""
+    if "samples" not in new or old.get("sha256") == new.get("sha256"):
+        return _changed(f"inputs.{name}", old, new)
+    before, now_there = (Path(str(one.get("path", ""))).name for one in (old, new))
+    counts = (
+        f" ({old.get('samples'):,} before, {new['samples']:,} now)" if old.get("samples") not in (None, new["samples"]) else ""
+    )
+    told = f"the samples in {now_there} changed" if before == now_there else f"other samples: {before} -> {now_there}"
+    rest = [{key: value for key, value in one.items() if key not in ("sha256", "samples")} for one in (old, new)]
+    return [told + counts, *_changed(f"inputs.{name}", *rest)]
+
+
+def _rows_there(run: RunFiles) -> list[Path]:
+    """Files of rows, those too of which there is only what ranks have written so far."""
+    if run.out.suffix == ".jsonl":
+        return [run.out]
+    folder = run.out / "rows"
+    shared = [path.with_name(path.name[1 : -len(".work")]) for path in folder.glob(".*.jsonl.work")]
+    return sorted({*folder.glob("*.jsonl"), *shared})
+
+
+def _forget(run: RunFiles) -> None:
+    """Removes rows, recipe and manifest, and nothing else that lies there."""
+    there = _rows_there(run)
+    for rows in there:
+        if busy := at_work(work_folder(rows)):
+            raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
+    for rows in there:
+        remove(work_folder(rows))
+    made = ("results.json", "results.md", "results.tex", "items/*.parquet", "lmms_eval/*.json*")
+    results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
+    for path in (run.manifest, *there, run.recipe, run.picture, *results):
+        path.unlink(missing_ok=True)
+
+
+def videos_root(root: str | None, data: Path) -> Path:
+    """The folder that the paths in a file of samples are relative to.
+
+    The recipe's (or flag's) comes first, then the one that `trlt prepare` or `trlt select` noted beside the file, then
+    the file's own folder.
+    """
+    if root is not None:
+        return Path(root)
+    noted = (RunFiles(data).read_manifest() or {}).get("videos")
+    return Path(noted) if isinstance(noted, str) else data.parent

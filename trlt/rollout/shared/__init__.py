@@ -1,0 +1,1 @@
+"""Rows that several processes or machines write together, without asking each other."""

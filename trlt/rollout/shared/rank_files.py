@@ -1,0 +1,197 @@
+"""The files of a run that several processes write together: the one file of rows, and a part of each rank beside it.
+
+Knows rows and their files; nothing of who works on what (`claims`), except that a folder with parts is there until the work is
+done: `.<rows>.work/parts/<rank>.jsonl`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from trlt.files.bounded_json import loads
+from trlt.rollout.rows_file import RowFile, RowPosition, scan
+from trlt.rollout.shared.leases import Gone, at_work, gone_if_missing, make, remove
+
+RETRY = "retry"
+"""Mark of a work that asks again where a row holds an error."""
+MOST_FILES = 200
+"""Parts that are open at once; each rank of each run that was interrupted leaves one."""
+BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RowLocation:
+    """Where a row is."""
+
+    path: Path
+    line: RowPosition
+
+
+def work_folder(out: Path) -> Path:
+    """Where ranks keep their rows and claims until the work is done.
+
+    Args:
+        out: The file of rows.
+    """
+    return out.with_name(f".{out.name}.work")
+
+
+def part_file(folder: Path, token: str) -> Path:
+    """The rows of one rank."""
+    return folder / "parts" / f"{token}.jsonl"
+
+
+def prepare(out: Path, ids: Sequence[str], *, retry_errors: bool = False) -> int:
+    """Makes the folder of a work, unless it is there or nothing is left to ask.
+
+    Args:
+        out: The file of rows.
+        ids: Of the samples.
+        retry_errors: Rows that hold an error don't count as there. A work that was interrupted goes on as it was begun.
+
+    Returns:
+        Rows in `out` that count as there; `len(ids)` when nothing is left to ask.
+
+    Raises:
+        ResumeError: `out` holds rows of other samples.
+        DataError: `out` is damaged.
+    """
+    known, folder = frozenset(ids), work_folder(out)
+    under_way = folder.is_dir()
+    retry = (folder / RETRY).exists() if under_way else retry_errors
+    there = {line.id for line in base_lines(out, known) if not (line.failed and retry)}
+    if len(there) < len(known) and not under_way:
+        make(folder, (RETRY,) if retry else ())
+    if len(there) == len(known) and not at_work(folder):
+        remove(folder)  # where the last rank was killed after it had merged
+    return len(there)
+
+
+def absorb(rows: RowFile, ids: Sequence[str], *, retry_errors: bool = False) -> None:
+    """Appends what ranks that are no longer at work left behind, and removes their folder."""
+    folder, known = work_folder(rows.path), frozenset(ids)
+    for path in _parts(folder) if folder.is_dir() else ():
+        with path.open("rb") as file:
+            for line in list(part_lines(path, known)):
+                if line.id not in rows and not (line.failed and retry_errors):
+                    file.seek(line.offset)
+                    rows.append(loads(file.read(line.length)))
+    remove(folder)
+
+
+def settle(out: Path, ids: Sequence[str]) -> None:
+    """Ends a work that was interrupted, without asking anything: its rows go into `out`. Does nothing while ranks are at work.
+
+    Raises:
+        ResumeError: rows of other samples, or another process writes to `out`.
+        DataError: `out` is damaged.
+    """
+    if work_folder(out).is_dir() and not at_work(work_folder(out)):
+        with RowFile(out, ids) as rows:
+            absorb(rows, ids)
+
+
+def base_lines(out: Path, known: frozenset[str]) -> Iterator[RowPosition]:
+    """The rows of the one file; of a sample that was asked again, the later counts.
+
+    Raises:
+        ResumeError: a row of another sample.
+        DataError: a line that is no row.
+    """
+    yield from _lines(out, known, skip_damaged=False)
+
+
+def part_lines(path: Path, known: frozenset[str]) -> Iterator[RowPosition]:
+    """The rows of a part, none where it isn't there; what is damaged is asked again.
+
+    Raises:
+        ResumeError: a row of another sample.
+    """
+    yield from _lines(path, known, skip_damaged=True)
+
+
+def places(out: Path, known: frozenset[str]) -> dict[str, RowLocation]:
+    """Where the row of each sample is. Of rows that two ranks wrote one counts; they are equal where draws are exact.
+
+    Raises:
+        Gone: there is no folder of parts.
+        ResumeError: a row of another sample.
+        DataError: `out` is damaged.
+    """
+    folder = work_folder(out)
+    retry = (folder / RETRY).exists()
+    found = {line.id: RowLocation(out, line) for line in base_lines(out, known) if not (line.failed and retry)}
+    for path in _parts(folder):
+        for line in part_lines(path, known):
+            found.setdefault(line.id, RowLocation(path, line))
+    return found
+
+
+def merge(out: Path, rows: Sequence[RowLocation]) -> None:
+    """Writes rows, in their order, to a file, and waits until it is on the disk.
+
+    Raises:
+        OSError: a file isn't there any more.
+    """
+    files: dict[Path, BinaryIO] = {}
+    try:
+        with out.open("wb") as merged:
+            for place in rows:
+                if place.path not in files:
+                    if len(files) == MOST_FILES:
+                        files.pop(next(iter(files))).close()
+                    files[place.path] = place.path.open("rb")
+                files[place.path].seek(place.line.offset)
+                merged.write(files[place.path].read(place.line.length))
+            merged.flush()
+            os.fsync(merged.fileno())
+    finally:
+        for file in files.values():
+            file.close()
+
+
+class RowCounter:
+    """How many rows are there, over the files of all ranks; each call reads only what has been added.
+
+    Args:
+        out: The file of rows.
+        there: Rows in it that count.
+        total: Of the run.
+    """
+
+    def __init__(self, out: Path, there: int, total: int) -> None:
+        self._folder = work_folder(out) / "parts"
+        self._there, self._total = there, total
+        self._read: dict[str, tuple[int, int]] = {}
+        """Bytes and lines that were read of each part."""
+
+    def count(self) -> int:
+        """Rows that are there; one that two ranks wrote counts twice until the end."""
+        with contextlib.suppress(Gone), gone_if_missing():
+            for name in os.listdir(self._folder):
+                size, lines = self._read.get(name, (0, 0))
+                with (self._folder / name).open("rb") as file:
+                    file.seek(size)
+                    while block := file.read(BLOCK):
+                        size, lines = size + len(block), lines + block.count(b"\n")
+                self._read[name] = size, lines
+        return min(self._total, self._there + sum(lines for _, lines in self._read.values()))
+
+
+def _parts(folder: Path) -> list[Path]:
+    with gone_if_missing():
+        return sorted(folder / "parts" / name for name in os.listdir(folder / "parts"))
+
+
+def _lines(path: Path, known: frozenset[str], *, skip_damaged: bool) -> Iterator[RowPosition]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        yield from scan(file, path, known, skip_damaged=skip_damaged)

@@ -1,0 +1,249 @@
+"""Rows of a run that several processes or machines write together, each taking the next piece of work when it is ready.
+
+Knows samples and pieces of work; `leases` knows who has which piece, and `parts` in which files rows are. When every piece is
+done, one rank puts all rows into the one file, in the order of the samples. See docs/decisions/sharing-work.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from trlt.errors import ResumeError
+from trlt.files import append
+from trlt.rollout.rows_file import encode
+from trlt.rollout.shared.leases import LEASE_S, Gone, Lease, Leases, Look, gone_if_missing, remove
+from trlt.rollout.shared.rank_files import RowCounter, base_lines, merge, part_file, part_lines, places, prepare, work_folder
+from trlt.task.sample import Sample
+
+CHUNKS = 4096
+"""Most pieces that a run is cut into: many more than ranks, and few enough to list them each time that one is taken."""
+MERGE = "merge"
+"""The piece that is left when all others are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How a process shares a run with others."""
+
+    ranks: int = 1
+    """Processes that are expected to take part; more or fewer may."""
+    lease_s: float = LEASE_S
+    """Seconds without a heartbeat after which another rank takes over; on one machine, a process that ended is seen at once."""
+    poll_s: float = 0.5
+    """Seconds between looks, while a rank waits for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of work: samples that share clips."""
+
+    name: str
+    """Its place in the plan, and a digest of its ids, so that no other plan's piece is taken for it."""
+    groups: tuple[Sequence[Sample], ...]
+    ids: frozenset[str]
+
+
+def plan(groups: Sequence[Sequence[Sample]]) -> list[Chunk]:
+    """The pieces of work, in the order in which they are taken; the same in every process with the same samples.
+
+    Args:
+        groups: Samples that share a clip, which are never taken apart.
+    """
+    size = math.ceil(sum(map(len, groups)) / CHUNKS)
+    chunks: list[Chunk] = []
+    some: list[Sequence[Sample]] = []
+    for place, group in enumerate(groups):
+        some.append(group)
+        if sum(map(len, some)) >= size or place == len(groups) - 1:
+            ids = [sample.id for one in some for sample in one]
+            digest = hashlib.sha256("\0".join(ids).encode("utf-8", "surrogatepass")).hexdigest()[:8]
+            chunks.append(Chunk(f"{len(chunks):05}-{digest}", tuple(some), frozenset(ids)))
+            some = []
+    return chunks
+
+
+class SharedRows:
+    """Rows that this process writes together with others; a context manager that leaves the work at its end.
+
+    Args:
+        out: The JSONL file that all rows end in.
+        ids: The samples' ids, in the order that the finished file has.
+        groups: The samples by clip, in an order that depends on the samples alone.
+        sharing: With how many, and when a silent one counts as dead.
+        retry_errors: Ask samples again whose row in `out` holds an error.
+
+    Raises:
+        ResumeError: there are rows of other samples.
+        DataError: `out` is damaged.
+    """
+
+    def __init__(
+        self, out: Path, ids: Sequence[str], groups: Sequence[Sequence[Sample]], sharing: Sharing, *, retry_errors: bool = False
+    ) -> None:
+        self.path = out
+        self.errors = 0
+        """Rows that hold an error; known after `finish`."""
+        self._ids, self._known, self._sharing = ids, frozenset(ids), sharing
+        self._folder = work_folder(out)
+        self._chunks = plan(groups)
+        self._chunk_of = {id: chunk.name for chunk in self._chunks for id in chunk.ids}
+        self._complete: set[str] = set()
+        """Pieces whose rows were there when this rank came."""
+        self._left: dict[str, set[str]] = {}
+        """Of the pieces that this rank has, the ids whose rows are to be written."""
+        self._buried: set[str] = set()
+        """Dead ranks whose rows were read."""
+        self._taken = 1
+        self._part: FileIO | None = None
+        self._leases: Leases | None = None
+        self._there: set[str] = set()
+        self._all_there = False
+        there = prepare(out, ids, retry_errors=retry_errors)
+        if there < len(self._known):
+            self._join()
+        self._tally = RowCounter(out, there, len(self._known))
+
+    def __len__(self) -> int:
+        """How many rows are there, those of the other ranks included."""
+        return len(self._known) if self._all_there else self._tally.count()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._part:
+            self._part.close()
+        if self._leases:
+            self._leases.close()
+
+    def rounds(self) -> Iterator[Iterator[list[Sample]]]:
+        """Samples by clip for as long as there is something to do; the rows of a round must be appended before the next.
+
+        A round goes on while pieces are plenty. Towards the end rounds become short, so that the ranks end together.
+        """
+        with contextlib.suppress(Gone):  # `finish` sees whether that was the work's end
+            while self._leases and not self._is_over(self._leases):
+                self._taken = 0
+                yield self._groups(self._leases)
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Writes a row at once: after this, a kill doesn't lose it."""
+        with contextlib.suppress(Gone), gone_if_missing():  # `finish` sees why
+            assert self._leases is not None
+            if self._part is None:
+                self._part = part_file(self._folder, self._leases.token).open("ab", buffering=0)
+            append(self._part, encode(row), self.path)
+            self._there.add(row["id"])
+            name = self._chunk_of[row["id"]]
+            self._left[name].discard(row["id"])
+            if not self._left[name]:
+                del self._left[name]
+                # On a network file system, others see what was written only now; and it must not be later than the mark.
+                os.fsync(self._part.fileno())
+                self._leases.finish(name)
+
+    def finish(self) -> None:
+        """Reads what the rounds have led to; the rows stand in their order already.
+
+        Raises:
+            ResumeError: rows are missing, because another process removed the folder of the work.
+        """
+        failed = {line.id: line.failed for line in base_lines(self.path, self._known)}
+        if len(failed) < len(self._known):
+            raise ResumeError(
+                f"{self._folder}: another process has removed it (it began anew, or went on alone); "
+                "start the same command again to take part"
+            )
+        self.errors = sum(failed.values())
+        self._all_there = True
+
+    def _join(self) -> None:
+        try:
+            self._leases = Leases(self._folder, self._sharing.lease_s)
+            self._there = set(places(self.path, self._known))
+        except Gone:  # since `prepare`; `finish` sees why
+            return
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self._complete = {chunk.name for chunk in self._chunks if chunk.ids <= self._there}
+
+    def _is_over(self, leases: Leases) -> bool:
+        """Whether all is done and merged; the last piece, merging, is taken here."""
+        if not self._taken:
+            time.sleep(self._sharing.poll_s)
+        look = leases.look()
+        if self._open(look) or leases.take(MERGE, look) is None:
+            return False
+        return self._merge(leases)
+
+    def _open(self, look: Look) -> list[Chunk]:
+        """Pieces that aren't done, and that this rank doesn't have."""
+        closed = look.done | self._complete | self._left.keys()
+        return [chunk for chunk in self._chunks if chunk.name not in closed]
+
+    def _groups(self, leases: Leases) -> Iterator[list[Sample]]:
+        """Samples of pieces that this rank takes now, one after the other, without those whose rows are there."""
+        with contextlib.suppress(Gone):  # `finish` sees why
+            while (chunk := self._take(leases)) is not None:
+                self._taken += 1
+                pending = [[sample for sample in group if sample.id not in self._there] for group in chunk.groups]
+                yield from filter(None, pending)
+
+    def _take(self, leases: Leases) -> Chunk | None:
+        """The next piece that has something to ask; None when there is none, or this rank has its share of what is left."""
+        look = leases.look()
+        open_ = self._open(look)
+        free = [chunk for chunk in open_ if chunk.name not in look.leased]
+        # Half of an even share at a time: what is left then evens out how fast the ranks are.
+        share = sum(len(chunk.ids) for chunk in free) // (2 * max(self._sharing.ranks, look.ranks))
+        if self._left and sum(map(len, self._left.values())) >= share:
+            return None
+        for chunk in (*free, *(chunk for chunk in open_ if chunk.name in look.leased)):
+            lease = leases.take(chunk.name, look)
+            if lease and self._has_work(leases, chunk, lease):
+                return chunk
+        return None
+
+    def _has_work(self, leases: Leases, chunk: Chunk, lease: Lease) -> bool:
+        """Notes what is to be written of a piece; of one that was taken over, the dead rank's rows count."""
+        for token in {*lease.before} - self._buried - {""}:
+            self._there.update(line.id for line in part_lines(part_file(self._folder, token), self._known))
+            self._buried.add(token)
+        left = set(chunk.ids - self._there)
+        if left:
+            self._left[chunk.name] = left
+        else:
+            leases.finish(chunk.name)
+        return bool(left)
+
+    def _merge(self, leases: Leases) -> bool:
+        """Puts all rows into the one file, in one step, and removes the folder; False when rows are missing.
+
+        A mark without its rows is what a machine may leave that lost its power. Such pieces become free again.
+        """
+        found = places(self.path, self._known)
+        missing = [id for id in self._ids if id not in found]
+        if missing:
+            self._there.difference_update(missing)
+            lost = {self._chunk_of[id] for id in missing}
+            self._complete -= lost
+            leases.give_up(*sorted(lost), MERGE)
+            return False
+        merged = self._folder / f"merged-{leases.token}"
+        with gone_if_missing():
+            merge(merged, [found[id] for id in self._ids])
+            leases.look()  # not after a sleep in which others finished the work
+            os.replace(merged, self.path)
+        remove(self._folder)
+        return True

@@ -1,0 +1,156 @@
+"""What a selection saw and took: counts by task, source and class, and a sentence for each shortfall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trlt.recipe import Select
+from trlt.select.classes import Class
+from trlt.task.sample import Task
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionCell:
+    """The rows of one task, source and class."""
+
+    task: Task
+    source: str
+    klass: Class
+    available: int
+    share: int
+    """What the source would give if all gave the same; 0 at random, where sources have no share."""
+    taken: int
+    redistributed: int
+    """Above 0, what it gave beyond its share; below 0, what the other sources gave in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTotal:
+    """A task as a whole."""
+
+    task: Task
+    available: int
+    """Rows without an error, whatever their class."""
+    share: int
+    """Its size, or its part of the budget."""
+    taken: int
+    redistributed: int
+    """As of a cell, between tasks: only a budget is filled across tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionReport:
+    """What a selection saw and took."""
+
+    rows: int
+    errors: int
+    """Rows whose probe failed; never selected."""
+    taken: int
+    settings: dict[str, Any]
+    wanted: dict[str, dict[str, int]]
+    """Size aimed at, by task and class; with a budget, with what other tasks couldn't fill."""
+    tasks: tuple[TaskTotal, ...]
+    cells: tuple[SelectionCell, ...]
+    shortfalls: tuple[str, ...]
+    """A sentence for each size that wasn't reached, and for each source that ran dry."""
+    histograms: dict[str, Any]
+    """Of all rows, as `histogram` gives them."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return asdict(self) | {
+            "tasks": [asdict(total) for total in self.tasks],
+            "cells": [{("class" if key == "klass" else key): value for key, value in asdict(c).items()} for c in self.cells],
+            "shortfalls": list(self.shortfalls),
+        }
+
+
+def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) -> Iterator[str]:
+    """Says which sources gave less than an even share, and whether the size was reached.
+
+    Args:
+        cells: All of one task and class.
+        size: Aimed at.
+        settings: Of the selection.
+    """
+    if not size or not cells:
+        return
+    what = f"{cells[0].task} ({cells[0].klass})"
+    for cell in cells if len(cells) > 1 else ():
+        if cell.taken < cell.share:
+            filled = _filled("sources", cell.share - cell.taken, -cell.redistributed)
+            yield f"{what}: {cell.source} has {cell.taken:,} of an even share of {cell.share:,}; {filled}"
+    there = sum(cell.available for cell in cells)
+    if there < size:
+        remedy = "probe more samples" + (" or widen the thresholds" if settings.by == "rules" else "")
+        yield f"{what}: {there:,} of {size:,}: the pool holds no more; {remedy}"
+
+
+def budget_shortfalls(totals: Mapping[Task, TaskTotal], settings: Select) -> Iterator[str]:
+    """Says which tasks gave less than their part of the budget, who filled in, and whether it was reached."""
+    if settings.budget is None:
+        return
+    for task, total in totals.items():
+        if total.taken < total.share:
+            filled = _filled("tasks", total.share - total.taken, -total.redistributed)
+            yield f"budget: {task} has {total.taken:,} of its share of {total.share:,}; {filled}"
+    taken = sum(total.taken for total in totals.values())
+    if taken < settings.budget:
+        yield f"budget: {taken:,} of {settings.budget:,}: no task can give more; what each lacks stands above"
+
+
+FEW = "easy begins at"
+
+
+def few_answers(n: int, settings: Select) -> str:
+    """Says that rows have fewer answers than `easy` asks for, and what to set; where `hard` leaves no medium, that as well."""
+    sets = f"--set select.easy={n}"
+    if n - 1 <= settings.hard:
+        sets += f" --set select.hard={max(0, n - 2)}"
+    return (
+        f"{FEW} {settings.easy} right answers, but rows have only n = {n}, of which all have to be right; "
+        f"thresholds for so few: {sets}"
+    )
+
+
+_BY: dict[Task, tuple[str, ...]] = {
+    "multi_choice": ("hard", "easy", "ratio"),
+    "grounding": ("delta_iou",),
+    "grounded_qa": ("hard", "easy", "grounded_delta_iou"),
+}
+"""Settings that a task's rows are taken by."""
+
+
+def nothing_taken(report: SelectionReport) -> list[str]:
+    """Why a selection took nothing: by task, what there is, what it takes, and the settings that say so.
+
+    Args:
+        report: Of such a selection.
+    """
+    lines = []
+    for total in report.tasks:
+        there: dict[str, int] = {}
+        for cell in report.cells:
+            if cell.task == total.task and cell.available:
+                there[cell.klass] = there.get(cell.klass, 0) + cell.available
+        if not there:
+            continue
+        found = ", ".join(f"{count:,} {klass}" for klass, count in there.items())
+        wanted = [klass for klass, size in report.wanted[total.task].items() if size]
+        if not wanted:
+            lines.append(f"{total.task}: {found}; none are wanted (select.sizes.{total.task}=0)")
+            continue
+        keys = ["by"] if report.settings["by"] != "rules" else _BY[total.task]
+        sets = ", ".join(f"select.{key}={report.settings[key]}" for key in keys)
+        lines.append(f"{total.task}: {found}; only {' and '.join(wanted)} are taken ({sets})")
+    return [*lines, *(line for line in report.shortfalls if line.startswith(FEW))]
+
+
+def _filled(others: str, missing: int, filled: int) -> str:
+    if filled == missing:
+        return f"the other {others} fill in {filled:,}"
+    if not filled:
+        return f"the other {others} hold no more"
+    return f"the other {others} fill in {filled:,} of the missing {missing:,}"

@@ -1,0 +1,1 @@
+"""What numbers say: intervals, and how fast counted work goes."""

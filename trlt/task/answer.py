@@ -1,0 +1,260 @@
+"""A completion's text becomes an `Answer`: the one parser of probe, train, eval and infer.
+
+Knows tags, letters, texts and times; never the gold answer, rewards or tokens. Nothing here raises on any text:
+what can't be read is None, and callers count it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trlt.task.sample import Span, Task
+
+AnswerFormat = Literal["letter", "text", "open"]
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a completion says."""
+
+    payload: str | None
+    """Stripped text of the last complete `<answer>`; None without one."""
+    option: int | None
+    """Index of the chosen option, from 0."""
+    span: Span | None
+    """Of `<answer>` for grounding, of `<observe>` for grounded QA; seconds."""
+    reasoning: str | None
+    """Stripped text of the last complete `<think>`."""
+    well_formed: bool
+    """Whether the whole completion matches the task's template strictly: R_format."""
+
+
+def parse(
+    text: str,
+    *,
+    task: Task,
+    think: bool,
+    options: Sequence[str] | None,
+    answer_format: AnswerFormat,
+    open_threshold: float = 0.5,
+) -> Answer:
+    """Reads a completion: inside the tags only, the last complete one of each kind.
+
+    Args:
+        text: The raw completion.
+        task: The template that was asked with (`grounded_qa` for multi-choice questions asked "as GQA").
+        think: Whether `<think>` was asked for; without it the strict template has none.
+        options: Option texts, also where the prompt hid them (`open`); None for a question without options.
+        answer_format: How the answer was asked for.
+        open_threshold: Least token F1 of an `open` answer.
+    """
+    payload = _inside("answer", text)
+    observed = _inside("observe", text) if task == "grounded_qa" else payload
+    span = parse_span(observed) if task != "multi_choice" and observed is not None else None
+    option = None
+    if task != "grounding" and options is not None and payload is not None:
+        option = _choose(payload, options, answer_format, open_threshold)
+    # Where no list of answers was shown, any words are an answer: whether it's the right one is the score's business.
+    free = answer_format == "open" or options is None
+    answered = payload is not None and (bool(normalise(payload)) if free else option is not None)
+    readable = span is not None if task == "grounding" else answered and (task == "multi_choice" or span is not None)
+    strict = _TEMPLATES[task, think].fullmatch(text) is not None
+    return Answer(payload, option, span, _inside("think", text), strict and readable)
+
+
+def _choose(payload: str, options: Sequence[str], answer_format: AnswerFormat, threshold: float) -> int | None:
+    if answer_format == "open":
+        return match_open(payload, options, threshold)
+    if answer_format == "text":
+        found = match_text(payload, options)
+        return parse_option(payload, options) if found is None else found
+    return parse_option(payload, options)
+
+
+# A body ends where any template tag begins, so a tag that stands twice, nested or out of order never matches.
+_BODY = r"((?:(?!</?(?:think|observe|answer)>).)*)"
+
+
+def _template(tags: Sequence[str]) -> re.Pattern[str]:
+    return re.compile(r"\s*" + r"\s*".join(f"<{tag}>{_BODY}</{tag}>" for tag in tags) + r"\s*", re.DOTALL)
+
+
+_TAGS: dict[Task, tuple[str, ...]] = {
+    "multi_choice": ("answer",),
+    "grounding": ("answer",),
+    "grounded_qa": ("observe", "answer"),
+}
+_TEMPLATES = {(task, think): _template(("think",) * think + tags) for task, tags in _TAGS.items() for think in (True, False)}
+_INSIDE = {tag: re.compile(rf"<{tag}>((?:(?!</?{tag}>).)*)</{tag}>", re.DOTALL) for tag in ("think", "observe", "answer")}
+
+
+def _inside(tag: str, text: str) -> str | None:
+    """Stripped text of the last complete pair of tags."""
+    bodies = _INSIDE[tag].findall(text)
+    return bodies[-1].strip() if bodies else None
+
+
+_PREFIX = re.compile(r"(?:the )?(?:final |correct )?answer(?: is:?| ?:) ?", re.IGNORECASE)
+_LONE = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])\)?)[.:]?")
+_LED = re.compile(r"(?:\(([A-Za-z])\)[.:]? ?|([A-Za-z])(?:\) ?|[.:] ))(.+)")
+
+
+def parse_option(text: str, options: Sequence[str]) -> int | None:
+    """Index of the option that a text names: `B`, `(B)`, `B.`, `B) text`, `Answer: B`, or an option's exact text.
+
+    Letters may be lower-case. A letter outside the options is no answer. `B) text` is B whatever the text is, except
+    where the text is another option's (or another letter): that says two things, and is no answer.
+    """
+    said = " ".join(text.split())
+    prefix = _PREFIX.match(said)
+    for words in (said, said[prefix.end() :]) if prefix else (said,):
+        found = _option(words, options)
+        if found is not None:
+            return found
+    return None
+
+
+def _option(said: str, options: Sequence[str]) -> int | None:
+    lone = _letter(_LONE.fullmatch(said), options)
+    if lone is not None:
+        return lone
+    texts = [plain(option) for option in options]
+    if plain(said) in texts:
+        return texts.index(plain(said))
+    led = _LED.fullmatch(said)
+    index = _letter(led, options)
+    if led is None or index is None:
+        return None
+    rest = led[3]
+    other = _letter(_LONE.fullmatch(rest), options)
+    agrees = plain(rest) == texts[index] or (plain(rest) not in texts and other in (None, index))
+    return index if agrees else None
+
+
+def _letter(match: re.Match[str] | None, options: Sequence[str]) -> int | None:
+    if match is None:
+        return None
+    index = LETTERS.index((match[1] or match[2]).upper())
+    return index if index < len(options) else None
+
+
+def match_text(text: str, options: Sequence[str]) -> int | None:
+    """Index of the option whose text this is: exactly, or after `normalise` where that singles one out."""
+    exact = [plain(option) for option in options]
+    if plain(text) in exact:
+        return exact.index(plain(text))
+    said = normalise(text)
+    found = [index for index, option in enumerate(options) if said and normalise(option) == said]
+    return found[0] if len({exact[index] for index in found}) == 1 else None
+
+
+def match_open(text: str, options: Sequence[str], threshold: float) -> int | None:
+    """Index of the option that a free answer means, without a judge model.
+
+    An option's exact text wins; else the unique best token F1 after `normalise`, where it reaches `threshold`.
+    Options of equal text count as one, named by the first.
+    """
+    exact = [plain(option) for option in options]
+    if plain(text) in exact:
+        return exact.index(plain(text))
+    values = [token_f1(text, option) for option in options]
+    best = max(values, default=0.0)
+    if best <= 0 or best < threshold:
+        return None
+    found = [index for index, value in enumerate(values) if value == best]
+    return found[0] if len({exact[index] for index in found}) == 1 else None
+
+
+def token_f1(text: str, gold: str) -> float:
+    """F1 of two texts as bags of normalised words, from 0 to 1."""
+    said, wanted = Counter(normalise(text)), Counter(normalise(gold))
+    common = (said & wanted).total()
+    return 2 * common / (said.total() + wanted.total()) if common else 0.0
+
+
+def plain(text: str) -> str:
+    """A text without its case, its outer and repeated white space, and a final full stop."""
+    return " ".join(text.split()).removesuffix(".").rstrip().casefold()
+
+
+_WORD = re.compile(r"(?<!\w)-?\d+(?:[.:]\d+)*\w*|\w+")
+_ARTICLES = frozenset({"a", "an", "the"})
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+).split()
+_NUMBERS = {word: value for value, word in enumerate(_UNITS)} | {
+    word: 10 * value for value, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+}
+
+
+def normalise(text: str) -> tuple[str, ...]:
+    """The words of a text: case, articles and punctuation dropped, number words up to 99 as digits.
+
+    Signs and decimal points of numbers stay (`-5` isn't `5`), and so do articles where there is nothing else.
+    """
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
+    words = _WORD.findall(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", folded))
+    kept = [word for word in words if word not in _ARTICLES] or words
+    out: list[str] = []
+    tens = False
+    for word in kept:
+        value = _NUMBERS.get(word)
+        if value is not None and tens and 0 < value < 10:
+            out[-1] = str(int(out[-1]) + value)
+        else:
+            out.append(word if value is None else str(value))
+        tens = value is not None and value >= 20
+    return tuple(out)
+
+
+_TIME = r"(?:[0-9]+:)?[0-9]+:[0-9]{1,2}(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_UNIT = r"(?: ?(?:s|secs?|seconds?)\b)?"
+_PAIR = re.compile(rf"(?:from |between )?({_TIME}){_UNIT}(?: ?(?:-|–|—|,) ?| (?:to|and|until) )({_TIME}){_UNIT}", re.IGNORECASE)
+_JSON = re.compile(
+    rf"""\{{ ?["'](start|end)_time["'] ?: ?["']?({_TIME}){_UNIT}["']? ?, ?"""
+    rf"""["'](start|end)_time["'] ?: ?["']?({_TIME}){_UNIT}["']? ?\}}"""
+)
+_BRACKETS = {"[": "]", "(": ")"}
+
+
+def parse_span(text: str) -> Span | None:
+    """The one stretch of time that a text states, in seconds.
+
+    Reads `12 to 20.5`, `12.0s - 20.5s`, `12 and 20.5`, `[12, 20.5]`, clock times such as `0:12 to 0:20.5` and
+    `1:02:03`, and `{"start_time": "12.3", "end_time": "20.0"}`. A missing, negative, inverted or non-finite one is
+    None, and so is more than one: never swapped, never guessed. One of no length is a span (of IoU 0).
+    """
+    said = " ".join(text.split())
+    table = _JSON.fullmatch(said)
+    if table:
+        if table[1] == table[3]:
+            return None
+        start, end = (table[2], table[4]) if table[1] == "start" else (table[4], table[2])
+        return _span(start, end)
+    said = said.removesuffix(".").rstrip()
+    if said[:1] in _BRACKETS and said.endswith(_BRACKETS[said[0]]):
+        said = said[1:-1].strip()
+    pair = _PAIR.fullmatch(said)
+    return _span(pair[1], pair[2]) if pair else None
+
+
+def _span(start: str, end: str) -> Span | None:
+    span = Span(_seconds(start), _seconds(end))
+    # nan compares false, so it falls out here too.
+    return span if 0 <= span.start <= span.end < math.inf else None
+
+
+def _seconds(time: str) -> float:
+    """Seconds of a time; nan where a clock's minutes or seconds reach 60."""
+    parts = [float(part) for part in time.split(":")]
+    if any(part >= 60 for part in parts[1:]):
+        return math.nan
+    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))

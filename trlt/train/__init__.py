@@ -1,0 +1,1 @@
+"""Samples become tuned weights: GRPO, SFT, and what a run would take."""

@@ -1,0 +1,162 @@
+"""What a model wrote while it was trained, as Parquet: one file per step and process, each there as a whole or not at all.
+
+For notebooks, and for a look at what earns a reward. Knows scored groups and Parquet; neither models nor videos.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from trlt.errors import DataError
+from trlt.files import open_atomic
+from trlt.task.reward import advantages
+from trlt.task.sample import Sample
+from trlt.task.score import Scores
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from trlt.train.dynamic_sampling import ScoredGroup
+
+FOLDER = "completions"
+"""Its name in a run's folder."""
+COLUMNS = {
+    "step": "int32",
+    "rank": "int32",
+    "id": "string",
+    "source": "string",
+    "task": "string",
+    "index": "int32",
+    "text": "string",
+    "tokens": "int32",
+    "finished": "bool",
+    "reward": "float64",
+    "overlong": "float64",
+    "advantage": "float64",
+    **{score.name: "float64" for score in fields(Scores)},
+}
+"""Name to Arrow type. `step` as in `log.jsonl`; `id`, `source` and `task` of the sample; `index` of the completion in its
+group, from 0; `tokens` counts the sampled ones; `overlong` is the part of the reward that is for length, null where length
+costs nothing; `advantage` within the group; a score that the task has not is null."""
+_NAME = re.compile(r"step-(\d+)-rank(\d+)\.parquet")
+
+
+class _CompletionFile(NamedTuple):
+    step: int
+    rank: int
+    path: Path
+
+
+class Completions:
+    """Writes the completions of one process.
+
+    Args:
+        folder: The run's folder.
+        samples: Of the training set; groups name theirs by index.
+        rank: Of the process, from 0.
+        every: Steps between those that are kept, which bounds the size: the multiples of it.
+        scale: Of the advantages, as training has it; see `reward.advantages`.
+    """
+
+    def __init__(self, folder: Path, samples: Sequence[Sample], *, rank: int = 0, every: int = 1, scale: bool = True) -> None:
+        self._folder, self._samples = folder / FOLDER, samples
+        self._rank, self._every, self._scale = rank, every, scale
+
+    def add(self, step: int, scored: Sequence[ScoredGroup]) -> Path | None:
+        """Keeps a step's groups; a step that was kept before is replaced.
+
+        Args:
+            step: Its number as in `log.jsonl`, from 1.
+            scored: All groups of this process.
+
+        Returns:
+            The file, or None where the step isn't one of those that are kept.
+        """
+        if step % self._every:
+            return None
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = [row for group in scored for row in self._rows(step, group)]
+        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+        path = self._folder / f"step-{step:06}-rank{self._rank}.parquet"
+        with open_atomic(path, "wb") as out:
+            pq.write_table(pa.Table.from_pylist(rows, schema), out, compression="zstd")
+        return path
+
+    def _rows(self, step: int, group: ScoredGroup) -> Iterator[dict[str, Any]]:
+        sample = self._samples[group.index]
+        gains = advantages(group.rewards, scale=self._scale)
+        penalties = group.penalties or [None] * len(group.rewards)
+        parts = zip(group.completions, group.scores, group.rewards, penalties, gains, strict=True)
+        for index, (completion, scores, reward, overlong, advantage) in enumerate(parts):
+            yield {
+                "step": step,
+                "rank": self._rank,
+                "id": _encodable(sample.id),
+                "source": _encodable(sample.source),
+                "task": sample.task,
+                "index": index,
+                "text": _encodable(completion.text),
+                "tokens": len(completion.tokens),
+                "finished": completion.finished,
+                "reward": reward,
+                "overlong": overlong,
+                "advantage": advantage,
+                **asdict(scores),
+            }
+
+
+def read_completions(folder: Path) -> pa.Table:
+    """All completions of a run by step, process and group; `.to_pandas()` makes a data frame of them.
+
+    Args:
+        folder: The run's folder, or the one of the files in it.
+
+    Raises:
+        DataError: there are none, or a file is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = sorted([*_files(folder), *_files(folder / FOLDER)])
+    if not found:
+        raise DataError(f"{folder}: holds no completions; give the folder of a `trlt train` run that kept them")
+    tables = []
+    for _, _, path in found:
+        try:
+            # Not `read_table`, which makes columns of folders that are named `key=value`.
+            with pq.ParquetFile(path) as file:
+                tables.append(file.read())
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: can't be read ({error}); remove the file to read the others") from None
+    # A file of another version may have other scores: they are null elsewhere.
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def cut_completions(folder: Path, step: int) -> None:
+    """Removes what was written after a step, and what a kill left half written; no process may be writing meanwhile.
+
+    Args:
+        folder: The run's folder.
+        step: The last one that is kept, as in `log.jsonl`.
+    """
+    for file in _files(folder / FOLDER):
+        if file.step > step:
+            file.path.unlink()
+    for torn in (folder / FOLDER).glob(".step-*.parquet.*"):
+        torn.unlink()
+
+
+def _files(folder: Path) -> list[_CompletionFile]:
+    found = ((path, _NAME.fullmatch(path.name)) for path in folder.glob("step-*.parquet"))
+    return [_CompletionFile(int(name[1]), int(name[2]), path) for path, name in found if name]
+
+
+def _encodable(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and Parquet's UTF-8 can't."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,190 @@
+"""A step's prompts with their scored completions: which prompt takes the place of one that can't be used, and what is logged.
+
+Which prompts make up a step depends on the data, the seed and the step alone, not on how many processes share the work: each
+place among a step's prompts has its own line of replacements, which no other place has a claim on. So a process goes on with
+the next prompt without asking the others. Knows scores and rewards; neither models nor losses.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from trlt.engine.forest import Completion
+from trlt.engine.shared_prefix import Group
+from trlt.task.score import Scores
+
+
+@dataclass(frozen=True)
+class ScoredGroup:
+    """One prompt with its G completions and what they earned."""
+
+    index: int
+    """Of the sample in the training set."""
+    group: Group
+    completions: tuple[Completion, ...]
+    scores: tuple[Scores, ...]
+    rewards: tuple[float, ...]
+    """All that is learned from: with the penalties."""
+    penalties: tuple[float, ...] = ()
+    """What of the rewards is for length alone, at most 0 each; none where length costs nothing."""
+
+    def counted(self, *, mask_truncated: bool) -> list[int]:
+        """Tokens of each completion that count in the loss; none of one that was cut off, with `mask_truncated`."""
+        return [len(c.tokens) if c.finished or not mask_truncated else 0 for c in self.completions]
+
+    @property
+    def reward_range(self) -> float:
+        """Widest gap of the rewards: without it there is nothing to prefer."""
+        return max(self.rewards) - min(self.rewards)
+
+
+@dataclass
+class PromptSlot:
+    """One place among a step's prompts."""
+
+    prompts: Iterator[int]
+    """Indices of the samples that may stand here, in their order."""
+    tries: int = 0
+    best: ScoredGroup | None = None
+    """The group with the widest spread so far, of equals the first."""
+
+    def offer(self, scored: ScoredGroup | None) -> None:
+        """Takes the outcome of a prompt; None where its video can't be read."""
+        self.tries += 1
+        if scored and (self.best is None or scored.reward_range > self.best.reward_range):
+            self.best = scored
+
+    def wants(self, min_spread: float, max_tries: int) -> bool:
+        """Whether another prompt is to be tried."""
+        return self.best is None or (self.best.reward_range < min_spread and self.tries < max_tries)
+
+
+def make_slots(
+    step: Sequence[int], own: Sequence[int], samples: int, seed: str, left: Container[int] = frozenset()
+) -> list[PromptSlot]:
+    """The places of one process.
+
+    Args:
+        step: The step's prompts over all processes, as indices of samples.
+        own: Which of them, by position, are this process's.
+        samples: How many samples there are.
+        seed: Fixes the order of the replacements.
+        left: Samples that are asked only when there are no others.
+    """
+    taken = set(step)
+    others = [index for index in range(samples) if index not in taken]
+    Random(seed).shuffle(others)
+    fresh, gone = [i for i in others if i not in left], [i for i in others if i in left]
+    return [PromptSlot(_line(step, fresh, gone, slot, left)) for slot in own]
+
+
+def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], slot: int, left: Container[int]) -> Iterator[int]:
+    """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
+    stays = step[slot] not in left
+    if stays:
+        yield step[slot]
+    for others in (fresh, gone):
+        for shift in range(len(step)):
+            yield from others[(slot + shift) % len(step) :: len(step)]
+    yield from (step[(slot + shift) % len(step)] for shift in range(stays, len(step)))
+
+
+def resample(
+    slots: Sequence[PromptSlot],
+    answer: Callable[[Sequence[int]], Sequence[ScoredGroup | None]],
+    *,
+    min_spread: float,
+    max_tries: int,
+) -> list[ScoredGroup]:
+    """A scored group for each place that has a prompt with a readable video.
+
+    Args:
+        slots: Of this process.
+        answer: Samples' indices to their scored groups; None for one whose video can't be read.
+        min_spread: Groups whose rewards spread by less are replaced, while there are tries; the widest seen is kept.
+        max_tries: Prompts that a place may try for the sake of the spread.
+    """
+    pending = list(slots)
+    while pending:
+        asked = [(slot, index) for slot in pending if (index := next(slot.prompts, None)) is not None]
+        scored_groups = answer([index for _, index in asked]) if asked else []
+        for (slot, _), scored in zip(asked, scored_groups, strict=True):
+            slot.offer(scored)
+        pending = [slot for slot, _ in asked if slot.wants(min_spread, max_tries)]
+    return [slot.best for slot in slots if slot.best is not None]
+
+
+def pack_groups(sizes: Sequence[int], most: int) -> list[list[int]]:
+    """Which groups share a forward pass of at most `most` tokens, or are one alone: first fit, large ones first.
+
+    Args:
+        sizes: Tokens of each group.
+        most: Tokens of a pass.
+    """
+    passes: list[list[int]] = []
+    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
+        fit = next((some for some in passes if sum(sizes[j] for j in some) + sizes[i] <= most), None)
+        if fit is None:
+            passes.append([i])
+        else:
+            fit.append(i)
+    return passes
+
+
+def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: int) -> list[list[int]]:
+    """The same groups in exactly `count` passes, by halving the largest: all processes must make equally many.
+
+    Args:
+        passes: At most `count`.
+        sizes: Tokens of each group.
+        count: At most as many as there are groups.
+    """
+    made = [list(some) for some in passes]
+    while len(made) < count:
+        made.sort(key=lambda some: (len(some) > 1, sum(sizes[i] for i in some)))
+        largest = made.pop()
+        made += [largest[::2], largest[1::2]]
+    return made
+
+
+def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
+    """What is logged of groups: one number a completion, a group or a score, by name."""
+    every = [s for group in scored for s in group.scores]
+    completions = [c for s in scored for c in s.completions]
+    return {
+        "reward": [r for s in scored for r in s.rewards],
+        "reward_range": [s.reward_range for s in scored],
+        "frac_zero_range": [float(s.reward_range == 0) for s in scored],
+        "reward/format": [s.format for s in every],
+        "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
+        "reward/tiou": [s.tiou for s in every if s.tiou is not None],
+        "reward/overlong": [penalty for s in scored for penalty in s.penalties],
+        "length": [float(len(c.tokens)) for c in completions],
+        "truncated_frac": [float(not c.finished) for c in completions],
+        "same_answer": _same_answer(scored),
+        "video_tokens": [float(s.group.clip.tokens) for s in scored],
+    }
+
+
+FEW = 4
+"""Groups of a task below which the same answer to all of them says nothing."""
+
+
+def _same_answer(scored: Sequence[ScoredGroup]) -> list[float]:
+    """For each completion whether its answer is the one that is given most often, to whatever question of the same task.
+
+    An answer is the text behind the reasoning. Tasks of fewer than `FEW` groups are left out.
+    """
+    tasks: dict[tuple[bool, bool], list[ScoredGroup]] = {}
+    for one in scored:
+        tasks.setdefault((one.scores[0].accuracy is None, one.scores[0].tiou is None), []).append(one)
+    found: list[float] = []
+    for groups in tasks.values():
+        if len(groups) >= FEW:
+            said = [c.text.rpartition("</think>")[2].strip() for group in groups for c in group.completions]
+            most, _ = Counter(said).most_common(1)[0]
+            found += [float(text == most) for text in said]
+    return found

@@ -1,0 +1,391 @@
+"""The GRPO update (2.3 and 4.1 of the paper): TRL's trainer, with videos, the engine's rollouts and a shared prefix.
+
+The only importer of TRL's GRPO. Five methods are overridden: the order of prompts (whose clips are loaded ahead), how a batch
+of completions is made and scored, how it is handed out in whole groups, how its log-probabilities are computed, and how much a
+pass counts that holds more groups than others. Loss, clipping, KL (k3), logging, checkpoints and PEFT stay TRL's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from trlt.engine.features import Encode, FeatureCache, FrozenTower
+from trlt.engine.forest import Engine
+from trlt.engine.model import LoadedModel, in_float32
+from trlt.engine.sharding import let_go
+from trlt.engine.shared_prefix import Group, TreeBatch, attach, collate
+from trlt.engine.vllm import VllmSampler
+from trlt.errors import DataError, ParityError
+from trlt.recipe import Recipe
+from trlt.task import prompt as prompts
+from trlt.task.reward import advantages
+from trlt.train.arguments import for_grpo
+from trlt.train.completion_log import Completions
+from trlt.train.dynamic_sampling import ScoredGroup, group_metrics, make_slots, pack_groups, resample, split_passes
+from trlt.train.importance_weights import Correction
+from trlt.train.metrics import StepMetrics
+from trlt.train.parity import Trainer
+from trlt.train.retirement import Retirement, Visit
+from trlt.train.rollouts import GroupRollouts
+from trlt.train.sharded_loading import load_reference
+from trlt.train.trainer import ResumableTrainer, TrainingData
+from trlt.train.unreadable_videos import BrokenSamples
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from trl.models.utils import prepare_deepspeed
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+Example = Callable[[int, str, str, float], None]
+OVERRIDDEN = (
+    "_get_train_sampler",
+    "_prepare_inputs",
+    "_generate_and_score_completions",
+    "_get_per_token_logps_and_entropies",
+    "_compute_loss",
+)
+
+
+class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
+    """GRPO on videos.
+
+    Args:
+        loaded: The policy, with `shared_prefix.attach` done, what is trained of it, and its processor.
+        training_data: Samples and how their clips are had.
+        recipe: The resolved recipe.
+        folder: The run's folder.
+        args: TRL's configuration, made from the recipe.
+        **kwargs: Passed to TRL's trainer.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, training_data: TrainingData, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
+    ) -> None:
+        ids = [sample.id for sample in training_data.samples]
+        dataset = Dataset.from_dict({"prompt": [str(index) for index in range(len(ids))], "index": list(range(len(ids)))})
+        # TRL would make a reference model that stands whole and in float32 in each process, and a copy of adapters.
+        beta, args.beta = args.beta, 0.0
+        super().__init__(
+            model=loaded.trained or loaded.model,
+            reward_funcs=_scored_with_the_rollout,
+            args=args,
+            train_dataset=dataset,
+            processing_class=loaded.processor,
+            **kwargs,
+        )
+        args.beta = self.beta = beta
+        if recipe.train.lora and recipe.train.lora.quantize:
+            in_float32(self.model, args.seed)
+        if beta and recipe.train.lora is None:
+            self.ref_model = self._make_reference(loaded.path, getattr(torch, recipe.model.dtype))
+        self._training_data, self._recipe, self._folder = training_data, recipe, folder
+        self._rollout_model = self.accelerator.unwrap_model(self.model)
+        self._whole = loaded.whole
+        if self._whole:
+            attach(self._whole.model)
+        engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
+        broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
+        tower = self._frozen_tower(lambda clip: engine.encode(clip))
+        vllm = _vllm(engine, loaded.path, training_data, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
+        self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, self.accelerator.autocast, tower, vllm)
+        writes = self.accelerator.is_main_process
+        self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
+        self._completions = Completions(
+            folder,
+            training_data.samples,
+            rank=self.accelerator.process_index,
+            every=recipe.train.completions_every,
+            scale=recipe.train.scale_rewards == "group",
+        )
+        self.example: Example | None = None
+        """Is told of a completion of each step."""
+        self.compare: Callable[[], object] | None = None
+        """Is called once when the weights have changed for the first time, and what draws in place of the engine has them."""
+        self._filled = 0
+        self._micros: list[dict[str, Any]] = []
+        self._step_metrics = StepMetrics(self.accelerator.gather, self.accelerator.device)
+        mode, cap = recipe.train.corrects, recipe.train.correction_cap
+        self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
+        # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
+        self.use_vllm = self._correction is not None
+        self._passing: dict[str, Any] = {}
+
+    @contextlib.contextmanager
+    def drawing(self) -> Iterator[None]:
+        """Gives the engine, and vLLM where it draws, the policy's weights as they are now; all processes come here together.
+
+        Where the weights are sharded, what draws is a whole copy of them in the precision that is computed in; else it is the
+        policy itself, float32 under autocast.
+
+        Raises:
+            ParityError: a weight of the copy isn't the policy's. Log-probabilities in BF16 wouldn't show a small difference.
+        """
+        base = _base(self._rollout_model)
+        with contextlib.ExitStack() as ready:
+            model = ready.enter_context(self._whole.filled(base)) if self._whole else base
+            if self._whole and (strays := self._whole.strays(base)):
+                raise ParityError(
+                    f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained "
+                    f"({strays[0]} for one); this is a bug worth a report, and train.launch.strategy: ddp goes without a copy, "
+                    "in a new run (--fresh)"
+                )
+            self.group_rollouts.engine.model = model
+            if self.group_rollouts.vllm:
+                ready.enter_context(self.group_rollouts.vllm.awake(model))
+            yield
+
+    def trainer_side(self) -> Trainer:
+        """How the update computes log-probabilities: with the model as it is sharded, and its groups packed into a row."""
+        none = torch.empty(0, dtype=torch.long)
+
+        def score(tree: TreeBatch) -> Tensor:
+            logps, *_ = self._get_per_token_logps_and_entropies(self.model_wrapped, none, none, 0, pixel_values=tree)
+            let_go(self.model_wrapped)
+            return logps
+
+        return Trainer(_base(self._rollout_model), self._tree, score)
+
+    def _make_reference(self, path: str, computed: torch.dtype) -> Any:
+        reference = load_reference(path, computed)
+        attach(reference)
+        return prepare_deepspeed(reference, self.accelerator) if self.is_deepspeed_enabled else reference
+
+    def _frozen_tower(self, encode: Encode) -> FrozenTower | None:
+        """The vision tower where it isn't trained, with the folder that keeps its features."""
+        train = self._recipe.train
+        if not train.tower_is_frozen:
+            return None
+        base = _base(self._rollout_model)
+        if train.features is None:
+            return FrozenTower(base, self._training_data.builder, encode, None)
+        store = FeatureCache(train.features, int(train.features_gb * 1e9))
+        with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
+            return FrozenTower(model, self._training_data.builder, encode, store)
+
+    def close(self) -> None:
+        """Ends what runs beside this process."""
+        if self.group_rollouts.vllm:
+            self.group_rollouts.vllm.close()
+
+    def resume_difficulty(self, step: int) -> None:
+        """Knows which samples had left after a step."""
+        self._difficulty.resume(step)
+
+    # -- overridden ---------------------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        """TRL's order, with the clips of coming prompts announced."""
+        turns = int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
+        rows = self._train_batch_size * turns
+        # Three batches are under way: the one in use, the one that the dataloader holds ahead, and the one announced.
+        most = 3 * rows // self._recipe.train.group_size
+        order = super()._get_train_sampler(dataset)
+        return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
+
+    def _announce(self, coming: Sequence[int], most: int) -> None:
+        self._training_data.announce([index for index in coming if index not in self._difficulty.left], most=most)
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """A micro-batch of whole groups; TRL would shuffle rows, and a shared prefix needs siblings together."""
+        turn = self._step % int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
+        if turn == 0 or not self._micros:
+            self._micros = self._generate_and_score_completions(generation_batch)
+        return self._micros[turn]
+
+    def _generate_and_score_completions(self, inputs: Any) -> Any:
+        """Rollouts of this process's prompts, scored and cut into micro-batches.
+
+        Args:
+            inputs: Rows of the training set, each prompt G times in a row.
+
+        Returns:
+            One dictionary a forward pass, as TRL's `_compute_loss` takes it. The groups travel under `pixel_values`,
+            which TRL hands to `_get_per_token_logps_and_entropies` untouched.
+        """
+        wanted = [int(row["index"]) for row in inputs[:: self._recipe.train.group_size]]
+        scored = self._rollouts(wanted)
+        masked = self._recipe.train.mask_truncated
+        total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
+        total = self.accelerator.reduce(total, "sum").float()
+        self._learn_difficulty(scored)
+        self._completions.add(self.state.global_step + 1, scored)
+        self._show(scored[0])
+        self._record(scored)
+        micros = [self._micro([scored[i] for i in some], total) for some in self._passes(scored)]
+        if self.ref_model is not None:
+            let_go(self.ref_model)
+        # Passes that hold more groups than expected leave turns without any; gradients are exchanged in the last turn.
+        return [{}] * (len(scored) // self._recipe.train.prompts_per_pass - len(micros)) + micros
+
+    def _passes(self, scored: Sequence[ScoredGroup]) -> list[list[int]]:
+        """Which groups share a forward pass; every process makes equally many."""
+        train = self._recipe.train
+        sizes = [s.group.tokens for s in scored]
+        if train.tokens_per_pass is None:
+            order = sorted(range(len(scored)), key=lambda i: (sizes[i], scored[i].index))
+            return [order[i : i + train.prompts_per_pass] for i in range(0, len(order), train.prompts_per_pass)]
+        passes = pack_groups(sizes, train.tokens_per_pass)
+        count = self.accelerator.gather(torch.tensor([len(passes)], device=self.accelerator.device)).max()
+        return split_passes(passes, sizes, int(count))
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """TRL's loss of a pass; one that is a mean over its completions counts as often as it has groups."""
+        if not inputs:
+            return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        self._passing = inputs
+        loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
+        self._passing = {}
+        if self._correction and inputs is self._micros[-1]:
+            for name, value in self._correction.exchange().items():
+                self._metrics["train"][name].append(value)
+        if self.loss_type in ("dapo", "cispo"):  # a sum over the tokens of all passes
+            return loss
+        return loss * (len(inputs["completion_ids"]) / self._train_batch_size)
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        pixel_values: TreeBatch | None = None,
+        **unused: Any,
+    ) -> tuple[Tensor, Tensor | None, None]:
+        """Log-probabilities (rows, T) and entropies of the completions of a tree batch."""
+        assert pixel_values is not None, "the groups travel under pixel_values"
+        with self.accelerator.autocast():
+            out = model(tree=pixel_values, temperature=self.temperature)
+        if self._correction and self._passing:
+            # A step's completions are drawn with the weights that it begins with: these very log-probabilities.
+            told, mask = self._passing["sampler_logps"], self._passing["completion_mask"]
+            self._passing["importance_sampling_ratio"] = self._correction.weigh(out.logps.detach(), told, mask)
+        return out.logps, out.entropies if compute_entropy else None, None
+
+    # -- rollouts -----------------------------------------------------------------------------------------------------
+
+    def _rollouts(self, wanted: Sequence[int]) -> list[ScoredGroup]:
+        """As many scored groups as prompts are wanted.
+
+        Prompts whose video fails, or whose rewards spread by less than `min_spread`, are replaced by fresh ones: see `groups`.
+
+        Raises:
+            DataError: not enough videos could be read.
+        """
+        train, state, done = self._recipe.train, self.accelerator, self.state.global_step
+        step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
+        first, samples = state.process_index * len(wanted), len(self._training_data.samples)
+        own = range(first, first + len(wanted))
+        places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
+        with self.drawing():
+            self._filled += 1
+            if self._filled == 2 and self.compare:
+                self.compare()
+            found = resample(
+                places, lambda asked: self.group_rollouts(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
+            )
+        if len(found) < len(wanted):
+            raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
+        self._step_metrics.add({"rounds": [place.tries for place in places]})
+        return found
+
+    def _show(self, scored: ScoredGroup) -> None:
+        if self.example and self.accelerator.is_main_process:
+            best = max(range(len(scored.rewards)), key=scored.rewards.__getitem__)
+            question = self._training_data.samples[scored.index].question
+            self.example(self.state.global_step + 1, question, scored.completions[best].text, scored.rewards[best])
+
+    def _learn_difficulty(self, scored: Sequence[ScoredGroup]) -> None:
+        """What the step's samples earned, over all processes."""
+        seen = [[s.index, sum(s.rewards) / len(s.rewards), s.reward_range] for s in scored]
+        every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
+        visits = [Visit(int(index), mean, reward_range) for index, mean, reward_range in every.tolist()]
+        self._difficulty.see(self.state.global_step, visits)
+        self._step_metrics.add({"left": [float(len(self._difficulty.left))]})
+
+    # -- batches ------------------------------------------------------------------------------------------------------
+
+    def _micro(self, scored: Sequence[ScoredGroup], total: Tensor) -> dict[str, Any]:
+        device = self.accelerator.device
+        train = self._recipe.train
+        tree = self._tree([s.group for s in scored])
+        rows, length = len(scored) * train.group_size, tree.completions.shape[2]
+        lengths = torch.tensor([n for s in scored for n in s.counted(mask_truncated=train.mask_truncated)], device=device)
+        batch: dict[str, Any] = {
+            "prompt_ids": torch.zeros(rows, 0, dtype=torch.long, device=device),
+            "prompt_mask": torch.zeros(rows, 0, dtype=torch.long, device=device),
+            "completion_ids": tree.completions.flatten(0, 1),
+            "completion_mask": (torch.arange(length, device=device) < lengths[:, None]).long(),
+            "advantages": torch.tensor(
+                [a for s in scored for a in advantages(s.rewards, scale=train.scale_rewards == "group")], device=device
+            ),
+            "num_items_in_batch": total,
+            "pixel_values": tree,
+        }
+        if self._correction:
+            assert all(len(c.logps) == len(c.tokens) for s in scored for c in s.completions), "who draws tells each token's"
+            told = [torch.tensor(c.logps, device=device) for s in scored for c in s.completions]
+            batch["sampler_logps"] = torch.stack([torch.nn.functional.pad(row, (0, length - len(row))) for row in told])
+        if self.beta:
+            with torch.no_grad():
+                batch["ref_per_token_logps"] = self._reference(batch)
+        return batch
+
+    def _tree(self, groups: Sequence[Group]) -> TreeBatch:
+        """Groups as a forward pass of the update takes them."""
+        train = self._recipe.train
+        return collate(groups, full=not train.shared_prefix, attention=train.attention).to(self.accelerator.device)
+
+    def _reference(self, batch: dict[str, Any]) -> Tensor:
+        rows = (batch["completion_ids"], batch["completion_mask"], batch["completion_ids"].shape[1])
+        if self.ref_model is not None:
+            return self._get_per_token_logps_and_entropies(self.ref_model, *rows, pixel_values=batch["pixel_values"])[0]
+        with self._rollout_model.disable_adapter():
+            return self._get_per_token_logps_and_entropies(self.model, *rows, pixel_values=batch["pixel_values"])[0]
+
+    def _record(self, scored: Sequence[ScoredGroup]) -> None:
+        """Metrics of one optimizer step, over all processes."""
+        self._step_metrics.add(group_metrics(scored))
+        self._step_metrics.add(self.group_rollouts.seconds)
+        for seconds in self.group_rollouts.seconds.values():
+            seconds.clear()
+        for name, value in self._step_metrics.exchange().items():
+            self._metrics["train"][name].append(value)
+
+
+def _scored_with_the_rollout(**unused: Any) -> list[float | None]:
+    """Stands in for TRL's reward functions, which it insists on: their place is `_generate_and_score_completions`."""
+    raise AssertionError("TRL's reward path must not be taken: rewards come with the rollouts")
+
+
+def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
+    """TRL's configuration for a recipe; see `arguments.for_grpo`."""
+    return GRPOConfig(**for_grpo(recipe, folder, processes=processes))
+
+
+def _base(model: Any) -> Any:
+    """The Qwen2.5-VL itself, within its adapters where it has some."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _vllm(engine: Engine, path: str, training_data: TrainingData, recipe: Recipe, log: Path) -> VllmSampler | None:
+    """What draws in place of the engine; None where the recipe leaves it to the engine."""
+    train = recipe.train
+    if train.rollouts != "vllm":
+        return None
+    words = []
+    for sample in training_data.samples:
+        with contextlib.suppress(DataError):  # one that can't be asked is told when its turn comes
+            words.append(prompts.build(sample, think=train.think, answer_format=train.answer_format))
+    return VllmSampler(engine, path, recipe, words, log)

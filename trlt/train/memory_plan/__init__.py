@@ -1,0 +1,19 @@
+"""What a training run would take before it starts: parameters, memory of a GPU, and what to change when it doesn't fit.
+
+Knows configurations and recipes; neither torch nor weights. Everything is computed, nothing is measured.
+"""
+
+from trlt.train.memory_plan.advice import advise
+from trlt.train.memory_plan.architecture import PUBLISHED, Architecture, find_architecture
+from trlt.train.memory_plan.estimate import Memory, estimate
+from trlt.train.memory_plan.lines import GB
+
+__all__ = [
+    "GB",
+    "PUBLISHED",
+    "Architecture",
+    "Memory",
+    "advise",
+    "estimate",
+    "find_architecture",
+]

@@ -1,0 +1,82 @@
+"""What a recipe fills the formulas of memory with: tokens, rows and bytes a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trlt.recipe import Recipe
+
+TEXT_TOKENS = 512
+"""What is assumed for the words of a prompt: system text, question and options."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSizes:
+    """What the formulas are filled with; see `trlt.train.memory_plan.estimate` for the symbols."""
+
+    strategy: str
+    """`single`, or one of `train.launch.strategy`."""
+    adapted: bool
+    """Whether adapters alone are trained, on a base that is held in c."""
+    processes: int
+    computed: int
+    """Bytes c."""
+    prompts: int
+    """B."""
+    completions: int
+    """G."""
+    video: int
+    """Tokens of a video at most."""
+    new: int
+    """C."""
+    shared: bool
+    checkpointing: bool
+
+    @property
+    def stream(self) -> int:
+        """Bytes s."""
+        return 4 if self.strategy in ("single", "ddp") and not self.adapted else self.computed
+
+    @property
+    def prompt(self) -> int:
+        """L."""
+        return self.video + TEXT_TOKENS
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a pass: B (L + G C) with a shared prefix, else B G (L + C)."""
+        once = self.prompt + self.completions * self.new
+        return self.prompts * (once if self.shared else self.completions * (self.prompt + self.new))
+
+    @property
+    def clips(self) -> int:
+        """Videos of a pass: B, or B G without a shared prefix."""
+        return self.prompts * (1 if self.shared else self.completions)
+
+
+def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> ModelSizes:
+    """What a recipe fills the formulas with.
+
+    Args:
+        recipe: The resolved recipe.
+        processes: N.
+        strategy: Another than the recipe's; one process has none.
+    """
+    train, grpo = recipe.train, recipe.train.method == "grpo"
+    prompts = train.prompts_per_pass
+    if grpo and train.tokens_per_pass:
+        prompts = max(
+            1, train.tokens_per_pass // (recipe.video.max_tokens + TEXT_TOKENS + train.group_size * train.max_new_tokens)
+        )
+    return ModelSizes(
+        strategy="single" if processes == 1 else strategy or train.strategy,
+        adapted=train.lora is not None,
+        processes=processes,
+        computed=2 if recipe.model.dtype == "bfloat16" else 4,
+        prompts=prompts if grpo else min(train.sft.batch, prompts),
+        completions=train.group_size if grpo else 1,
+        video=recipe.video.max_tokens,
+        new=train.max_new_tokens,
+        shared=train.shared_prefix or not grpo,
+        checkpointing=train.gradient_checkpointing,
+    )

@@ -1,0 +1,94 @@
+"""Difficulty as training sees it: which samples no longer teach anything, and leave the set.
+
+A visit is a sample's group of one step. A sample whose completions all earned the same in so many visits in a row is left out
+from then on: all right, or all wrong, there is nothing to prefer. Every visit stands in a file, so that a resumed run knows
+what an uninterrupted one knows, and a person can see what left and why. Knows samples' numbers and rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from trlt.files import append_jsonl, read_log, write_jsonl
+from trlt.files.forms import VisitForm
+
+VISITS = "difficulty.jsonl"
+"""Its name in a run's folder: one line per visit, with `left` on the one after which a sample left."""
+
+
+class Visit(NamedTuple):
+    """What a sample's completions earned in one step."""
+
+    sample: int
+    """Its place in the training set."""
+    mean: float
+    reward_range: float
+    """Widest gap of the rewards."""
+
+
+class Retirement:
+    """The visits of a run; all processes hold the same, the main one writes.
+
+    Args:
+        folder: The run's folder.
+        ids: Of the samples.
+        patience: Drop a sample after this many consecutive groups whose rewards are all equal; None keeps all.
+        writes: Whether this process is the one that writes.
+    """
+
+    def __init__(self, folder: Path, ids: Sequence[str], patience: int | None, *, writes: bool) -> None:
+        self._path, self._ids, self._patience, self._writes = folder / VISITS, ids, patience, writes
+        self._same: dict[int, int] = {}
+        self.left: set[int] = set()
+        """Samples that have left."""
+
+    def resume(self, step: int) -> None:
+        """Knows the visits of the first so many steps again, and forgets later ones; after `cut_visits`."""
+        places = {id: index for index, id in enumerate(self._ids)}
+        self._same, self.left = {}, set()
+        for row in _read(self._path):
+            if row["step"] < step and row["id"] in places:
+                self._count(Visit(places[row["id"]], row["mean"], row["reward_range"]))
+
+    def see(self, step: int, visits: Sequence[Visit]) -> list[str]:
+        """Takes the visits of a step, over all processes.
+
+        Returns:
+            Ids of the samples that leave.
+        """
+        rows, gone = [], []
+        for visit in sorted(visits):
+            row = {
+                "step": step,
+                "id": self._ids[visit.sample],
+                "mean": round(visit.mean, 6),
+                "reward_range": round(visit.reward_range, 6),
+            }
+            if self._count(visit):
+                row["left"] = f"all {self._patience} last groups earned the same, {visit.mean:.2f} in the last"
+                gone.append(self._ids[visit.sample])
+            rows.append(row)
+        if self._writes:
+            append_jsonl(self._path, *rows)
+        return gone
+
+    def _count(self, visit: Visit) -> bool:
+        same = self._same[visit.sample] = self._same.get(visit.sample, 0) + 1 if visit.reward_range == 0 else 0
+        leaves = self._patience is not None and same >= self._patience and visit.sample not in self.left
+        if leaves:
+            self.left.add(visit.sample)
+        return leaves
+
+
+def cut_visits(folder: Path, step: int) -> None:
+    """Forgets visits from a step on: a resumed run makes them again."""
+    path = folder / VISITS
+    if path.is_file():
+        kept = [row for row in _read(path) if row["step"] < step]
+        write_jsonl(path, kept)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return read_log(path, VisitForm) if path.is_file() else []

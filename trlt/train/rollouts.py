@@ -1,0 +1,165 @@
+"""Samples -> clips -> the policy's completions -> scored groups: what a training step learns from.
+
+Knows samples, clips, the engine and rewards; neither losses nor the processes of a run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+from trlt.engine.features import FrozenTower
+from trlt.engine.forest import Completion, Engine, PromptRequest, Tree
+from trlt.engine.inputs import ClipInputs, PromptInputs
+from trlt.engine.sampling import Sampling
+from trlt.engine.shared_prefix import Group
+from trlt.engine.vllm import VllmSampler
+from trlt.errors import VideoError
+from trlt.errors.faults import fault_of
+from trlt.recipe import Recipe
+from trlt.task import prompt as prompts
+from trlt.task.grade import grade
+from trlt.task.reward import overlong
+from trlt.train.dynamic_sampling import ScoredGroup
+from trlt.train.trainer import TrainingData
+from trlt.train.unreadable_videos import BrokenSamples
+from trlt.video.clip import Clip
+
+
+class _GroupRequest(NamedTuple):
+    """What one sample is asked with."""
+
+    place: int
+    """Among those that a group is wanted for."""
+    tree: Tree
+    inputs: ClipInputs
+    prompt: PromptInputs
+
+
+class GroupRollouts:
+    """Asks the policy and scores what it says.
+
+    Args:
+        engine: Of the policy; its model may be another one each step.
+        training_data: Samples and how their clips are had.
+        recipe: The resolved recipe.
+        broken: Where samples are listed that can't be used.
+        autocast: What the model computes under.
+        tower: A vision tower that isn't trained; None where it is.
+        vllm: Draws in place of the engine; awake and with the policy's weights whenever this is called.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        training_data: TrainingData,
+        recipe: Recipe,
+        broken: BrokenSamples,
+        autocast: Callable[[], AbstractContextManager[None]],
+        tower: FrozenTower | None = None,
+        vllm: VllmSampler | None = None,
+    ) -> None:
+        self.engine, self.vllm = engine, vllm
+        self._training_data, self._recipe, self._broken = training_data, recipe, broken
+        self._autocast, self._tower = autocast, tower
+        self.told: Callable[[int, int], None] | None = None
+        """Is told how many completions of a call are there, of how many."""
+        self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
+        """Of each call since somebody took them away."""
+
+    def __call__(self, indices: Sequence[int], step: int) -> list[ScoredGroup | None]:
+        """A scored group for each sample; None where it can't be used.
+
+        Args:
+            indices: Of samples.
+            step: Optimizer steps that are done; part of the random stream's name, so that a sample that comes again is answered
+                anew.
+        """
+        train, training_data = self._recipe.train, self._training_data
+        began = time.perf_counter()
+        read: list[tuple[int, Clip]] = []
+        for place, found in enumerate(training_data.clips(indices)):
+            if isinstance(found, VideoError):
+                self._broken.add(training_data.samples[indices[place]], found, step)
+            else:
+                read.append((place, found))
+        decoded = time.perf_counter()
+        sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
+        asked: list[_GroupRequest] = []
+        drawn: dict[int, Sequence[Completion]] = {}
+        with self._autocast():
+            for place, clip in read:
+                sample = training_data.samples[indices[place]]
+                try:
+                    words = prompts.build(sample, think=train.think, answer_format=train.answer_format)
+                    inputs = self.inputs(clip)
+                    prompt = training_data.builder.prompt(words.system, words.user, inputs)
+                except Exception as error:  # of this sample alone
+                    self._broken.add(sample, fault_of(error), step)
+                    continue
+                request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size)
+                asked.append(_GroupRequest(place, Tree(clip if self.vllm else inputs, (request,)), inputs, prompt))
+            trees = [one.tree for one in asked]
+            if self.vllm:
+                answers = self.vllm.generate(trees, sampling, max_sequences=train.max_sequences)
+                drawn = {t: completions for t, (completions,) in enumerate(answers)}
+            else:
+                ended = _counter(self.told, len(trees) * train.group_size) if self.told else None
+                answered = self.engine.stream(trees, sampling, max_sequences=train.max_sequences, ended=ended)
+                for t, _, completions, fault in answered:
+                    if fault is None:
+                        drawn[t] = completions
+                    else:
+                        self._broken.add(training_data.samples[indices[asked[t].place]], fault, step)
+        sampled = time.perf_counter()
+        scored: list[ScoredGroup | None] = [None] * len(indices)
+        for t, said in sorted(drawn.items()):
+            index, one = indices[asked[t].place], asked[t]
+            try:
+                group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
+                scored[one.place] = self.score(index, group, said)
+            except Exception as error:  # of these answers alone
+                self._broken.add(training_data.samples[index], fault_of(error), step)
+        for name, seconds in zip(
+            self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
+        ):
+            self.seconds[name].append(seconds)
+        return scored
+
+    def inputs(self, clip: Clip) -> ClipInputs:
+        """A clip as the engine and the update take it."""
+        return self._tower.inputs(clip) if self._tower else self._training_data.builder.clip(clip)
+
+    def score(self, index: int, group: Group, completions: Sequence[Completion]) -> ScoredGroup:
+        """What a sample's completions earn: their grades' rewards, less what length costs.
+
+        Args:
+            index: Of the sample.
+            group: What the completions are an answer to, and their tokens.
+            completions: As they were drawn.
+        """
+        train, sample = self._recipe.train, self._training_data.samples[index]
+        weights = self._recipe.reward.weights()
+        grades = [grade(sample, one.text, train, weights) for one in completions]
+        rewards = [one.reward for one in grades]
+        penalties: list[float] = []
+        if train.overlong_tokens is not None:
+            penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
+            rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]
+        return ScoredGroup(
+            index, group, tuple(completions), tuple(one.scores for one in grades), tuple(rewards), tuple(penalties)
+        )
+
+
+def _counter(told: Callable[[int, int], None], total: int) -> Callable[[int], None]:
+    """Sums up what has ended, and tells the sum."""
+    done = 0
+
+    def ended(count: int) -> None:
+        nonlocal done
+        done += count
+        told(done, total)
+
+    return ended
