@@ -189,10 +189,10 @@ class Train(Update):
     """Bound of that folder; the least recently used entries go first."""
     lora: Outcome[Lora | None] = None
     """Train adapters instead of all weights; null trains all."""
-    min_spread: Outcome[Annotated[float, Field(ge=0)]] = 0.0
+    min_reward_range: Outcome[Annotated[float, Field(ge=0)]] = 0.0
     """Groups whose rewards spread by less (max - min) are replaced by fresh prompts; 0 keeps all."""
     max_tries: Outcome[Positive] = 3
-    """Prompts that one place of a step may try for the sake of `min_spread`; the group with the widest spread is kept."""
+    """Prompts that one place of a step may try for the sake of `min_reward_range`; the group with the widest spread is kept."""
     retire_after: Outcome[Positive | None] = None
     """Drop a sample after this many consecutive groups whose rewards are all equal; null keeps all."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1

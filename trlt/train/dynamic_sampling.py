@@ -57,9 +57,9 @@ class PromptSlot:
         if scored and (self.best is None or scored.reward_range > self.best.reward_range):
             self.best = scored
 
-    def wants(self, min_spread: float, max_tries: int) -> bool:
+    def wants(self, min_reward_range: float, max_tries: int) -> bool:
         """Whether another prompt is to be tried."""
-        return self.best is None or (self.best.reward_range < min_spread and self.tries < max_tries)
+        return self.best is None or (self.best.reward_range < min_reward_range and self.tries < max_tries)
 
 
 def make_slots(
@@ -96,7 +96,7 @@ def resample(
     slots: Sequence[PromptSlot],
     answer: Callable[[Sequence[int]], Sequence[ScoredGroup | None]],
     *,
-    min_spread: float,
+    min_reward_range: float,
     max_tries: int,
 ) -> list[ScoredGroup]:
     """A scored group for each place that has a prompt with a readable video.
@@ -104,7 +104,7 @@ def resample(
     Args:
         slots: Of this process.
         answer: Samples' indices to their scored groups; None for one whose video can't be read.
-        min_spread: Groups whose rewards spread by less are replaced, while there are tries; the widest seen is kept.
+        min_reward_range: Groups whose rewards spread by less are replaced, while there are tries; the widest seen is kept.
         max_tries: Prompts that a place may try for the sake of the spread.
     """
     pending = list(slots)
@@ -113,7 +113,7 @@ def resample(
         scored_groups = answer([index for _, index in asked]) if asked else []
         for (slot, _), scored in zip(asked, scored_groups, strict=True):
             slot.offer(scored)
-        pending = [slot for slot, _ in asked if slot.wants(min_spread, max_tries)]
+        pending = [slot for slot, _ in asked if slot.wants(min_reward_range, max_tries)]
     return [slot.best for slot in slots if slot.best is not None]
 
 

@@ -278,7 +278,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _rollouts(self, wanted: Sequence[int]) -> list[ScoredGroup]:
         """As many scored groups as prompts are wanted.
 
-        Prompts whose video fails, or whose rewards spread by less than `min_spread`, are replaced by fresh ones: see `groups`.
+        Prompts whose video fails, or whose reward range is below `min_reward_range`, are replaced: see `dynamic_sampling`.
 
         Raises:
             DataError: not enough videos could be read.
@@ -293,7 +293,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             if self._filled == 2 and self.compare:
                 self.compare()
             found = resample(
-                places, lambda asked: self.group_rollouts(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
+                places,
+                lambda asked: self.group_rollouts(asked, done),
+                min_reward_range=train.min_reward_range,
+                max_tries=train.max_tries,
             )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
