@@ -41,7 +41,7 @@ TOLD = {
 
 
 def messages(tree: ast.AST) -> Iterator[str]:
-    """Texts of more than a word, with {} for what is put in: no docstrings, no options' help, nothing that `advice` is given."""
+    """Texts of more than a word, with {} for what is put in: no docstrings, no help, nothing that `advice` is given."""
     silent = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
