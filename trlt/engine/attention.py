@@ -110,7 +110,7 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     rows, heads, _, dim = query.shape
     kv_heads = key.shape[1]
     q = query.view(rows, kv_heads, heads // kv_heads, dim)
-    # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/bf16-decoding.md).
+    # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/forest-engine.md).
     with torch.autocast(query.device.type, enabled=False):
         parts = [_read(q, key, value, scale)]
         parts += [_read_level(q, level, level.keys[layer], level.values[layer], scale) for level in levels]

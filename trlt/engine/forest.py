@@ -99,7 +99,7 @@ class Engine:
         self.model = model
         self.builder = InputBuilder(model, processor)
         self.device: torch.device = model.device
-        # In BF16 too many draws would lie near a boundary to settle them one by one (docs/decisions/exact-draws.md).
+        # In BF16 too many draws would lie near a boundary to settle them one by one (docs/decisions/forest-engine.md).
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
         """Draws that were settled alone since the engine was made."""
