@@ -88,5 +88,6 @@ def digest_of(tower: Any) -> str:
     told = hashlib.sha256()
     for name, weight in sorted(tower.state_dict().items()):
         told.update(f"{name} {weight.dtype} {tuple(weight.shape)} ".encode())
+        # As bytes: NumPy has no BF16.
         told.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return told.hexdigest()

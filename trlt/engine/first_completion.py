@@ -68,9 +68,12 @@ class FirstClip:
             return
         branch = cohort.branches[0]
         if branch is not self._branch:
+            # The branch was dropped for lack of memory and began anew: what was noted of the first try doesn't
+            # count.
             self._branch, self._positions, self._logps, self._wanted = branch, [], [], min(TOKENS, limit)
         assert cohort.logits is not None
         if branch.tokens:
+            # The first token comes out of the prefill: no token was shown to the model for it.
             self._positions.append(cohort.positions[:1])
         self._logps.append(cohort.logits[0].float().log_softmax(dim=-1)[token])
 

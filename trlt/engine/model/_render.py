@@ -59,6 +59,7 @@ def render(template: str, given: dict[str, Any], chats: list[Any], most: int) ->
     texts = []
     for messages in chats:
         text = ""
+        # Part by part: a text that doubles is cut off before it fills the memory.
         for part in compiled.generate(messages=messages, tools=None, documents=None, add_generation_prompt=True, **given):
             text += part
             if len(text) > most:

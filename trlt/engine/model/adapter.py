@@ -99,6 +99,8 @@ def changes(adapters: Sequence[Path], empty: Any, base: str, precision: Any) -> 
 
 
 def _rounded(first: Change | None, change: Change, precision: Any, weight: Any) -> Any:
+    # Each sum is rounded as `trlt train merge` would have saved it, so adapters on adapters give the same bits
+    # either way.
     return change(weight if first is None else first(weight)).to(precision).float()
 
 
@@ -118,6 +120,7 @@ def _changes(folder: Path, empty: Any, base: str) -> dict[str, Change]:
         try:
             config = LoraConfig.from_pretrained(str(folder))
             config.inference_mode = True
+            # A copy: PEFT puts its layers into the model that it is given, and `empty` is needed again.
             wrapped: Any = get_peft_model(copy.deepcopy(empty), config)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{folder / ADAPTER}: doesn't fit {base} ({shown(str(error))}); {belongs}") from None

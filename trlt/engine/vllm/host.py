@@ -136,8 +136,10 @@ class Host:
             top_p=sampling["top_p"],
             max_tokens=sampling["max_tokens"],
             stop_token_ids=self._ends,
+            # vLLM takes up to 1,024 of them; the 7B needs 404.
             logit_bias={token: bias for token in self._banned},
             logprobs=0 if tell else None,
+            # Named, as the model's generation_config.json asks for 1.05.
             repetition_penalty=1.0,
             detokenize=False,
         )
@@ -223,6 +225,8 @@ def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[A
         size = int(np.prod(told["shape"]))
         frames = np.frombuffer(data, np.uint8, size, start).reshape(told["shape"])
         start += size
+        # vLLM up to 0.26 drops the rate and takes 2 frames a second; the check compares a slower clip, and
+        # refuses those versions.
         times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
         clips.append((frames, {**times, "video_backend": "trlt", "do_sample_frames": False}))
     return clips

@@ -49,6 +49,8 @@ class HostProcess:
                     stderr=out,
                     bufsize=0,
                     env=_environment(device),
+                    # Ctrl-C reaches the trainer alone, which then decides; and `close` can end the whole group,
+                    # with what vLLM has started.
                     start_new_session=True,
                 )
         except OSError as error:
@@ -109,6 +111,7 @@ class HostProcess:
 
     def _ended(self) -> ModelError:
         with contextlib.suppress(subprocess.TimeoutExpired):
+            # The pipe closes a moment before the exit status is there.
             self._process.wait(5)
         code = self._process.poll()
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
