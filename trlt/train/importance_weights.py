@@ -22,6 +22,7 @@ def ratios(trainer: Tensor, sampler: Tensor, mask: Tensor, mode: str) -> Tensor:
         mask: (R, T), 1 for tokens that count.
         mode: `Update.correction`, but for `none`.
     """
+    # NaN goes before the mask is applied: times 0 it would still be NaN.
     apart = (trainer - sampler).nan_to_num(nan=0.0) * mask
     return (apart.sum(dim=-1, keepdim=True) if mode.startswith("sequence") else apart).exp()
 
@@ -58,6 +59,7 @@ class Correction:
         """
         seen = torch.cat(self._seen).double()
         self._seen.clear()
+        # A process whose completions all don't count still takes part, and the least of no numbers is an error.
         inf = seen.new_tensor([torch.inf])
         local = [seen.sum(), seen.new_tensor(len(seen)), (seen > self._cap).sum().double()]
         local += [torch.cat([seen, inf]).min(), torch.cat([seen, -inf]).max()]

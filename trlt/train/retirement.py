@@ -47,6 +47,7 @@ class Retirement:
     def resume(self, step: int) -> None:
         """Knows the visits of the first so many steps again, and forgets later ones; after `cut_visits`."""
         places = {id: index for index, id in enumerate(self._ids)}
+        # From the file alone: it was cut back to the checkpoint, and the visits after that are made again.
         self._same, self.left = {}, set()
         for row in _read(self._path):
             if row["step"] < step and row["id"] in places:
@@ -59,6 +60,7 @@ class Retirement:
             Ids of the samples that leave.
         """
         rows, gone = [], []
+        # Processes hand in their visits in an order that depends on their number. The file doesn't.
         for visit in sorted(visits):
             row = {
                 "step": step,

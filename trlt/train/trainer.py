@@ -95,6 +95,7 @@ class TrainingData:
         requests = []
         for place, index in enumerate(indices):
             try:
+                # By its place, not by its sample: a replacement may be the prompt of another slot.
                 requests.append(replace(self.request(index), key=place))
             except VideoError as error:
                 found[place] = error
@@ -176,6 +177,8 @@ class ResumableTrainer:
         super().create_accelerator_and_postprocess()  # type: ignore[misc]
         state: Any = self.accelerator.state  # type: ignore[attr-defined]
         if (deepspeed := getattr(state, "deepspeed_plugin", None)) is not None:
+            # `setdefault`: what a configuration file of the user's says comes first. Otherwise
+            # gradients of a BF16 model would be added up in BF16, over passes and processes.
             deepspeed.deepspeed_config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
             deepspeed.deepspeed_config.setdefault("communication_data_type", "fp32")
         if (fsdp := getattr(state, "fsdp_plugin", None)) is not None:
@@ -230,6 +233,7 @@ class ResumableTrainer:
         if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
+        # Names and shapes first: `from_pretrained` draws at random what it doesn't find.
         match(target, Path(resume_from_checkpoint))
         saved = type(target).from_pretrained(
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
@@ -257,6 +261,8 @@ class RunCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Cuts off what a killed run had noted after its last checkpoint, and removes half a checkpoint."""
         if state.is_world_process_zero:
+            # A kill while these are cut back does no harm: every file is
+            # replaced in one step, and the next start cuts again.
             for row in forget_after(self._folder, state.global_step):
                 self._health.see(row["step"], row)
             for path in Path(str(args.output_dir)).glob("checkpoint-*"):
@@ -271,9 +277,11 @@ class RunCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Once all processes have written their files, the checkpoint counts, and older ones may go."""
+        # The checkpoint holds files of all processes: none may still be written to when checksums are taken.
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir))
+            # Before older ones go: a kill in between leaves one checkpoint too many, and never none.
             seal(folder / f"checkpoint-{state.global_step}")
             for old in checkpoints(folder)[: -self._keep]:
                 # Unmarked first: half a checkpoint must not count as one.
