@@ -64,8 +64,8 @@ def branch_attention(query: Tensor, key: Tensor, value: Tensor, levels: Sequence
         (R, H, T, D).
     """
     if query.shape[2] == 1:
-        # A decoding step reads the keys of a node once for all its rows. Longer steps gather them for each row,
-        # one layer at a time, so that SDPA's kernels can be used.
+        # A decoding step reads the keys of a node once for all its rows. Longer steps gather
+        # them for each row, one layer at a time, so that SDPA's kernels can be used.
         return _step(query, key, value, levels, layer, scale)
     rows, heads, length, _ = query.shape
     groups = heads // key.shape[1]
@@ -143,8 +143,8 @@ def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | 
     highest = scores.amax(dim=-1, keepdim=True)
     # In place: float32 scores over all keys of a clip are the widest tensors of a step.
     weights = scores.sub_(highest).exp_()
-    # Weights are at most 1, so BF16 costs them one part in 512; a score in the hundreds that is rounded before
-    # `exp` is off by a factor of up to e^0.5.
+    # Weights are at most 1, so BF16 costs them one part in 512; a score in the
+    # hundreds that is rounded before `exp` is off by a factor of up to e^0.5.
     return _PartialAttention(highest, weights.sum(dim=-1, keepdim=True), _product(weights.to(value.dtype), value))
 
 

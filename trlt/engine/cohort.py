@@ -91,9 +91,9 @@ class Recorder:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Branches.attend`."""
         if layer in self.keys:
-            # Own keys grow by joining, cohort by cohort. Fixed slots, as a compiled step would need, and one
-            # padded cache for all cohorts were left out, because there was no GPU to measure them on
-            # (docs/decisions/forest-engine.md).
+            # Own keys grow by joining, cohort by cohort. Fixed slots, as a compiled step
+            # would need, and one padded cache for all cohorts were left out, because there
+            # was no GPU to measure them on (docs/decisions/forest-engine.md).
             key = torch.cat([self.keys[layer], key], dim=2)
             value = torch.cat([self.values[layer], value], dim=2)
         self.keys[layer], self.values[layer] = key, value

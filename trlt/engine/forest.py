@@ -181,8 +181,7 @@ class Engine:
         growing: list[Cohort] = []
         done, held = _PartialAnswers(), list[Answered]()
         while self._refill(queue, growing, room, sampling, done):
-            # Nothing grows that could bring errors along one by one: all are told now, before more trees are
-            # read.
+            # Nothing grows that could bring errors along one by one: all are told now, before more trees are read.
             if not growing:
                 yield from done.failures()
                 continue
@@ -244,8 +243,7 @@ class Engine:
             if not jobs:
                 return bool(growing)
             if self._start(jobs, growing, sampling, done):
-                # A long row of requests that all fail would else be read to its end before the first failure is
-                # told.
+                # A long row of requests that all fail would else be read to its end before the first failure is told.
                 if done.errors and not growing:
                     return True
                 continue
@@ -265,8 +263,7 @@ class Engine:
             return True
         began = len(growing)
         try:
-            # The first branch has to stand in the first row of its pass, so only a prefill beside nothing else
-            # is watched.
+            # The first branch has to stand in the first row of its pass, so only a prefill beside nothing else is watched.
             with self.first.prefill(self.model) if self.first and not growing else nullcontext():
                 cohort = fits(lambda: self._begin(jobs, sampling))
             if cohort is not None:
@@ -281,8 +278,7 @@ class Engine:
                 return True
         for job in jobs:
             if not self._start([job], growing, sampling, done):
-                # All or none: the caller puts every job back, and those that had begun here would be asked
-                # twice.
+                # All or none: the caller puts every job back, and those that had begun here would be asked twice.
                 del growing[began:]
                 return False
         return True
@@ -305,8 +301,8 @@ class Engine:
                 "or lower video.max_tokens or max_new_tokens, which makes another run (--fresh, or another --out)"
             )
         room.sequences, room.tokens = sequences // 2, tokens / 2
-        # For good, also for later calls: what didn't fit once wouldn't fit again, and each retreat costs tokens
-        # that are drawn anew.
+        # For good, also for later calls: what didn't fit once wouldn't fit
+        # again, and each retreat costs tokens that are drawn anew.
         self._room = Room(room.sequences, room.tokens)
         if self.on_event:
             self.on_event(
@@ -400,8 +396,8 @@ class Engine:
         """Keys and values of each prompt after its clip, and the logits (prompts, V) of the first token."""
         ids, lengths = _pad([p.suffix for p in prompts])
         positions, _ = _pad([p.positions[:, len(p.prefix) :] for p in prompts])
-        # Exact draws prefill one prompt a pass, over its clip as if no other were there: padding would change
-        # the shapes of the products, and with them the last bits of the prompt's keys.
+        # Exact draws prefill one prompt a pass, over its clip as if no other were there: padding would
+        # change the shapes of the products, and with them the last bits of the prompt's keys.
         recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)])
         hidden = self._forward(self.model.get_input_embeddings()(ids.to(self.device)), positions, recorder)
         # Of the last tokens alone: 152k logits take more memory than a token's keys and values do.
@@ -466,8 +462,7 @@ class Engine:
         drawn = zip(tokens, logps, strict=True)
         ended: list[Branch] = []
         for cohort in growing:
-            # From here until `_look` has run, a cohort has one token more than keys. `_retreat` counts on None
-            # for this.
+            # From here until `_look` has run, a cohort has one token more than keys. `_retreat` counts on None for this.
             cohort.steps, cohort.logits = cohort.steps + 1, None
             going = []
             for row, (branch, (token, logp)) in enumerate(zip(cohort.branches, islice(drawn, len(cohort)), strict=True)):

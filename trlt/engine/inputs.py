@@ -82,8 +82,8 @@ class InputBuilder:
     def prompt(self, system: str, user: str, clip: ClipInputs) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""
         head, tail = self._render(system, user)
-        # Each part by itself: special tokens stand on both sides of the cut, and no merge of bytes reaches over
-        # them, so the ids are those of the whole text.
+        # Each part by itself: special tokens stand on both sides of the cut, and no
+        # merge of bytes reaches over them, so the ids are those of the whole text.
         before, after = (self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in (head, tail))
         marks = self._tokenizer.convert_tokens_to_ids(["<|vision_end|>"])
         prefix = torch.tensor([*before, *[self._video_token] * clip.tokens, *marks])

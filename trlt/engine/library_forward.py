@@ -135,8 +135,8 @@ def score(
     kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(before)], dim=1)
     grid, seconds = inputs["video_grid_thw"], torch.as_tensor(inputs["second_per_grid_ts"], dtype=torch.float32)
     device = model.device
-    # Window by window, as the library does: by our own attention, windows that are mixed up would be wrong on
-    # both sides, and agree.
+    # Window by window, as the library does: by our own attention, windows
+    # that are mixed up would be wrong on both sides, and agree.
     with plain_windows(model), watch(model) as seen:
         logits = model(
             input_ids=ids.to(device),
@@ -196,8 +196,8 @@ def require_same(name: str, side: str, found: Entered, library: Entered) -> None
         where = f"sample {name!r}: {what} differ between {side} and the library's forward"
         raise ParityError(f"{where}: {how}; {allowed}; {remedy}")
 
-    # In the order in which one follows from another: other frames make other tokens, and these other positions.
-    # What is named first is the cause.
+    # In the order in which one follows from another: other frames make other
+    # tokens, and these other positions. What is named first is the cause.
     if found.grid is not None and library.grid is not None and not torch.equal(found.grid, library.grid):
         fail("grids", f"{found.grid.tolist()} and {library.grid.tolist()}")
     if found.pixels is not None and library.pixels is not None:

@@ -31,8 +31,7 @@ def follow_published_positions(model: Any) -> None:
     """
     inner = model.model
     if not isinstance(inner.get_rope_index, _PublishedRope) and not follows_library(model.config):
-        # On this model alone: the class keeps the library's function, which the comparison with the library
-        # calls.
+        # On this model alone: the class keeps the library's function, which the comparison with the library calls.
         inner.get_rope_index = _PublishedRope(inner.get_rope_index)
 
 

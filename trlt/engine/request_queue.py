@@ -84,8 +84,8 @@ class Queue:
             sequences += len(job.indices)
             # A clip's keys are held once, however many of its prompts are taken.
             tokens += len(job.indices) * self._length + (0 if id(job.clip) in clips else job.clip.tokens)
-            # Alone, a job is taken even if it seems too large: the room is a guess (half of what was free), and
-            # only trying tells. If it fails, that is an error that says what to lower.
+            # Alone, a job is taken even if it seems too large: the room is a guess (half of what was
+            # free), and only trying tells. If it fails, that is an error that says what to lower.
             if (taken or not alone) and (sequences > room.sequences or tokens > room.tokens):
                 self._jobs.appendleft(job)
                 break

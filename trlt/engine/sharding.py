@@ -123,13 +123,11 @@ def shard(model: nn.Module, computed: torch.dtype) -> None:
         raise RecipeError(
             f"FSDP_VERSION={plugin.fsdp_version}: trlt shares weights by FSDP2 alone; set fsdp_version: 2 in Accelerate's file"
         )
-    # Accelerate's own policy for BF16 rounds what the model returns, log-probabilities too, and adds up
-    # gradients in BF16.
+    # Accelerate's own policy for BF16 rounds what the model returns, log-probabilities too, and adds up gradients in BF16.
     plugin.mixed_precision_policy = gathered_in(computed)
     # What the function reads of an Accelerator, of which there is none before the trainer's.
     state = SimpleNamespace(fsdp_plugin=plugin)
-    # mixed_precision "no", although a pass may compute in BF16: otherwise Accelerate casts trained weights to
-    # float32 here.
+    # mixed_precision "no", although a pass may compute in BF16: otherwise Accelerate casts trained weights to float32 here.
     fsdp2_prepare_model(
         SimpleNamespace(state=state, device=PartialState().device, is_main_process=is_main(), mixed_precision="no"), model
     )
@@ -163,8 +161,8 @@ def with_slice(weight: Tensor, own: Tensor) -> nn.Parameter:
     """The weight with this process's slice (or, where it isn't shared, all) of its values."""
     value = own
     if isinstance(weight, DTensor):
-        # Without a check, which would exchange shapes: no process waits for another while it reads. The whole
-        # shape is given, as it can't be told from slices of different lengths.
+        # Without a check, which would exchange shapes: no process waits for another while it reads.
+        # The whole shape is given, as it can't be told from slices of different lengths.
         value = DTensor.from_local(
             own, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
         )
@@ -181,8 +179,8 @@ def in_zero3_slices(bf16: bool) -> Iterator[bool]:
 
     plugin = DeepSpeedPlugin()
     plugin.set_mixed_precision("bf16" if bf16 else "no")
-    # Transformers keeps only a weak reference to the settings: `plugin` has to live until the model is loaded,
-    # which this generator's frame sees to.
+    # Transformers keeps only a weak reference to the settings: `plugin` has to
+    # live until the model is loaded, which this generator's frame sees to.
     plugin.set_deepspeed_weakref()
     try:
         yield bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
@@ -293,8 +291,7 @@ def _whole_state_fsdp2(model: Any) -> dict[str, Any]:
 def _whole_state_zero3(weights: dict[str, nn.Parameter]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for name, weight in weights.items():
-        # All processes gather, one keeps: weight by weight, so that the others never hold more than one whole
-        # weight.
+        # All processes gather, one keeps: weight by weight, so that the others never hold more than one whole weight.
         value = _whole(weight, weight.dtype)
         if is_main():
             state[name] = value.cpu()
@@ -313,8 +310,7 @@ def _whole(weight: Tensor, dtype: torch.dtype) -> Tensor:
         # A copy, because the gathered values are given up when the context ends.
         with import_module("deepspeed").zero.GatheredParameters([weight]):
             return weight.detach().to(dtype, copy=True)
-    # Rounded before it is gathered: half the bytes travel, and the copy holds the very numbers that a pass
-    # gathers.
+    # Rounded before it is gathered: half the bytes travel, and the copy holds the very numbers that a pass gathers.
     value = weight.detach().to(dtype)
     return value.full_tensor() if isinstance(value, DTensor) else value
 

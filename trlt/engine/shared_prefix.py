@@ -147,8 +147,7 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
     else:
         mask = tree_mask(batch.attention, batch.row, batch.ids.device)
         states = _language_model(model, batch.ids[None], batch.positions[:, None], _features(model, batch), branches=mask)
-        # Only what predicts a completion's token goes through the head: no logits of prompts or videos are
-        # computed.
+        # Only what predicts a completion's token goes through the head: no logits of prompts or videos are computed.
         hidden = states[0, batch.predictors]
     scored = _score(model.lm_head, hidden, batch.ids[batch.targets], temperature)
     groups, size, length = batch.completions.shape
@@ -195,8 +194,7 @@ def _language_model(model: Any, ids: Tensor, positions: Tensor, features: Tensor
     out = model.model.language_model(
         inputs_embeds=embeds,
         position_ids=positions,
-        # A mask that counts as made already: the library makes none, since `branches` or causality says who
-        # sees whom.
+        # A mask that counts as made already: the library makes none, since `branches` or causality says who sees whom.
         attention_mask={"full_attention": None},
         use_cache=False,
         **attention,

@@ -99,8 +99,7 @@ def changes(adapters: Sequence[Path], empty: Any, base: str, precision: Any) -> 
 
 
 def _rounded(first: Change | None, change: Change, precision: Any, weight: Any) -> Any:
-    # Each sum is rounded as `trlt train merge` would have saved it, so adapters on adapters give the same bits
-    # either way.
+    # Each sum is rounded as `trlt train merge` would have saved it, so adapters on adapters give the same bits either way.
     return change(weight if first is None else first(weight)).to(precision).float()
 
 

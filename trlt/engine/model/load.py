@@ -66,8 +66,8 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         how = "in 4 bits" if quantize else "under ZeRO-3"
         raise ModelError(f"model.path: {path} is an adapter, and can't be loaded {how}; {_merge_first(path)}")
     folder = folder_of(place.base)
-    # Headers take milliseconds, so names and shapes are compared before gigabytes are read. The library would
-    # draw at random what is missing.
+    # Headers take milliseconds, so names and shapes are compared before
+    # gigabytes are read. The library would draw at random what is missing.
     empty = blank(folder)
     stored = match(empty, folder)
     processor = load_processor(place.base)

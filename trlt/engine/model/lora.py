@@ -63,8 +63,8 @@ def draw_adapters(model: Any, seed: int, device: Any) -> None:
 
     from trlt.engine.sharding import own_slice, with_slice
 
-    # On the CPU and whole, whatever the device and the sharding: every process draws all numbers and keeps its
-    # slice, so the values don't depend on how many processes there are.
+    # On the CPU and whole, whatever the device and the sharding: every process draws all numbers
+    # and keeps its slice, so the values don't depend on how many processes there are.
     generator = torch.Generator().manual_seed(seed)
     for name, weight in list(model.named_parameters()):
         if ".lora_" not in name:

@@ -114,8 +114,8 @@ def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -
             )
     if missing := sorted(set(ByteLevel.alphabet()) - ids.keys()):
         raise ModelError(f"{where}: {len(missing)} of 256 bytes have no token, among them {missing[0]!r}; download it again")
-    # The library loads a vocabulary in which tokens have the numbers of others, and answers by it without a
-    # word (docs/log.md: 4 of 360 damaged folders).
+    # The library loads a vocabulary in which tokens have the numbers of others, and
+    # answers by it without a word (docs/log.md: 4 of 360 damaged folders).
     if len(set(ids.values())) != len(ids) or max(ids.values()) != len(ids) - 1:
         raise ModelError(f"{where}: its {len(ids)} tokens aren't numbered from 0 to {len(ids) - 1}; download it again")
 

@@ -172,8 +172,7 @@ class Servers:
             for r, request in enumerate(tree.requests):
                 if any(mark in request.system + request.user for mark in VISION_TOKENS):
                     raise ModelError(f"prompt {request.key!r}: holds a mark of the vision tower; take it out of the question")
-                # One by one as soon as one server needs it, because a job may go to any of them. The seeds are
-                # the same.
+                # One by one as soon as one server needs it, because a job may go to any of them. The seeds are the same.
                 step = request.n if all(server.many for server in self._pool.servers) else 1
                 for branch in range(0, request.n, step):
                     yield _ServerJob((t, r, branch), request, videos, step, sampling, stop)

@@ -121,8 +121,8 @@ class ServerPool:
                     # With a limit, because nobody notifies when a server's rest ends or `stop` is set.
                     self._ready.wait(0.05)
                     continue
-                # Marked while the lock is held and asked after it is released: one thread looks at a server,
-                # and if that takes long, the others go on.
+                # Marked while the lock is held and asked after it is released: one
+                # thread looks at a server, and if that takes long, the others go on.
                 due.looked += 1
                 due.next_look = now + min(LONGEST_PAUSE_S, self._limits.health_s * 2.0**due.looked)
             self._revive(due)

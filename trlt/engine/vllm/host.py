@@ -225,8 +225,8 @@ def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[A
         size = int(np.prod(told["shape"]))
         frames = np.frombuffer(data, np.uint8, size, start).reshape(told["shape"])
         start += size
-        # vLLM up to 0.26 drops the rate and takes 2 frames a second; the check compares a slower clip, and
-        # refuses those versions.
+        # vLLM up to 0.26 drops the rate and takes 2 frames a second; the
+        # check compares a slower clip, and refuses those versions.
         times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
         clips.append((frames, {**times, "video_backend": "trlt", "do_sample_frames": False}))
     return clips

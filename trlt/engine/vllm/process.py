@@ -49,8 +49,8 @@ class HostProcess:
                     stderr=out,
                     bufsize=0,
                     env=_environment(device),
-                    # Ctrl-C reaches the trainer alone, which then decides; and `close` can end the whole group,
-                    # with what vLLM has started.
+                    # Ctrl-C reaches the trainer alone, which then decides; and
+                    # `close` can end the whole group, with what vLLM has started.
                     start_new_session=True,
                 )
         except OSError as error:

@@ -92,8 +92,8 @@ class VllmSampler:
                 "max_num_batched_tokens": max(length, BATCHED_TOKENS),
                 # Otherwise memory is reserved for images that never come.
                 "limit_mm_per_prompt": {"image": 0, "video": 1},
-                # Not the processed ones: these are of the nucleus without banned tokens, so every ratio would
-                # be 1 or less (docs/decisions/vllm-rollouts.md).
+                # Not the processed ones: these are of the nucleus without banned tokens, so
+                # every ratio would be 1 or less (docs/decisions/vllm-rollouts.md).
                 "logprobs_mode": "raw_logprobs",
                 # Not the model's own file, which asks for a repetition penalty of 1.05.
                 "generation_config": "vllm",

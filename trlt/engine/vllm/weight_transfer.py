@@ -93,8 +93,7 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
             folder.mkdir(mode=0o700, exist_ok=True)
             write_weights(model, folder, dtype)
         state.wait_for_everyone()
-        # Between two barriers: nobody loads before all files are written, and none is removed before all have
-        # loaded.
+        # Between two barriers: nobody loads before all files are written, and none is removed before all have loaded.
         load(folder)
         state.wait_for_everyone()
     finally:
