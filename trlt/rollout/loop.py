@@ -150,6 +150,7 @@ def run(
 
         def report() -> None:
             nonlocal there, looked_at
+            # At intervals, because where several processes write, counting rows means reading their files.
             if progress and (now := time.monotonic()) - looked_at > LOOK_S:
                 there, looked_at = len(rows), now
             if progress:
@@ -171,6 +172,7 @@ def run(
             for sample in group:
                 append(error_row(sample, n, str(error)), completions)
             report()
+            # Last, because it may end the run: the rows are written by then.
             surprises.add(step, error)
 
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
@@ -183,6 +185,7 @@ def run(
                     yield Tree(one.clip, requests)
 
         report()
+        # The engine numbers the trees of each stream from 0, so `asked` begins anew with a round.
         for groups in _rounds(rows, samples):
             asked = list[tuple[Sequence[Sample], int, float]]()
             answered = engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences, ended=ended)
@@ -221,6 +224,7 @@ def run(
 def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:
     """The rows of this process alone, or those that it writes together with others."""
     ids = [sample.id for sample in samples]
+    # Where others are at work, this process takes part: alone, it would do theirs again, and remove their folder.
     if sharing is None and at_work(work_folder(out)):
         sharing = Sharing()
     if sharing is not None:
@@ -249,6 +253,7 @@ class _Decoded:
 
 def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Samples that share a clip together, long clips first: a batch's clips are then alike, and need little padding."""
+    # Clips of unknown length come first: any of them may be the longest.
     return sorted(group_by_clip(samples).values(), key=lambda group: -(group[0].duration or math.inf))
 
 

@@ -71,6 +71,7 @@ def unsealed(row: dict[str, Any]) -> dict[str, Any] | None:
         changed = any(len(key) == len(CHECKSUM) and sum(map(str.__ne__, key, CHECKSUM)) == 1 for key in row)
         return None if changed else row
     rest = {key: value for key, value in row.items() if key != CHECKSUM}
+    # The row is written out again: JSON gives back the keys in their order, and floats to the last digit.
     return rest if row[CHECKSUM] == f"{zlib.crc32(_body(row)):08x}" else None
 
 
@@ -94,6 +95,7 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
     """
     offset = 0
     for number, line in enumerate(file, 1):
+        # The last line lacks its end where a kill tore it: its sample is asked again.
         if not line.endswith(b"\n"):
             return
         try:
@@ -132,9 +134,11 @@ class RowFile:
         self.errors = 0
         """Rows there that hold an error."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Two handles: reading moves and buffers the one, and rows leave by the other at once.
         self._file: BinaryIO = path.open("a+b")
         self._out = path.open("ab", buffering=0)
         try:
+            # Before `_read`, which cuts off a torn tail: that might be a line which another process is writing.
             self._lock()
             self._read(frozenset(ids), retry_errors)
         except BaseException:
@@ -178,6 +182,7 @@ class RowFile:
             for offset, length in places:
                 self._file.seek(offset)
                 out.write(self._file.read(length))
+        # The handles are those of the file that was replaced: a row that came now would go nowhere.
         self._close()
 
     def _close(self) -> None:
@@ -202,6 +207,7 @@ class RowFile:
         failed: dict[str, bool] = {}
         for line in scan(self._file, self.path, known):
             end = line.offset + line.length
+            # It stays in the file until the new row is behind it: a kill before that loses nothing.
             if line.failed and retry_errors:
                 continue
             # Of a sample that was asked again, the later row counts.

@@ -213,6 +213,8 @@ def run_on_cluster(
                         rows.append(row)
                         surprises.passed("ask")
                     report()
+            # No reason to end: rows that came are written, and the next round asks
+            # for the rest. Only a round without any new row ends the run.
             except (RayError, ExecutionTimeoutError) as lost_by:
                 reason = str(lost_by)
             lost = len(samples) - len(rows)
@@ -275,6 +277,8 @@ def ask_workers(
                 # No CPU: models that hold them all would leave none for decoding.
                 num_cpus=0,
                 num_gpus=device,
+                # By default Ray Data tries forever: a model that is killed each
+                # time that it loads would be loaded forever, without a word.
                 max_restarts=TRIES,
                 max_task_retries=TRIES,
             )

@@ -77,6 +77,8 @@ def absorb(rows: RowFile, ids: Sequence[str], *, retry_errors: bool = False) -> 
     folder, known = work_folder(rows.path), frozenset(ids)
     for path in _parts(folder) if folder.is_dir() else ():
         with path.open("rb") as file:
+            # A kill on the way, or before the folder is removed, does no harm:
+            # the next start passes over rows that are there already.
             for line in list(part_lines(path, known)):
                 if line.id not in rows and not (line.failed and retry_errors):
                     file.seek(line.offset)
@@ -128,6 +130,7 @@ def places(out: Path, known: frozenset[str]) -> dict[str, RowLocation]:
     found = {line.id: RowLocation(out, line) for line in base_lines(out, known) if not (line.failed and retry)}
     for path in _parts(folder):
         for line in part_lines(path, known):
+            # Two ranks may have written it, where a slow one was taken for dead: one of the two counts.
             found.setdefault(line.id, RowLocation(path, line))
     return found
 
@@ -148,6 +151,7 @@ def merge(out: Path, rows: Sequence[RowLocation]) -> None:
                     files[place.path] = place.path.open("rb")
                 files[place.path].seek(place.line.offset)
                 merged.write(files[place.path].read(place.line.length))
+            # On the disk before it gets its name: after a power failure, the name mustn't stand for an empty file.
             merged.flush()
             os.fsync(merged.fileno())
     finally:

@@ -140,6 +140,7 @@ class SharedRows:
         """Writes a row at once: after this, a kill doesn't lose it."""
         with contextlib.suppress(Gone), gone_if_missing():  # `finish` sees why
             assert self._leases is not None
+            # Opened with the first row, so that a rank that gets no work leaves no file.
             if self._part is None:
                 self._part = part_file(self._folder, self._leases.token).open("ab", buffering=0)
             append(self._part, encode(row), self.path)
@@ -170,6 +171,7 @@ class SharedRows:
     def _join(self) -> None:
         try:
             self._leases = Leases(self._folder, self._sharing.lease_s)
+            # Rows that dead ranks left count: nothing that is written is asked again.
             self._there = set(places(self.path, self._known))
         except Gone:  # since `prepare`; `finish` sees why
             return
@@ -180,6 +182,7 @@ class SharedRows:
 
     def _is_over(self, leases: Leases) -> bool:
         """Whether all is done and merged; the last piece, merging, is taken here."""
+        # A round without work: others hold what is left.
         if not self._taken:
             time.sleep(self._sharing.poll_s)
         look = leases.look()
@@ -209,6 +212,7 @@ class SharedRows:
         share = sum(len(chunk.ids) for chunk in free) // (2 * max(self._sharing.ranks, look.ranks))
         if self._left and sum(map(len, self._left.values())) >= share:
             return None
+        # Pieces that were never claimed first. Claimed ones can be had from dead ranks alone, which costs a look at each.
         for chunk in (*free, *(chunk for chunk in open_ if chunk.name in look.leased)):
             lease = leases.take(chunk.name, look)
             if lease and self._has_work(leases, chunk, lease):
@@ -217,6 +221,7 @@ class SharedRows:
 
     def _has_work(self, leases: Leases, chunk: Chunk, lease: Lease) -> bool:
         """Notes what is to be written of a piece; of one that was taken over, the dead rank's rows count."""
+        # Without the empty token, of a rank that was killed before it could write it.
         for token in {*lease.before} - self._buried - {""}:
             self._there.update(line.id for line in part_lines(part_file(self._folder, token), self._known))
             self._buried.add(token)
@@ -240,10 +245,14 @@ class SharedRows:
             self._complete -= lost
             leases.give_up(*sorted(lost), MERGE)
             return False
+        # In the folder of the work: on the file system of the rows, so that it can be moved
+        # there in one step, and gone with the folder where a kill leaves it half written.
         merged = self._folder / f"merged-{leases.token}"
         with gone_if_missing():
             merge(merged, [found[id] for id in self._ids])
             leases.look()  # not after a sleep in which others finished the work
+            # A kill between this line and the removal leaves the folder beside a finished
+            # file; the next start finds nothing to ask, and removes it (`prepare`).
             os.replace(merged, self.path)
         remove(self._folder)
         return True
