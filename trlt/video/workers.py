@@ -76,10 +76,14 @@ class ClipLoader:
         config = Config(decoder, self.budget, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        # Last in, first out, with the first on top: a process starts with its
+        # first request, so those that aren't needed never start.
         for decoder_ in reversed(self._decoders):
             self._idle.put(decoder_)
         self._pool = ThreadPoolExecutor(settings.workers, "trlt-video") if settings.workers else None
         self._announced: OrderedDict[tuple[Path, float | None, float | None], Future[LoadedClip]] = OrderedDict()
+        # A loader that nobody closes ends its processes all the same, when it is collected or the interpreter
+        # ends. The function gets what it closes, and not the loader, which would then never be collected.
         self._close = weakref.finalize(self, _close, self._pool, self._decoders)
 
     def announce(self, requests: Iterable[ClipRequest], *, most: int = 64) -> None:
@@ -131,6 +135,7 @@ class ClipLoader:
     def _load(self, path: Path, start: float | None, end: float | None) -> Clip:
         key = self.key(path, start, end) if self._store else None
         if self._store and key:
+            # With decoding processes it is only read here: each of them stores what it has decoded.
             clip = self._store.get(key)
             if clip is not None:
                 return clip
@@ -139,6 +144,7 @@ class ClipLoader:
             try:
                 return decoder.decode(path, start, end, key)
             finally:
+                # Also after a failure: where that has ended the process, the next request starts another.
                 self._idle.put(decoder)
         clip = load_clip(path, **asdict(self.budget), start=start, end=end)
         if self._store and key:
@@ -203,6 +209,7 @@ class ClipLoader:
         began = time.perf_counter()
         loaded = coming.result()
         self.waited_s += time.perf_counter() - began
+        # A clip that was announced was loaded for a request with another key.
         return replace(loaded, request=request)
 
 
@@ -217,6 +224,7 @@ def _place(request: ClipRequest) -> tuple[Path, float | None, float | None]:
 
 def _close(pool: ThreadPoolExecutor | None, decoders: list[Decoder]) -> None:
     for decoder in decoders:
+        # Before the pool, whose threads wait for answers: it would wait with them for a file that hangs.
         decoder.close()
     if pool is not None:
         pool.shutdown(wait=True, cancel_futures=True)
