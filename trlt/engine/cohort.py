@@ -192,6 +192,7 @@ class Cohort:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drops all other rows; the clips and prompts stay."""
+        # Nothing has ended, as in most steps: nothing is copied.
         if len(rows) == len(self.branches):
             return
         self.branches = [self.branches[row] for row in rows]
@@ -203,6 +204,7 @@ class Cohort:
             self._hang()
 
     def _hang(self) -> None:
+        # Made anew whenever branches leave, because levels name their rows. The keys stay where they are.
         self.own.levels = [self.top.level([self._clips[p] for p in self._prompts]), self.middle.level(self._prompts)]
 
     def left(self) -> list[CompletionJob]:

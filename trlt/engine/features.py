@@ -59,6 +59,8 @@ class FrozenTower:
     def __init__(self, model: Any, builder: InputBuilder, encode: Encode, store: FeatureCache | None) -> None:
         self._builder, self._encode, self._store = builder, encode, store
         self._device: torch.device = model.device
+        # The store outlives the run: features of other weights, or of
+        # these in another precision, mustn't be taken for them.
         self._tower = digest_of(model.model.visual) if store else ""
         self.passes = 0
         """How often the tower ran."""

@@ -53,6 +53,7 @@ class FirstClip:
             yield
             return
         self._video_token = model.config.video_token_id
+        # The first clip's pixels alone: each takes 40 MB at 2048 tokens.
         with watch(model, clips=1) as self._seen:
             yield
 
@@ -74,6 +75,7 @@ class FirstClip:
         if branch.tokens:
             # The first token comes out of the prefill: no token was shown to the model for it.
             self._positions.append(cohort.positions[:1])
+        # At temperature 1, whatever it is drawn at: see `compare`.
         self._logps.append(cohort.logits[0].float().log_softmax(dim=-1)[token])
 
     @property

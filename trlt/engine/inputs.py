@@ -91,8 +91,10 @@ class InputBuilder:
         ids = torch.cat([prefix, suffix])[None]
         positions, _ = self._rope(
             ids,
+            # The library's kinds: 2 is video, 0 is text.
             mm_token_type_ids=(ids == self._video_token).int() * 2,
             video_grid_thw=clip.grid,
+            # As a fraction: in versions of the library that cut it to whole seconds, frames stand at other times.
             second_per_grid_ts=torch.tensor([clip.seconds_per_grid]),
         )
         return PromptInputs(prefix, suffix, positions[:, 0])

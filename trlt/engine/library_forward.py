@@ -120,11 +120,14 @@ def score(
     messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
     text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     count = len(clip.frames)
+    # The true rate and nothing derived from it: what a grid covers in seconds is left to the processor.
     shown = {"fps": clip.sample_fps, "total_num_frames": count, "frames_indices": list(range(count))}
     inputs = processor(
         text=[text],
         videos=[torch.from_numpy(clip.frames)],
         video_metadata=[shown],
+        # The comparison begins with the loader's frames. How these are chosen and
+        # resized is compared with the family's package (tests of `video`).
         do_resize=False,
         do_sample_frames=False,
         cap_pixels_per_frame=False,

@@ -95,12 +95,14 @@ class Queue:
 
     def _next(self, most: int) -> CompletionJob | None:
         while not self._jobs:
+            # No sooner than it is needed: a tree holds its clip's frames.
             found = next(self._trees, None)
             if found is None:
                 return None
             t, tree = found
             self._jobs += [CompletionJob((t, r), tree.clip, one, tuple(range(one.n))) for r, one in enumerate(tree.requests)]
         job = self._jobs.popleft()
+        # More than may grow side by side at all: the rest comes as a further part.
         if len(job.indices) > most:
             self._jobs.appendleft(job.only(job.indices[most:]))
             job = job.only(job.indices[:most])

@@ -142,6 +142,7 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
         batch: On the model's device.
         temperature: Divides the logits, as sampling did.
     """
+    # G sequences, each with its own prompt and video: what the shared prefix has to equal.
     if batch.full:
         hidden = _full_hidden(model, batch)
     else:
@@ -170,6 +171,7 @@ def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
     width = max(map(len, ids))
     size = len(batch.row[0].completions)
     features = _features(model, batch, times=size)
+    # Padded on the right, where no causal row sees it, so that no mask is needed.
     rows, places_ = ([torch.nn.functional.pad(t, (0, width - t.shape[-1])) for t in side] for side in (ids, positions))
     states = _language_model(model, torch.stack(rows), torch.stack(places_, dim=1), features)
     return torch.cat([states[r, index] for r, index in enumerate(wanted)])

@@ -168,6 +168,7 @@ def _added(layer: Any, weight: Any) -> Any:
     import torch
 
     base = layer.get_base_layer()
+    # The layer holds a true weight only while it is added to: in memory there is one at a time.
     empty, base.weight = base.weight, torch.nn.Parameter(weight.clone(), requires_grad=False)
     layer.merge(safe_merge=True)
     merged, base.weight = base.weight.detach(), empty

@@ -62,6 +62,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     # Tensor by tensor from the file to the GPU; where ZeRO-3 is on, it places its slices itself.
     sliced = bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
     placed: dict[str, Any] = {"device_map": {"": device}} if quantize or not (sliced or device == "cpu") else {}
+    # The sum is taken of whole weights as they are stored. It would have to come before quantization or sharding.
     if place.adapters and (sliced or quantize):
         how = "in 4 bits" if quantize else "under ZeRO-3"
         raise ModelError(f"model.path: {path} is an adapter, and can't be loaded {how}; {_merge_first(path)}")
@@ -70,6 +71,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     # gigabytes are read. The library would draw at random what is missing.
     empty = blank(folder)
     stored = match(empty, folder)
+    # Before the weights: a fault of the tokenizer or the template shows at once.
     processor = load_processor(place.base)
     try:
         read_in: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -86,6 +88,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
     model, found = read_in
     refuse_misfits(path, found["missing_keys"], found["unexpected_keys"])
+    # Now, as the values have been read anyway.
     refuse_not_finite(path, model.named_parameters())
     if place.adapters:
         _add(model, place.adapters, empty, stored, folder)

@@ -92,6 +92,7 @@ def save_adapter(model: Any, base: str, folder: Path) -> None:
     """
     from trlt.engine.sharding import is_main, whole_state
 
+    # All processes before any of them leaves: gathering is an exchange.
     state = whole_state(model)
     if not is_main():
         return

@@ -145,6 +145,7 @@ class Servers:
                 job, completions = crew.take()
                 under_way -= job.n
                 t, r, branch = job.place
+                # Another part of it has failed, and was its answer.
                 if (t, r) in failed:
                     continue
                 if isinstance(completions, Exception):
@@ -159,6 +160,7 @@ class Servers:
                     del parts[t, r]
                     yield Answered(t, r, [one for first in sorted(of_request) for one in of_request[first]])
         finally:
+            # Also when the caller leaves early: threads that wait for a server or between two tries end then.
             crew.stop.set()
             crew.dismiss()
 
@@ -197,6 +199,7 @@ class Servers:
                         "see the server's log, then run the command again: it goes on where it stopped"
                     ) from None
                 job.stop.wait(self._pool.pause(failed))
+            # What ends the run included: the server's count of open requests has to come down.
             except BaseException:
                 self._pool.give_back(server)
                 raise
@@ -286,6 +289,7 @@ class Servers:
         server.template = 0
         few, many = (pattern(frames) for frames in PROBE_FRAMES)
         first = self._try(server, few)
+        # The difference of two clips, in which template and texts cancel out.
         grown, due = self._try(server, many) - first, many.tokens - few.tokens
         if grown != due:
             frames = PROBE_FRAMES[1] - PROBE_FRAMES[0]

@@ -91,6 +91,7 @@ class Host:
         """
         if self._sleeps:
             self._llm.wake_up(tags=["weights"])
+        # It started with random weights, and one that wasn't sent would stay so.
         [missing] = self._llm.apply_model(lambda model: _load(model, sorted(folder.glob("*.safetensors"))))
         if missing:
             raise ValueError(f"{len(missing)} weights of vLLM's model weren't sent, among them {', '.join(missing[:3])}")
@@ -98,6 +99,7 @@ class Host:
         self._llm.llm_engine.reset_encoder_cache()
         self._llm.reset_prefix_cache()
         if self._sleeps:
+            # Last: memory for the cache isn't taken while weights are loaded.
             self._llm.wake_up(tags=["kv_cache"])
 
     def generate(self, asked: Mapping[str, Any], data: bytearray) -> dict[str, Any]:
@@ -162,6 +164,7 @@ class Host:
                 logits = known(*args, **kwargs)
                 return None if logits is None else logits.float() / temperature
 
+            # On the instance, so that `del` brings the method of the class back.
             model.compute_logits = scaled
 
         def end(model: Any) -> None:

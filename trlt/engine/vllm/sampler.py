@@ -173,6 +173,7 @@ class VllmSampler:
             answer = self._ask([clip], [prompt], temperature, 1.0, sampling, logps=True, explain=True)
             [one], positions = answer["answers"], answer["positions"]
             [tokens], [logps] = one["completions"], one["logps"]
+            # For its refusal of banned tokens.
             self._completion(tokens, logps)
             places = positions[0] if positions else None
             found.append(Explained(tuple(one["prompt"]), places, tuple(tokens), tuple(logps), temperature or 1.0))
