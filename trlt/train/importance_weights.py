@@ -48,7 +48,9 @@ class Correction:
     def weigh(self, trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
         """Weights of a pass, (R, T) or (R, 1); see `ratios`."""
         ratio = ratios(trainer, sampler, mask, self._mode)
+        # One ratio a completion counts where any of its tokens does.
         there = mask.bool() if ratio.shape == mask.shape else mask.any(dim=-1, keepdim=True)
+        # Before the cap, so that the log shows how often it is reached.
         self._seen.append(ratio[there])
         return bounded(ratio, self._mode, self._cap)
 

@@ -100,6 +100,7 @@ def check(
             for row, c in zip(by_group[g], one.completions, strict=True)
         ]
         learnt.append((by_group[g, 0, :count] - one.library.logps).abs() * sampling.temperature)
+        # As noted when it was drawn, from logits of a batch, and not scored once more.
         own = torch.tensor(one.completions[0].logps[:count])
         drawn.append((own - one.library.logps).abs() * sampling.temperature)
     names = f"samples {', '.join(repr(one.name) for one in samples)}"

@@ -72,6 +72,7 @@ class Retirement:
                 row["left"] = f"all {self._patience} last groups earned the same, {visit.mean:.2f} in the last"
                 gone.append(self._ids[visit.sample])
             rows.append(row)
+        # All processes count, so that none has to ask which samples have left.
         if self._writes:
             append_jsonl(self._path, *rows)
         return gone

@@ -150,6 +150,7 @@ class GroupRollouts:
         grades = [grade(sample, one.text, train, weights) for one in completions]
         rewards = [one.reward for one in grades]
         penalties: list[float] = []
+        # In training alone: evaluation grades the same text without it.
         if train.overlong_tokens is not None:
             penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
             rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]

@@ -265,6 +265,8 @@ class RunCallback(TrainerCallback):
             # replaced in one step, and the next start cuts again.
             for row in forget_after(self._folder, state.global_step):
                 self._health.see(row["step"], row)
+            # The run writes a checkpoint of that name again, and files
+            # that were left in it would be sealed with the new ones.
             for path in Path(str(args.output_dir)).glob("checkpoint-*"):
                 if not (path / COMPLETE).is_file():
                     shutil.rmtree(path)
@@ -299,6 +301,7 @@ class RunCallback(TrainerCallback):
         """One line a step."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
+        # JSON has no NaN and no infinity.
         metrics = {k: round(v, 8) for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
         elapsed = round(time.monotonic() - self._began, 2)
         row: dict[str, Any] = {"step": state.global_step, "of": state.max_steps, "elapsed_s": elapsed}
