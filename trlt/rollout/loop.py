@@ -166,6 +166,7 @@ def run(
         def append(row: dict[str, Any], completions: int = 0) -> None:
             nonlocal there, growing
             rows.append(row)
+            # Its completions were counted one by one as they ended, and are in the row from here on.
             there, growing = there + 1, growing - completions
 
         def fail(group: Sequence[Sample], error: VideoError, step: str = "load", completions: int = 0) -> None:
@@ -181,6 +182,7 @@ def run(
                 samples, requests = questions(one.samples, settings, n, fail, as_gqa=as_gqa)
                 surprises.passed("prompt", len(samples))
                 if requests:
+                    # Before the tree is handed out: answers name it by its number.
                     asked.append((samples, one.clip.tokens, one.clip.duration))
                     yield Tree(one.clip, requests)
 
@@ -233,6 +235,7 @@ def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sha
     try:
         absorb(rows, ids, retry_errors=retry_errors)
     except BaseException:
+        # Lets go of the lock.
         rows.__exit__(None, None, None)
         raise
     return rows
@@ -290,6 +293,7 @@ def read_clips(groups: Iterable[list[Sample]], loader: ClipLoader, videos: Video
         for group in groups:
             said = []
             for sample in group:
+                # Before its video is looked for: nothing is decoded for a question that can't be asked.
                 if reason := unaskable(sample):
                     fail([sample], VideoError(reason))
                 else:

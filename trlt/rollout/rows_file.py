@@ -167,6 +167,7 @@ class RowFile:
         """
         line = encode(row)
         place = append(self._out, line, self.path)
+        # After it was written: where the disk is full, the row doesn't count as there.
         self._places[row["id"]] = (place, len(line))
         self.errors += row["error"] is not None
 
@@ -176,6 +177,7 @@ class RowFile:
         A file of an interrupted and resumed run is then equal to that of one that ran through.
         """
         places = [self._places[id] for id in self._ids if id in self._places]
+        # In order already, and nothing else in the file: a large one isn't written a second time.
         if places == sorted(places) and sum(length for _, length in places) == self._file.seek(0, os.SEEK_END):
             return
         with open_atomic(self.path, "wb") as out:
@@ -212,6 +214,7 @@ class RowFile:
                 continue
             # Of a sample that was asked again, the later row counts.
             self._places[line.id] = (line.offset, line.length)
+            # By id, since a sample that was asked again has two rows.
             failed[line.id] = line.failed
         self.errors = sum(failed.values())
         self._file.truncate(end)

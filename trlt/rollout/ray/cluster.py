@@ -249,6 +249,7 @@ def ask_workers(
     groups = by_clip(pending)
     step = math.ceil(len(groups) / PIECES)
     waves = math.ceil(WAVES * job.settings.max_sequences / (job.n * len(pending) / len(groups)))
+    # A copy: what else uses Ray Data in this process keeps its settings.
     context = DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # every table goes on at once: a clip, or answers

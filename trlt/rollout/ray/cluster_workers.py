@@ -121,6 +121,7 @@ class Answering:
             yield from json.loads(text)
         try:
             yield from self._answers(table)
+            # Once a model, or the driver would count its tokens with every table.
             if self._generator.parity and not self._compared:
                 self._compared = True
                 yield {"parity": self._generator.parity.to_json()}
@@ -142,6 +143,7 @@ class Answering:
             from trlt.video.clip_codec import unpack
 
             for text, data in zip(table["samples"], table["clip"], strict=True):
+                # No clip: a row of what was said already.
                 if not data.is_valid:
                     continue
                 # A copy: the object store's memory is read-only, and needed for the next clips.

@@ -181,6 +181,7 @@ class RowCounter:
                 size, lines = self._read.get(name, (0, 0))
                 with (self._folder / name).open("rb") as file:
                     file.seek(size)
+                    # Line ends are counted and nothing is parsed. A torn line has none.
                     while block := file.read(BLOCK):
                         size, lines = size + len(block), lines + block.count(b"\n")
                 self._read[name] = size, lines

@@ -159,6 +159,7 @@ class SharedRows:
         Raises:
             ResumeError: rows are missing, because another process removed the folder of the work.
         """
+        # From the file: another rank may have merged, or have taken the work away.
         failed = {line.id: line.failed for line in base_lines(self.path, self._known)}
         if len(failed) < len(self._known):
             raise ResumeError(
@@ -186,6 +187,7 @@ class SharedRows:
         if not self._taken:
             time.sleep(self._sharing.poll_s)
         look = leases.look()
+        # Merging is claimed like a piece, so that one rank does it, and another where that one dies.
         if self._open(look) or leases.take(MERGE, look) is None:
             return False
         return self._merge(leases)
