@@ -185,6 +185,7 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
             result = decode(choice, names, whole)
             if result.missing:
                 raise fault(path, "decodes differently each time; the file is damaged", lost)
+        # All wanted frames came out, but the decoder refused or concealed something, which may show in them.
         elif result.faults:
             warnings.append(f"damaged: {result.faults} packets can't be decoded or are incomplete")
         return Sampled([result.images[names[i]] for i in choice.indices], choice, tuple(warnings))

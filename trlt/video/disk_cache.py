@@ -67,6 +67,7 @@ class DiskCache:
         """The bytes of an entry, which counts as used now; None where it isn't there."""
         path = self._path(key)
         try:
+            # Another process may remove the entry at any moment, between these two lines, too: then it counts as not there.
             data = np.fromfile(path, np.uint8)
             os.utime(path)
         except FileNotFoundError:
@@ -88,8 +89,8 @@ class DiskCache:
         path = self._path(key)
         try:
             path.parent.mkdir(exist_ok=True)
-            # In the folder itself, so that it can be moved to its place in one step.
-            # A kill before that leaves a `.new-`, which `_evict` removes after an hour.
+            # In the folder itself, so that it can be moved to its place in one step. A
+            # kill before that leaves a `.new-`, which `_evict` removes after an hour.
             handle, name = tempfile.mkstemp(dir=self.root, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as out:
@@ -142,6 +143,7 @@ class DiskCache:
         The total is kept in a file, so that writing doesn't look at every entry; the first write of a process counts anew.
         """
         total = self._read_total() if self._counted else None
+        # Where it seems full, all entries are looked at: the number in the file may be wrong.
         if total is None or total - _size(path) + size > self.max_bytes:
             total = self._evict(size)
             # What killed writers have left out of the total is in it from here on.

@@ -72,6 +72,7 @@ class ClipLoader:
         self._store = ClipCache(settings.store, size) if settings.store else None
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
+        # All processes together take each core once.
         threads = max(1, cores() // max(1, settings.workers))
         config = Config(decoder, self.budget, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
@@ -177,6 +178,7 @@ class ClipLoader:
                 yield self._next(*pending.popleft())
         finally:
             for _, future in pending:
+                # The caller has left: what hasn't begun needn't.
                 future.cancel()
 
     def close(self) -> None:
@@ -196,6 +198,7 @@ class ClipLoader:
         except VideoError as error:
             fault = error
         except OSError as error:  # of this file alone: it has gone, or can't be read where the disk is damaged
+            # A full disk, say, or too many open files: the next file would meet the same.
             if error.errno in SYSTEMIC:
                 raise
             fault = VideoError(f"{request.path}: can't be read ({error.strerror or error})")
