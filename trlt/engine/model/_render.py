@@ -41,6 +41,7 @@ def _limit() -> None:
     try:
         import resource
 
+        # Time of the processor, since on a busy machine a sound template may have to wait.
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     except (ImportError, AttributeError, ValueError, OSError):
