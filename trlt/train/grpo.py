@@ -161,6 +161,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         return Trainer(_base(self._rollout_model), self._tree, score)
 
     def _make_reference(self, path: str, computed: torch.dtype) -> Any:
+        # TRL's own would be sharded as one unit, which its first call
+        # gathers and never gives back: 16.6 GB on each GPU for 7B.
         reference = load_reference(path, computed)
         attach(reference)
         return prepare_deepspeed(reference, self.accelerator) if self.is_deepspeed_enabled else reference
@@ -193,6 +195,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         turns = int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
         rows = self._train_batch_size * turns
         # Three batches are under way: the one in use, the one that the dataloader holds ahead, and the one announced.
+        # When two of them were kept, clips were dropped just before they were
+        # needed: without a frame store, 12 visits took 20 decodes, and 13 now.
         most = 3 * rows // self._recipe.train.group_size
         order = super()._get_train_sampler(dataset)
         return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
@@ -221,6 +225,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         scored = self._rollouts(wanted)
         masked = self._recipe.train.mask_truncated
         total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
+        # Over all processes and passes: losses that are a sum over tokens (DAPO, CISPO) divide by it.
         total = self.accelerator.reduce(total, "sum").float()
         self._learn_difficulty(scored)
         self._completions.add(self.state.global_step + 1, scored)

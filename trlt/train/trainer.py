@@ -238,6 +238,7 @@ class ResumableTrainer:
         saved = type(target).from_pretrained(
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
         )
+        # Strict, so that a name that doesn't match is an error, and no weight stays that of the base.
         target.load_state_dict(saved.state_dict(), strict=True)
 
 
