@@ -103,6 +103,7 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
         except ValueError:
             row = None
         if isinstance(row, dict) and isinstance(row.get("id"), str) and unsealed(row) is not None:
+            # Raised before anything is cut off or written: the file of another run stays as it is.
             if row["id"] not in known:
                 raise ResumeError(
                     f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"

@@ -257,6 +257,7 @@ def ask_workers(
     context.max_errored_blocks = -1
     context.max_consecutive_actor_init_deaths = TRIES
     with session(address), DataContext.current(context), _quiet():
+        # Counted in each round, as machines may have gone or come.
         models, device = _models(gpus)
         clips = max(1, min(MOST_CLIPS, waves, math.ceil(len(groups) / (EVEN * models))))
         said = (

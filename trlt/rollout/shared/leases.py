@@ -90,6 +90,7 @@ def remove(folder: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
             # A new folder may be another rank's that comes just now. The margin is so wide that clocks don't matter.
             if left.suffix == ".old" or time.time() - left.stat().st_mtime > FORGOTTEN_S:
+                # Others may be deleting the same folder.
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -138,6 +139,8 @@ class Leases:
             # Before the first claim: a claim whose owner has no file here counts as a dead rank's.
             self._me.write_text(json.dumps(about), encoding="utf-8")
         self._ended = threading.Event()
+        # A thread, since a rank may be busy with the model for longer
+        # than its lease. A daemon, so that it ends with the process.
         self._heart = threading.Thread(target=self._beat, name="trlt-heartbeat", daemon=True)
         self._heart.start()
 

@@ -66,6 +66,7 @@ def prepare(out: Path, ids: Sequence[str], *, retry_errors: bool = False) -> int
     retry = (folder / RETRY).exists() if under_way else retry_errors
     there = {line.id for line in base_lines(out, known) if not (line.failed and retry)}
     if len(there) < len(known) and not under_way:
+        # The mark lies in it from the beginning, so that all ranks that join agree, whatever they were started with.
         make(folder, (RETRY,) if retry else ())
     if len(there) == len(known) and not at_work(folder):
         remove(folder)  # where the last rank was killed after it had merged
