@@ -111,6 +111,7 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     """
     rows, heads, _, dim = query.shape
     kv_heads = key.shape[1]
+    # Query heads that share a key head stand together, and read it in one product.
     q = query.view(rows, kv_heads, heads // kv_heads, dim)
     # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/forest-engine.md).
     with torch.autocast(query.device.type, enabled=False):

@@ -75,6 +75,7 @@ class FrozenTower:
             self.passes += 1
             if self._store:
                 self._store.put(key, features)
+        # By the clip's size, since no patches are made where features are known.
         grid = torch.tensor([clip.grid])
         return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features.to(self._device))
 

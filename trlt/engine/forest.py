@@ -209,6 +209,7 @@ class Engine:
                 if answered := done.add(branch, completion):
                     # Those that failed were there sooner; one at a time, so that a reader sees how many of how many they are.
                     held += [answered, *done.failures(1)]
+            # The comparison takes memory, too: where there is too little, others make room for it.
             while self.first and self.first.drawn and fits(self._tell) is None:
                 self._retreat(queue, growing, room)
             # Nothing is answered before the comparison: of wrong inputs, no row is to be left.

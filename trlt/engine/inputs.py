@@ -104,6 +104,7 @@ class InputBuilder:
         messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
         messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        # `head` ends with the video's own `<|vision_start|>`, the one mark that may stand there.
         head, found, tail = text.partition("<|video_pad|><|vision_end|>")
         # A mark in a question would become the special token itself: a second video, without frames.
         if not found or any(mark in head[:-1].removesuffix("<|vision_start|") + tail for mark in VISION_TOKENS):

@@ -25,6 +25,7 @@ def adapters(settings: Lora | None) -> Any:
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
+        # Of the language model alone: layers of the vision tower's MLPs have the same names.
         target_modules=rf".*language_model\..*\.({'|'.join(layers)})",
         task_type="CAUSAL_LM",
     )

@@ -98,6 +98,7 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
         state.wait_for_everyone()
     finally:
         if state.is_local_main_process:
+            # Also after an error: what lies there takes memory.
             shutil.rmtree(folder, ignore_errors=True)
 
 
