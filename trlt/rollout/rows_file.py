@@ -61,6 +61,7 @@ class RowPosition:
 def encode(row: dict[str, Any]) -> bytes:
     """The line of a row, with its checksum; an output may hold half a surrogate pair."""
     body = _body(row)
+    # Put in before the last brace, so that the line without it is what was summed up.
     return body[:-1] + f', "{CHECKSUM}": "{zlib.crc32(body):08x}"}}\n'.encode()
 
 

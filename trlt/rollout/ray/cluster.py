@@ -172,6 +172,7 @@ def run_on_cluster(
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
     by_id = {sample.id: sample for sample in samples}
     job = WorkerSettings(_absolute(video), root.resolve(), settings, n, as_gqa)
+    # The driver alone writes, so that no worker's death can tear a row.
     with RowFile(out, ids, retry_errors=retry_errors) as rows:
         absorb(rows, ids, retry_errors=retry_errors)
         resumed = len(rows)

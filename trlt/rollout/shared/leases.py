@@ -174,6 +174,7 @@ class Leases:
         """
         latest = look.leased.get(name, -1)
         with gone_if_missing():
+            # The latest claim alone: it could be made only because the rank of the one before was dead.
             if latest >= 0 and self._is_held(f"{name}.{latest}"):
                 return None
             try:

@@ -62,6 +62,7 @@ def plan(groups: Sequence[Sequence[Sample]]) -> list[Chunk]:
     size = math.ceil(sum(map(len, groups)) / CHUNKS)
     chunks: list[Chunk] = []
     some: list[Sequence[Sample]] = []
+    # Samples of a clip stay in one piece, or two ranks would decode it.
     for place, group in enumerate(groups):
         some.append(group)
         if sum(map(len, some)) >= size or place == len(groups) - 1:
@@ -122,6 +123,7 @@ class SharedRows:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._part:
+            # Before the claims are let go: on a network file system, others see rows once their file is closed.
             self._part.close()
         if self._leases:
             self._leases.close()
