@@ -143,6 +143,7 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
             wanted = {names[i] for i in picked.indices}
 
             def part(runs: Runs, wanted: set[int], threads: int, *, alone: bool = False) -> _Pass:
+                # One a part: it isn't made for several threads, and its first frame fixes the size of all others.
                 painter = Painter(budget if fit else None, len(picked.indices), aspect)
                 if alone and listing.kept is not None:  # no need to open the file once more
                     context = stream.codec_context
@@ -152,6 +153,7 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
                     # An earlier pass may have left frames in the decoder.
                     context.flush_buffers()
                     return _decode(listing.kept, context, listing, runs, wanted, painter, lean)
+                # A part needs a container and a decoder of its own.
                 with opened(path, threads) as (again, video):
                     return _decode(listing.packets(again, video), video.codec_context, listing, runs, wanted, painter, lean)
 

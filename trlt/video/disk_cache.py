@@ -134,6 +134,7 @@ class DiskCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.root / ".lock").open("a") as lock:
+            # A kill ends the lock with the process.
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

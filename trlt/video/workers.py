@@ -170,6 +170,7 @@ class ClipLoader:
         pending: deque[tuple[ClipRequest, Future[LoadedClip]]] = deque()
         try:
             for request in requests:
+                # Taken out: what is handed over isn't held here any longer.
                 coming = self._announced.pop(_place(request), None)
                 pending.append((request, coming or self._pool.submit(self._attempt, request)))
                 if len(pending) >= self._ahead:
