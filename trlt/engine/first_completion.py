@@ -69,7 +69,8 @@ class FirstClip:
             return
         branch = cohort.branches[0]
         if branch is not self._branch:
-            # The branch was dropped for lack of memory and began anew: what was noted of the first try doesn't count.
+            # A new branch, or the same one begun anew after it was dropped for lack
+            # of memory: what was noted of an earlier try doesn't count.
             self._branch, self._positions, self._logps, self._wanted = branch, [], [], min(TOKENS, limit)
         assert cohort.logits is not None
         if branch.tokens:

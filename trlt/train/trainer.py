@@ -262,8 +262,7 @@ class RunCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Cuts off what a killed run had noted after its last checkpoint, and removes half a checkpoint."""
         if state.is_world_process_zero:
-            # A kill while these are cut back does no harm: every file is
-            # replaced in one step, and the next start cuts again.
+            # A kill in the middle does no harm: each file is replaced or removed in one step, and the next start cuts again.
             for row in forget_after(self._folder, state.global_step):
                 self._health.see(row["step"], row)
             # The run writes a checkpoint of that name again, and files
