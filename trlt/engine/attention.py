@@ -115,6 +115,8 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     q = query.view(rows, kv_heads, heads // kv_heads, dim)
     # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/forest-engine.md).
     with torch.autocast(query.device.type, enabled=False):
+        # Our own products: the operators of SDPA that give a log-sum-exp to join parts
+        # by are private, and FlexAttention has to be compiled for each shape.
         parts = [_read(q, key, value, scale)]
         parts += [_read_level(q, level, level.keys[layer], level.values[layer], scale) for level in levels]
     # One softmax over all keys: each part's sums are brought to the highest score of all, so that no exponential overflows.

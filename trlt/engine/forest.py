@@ -325,6 +325,8 @@ class Engine:
         keys = [(owner, job.request.system) for owner, job in zip(owners, jobs, strict=True)]
         heads = list(dict.fromkeys(keys))
         first = [prompts[keys.index(head)] for head in heads]
+        # The tower once a clip, the prefix once a clip and system text, the rest once a prompt. The library's
+        # `generate` would repeat the whole prompt for each completion, and knows no second level.
         features = self._encode(clips)
         top = Nodes.join(
             [

@@ -232,6 +232,8 @@ class WholeCopy:
     def filled(self, model: nn.Module) -> Iterator[Any]:
         """The copy, with the weights that `model` has now; all processes must come here together."""
         whole: dict[int, nn.Parameter] = {}
+        # Into a copy: unsharding in place takes the same memory, and depends on
+        # private state of FSDP and on which module is called first.
         weights = dict(model.named_parameters(remove_duplicate=False))
         with torch.no_grad():
             # Every process gathers in the same order, and tied weights once: each gathering is an exchange.

@@ -85,6 +85,8 @@ class Blocks:
         out: list[Tensor] = []
         for place, level, ragged in self._groups:
             q, k, v = (t[:, :, place.start : place.first] for t in (query, key, value))
+            # In two parts: one dense mask would be a square of all tokens, most
+            # of it False, and would rule out the fused causal kernels.
             out.append(causal_attention(q, k, v, scale))
             # Not kept anywhere: checkpointing computes the layer again in
             # the backward pass, and must get the keys of that pass.

@@ -91,6 +91,8 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     # Now, as the values have been read anyway.
     refuse_not_finite(path, model.named_parameters())
     if place.adapters:
+        # Added to the weights and not run beside them, as PEFT does: that is another
+        # product in each layer, and rounds otherwise than the merged model.
         _add(model, place.adapters, empty, stored, folder)
     model.name_or_path = full_name(path)  # which PEFT notes in the checkpoints of adapters
     if quantize is not None:

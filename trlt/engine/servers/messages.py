@@ -37,6 +37,8 @@ def encode(clip: Clip, kind: Kind) -> str:
     if kind == "sglang":
         return "data:video/mp4;base64," + base64.b64encode(_mp4(clip)).decode()
     # vLLM opens each part with Pillow, which goes by the content: PNG under this name is read, and loses nothing.
+    # One video and not single images, which would be another prompt: without times,
+    # each frame a block of its own, and no two of them merged into a patch.
     return "data:video/jpeg;base64," + ",".join(base64.b64encode(png).decode() for png in _pngs(clip))
 
 

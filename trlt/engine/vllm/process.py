@@ -39,6 +39,7 @@ class HostProcess:
     def __init__(self, python: str, settings: Mapping[str, Any], device: torch.device, log: Path) -> None:
         self._python, self._log = python, log
         log.parent.mkdir(parents=True, exist_ok=True)
+        # A Python of its own: each release of vLLM pins one torch, and none of them the one that trlt needs.
         command = [python, str(Path(host.__file__).resolve()), json.dumps(settings)]
         try:
             with log.open("ab") as out:
