@@ -139,6 +139,15 @@ def test_samples_leave_after_visits_without_spread(tmp_path) -> None:
     assert Retirement(tmp_path, ["a"], None, writes=False).see(9, [Visit(0, 1.0, 0.0)]) == []
 
 
+def test_a_resumed_run_counts_the_visits_that_the_first_counted(tmp_path) -> None:
+    """The file has six digits: a range that it holds as 0 is 0 for the run that wrote it, too."""
+    made = Retirement(tmp_path, ["a"], 2, writes=True)
+    gone = [made.see(step, [Visit(0, 1.0, 3e-7)]) for step in (0, 1)]
+    resumed = Retirement(tmp_path, ["a"], 2, writes=True)
+    resumed.resume(2)
+    assert gone == [[], ["a"]] and resumed.left == made.left == {0}
+
+
 def test_places_prefer_samples_that_have_not_left() -> None:
     lines = [list(place.prompts) for place in make_slots([0, 1, 2], range(3), 9, "seed", {1, 4, 5})]
     assert lines[0][0] == 0 and lines[1][0] not in (0, 1, 2, 4, 5) and lines[2][0] == 2

@@ -47,7 +47,7 @@ def write_answer_page(path: Path, sample: Sample, values: Mapping[str, Any], cli
     Args:
         path: The HTML file.
         sample: What was asked.
-        values: The answer, as `asking.answer_values` gives it.
+        values: The answer, as `user_question.answer_values` gives it.
         clip: What the model saw.
         model: Its name.
     """

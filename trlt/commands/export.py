@@ -60,7 +60,7 @@ def export(
 
     Args:
         data: File of samples, or a folder of them.
-        format: One of `exchange.FORMATS`.
+        format: One of `trlt.data.export.FORMATS`.
         out: The file to write; its suffix is the format's.
         videos: Folder that goes before the paths; without it they stay relative to the video root.
         think: Ask for reasoning first; None does.

@@ -1,6 +1,6 @@
 """The exception tree. Only `cli.py` turns one of these into an exit code.
 
-TrltError                  1  something the user can act on, a full disk too (`disk.disk_error`)
+TrltError                  1  something the user can act on, a full disk too (`system.disk_error`)
 ├── UsageError             2  flags or arguments that can't work together
 ├── RecipeError            2  a recipe with faults; all of them are listed
 ├── DataError              3  annotation, samples, rows or predictions that can't be used

@@ -1,7 +1,7 @@
 """The loop: groups prompts by clip, decodes clips ahead, generates, and writes one row per sample.
 
 Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed, and several
-processes can share it (`share`).
+processes can share it (`shared`).
 """
 
 from __future__ import annotations

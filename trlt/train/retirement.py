@@ -61,12 +61,13 @@ class Retirement:
         """
         rows, gone = [], []
         # Processes hand in their visits in an order that depends on their number. The file doesn't.
-        for visit in sorted(visits):
+        # What is counted is what the file says, so that a resumed run counts the same.
+        for visit in sorted(one._replace(reward_range=round(one.reward_range, 6)) for one in visits):
             row = {
                 "step": step,
                 "id": self._ids[visit.sample],
                 "mean": round(visit.mean, 6),
-                "reward_range": round(visit.reward_range, 6),
+                "reward_range": visit.reward_range,
             }
             if self._count(visit):
                 row["left"] = f"all {self._patience} last groups earned the same, {visit.mean:.2f} in the last"

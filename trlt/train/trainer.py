@@ -249,7 +249,7 @@ class RunCallback(TrainerCallback):
         folder: The run's folder.
         keep: Complete checkpoints that are kept.
         limit: `train.max_new_tokens`.
-        report: Gets each step's metrics, for a progress view; what `health` finds stands under `findings`.
+        report: Gets each step's metrics, for a progress view; what `Diagnostics` finds stands under `findings`.
     """
 
     def __init__(self, folder: Path, *, keep: int, limit: int, report: Report | None = None) -> None:

@@ -139,7 +139,7 @@ def list_packets(path: Path, container: Any, stream: Any, said: Sequence[tuple[s
         path: Of the file.
         container: As opened.
         stream: Its picture.
-        said: What FFmpeg noted while it was opened (`complaints.listening`).
+        said: What FFmpeg noted while it was opened (`demuxer_log.listening`).
 
     Raises:
         VideoError: there are none, or fewer than half of those that the file promises.

@@ -1,7 +1,7 @@
 """How `trlt train` becomes several processes that train together: started here, by `torchrun`, `accelerate launch` or `srun`.
 
 Knows environments and processes. What is in the environment when Accelerate is imported decides how weights are shared, so all
-of this comes before it. Unlike the ranks of `_ranks.launch`, these need each other: when one fails, none goes on.
+of this comes before it. Unlike the ranks of `ranks.launch`, these need each other: when one fails, none goes on.
 """
 
 from __future__ import annotations

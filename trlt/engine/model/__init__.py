@@ -1,7 +1,7 @@
 """Loads and saves a model with its processor. Only safetensors, never remote code.
 
-`place` finds what a name stands for (`hub`: in the cache); `config` and `files` look at it before weights are read; `tensors`
-holds these to the model; `words` and `template` do so for the tokenizer and the chat template; `load` and `write` are what
+`find` says what a name stands for (`hub`: in the cache); `config` and `files` look at it before weights are read; `tensors`
+holds these to the model; `processor` and `template` do so for the tokenizer and the chat template; `load` and `write` are what
 commands call; `adapter` adds an adapter that is there, `lora` begins one, and `four_bits` holds a base in 4 bits.
 """
 

@@ -135,7 +135,7 @@ class _Named(ModelError):
 
 
 def object_in(path: Path, *, finite: bool = True) -> dict[str, Any]:
-    """The JSON object of a model's file; `finite` is that of `reading.loads`.
+    """The JSON object of a model's file; `finite` is that of `bounded_json.loads`.
 
     Raises:
         ModelError: it can't be read, or is none.

@@ -162,7 +162,7 @@ def read(answer: Mapping[str, Any], n: int) -> ServerCompletion:
     """Completions and counts of an answer.
 
     Raises:
-        Fault: it isn't the answer that was asked for.
+        TransientFault: it isn't the answer that was asked for.
         ServerError: the server takes the reasoning, or calls of tools, out of the text.
     """
     try:

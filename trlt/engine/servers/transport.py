@@ -104,7 +104,7 @@ def call(
         wordless: Only the status counts; gives `{}`.
 
     Raises:
-        Fault: no connection, no answer in time, a broken one, 408, 429 or 5xx.
+        TransientFault: no connection, no answer in time, a broken one, 408, 429 or 5xx.
         Refused: another 4xx, or a redirection.
     """
     headers = {"Accept": "application/json"}

@@ -1,6 +1,6 @@
 """What asking a pool would cost: a drawn part of its clips goes through the real loop, and totals follow from it.
 
-Brings the loop, the clock and `totals` together. The rows are thrown away; clips stay in the frame store.
+Brings the loop, `timing` and `stratified` together. The rows are thrown away; clips stay in the frame store.
 
 How it is drawn: clips, not samples, since samples on one clip are asked together; by source, by whether the frame store holds
 the clip already, and by duration. How time is measured: the loop keeps its sequences full and takes new clips as others end, so

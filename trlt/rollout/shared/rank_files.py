@@ -1,6 +1,6 @@
 """The files of a run that several processes write together: the one file of rows, and a part of each rank beside it.
 
-Knows rows and their files; nothing of who works on what (`claims`), except that a folder with parts is there until the work is
+Knows rows and their files; nothing of who works on what (`leases`), except that a folder with parts is there until the work is
 done: `.<rows>.work/parts/<rank>.jsonl`.
 """
 
@@ -33,7 +33,7 @@ class RowLocation:
 
 
 def work_folder(out: Path) -> Path:
-    """Where ranks keep their rows and claims until the work is done.
+    """Where ranks keep their rows and leases until the work is done.
 
     Args:
         out: The file of rows.
