@@ -50,7 +50,6 @@ def planned(name: str, part: Found, found: Found, video: int) -> int:
         vision_hidden=shape.vision_hidden,
         vision_intermediate=shape.vision_mlp,
         vision_layers=shape.depth,
-        vision_heads=shape.vision_heads,
     )
     groups = part["groups"] if kind == "grpo" else part["rows"] // COMPLETIONS
     processes = 1 if kind == "grpo" else 2

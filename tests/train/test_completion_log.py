@@ -123,10 +123,10 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_torn_file(tmp_path: Path) -> 
     """The process dies when half of the file is on the disk."""
     code = f"""
         import os, signal, sys
-        sys.path.insert(0, {str(TESTS)!r})
+        sys.path.insert(0, {str(TESTS / "train")!r})
         from pathlib import Path
         import pyarrow.parquet as pq
-        import test_completions as made
+        import test_completion_log as made
         run = Path({str(tmp_path)!r})
         made.Completions(run, made.SAMPLES).add(1, [made.group(0, 1.0, 0.0)])
         whole = pq.write_table

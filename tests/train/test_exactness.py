@@ -237,7 +237,7 @@ def test_two_that_share_the_weights_and_are_left_alone_equal_one_in_supervised_l
 
 
 SHORT_CHUNKS = """
-from trlt import shared_prefix
+from trlt.engine import shared_prefix
 from trlt.cli import main
 shared_prefix.chunk_tokens = lambda vocabulary: 5
 main()

@@ -24,7 +24,7 @@ WATCHED = """
 import json, os, sys
 from contextlib import contextmanager
 from pathlib import Path
-from trlt import grpo, grpo_run
+from trlt.train import grpo, grpo_run
 from trlt.engine.sharding import WholeCopy, is_sharded
 
 plain, honest = grpo_run.check, WholeCopy.filled

@@ -24,7 +24,7 @@ from trlt.engine.shared_prefix import Group, attach, collate
 from trlt.errors import ModelError
 from trlt.recipe import Recipe, load_recipe
 from trlt.train.memory_plan import GB, PUBLISHED, activations, advise, estimate, find_architecture
-from trlt.train.memory_plan import estimate as formulas
+from trlt.train.memory_plan import gpu_memory as formulas
 from trlt.train.memory_plan import lines as constants
 from trlt.train.memory_plan import sizes as filled
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from paths import TESTS
+from paths import ROOT, TESTS
 from test_grpo import invented_rewards, pytestmark, recipe, run  # noqa: F401  (fixtures)
 
 from trlt.engine.forest import Engine, PromptRequest, Tree
@@ -31,7 +31,7 @@ FAKE = TESTS / "fake_vllm"
 def asked(tmp_path, monkeypatch):
     """Lets `import vllm` find the fake one; reads what it was asked."""
     path = tmp_path / "asked.jsonl"
-    monkeypatch.setenv("PYTHONPATH", str(FAKE))
+    monkeypatch.setenv("PYTHONPATH", f"{FAKE}{os.pathsep}{ROOT}")
     monkeypatch.setenv("FAKE_VLLM_LOG", str(path))
     # A launcher's: vLLM's process must not take itself for one of several.
     monkeypatch.setenv("GROUP_RANK", "0")

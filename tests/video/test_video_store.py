@@ -127,7 +127,7 @@ def test_processes_share_a_store(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from test_video_store import *\n"
-        "store = FrameStore(sys.argv[2], 60_000)\n"
+        "store = ClipCache(sys.argv[2], 60_000)\n"
         "for i in range(150):\n"
         "    store.put(f'k{i % 12}', clip(i % 12))\n"
         "    found = store.get(f'k{(i * 5) % 12}')\n"

@@ -152,11 +152,11 @@ def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
         "import os, sys, threading, time\n"
         "from pathlib import Path\n"
         "from trlt.recipe import Video\n"
-        "from trlt.video.workers import ClipLoader, Request\n"
+        "from trlt.video.workers import ClipLoader, ClipRequest\n"
         "sys.path.insert(0, sys.argv[1])\n"
         "loader = ClipLoader(Video(workers=2), decoder='decoders:load')\n"
         "print(loader.load('a.mp4').warnings[0], flush=True)\n"
-        "list(loader.map([Request(Path('hang1.mp4')), Request(Path('hang2.mp4'))]))\n"
+        "list(loader.map([ClipRequest(Path('hang1.mp4')), ClipRequest(Path('hang2.mp4'))]))\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -1,6 +1,7 @@
 """A decoding process: takes one request after the other on its input, answers with a clip or a reason.
 
-Started by `decoder_handle`, killed by it on a time limit. Imports numpy and PyAV only, so that it starts in a quarter of a second.
+Started by `decoder_handle`, killed by it on a time limit. Imports numpy and PyAV only, so that it starts in a quarter of a
+second.
 """
 
 from __future__ import annotations

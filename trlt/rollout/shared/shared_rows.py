@@ -1,7 +1,7 @@
 """Rows of a run that several processes or machines write together, each taking the next piece of work when it is ready.
 
-Knows samples and pieces of work; `leases` knows who has which piece, and `rank_files` in which files rows are. When every piece is
-done, one rank puts all rows into the one file, in the order of the samples. See docs/decisions/sharing-work.md.
+Knows samples and pieces of work; `leases` knows who has which piece, and `rank_files` in which files rows are. When every
+piece is done, one rank puts all rows into the one file, in the order of the samples. See docs/decisions/sharing-work.md.
 """
 
 from __future__ import annotations

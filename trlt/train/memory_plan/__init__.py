@@ -5,7 +5,7 @@ Knows configurations and recipes; neither torch nor weights. Everything is compu
 
 from trlt.train.memory_plan.advice import advise
 from trlt.train.memory_plan.architecture import PUBLISHED, Architecture, find_architecture
-from trlt.train.memory_plan.estimate import Memory, estimate
+from trlt.train.memory_plan.gpu_memory import Memory, estimate
 from trlt.train.memory_plan.lines import GB
 
 __all__ = [

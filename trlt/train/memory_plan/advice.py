@@ -10,7 +10,7 @@ from typing import Any
 
 from trlt.recipe import Lora, Recipe
 from trlt.train.memory_plan.architecture import Architecture
-from trlt.train.memory_plan.estimate import estimate
+from trlt.train.memory_plan.gpu_memory import estimate
 
 MOST_PROCESSES = 64
 """Processes up to which more are suggested."""

@@ -12,7 +12,7 @@ TEXT_TOKENS = 512
 
 @dataclass(frozen=True, slots=True)
 class ModelSizes:
-    """What the formulas are filled with; see `trlt.train.memory_plan.estimate` for the symbols."""
+    """What the formulas are filled with; see `trlt.train.memory_plan.gpu_memory` for the symbols."""
 
     strategy: str
     """`single`, or one of `train.launch.strategy`."""
