@@ -123,7 +123,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_no_torn_file(tmp_path: Path) -> 
     """The process dies when half of the file is on the disk."""
     code = f"""
         import os, signal, sys
-        sys.path.insert(0, {str(TESTS / "train")!r})
+        sys.path[:0] = [{str(TESTS / "train")!r}, {str(TESTS)!r}]
         from pathlib import Path
         import pyarrow.parquet as pq
         import test_completion_log as made
