@@ -45,13 +45,6 @@ def report(
 
     Runs of one kind are set side by side: the first is what the others are compared with.
 
-    Args:
-        places: Folders of runs, or of folders of runs.
-        out: The HTML file; default: `report.html` in the first place.
-        frames_mb: Megabytes that embedded frames may take; 0 embeds none.
-        videos: Folder of the videos; default: where the runs found them.
-        output: Where words go.
-
     Raises:
         UsageError: a name that doesn't end in .html.
         DataError: no run, or one whose files can't be used.
