@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.errors import counted
-from trlt.report.markdown_latex import markdown_text
+from trlt.report.markdown_latex import markdown_table, markdown_text
 from trlt.select import SelectionCell, SelectionReport, TaskTotal
 
 _NAMES = ("task", "class", "source")
@@ -37,11 +37,11 @@ def selection_table(report: SelectionReport) -> Group:
 
 def selection_markdown(report: SelectionReport) -> str:
     """The same as a file, for whoever asks where the training set comes from."""
-    rows = [[*_NAMES, *_COUNTS], ["---"] * len(_NAMES) + ["---:"] * len(_COUNTS)]
+    rows: list[list[str]] = []
     for total in report.tasks:
         rows += [[cell.task, cell.klass, markdown_text(cell.source), *_counts(cell)] for cell in _shown(report, total)]
         rows.append([f"**{total.task}**", "all", "", *_counts(total)])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = markdown_table([*_NAMES, *_COUNTS], rows, texts=len(_NAMES))
     head = f"{report.taken:,} of {report.rows:,} probed samples. An even share is what each source would give if all gave the "
     head += "same; a source that ran dry is filled in for by the others (redistributed: + in place of others, - by others)."
     notes = "\n".join(f"- {markdown_text(line)}" for line in _notes(report))
