@@ -21,9 +21,7 @@ _COUNTS = ("even share", "redistributed", "available", "taken")
 
 def selection_table(report: SelectionReport) -> Group:
     """A line for each task, source and class with rows in it, the totals, and every shortfall in words."""
-    table = Table(title="Selection", title_justify="left")
-    for name in _NAMES:
-        table.add_column(name)
+    table = Table(*_NAMES, title="Selection", title_justify="left")
     for name in _COUNTS:
         table.add_column(name, justify="right")
     for total in report.tasks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +33,6 @@ class Report:
     """Every run that was ever made, the failed and the outdated too."""
     of: int
     """Runs that the tables need."""
-
-
-def read_verdicts(folder: Path) -> dict[str, Any]:
-    """What stands in `verdicts.json`."""
-    found: dict[str, Any] = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
-    return found
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
