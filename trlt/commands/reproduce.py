@@ -20,8 +20,9 @@ from trlt.commands._output import Output
 from trlt.errors import DataError, TrltError, UsageError
 from trlt.files.bounded_json import read_object
 from trlt.lab.reproduce import markdown
+from trlt.lab.reproduce.claims_page import Report
 from trlt.lab.reproduce.claims_plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
-from trlt.lab.reproduce.claims_report import VERDICTS, Report, write_report
+from trlt.lab.reproduce.claims_report import VERDICTS, write_report
 from trlt.lab.reproduce.launch import Launcher, locked, words
 from trlt.lab.reproduce.plan_sections import Plan
 from trlt.lab.reproduce.recipes import OUT
