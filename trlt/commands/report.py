@@ -23,6 +23,7 @@ from trlt.report.page.difficulty import Probed, Selected, Shift
 from trlt.report.page.protocol import Made
 from trlt.report.page.results import EvalRun, RunComparison
 from trlt.rollout import read_rows
+from trlt.select import SelectionReport
 from trlt.select.probe_shift import histograms
 
 NAME = "report.html"
@@ -155,7 +156,7 @@ def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
     found = []
     for run in runs:
         path = run.path.with_suffix(REPORT)
-        values = read_json(path, forms.SelectionForm)
+        values = read_json(path, SelectionReport)
         if values is None:
             notes.append(f"{run.name}: {path} isn't there, so what was selected isn't known; run the same `trlt select` again")
         else:
