@@ -160,7 +160,7 @@ def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
         if values is None:
             notes.append(f"{run.name}: {path} isn't there, so what was selected isn't known; run the same `trlt select` again")
         else:
-            found.append(Selected(run.name, values))
+            found.append(Selected(run.name, SelectionReport(**values)))
     return found
 
 
