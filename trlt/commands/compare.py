@@ -37,13 +37,6 @@ def compare(
 ) -> dict[str, Any]:
     """Pairs two runs question by question; see `trlt compare --help`.
 
-    Args:
-        a: Folder of a run of `trlt eval`.
-        b: The other; differences are b - a.
-        benches: Which benchmarks; none given stands for all that both runs hold.
-        out: File for the result as JSON.
-        output: Where the table goes.
-
     Raises:
         UsageError: a benchmark was asked for that one of the runs doesn't hold.
         DataError: a folder that holds no results, no benchmark in both, or questions from other annotation files.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from trlt.commands._output import Output
 from trlt.engine.model import PLAIN
 from trlt.errors import TrltError, UsageError
 from trlt.files import write_json, write_text_atomic
+from trlt.files.bounded_json import read_json
 from trlt.lab.miniature import layout
 from trlt.lab.miniature.rebuild import rebuild
 from trlt.recipe import load_recipe
@@ -121,22 +122,19 @@ def _example(folder: Path) -> tuple[Path, str]:
 
 def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]) -> dict[str, Any]:
     """Everything that the demo's tables show, from the files that the commands wrote."""
-
-    def results(name: str) -> Any:
-        return json.loads((folder / name / "results.json").read_text(encoding="utf-8"))
-
+    read = partial(read_json, remedy="run the demo again")
     settings = load_recipe(folder / "miniature.yaml").select
     ids = {sample.id for sample in read_samples(chosen)}
     probed = list(read_rows(folder / "probe" / "rows" / "probe.jsonl"))
     again = list(read_rows(folder / "probe-tuned" / "rows" / "probe.jsonl"))
-    report = json.loads(chosen.with_suffix(".report.json").read_text(encoding="utf-8"))
+    report = read(chosen.with_suffix(".report.json"))
     return {
         "seconds": round(seconds, 1),
         "commands": steps,
-        "base": results("eval-base"),
-        "tuned": results("eval-tuned"),
-        "comparison": json.loads((folder / "comparison.json").read_text(encoding="utf-8")),
-        "training": json.loads((folder / "train" / "result.json").read_text(encoding="utf-8")),
+        "base": read(folder / "eval-base" / "results.json"),
+        "tuned": read(folder / "eval-tuned" / "results.json"),
+        "comparison": read(folder / "comparison.json"),
+        "training": read(folder / "train" / "result.json"),
         "selection": {key: report[key] for key in ("rows", "taken", "shortfalls")},
         "pool": histograms(probed, settings),
         "before": histograms([row for row in probed if row["id"] in ids], settings),
@@ -179,9 +177,7 @@ def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
     They were chosen by the first of these answers, so part of the change is chance: a second probe of the same model
     would show some of it too.
     """
-    table = Table(title="Selected samples, probed before and after training", title_justify="left")
-    table.add_column("task")
-    table.add_column("")
+    table = Table("task", "", title="Selected samples, probed before and after training", title_justify="left")
     for name in ("before", "after"):
         table.add_column(name, justify="right")
     for task, old in before["tasks"].items():

@@ -58,15 +58,6 @@ def export(
 ) -> dict[str, Any]:
     """Writes samples as another tool's training file, one at a time; see `trlt export --help`.
 
-    Args:
-        data: File of samples, or a folder of them.
-        format: One of `trlt.data.export.FORMATS`.
-        out: The file to write; its suffix is the format's.
-        videos: Folder that goes before the paths; without it they stay relative to the video root.
-        think: Ask for reasoning first; None does.
-        answer_format: `letter` (None), `text` or `open`.
-        output: Where tables and notes go.
-
     Raises:
         TrltError: options that can't work together, samples that can't be read, or none that the format can carry.
     """

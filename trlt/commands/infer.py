@@ -68,24 +68,6 @@ def infer(
 ) -> dict[str, Any]:
     """Asks, and shows reasoning, answer and spans; see `trlt infer --help`.
 
-    Args:
-        video: A video, or a .jsonl file of samples.
-        question: What is asked about a video; samples have their own.
-        task: Of the question; None goes by `options`.
-        options: Answers to choose from.
-        recipe_path: The recipe.
-        sets: Keys of it.
-        model: Another model.
-        think: Ask for reasoning.
-        html: Page to write.
-        clip_out: File for the predicted span of the video.
-        which: Of several spans that the answer states, the one to cut, from 1.
-        videos: Folder of the samples' videos.
-        out: Where the rows of samples go.
-        fresh: Forget rows that are there.
-        retry_errors: Ask again where a video couldn't be read.
-        output: Where words go.
-
     Raises:
         TrltError: a flag, video or model that can't be used.
     """

@@ -32,12 +32,6 @@ def merge(
 
     The sum is taken in float32 and written in the precision that the base is saved in. `out` appears as a whole or not at all.
 
-    Args:
-        adapter: Folder that PEFT's `save_pretrained` wrote.
-        base: Folder, hub id or `miniature`; None takes the one that the adapter names.
-        out: Folder of the merged model, which mustn't be there.
-        output: Says what is going on.
-
     Raises:
         UsageError: `out` is there.
         ModelError: an adapter or base that can't be used, or that don't belong together.

@@ -35,13 +35,6 @@ def compare(
 ) -> dict[str, Any]:
     """Pairs two probes sample by sample; see `trlt probe compare --help`.
 
-    Args:
-        a: Rows of `trlt probe`, or its folder.
-        b: The same of another model; differences are b - a. Classes go by the recipe saved beside a.
-        data: Samples that were probed; default: those that the probes noted. Without any there are no intervals.
-        png: File for the picture.
-        output: Where the tables go.
-
     Raises:
         UsageError: a picture was asked for under another name than .png.
         DataError: a file that can't be used, or no sample is in both.

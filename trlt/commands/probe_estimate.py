@@ -73,21 +73,8 @@ def estimate(
     The run's folder isn't changed, nor made; with `fresh`, what is in it counts as forgotten. Clips that are decoded stay in
     the frame store. One process measures; of several it is assumed that they share the work evenly, and don't slow each other.
 
-    Args:
-        data: As of `probe`, and so are the others, but for:
-        n: Completions a sample.
-        recipe_path: The recipe.
-        model: Instead of the recipe's.
-        videos: Their folder.
-        sets: Keys of the recipe.
-        out: The run's folder.
-        fresh: Forget what is there.
-        retry_errors: Ask samples again whose row holds an error.
-        processes: As many are taken to do the work; 0 one a local GPU.
-        servers: Asked instead of a model of this process; tokens of prompts aren't known then.
-        ray: Refused.
-        clips: How many are measured; None takes what the interval of the time needs.
-        output: Where it goes.
+    The arguments are those of `probe`, but for `clips`: how many are measured, where None takes what the interval of the time
+    needs. `ray` is refused, and with `servers`, tokens of prompts aren't known.
 
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used.

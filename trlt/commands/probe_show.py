@@ -32,12 +32,6 @@ def show(
 ) -> dict[str, Any]:
     """Shows a sample, what was answered, and what selection makes of it; see `trlt probe show --help`.
 
-    Args:
-        id: Of the sample.
-        probe: Rows of `trlt probe`, or its folder.
-        data: Samples that were probed; default: the file or folder that the probe noted.
-        output: Where it goes.
-
     Raises:
         UsageError: the probe noted no samples, and none were given.
         DataError: a file that can't be used, or no such id; the nearest are suggested.

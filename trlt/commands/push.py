@@ -29,12 +29,6 @@ def push(
 ) -> dict[str, Any]:
     """Uploads the model of a run with its card; see `trlt train push --help`.
 
-    Args:
-        run: Folder of a run of `trlt train`, or of a model such as `trlt train merge` writes.
-        repo_id: `owner/name`.
-        public: Everybody may see it; a repository that is there already must be so too.
-        output: Says what is going on.
-
     Raises:
         UsageError: a repository's name that can't be, no token, or a public repository without `public`.
         ModelError: no model there.

@@ -23,6 +23,7 @@ from trlt.report.page.difficulty import Probed, Selected, Shift
 from trlt.report.page.protocol import Made
 from trlt.report.page.results import EvalRun, RunComparison
 from trlt.rollout import read_rows
+from trlt.select import SelectionReport
 from trlt.select.probe_shift import histograms
 
 NAME = "report.html"
@@ -44,13 +45,6 @@ def report(
     """Writes the page; see `trlt report --help`.
 
     Runs of one kind are set side by side: the first is what the others are compared with.
-
-    Args:
-        places: Folders of runs, or of folders of runs.
-        out: The HTML file; default: `report.html` in the first place.
-        frames_mb: Megabytes that embedded frames may take; 0 embeds none.
-        videos: Folder of the videos; default: where the runs found them.
-        output: Where words go.
 
     Raises:
         UsageError: a name that doesn't end in .html.
@@ -162,11 +156,11 @@ def _selections(runs: Sequence[FoundRun], notes: list[str]) -> list[Selected]:
     found = []
     for run in runs:
         path = run.path.with_suffix(REPORT)
-        values = read_json(path, forms.SelectionForm)
+        values = read_json(path, SelectionReport)
         if values is None:
             notes.append(f"{run.name}: {path} isn't there, so what was selected isn't known; run the same `trlt select` again")
         else:
-            found.append(Selected(run.name, values))
+            found.append(Selected(run.name, SelectionReport(**values)))
     return found
 
 

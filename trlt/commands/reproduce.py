@@ -18,9 +18,11 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.errors import DataError, TrltError, UsageError
+from trlt.files.bounded_json import read_object
 from trlt.lab.reproduce import markdown
+from trlt.lab.reproduce.claims_page import Report
 from trlt.lab.reproduce.claims_plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
-from trlt.lab.reproduce.claims_report import Report, read_verdicts, write_report
+from trlt.lab.reproduce.claims_report import VERDICTS, write_report
 from trlt.lab.reproduce.launch import Launcher, locked, words
 from trlt.lab.reproduce.plan_sections import Plan
 from trlt.lab.reproduce.recipes import OUT
@@ -204,7 +206,7 @@ def _report(
     shown = [verdict for verdict in verdicts if verdict.id in ids]
     output.show("", _claims(shown), f"{markdown.counts(shown)} {len(needs & there.keys())} of {len(needs)} runs are there.")
     output.show("", Rule("files", align="left"), *(f"{name}: {path}" for name, path in files.items()))
-    return read_verdicts(folder)
+    return read_object(folder / VERDICTS, remedy="run the same command again")
 
 
 def _needs(plan: Plan, tables: Sequence[str]) -> set[tuple[str, int]]:

@@ -36,17 +36,6 @@ def serve(
 ) -> None:
     """Serves until it is interrupted; see `trlt serve --help`.
 
-    Args:
-        recipe_path: The recipe; `eval` says how completions are drawn, `video` what the model sees.
-        sets: Keys of it.
-        model: Another model.
-        think: Ask for reasoning where a question doesn't say so.
-        host: What is listened on.
-        port: 0 takes a free one.
-        max_mb: Largest video, in 10^6 bytes.
-        keep_minutes: Minutes after which an unused video is deleted.
-        output: Where words go.
-
     Raises:
         UsageError: flags that can't be used, a port that is taken, or libraries that aren't installed.
         TrltError: a model that isn't found or available, or that differs from the library's own forward.

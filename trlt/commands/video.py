@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from trlt.commands._output import Output
@@ -277,10 +277,7 @@ def _held(settings: Video) -> StoreInfo:
 
 
 def _reasons(title: str, groups: Sequence[dict[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("clips", justify="right")
-    table.add_column("reason")
-    table.add_column("for example")
+    table = Table(Column("clips", justify="right"), "reason", "for example", title=title, title_justify="left")
     for group in groups:
         table.add_row(f"{group['clips']:,}", Text(group["reason"]), Text(group["example"]))
     return table

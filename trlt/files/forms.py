@@ -95,35 +95,6 @@ class ResultsForm(Form):
     benchmarks: dict[str, BenchmarkForm]
 
 
-class SelectionLineForm(Form):
-    """A line of a selection's report."""
-
-    task: str
-    available: Count
-    share: Count
-    taken: Count
-    redistributed: int
-
-
-class SelectionCellForm(SelectionLineForm):
-    """A line about one source and class."""
-
-    source: str
-    klass: str = Field(alias="class")
-
-
-class SelectionForm(Form):
-    """`<samples>.report.json` of `trlt select`."""
-
-    rows: Count
-    errors: Count
-    taken: Count
-    settings: dict[str, Any]
-    tasks: list[SelectionLineForm]
-    cells: list[SelectionCellForm]
-    shortfalls: list[str]
-
-
 class TrainResultForm(Form):
     """`result.json` of `trlt train`."""
 

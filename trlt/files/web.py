@@ -67,32 +67,18 @@ def send(
         TooLarge: it has more bytes.
         Unanswered: no connection, a broken answer, or no HTTP.
     """
-    return _run(_send(method, url, timeout_s, most_bytes, silence_s, headers, body, into, outside))
-
-
-async def _send(
-    method: str,
-    url: str,
-    timeout_s: float,
-    most_bytes: int,
-    silence_s: float | None,
-    headers: Mapping[str, str] | None,
-    body: bytes | None,
-    into: IO[bytes] | None,
-    outside: bool,
-) -> HttpReply:
     import httpx2
 
-    # The library's own limits are ones of silence: headers or a body that trickle would never end by them.
-    async with asyncio.timeout(timeout_s):
+    async def answered() -> HttpReply:
+        sent = {"Accept-Encoding": "identity", "User-Agent": "trlt", **(headers or {})}
         try:
             async with (
+                # The library's own limits are ones of silence: headers or a body that trickle would never end by them.
+                asyncio.timeout(timeout_s),
                 httpx2.AsyncClient(
                     timeout=silence_s or timeout_s, trust_env=outside, follow_redirects=outside, verify=_context()
                 ) as client,
-                client.stream(
-                    method, url, headers={"Accept-Encoding": "identity", "User-Agent": "trlt", **(headers or {})}, content=body
-                ) as answer,
+                client.stream(method, url, headers=sent, content=body) as answer,
             ):
                 kept, size = [], 0
                 async for block in answer.aiter_raw():
@@ -108,6 +94,8 @@ async def _send(
             raise Unanswered(f"nothing came for {silence_s or timeout_s:g} s") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
             raise Unanswered(_words(error)) from None
+
+    return _run(answered())
 
 
 def _words(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import read_yaml, to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
 from trlt.recipe.keys import every_key, meant
-from trlt.recipe.load import differences, dump_recipe, flat, load_recipe, save_recipe, schema_json
+from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
 from trlt.recipe.sections import (
     Benchmark,
     Eval,
@@ -48,6 +48,7 @@ __all__ = [
     "dump_recipe",
     "effect",
     "every_key",
+    "fault_message",
     "flat",
     "load_recipe",
     "meant",

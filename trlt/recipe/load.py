@@ -155,6 +155,11 @@ def _message(kind: str, text: str, location: Sequence[int | str], value: Any) ->
         if word not in ELSEWHERE and not any(key.endswith(f".{word}") for key in keys):
             keys = [] if difflib.get_close_matches(word, known, n=1) else keys
         return f"unknown key; {_did_you_mean(keys) if keys else did_you_mean(word, known)}"
+    return fault_message(kind, text, value)
+
+
+def fault_message(kind: str, text: str, value: Any) -> str:
+    """What is said of a value that pydantic finds at fault, by the kind and text of its error."""
     if kind == "tuple_type" and not isinstance(value, (dict, list)):
         return f"expected a list: [{value}]"
     if kind == "missing":

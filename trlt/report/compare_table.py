@@ -20,9 +20,7 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
     Args:
         result: As `trlt compare --json` gives it.
     """
-    table = Table(title="B - A (percent, over the questions of both)", title_justify="left")
-    for name in ("benchmark", "metric"):
-        table.add_column(name)
+    table = Table("benchmark", "metric", title="B - A (percent, over the questions of both)", title_justify="left")
     for name in ("A", "B", "B - A", "95% interval"):
         table.add_column(name, justify="right")
     table.add_column("")

@@ -5,7 +5,7 @@ Names are escaped: nothing that a file holds becomes markup.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from trlt.report.caveats import interval, notes_on, official_notes
@@ -38,7 +38,7 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
     """
     head = ["benchmark", "metric", "value", "95% interval", "official", "n", "unanswered"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper
-    rows = [head, ["---"] * 2 + ["---:"] * (len(head) - 2)]
+    rows: list[list[str]] = []
     notes: list[str] = []
     for bench, entry in results["benchmarks"].items():
         for line in _lines(bench, entry):
@@ -50,7 +50,7 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
             f"- {markdown_text(bench)}: {markdown_text(note)}"
             for note in (*notes_on(bench, entry), *official_notes(bench, entry))
         ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = markdown_table(head, rows, texts=2)
     return "\n\n".join(["# Results", CAPTION, table, *(["\n".join(notes)] if notes else [])]) + "\n"
 
 
@@ -81,6 +81,12 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
     lines += [rf"\begin{{tabular}}{{ll{'r' * (count - 2)}}}", r"\toprule", *above, rf"{head} \\", *body, r"\bottomrule"]
     lines += [r"\end{tabular}", *([r"\par\footnotesize", *notes] if notes else []), r"\end{table}"]
     return "% \\usepackage{booktabs}\n" + "\n".join(lines) + "\n"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> str:
+    """A table of cells in Markdown; the columns after the first so many `texts` are numbers."""
+    marks = ["---"] * texts + ["---:"] * (len(head) - texts)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
 
 
 def markdown_text(text: str) -> str:

@@ -115,7 +115,7 @@ def shift_figure(
         sides = [side["tasks"][panel.task] for side in (before, after)]
         rows = [side["rows"] for side in sides]
         same = rows[0] == rows[1]
-        counts = [_merged(side, panel.kind) for side in sides]
+        counts = [merged(side, panel.kind) for side in sides]
         bars = max(len(one) for one in counts)
         middles, width = _places(panel.kind, bars)
         tallest = 0.0
@@ -136,7 +136,7 @@ def _panels(tasks: Mapping[str, Any], title: str) -> tuple[Figure, list[tuple[_P
     """A figure with one panel per histogram, three beside each other; a task's panels stay in one row."""
     lines: list[list[_Panel]] = []
     for task, found in tasks.items():
-        panels = [_Panel(task, kind) for kind in _KINDS if _merged(found, kind)]
+        panels = [_Panel(task, kind) for kind in _KINDS if merged(found, kind)]
         if lines and len(lines[-1]) + len(panels) <= _COLUMNS:
             lines[-1] += panels
         else:
@@ -160,7 +160,7 @@ def _parts(found: Mapping[str, Any], kind: str) -> dict[str, list[int]]:
     return {klass: by_class[klass] for klass in _COLOURS if klass in by_class}
 
 
-def _merged(found: Mapping[str, Any], kind: str) -> list[int]:
+def merged(found: Mapping[str, Any], kind: str) -> list[int]:
     """Counts of all classes; empty where the task has no such histogram."""
     return [sum(column) for column in zip(*found["by_class"].get(kind, {}).values(), strict=True)]
 

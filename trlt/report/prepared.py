@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trlt.report.markdown_latex import markdown_table, markdown_text
 from trlt.report.samples_table import BLOCKS
 
 
@@ -46,12 +47,12 @@ def _reasons(entry: Mapping[str, Any]) -> str:
     rows = []
     for what in ("dropped", "repaired"):
         for reason, count in sorted(entry[what].items(), key=lambda item: (-item[1], item[0])):
-            shown = "<br>".join(_safe(text) for text in entry["examples"].get(reason, []))
-            rows.append([what, reason, f"{count:,}", shown])
-    notes = "".join(f"\n\n{_safe(note)}" for note in entry["notes"])
+            shown = "<br>".join(map(markdown_text, entry["examples"].get(reason, [])))
+            rows.append([what, markdown_text(reason), f"{count:,}", shown])
+    notes = "".join(f"\n\n{markdown_text(note)}" for note in entry["notes"])
     if not rows:
         return f"## {entry['dataset']}\n\nNothing was dropped or repaired.{notes}"
-    return f"## {entry['dataset']}{notes}\n\n" + _table(["", "reason", "records", "examples"], rows, raw=True)
+    return f"## {entry['dataset']}{notes}\n\n" + markdown_table(["", "reason", "records", "examples"], rows, texts=4)
 
 
 def _statistics(statistics: Mapping[str, Any]) -> str:
@@ -62,15 +63,5 @@ def _statistics(statistics: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, raw: bool = False) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(cell if raw else _safe(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _safe(text: str) -> str:
-    """Annotation is untrusted: nothing of it is markup, in Markdown or in the HTML that becomes of it."""
-    text = " ".join(text.split())
-    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("*", "\\*")):
-        text = text.replace(char, entity)
-    return text
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return markdown_table(head, [[markdown_text(cell) for cell in row] for row in rows], texts=len(head))

@@ -53,9 +53,7 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
         results: What stands in `results.json`.
         paper: Show Table 1 beside; it says something about the real benchmarks only.
     """
-    table = Table(title="Results (percent)", title_justify="left")
-    for name in ("benchmark", "metric"):
-        table.add_column(name)
+    table = Table("benchmark", "metric", title="Results (percent)", title_justify="left")
     for name in ("value", "95% interval", "official", "n", "unanswered"):
         table.add_column(name, justify="right")
     if paper:
@@ -90,9 +88,7 @@ def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tupl
         tuned: The same of the other.
         names: Of the two.
     """
-    table = Table(title="Change (percent, and points)", title_justify="left")
-    for name in ("benchmark", "metric"):
-        table.add_column(name)
+    table = Table("benchmark", "metric", title="Change (percent, and points)", title_justify="left")
     for name in (*names, "difference", "n"):
         table.add_column(name, justify="right")
     for bench, after in tuned["benchmarks"].items():

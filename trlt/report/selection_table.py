@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.errors import counted
-from trlt.report.markdown_latex import markdown_text
+from trlt.report.markdown_latex import markdown_table, markdown_text
 from trlt.select import SelectionCell, SelectionReport, TaskTotal
 
 _NAMES = ("task", "class", "source")
@@ -21,46 +21,46 @@ _COUNTS = ("even share", "redistributed", "available", "taken")
 
 def selection_table(report: SelectionReport) -> Group:
     """A line for each task, source and class with rows in it, the totals, and every shortfall in words."""
-    table = Table(title="Selection", title_justify="left")
-    for name in _NAMES:
-        table.add_column(name)
+    table = Table(*_NAMES, title="Selection", title_justify="left")
     for name in _COUNTS:
         table.add_column(name, justify="right")
     for total in report.tasks:
-        for cell in _shown(report, total):
+        for cell in shown_cells(report, total):
             style = None if cell.taken or cell.share else "dim"
-            table.add_row(cell.task, cell.klass, Text(cell.source), *_counts(cell), style=style)
-        table.add_row(total.task, "all", "", *_counts(total), style="bold", end_section=True)
+            table.add_row(cell.task, cell.klass, Text(cell.source), *line_counts(cell), style=style)
+        table.add_row(total.task, "all", "", *line_counts(total), style="bold", end_section=True)
     table.add_row("all", "", "", "", "", f"{report.rows - report.errors:,}", f"{report.taken:,}", style="bold")
-    return Group(table, *(Text(f"  {line}", style="yellow") for line in _notes(report)))
+    return Group(table, *(Text(f"  {line}", style="yellow") for line in selection_notes(report)))
 
 
 def selection_markdown(report: SelectionReport) -> str:
     """The same as a file, for whoever asks where the training set comes from."""
-    rows = [[*_NAMES, *_COUNTS], ["---"] * len(_NAMES) + ["---:"] * len(_COUNTS)]
+    rows: list[list[str]] = []
     for total in report.tasks:
-        rows += [[cell.task, cell.klass, markdown_text(cell.source), *_counts(cell)] for cell in _shown(report, total)]
-        rows.append([f"**{total.task}**", "all", "", *_counts(total)])
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        rows += [[cell.task, cell.klass, markdown_text(cell.source), *line_counts(cell)] for cell in shown_cells(report, total)]
+        rows.append([f"**{total.task}**", "all", "", *line_counts(total)])
+    table = markdown_table([*_NAMES, *_COUNTS], rows, texts=len(_NAMES))
     head = f"{report.taken:,} of {report.rows:,} probed samples. An even share is what each source would give if all gave the "
     head += "same; a source that ran dry is filled in for by the others (redistributed: + in place of others, - by others)."
-    notes = "\n".join(f"- {markdown_text(line)}" for line in _notes(report))
+    lines = "\n".join(f"- {markdown_text(line)}" for line in selection_notes(report))
     settings = markdown_text(", ".join(f"{key}: {value}" for key, value in report.settings.items()))
-    parts = ("# Selection", head, table, notes, f"`select`: {settings}")
+    parts = ("# Selection", head, table, lines, f"`select`: {settings}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _shown(report: SelectionReport, total: TaskTotal) -> list[SelectionCell]:
+def shown_cells(report: SelectionReport, total: TaskTotal) -> list[SelectionCell]:
     """Cells that say something: with rows, or with a share that they couldn't give."""
     return [cell for cell in report.cells if cell.task == total.task and (cell.available or cell.share)]
 
 
-def _counts(line: SelectionCell | TaskTotal) -> Sequence[str]:
+def line_counts(line: SelectionCell | TaskTotal) -> Sequence[str]:
+    """Even share, redistributed, available and taken; an empty text for a share or a move of 0."""
     share = f"{line.share:,}" if line.share else ""
     moved = f"{line.redistributed:+,}" if line.redistributed else ""
     return share, moved, f"{line.available:,}", f"{line.taken:,}"
 
 
-def _notes(report: SelectionReport) -> list[str]:
+def selection_notes(report: SelectionReport) -> list[str]:
+    """Errors that were left out, and every shortfall."""
     errors = [f"{counted(report.errors, 'row')} with an error left out"] if report.errors else []
     return [*errors, *report.shortfalls]

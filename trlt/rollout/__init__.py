@@ -3,15 +3,13 @@
 Brings videos, prompts, engine, parser, scores and rewards together; decides nothing about which samples or why.
 """
 
-from trlt.rollout.loop import CompletionGenerator, Progress, Summary, request, run
+from trlt.rollout.loop import Summary, request, run
 from trlt.rollout.row import to_row
 from trlt.rollout.rows_file import read_rows
 from trlt.rollout.run_folder import RunFiles, environment, model_identity, open_run, videos_root
 from trlt.rollout.shared.shared_rows import Sharing
 
 __all__ = [
-    "CompletionGenerator",
-    "Progress",
     "RunFiles",
     "Sharing",
     "Summary",

@@ -89,7 +89,16 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
         shares = apportion(size, dict.fromkeys(available, 0 if at_random else 1))
         moved = dict.fromkeys(quota, 0) if at_random else redistributed(shares, quota)
         found = [
-            SelectionCell(task, name, klass, available[name], shares[name], quota[name], moved[name]) for name in available
+            SelectionCell(
+                task=task,
+                available=there,
+                share=shares[name],
+                taken=quota[name],
+                redistributed=moved[name],
+                source=name,
+                klass=klass,
+            )
+            for name, there in available.items()
         ]
         shortfalls += class_shortfalls(found, size, settings)
         cells += found
@@ -158,7 +167,7 @@ def _totals(cells: Iterable[SelectionCell], settings: Select) -> dict[Task, Task
         taken[cell.task] += cell.taken
     moved = redistributed(shares, taken)
     return {
-        task: TaskTotal(task, available[task], shares[task], taken[task], moved[task])
+        task: TaskTotal(task=task, available=available[task], share=shares[task], taken=taken[task], redistributed=moved[task])
         for task in TASKS
         if available[task] or shares[task]
     }

@@ -3,68 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import ConfigDict, Field
+
+from trlt.files.forms import Count, Form, Texts
 from trlt.recipe import Select
 from trlt.select.classes import Class
 from trlt.task.sample import Task
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionCell:
-    """The rows of one task, source and class."""
-
-    task: Task
-    source: str
-    klass: Class
-    available: int
-    share: int
-    """What the source would give if all gave the same; 0 at random, where sources have no share."""
-    taken: int
-    redistributed: int
-    """Above 0, what it gave beyond its share; below 0, what the other sources gave in its place."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskTotal:
+class TaskTotal(Form):
     """A task as a whole."""
 
     task: Task
-    available: int
+    available: Count
     """Rows without an error, whatever their class."""
-    share: int
+    share: Count
     """Its size, or its part of the budget."""
-    taken: int
+    taken: Count
     redistributed: int
     """As of a cell, between tasks: only a budget is filled across tasks."""
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionReport:
-    """What a selection saw and took."""
+class SelectionCell(TaskTotal):
+    """The rows of one task, source and class; `share` is what each source would give if all gave the same, 0 at random.
 
-    rows: int
-    errors: int
+    Above 0, `redistributed` is what the source gave beyond its share; below 0, what the other sources gave in its place.
+    """
+
+    model_config = ConfigDict(validate_by_name=True)
+    source: str
+    klass: Class = Field(alias="class")
+
+
+class SelectionReport(Form):
+    """What a selection saw and took: `<samples>.report.json`."""
+
+    rows: Count
+    errors: Count
     """Rows whose probe failed; never selected."""
-    taken: int
+    taken: Count
     settings: dict[str, Any]
-    wanted: dict[str, dict[str, int]]
+    wanted: dict[str, dict[str, int]] = {}
     """Size aimed at, by task and class; with a budget, with what other tasks couldn't fill."""
-    tasks: tuple[TaskTotal, ...]
-    cells: tuple[SelectionCell, ...]
-    shortfalls: tuple[str, ...]
+    tasks: Annotated[tuple[TaskTotal, ...], Field(strict=False)]
+    cells: Annotated[tuple[SelectionCell, ...], Field(strict=False)]
+    shortfalls: Texts
     """A sentence for each size that wasn't reached, and for each source that ran dry."""
-    histograms: dict[str, Any]
+    histograms: dict[str, Any] = {}
     """Of all rows, as `histogram` gives them."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return asdict(self) | {
-            "tasks": [asdict(total) for total in self.tasks],
-            "cells": [{("class" if key == "klass" else key): value for key, value in asdict(c).items()} for c in self.cells],
-            "shortfalls": list(self.shortfalls),
-        }
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) -> Iterator[str]:

@@ -1,12 +1,15 @@
-"""95% intervals: of means over questions by a bootstrap over videos, and the bound of Student's t (pure).
+"""95% intervals: of means over questions by a bootstrap over videos, of means over seeds by Student's t (pure).
 
 Loads numpy and scipy only where they are called, so that commands start without them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +76,23 @@ def student(freedom: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(max(1.0, freedom), 0.975))
+
+
+class SeedMean(NamedTuple):
+    """A mean over seeds, in the unit of the values."""
+
+    mean: float
+    low: float | None
+    """Of the two-sided 95% interval; None for a single value, which has none."""
+    high: float | None
+    n: int
+
+
+def estimate(values: Sequence[float]) -> SeedMean:
+    """The mean of at least one value with its interval."""
+    n = len(values)
+    mean = fmean(values)
+    if n < 2:
+        return SeedMean(mean, None, None, n)
+    half = student(n - 1) * stdev(values) / math.sqrt(n)
+    return SeedMean(mean, mean - half, mean + half, n)

@@ -184,7 +184,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         if self.group_rollouts.vllm:
             self.group_rollouts.vllm.close()
 
-    def resume_difficulty(self, step: int) -> None:
+    def resumed(self, step: int) -> None:
         """Knows which samples had left after a step."""
         self._difficulty.resume(step)
 

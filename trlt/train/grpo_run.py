@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback, TrainerCallback
+from transformers import TrainerCallback
 
 from trlt.engine.agreement import Agreement
 from trlt.engine.inputs import ClipInputs, PromptInputs
-from trlt.engine.model import LoadedModel, save_adapter, with_adapters
+from trlt.engine.model import LoadedModel, with_adapters
 from trlt.engine.sampling import Sampling
 from trlt.engine.sharding import join
 from trlt.engine.shared_prefix import attach
@@ -20,8 +20,6 @@ from trlt.errors import DataError, VideoError
 from trlt.errors.interruption import Interruption
 from trlt.recipe import Recipe
 from trlt.task import prompt as prompts
-from trlt.train.checkpoints import latest_checkpoint
-from trlt.train.graceful_stop import Leave
 from trlt.train.grpo import Example, VideoGRPOTrainer, config
 from trlt.train.parity import Parity, check
 from trlt.train.trainer import Report, RunCallback, TrainingData
@@ -69,23 +67,14 @@ def train(
     if loaded.trained is None:
         loaded = replace(loaded, trained=with_adapters(loaded.model, recipe.train.lora, recipe.train.seed))
     trainer = VideoGRPOTrainer(loaded, training_data, recipe, folder, args, callbacks=[watch])
-    trainer.remove_callback(PrinterCallback)
     trainer.example = example
     trainer.group_rollouts.told = told
     start = _Start(lambda: _parity(trainer, loaded, training_data, recipe))
     trainer.add_callback(start)
-    leave = Leave(interruption or Interruption())
-    trainer.add_callback(leave)
     with contextlib.closing(trainer):
-        checkpoint = latest_checkpoint(folder / "checkpoints")
-        if checkpoint:
-            trainer.resume_difficulty(int(checkpoint.name.rpartition("-")[2]))
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        leave.go()
-    if recipe.train.lora:
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
+        steps = trainer.train_run(recipe, loaded.path, folder, interruption)
     assert start.parity
-    return int(trainer.state.global_step), start.parity
+    return steps, start.parity
 
 
 class _Start(TrainerCallback):

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
-from trlt.engine.model import LoadedModel, save_adapter, with_adapters
+from trlt.engine.model import LoadedModel, with_adapters
 from trlt.engine.sharding import join
 from trlt.engine.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.errors import DataError
@@ -23,8 +23,6 @@ from trlt.task import prompt as prompts
 from trlt.task.answer import AnswerFormat
 from trlt.task.sample import Sample
 from trlt.train.arguments import fit, for_sft
-from trlt.train.checkpoints import latest_checkpoint
-from trlt.train.graceful_stop import Leave
 from trlt.train.samplers import PaddedSampler
 from trlt.train.trainer import Report, ResumableTrainer, RunCallback, TrainingData
 from trlt.train.unreadable_videos import BrokenSamples
@@ -193,9 +191,8 @@ def train(
     attach(loaded.model)
     if settings.tower_is_frozen:
         loaded.model.model.visual.requires_grad_(False)
-    checkpoints = folder / "checkpoints"
     batch = fit(settings, len(training_data.samples), processes)
-    values = for_sft(recipe, checkpoints, processes=processes, batch=batch)
+    values = for_sft(recipe, folder / "checkpoints", processes=processes, batch=batch)
     examples = SftDataset(training_data.samples, settings.sft, settings.seed)
     broken = BrokenSamples(folder, len(training_data.samples), settings.max_broken)
     trainer = SftTrainer(
@@ -210,12 +207,4 @@ def train(
         ),
         callbacks=[RunCallback(folder, keep=settings.keep_checkpoints, limit=settings.max_new_tokens, report=report)],
     )
-    trainer.remove_callback(PrinterCallback)
-    leave = Leave(interruption or Interruption())
-    trainer.add_callback(leave)
-    checkpoint = latest_checkpoint(checkpoints)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    leave.go()
-    if settings.lora:
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), loaded.path, folder / "adapter")
-    return int(trainer.state.global_step)
+    return trainer.train_run(recipe, loaded.path, folder, interruption)

@@ -18,21 +18,24 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from torch.distributed.fsdp import FSDPModule
-from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from trlt.data.datasets import outside_words
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.engine.model import match
+from trlt.engine.model import match, save_adapter
 from trlt.engine.sharding import allow_sharding_on_cpu, by_fsdp, forget_deepspeed
 from trlt.errors import ResumeError, VideoError, shown
 from trlt.errors.faults import fault_of
+from trlt.errors.interruption import Interruption
 from trlt.errors.system import named
 from trlt.files import append_jsonl
+from trlt.recipe import Recipe
 from trlt.task import prompt as prompts
 from trlt.task.answer import AnswerFormat
 from trlt.task.sample import Sample
-from trlt.train.checkpoints import COMPLETE, checkpoints, seal
+from trlt.train.checkpoints import COMPLETE, checkpoints, latest_checkpoint, seal
 from trlt.train.diagnostics import Diagnostics
+from trlt.train.graceful_stop import Leave
 from trlt.train.samplers import PrefetchSampler
 from trlt.train.step_notes import LOG, forget_after
 from trlt.video.clip import Clip
@@ -200,6 +203,28 @@ class ResumableTrainer:
             for group, weights in zip(self.optimizer.param_groups, self._optimized, strict=True):  # type: ignore[attr-defined]
                 group["params"] = weights
         return super().create_scheduler(*args, **kwargs)  # type: ignore[misc]
+
+    def resumed(self, step: int) -> None:
+        """Called before training goes on from the checkpoint of a step."""
+
+    def train_run(self, recipe: Recipe, base: str, folder: Path, interruption: Interruption | None) -> int:
+        """Trains from the last checkpoint on, and saves adapters; gives the optimizer steps done in all.
+
+        Raises:
+            Interrupted: the run was left early.
+        """
+        trainer: Any = self
+        trainer.remove_callback(PrinterCallback)
+        leave = Leave(interruption or Interruption())
+        trainer.add_callback(leave)
+        checkpoint = latest_checkpoint(Path(trainer.args.output_dir))
+        if checkpoint:
+            self.resumed(int(checkpoint.name.rpartition("-")[2]))
+        self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        leave.go()
+        if recipe.train.lora:
+            save_adapter(trainer.accelerator.unwrap_model(trainer.model), base, folder / "adapter")
+        return int(trainer.state.global_step)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Transformers' training; models that are loaded after it are whole again.

@@ -71,4 +71,4 @@ def test_a_report_escapes_what_it_shows() -> None:
     manifest = {"samples": 4, "trlt": "0", "sources": [entry], "against": None, "statistics": statistics.to_json()}
     text = prepared_markdown(manifest)
     assert "12,408" in text and "| reversed | 1 |" in text
-    assert "<script>" not in text and "&lt;script&gt;" in text and "\\| \\[x](y) \\*b\\*" in text and "<b>" not in text
+    assert "<script>" not in text and "&lt;script&gt;" in text and "\\| \\[x\\](y) \\*b\\*" in text and "<b>" not in text

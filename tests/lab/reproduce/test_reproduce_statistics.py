@@ -6,8 +6,7 @@ import math
 
 import pytest
 
-from trlt.lab.reproduce.intervals import estimate
-from trlt.stats.intervals import student
+from trlt.stats.intervals import estimate, student
 
 
 def test_an_interval_by_hand():

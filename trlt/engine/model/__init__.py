@@ -6,24 +6,20 @@ commands call; `adapter` adds an adapter that is there, `lora` begins one, and `
 """
 
 from trlt.engine.model.adapter import check_adapter, named_base
-from trlt.engine.model.config import CONFIG, MODEL_TYPE, check_config
-from trlt.engine.model.find import MINIATURE, PLAIN, SHIPPED, WeightsLocation, find, folder_of, locate, miniature_path, resolve
+from trlt.engine.model.config import CONFIG, check_config
+from trlt.engine.model.find import MINIATURE, PLAIN, SHIPPED, find, folder_of, locate, miniature_path, resolve
 from trlt.engine.model.load import LoadedModel, load, precision_of
-from trlt.engine.model.lora import adapters, draw_adapters, in_float32, save_adapter, with_adapters
+from trlt.engine.model.lora import draw_adapters, in_float32, save_adapter, with_adapters
 from trlt.engine.model.processor import load_processor
-from trlt.engine.model.tensors import blank, match, refuse_misfits, refuse_not_finite, refuse_tied
+from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
 from trlt.engine.model.write import draw_as, save
 
 __all__ = [
     "CONFIG",
     "MINIATURE",
-    "MODEL_TYPE",
     "PLAIN",
     "SHIPPED",
     "LoadedModel",
-    "WeightsLocation",
-    "adapters",
-    "blank",
     "check_adapter",
     "check_config",
     "draw_adapters",
@@ -38,7 +34,6 @@ __all__ = [
     "miniature_path",
     "named_base",
     "precision_of",
-    "refuse_misfits",
     "refuse_not_finite",
     "refuse_tied",
     "resolve",

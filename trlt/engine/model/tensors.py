@@ -144,5 +144,5 @@ def refuse_not_finite(path: str, weights: Iterable[tuple[str, Any]]) -> None:
         )
 
 
-def _few(names: Sequence[str], most: int = 3) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trlt.files import write_text_atomic
 from trlt.lab.reproduce import markdown
+from trlt.lab.reproduce.plan_sections import Claim, Plan
 from trlt.lab.reproduce.records import RunRecord
 from trlt.lab.reproduce.verdicts import COVERS, ClaimVerdict, FilledTable
 from trlt.report.page.markup import Markup, element, escape, footer, head, inline, join, table
@@ -20,37 +21,38 @@ _STYLES = {"holds": "better", "refuted": "worse"}
 
 
 @dataclass(frozen=True, slots=True)
-class EvidencePage:
-    """What the page shows."""
+class Report:
+    """What a report is about."""
 
-    title: str
-    facts: Sequence[str]
+    plan: Plan
+    claims: Sequence[Claim]
     verdicts: Sequence[ClaimVerdict]
+    """One a claim."""
     tables: Sequence[FilledTable]
-    pictures: Mapping[str, Path]
-    """What is drawn, in words, to the PNG file."""
+    counted: Mapping[tuple[str, int], RunRecord]
+    """Arm and seed to the run that counts."""
     records: Sequence[RunRecord]
-    """Every run, in the order in which they were over."""
-    counted: Sequence[RunRecord]
-    """Those whose metrics the tables are made of."""
+    """Every run that was ever made, the failed and the outdated too."""
+    of: int
+    """Runs that the tables need."""
 
 
-def write_page(page: EvidencePage, path: Path) -> None:
-    """Writes the page in one step."""
-    sections = [("claims", "Claims", _claims(page.verdicts))]
-    if page.pictures:
-        sections.append(("pictures", "Pictures", join(_picture(words, file) for words, file in page.pictures.items())))
-    shown = [one for one in page.tables if one.rows and one.columns]
+def write_page(report: Report, facts: Sequence[str], pictures: Mapping[str, Path], path: Path) -> None:
+    """Writes the page in one step; `pictures` are PNG files by what is drawn, in words."""
+    sections = [("claims", "Claims", _claims(report.verdicts))]
+    if pictures:
+        sections.append(("pictures", "Pictures", join(_picture(words, file) for words, file in pictures.items())))
+    shown = [one for one in report.tables if one.rows and one.columns]
     sections += [(f"table-{one.name}", f"Table {one.name}: {one.title}", _table(one)) for one in shown]
-    sections.append(("runs", "Runs", _runs(page.records, page.counted)))
+    sections.append(("runs", "Runs", _runs(report.records, list(report.counted.values()))))
     body = [
         element("section", element("h2", title, id=f"{id}-title"), inner, id=id, aria_labelledby=f"{id}-title")
         for id, title, inner in sections
     ]
     links = element("nav", *(element("a", title, href=f"#{id}") for id, title, _ in sections), aria_label="Sections")
-    facts = element("ul", *(element("li", fact) for fact in page.facts), class_="facts")
-    top = element("header", element("div", element("h1", page.title), class_="title"), facts, links)
-    start = head(f"{page.title} - trlt reproduce", inline("page.css"))
+    facts = element("ul", *(element("li", fact) for fact in facts), class_="facts")
+    top = element("header", element("div", element("h1", report.plan.name), class_="title"), facts, links)
+    start = head(f"{report.plan.name} - trlt reproduce", inline("page.css"))
     write_text_atomic(path, join([start, top, element("main", *body), footer(), Markup("</body></html>\n")]))
 
 

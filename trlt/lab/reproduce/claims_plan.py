@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from trlt.lab.reproduce.plan_sections import (
     World,
 )
 from trlt.lab.reproduce.references import faults_of
-from trlt.recipe import Section, read_yaml
+from trlt.recipe import Section, fault_message, read_yaml
 
 SHIPPED = Path(__file__).parent / "evidence.yaml"
 """The plan that ships with trlt: the paper's claims in the miniature world."""
@@ -64,19 +63,12 @@ def _message(fault: Any) -> str:
     kind, text, value = fault["type"], fault["msg"], fault["input"]
     if kind == "extra_forbidden":
         return f"unknown key; {did_you_mean(str(fault['loc'][-1]), _keys(fault['loc'][:-1]))}"
-    if kind == "missing":
-        return "missing, and has no default"
-    if kind == "value_error":
-        return str(text.removeprefix("Value error, "))
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = value.get("kind") if isinstance(value, dict) else value
         return f"kind: {shown(given)} is unknown; {did_you_mean(str(given), _KINDS)}"
-    if kind == "literal_error":
-        choices = re.findall(r"'([^']*)'", text)
-        return f"{shown(value)} is unknown; {did_you_mean(str(value), choices)}"
     if kind == "string_type" and isinstance(value, (int, float)):
         return f"a name is text; write it in quotes ('{value}')"
-    return f"{text} (got {shown(value)})"
+    return fault_message(kind, text, value)
 
 
 def _keys(location: Sequence[str | int]) -> list[str]:

@@ -2,44 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trlt.files import write_json, write_text_atomic
 from trlt.lab.reproduce import markdown
-from trlt.lab.reproduce.claims_page import EvidencePage, write_page
-from trlt.lab.reproduce.plan_sections import Claim, Plan
+from trlt.lab.reproduce.claims_page import Report, write_page
 from trlt.lab.reproduce.plots import claims_png, curves_png
-from trlt.lab.reproduce.records import RunRecord, spent
-from trlt.lab.reproduce.verdicts import COVERS, ClaimVerdict, FilledTable
+from trlt.lab.reproduce.records import spent
+from trlt.lab.reproduce.verdicts import COVERS
 
 VERDICTS = "verdicts.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a report is about."""
-
-    plan: Plan
-    claims: Sequence[Claim]
-    verdicts: Sequence[ClaimVerdict]
-    """One a claim."""
-    tables: Sequence[FilledTable]
-    counted: Mapping[tuple[str, int], RunRecord]
-    """Arm and seed to the run that counts."""
-    records: Sequence[RunRecord]
-    """Every run that was ever made, the failed and the outdated too."""
-    of: int
-    """Runs that the tables need."""
-
-
-def read_verdicts(folder: Path) -> dict[str, Any]:
-    """What stands in `verdicts.json`."""
-    found: dict[str, Any] = json.loads((folder / VERDICTS).read_text(encoding="utf-8"))
-    return found
 
 
 def write_report(report: Report, folder: Path) -> dict[str, Path]:
@@ -50,16 +23,7 @@ def write_report(report: Report, folder: Path) -> dict[str, Path]:
     write_text_atomic(files["tables and verdicts"], text)
     pictures = _pictures(report, folder)
     files["page"] = folder / "evidence.html"
-    page = EvidencePage(
-        title=report.plan.name,
-        facts=facts(report),
-        verdicts=report.verdicts,
-        tables=report.tables,
-        pictures=pictures,
-        records=report.records,
-        counted=list(report.counted.values()),
-    )
-    write_page(page, files["page"])
+    write_page(report, facts(report), pictures, files["page"])
     return files | pictures
 
 

@@ -6,7 +6,6 @@ A mark beside a stage's folder says that it is complete; without one, the comman
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -14,12 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from trlt.errors import ResumeError, TrltError
-from trlt.files import write_text_atomic
+from trlt.errors import DataError, ResumeError, TrltError
+from trlt.files import write_json
+from trlt.files.bounded_json import read_object
 from trlt.lab.miniature import layout
 from trlt.lab.reproduce import recipes
 from trlt.lab.reproduce.plan_sections import World
@@ -137,14 +137,12 @@ class Launcher:
         if stage.kind == "train":  # what a run that is complete never goes on from
             shutil.rmtree(Path(filled(stage.place, self._out)) / "checkpoints", ignore_errors=True)
         mark = {"id": stage.id, "seconds": round(time.monotonic() - began, 1)}
-        write_text_atomic(stage.beside("done.json", self._out), json.dumps(mark) + "\n")
+        write_json(stage.beside("done.json", self._out), mark)
 
     def _mark(self, stage: Stage) -> dict[str, Any]:
-        try:
-            found = json.loads(stage.beside("done.json", self._out).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        with suppress(DataError):
+            return read_object(stage.beside("done.json", self._out), remedy="")
+        return {}
 
 
 def words(stage: Stage, out: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trlt.lab.reproduce.verdicts import COVERS, ClaimVerdict, FilledTable, TableCell
+from trlt.report.markdown_latex import markdown_text
 
 SIGNS = {"holds": "✓ holds", "refuted": "✗ refuted", "open": "○ open", "incomplete": "… incomplete"}
 """How a verdict is written: never by colour alone."""
@@ -19,11 +20,11 @@ def evidence(title: str, facts: Sequence[str], verdicts: Sequence[ClaimVerdict],
         verdicts: In the plan's order.
         tables: The same.
     """
-    parts = [f"# {_text(title)}", "\n".join(f"- {_text(fact)}" for fact in facts), COVERS]
+    parts = [f"# {markdown_text(title)}", "\n".join(f"- {markdown_text(fact)}" for fact in facts), COVERS]
     parts += ["## Claims", counts(verdicts), _verdicts(verdicts)]
     for one in tables:
         if one.rows and one.columns:
-            parts += [f"## Table {one.name}: {_text(one.title)}", table(one)]
+            parts += [f"## Table {one.name}: {markdown_text(one.title)}", table(one)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -71,10 +72,10 @@ def cell(found: TableCell) -> tuple[str, str]:
 def _verdicts(verdicts: Sequence[ClaimVerdict]) -> str:
     lines = ["| claim | the paper | ours | 95% interval | verdict | seeds |", "|---|---|---:|---:|---|---|"]
     for one in verdicts:
-        words = f"**{_text(one.id)}** {_text(one.text)}<br>`{one.compared.replace('|', chr(92) + '|')}`"
-        note = f"<br>{_text(one.note)}" if one.note else ""
+        words = f"**{markdown_text(one.id)}** {markdown_text(one.text)}<br>`{one.compared.replace('|', chr(92) + '|')}`"
+        note = f"<br>{markdown_text(one.note)}" if one.note else ""
         ours = (number(one.mean, signed=True), interval(one.low, one.high, signed=True))
-        lines.append(f"| {words}{note} | {_text(one.paper)} | {' | '.join(ours)} | {state(one)} | {seeds(one)} |")
+        lines.append(f"| {words}{note} | {markdown_text(one.paper)} | {' | '.join(ours)} | {state(one)} | {seeds(one)} |")
     return "\n".join(lines) if verdicts else "None."
 
 
@@ -82,14 +83,6 @@ def table(filled: FilledTable) -> str:
     """A table's means, each with its interval."""
     lines = [f"| arm | {' | '.join(f'`{name}`' for name in filled.columns)} |", "|---|" + "---:|" * len(filled.columns)]
     for arm, cells in filled.rows:
-        shown = [cell(one) for one in cells]
-        lines.append(f"| {_text(arm)} | " + " | ".join(f"{mean} ({more})" if more else mean for mean, more in shown) + " |")
+        shown = " | ".join(f"{mean} ({more})" if more else mean for mean, more in map(cell, cells))
+        lines.append(f"| {markdown_text(arm)} | {shown} |")
     return "\n".join(lines)
-
-
-def _text(words: str) -> str:
-    """A text of the plan's that breaks neither a table nor a page."""
-    plain = " ".join(words.split())
-    for sign in "\\`*_<>|[]":
-        plain = plain.replace(sign, f"\\{sign}")
-    return plain

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from trlt.lab.reproduce.intervals import SeedMean, estimate
 from trlt.lab.reproduce.plan_sections import BASE, Claim, EqualClaim, Plan, TrendClaim
 from trlt.lab.reproduce.references import metric_parts, needed
 from trlt.lab.reproduce.verdicts import ClaimVerdict
 from trlt.report.page.charts import running_mean
 from trlt.report.plots import new_figure, styled, write_figure
+from trlt.stats.intervals import SeedMean, estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

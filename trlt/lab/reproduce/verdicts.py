@@ -9,9 +9,9 @@ from statistics import linear_regression
 from typing import Any, Literal
 
 from trlt.errors import did_you_mean
-from trlt.lab.reproduce.intervals import SeedMean, estimate
 from trlt.lab.reproduce.plan_sections import BASE, Claim, EqualClaim, GapClaim, Plan, TrendClaim
 from trlt.lab.reproduce.references import metric_parts, needed
+from trlt.stats.intervals import SeedMean, estimate
 
 State = Literal["holds", "refuted", "open", "incomplete"]
 RunMetrics = Mapping[tuple[str, int], Mapping[str, float]]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from trlt.files import open_atomic
 from trlt.report.page.difficulty import Probed, Selected, Shift, difficulty_section, selection_section
-from trlt.report.page.frames import Embedded, FrameBlocks, Progress, video_settings
+from trlt.report.page.frames import SETTINGS, Embedded, FrameBlocks, Progress
 from trlt.report.page.markup import Markup, element, footer, head, inline, join
 from trlt.report.page.protocol import Made, protocol_section
 from trlt.report.page.questions import MOST, RunRows, ShownSample, chosen, in_turns, questions_of
@@ -62,28 +62,24 @@ class WrittenPage:
     frames: Embedded
 
 
-def write_page(
-    page: Page, path: Path, *, frame_bytes: int, workers: int = 2, most: int = MOST, progress: Progress | None = None
-) -> WrittenPage:
+def write_page(page: Page, path: Path, *, frame_bytes: int, progress: Progress | None = None) -> WrittenPage:
     """Writes the page in one step: a reader sees the old or the new one.
 
     Args:
         page: What it shows.
         path: The HTML file.
         frame_bytes: Bytes that embedded frames may take.
-        workers: Processes that decode them.
-        most: Samples that are shown at most.
         progress: Is told of clips that are decoded.
 
     Raises:
         DataError: rows that lack something.
     """
-    ids = chosen(page.runs, most)
+    ids = chosen(page.runs, MOST)
     questions = questions_of(page.runs, page.questions, ids)
     held = len({id for run in page.runs for id in run.rows.ids})
     size = 0
     with ExitStack() as stack:
-        loader = stack.enter_context(ClipLoader(video_settings(workers)))
+        loader = stack.enter_context(ClipLoader(SETTINGS))
         frames = FrameBlocks(in_turns(page.runs, questions) if frame_bytes else [], frame_bytes, loader, progress)
         out = stack.enter_context(open_atomic(path))
         for part in _parts(page, questions, held, frames):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from trlt.errors import counted
 from trlt.report.page.charts import Bars, histogram, legend
 from trlt.report.page.markup import Markup, element, join, table
-from trlt.report.plots import TASKS
+from trlt.report.plots import TASKS, merged
+from trlt.report.selection_table import line_counts, selection_notes, shown_cells
 from trlt.report.shift_table import MEASURES, ORDER
+from trlt.select import SelectionReport
 
 _KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
 _SELECTED = (
@@ -46,7 +47,7 @@ class Selected(NamedTuple):
     """One selection."""
 
     name: str
-    report: Mapping[str, Any]
+    report: SelectionReport
     """What stands in its `.report.json`."""
 
 
@@ -85,7 +86,7 @@ def _shift(one: Shift) -> list[Markup]:
     panels = []
     for task in values["tasks"]:
         for kind in before[task]["by_class"]:
-            counts = [_merged(side[task], kind) for side in (before, after)]
+            counts = [merged(side[task], kind) for side in (before, after)]
             most = max(map(len, counts))
             bars = [
                 Bars(name, style, [*found, *[0] * (most - len(found))])
@@ -105,10 +106,6 @@ def _shift(one: Shift) -> list[Markup]:
     if lines:
         parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))
     return parts
-
-
-def _merged(found: Mapping[str, Any], kind: str) -> list[int]:
-    return [sum(column) for column in zip(*found["by_class"][kind].values(), strict=True)]
 
 
 def _measures(values: Mapping[str, Any]) -> list[list[str]]:
@@ -139,29 +136,21 @@ def selection_section(selections: Sequence[Selected]) -> Markup:
     parts = []
     for one in selections:
         report = one.report
-        parts.append(element("h3", f"{one.name}: {report['taken']:,} of {report['rows']:,} probed samples"))
-        lines = [f"{counted(report['errors'], 'row')} with an error left out"] * bool(report["errors"])
-        lines += list(report["shortfalls"])
-        if lines:
+        parts.append(element("h3", f"{one.name}: {report.taken:,} of {report.rows:,} probed samples"))
+        if lines := selection_notes(report):
             parts.append(element("ul", *(element("li", line) for line in lines), class_="warnings"))
         rows: list[list[str]] = []
-        for total in report["tasks"]:
-            rows.append([TASKS[total["task"]], *_counts(total)])
-            cells = [cell for cell in report["cells"] if cell["task"] == total["task"] and (cell["available"] or cell["share"])]
-            rows += [[element("span", f"{cell['class']}, {cell['source']}", class_="part"), *_counts(cell)] for cell in cells]
+        for total in report.tasks:
+            rows.append([TASKS[total.task], *line_counts(total)])
+            cells = shown_cells(report, total)
+            rows += [[element("span", f"{cell.klass}, {cell.source}", class_="part"), *line_counts(cell)] for cell in cells]
         head = ["task; class, source", "even share", "moved", "available", "taken"]
         parts.append(element("p", _SELECTED, class_="note"))
         parts.append(table(head, rows, caption=f"Selection {one.name}"))
-        settings = ", ".join(f"{key}: {_plain(value)}" for key, value in report["settings"].items() if value is not None)
+        settings = ", ".join(f"{key}: {_plain(value)}" for key, value in report.settings.items() if value is not None)
         parts.append(element("p", f"Settings (select in the recipe): {settings}", class_="note"))
     return join(parts)
 
 
 def _plain(value: Any) -> str:
     return " + ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, Mapping) else str(value)
-
-
-def _counts(line: Mapping[str, Any]) -> list[str]:
-    share = f"{line['share']:,}" if line["share"] else ""
-    moved = f"{line['redistributed']:+,}" if line["redistributed"] else ""
-    return [share, moved, f"{line['available']:,}", f"{line['taken']:,}"]

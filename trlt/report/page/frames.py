@@ -35,9 +35,8 @@ class Embedded:
     """Clips that couldn't be read."""
 
 
-def video_settings(workers: int) -> Video:
-    """A budget of eight small frames, whatever the runs saw; decoded in processes that can be killed."""
-    return Video(fps=2.0, min_frames=FRAMES, max_frames=FRAMES, min_tokens=4, max_tokens=TOKENS, workers=workers)
+SETTINGS = Video(fps=2.0, min_frames=FRAMES, max_frames=FRAMES, min_tokens=4, max_tokens=TOKENS, workers=2)
+"""A budget of eight small frames, whatever the runs saw; decoded in processes that can be killed."""
 
 
 class FrameBlocks:

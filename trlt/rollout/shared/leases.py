@@ -94,18 +94,13 @@ def remove(folder: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def at_work(folder: Path, lease_s: float = LEASE_S) -> list[str]:
-    """The tokens of ranks that are alive; none where there is no such folder.
-
-    Args:
-        folder: Of the work.
-        lease_s: Seconds without a heartbeat after which a rank counts as dead.
-    """
+def at_work(folder: Path) -> list[str]:
+    """The tokens of ranks that are alive; none where there is no such folder of a work."""
     try:
         # The file system's own clock, since those of machines differ: a file that is made now, to compare heartbeats with.
         with tempfile.TemporaryFile(dir=folder) as mine:
             now = os.fstat(mine.fileno()).st_mtime
-        return [name for name in sorted(os.listdir(folder / "ranks")) if _alive(folder / "ranks" / name, now, lease_s)]
+        return [name for name in sorted(os.listdir(folder / "ranks")) if _alive(folder / "ranks" / name, now, LEASE_S)]
     except FileNotFoundError:
         return []
 
