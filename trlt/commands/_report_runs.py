@@ -90,10 +90,11 @@ def _order(run: FoundRun, bases: Sequence[Any]) -> tuple[int, bool, str, str]:
 
 
 def _runs_at(place: Path) -> Iterator[FoundRun]:
-    """The run of a folder, of a file of rows, or of a file of selected samples; nothing where there is none."""
-    if place.suffix == ".jsonl" and place.with_suffix(REPORT).is_file():
-        yield FoundRun(place.name, "select", RunFiles(place), RunFiles(place).read_manifest() or {})
-    elif place.suffix == ".jsonl" or place.is_dir():
+    """The run of a folder, of a file of rows, or of a file of selected samples, by its manifest; nothing without one.
+
+    A `.report.json` alone doesn't tell: `trlt video check` writes one beside its rows, too.
+    """
+    if place.suffix == ".jsonl" or place.is_dir():
         run = run_of(place)
         manifest = run.read_manifest() or {}
         if manifest.get("kind") in KINDS:
