@@ -20,20 +20,20 @@ from trlt.errors.system import disk_error
 
 INTERRUPTED = 130
 MOST_TOLD = 4000
-"""Characters of a line of a message."""
+"""Maximum number of characters per line of a message."""
 MOST_MEANT = 2
-"""Keys that are named where an option is unknown."""
+"""Maximum number of recipe keys suggested for an unknown option."""
 RESUMES = ("resume", "continue")
-"""How options begin by which other tools go on."""
+"""Beginnings of the options by which other tools resume."""
 GOES_ON = "the same command goes on from whatever was saved, or starts anew"
 
 COMMANDS = {
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
     "probe": Lazy(
         "probe:probe",
-        "Ask the base model several times about each sample, to see how difficult it is; or look at what it answered.",
+        "Sample several completions per question, to measure difficulty; or look at the answers.",
         {
-            "show": Lazy("probe_show:show", "Show a sample, everything that was answered, and what selection makes of it."),
+            "show": Lazy("probe_show:show", "Show a sample, all of its answers, and how selection classifies it."),
             "compare": Lazy(
                 "probe_compare:compare",
                 "Compare two probes of the same samples: rewards, classes and histograms, before and after tuning.",
@@ -46,7 +46,7 @@ COMMANDS = {
         "Tune a model with GRPO, or with the supervised baseline.",
         {
             "merge": Lazy("merge:merge", "Add a LoRA adapter to its base's weights: one model, which loads without PEFT."),
-            "push": Lazy("push:push", "Upload the model of a run with its card, and nothing else of it, to a hub."),
+            "push": Lazy("push:push", "Upload a run's model with its card, and nothing else, to a hub."),
         },
     ),
     "eval": Lazy("eval:evaluate", "Score a model, or any model's predictions, on benchmarks."),
@@ -57,10 +57,10 @@ COMMANDS = {
     ),
     "reproduce": Lazy(
         "reproduce:reproduce",
-        "Make a pre-registered experiment by trlt's own commands: tables, plots, and a verdict on each claim.",
+        "Run a pre-registered experiment with trlt's own commands: tables, plots, and a verdict on each claim.",
     ),
     "infer": Lazy(
-        "infer:infer", "Ask a question about a video, or those of a file of samples: reasoning, answer, and when it happens."
+        "infer:infer", "Ask about a video, or the questions of a file of samples: reasoning, answer, and when it happens."
     ),
     "serve": Lazy(
         "serve:serve", "Ask a model about videos on a page of this machine, or through an OpenAI-compatible endpoint."
@@ -74,7 +74,7 @@ COMMANDS = {
         {
             "check": Lazy(
                 "video:check",
-                "Decode every video as a run would, and report what is broken, damaged, or other than annotated (length, gold "
+                "Decode every video as a run would, and report what is broken, damaged, or unlike its annotation (length, gold "
                 "spans).",
             ),
             "cache": Lazy(
@@ -96,7 +96,7 @@ COMMANDS = {
         "Look at versions, GPUs, decoders, disk and memory, and make a tiny run: what is at fault, with its remedy.",
     ),
 }
-"""In the order in which one uses them."""
+"""In the order of use."""
 
 
 class _Root(LazyGroup):

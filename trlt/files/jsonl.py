@@ -110,8 +110,8 @@ def iter_jsonl(
                 raise DataError(f"{path}: a binary file (its first line holds zero bytes); give the path of a JSONL file")
             try:
                 if len(line) > MOST_LINE:
-                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
-                value: Any = parse_json(line, where, expected="one object a line is expected")
+                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object per line is expected")
+                value: Any = parse_json(line, where, expected="one object per line is expected")
                 value = check(value, where) if check else value
             except DataError as error:
                 if not used and not found.count and (said := _over_several_lines(line, handle)):
@@ -135,9 +135,9 @@ def _over_several_lines(first: bytes, handle: BinaryIO) -> str | None:
     after = next((line.lstrip() for _, line in bounded_lines(handle) if line.strip()), b"")
     handle.seek(here)
     if begun.startswith(b"["):
-        return "a JSON list over several lines; write one object a line" if after else None
+        return "a JSON list over several lines; write one object per line" if after else None
     # Behind a line that a kill tore, another object begins.
-    return "one object over several lines; write one object a line" if after and not after.startswith(b"{") else None
+    return "one object over several lines; write one object per line" if after and not after.startswith(b"{") else None
 
 
 def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -129,7 +129,8 @@ def _together(shown: Mapping[str, Any]) -> Text:
     if shown["delta_iou"] is not None:
         parts.append(f"mean IoU {shown['mean_iou']:.2f}")
         parts.append(f"max - mean {shown['delta_iou']:.2f}")
-    parts += [f"mean reward {shown['mean']:.2f}", f"spread {shown['reward_range']:.2f}", f"deviation {shown['deviation']:.2f}"]
+    parts += [f"mean reward {shown['mean']:.2f}", f"reward range {shown['reward_range']:.2f}"]
+    parts.append(f"deviation {shown['deviation']:.2f}")
     out = Text("\n" + ", ".join(parts) + ": ")
     out.append(shown["class"], style="bold")
     return out.append(f"\n{_rule(shown)}", style="dim")

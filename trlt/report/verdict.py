@@ -105,7 +105,7 @@ def _alone(change: _HeadlineChange, names: tuple[str, str]) -> list[str]:
             f"{_begin(b)} is {'better' if better else 'worse'} than {a} on {change.bench}: {change.name} "
             f"{'rose' if better else 'fell'} by {abs(change.values['difference']):.1f} points ({change.numbers()})."
         ]
-    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval holds 0"
+    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval contains 0"
     return [f"Whether {b} is better than {a} can't be said: {why}.", f"The change: {change}."]
 
 
@@ -166,7 +166,8 @@ def _rest(rose: Sequence[_HeadlineChange], fell: Sequence[_HeadlineChange], chan
     open_ = len(changes) - len(rose) - len(fell) - len(few)
     if open_:
         which = f"{'the other ' if rose or fell else ''}{open_}" if open_ < len(changes) else "each metric"
-        said.append(f"The interval of {which} holds 0: such a change can't be told from chance.")
+        what = "this change" if open_ == 1 else "these changes"
+        said.append(f"The interval of {which} contains 0, so {what} can't be told from chance.")
     if few:
         benches = list(dict.fromkeys(one.bench for one in few))
         said.append(f"Nothing is said of {_listed(benches)}: fewer than {FEW_VIDEOS} videos are too few for an interval.")

@@ -23,8 +23,8 @@ _LETTER = re.compile(r"\s*\(?([A-Za-z])[.):]*\s*")
 def not_an_object(value: Any) -> str:
     """What to say of a line that holds something else than an object."""
     if isinstance(value, list):
-        return "a JSON list; write one object a line"
-    return f"expected an object, got {shown(value)}; write one object a line"
+        return "a JSON list; write one object per line"
+    return f"expected an object, got {shown(value)}; write one object per line"
 
 
 def shape_fault(obj: Mapping[str, Any], fields: Iterable[str]) -> str | None:

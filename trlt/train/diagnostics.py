@@ -97,8 +97,8 @@ def _spread(first: Metrics, last: Metrics, limit: int) -> str | None:
     if share is None or share < SAME:
         return None
     return (
-        f"no spread: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select samples of "
-        f"medium difficulty (trlt select), or {advice('set train.min_spread, which replaces such prompts,')}"
+        f"zero-variance groups: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select "
+        f"samples of medium difficulty (trlt select), or {advice('set train.min_spread, which replaces such prompts,')}"
     )
 
 

@@ -19,7 +19,7 @@ from trlt.report.page.training import Training, training_section
 from trlt.video.workers import ClipLoader
 
 _SAMPLES = (
-    "Every question with all that the models answered. Gold: the right answer, by the annotation. Right: the right option, or "
+    "Every question with all answers. Gold: the right answer, by the annotation. Right: the right option, or "
     "a time span that overlaps the gold one with an IoU of at least 0.5. Format: 1 where an answer has the form that was asked "
     "for. Δ: IoU of the best answer minus their mean."
 )
