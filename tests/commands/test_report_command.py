@@ -88,7 +88,7 @@ def test_links_are_followed_where_the_run_was_allowed_to(trlt, tmp_path):
     refused = trlt("report", "probe", "--json")
     assert refused["clips"]["found"] == 0
     [note] = refused["notes"]
-    assert note.startswith("probe, probe: no frames of 1 videos; the first: ") and "leads outside of the video root" in note
+    assert note.startswith("probe, probe: no frames of 1 video; the first: ") and "leads outside of the video root" in note
     recipe = (folder / "recipe.yaml").read_text()
     assert recipe.count("links: null") == 1
     (folder / "recipe.yaml").write_text(recipe.replace("links: null", f"links: {tmp_path / 'cache'}"))

@@ -10,7 +10,7 @@ from typing import Any
 from trlt.commands._probed import noted_data, run_of
 from trlt.data.datasets import read_source
 from trlt.data.find_videos import find_videos
-from trlt.errors import DataError, TrltError, VideoError
+from trlt.errors import DataError, TrltError, VideoError, counted
 from trlt.evaluate.benchmark import find_place, items_path
 from trlt.evaluate.question_scores import read_items
 from trlt.files import file_digest
@@ -147,7 +147,7 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
                 paths, missing = _paths(samples, Path(root), links)
                 if missing:
                     first = next(iter(missing.values()))
-                    notes.append(f"{run.name}, {name}: no frames of {len(missing):,} videos; the first: {first}")
+                    notes.append(f"{run.name}, {name}: no frames of {counted(len(missing), 'video')}; the first: {first}")
             except VideoError as error:
                 notes.append(f"{run.name}, {name}: no frames: {error}")
         for sample in samples:

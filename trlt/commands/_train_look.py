@@ -30,8 +30,8 @@ def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, outp
         raised = advice("raise train.epochs or train.max_steps for more,")
         more = "" if train.max_steps else f", so {counted(steps, 'step')} in all; {raised}"
         output.note(
-            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.examples} a step, and an epoch is "
-            f"one step{more}"
+            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.examples} per step, and an epoch "
+            f"is one step{more}"
         )
     if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
         return recipe
@@ -98,9 +98,9 @@ def all_warmup(recipe: Recipe, steps: int | None) -> str | None:
 def in_short(found: dict[str, Any]) -> str:
     """The plan in a line."""
     memory = found["memory"]
-    need = f"; about {memory['peak_gb']} GB a GPU" if memory and memory["fits"] is not None else ""
+    need = f"; about {memory['peak_gb']} GB per GPU" if memory and memory["fits"] is not None else ""
     drawn = f"{counted(found['prompts_per_step'], 'prompt')} x {counted(found['completions_per_prompt'], 'completion')}"
     return (
-        f"train: {drawn} a step over "
+        f"train: {drawn} per step over "
         f"{counted(found['processes'], 'process', 'es')} ({found['strategy']}), {counted(found['steps'], 'step')}{need}"
     )

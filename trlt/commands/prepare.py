@@ -141,7 +141,7 @@ def _place(target: str, out: Path | None, pooled: bool) -> Path:
     if pooled:
         place = out or RUNS / Path(target).stem / "samples"
         if place.suffix == ".jsonl" or place.is_file():
-            raise UsageError(f"--out {place}: a recipe makes a folder with one file a source; give {place.with_suffix('')}")
+            raise UsageError(f"--out {place}: a recipe makes a folder with one file per source; give {place.with_suffix('')}")
         return place
     place = out or Path("samples.jsonl")
     if place.suffix != ".jsonl":

@@ -65,7 +65,7 @@ def probe(
     ] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
-    processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one a local GPU, else one.", min=0)] = 0,
+    processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one per local GPU, else one.", min=0)] = 0,
     servers: Servers = (),
     ray: Annotated[
         str | None,

@@ -118,7 +118,9 @@ def estimate(
         return _counts(samples, left, pool) | {"measured": None, "metrics": {}}
     if clips is None:
         clips = clips_for(pool, recipe.probe, recipe.probe.n)
-    output.note(f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers a sample")
+    output.note(
+        f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers per sample"
+    )
     text_tokens = None
     if generator is None:
         engine = make_engine(recipe.model, output.note)

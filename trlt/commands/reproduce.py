@@ -43,7 +43,7 @@ def reproduce(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Only the first so many of the plan's seeds.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for everything; default: one in runs/.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one per core.")] = None,
     records: Annotated[
         Sequence[Path],
         typer.Option(help="A runs.jsonl of another machine or an earlier time, whose runs count as made; repeatable."),

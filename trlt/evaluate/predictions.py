@@ -39,7 +39,7 @@ def read_predictions(path: Path) -> Predictions:
         if not isinstance(id, str) or not isinstance(text, str):
             raise DataError(f'{where}: expected {{"id": "…", "text": "…"}} with texts as values')
         if id in texts:
-            raise DataError(f"{where}: id {shown(id)} stands twice; keep one prediction a question")
+            raise DataError(f"{where}: id {shown(id)} stands twice; keep one prediction per question")
         return id, text
 
     for _, (id, text) in iter_jsonl(path, known):

@@ -230,7 +230,7 @@ class LiveView:
                 parts.append(f"{label.removeprefix('· ')} {form.format(value)}")
         each, left = self._step_s(), self._left_s()
         if each is not None and left is not None:
-            parts += [f"{each:.1f} s a step", f"{clock_words(left)} left"]
+            parts += [f"{each:.1f} s/step", f"{clock_words(left)} left"]
         return ", ".join(parts)
 
     def _progress(self, width: int) -> Text:
@@ -241,7 +241,7 @@ class LiveView:
         step, of, left = self._row["step"], self._row["of"], self._left_s()
         tail = f" {step}/{of} steps  {clock_words(self._elapsed_s())}"
         if left is not None:
-            tail += f", {self._step_s():.1f} s a step, {clock_words(left)} left"
+            tail += f", {self._step_s():.1f} s/step, {clock_words(left)} left"
         tail += drawn
         room = min(40, width - len(self._name) - len(tail) - 1)
         line = Text(no_wrap=True, overflow="ellipsis")

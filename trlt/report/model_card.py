@@ -99,11 +99,11 @@ def _training(
         "seed": train.seed,
     }
     if train.method == "sft":
-        return rows | {"samples a step": train.sft.batch, "targets": train.sft.targets}
+        return rows | {"samples per step": train.sft.batch, "targets": train.sft.targets}
     first, last = outcome.get("reward_first"), outcome.get("reward_last")
     rewards = f"{first:.3f} over the first fifth, {last:.3f} over the last" if first is not None and last is not None else None
     return rows | {
-        "prompts x completions a step": f"{train.prompts_per_step} x {train.group_size}",
+        "prompts x completions per step": f"{train.prompts_per_step} x {train.group_size}",
         "KL weight": train.beta,
         "reward": rewards,
     }

@@ -124,7 +124,7 @@ def _distance(first: Metrics, last: Metrics, limit: int) -> str | None:
     kl = last.get("kl")
     if kl is None or kl < FAR:
         return None
-    return f"far from the base: KL of {kl:.2f} nats a token; {advice('raise train.beta or lower train.learning_rate')}"
+    return f"far from the base: KL of {kl:.2f} nats per token; {advice('raise train.beta or lower train.learning_rate')}"
 
 
 def _alike(first: Metrics, last: Metrics, limit: int) -> str | None:

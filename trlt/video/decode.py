@@ -79,7 +79,7 @@ def load_clip(
         max_tokens: Most tokens of the whole clip.
         start: Seconds of a player's clock; a frame on it belongs to the clip.
         end: Seconds of that clock; a frame on it doesn't.
-        threads: Threads of the decoder; 0 takes one a core.
+        threads: Threads of the decoder; 0 uses one per core.
 
     Raises:
         VideoError: it can't be read, holds one frame only, or nothing in the stretch; names file, time and reason.

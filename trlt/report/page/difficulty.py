@@ -96,9 +96,11 @@ def _shift(one: Shift) -> list[Markup]:
     parts.append(table(["mean of", one.a, one.b, "change, 95% interval", "samples"], _measures(values)))
     moves = [element("div", element("h4", TASKS[task]), _moves(found)) for task, found in values["tasks"].items()]
     parts.append(element("details", element("summary", "Classes before and after"), element("div", *moves, class_="panels")))
-    lines = [f"{values[f'only_{side}']:,} samples only in {name}" for side, name in (("a", one.a), ("b", one.b))]
+    lines = [f"{counted(values[f'only_{side}'], 'sample')} only in {name}" for side, name in (("a", one.a), ("b", one.b))]
     lines = [line for line, side in zip(lines, "ab", strict=True) if values[f"only_{side}"]]
-    lines += [f"{values['errors']:,} samples hold an error in one of the probes"] * bool(values["errors"])
+    lines += [
+        f"{counted(values['errors'], 'sample')} {'holds' if values['errors'] == 1 else 'hold'} an error in one of the probes"
+    ] * bool(values["errors"])
     lines = [f"{'; '.join(lines)}: left out"] * bool(lines) + [
         f"{line} (A: {one.a}, B: {one.b})" for line in values["warnings"]
     ]

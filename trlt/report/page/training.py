@@ -32,7 +32,7 @@ _MORE = {
     "correction/ratio_mean": "Trainer's probability over the sampler's, mean",
     "correction/ratio_max": "The same, largest",
     "learning_rate": "Learning rate",
-    "step_time": "Seconds a step",
+    "step_time": "Seconds per step",
     "time/video_wait_s": "Seconds of waiting for videos, a step",
 }
 
