@@ -239,7 +239,7 @@ def list_sources(output: Output) -> dict[str, Any]:
     """The data sets that can be prepared: what they are, which files they want, and where to get them."""
     found = []
     table = Table(title="Training sources", title_justify="left", show_lines=True)
-    for column in ("name", "task", "files of the training split", "where to get it, licence", "paper"):
+    for column in ("name", "task", "files of the training split", "where to get it, license", "paper"):
         table.add_column(column, justify="right" if column == "paper" else "left", overflow="fold")
     for name in names("train"):
         module = load(name)

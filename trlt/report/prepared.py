@@ -9,7 +9,7 @@ from trlt.report.samples_table import BLOCKS
 
 
 def prepared_markdown(manifest: Mapping[str, Any]) -> str:
-    """The report: counts beside the paper's, every reason with examples, leakage, statistics, licences.
+    """The report: counts beside the paper's, every reason with examples, leakage, statistics, licenses.
 
     Args:
         manifest: As `trlt prepare` writes it.
@@ -29,7 +29,7 @@ def _counts(sources: Sequence[Mapping[str, Any]]) -> str:
         paper = f"{entry['paper']:,}" if entry["paper"] is not None else "-"
         counts = (entry["read"], entry["kept"], sum(entry["repaired"].values()), sum(entry["dropped"].values()))
         rows.append([entry["dataset"], entry["split"], entry["task"], *(f"{n:,}" for n in counts), paper, entry["license"]])
-    return _table(["source", "split", "task", "read", "kept", "repaired", "dropped", "paper", "licence"], rows)
+    return _table(["source", "split", "task", "read", "kept", "repaired", "dropped", "paper", "license"], rows)
 
 
 def _leakage(against: Mapping[str, Any]) -> str:
