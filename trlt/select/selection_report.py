@@ -42,7 +42,7 @@ class TaskTotal:
 
 @dataclass(frozen=True, slots=True)
 class SelectionReport:
-    """What a selection saw and took."""
+    """What a selection found and took."""
 
     rows: int
     errors: int

@@ -20,7 +20,7 @@ _FIRST = {
     "loss": "Loss",
 }
 _MORE = {
-    "reward_range": "Spread of rewards in a group",
+    "reward_range": "Reward range in a group",
     "reward/overlong": "Penalty for length, part of the reward",
     "kl": "KL from the reference",
     "entropy": "Entropy",
