@@ -413,7 +413,7 @@ def test_unusable_rewards(rewards: Any) -> None:
 
 
 def test_an_id_twice() -> None:
-    with pytest.raises(DataError, match="'1': stands twice"):
+    with pytest.raises(DataError, match="'1': occurs twice"):
         select([mc("1", 4), mc("1", 5)], Select())
 
 

@@ -1,4 +1,4 @@
-"""What `trlt prepare` did, as a Markdown file: for a paper's appendix, and for whoever asks where a sample went."""
+"""The report of `trlt prepare` in Markdown: for a paper's appendix, and to trace a sample."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _reasons(entry: Mapping[str, Any]) -> str:
 
 
 def _statistics(statistics: Mapping[str, Any]) -> str:
-    parts = ["## What the samples look like"]
+    parts = ["## Statistics of the samples"]
     for key, title in BLOCKS.items():
         if any(statistics[key].values()):
             parts.append(_table([title, "samples"], [[name, f"{count:,}"] for name, count in statistics[key].items()]))
@@ -69,7 +69,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, raw: bool = Fa
 
 
 def _safe(text: str) -> str:
-    """Annotation is untrusted: nothing of it is markup, in Markdown or in the HTML that becomes of it."""
+    """Annotation is untrusted: none of it may become markup, in Markdown or in the HTML made from it."""
     text = " ".join(text.split())
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("`", "\\`"), ("[", "\\["), ("*", "\\*")):
         text = text.replace(char, entity)

@@ -1,4 +1,4 @@
-"""Probes and selections as sections of the page: how difficult samples are, before and after, and what was taken of them."""
+"""Probes and selections as sections of the page: difficulty of samples before and after, and what was selected."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Probed(NamedTuple):
     histograms: Mapping[str, Any]
     """As `trlt.select.probe_shift.histograms` gives them."""
     origin: str
-    """Where the thresholds of its classes come from."""
+    """Origin of its classes' thresholds."""
 
 
 class Shift(NamedTuple):
@@ -47,11 +47,11 @@ class Selected(NamedTuple):
 
     name: str
     report: Mapping[str, Any]
-    """What stands in its `.report.json`."""
+    """Content of its `.report.json`."""
 
 
 def difficulty_section(probes: Sequence[Probed], shifts: Sequence[Shift]) -> Markup:
-    """First what changed between probes of the same samples, then each probe by itself."""
+    """First the changes between probes of the same samples, then each probe by itself."""
     parts = [element("p", _EXPLAINED, class_="note"), *(part for one in shifts for part in _shift(one))]
     for one in probes:
         found = one.histograms
@@ -137,7 +137,7 @@ def _moves(found: Mapping[str, Any]) -> Markup:
 
 
 def selection_section(selections: Sequence[Selected]) -> Markup:
-    """What each took of which source, and every size that it couldn't fill."""
+    """What each selection took from each source, and every size that wasn't reached."""
     parts = []
     for one in selections:
         report = one.report

@@ -1,4 +1,4 @@
-"""Training runs as a section of the page: what each step measured, as curves."""
+"""Training runs as a section of the page: metrics per step, as curves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Training:
     log: Sequence[Mapping[str, Any]]
     """Rows of `log.jsonl`."""
     result: Mapping[str, Any] | None
-    """What stands in `result.json`; None while it trains."""
+    """Content of `result.json`; None during training."""
 
 
 def training_section(runs: Sequence[Training]) -> Markup:
