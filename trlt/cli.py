@@ -1,6 +1,6 @@
-"""The command line: which commands there are, and the only place where an error becomes an exit code.
+"""The command line: loads the command that was asked for, and is the only place where an error becomes an exit code.
 
-Imports nothing heavy: the module of a command, which holds its options, is loaded when the command is asked for.
+Imports nothing heavy: the module of a command, which holds its options, is loaded on use.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import typer
 from typer._click.exceptions import NoSuchOption
 
 from trlt import __version__
-from trlt.commands._command import Lazy, LazyGroup
+from trlt.commands._command import LazyGroup
 from trlt.commands._quiet import drop_advice
+from trlt.commands._table import COMMANDS
 from trlt.errors import Interrupted, TrltError, UnforeseenError
 from trlt.errors.system import disk_error
 
@@ -26,77 +27,6 @@ MOST_MEANT = 2
 RESUMES = ("resume", "continue")
 """Beginnings of the options by which other tools resume."""
 GOES_ON = "the same command goes on from whatever was saved, or starts anew"
-
-COMMANDS = {
-    "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
-    "probe": Lazy(
-        "probe:probe",
-        "Sample several completions per question, to measure difficulty; or look at the answers.",
-        {
-            "show": Lazy("probe_show:show", "Show a sample, all of its answers, and how selection classifies it."),
-            "compare": Lazy(
-                "probe_compare:compare",
-                "Compare two probes of the same samples: rewards, classes and histograms, before and after tuning.",
-            ),
-        },
-    ),
-    "select": Lazy("select:select", "Keep the samples that are worth training on."),
-    "train": Lazy(
-        "train:train",
-        "Tune a model with GRPO, or with the supervised baseline.",
-        {
-            "merge": Lazy("merge:merge", "Add a LoRA adapter to its base's weights: one model, which loads without PEFT."),
-            "push": Lazy("push:push", "Upload a run's model with its card, and nothing else, to a hub."),
-        },
-    ),
-    "eval": Lazy("eval:evaluate", "Score a model, or any model's predictions, on benchmarks."),
-    "compare": Lazy("compare:compare", "Compare two runs of `trlt eval`, question by question."),
-    "report": Lazy(
-        "report:report",
-        "Show runs as one HTML page that opens from disk: metrics, curves, histograms, and every sample with its answers.",
-    ),
-    "reproduce": Lazy(
-        "reproduce:reproduce",
-        "Run a pre-registered experiment with trlt's own commands: tables, plots, and a verdict on each claim.",
-    ),
-    "infer": Lazy(
-        "infer:infer", "Ask about a video, or the questions of a file of samples: reasoning, answer, and when it happens."
-    ),
-    "serve": Lazy(
-        "serve:serve", "Ask a model about videos on a page of this machine, or through an OpenAI-compatible endpoint."
-    ),
-    "export": Lazy(
-        "export:export", "Write samples in the format of another tool; what it can't carry is left out and counted."
-    ),
-    "video": Lazy(
-        "",
-        "Check videos before a run, and look after the frame store.",
-        {
-            "check": Lazy(
-                "video:check",
-                "Decode every video as a run would, and report what is broken, damaged, or unlike its annotation (length, gold "
-                "spans).",
-            ),
-            "cache": Lazy(
-                "",
-                "The frame store: clips that were decoded once.",
-                {
-                    "info": Lazy("video:cache_info", "Show how many clips the frame store holds, and how large it is."),
-                    "clear": Lazy("video:cache_clear", "Remove every clip from the frame store."),
-                    "warm": Lazy(
-                        "video:cache_warm", "Decode the clips of samples into the frame store ahead of a run, with all cores."
-                    ),
-                },
-            ),
-        },
-    ),
-    "demo": Lazy("demo:demo", "Run all commands on the miniature: synthetic videos, a tiny model, a few minutes."),
-    "doctor": Lazy(
-        "doctor:doctor",
-        "Look at versions, GPUs, decoders, disk and memory, and make a tiny run: what is at fault, with its remedy.",
-    ),
-}
-"""In the order of use."""
 
 
 class _Root(LazyGroup):

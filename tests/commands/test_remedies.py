@@ -10,6 +10,7 @@ import pytest
 import typer
 from made_clips import write_clip
 from paths import ROOT
+from test_cli_options import commands
 from test_next import SETS
 
 from trlt.cli import app
@@ -23,7 +24,7 @@ NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
-    "cli.py": "help texts",
+    "commands/_table.py": "help texts",
     "serve/_chat.py": "a server has no run",
     "commands/infer.py": "a single question has no run",
     "commands/probe_estimate.py": "an estimate has no run",
@@ -40,13 +41,14 @@ TOLD = {
 
 
 def messages(tree: ast.AST) -> Iterator[str]:
-    """Texts of more than a word, with {} for what is put in: no docstrings, and nothing that `advice` is given."""
+    """Texts of more than a word, with {} for what is put in: no docstrings, no help, nothing that `advice` is given."""
     silent = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
             silent |= {id(child.value) for child in ast.iter_child_nodes(node) if isinstance(child, ast.Expr)}
             silent |= {id(child.value) for child in node.body if isinstance(child, ast.Expr)}
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "advice" or isinstance(node, ast.JoinedStr):
+        is_call = isinstance(node, ast.Call) and ast.unparse(node.func) in ("advice", "typer.Option", "typer.Argument")
+        if is_call or isinstance(node, ast.JoinedStr):
             silent |= {id(inner) for inner in ast.walk(node) if inner is not node}
     for node in ast.walk(tree):
         if id(node) in silent:
@@ -96,12 +98,10 @@ OTHERS = "force-reinstall only-binary shm-size media-io-kwargs reasoning-parser 
 
 
 def test_flags_that_messages_name_are_options():
-    def options(command):
-        yield from (option for param in command.params for option in (*param.opts, *param.secondary_opts))
-        for inner in getattr(command, "commands", {}).values():
-            yield from options(inner)
-
-    known = {*options(typer.main.get_command(app)), *(f"--{name}" for name in OTHERS)}
+    options = {
+        flag for _, one in commands(typer.main.get_command(app)) for p in one.params for flag in (*p.opts, *p.secondary_opts)
+    }
+    known = {*options, "--version", *(f"--{name}" for name in OTHERS)}
     for name, tree in FILES.items():
         for text in messages(tree) if name != "commands/_answer_page.py" else ():  # a style sheet
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= known, (name, text)
@@ -119,7 +119,7 @@ VALUES = {
     "train.max_new_tokens": "5",
     "train.max_steps": "2",
     "train.method": "sft",
-    "train.min_spread": "0.1",
+    "train.min_reward_range": "0.1",
     "train.rollouts": "vllm",
     "train.sft.targets": "mixed",
     "train.vllm.python": "other",

@@ -117,6 +117,27 @@ def test_the_method_names_what_is_in_the_code() -> None:
             assert name in definitions(ROOT / file), f"method.md: {file}: {name}"
 
 
+def test_the_tour_names_what_is_in_the_code() -> None:
+    text = (DOCS / "code-tour.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`(?: `(\w+)`)?", text)
+    assert len(named) >= 40
+    for file, name in named:
+        assert (ROOT / "trlt" / file).is_file(), f"code-tour.md: {file}"
+        assert not name or name in definitions(ROOT / "trlt" / file), f"code-tour.md: {file}: {name}"
+
+
+def test_decisions_that_the_code_names_are_there() -> None:
+    files = [
+        path
+        for folder in ("trlt", "tests", "bench", "recipes")
+        for path in (ROOT / folder).rglob("*.*")
+        if path.suffix in (".py", ".yaml")
+    ]
+    named = {name for path in files for name in re.findall(r"docs/decisions/([\w-]+)", path.read_text(encoding="utf-8"))}
+    assert len(named) >= 8
+    assert not {name for name in named if not (DOCS / "decisions" / f"{name}.md").is_file()}
+
+
 def test_every_part_of_the_method_says_where_it_is() -> None:
     text = (DOCS / "method.md").read_text(encoding="utf-8")
     for section in text.split("\n## ")[1:]:

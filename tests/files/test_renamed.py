@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from trlt.cli import app
 from trlt.files import renamed
+from trlt.lab.reproduce import identity
+from trlt.recipe import load_recipe
 from trlt.rollout.rows_file import encode
 from trlt.task.sample import write_samples
 from trlt.train.retirement import Retirement
@@ -72,3 +74,17 @@ def test_a_row_of_before_is_shown(tmp_path):
 def test_todays_name_counts_where_both_stand(tmp_path):
     row = {"figures": {"x": 1.0}, "metrics": {"x": 2.0}, "plan": "p"}
     assert renamed.renew(row, renamed.RUN, tmp_path) == {"metrics": {"x": 2.0}, "plan": "p"}
+
+
+def test_a_recipe_of_before_is_the_same_recipe(tmp_path, capsys):
+    before, now = tmp_path / "before.yaml", tmp_path / "now.yaml"
+    before.write_text("train: {min_spread: 0.1}\n")
+    now.write_text("train: {min_reward_range: 0.1}\n")
+    assert load_recipe(before) == load_recipe(now) != load_recipe(None)
+    assert capsys.readouterr().err.count(f"{before}: names of an older version (min_spread is min_reward_range now)") == 1
+    assert load_recipe(None, sets=["train.min_spread=0.1"]) == load_recipe(now)
+
+
+def test_a_recorded_run_is_found_by_the_name_that_its_key_had():
+    recipe = load_recipe(None, sets=["train.min_reward_range=0.1"])
+    assert identity.settings(recipe, ["train"]) == {"train": {"min_spread": 0.1}}

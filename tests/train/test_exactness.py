@@ -39,7 +39,7 @@ train:
   group_size: 4
   think: false
   max_new_tokens: 12
-  min_spread: 0.1
+  min_reward_range: 0.1
   max_broken: 0.25
   max_steps: {steps}
   save_steps: 2

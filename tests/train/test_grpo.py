@@ -146,7 +146,7 @@ def test_clips_loaded_ahead_give_the_same_run(tiny_path, training_data, recipe, 
 
 
 def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, training_data, recipe, tmp_path, monkeypatch):
-    dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.05, "max_steps": 1})})
+    dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_reward_range": 0.05, "max_steps": 1})})
     honest, asked = GroupRollouts.score, []
 
     def score(self, index, group, completions):
@@ -161,7 +161,7 @@ def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, traini
 
 
 def test_rounds_are_bounded(tiny_path, training_data, recipe, tmp_path, monkeypatch):
-    dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_spread": 0.5, "max_steps": 1})})
+    dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_reward_range": 0.5, "max_steps": 1})})
     honest = GroupRollouts.score
     monkeypatch.setattr(GroupRollouts, "score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
     _, rows, _ = run(tiny_path, training_data, dull, tmp_path)
@@ -195,7 +195,7 @@ def test_a_place_keeps_its_widest_spread_and_goes_on_past_broken_ones():
         return [None if spreads[i] is None else scored(i, (0.0, spreads[i])) for i in indices]
 
     places = [PromptSlot(iter([0, 1, 2, 9])), PromptSlot(iter([3, 4, 5, 6])), PromptSlot(iter([7]))]
-    found = resample(places, answer, min_spread=0.5, max_tries=3)
+    found = resample(places, answer, min_reward_range=0.5, max_tries=3)
     assert [s.index for s in found] == [1, 6], "the third has no prompt left"
     assert asked == [[0, 3, 7], [1, 4], [2, 5], [6]]
 

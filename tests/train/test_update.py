@@ -161,7 +161,7 @@ def test_length_costs_nothing_elsewhere(training_data):
 
 
 def test_a_step_of_completions_that_were_all_cut_off_teaches_nothing(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
-    recipe = changed(recipe, max_new_tokens=5, min_spread=0.1)  # noqa: F811  (none ends as soon as that)
+    recipe = changed(recipe, max_new_tokens=5, min_reward_range=0.1)  # noqa: F811  (none ends as soon as that)
     weights, rows, _ = run(tiny_path, training_data, changed(recipe, mask_truncated=True, max_steps=2), tmp_path / "run")
     assert [(row["truncated_frac"], row["frac_zero_range"], row["loss"], row["grad_norm"]) for row in rows] == [
         (1, 0, 0, 0)

@@ -64,6 +64,8 @@ def branch_attention(query: Tensor, key: Tensor, value: Tensor, levels: Sequence
         (R, H, T, D).
     """
     if query.shape[2] == 1:
+        # A decoding step reads the keys of a node once for all its rows. Longer steps gather
+        # them for each row, one layer at a time, so that SDPA's kernels can be used.
         return _step(query, key, value, levels, layer, scale)
     rows, heads, length, _ = query.shape
     groups = heads // key.shape[1]
@@ -109,9 +111,12 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
     """
     rows, heads, _, dim = query.shape
     kv_heads = key.shape[1]
+    # Query heads that share a key head stand together, and read it in one product.
     q = query.view(rows, kv_heads, heads // kv_heads, dim)
-    # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/bf16-decoding.md).
+    # Autocast would round the float32 scores to BF16 before the softmax (docs/decisions/forest-engine.md).
     with torch.autocast(query.device.type, enabled=False):
+        # Our own products: the operators of SDPA that give a log-sum-exp to join parts
+        # by are private, and FlexAttention has to be compiled for each shape.
         parts = [_read(q, key, value, scale)]
         parts += [_read_level(q, level, level.keys[layer], level.values[layer], scale) for level in levels]
     # One softmax over all keys: each part's sums are brought to the highest score of all, so that no exponential overflows.
@@ -141,6 +146,8 @@ def _read(q: Tensor, key: Tensor, value: Tensor, scale: float, hidden: Tensor | 
     highest = scores.amax(dim=-1, keepdim=True)
     # In place: float32 scores over all keys of a clip are the widest tensors of a step.
     weights = scores.sub_(highest).exp_()
+    # Weights are at most 1, so BF16 costs them one part in 512; a score in the
+    # hundreds that is rounded before `exp` is off by a factor of up to e^0.5.
     return _PartialAttention(highest, weights.sum(dim=-1, keepdim=True), _product(weights.to(value.dtype), value))
 
 
@@ -151,6 +158,7 @@ def _scores(q: Tensor, key: Tensor, scale: float) -> Tensor:
     scores nor the scaled queries may be rounded to it before the softmax.
     """
     if q.dtype == torch.float32:
+        # In float32 it is safe to scale the queries, which are far fewer than the scores.
         return (q * scale) @ key.transpose(2, 3)
     return _product(q, key.transpose(2, 3)).mul_(scale)
 

@@ -91,6 +91,9 @@ class Recorder:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Branches.attend`."""
         if layer in self.keys:
+            # Own keys grow by joining, cohort by cohort. Fixed slots, as a compiled step
+            # would need, and one padded cache for all cohorts were left out, because there
+            # was no GPU to measure them on (docs/decisions/forest-engine.md).
             key = torch.cat([self.keys[layer], key], dim=2)
             value = torch.cat([self.values[layer], value], dim=2)
         self.keys[layer], self.values[layer] = key, value
@@ -189,6 +192,7 @@ class Cohort:
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drops all other rows; the clips and prompts stay."""
+        # Nothing has ended, as in most steps: nothing is copied.
         if len(rows) == len(self.branches):
             return
         self.branches = [self.branches[row] for row in rows]
@@ -200,6 +204,7 @@ class Cohort:
             self._hang()
 
     def _hang(self) -> None:
+        # Made anew whenever branches leave, because levels name their rows. The keys stay where they are.
         self.own.levels = [self.top.level([self._clips[p] for p in self._prompts]), self.middle.level(self._prompts)]
 
     def left(self) -> list[CompletionJob]:

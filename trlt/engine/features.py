@@ -59,6 +59,8 @@ class FrozenTower:
     def __init__(self, model: Any, builder: InputBuilder, encode: Encode, store: FeatureCache | None) -> None:
         self._builder, self._encode, self._store = builder, encode, store
         self._device: torch.device = model.device
+        # The store outlives the run: features of other weights, or of
+        # these in another precision, mustn't be taken for them.
         self._tower = digest_of(model.model.visual) if store else ""
         self.passes = 0
         """Number of runs of the tower."""
@@ -73,6 +75,7 @@ class FrozenTower:
             self.passes += 1
             if self._store:
                 self._store.put(key, features)
+        # By the clip's size, since no patches are made where features are known.
         grid = torch.tensor([clip.grid])
         return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features.to(self._device))
 
@@ -88,5 +91,6 @@ def digest_of(tower: Any) -> str:
     told = hashlib.sha256()
     for name, weight in sorted(tower.state_dict().items()):
         told.update(f"{name} {weight.dtype} {tuple(weight.shape)} ".encode())
+        # As bytes: NumPy has no BF16.
         told.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return told.hexdigest()

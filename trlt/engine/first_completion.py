@@ -53,6 +53,7 @@ class FirstClip:
             yield
             return
         self._video_token = model.config.video_token_id
+        # The first clip's pixels alone: each takes 40 MB at 2048 tokens.
         with watch(model, clips=1) as self._seen:
             yield
 
@@ -68,10 +69,14 @@ class FirstClip:
             return
         branch = cohort.branches[0]
         if branch is not self._branch:
+            # A new branch, or the same one begun anew after it was dropped for lack
+            # of memory: what was noted of an earlier try doesn't count.
             self._branch, self._positions, self._logps, self._wanted = branch, [], [], min(TOKENS, limit)
         assert cohort.logits is not None
         if branch.tokens:
+            # The first token comes out of the prefill: no token was shown to the model for it.
             self._positions.append(cohort.positions[:1])
+        # At temperature 1, whatever it is drawn at: see `compare`.
         self._logps.append(cohort.logits[0].float().log_softmax(dim=-1)[token])
 
     @property

@@ -99,7 +99,7 @@ class Engine:
         self.model = model
         self.builder = InputBuilder(model, processor)
         self.device: torch.device = model.device
-        # In BF16 too many draws would lie near a boundary to settle them one by one (docs/decisions/exact-draws.md).
+        # In BF16 too many draws would lie near a boundary to settle them one by one (docs/decisions/forest-engine.md).
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
         """Number of draws settled alone since the engine's creation."""
@@ -111,6 +111,8 @@ class Engine:
         self._processor = processor
         self._room: Room | None = None
         """What memory was found to suffice for, after it ran short."""
+        # A vision mark that was sampled would be taken for a place of the video when the trainer scores the
+        # completion, and an id behind the tokenizer's last one has no text (with the marks, 404 ids of the 7B).
         self.banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
         """(V,) True for tokens that are never drawn."""
         self.ends = frozenset(self.builder.end_tokens)
@@ -179,6 +181,7 @@ class Engine:
         growing: list[Cohort] = []
         done, held = _PartialAnswers(), list[Answered]()
         while self._refill(queue, growing, room, sampling, done):
+            # Nothing grows that could bring errors along one by one: all are told now, before more trees are read.
             if not growing:
                 yield from done.failures()
                 continue
@@ -192,6 +195,7 @@ class Engine:
                 continue
             if self.first:  # before `_append`, which lets go of the logits
                 self.first.see(growing[0], tokens[0][0], sampling.max_new_tokens)
+            # Listed before `_append` drops those that end: `on_token` shows their last token, too.
             grown = [branch for cohort in growing for branch in cohort.branches]
             branches = self._append(growing, *tokens, sampling.max_new_tokens)
             if on_token:
@@ -199,11 +203,13 @@ class Engine:
             if ended and branches:
                 ended(len(branches))
             for branch in branches:
+                # The end mark is a token that is scored and learned, but no text.
                 body = branch.tokens[:-1] if branch.finished else branch.tokens
                 completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
                 if answered := done.add(branch, completion):
                     # Those that failed were there sooner; one at a time, so that a reader sees how many of how many they are.
                     held += [answered, *done.failures(1)]
+            # The comparison takes memory, too: where there is too little, others make room for it.
             while self.first and self.first.drawn and fits(self._tell) is None:
                 self._retreat(queue, growing, room)
             # Nothing is answered before the comparison: of wrong inputs, no row is to be left.
@@ -238,6 +244,7 @@ class Engine:
             if not jobs:
                 return bool(growing)
             if self._start(jobs, growing, sampling, done):
+                # A long row of requests that all fail would else be read to its end before the first failure is told.
                 if done.errors and not growing:
                     return True
                 continue
@@ -257,11 +264,14 @@ class Engine:
             return True
         began = len(growing)
         try:
+            # The first branch has to stand in the first row of its pass, so only a prefill beside nothing else is watched.
             with self.first.prefill(self.model) if self.first and not growing else nullcontext():
                 cohort = fits(lambda: self._begin(jobs, sampling))
             if cohort is not None:
                 growing.append(cohort)
             return cohort is not None
+        # Several clips and prompts are prefilled together, so any of them may be to blame. What the machine or
+        # the device is to blame for is raised again by `fault_of`: the next request would meet the same.
         except Exception as error:
             fault = fault_of(error)  # holds no traceback, which would hold tensors
             if len(jobs) == 1:
@@ -269,6 +279,7 @@ class Engine:
                 return True
         for job in jobs:
             if not self._start([job], growing, sampling, done):
+                # All or none: the caller puts every job back, and those that had begun here would be asked twice.
                 del growing[began:]
                 return False
         return True
@@ -291,6 +302,8 @@ class Engine:
                 "or lower video.max_tokens or max_new_tokens, which makes another run (--fresh, or another --out)"
             )
         room.sequences, room.tokens = sequences // 2, tokens / 2
+        # For good, also for later calls: what didn't fit once wouldn't fit
+        # again, and each retreat costs tokens that are drawn anew.
         self._room = Room(room.sequences, room.tokens)
         if self.on_event:
             self.on_event(
@@ -302,6 +315,7 @@ class Engine:
 
     def _begin(self, jobs: Sequence[CompletionJob], sampling: Sampling) -> Cohort:
         """Encodes clips, prefills them and their prompts; the branches have no token yet."""
+        # By identity: all requests of a tree, and the parts of one that was split, hold the same object.
         distinct = {id(job.clip): job.clip for job in jobs}
         place = {name: i for i, name in enumerate(distinct)}
         owners = [place[id(job.clip)] for job in jobs]
@@ -311,6 +325,8 @@ class Engine:
         keys = [(owner, job.request.system) for owner, job in zip(owners, jobs, strict=True)]
         heads = list(dict.fromkeys(keys))
         first = [prompts[keys.index(head)] for head in heads]
+        # The tower once a clip, the prefix once a clip and system text, the rest once a prompt. The library's
+        # `generate` would repeat the whole prompt for each completion, and knows no second level.
         features = self._encode(clips)
         top = Nodes.join(
             [
@@ -383,6 +399,8 @@ class Engine:
         """Keys and values of each prompt after its clip, and the logits (prompts, V) of the first token."""
         ids, lengths = _pad([p.suffix for p in prompts])
         positions, _ = _pad([p.positions[:, len(p.prefix) :] for p in prompts])
+        # Exact draws prefill one prompt a pass, over its clip as if no other were there: padding would
+        # change the shapes of the products, and with them the last bits of the prompt's keys.
         recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)])
         hidden = self._forward(self.model.get_input_embeddings()(ids.to(self.device)), positions, recorder)
         # Of the last tokens alone: 152k logits take more memory than a token's keys and values do.
@@ -396,6 +414,7 @@ class Engine:
             inputs_embeds=embeds,
             position_ids=positions.to(self.device),
             attention_mask={"full_attention": None},
+            # `branches` records keys and values; the library's cache would hold them a second time.
             use_cache=False,
             branches=branches,
         )
@@ -422,6 +441,7 @@ class Engine:
         tokens, logps = drawn.tokens.tolist(), drawn.logps.tolist()
         if self.exact:
             rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]
+            # One by one: in a batch, its size would decide the last bits again.
             for i in drawn.unsure.nonzero()[:, 0].tolist():
                 cohort, row = rows[i]
                 if cohort.steps:  # prompts are prefilled alone: the first token's logits are settled already
@@ -445,6 +465,7 @@ class Engine:
         drawn = zip(tokens, logps, strict=True)
         ended: list[Branch] = []
         for cohort in growing:
+            # From here until `_look` has run, a cohort has one token more than keys. `_retreat` counts on None for this.
             cohort.steps, cohort.logits = cohort.steps + 1, None
             going = []
             for row, (branch, (token, logp)) in enumerate(zip(cohort.branches, islice(drawn, len(cohort)), strict=True)):
@@ -488,6 +509,7 @@ class _PartialAnswers:
         """The request, once its last completion is added."""
         place = branch.job.place
         parts = self._parts.setdefault(place, {})
+        # By index: the parts of a request end in any order, and after a retreat some are drawn again later.
         parts[branch.index] = completion
         if len(parts) < branch.job.request.n:
             return None

@@ -82,6 +82,8 @@ class InputBuilder:
     def prompt(self, system: str, user: str, clip: ClipInputs) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""
         head, tail = self._render(system, user)
+        # Each part by itself: special tokens stand on both sides of the cut, and no
+        # merge of bytes reaches over them, so the ids are those of the whole text.
         before, after = (self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in (head, tail))
         marks = self._tokenizer.convert_tokens_to_ids(["<|vision_end|>"])
         prefix = torch.tensor([*before, *[self._video_token] * clip.tokens, *marks])
@@ -89,8 +91,10 @@ class InputBuilder:
         ids = torch.cat([prefix, suffix])[None]
         positions, _ = self._rope(
             ids,
+            # The library's kinds: 2 is video, 0 is text.
             mm_token_type_ids=(ids == self._video_token).int() * 2,
             video_grid_thw=clip.grid,
+            # As a fraction: in versions of the library that cut it to whole seconds, frames stand at other times.
             second_per_grid_ts=torch.tensor([clip.seconds_per_grid]),
         )
         return PromptInputs(prefix, suffix, positions[:, 0])
@@ -100,7 +104,9 @@ class InputBuilder:
         messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
         messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
         text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        # `head` ends with the video's own `<|vision_start|>`, the one mark that may stand there.
         head, found, tail = text.partition("<|video_pad|><|vision_end|>")
+        # A mark in a question would become the special token itself: a second video, without frames.
         if not found or any(mark in head[:-1].removesuffix("<|vision_start|") + tail for mark in VISION_TOKENS):
             raise ModelError(
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
@@ -112,6 +118,7 @@ class InputBuilder:
         """(vocabulary,) True for tokens that must never be sampled: vision marks and ids that no text has."""
         banned = torch.zeros(vocabulary, dtype=torch.bool)
         banned[self._tokenizer.convert_tokens_to_ids(list(VISION_TOKENS))] = True
+        # The embedding has more rows than the tokenizer has tokens.
         banned[len(self._tokenizer) :] = True
         return banned
 

@@ -83,6 +83,7 @@ def watch(model: Any, *, clips: int | None = None) -> Iterator[ModelInputs]:
         seen.pixels.append(args[0].detach()[: int(grid.prod(-1).sum())].cpu())
 
     def language(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # The library may put a row of text positions before the three axes.
         seen.positions.append(kwargs["position_ids"].detach()[-3:].cpu())
 
     hooks = [
@@ -119,11 +120,14 @@ def score(
     messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
     text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     count = len(clip.frames)
+    # The true rate and nothing derived from it: what a grid covers in seconds is left to the processor.
     shown = {"fps": clip.sample_fps, "total_num_frames": count, "frames_indices": list(range(count))}
     inputs = processor(
         text=[text],
         videos=[torch.from_numpy(clip.frames)],
         video_metadata=[shown],
+        # The comparison begins with the loader's frames. How these are chosen and
+        # resized is compared with the family's package (tests of `video`).
         do_resize=False,
         do_sample_frames=False,
         cap_pixels_per_frame=False,
@@ -134,6 +138,8 @@ def score(
     kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(before)], dim=1)
     grid, seconds = inputs["video_grid_thw"], torch.as_tensor(inputs["second_per_grid_ts"], dtype=torch.float32)
     device = model.device
+    # Window by window, as the library does: by our own attention, windows
+    # that are mixed up would be wrong on both sides, and agree.
     with plain_windows(model), watch(model) as seen:
         logits = model(
             input_ids=ids.to(device),
@@ -142,6 +148,7 @@ def score(
             pixel_values_videos=inputs["pixel_values_videos"].to(device),
             video_grid_thw=grid.to(device),
             second_per_grid_ts=seconds.to(device),
+            # Given, because the library's own rule of 5.3 to 5.23 places text in the middle of a long video.
             position_ids=place(model, ids, kinds, grid, seconds).to(device),
             use_cache=False,
             logits_to_keep=len(tokens),
@@ -166,6 +173,7 @@ def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, seconds: Tensor)
         seconds: (1,) from one temporal patch to the next.
     """
     inner = model.model
+    # The function of the class: that of the instance is the one under test.
     found, _ = type(inner).get_rope_index(inner, ids, mm_token_type_ids=kinds, video_grid_thw=grid, second_per_grid_ts=seconds)
     positions: Tensor = found
     if getattr(model.config, RULE, None) != LIBRARY:
@@ -191,12 +199,15 @@ def require_same(name: str, side: str, found: Entered, library: Entered) -> None
         where = f"sample {name!r}: {what} differ between {side} and the library's forward"
         raise ParityError(f"{where}: {how}; {allowed}; {remedy}")
 
+    # In the order in which one follows from another: other frames make other
+    # tokens, and these other positions. What is named first is the cause.
     if found.grid is not None and library.grid is not None and not torch.equal(found.grid, library.grid):
         fail("grids", f"{found.grid.tolist()} and {library.grid.tolist()}")
     if found.pixels is not None and library.pixels is not None:
         if found.pixels.shape != library.pixels.shape:
             fail("frames", f"{tuple(found.pixels.shape)} and {tuple(library.pixels.shape)} patches")
         gap = _gap(found.pixels, library.pixels)
+        # Not `gap > PIXEL_GAP`: NaN has to fail, too.
         if not gap <= PIXEL_GAP:
             fail("frames", f"pixels are up to {gap:.3g} apart after normalization", f"at most {PIXEL_GAP:g} is allowed")
     if not torch.equal(found.ids, library.ids):

@@ -31,6 +31,7 @@ def follow_published_positions(model: Any) -> None:
     """
     inner = model.model
     if not isinstance(inner.get_rope_index, _PublishedRope) and not follows_library(model.config):
+        # On this model alone: the class keeps the library's function, which the comparison with the library calls.
         inner.get_rope_index = _PublishedRope(inner.get_rope_index)
 
 
@@ -57,9 +58,11 @@ class _PublishedRope:
         deltas = []
         for row, kinds in enumerate(mm_token_type_ids):
             every = torch.arange(len(kinds), device=kinds.device)
+            # Padding keeps the positions that the library gave it.
             places = every if attention_mask is None else attention_mask[row].bool().nonzero()[:, 0]
             moved = _moved(positions[:, row, places], kinds[places])
             positions[:, row, places] = moved
+            # `generate` adds this to a token's index in its own sequence: padding doesn't count.
             deltas.append(moved.max() + 1 - len(places))
         return positions, torch.tensor(deltas, device=input_ids.device)[:, None]
 

@@ -82,7 +82,10 @@ class Queue:
         sequences, tokens, clips = 0, 0, set[int]()
         while sequences < room.sequences and (job := self._next(most)) is not None:
             sequences += len(job.indices)
+            # A clip's keys are held once, however many of its prompts are taken.
             tokens += len(job.indices) * self._length + (0 if id(job.clip) in clips else job.clip.tokens)
+            # Alone, a job is taken even if it seems too large: the room is a guess (half of what was
+            # free), and only trying tells. If it fails, that is an error that says what to lower.
             if (taken or not alone) and (sequences > room.sequences or tokens > room.tokens):
                 self._jobs.appendleft(job)
                 break
@@ -92,12 +95,14 @@ class Queue:
 
     def _next(self, most: int) -> CompletionJob | None:
         while not self._jobs:
+            # No sooner than it is needed: a tree holds its clip's frames.
             found = next(self._trees, None)
             if found is None:
                 return None
             t, tree = found
             self._jobs += [CompletionJob((t, r), tree.clip, one, tuple(range(one.n))) for r, one in enumerate(tree.requests)]
         job = self._jobs.popleft()
+        # More than may grow side by side at all: the rest comes as a further part.
         if len(job.indices) > most:
             self._jobs.appendleft(job.only(job.indices[most:]))
             job = job.only(job.indices[:most])
@@ -105,4 +110,5 @@ class Queue:
 
     def put_back(self, jobs: Iterable[CompletionJob]) -> None:
         """Puts jobs back, to be taken again before all others."""
+        # `extendleft` turns the order round.
         self._jobs.extendleft(reversed(list(jobs)))

@@ -45,7 +45,10 @@ class Draw(NamedTuple):
 
 def uniforms(seed: int, key: str, branch: int, count: int) -> np.ndarray:
     """(count,) float64 numbers in [0, 1) that depend on these arguments alone; a longer draw starts with the shorter."""
+    # `surrogatepass`: a text with half a surrogate pair still has to name a stream, and strict UTF-8 would raise.
     digest = hashlib.sha256(f"{seed}\0{key}\0{branch}".encode("utf-8", "surrogatepass")).digest()
+    # A Philox key has 128 bits. No state is shared between branches, so it
+    # doesn't matter which of them is drawn first, or in which process.
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(count)
 
 
@@ -68,11 +71,13 @@ def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -
     # In float64: a running sum over 152k numbers in float32 may err by more than the noise that draws are guarded against.
     scaled = logits.double().masked_fill(banned, -torch.inf) / sampling.temperature
     p = scaled.softmax(dim=-1)
+    # Without top-p no token lies near an edge of the nucleus. Banned tokens have probability 0.
     surely = maybe = kept = p > 0
     if sampling.top_p < 1:
         kept, surely, maybe = _nucleus(p, sampling.top_p, noise)
     cdf = (p * kept).cumsum(dim=-1)
     total = cdf[:, -1:]
+    # The nucleus isn't renormalized: the target is scaled by its mass instead, which saves a pass over the vocabulary.
     target = uniform[:, None].to(cdf) * total
     # The first token whose sum lies above the target; one of probability 0 adds nothing and is never the first.
     tokens = torch.searchsorted(cdf, target, right=True).clamp(max=p.shape[-1] - 1)
@@ -87,6 +92,8 @@ def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -
     inner_low, inner_high = lower > 1e-12, total - upper > 1e-12
     near = ((target - lower < margin) & inner_low) | ((upper - target < margin) & inner_high)
     unsure = near | ~surely.gather(-1, tokens)
+    # Of the whole vocabulary, without ban or nucleus, and in float32: the loss computes the same, so a ratio
+    # of the two is 1 where both sides agree. Over the nucleus alone every ratio would be too small.
     logps = (logits.float() / sampling.temperature).log_softmax(dim=-1).gather(-1, tokens)
     return Draw(tokens[:, 0], unsure[:, 0], logps[:, 0])
 

@@ -45,7 +45,9 @@ def join(device: str) -> int:
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     cpu = device == "cpu" or not torch.cuda.is_available()
     if cpu:
+        # DeepSpeed reads this when it is imported.
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    # The first `PartialState` of a process fixes device and timeout for all later ones, the trainer's too.
     processes = int(PartialState(cpu=cpu, timeout=PATIENCE).num_processes)
     if cpu and processes > 1 and _asked("DEEPSPEED"):  # on GPUs, Accelerate does it
         import_module("deepspeed").init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
@@ -72,6 +74,7 @@ def allow_sharding_on_cpu() -> None:
 
     if PartialState().distributed_type != DistributedType.MULTI_CPU:
         return
+    # Accelerate turns MULTI_GPU into FSDP where FSDP is asked for, and never looks at MULTI_CPU.
     for name, kind in (("FSDP", DistributedType.MULTI_GPU), ("DEEPSPEED", DistributedType.DEEPSPEED)):
         if _asked(name):
             PartialState._shared_state["distributed_type"] = kind
@@ -120,9 +123,11 @@ def shard(model: nn.Module, computed: torch.dtype) -> None:
         raise RecipeError(
             f"FSDP_VERSION={plugin.fsdp_version}: trlt shares weights by FSDP2 alone; set fsdp_version: 2 in Accelerate's file"
         )
+    # Accelerate's own policy for BF16 rounds what the model returns, log-probabilities too, and adds up gradients in BF16.
     plugin.mixed_precision_policy = gathered_in(computed)
     # What the function reads of an Accelerator, of which there is none before the trainer's.
     state = SimpleNamespace(fsdp_plugin=plugin)
+    # mixed_precision "no", although a pass may compute in BF16: otherwise Accelerate casts trained weights to float32 here.
     fsdp2_prepare_model(
         SimpleNamespace(state=state, device=PartialState().device, is_main_process=is_main(), mixed_precision="no"), model
     )
@@ -146,6 +151,7 @@ def own_slice(whole: Any, weight: Tensor) -> Any:
     """This process's rows of a whole tensor, which may be a file's, as its slice of a weight has them."""
     if not isinstance(weight, DTensor):
         return whole[:]
+    # As DTensor cuts: equal parts, the last of which are shorter or empty where rows don't suffice.
     rows = -(-weight.shape[0] // weight.device_mesh.size())
     start = rows * weight.device_mesh.get_local_rank()
     return whole[start : start + len(weight.to_local())]
@@ -155,6 +161,8 @@ def with_slice(weight: Tensor, own: Tensor) -> nn.Parameter:
     """The weight with this process's slice (or, where it isn't shared, all) of its values."""
     value = own
     if isinstance(weight, DTensor):
+        # Without a check, which would exchange shapes: no process waits for another while it reads.
+        # The whole shape is given, as it can't be told from slices of different lengths.
         value = DTensor.from_local(
             own, weight.device_mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
         )
@@ -171,6 +179,8 @@ def in_zero3_slices(bf16: bool) -> Iterator[bool]:
 
     plugin = DeepSpeedPlugin()
     plugin.set_mixed_precision("bf16" if bf16 else "no")
+    # Transformers keeps only a weak reference to the settings: `plugin` has to
+    # live until the model is loaded, which this generator's frame sees to.
     plugin.set_deepspeed_weakref()
     try:
         yield bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
@@ -201,6 +211,7 @@ def most_calls(layer: nn.Module, calls: int) -> int:
     from accelerate import PartialState
 
     most = torch.tensor(calls, device=PartialState().device)
+    # With unequal numbers of calls, FSDP2 ended with a transport error and ZeRO-3 hung.
     torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX)
     return int(most)
 
@@ -221,8 +232,11 @@ class WholeCopy:
     def filled(self, model: nn.Module) -> Iterator[Any]:
         """The copy, with the weights that `model` has now; all processes must come here together."""
         whole: dict[int, nn.Parameter] = {}
+        # Into a copy: unsharding in place takes the same memory, and depends on
+        # private state of FSDP and on which module is called first.
         weights = dict(model.named_parameters(remove_duplicate=False))
         with torch.no_grad():
+            # Every process gathers in the same order, and tied weights once: each gathering is an exchange.
             for weight in weights.values():
                 if id(weight) not in whole:
                     whole[id(weight)] = _frozen(_whole(weight, self._dtype))
@@ -230,6 +244,7 @@ class WholeCopy:
         try:
             yield self.model
         finally:
+            # Freed also when drawing has failed: for 7B in BF16 the copy takes 16.6 GB.
             self._put({name: _frozen(torch.empty_like(whole[id(w)], device="meta")) for name, w in weights.items()})
 
     def strays(self, model: nn.Module) -> list[str]:
@@ -248,6 +263,7 @@ class WholeCopy:
     def _put(self, weights: dict[str, nn.Parameter]) -> None:
         for name, weight in weights.items():
             owner, _, leaf = name.rpartition(".")
+            # Replaced, not filled: a weight on the meta device has no memory to copy into.
             setattr(self.model.get_submodule(owner), leaf, weight)
 
 
@@ -277,6 +293,7 @@ def _whole_state_fsdp2(model: Any) -> dict[str, Any]:
 def _whole_state_zero3(weights: dict[str, nn.Parameter]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     for name, weight in weights.items():
+        # All processes gather, one keeps: weight by weight, so that the others never hold more than one whole weight.
         value = _whole(weight, weight.dtype)
         if is_main():
             state[name] = value.cpu()
@@ -292,8 +309,10 @@ def _whole(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """The whole value of a weight; all processes must come here together."""
     if _is_zero3(weight):
         # Not at the top: DeepSpeed is an extra.
+        # A copy, because the gathered values are given up when the context ends.
         with import_module("deepspeed").zero.GatheredParameters([weight]):
             return weight.detach().to(dtype, copy=True)
+    # Rounded before it is gathered: half the bytes travel, and the copy holds the very numbers that a pass gathers.
     value = weight.detach().to(dtype)
     return value.full_tensor() if isinstance(value, DTensor) else value
 

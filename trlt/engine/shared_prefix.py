@@ -142,14 +142,17 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
         batch: On the model's device.
         temperature: Divides the logits, as sampling did.
     """
+    # G sequences, each with its own prompt and video: what the shared prefix has to equal.
     if batch.full:
         hidden = _full_hidden(model, batch)
     else:
         mask = tree_mask(batch.attention, batch.row, batch.ids.device)
         states = _language_model(model, batch.ids[None], batch.positions[:, None], _features(model, batch), branches=mask)
+        # Only what predicts a completion's token goes through the head: no logits of prompts or videos are computed.
         hidden = states[0, batch.predictors]
     scored = _score(model.lm_head, hidden, batch.ids[batch.targets], temperature)
     groups, size, length = batch.completions.shape
+    # Back in rows of equal length, as TRL's loss takes them. Padding is 0, and its mask leaves it out.
     logps, entropies = (side.new_zeros(groups * size * length).index_copy(0, batch.slots, side) for side in scored)
     return TreeOutput(logps.view(-1, length), entropies.view(-1, length))
 
@@ -168,6 +171,7 @@ def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
     width = max(map(len, ids))
     size = len(batch.row[0].completions)
     features = _features(model, batch, times=size)
+    # Padded on the right, where no causal row sees it, so that no mask is needed.
     rows, places_ = ([torch.nn.functional.pad(t, (0, width - t.shape[-1])) for t in side] for side in (ids, positions))
     states = _language_model(model, torch.stack(rows), torch.stack(places_, dim=1), features)
     return torch.cat([states[r, index] for r, index in enumerate(wanted)])
@@ -192,6 +196,7 @@ def _language_model(model: Any, ids: Tensor, positions: Tensor, features: Tensor
     out = model.model.language_model(
         inputs_embeds=embeds,
         position_ids=positions,
+        # A mask that counts as made already: the library makes none, since `branches` or causality says who sees whom.
         attention_mask={"full_attention": None},
         use_cache=False,
         **attention,
@@ -212,14 +217,17 @@ def _score(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tu
     tokens = chunk_tokens(head.out_features)
     chunks = [*zip(torch.split(hidden, tokens), torch.split(targets, tokens), strict=True)]
     chunks += [(hidden[:0], targets[:0])] * (most_calls(head, len(chunks)) - len(chunks))
+    # Computed again in the backward pass, so that the logits of one chunk at most are held in either direction.
     parts = [checkpoint(_chunk, head, h, t, temperature, use_reentrant=False) for h, t in chunks]
     logps, entropies = (torch.cat(list(side)) for side in zip(*parts, strict=True))
     return logps, entropies
 
 
 def _chunk(head: Any, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    # In float32 from here on: a softmax in BF16 would round the log-probabilities themselves.
     logps = (head(hidden).float() / temperature).log_softmax(dim=-1)
     with torch.no_grad():
+        # With a gradient, the graph would hold another tensor of (tokens, vocabulary).
         entropy = -(logps.exp() * logps).sum(dim=-1)
     return logps.gather(-1, targets[:, None])[:, 0], entropy
 

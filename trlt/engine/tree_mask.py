@@ -61,6 +61,7 @@ def index_of(place: GroupSlice, width: int | None = None) -> tuple[Tensor, Tenso
     lengths = torch.tensor(place.completions)
     steps = torch.arange(width or int(lengths.max()))
     there = steps < lengths[:, None]
+    # Padding points to place 0, which always exists: nothing is gathered from behind the end of the row.
     return ((lengths.cumsum(0) - lengths)[:, None] + steps) * there, there
 
 
@@ -71,8 +72,11 @@ class Blocks:
         self._groups = []
         for place in row:
             index, there = (t.to(device) for t in index_of(place))
+            # Who reads whom is the same in all layers, so the level is made once, over
+            # blank keys of the prompt's length; each layer then puts its own keys in.
             blank = [torch.zeros(1, 1, place.prompt, 1, device=device)]
             level = make_level(blank, blank, [place.prompt], [0] * len(place.completions))
+            # Completions of one length become rows by a view, without gathering and scattering.
             ragged = None if len(set(place.completions)) == 1 else (index.flatten(), there.flatten().nonzero()[:, 0])
             self._groups.append((place, level, ragged))
 
@@ -81,7 +85,11 @@ class Blocks:
         out: list[Tensor] = []
         for place, level, ragged in self._groups:
             q, k, v = (t[:, :, place.start : place.first] for t in (query, key, value))
+            # In two parts: one dense mask would be a square of all tokens, most
+            # of it False, and would rule out the fused causal kernels.
             out.append(causal_attention(q, k, v, scale))
+            # Not kept anywhere: checkpointing computes the layer again in
+            # the backward pass, and must get the keys of that pass.
             above = replace(level, keys=[k], values=[v])
             size = len(place.completions)
             q, k, v = (_rows(t[:, :, place.first : place.end], size, ragged) for t in (query, key, value))
@@ -117,6 +125,8 @@ class Flex:
             return own & (q >= k)
 
         self._mask: BlockMask = create_block_mask(tree, None, None, total, total, device=str(device))
+        # On the CPU it serves to compare the forward pass with that of
+        # the blocks: FlexAttention has no backward pass there.
         self._attention: Any = _compiled() if device.type == "cuda" else flex_attention
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:

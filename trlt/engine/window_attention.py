@@ -45,8 +45,10 @@ def windows(bounds: Tensor) -> Windows:
     if bounds not in _known:
         lengths = bounds.diff()
         sizes, counts = torch.unique(lengths, return_counts=True)
+        # Windows at the edges are smaller where the sides of a frame aren't whole windows.
         order = back = None
         if len(sizes) > 1:
+            # Stable: the patches of a window stay together, and in their order.
             order = lengths.repeat_interleave(lengths).sort(stable=True).indices
             back = order.argsort()
         _known[bounds] = Windows(tuple(zip(counts.tolist(), sizes.tolist(), strict=True)), order, back)
@@ -102,6 +104,7 @@ def use_windows(model: Any) -> None:
     """
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     shared = base.model.visual.config
+    # The library can't make a second model from a configuration that names an implementation of ours.
     own = copy.copy(shared)
     own._attn_implementation = NAME
     for module in base.model.visual.modules():

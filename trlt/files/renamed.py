@@ -12,6 +12,8 @@ ROW = {"spread": "reward_range"}
 """Of a row of `trlt probe`, `eval` or `infer`, and of a line of `difficulty.jsonl`."""
 LOG = ROW | {"reward_spread": "reward_range", "zero_spread": "frac_zero_range", "cut_off": "truncated_frac"}
 """Of a line of `log.jsonl`."""
+TRAIN = {"min_spread": "min_reward_range"}
+"""Of a recipe's section `train`."""
 RUN = {"figures": "metrics"}
 """Of a line of `runs.jsonl`, and of a plan."""
 CLAIM = {"figure": "metric"}

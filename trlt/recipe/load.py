@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from trlt.errors import RecipeError, did_you_mean, shown
 from trlt.files import write_text_atomic
 from trlt.files.bounded_json import MOST_LINE, loads
+from trlt.files.renamed import TRAIN, renew
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.sections import Recipe
@@ -54,9 +55,16 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
+    renew_keys(values, where)
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
+
+
+def renew_keys(values: dict[str, Any], where: str) -> None:
+    """Gives keys of the version before their names of today, in place; says so, and where they stand."""
+    if "train" in values:
+        values["train"] = renew(values["train"], TRAIN, where)
 
 
 def _holds_samples(path: Path) -> bool:

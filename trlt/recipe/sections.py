@@ -189,10 +189,10 @@ class Train(Update):
     """Maximum size of that folder in GB; the least recently used entries are removed first."""
     lora: Outcome[Lora | None] = None
     """Train adapters instead of all weights; null trains all."""
-    min_spread: Outcome[Annotated[float, Field(ge=0)]] = 0.0
+    min_reward_range: Outcome[Annotated[float, Field(ge=0)]] = 0.0
     """Groups with a smaller reward range (max - min) are replaced by new prompts; 0 keeps all."""
     max_tries: Outcome[Positive] = 3
-    """Maximum number of prompts tried per slot of a batch for `min_spread`; the group with the widest range is kept."""
+    """Maximum number of prompts tried per slot of a batch for `min_reward_range`; the group with the widest range is kept."""
     retire_after: Outcome[Positive | None] = None
     """Drop a sample after this many consecutive zero-variance groups; null keeps all."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1

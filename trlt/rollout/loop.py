@@ -150,6 +150,7 @@ def run(
 
         def report() -> None:
             nonlocal there, looked_at
+            # At intervals, because where several processes write, counting rows means reading their files.
             if progress and (now := time.monotonic()) - looked_at > LOOK_S:
                 there, looked_at = len(rows), now
             if progress:
@@ -165,12 +166,14 @@ def run(
         def append(row: dict[str, Any], completions: int = 0) -> None:
             nonlocal there, growing
             rows.append(row)
+            # Its completions were counted one by one as they ended, and are in the row from here on.
             there, growing = there + 1, growing - completions
 
         def fail(group: Sequence[Sample], error: VideoError, step: str = "load", completions: int = 0) -> None:
             for sample in group:
                 append(error_row(sample, n, str(error)), completions)
             report()
+            # Last, because it may end the run: the rows are written by then.
             surprises.add(step, error)
 
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
@@ -179,10 +182,12 @@ def run(
                 samples, requests = questions(one.samples, settings, n, fail, as_gqa=as_gqa)
                 surprises.passed("prompt", len(samples))
                 if requests:
+                    # Before the tree is handed out: answers name it by its number.
                     asked.append((samples, one.clip.tokens, one.clip.duration))
                     yield Tree(one.clip, requests)
 
         report()
+        # The engine numbers the trees of each stream from 0, so `asked` begins anew with a round.
         for groups in _rounds(rows, samples):
             asked = list[tuple[Sequence[Sample], int, float]]()
             answered = engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences, ended=ended)
@@ -221,6 +226,7 @@ def run(
 def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:
     """The rows of this process alone, or shared with others."""
     ids = [sample.id for sample in samples]
+    # Where others are at work, this process takes part: alone, it would do theirs again, and remove their folder.
     if sharing is None and at_work(work_folder(out)):
         sharing = Sharing()
     if sharing is not None:
@@ -229,6 +235,7 @@ def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sha
     try:
         absorb(rows, ids, retry_errors=retry_errors)
     except BaseException:
+        # Lets go of the lock.
         rows.__exit__(None, None, None)
         raise
     return rows
@@ -249,6 +256,7 @@ class _Decoded:
 
 def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
     """Groups samples by clip, long clips first: a batch's clips are then similar and need little padding."""
+    # Clips of unknown length come first: any of them may be the longest.
     return sorted(group_by_clip(samples).values(), key=lambda group: -(group[0].duration or math.inf))
 
 
@@ -285,6 +293,7 @@ def read_clips(groups: Iterable[list[Sample]], loader: ClipLoader, videos: Video
         for group in groups:
             said = []
             for sample in group:
+                # Before its video is looked for: nothing is decoded for a question that can't be asked.
                 if reason := unaskable(sample):
                     fail([sample], VideoError(reason))
                 else:

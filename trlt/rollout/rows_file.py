@@ -61,6 +61,7 @@ class RowPosition:
 def encode(row: dict[str, Any]) -> bytes:
     """The line of a row, with its checksum; an output may contain half a surrogate pair."""
     body = _body(row)
+    # Put in before the last brace, so that the line without it is what was summed up.
     return body[:-1] + f', "{CHECKSUM}": "{zlib.crc32(body):08x}"}}\n'.encode()
 
 
@@ -71,6 +72,7 @@ def unsealed(row: dict[str, Any]) -> dict[str, Any] | None:
         changed = any(len(key) == len(CHECKSUM) and sum(map(str.__ne__, key, CHECKSUM)) == 1 for key in row)
         return None if changed else row
     rest = {key: value for key, value in row.items() if key != CHECKSUM}
+    # The row is written out again: JSON gives back the keys in their order, and floats to the last digit.
     return rest if row[CHECKSUM] == f"{zlib.crc32(_body(row)):08x}" else None
 
 
@@ -94,6 +96,7 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
     """
     offset = 0
     for number, line in enumerate(file, 1):
+        # The last line lacks its end where a kill tore it: its sample is asked again.
         if not line.endswith(b"\n"):
             return
         try:
@@ -101,6 +104,7 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
         except ValueError:
             row = None
         if isinstance(row, dict) and isinstance(row.get("id"), str) and unsealed(row) is not None:
+            # Raised before anything is cut off or written: the file of another run stays as it is.
             if row["id"] not in known:
                 raise ResumeError(
                     f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"
@@ -132,9 +136,11 @@ class RowFile:
         self.errors = 0
         """Number of rows with an error."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Two handles: reading moves and buffers the one, and rows leave by the other at once.
         self._file: BinaryIO = path.open("a+b")
         self._out = path.open("ab", buffering=0)
         try:
+            # Before `_read`, which cuts off a torn tail: that might be a line which another process is writing.
             self._lock()
             self._read(frozenset(ids), retry_errors)
         except BaseException:
@@ -163,6 +169,7 @@ class RowFile:
         """
         line = encode(row)
         place = append(self._out, line, self.path)
+        # After it was written: where the disk is full, the row doesn't count as there.
         self._places[row["id"]] = (place, len(line))
         self.errors += row["error"] is not None
 
@@ -172,12 +179,14 @@ class RowFile:
         The file of a resumed run then equals that of an uninterrupted one.
         """
         places = [self._places[id] for id in self._ids if id in self._places]
+        # In order already, and nothing else in the file: a large one isn't written a second time.
         if places == sorted(places) and sum(length for _, length in places) == self._file.seek(0, os.SEEK_END):
             return
         with open_atomic(self.path, "wb") as out:
             for offset, length in places:
                 self._file.seek(offset)
                 out.write(self._file.read(length))
+        # The handles are those of the file that was replaced: a row that came now would go nowhere.
         self._close()
 
     def _close(self) -> None:
@@ -202,10 +211,12 @@ class RowFile:
         failed: dict[str, bool] = {}
         for line in scan(self._file, self.path, known):
             end = line.offset + line.length
+            # It stays in the file until the new row is behind it: a kill before that loses nothing.
             if line.failed and retry_errors:
                 continue
             # Of a sample that was asked again, the later row counts.
             self._places[line.id] = (line.offset, line.length)
+            # By id, since a sample that was asked again has two rows.
             failed[line.id] = line.failed
         self.errors = sum(failed.values())
         self._file.truncate(end)

@@ -33,6 +33,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 def checkpoints(folder: Path) -> list[Path]:
     """Complete checkpoints, oldest first."""
     found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    # By number: as texts, 100 comes before 20.
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
@@ -72,7 +73,9 @@ def seal(checkpoint: Path) -> None:
     with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(lambda name: checksum(checkpoint / name), files)
         held = json.dumps(dict(zip(files, found, strict=True)), sort_keys=True)
+    # A checksum of the checksums, too: a flipped bit among them would blame a file that is whole.
     own = f"{zlib.crc32(held.encode()):08x}"
+    # Last, and in one step: its being there is what makes the checkpoint count.
     write_text_atomic(checkpoint / COMPLETE, f"{own} {held}\n")
 
 

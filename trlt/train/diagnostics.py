@@ -98,7 +98,7 @@ def _spread(first: Metrics, last: Metrics, limit: int) -> str | None:
         return None
     return (
         f"zero-variance groups: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select "
-        f"samples of medium difficulty (trlt select), or {advice('set train.min_spread, which replaces such prompts,')}"
+        f"samples of medium difficulty (trlt select), or {advice('set train.min_reward_range, which replaces such prompts,')}"
     )
 
 

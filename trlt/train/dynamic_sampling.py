@@ -57,9 +57,9 @@ class PromptSlot:
         if scored and (self.best is None or scored.reward_range > self.best.reward_range):
             self.best = scored
 
-    def wants(self, min_spread: float, max_tries: int) -> bool:
+    def wants(self, min_reward_range: float, max_tries: int) -> bool:
         """Whether another prompt is to be tried."""
-        return self.best is None or (self.best.reward_range < min_spread and self.tries < max_tries)
+        return self.best is None or (self.best.reward_range < min_reward_range and self.tries < max_tries)
 
 
 def make_slots(
@@ -76,6 +76,7 @@ def make_slots(
     """
     taken = set(step)
     others = [index for index in range(samples) if index not in taken]
+    # The same in every process, by the seed and the step: then each slot's share can be cut out of it without asking.
     Random(seed).shuffle(others)
     fresh, gone = [i for i in others if i not in left], [i for i in others if i in left]
     return [PromptSlot(_line(step, fresh, gone, slot, left)) for slot in own]
@@ -83,10 +84,13 @@ def make_slots(
 
 def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], slot: int, left: Container[int]) -> Iterator[int]:
     """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
+    # As a number below, 0 or 1: a prompt that has left comes last of all, and one that hasn't isn't offered again.
     stays = step[slot] not in left
     if stays:
         yield step[slot]
     for others in (fresh, gone):
+        # First its own share, on which no other slot draws before its own is used up. Two
+        # slots may then hold the same prompt, which is better than one without any.
         for shift in range(len(step)):
             yield from others[(slot + shift) % len(step) :: len(step)]
     yield from (step[(slot + shift) % len(step)] for shift in range(stays, len(step)))
@@ -96,7 +100,7 @@ def resample(
     slots: Sequence[PromptSlot],
     answer: Callable[[Sequence[int]], Sequence[ScoredGroup | None]],
     *,
-    min_spread: float,
+    min_reward_range: float,
     max_tries: int,
 ) -> list[ScoredGroup]:
     """A scored group for each slot that has a prompt with a readable video.
@@ -104,16 +108,17 @@ def resample(
     Args:
         slots: Of this process.
         answer: Samples' indices to their scored groups; None for one whose video can't be read.
-        min_spread: Groups with a smaller reward range are replaced, while there are tries; the widest is kept.
+        min_reward_range: Groups with a smaller reward range are replaced, while there are tries; the widest is kept.
         max_tries: Maximum number of prompts tried per slot for a wider range.
     """
     pending = list(slots)
     while pending:
+        # All open slots are asked together, so that their completions grow side by side.
         asked = [(slot, index) for slot in pending if (index := next(slot.prompts, None)) is not None]
         scored_groups = answer([index for _, index in asked]) if asked else []
         for (slot, _), scored in zip(asked, scored_groups, strict=True):
             slot.offer(scored)
-        pending = [slot for slot, _ in asked if slot.wants(min_spread, max_tries)]
+        pending = [slot for slot, _ in asked if slot.wants(min_reward_range, max_tries)]
     return [slot.best for slot in slots if slot.best is not None]
 
 
@@ -144,8 +149,10 @@ def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: i
     """
     made = [list(some) for some in passes]
     while len(made) < count:
+        # A pass of one group can't be halved. Those sort first, so the last is the largest that can be.
         made.sort(key=lambda some: (len(some) > 1, sum(sizes[i] for i in some)))
         largest = made.pop()
+        # Every other one: the groups of a pass are ordered by size, and the halves come out alike.
         made += [largest[::2], largest[1::2]]
     return made
 

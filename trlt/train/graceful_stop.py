@@ -28,7 +28,10 @@ class Leave(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
         """Asks all processes, since a signal reaches them at different moments."""
         place = PartialState()
+        # One number a step. If each process decided for itself, some would
+        # stop a step earlier, and the rest wait in the next exchange.
         heard = torch.tensor([self._interruption.heard], device=place.device)
+        # The largest, so that all processes leave with the same exit code.
         self._signal = int(gather(heard).max()) if place.num_processes > 1 else self._interruption.heard
         if self._signal:
             control.should_save = control.should_training_stop = True

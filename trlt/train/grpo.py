@@ -71,6 +71,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self, loaded: LoadedModel, training_data: TrainingData, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
     ) -> None:
         ids = [sample.id for sample in training_data.samples]
+        # TRL sees numbers of samples. It can't handle videos: given messages with one, it would train without it.
         dataset = Dataset.from_dict({"prompt": [str(index) for index in range(len(ids))], "index": list(range(len(ids)))})
         # TRL would make a reference model that stands whole and in float32 in each process, and a copy of adapters.
         beta, args.beta = args.beta, 0.0
@@ -83,6 +84,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             **kwargs,
         )
         args.beta = self.beta = beta
+        # TRL has rounded the adapters to BF16 by now.
         if recipe.train.lora and recipe.train.lora.quantize:
             in_float32(self.model, args.seed)
         if beta and recipe.train.lora is None:
@@ -91,7 +93,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._rollout_model = self.accelerator.unwrap_model(self.model)
         self._whole = loaded.whole
         if self._whole:
+            # The engine prepares the model that it is made with. Under sharding it draws with
+            # this copy, which has to take branches, too, and trees for the check of vLLM.
             attach(self._whole.model)
+        # Told, because the weights don't tell: they are float32 under autocast, too, where draws can't be exact.
         engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
         broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
         tower = self._frozen_tower(lambda clip: engine.encode(clip))
@@ -149,12 +154,15 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
         def score(tree: TreeBatch) -> Tensor:
             logps, *_ = self._get_per_token_logps_and_entropies(self.model_wrapped, none, none, 0, pixel_values=tree)
+            # No backward pass follows, which would free what the last layers have gathered.
             let_go(self.model_wrapped)
             return logps
 
         return Trainer(_base(self._rollout_model), self._tree, score)
 
     def _make_reference(self, path: str, computed: torch.dtype) -> Any:
+        # TRL's own would be sharded as one unit, which its first call
+        # gathers and never gives back: 16.6 GB on each GPU for 7B.
         reference = load_reference(path, computed)
         attach(reference)
         return prepare_deepspeed(reference, self.accelerator) if self.is_deepspeed_enabled else reference
@@ -187,6 +195,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         turns = int(getattr(self.args, "steps_per_generation"))  # noqa: B009  (a field of TRL's configuration)
         rows = self._train_batch_size * turns
         # Three batches are under way: the one in use, the one that the dataloader holds ahead, and the one announced.
+        # When two of them were kept, clips were dropped just before they were
+        # needed: without a frame store, 12 visits took 20 decodes, and 13 now.
         most = 3 * rows // self._recipe.train.group_size
         order = super()._get_train_sampler(dataset)
         return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
@@ -215,12 +225,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         scored = self._rollouts(wanted)
         masked = self._recipe.train.mask_truncated
         total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
+        # Over all processes and passes: losses that are a sum over tokens (DAPO, CISPO) divide by it.
         total = self.accelerator.reduce(total, "sum").float()
         self._learn_difficulty(scored)
         self._completions.add(self.state.global_step + 1, scored)
         self._show(scored[0])
         self._record(scored)
         micros = [self._micro([scored[i] for i in some], total) for some in self._passes(scored)]
+        # The reference has no backward pass, which would free what its last layers have gathered.
         if self.ref_model is not None:
             let_go(self.ref_model)
         # Passes that hold more groups than expected leave turns without any; gradients are exchanged in the last turn.
@@ -234,16 +246,20 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             order = sorted(range(len(scored)), key=lambda i: (sizes[i], scored[i].index))
             return [order[i : i + train.prompts_per_pass] for i in range(0, len(order), train.prompts_per_pass)]
         passes = pack_groups(sizes, train.tokens_per_pass)
+        # Where weights are sharded each pass gathers them, so a process with fewer passes would leave the others waiting.
         count = self.accelerator.gather(torch.tensor([len(passes)], device=self.accelerator.device)).max()
         return split_passes(passes, sizes, int(count))
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
         """TRL's loss of a pass; one that is a mean over its completions counts as often as it has groups."""
         if not inputs:
+            # The trainer calls `backward` on the loss of every turn, and this one has nothing behind it.
             return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        # TRL's loss hands on a fixed set of inputs. The log-probabilities of who drew reach the forward pass this way.
         self._passing = inputs
         loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         self._passing = {}
+        # Once a step, in the last turn, which is the one that every process fills: `exchange` waits for all of them.
         if self._correction and inputs is self._micros[-1]:
             for name, value in self._correction.exchange().items():
                 self._metrics["train"][name].append(value)
@@ -278,23 +294,29 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _rollouts(self, wanted: Sequence[int]) -> list[ScoredGroup]:
         """As many scored groups as prompts are wanted.
 
-        Prompts whose video fails, or whose reward range is below `min_spread`, are replaced by new ones: see
+        Prompts whose video fails, or whose reward range is below `min_reward_range`, are replaced by new ones: see
         `dynamic_sampling`.
 
         Raises:
             DataError: not enough videos could be read.
         """
         train, state, done = self._recipe.train, self.accelerator, self.state.global_step
+        # Of all processes: replacements are shared out among all slots of the step, not among those of one process.
         step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
         first, samples = state.process_index * len(wanted), len(self._training_data.samples)
         own = range(first, first + len(wanted))
         places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
         with self.drawing():
             self._filled += 1
+            # The second filling is the first with weights that an update
+            # has changed: it shows that new weights arrive, too.
             if self._filled == 2 and self.compare:
                 self.compare()
             found = resample(
-                places, lambda asked: self.group_rollouts(asked, done), min_spread=train.min_spread, max_tries=train.max_tries
+                places,
+                lambda asked: self.group_rollouts(asked, done),
+                min_reward_range=train.min_reward_range,
+                max_tries=train.max_tries,
             )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
@@ -324,6 +346,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         rows, length = len(scored) * train.group_size, tree.completions.shape[2]
         lengths = torch.tensor([n for s in scored for n in s.counted(mask_truncated=train.mask_truncated)], device=device)
         batch: dict[str, Any] = {
+            # Empty: prompts travel in the tree, and TRL joins these with the completions.
             "prompt_ids": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "prompt_mask": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "completion_ids": tree.completions.flatten(0, 1),
@@ -352,6 +375,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         rows = (batch["completion_ids"], batch["completion_mask"], batch["completion_ids"].shape[1])
         if self.ref_model is not None:
             return self._get_per_token_logps_and_entropies(self.ref_model, *rows, pixel_values=batch["pixel_values"])[0]
+        # Without its adapters the policy is the model that it began as, so no second one is held.
         with self._rollout_model.disable_adapter():
             return self._get_per_token_logps_and_entropies(self.model, *rows, pixel_values=batch["pixel_values"])[0]
 

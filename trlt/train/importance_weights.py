@@ -22,6 +22,7 @@ def ratios(trainer: Tensor, sampler: Tensor, mask: Tensor, mode: str) -> Tensor:
         mask: (R, T), 1 for tokens that count.
         mode: `Update.correction`, but for `none`.
     """
+    # NaN goes before the mask is applied: times 0 it would still be NaN.
     apart = (trainer - sampler).nan_to_num(nan=0.0) * mask
     return (apart.sum(dim=-1, keepdim=True) if mode.startswith("sequence") else apart).exp()
 
@@ -47,7 +48,9 @@ class Correction:
     def weigh(self, trainer: Tensor, sampler: Tensor, mask: Tensor) -> Tensor:
         """Weights of a pass, (R, T) or (R, 1); see `ratios`."""
         ratio = ratios(trainer, sampler, mask, self._mode)
+        # One ratio a completion counts where any of its tokens does.
         there = mask.bool() if ratio.shape == mask.shape else mask.any(dim=-1, keepdim=True)
+        # Before the cap, so that the log shows how often it is reached.
         self._seen.append(ratio[there])
         return bounded(ratio, self._mode, self._cap)
 
@@ -58,6 +61,7 @@ class Correction:
         """
         seen = torch.cat(self._seen).double()
         self._seen.clear()
+        # A process whose completions all don't count still takes part, and the least of no numbers is an error.
         inf = seen.new_tensor([torch.inf])
         local = [seen.sum(), seen.new_tensor(len(seen)), (seen > self._cap).sum().double()]
         local += [torch.cat([seen, inf]).min(), torch.cat([seen, -inf]).max()]

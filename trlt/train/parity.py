@@ -91,6 +91,7 @@ def check(
     learnt: list[Tensor] = []
     drawn: list[Tensor] = []
     for g, one in enumerate(samples):
+        # Inputs before log-probabilities: they must be equal, and if they aren't, that is why the others differ.
         require_same(one.name, "the engine", one.drawn.scored.entered, one.library.entered)
         require_same(one.name, "the trainer", _entered(batch, seen, g, len(one.drawn.tokens)), one.library.entered)
         count = len(one.drawn.tokens)
@@ -99,6 +100,7 @@ def check(
             for row, c in zip(by_group[g], one.completions, strict=True)
         ]
         learnt.append((by_group[g, 0, :count] - one.library.logps).abs() * sampling.temperature)
+        # As noted when it was drawn, from logits of a batch, and not scored once more.
         own = torch.tensor(one.completions[0].logps[:count])
         drawn.append((own - one.library.logps).abs() * sampling.temperature)
     names = f"samples {', '.join(repr(one.name) for one in samples)}"
@@ -145,6 +147,7 @@ def _entered(batch: TreeBatch, seen: ModelInputs, g: int, count: int) -> Entered
     ids, positions = seen.ids[0][row, start:stop], seen.positions[0][:, row, start:stop]
     if not seen.grids:
         return Entered(ids, positions, None, None)
+    # With full sequences, each completion has a copy of the clip.
     grids, clip = seen.grids[0], g * size if batch.full else g
     first = int(grids[:clip].prod(-1).sum())
     return Entered(ids, positions, grids[clip], seen.pixels[0][first : first + int(grids[clip].prod())])

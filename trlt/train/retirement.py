@@ -47,6 +47,7 @@ class Retirement:
     def resume(self, step: int) -> None:
         """Restores the visits of the first steps, without later ones; after `cut_visits`."""
         places = {id: index for index, id in enumerate(self._ids)}
+        # From the file alone: it was cut back to the checkpoint, and the visits after that are made again.
         self._same, self.left = {}, set()
         for row in _read(self._path):
             if row["step"] < step and row["id"] in places:
@@ -59,6 +60,7 @@ class Retirement:
             Ids of newly dropped samples.
         """
         rows, gone = [], []
+        # Processes hand in their visits in an order that depends on their number. The file doesn't.
         for visit in sorted(visits):
             row = {
                 "step": step,
@@ -70,6 +72,7 @@ class Retirement:
                 row["left"] = f"all {self._patience} last groups earned the same, {visit.mean:.2f} in the last"
                 gone.append(self._ids[visit.sample])
             rows.append(row)
+        # All processes count, so that none has to ask which samples have left.
         if self._writes:
             append_jsonl(self._path, *rows)
         return gone

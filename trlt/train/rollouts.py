@@ -89,6 +89,7 @@ class GroupRollouts:
         sampling = Sampling(train.temperature, train.top_p, train.max_new_tokens, train.seed)
         asked: list[_GroupRequest] = []
         drawn: dict[int, Sequence[Completion]] = {}
+        # Under what the update computes under: else the parity check would compare two precisions.
         with self._autocast():
             for place, clip in read:
                 sample = training_data.samples[indices[place]]
@@ -99,7 +100,10 @@ class GroupRollouts:
                 except Exception as error:  # of this sample alone
                     self._broken.add(sample, fault_of(error), step)
                     continue
+                # The step is part of the name, so a sample that comes again is
+                # answered anew, and a resumed run draws as the other did.
                 request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size)
+                # The update gets these very inputs, so what was answered and what is learned can't be different prompts.
                 asked.append(_GroupRequest(place, Tree(clip if self.vllm else inputs, (request,)), inputs, prompt))
             trees = [one.tree for one in asked]
             if self.vllm:
@@ -115,6 +119,7 @@ class GroupRollouts:
                         self._broken.add(training_data.samples[indices[asked[t].place]], fault, step)
         sampled = time.perf_counter()
         scored: list[ScoredGroup | None] = [None] * len(indices)
+        # In the order of the prompts. The order in which the engine is done with them depends on its batches.
         for t, said in sorted(drawn.items()):
             index, one = indices[asked[t].place], asked[t]
             try:
@@ -145,6 +150,7 @@ class GroupRollouts:
         grades = [grade(sample, one.text, train, weights) for one in completions]
         rewards = [one.reward for one in grades]
         penalties: list[float] = []
+        # In training alone: evaluation grades the same text without it.
         if train.overlong_tokens is not None:
             penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
             rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]

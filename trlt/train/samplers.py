@@ -39,10 +39,13 @@ class PrefetchSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rank, processes = self._process
         batch = self._rows * processes
+        # At the beginning of each pass, as the order of an epoch may depend on the seed and the
+        # epoch alone: a resumed run has no generator that went through the epochs before.
         if self._reseed:
             self._reseed(self._order)
         waiting: deque[int] = deque()
         for position, row in enumerate(self._order):
+            # TRL goes over the rows of a step once for each micro-batch and iteration. The clips are needed the first time.
             if position // batch % self._every == 0 and position // self._rows % processes == rank:
                 self._announce([row])
             waiting.append(row)
@@ -73,6 +76,7 @@ class PaddedSampler(Sampler[int]):
         yield from self._order
         yield from range(self._rows, len(self))
 
+    # `ResumableTrainer` gives each epoch's order its generator, whatever sampler it holds.
     @property
     def generator(self) -> object:
         """What the other order draws from."""

@@ -94,11 +94,14 @@ def load_policy(settings: Model, recipe: Recipe) -> LoadedModel:
 def _load_slices(settings: Model, recipe: Recipe, computed: torch.dtype) -> LoadedModel:
     lora, device = recipe.train.lora, PartialState().device
     empty, model = (skeleton(settings.path, getattr(torch, settings.dtype), device) for _ in range(2))
+    # Looked up by the plain names, before adapters change them. What is noted are modules, which stay the
+    # same when adapters wrap them and sharding replaces their weights; only after that are they filled.
     sources = find_sources(model, settings.path)
     trained = with_adapters(model, lora)
     shard(trained, computed)
     fill(sources, device)
     draw_adapters(trained, recipe.train.seed, device)
+    # The copy needs the names of what it borrows from.
     with_adapters(empty, lora)
     return LoadedModel(model, load_processor(settings.path), settings.path, trained, WholeCopy(empty, computed))
 
@@ -154,6 +157,8 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
     for module in model.modules():
         for name, buffer in module.named_buffers(recurse=False):
+            # Buffers stand in no file, and those of the skeleton hold nothing:
+            # they are computed as `from_pretrained` does, and then moved.
             module.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
         if module._buffers:
             model._init_weights(module)  # type: ignore[no-untyped-call]  # as `from_pretrained` computes them
@@ -190,17 +195,23 @@ def fill(sources: list[WeightSource], device: torch.device, dtypes: Mapping[str,
         device: Where they stay.
         dtypes: Precision of some, by their keys; the others have that of the empty weight.
     """
+    # Files are mapped: only the rows that this process keeps are read, and no process waits for another.
     for file in dict.fromkeys(source.file for source in sources):
         with safe_open(file, "pt") as tensors:
             for source in (source for source in sources if source.file == file):
                 module, leaf = source.owners[0]
+                # Looked up now, as sharding has put another one in its place.
                 weight = getattr(module, leaf)
                 whole = tensors.get_slice(source.key)
+                # What an adapter adds is a product that needs the whole weight, so each process reads that.
                 if source.change is not None:
                     whole = source.change(tensors.get_tensor(source.key).float())
                 own = own_slice(whole, weight)
                 dtype = (dtypes or {}).get(source.key, weight.dtype)
+                # Each process looks at its own slice: together they see every value once.
                 refuse_not_finite(str(file), [(source.key, own)])
+                # Copied, because `own` is a view of the mapped file.
                 value = with_slice(weight, torch.empty_like(own, dtype=dtype, device=device).copy_(own))
+                # One parameter for all places that hold it: tied weights stay tied.
                 for owner, name in source.owners:
                     setattr(owner, name, value)

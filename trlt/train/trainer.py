@@ -95,6 +95,7 @@ class TrainingData:
         requests = []
         for place, index in enumerate(indices):
             try:
+                # By its place, not by its sample: a replacement may be the prompt of another slot.
                 requests.append(replace(self.request(index), key=place))
             except VideoError as error:
                 found[place] = error
@@ -176,6 +177,8 @@ class ResumableTrainer:
         super().create_accelerator_and_postprocess()  # type: ignore[misc]
         state: Any = self.accelerator.state  # type: ignore[attr-defined]
         if (deepspeed := getattr(state, "deepspeed_plugin", None)) is not None:
+            # `setdefault`: what a configuration file of the user's says comes first. Otherwise
+            # gradients of a BF16 model would be added up in BF16, over passes and processes.
             deepspeed.deepspeed_config.setdefault("data_types", {"grad_accum_dtype": "fp32"})
             deepspeed.deepspeed_config.setdefault("communication_data_type", "fp32")
         if (fsdp := getattr(state, "fsdp_plugin", None)) is not None:
@@ -230,10 +233,12 @@ class ResumableTrainer:
         if not isinstance(target, PreTrainedModel) or isinstance(target, FSDPModule):
             super()._load_from_checkpoint(resume_from_checkpoint, model)  # type: ignore[misc]
             return
+        # Names and shapes first: `from_pretrained` draws at random what it doesn't find.
         match(target, Path(resume_from_checkpoint))
         saved = type(target).from_pretrained(
             resume_from_checkpoint, dtype=target.dtype, use_safetensors=True, trust_remote_code=False
         )
+        # Strict, so that a name that doesn't match is an error, and no weight stays that of the base.
         target.load_state_dict(saved.state_dict(), strict=True)
 
 
@@ -257,8 +262,11 @@ class RunCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Cuts off what a killed run had noted after its last checkpoint, and removes half a checkpoint."""
         if state.is_world_process_zero:
+            # A kill in the middle does no harm: each file is replaced or removed in one step, and the next start cuts again.
             for row in forget_after(self._folder, state.global_step):
                 self._health.see(row["step"], row)
+            # The run writes a checkpoint of that name again, and files
+            # that were left in it would be sealed with the new ones.
             for path in Path(str(args.output_dir)).glob("checkpoint-*"):
                 if not (path / COMPLETE).is_file():
                     shutil.rmtree(path)
@@ -271,9 +279,11 @@ class RunCallback(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Once all processes have written their files, the checkpoint counts, and older ones may go."""
+        # The checkpoint holds files of all processes: none may still be written to when checksums are taken.
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir))
+            # Before older ones go: a kill in between leaves one checkpoint too many, and never none.
             seal(folder / f"checkpoint-{state.global_step}")
             for old in checkpoints(folder)[: -self._keep]:
                 # Unmarked first: half a checkpoint must not count as one.
@@ -291,6 +301,7 @@ class RunCallback(TrainerCallback):
         """One line a step."""
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
+        # JSON has no NaN and no infinity.
         metrics = {k: round(v, 8) for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
         elapsed = round(time.monotonic() - self._began, 2)
         row: dict[str, Any] = {"step": state.global_step, "of": state.max_steps, "elapsed_s": elapsed}

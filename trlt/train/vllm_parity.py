@@ -51,6 +51,8 @@ def check(
         ModelError: vLLM failed.
     """
     worst, differences = ("", 0.0), []
+    # At 2 frames a second a grid covers one second, which vLLM assumes where
+    # it isn't told: only another rate shows that the rate is used.
     for name, clip, words in [*clips, _slower(*clips[0])]:
         clip_inputs, prompt = make_inputs(clip, words)
         found = sampler.explain(clip, words, sampling)

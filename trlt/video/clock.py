@@ -52,6 +52,7 @@ def parts(stamps: Sequence[int | None], keys: Sequence[bool], step: int, ahead: 
             if recent:
                 bounds.append((low, high))
             found.append([i])
+            # Pictures of the part before say nothing of the order in this one.
             recent.clear()
             low = high = stamp
         low, high = min(low, stamp), max(high, stamp)
@@ -60,6 +61,7 @@ def parts(stamps: Sequence[int | None], keys: Sequence[bool], step: int, ahead: 
     made: list[Part] = [(0, 0)]
     end = bounds[0][1]
     for (first,), (low, high) in zip(found[1:], bounds[1:], strict=True):
+        # Each part goes on one step after the last picture of the part before.
         made.append((first, end + step - low))
         end = high + made[-1][1]
     return made

@@ -95,8 +95,10 @@ def opened(path: Path, threads: int, said: list[tuple[str, str]] | None = None) 
     except (av.error.FFmpegError, OSError) as error:
         raise fault(path, _why(path, error)) from None
     with container:
+        # FFmpeg draws text files as a terminal would.
         if container.format.name == "tty":
             raise fault(path, "a text file, not a video")
+        # A cover picture is a video stream, too.
         shown = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
         best = container.streams.best("video")
         stream = best if best in shown else shown[0] if shown else None
@@ -213,6 +215,7 @@ def list_packets(path: Path, container: Any, stream: Any, said: Sequence[tuple[s
 def _parts(
     container: Any, stream: Any, stamps: Sequence[int | None], keys: Sequence[bool], stays: Sequence[int]
 ) -> list[clock.Part]:
+    # Without true presentation times there is no clock that could begin anew: such frames go by their order.
     if container.format.name == "avi" or _NO_STAMP in stamps:
         return [(0, 0)]
     unit = stream.time_base

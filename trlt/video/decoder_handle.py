@@ -118,8 +118,9 @@ class Decoder:
 
 
 def _start(config: Config) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches only the parent, which then decides. One BLAS thread: the processes run in parallel.
+    # The child imports from where this process does. An empty entry is the current folder.
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    # A session of its own: Ctrl-C reaches only the parent, which then decides. One BLAS thread: the processes run in parallel.
     process = subprocess.Popen(
         [sys.executable, "-m", "trlt.video.decoder_process", config.to_json()],
         stdin=subprocess.PIPE,

@@ -55,6 +55,8 @@ def main() -> None:
     _limit_memory(config.memory_bytes)
     store = ClipCache(config.store, config.store_bytes) if config.store else None
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    # By a thread of its own, so that the end of the parent is noticed
+    # in the middle of a file, too: nothing is left running.
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     _answer(answers.fileno(), READY)
     while True:
@@ -72,6 +74,7 @@ def main() -> None:
         except MemoryError:
             reason = f"{request['path']}: decoding needs more than {config.memory_bytes / 1e9:g} GB; raise video.memory_gb"
         except OSError as error:
+            # Whose fault it is, the parent decides: a full disk ends the run, a file that has gone doesn't.
             named = None if error.filename is None else os.fsdecode(error.filename)
             _answer(answers.fileno(), SYSTEM, json.dumps([error.errno, error.strerror, named]).encode())
             continue
@@ -81,6 +84,7 @@ def main() -> None:
             continue
         else:
             if store is not None:
+                # Before the answer: once the parent has its last one, it may end this process.
                 store.put(request["key"], clip)
             _answer(answers.fileno(), CLIP, *pack(clip))
             continue

@@ -67,6 +67,7 @@ class DiskCache:
         """The bytes of an entry, which counts as used now; None where it isn't there."""
         path = self._path(key)
         try:
+            # Another process may remove the entry at any moment, between these two lines, too: then it counts as not there.
             data = np.fromfile(path, np.uint8)
             os.utime(path)
         except FileNotFoundError:
@@ -88,11 +89,15 @@ class DiskCache:
         path = self._path(key)
         try:
             path.parent.mkdir(exist_ok=True)
+            # In the folder itself, so that it can be moved to its place in one step. A
+            # kill before that leaves a `.new-`, which `_evict` removes after an hour.
             handle, name = tempfile.mkstemp(dir=self.root, prefix=".new-")
             try:
                 with os.fdopen(handle, "wb") as out:
                     for part in parts:
                         out.write(part)
+                # Under one lock, or two writers would both find room for the last bytes. A kill behind the
+                # move leaves a total that is too small, until a process that starts later counts anew.
                 with self._locked():
                     total = self._make_room(path, size)
                     os.replace(name, path)
@@ -129,6 +134,7 @@ class DiskCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.root / ".lock").open("a") as lock:
+            # A kill ends the lock with the process.
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
@@ -138,8 +144,10 @@ class DiskCache:
         The total is kept in a file, so that writing doesn't look at every entry; the first write of a process counts anew.
         """
         total = self._read_total() if self._counted else None
+        # Where it seems full, all entries are looked at: the number in the file may be wrong.
         if total is None or total - _size(path) + size > self.max_bytes:
             total = self._evict(size)
+            # What killed writers have left out of the total is in it from here on.
             self._counted = True
         return total - _size(path) + size
 
@@ -149,6 +157,7 @@ class DiskCache:
         total = sum(stat.st_size for _, stat in entries)
         if total + coming > self.max_bytes:
             for path, stat in entries:
+                # To a tenth below, or every further write would look at all entries again.
                 if total + coming <= 0.9 * self.max_bytes:
                     break
                 path.unlink(missing_ok=True)
@@ -163,6 +172,7 @@ class DiskCache:
 
     def _read_total(self) -> int | None:
         try:
+            # Empty where a kill came while it was written: then all is counted anew.
             return int((self.root / ".total").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None

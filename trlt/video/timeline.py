@@ -85,6 +85,8 @@ def on_screen(line: Timeline, start: float | None, end: float | None) -> tuple[i
     first = 0 if start is None else int(np.searchsorted(line.times, start - SLACK_S))
     stop = len(line.times) if end is None else int(np.searchsorted(line.times, end - SLACK_S))
     late = begin < line.times[0] - LATE_S
+    # By number, as the model's own package does, where nothing speaks against it. A stretch
+    # with fewer pictures than make a temporal patch takes what is on screen instead.
     if line.regular and not late and stop - first >= TEMPORAL_PATCH:
         return first, stop, False
     until = line.end if end is None else min(end, line.end)
@@ -92,6 +94,7 @@ def on_screen(line: Timeline, start: float | None, end: float | None) -> tuple[i
         where = f"[{begin:g} s, {line.end if end is None else end:g} s)"
         shown = f"the video is shown from {line.times[0]:.2f} to {line.end:.2f} s"
         raise ValueError(f"the clip {where} holds no picture; {shown}")
+    # The picture that began before the stretch and is still on screen.
     first = max(0, int(np.searchsorted(line.times, begin + SLACK_S, side="right")) - 1)
     return first, stop, True
 
@@ -108,16 +111,20 @@ def choose(line: Timeline, budget: Budget, start: float | None, end: float | Non
     """
     begin = 0.0 if start is None else start
     if len(line.times) < TEMPORAL_PATCH:
+        # For its error, which says how many frames there are.
         frame_count(len(line.times), line.rate, budget)
     first, stop, by_time = on_screen(line, start, end)
     duration = (line.end if end is None else min(end, line.end)) - begin
     if not by_time:
         total = stop - first
         count = frame_count(total, line.rate, budget)
+        # The last frame taken is the last of the file, while the model places it a step earlier, since it
+        # spreads them over the whole length. The models were trained like this, so it stays.
         indices = spread(first, stop - 1, count)
         return Choice(indices, line.times[indices], False, total, line.rate, count / total * line.rate, duration)
     total = max(stop - first, round(duration * line.rate), TEMPORAL_PATCH)
     count = frame_count(total, total / duration, budget)
     moments: NDArray[np.float64] = begin + np.arange(count, dtype=np.float64) * (duration / count)
+    # Before the first picture, the first is shown, as most players do.
     indices = np.maximum(np.searchsorted(line.times, moments + SLACK_S, side="right") - 1, 0)
     return Choice(indices, moments, True, total, total / duration, count / duration, duration)

@@ -72,14 +72,19 @@ class ClipLoader:
         self._store = ClipCache(settings.store, size) if settings.store else None
         self._workers = settings.workers
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
+        # All processes together take each core once.
         threads = max(1, cores() // max(1, settings.workers))
         config = Config(decoder, self.budget, threads, settings.store, size, int(settings.memory_gb * 1e9))
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
+        # Last in, first out, with the first on top: a process starts with its
+        # first request, so those that aren't needed never start.
         for decoder_ in reversed(self._decoders):
             self._idle.put(decoder_)
         self._pool = ThreadPoolExecutor(settings.workers, "trlt-video") if settings.workers else None
         self._announced: OrderedDict[tuple[Path, float | None, float | None], Future[LoadedClip]] = OrderedDict()
+        # A loader that nobody closes ends its processes all the same, when it is collected or the interpreter
+        # ends. The function gets what it closes, and not the loader, which would then never be collected.
         self._close = weakref.finalize(self, _close, self._pool, self._decoders)
 
     def announce(self, requests: Iterable[ClipRequest], *, most: int = 64) -> None:
@@ -131,6 +136,7 @@ class ClipLoader:
     def _load(self, path: Path, start: float | None, end: float | None) -> Clip:
         key = self.key(path, start, end) if self._store else None
         if self._store and key:
+            # With decoding processes it is only read here: each of them stores what it has decoded.
             clip = self._store.get(key)
             if clip is not None:
                 return clip
@@ -139,6 +145,7 @@ class ClipLoader:
             try:
                 return decoder.decode(path, start, end, key)
             finally:
+                # Also after a failure: where that has ended the process, the next request starts another.
                 self._idle.put(decoder)
         clip = load_clip(path, **asdict(self.budget), start=start, end=end)
         if self._store and key:
@@ -163,6 +170,7 @@ class ClipLoader:
         pending: deque[tuple[ClipRequest, Future[LoadedClip]]] = deque()
         try:
             for request in requests:
+                # Taken out: what is handed over isn't held here any longer.
                 coming = self._announced.pop(_place(request), None)
                 pending.append((request, coming or self._pool.submit(self._attempt, request)))
                 if len(pending) >= self._ahead:
@@ -171,6 +179,7 @@ class ClipLoader:
                 yield self._next(*pending.popleft())
         finally:
             for _, future in pending:
+                # The caller has left: what hasn't begun needn't.
                 future.cancel()
 
     def close(self) -> None:
@@ -190,6 +199,7 @@ class ClipLoader:
         except VideoError as error:
             fault = error
         except OSError as error:  # of this file alone: it has gone, or can't be read where the disk is damaged
+            # A full disk, say, or too many open files: the next file would meet the same.
             if error.errno in SYSTEMIC:
                 raise
             fault = VideoError(f"{request.path}: can't be read ({error.strerror or error})")
@@ -203,6 +213,7 @@ class ClipLoader:
         began = time.perf_counter()
         loaded = coming.result()
         self.waited_s += time.perf_counter() - began
+        # A clip that was announced was loaded for a request with another key.
         return replace(loaded, request=request)
 
 
@@ -217,6 +228,7 @@ def _place(request: ClipRequest) -> tuple[Path, float | None, float | None]:
 
 def _close(pool: ThreadPoolExecutor | None, decoders: list[Decoder]) -> None:
     for decoder in decoders:
+        # Before the pool, whose threads wait for answers: it would wait with them for a file that hangs.
         decoder.close()
     if pool is not None:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -41,6 +41,7 @@ def _limit() -> None:
     try:
         import resource
 
+        # Time of the processor, since on a busy machine a sound template may have to wait.
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
         resource.setrlimit(resource.RLIMIT_DATA, (BYTES, BYTES))
     except (ImportError, AttributeError, ValueError, OSError):
@@ -59,6 +60,7 @@ def render(template: str, given: dict[str, Any], chats: list[Any], most: int) ->
     texts = []
     for messages in chats:
         text = ""
+        # Part by part: a text that doubles is cut off before it fills the memory.
         for part in compiled.generate(messages=messages, tools=None, documents=None, add_generation_prompt=True, **given):
             text += part
             if len(text) > most:

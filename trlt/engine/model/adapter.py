@@ -99,6 +99,7 @@ def changes(adapters: Sequence[Path], empty: Any, base: str, precision: Any) -> 
 
 
 def _rounded(first: Change | None, change: Change, precision: Any, weight: Any) -> Any:
+    # Each sum is rounded as `trlt train merge` would have saved it, so adapters on adapters give the same bits either way.
     return change(weight if first is None else first(weight)).to(precision).float()
 
 
@@ -118,6 +119,7 @@ def _changes(folder: Path, empty: Any, base: str) -> dict[str, Change]:
         try:
             config = LoraConfig.from_pretrained(str(folder))
             config.inference_mode = True
+            # A copy: PEFT puts its layers into the model that it is given, and `empty` is needed again.
             wrapped: Any = get_peft_model(copy.deepcopy(empty), config)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelError(f"{folder / ADAPTER}: doesn't fit {base} ({shown(str(error))}); {belongs}") from None
@@ -166,6 +168,7 @@ def _added(layer: Any, weight: Any) -> Any:
     import torch
 
     base = layer.get_base_layer()
+    # The layer holds a true weight only while it is added to: in memory there is one at a time.
     empty, base.weight = base.weight, torch.nn.Parameter(weight.clone(), requires_grad=False)
     layer.merge(safe_merge=True)
     merged, base.weight = base.weight.detach(), empty

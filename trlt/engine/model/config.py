@@ -80,6 +80,7 @@ def _check(config: Mapping[str, Any]) -> None:
         wanted = f"{where}hidden_size ({text['hidden_size']}) is expected"
         raise _ConfigFault("vision_config.out_hidden_size", vision["out_hidden_size"], wanted)
     _number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
+    # 2 in all published files, and 4 in the library where nothing is said: it can't be left out.
     _number(vision.get("tokens_per_second"), "vision_config.tokens_per_second")
     _check_rope(text, where, text["hidden_size"] // heads)
     _check_blocks(vision)
@@ -98,6 +99,7 @@ def _check_rope(text: Mapping[str, Any], where: str, width: int) -> None:
         raise _ConfigFault(f"{where}{name}.mrope_section", sections, wanted)
     inner = rope.get("rope_theta") is not None
     theta = rope["rope_theta"] if inner else text.get("rope_theta")
+    # A damaged file that said 1.5 once gave a model without a word (docs/log.md).
     _number(theta, f"{where}{name + '.' if inner else ''}rope_theta", least=LEAST_THETA)
 
 
@@ -135,6 +137,7 @@ def _section(config: Mapping[str, Any], key: str, where: str = "") -> Mapping[st
 
 
 def _is_whole(value: object) -> bool:
+    # JSON's `true` would pass for 1.
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 

@@ -79,6 +79,7 @@ def _index(path: Path) -> dict[str, str]:
         index = loads(path.read_bytes())
         told, _ = index["weight_map"], dict(index["metadata"])  # the library reads both
         names = sorted(set(told.values()))
+        # An index comes from elsewhere, and mustn't lead out of its folder.
         odd = [name for name in names if Path(name).name != name or not name.endswith(".safetensors")]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ModelError(f"model.path: {path} doesn't say which file holds which weight; download it again") from None

@@ -89,6 +89,7 @@ def _find_base(folder: Path, name: str) -> str:
     """
     here, beside = Path(name).expanduser(), folder / name
     if name not in SHIPPED and not here.is_absolute() and beside.exists():
+        # An error and no preference: which model answers must not depend on the folder that a command runs in.
         if here.exists() and not here.samefile(beside):
             raise ModelError(
                 f"model.path: {folder / ADAPTER}: base_model_name_or_path: {name!r} is there twice: {here.resolve()} and "

@@ -37,4 +37,6 @@ def keep_layout(model: Any) -> None:
 
     for layer in model.modules():
         if isinstance(layer, Linear4bit):
+            # An attribute of the layer, so that copies, PEFT and the reference have it, too. A
+            # forward pass of our own would lose the library's fused kernels on GPUs.
             layer.support_avx512bf16_for_cpu = False

@@ -45,6 +45,8 @@ def fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    # Loaded as a folder and not by its name: the revision in the
+    # cache, which a run's identity names, is the one that answers.
     folder = cached(name)
     if folder is not None:
         try:

@@ -62,12 +62,16 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     # Tensor by tensor from the file to the GPU; where ZeRO-3 is on, it places its slices itself.
     sliced = bool(is_deepspeed_zero3_enabled())  # type: ignore[no-untyped-call]
     placed: dict[str, Any] = {"device_map": {"": device}} if quantize or not (sliced or device == "cpu") else {}
+    # The sum is taken of whole weights as they are stored. It would have to come before quantization or sharding.
     if place.adapters and (sliced or quantize):
         how = "in 4 bits" if quantize else "under ZeRO-3"
         raise ModelError(f"model.path: {path} is an adapter, and can't be loaded {how}; {_merge_first(path)}")
     folder = folder_of(place.base)
+    # Headers take milliseconds, so names and shapes are compared before
+    # gigabytes are read. The library would draw at random what is missing.
     empty = blank(folder)
     stored = match(empty, folder)
+    # Before the weights: a fault of the tokenizer or the template shows at once.
     processor = load_processor(place.base)
     try:
         read_in: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -84,11 +88,15 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         raise ModelError(f"model.path: {path} can't be loaded: {error}") from error
     model, found = read_in
     refuse_misfits(path, found["missing_keys"], found["unexpected_keys"])
+    # Now, as the values have been read anyway.
     refuse_not_finite(path, model.named_parameters())
     if place.adapters:
+        # Added to the weights and not run beside them, as PEFT does: that is another
+        # product in each layer, and rounds otherwise than the merged model.
         _add(model, place.adapters, empty, stored, folder)
     model.name_or_path = full_name(path)  # which PEFT notes in the checkpoints of adapters
     if quantize is not None:
+        # Before anything is evaluated: the first evaluation would repack the layers for good.
         keep_layout(model)
     model.train(False)
     follow_published_positions(model)

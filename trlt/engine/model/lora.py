@@ -25,6 +25,7 @@ def adapters(settings: Lora | None) -> Any:
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
+        # Of the language model alone: layers of the vision tower's MLPs have the same names.
         target_modules=rf".*language_model\..*\.({'|'.join(layers)})",
         task_type="CAUSAL_LM",
     )
@@ -63,6 +64,8 @@ def draw_adapters(model: Any, seed: int, device: Any) -> None:
 
     from trlt.engine.sharding import own_slice, with_slice
 
+    # On the CPU and whole, whatever the device and the sharding: every process draws all numbers
+    # and keeps its slice, so the values don't depend on how many processes there are.
     generator = torch.Generator().manual_seed(seed)
     for name, weight in list(model.named_parameters()):
         if ".lora_" not in name:
@@ -90,6 +93,7 @@ def save_adapter(model: Any, base: str, folder: Path) -> None:
     """
     from trlt.engine.sharding import is_main, whole_state
 
+    # All processes before any of them leaves: gathering is an exchange.
     state = whole_state(model)
     if not is_main():
         return

@@ -58,6 +58,7 @@ def match(model: Any, folder: Path) -> dict[str, Stored]:
     joined = [rule for rule in rules if isinstance(rule, WeightConverter)]
     renamed = [rule for rule in rules if not isinstance(rule, WeightConverter)]
     names = dict(model.named_parameters())
+    # With duplicates: a file may hold a tied weight under either of its names, or under both.
     every = dict(model.named_parameters(remove_duplicate=False))
     found: dict[str, Stored] = {}
     unexpected, odd = [], []

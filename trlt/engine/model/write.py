@@ -38,6 +38,7 @@ def save(model: Any, processor: Any, folder: Path) -> None:
     """
     from trlt.engine.sharding import is_main, whole_state
 
+    # All processes before any of them leaves: gathering is an exchange.
     state = whole_state(model)
     if not is_main():
         return

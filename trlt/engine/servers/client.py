@@ -145,6 +145,7 @@ class Servers:
                 job, completions = crew.take()
                 under_way -= job.n
                 t, r, branch = job.place
+                # Another part of it has failed, and was its answer.
                 if (t, r) in failed:
                     continue
                 if isinstance(completions, Exception):
@@ -159,6 +160,7 @@ class Servers:
                     del parts[t, r]
                     yield Answered(t, r, [one for first in sorted(of_request) for one in of_request[first]])
         finally:
+            # Also when the caller leaves early: threads that wait for a server or between two tries end then.
             crew.stop.set()
             crew.dismiss()
 
@@ -172,6 +174,7 @@ class Servers:
             for r, request in enumerate(tree.requests):
                 if any(mark in request.system + request.user for mark in VISION_TOKENS):
                     raise ModelError(f"prompt {request.key!r}: holds a mark of the vision tower; take it out of the question")
+                # One by one as soon as one server needs it, because a job may go to any of them. The seeds are the same.
                 step = request.n if all(server.many for server in self._pool.servers) else 1
                 for branch in range(0, request.n, step):
                     yield _ServerJob((t, r, branch), request, videos, step, sampling, stop)
@@ -186,6 +189,7 @@ class Servers:
                 completions = self._ask(server, job)
             except TransientFault as fault:
                 self._pool.give_back(server, fault)
+                # Doesn't count as a failure, and the same server may be asked again.
                 if fault.busy:
                     continue
                 last, failed = server, failed + 1
@@ -195,6 +199,7 @@ class Servers:
                         "see the server's log, then run the command again: it goes on where it stopped"
                     ) from None
                 job.stop.wait(self._pool.pause(failed))
+            # What ends the run included: the server's count of open requests has to come down.
             except BaseException:
                 self._pool.give_back(server)
                 raise
@@ -284,6 +289,7 @@ class Servers:
         server.template = 0
         few, many = (pattern(frames) for frames in PROBE_FRAMES)
         first = self._try(server, few)
+        # The difference of two clips, in which template and texts cancel out.
         grown, due = self._try(server, many) - first, many.tokens - few.tokens
         if grown != due:
             frames = PROBE_FRAMES[1] - PROBE_FRAMES[0]

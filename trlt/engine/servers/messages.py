@@ -37,6 +37,8 @@ def encode(clip: Clip, kind: Kind) -> str:
     if kind == "sglang":
         return "data:video/mp4;base64," + base64.b64encode(_mp4(clip)).decode()
     # vLLM opens each part with Pillow, which goes by the content: PNG under this name is read, and loses nothing.
+    # One video and not single images, which would be another prompt: without times,
+    # each frame a block of its own, and no two of them merged into a patch.
     return "data:video/jpeg;base64," + ",".join(base64.b64encode(png).decode() for png in _pngs(clip))
 
 
@@ -59,6 +61,7 @@ def _mp4(clip: Clip) -> bytes:
     # Players take the rate from a fraction of 32-bit numbers.
     rate = Fraction(clip.sample_fps).limit_denominator(10_000)
     with av.open(buffer, "w", format="mp4") as container:
+        # In RGB: 8 bits of YUV can't hold every color, so even `qp` 0 would lose some.
         stream = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "preset": "veryfast", "bf": "0"})
         stream.height, stream.width = clip.frames.shape[2:]
         stream.pix_fmt = "rgb24"
@@ -114,6 +117,7 @@ def question(
         "repetition_penalty": 1.0,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
+        # As the engine's texts: special tokens stay visible, so that a strict check of the format sees them.
         "skip_special_tokens": False,
         "stream": False,
     }
@@ -129,6 +133,7 @@ def _vllm(clip: Clip) -> dict[str, Any]:
     return {
         "media_io_kwargs": {
             "video": {
+                # All: if nothing is said, vLLM takes the first 32.
                 "num_frames": -1,
                 "fps": clip.sample_fps,
                 "do_sample_frames": False,
@@ -230,6 +235,7 @@ def first_seed(seed: int, request: PromptRequest) -> int:
     digest = hashlib.sha256(
         f"{seed}\0{request.key}\0{request.system}\0{request.user}".encode("utf-8", "surrogatepass")
     ).digest()
+    # With room above, since the seeds of further completions count up.
     return int.from_bytes(digest[:8], "big") % (2**31 - 2**16)
 
 

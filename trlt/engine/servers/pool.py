@@ -118,8 +118,11 @@ class ServerPool:
                         best = min(free, key=lambda one: (one is avoid, one.active))
                         best.active += 1
                         return best
+                    # With a limit, because nobody notifies when a server's rest ends or `stop` is set.
                     self._ready.wait(0.05)
                     continue
+                # Marked while the lock is held and asked after it is released: one
+                # thread looks at a server, and if that takes long, the others go on.
                 due.looked += 1
                 due.next_look = now + min(LONGEST_PAUSE_S, self._limits.health_s * 2.0**due.looked)
             self._revive(due)
@@ -157,6 +160,7 @@ class ServerPool:
             server.active -= 1
             if fault is None:
                 server.failures, server.busy, self._dark = 0, False, None
+            # Busy is no failure: the server is well, and only patience with all of them is bounded.
             elif fault.busy:
                 server.note(fault)
                 server.busy = True
@@ -170,6 +174,7 @@ class ServerPool:
                 if out:
                     self._leave_out(server)
             self._ready.notify_all()
+        # Told outside the lock, which all threads wait for.
         if out:
             self._on_event(f"{server.address}: set aside ({fault})")
 

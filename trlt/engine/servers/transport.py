@@ -116,6 +116,8 @@ def call(
         headers["Content-Type"] = "application/json"
     method = "GET" if data is None else "POST"
     try:
+        # One limit of time and size for all of it. A library's own limits
+        # bound silence, which an answer that trickles never reaches.
         reply = send(method, f"{address}{path}", timeout_s=timeout_s, most_bytes=MOST_BYTES, headers=headers, body=data)
     except ReplyTooLarge:
         raise TransientFault(f"an answer of more than {MOST_BYTES / 1e6:.0f} MB, not read to its end") from None
@@ -131,6 +133,7 @@ def call(
 def _raise(status: int, headers: Mapping[str, str], words: str) -> None:
     said = f"{status} {responses.get(status, '')}".strip() + (f": {words}" if words else "")
     wait = _wait(headers.get("retry-after"))
+    # Without Retry-After, a 503 may as well be a server that is broken: it counts as a failure.
     if status == 429 or (status == 503 and wait is not None):
         raise TransientFault(said, busy=True, wait_s=wait, spoken=True)
     if status == 408 or status >= 500:
@@ -151,6 +154,7 @@ def _wait(value: str | None) -> float | None:
             seconds = parsedate_to_datetime(value).timestamp() - time.time()
         except (ValueError, TypeError, OverflowError):
             return None
+    # `float` reads "inf" and "nan", too.
     return max(0.0, seconds) if math.isfinite(seconds) else None
 
 

@@ -91,6 +91,7 @@ class Host:
         """
         if self._sleeps:
             self._llm.wake_up(tags=["weights"])
+        # It started with random weights, and one that wasn't sent would stay so.
         [missing] = self._llm.apply_model(lambda model: _load(model, sorted(folder.glob("*.safetensors"))))
         if missing:
             raise ValueError(f"{len(missing)} weights of vLLM's model weren't sent, among them {', '.join(missing[:3])}")
@@ -98,6 +99,7 @@ class Host:
         self._llm.llm_engine.reset_encoder_cache()
         self._llm.reset_prefix_cache()
         if self._sleeps:
+            # Last: memory for the cache isn't taken while weights are loaded.
             self._llm.wake_up(tags=["kv_cache"])
 
     def generate(self, asked: Mapping[str, Any], data: bytearray) -> dict[str, Any]:
@@ -136,8 +138,10 @@ class Host:
             top_p=sampling["top_p"],
             max_tokens=sampling["max_tokens"],
             stop_token_ids=self._ends,
+            # vLLM takes up to 1,024 of them; the 7B needs 404.
             logit_bias={token: bias for token in self._banned},
             logprobs=0 if tell else None,
+            # Named, as the model's generation_config.json asks for 1.05.
             repetition_penalty=1.0,
             detokenize=False,
         )
@@ -160,6 +164,7 @@ class Host:
                 logits = known(*args, **kwargs)
                 return None if logits is None else logits.float() / temperature
 
+            # On the instance, so that `del` brings the method of the class back.
             model.compute_logits = scaled
 
         def end(model: Any) -> None:
@@ -223,6 +228,8 @@ def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[A
         size = int(np.prod(told["shape"]))
         frames = np.frombuffer(data, np.uint8, size, start).reshape(told["shape"])
         start += size
+        # vLLM up to 0.26 drops the rate and takes 2 frames a second; the
+        # check compares a slower clip, and refuses those versions.
         times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
         clips.append((frames, {**times, "video_backend": "trlt", "do_sample_frames": False}))
     return clips

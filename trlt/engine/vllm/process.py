@@ -39,6 +39,7 @@ class HostProcess:
     def __init__(self, python: str, settings: Mapping[str, Any], device: torch.device, log: Path) -> None:
         self._python, self._log = python, log
         log.parent.mkdir(parents=True, exist_ok=True)
+        # A Python of its own: each release of vLLM pins one torch, and none of them the one that trlt needs.
         command = [python, str(Path(host.__file__).resolve()), json.dumps(settings)]
         try:
             with log.open("ab") as out:
@@ -49,6 +50,8 @@ class HostProcess:
                     stderr=out,
                     bufsize=0,
                     env=_environment(device),
+                    # Ctrl-C reaches the trainer alone, which then decides; and
+                    # `close` can end the whole group, with what vLLM has started.
                     start_new_session=True,
                 )
         except OSError as error:
@@ -109,6 +112,7 @@ class HostProcess:
 
     def _ended(self) -> ModelError:
         with contextlib.suppress(subprocess.TimeoutExpired):
+            # The pipe closes a moment before the exit status is there.
             self._process.wait(5)
         code = self._process.poll()
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]

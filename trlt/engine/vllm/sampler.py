@@ -84,13 +84,18 @@ class VllmSampler:
             "llm": {
                 "model": str(folder_of(path)),
                 "dtype": recipe.model.dtype,
+                # Random weights: one that doesn't arrive can't go unnoticed by the check before the first step.
                 "load_format": "dummy",
                 "seed": recipe.train.seed,
                 "max_model_len": length,
                 "max_num_seqs": recipe.train.max_sequences,
                 "max_num_batched_tokens": max(length, BATCHED_TOKENS),
+                # Otherwise memory is reserved for images that never come.
                 "limit_mm_per_prompt": {"image": 0, "video": 1},
+                # Not the processed ones: these are of the nucleus without banned tokens, so
+                # every ratio would be 1 or less (docs/decisions/vllm-rollouts.md).
                 "logprobs_mode": "raw_logprobs",
+                # Not the model's own file, which asks for a repetition penalty of 1.05.
                 "generation_config": "vllm",
                 "gpu_memory_utilization": settings.memory,
                 "enable_sleep_mode": settings.sleep and on_gpu,
@@ -100,6 +105,7 @@ class VllmSampler:
             "ends": sorted(self._ends),
         }
         if on_gpu:
+            # To another process, blocks that torch keeps for later use are taken memory.
             torch.cuda.empty_cache()
         self._host = HostProcess(settings.python or sys.executable, told, engine.device, log)
         self._on_gpu = on_gpu
@@ -161,11 +167,13 @@ class VllmSampler:
             ModelError: vLLM failed.
         """
         found = []
+        # The likeliest completion alone would be a weak test: a confident model hardly reacts to a wrong input.
         for temperature in (0.0, sampling.temperature):
             prompt = {"clip": 0, "ids": self._prompt(clip, words), "n": 1, "seed": sampling.seed}
             answer = self._ask([clip], [prompt], temperature, 1.0, sampling, logps=True, explain=True)
             [one], positions = answer["answers"], answer["positions"]
             [tokens], [logps] = one["completions"], one["logps"]
+            # For its refusal of banned tokens.
             self._completion(tokens, logps)
             places = positions[0] if positions else None
             found.append(Explained(tuple(one["prompt"]), places, tuple(tokens), tuple(logps), temperature or 1.0))

@@ -79,6 +79,7 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
     state = PartialState()
     size = sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
     chosen = [_new_folder(size) if state.is_main_process else None]
+    # None is broadcast, too: then all processes end with the same error, and none waits for the others.
     broadcast_object_list(chosen)
     if chosen[0] is None:
         raise ModelError(
@@ -88,13 +89,16 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
     folder = Path(chosen[0])
     try:
         if state.is_local_main_process:
+            # The main process has made it on its own machine alone.
             folder.mkdir(mode=0o700, exist_ok=True)
             write_weights(model, folder, dtype)
         state.wait_for_everyone()
+        # Between two barriers: nobody loads before all files are written, and none is removed before all have loaded.
         load(folder)
         state.wait_for_everyone()
     finally:
         if state.is_local_main_process:
+            # Also after an error: what lies there takes memory.
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -14,10 +14,14 @@ from pydantic import BaseModel
 
 from trlt.recipe import changing
 
+FIRST_NAMES = {"min_reward_range": "min_spread"}
+"""Keys as they were called when work was first recorded, so that it is found again."""
+
 
 def settings(recipe: BaseModel, sections: Collection[str]) -> dict[str, Any]:
     """What of a recipe's sections changes the outcome, as JSON values."""
-    return {name: changing(recipe, name) for name in sorted(sections)}
+    found = {name: changing(recipe, name) for name in sorted(sections)}
+    return {name: {FIRST_NAMES.get(key, key): value for key, value in section.items()} for name, section in found.items()}
 
 
 def digest(kind: str, values: Any, needs: Sequence[str]) -> str:

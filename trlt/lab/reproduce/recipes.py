@@ -14,6 +14,7 @@ from trlt.files import write_text_atomic
 from trlt.lab.miniature import layout
 from trlt.lab.reproduce.plan_sections import Plan
 from trlt.recipe import Recipe, load_recipe, to_yaml
+from trlt.recipe.load import renew_keys
 
 OUT = "{out}"
 """Stands for the output folder, so that what a run is doesn't depend on where it lies."""
@@ -34,6 +35,7 @@ def resolve(plan: Plan, where: str, *overlays: Mapping[str, Any]) -> Recipe:
     values = merged(_world(), plan.recipe)
     for overlay in overlays:
         values = merged(values, overlay)
+    renew_keys(values, where)
     try:
         return Recipe.model_validate(values)
     except ValidationError:

@@ -172,6 +172,7 @@ def run_on_cluster(
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
     by_id = {sample.id: sample for sample in samples}
     job = WorkerSettings(_absolute(video), root.resolve(), settings, n, as_gqa)
+    # The driver alone writes, so that no worker's death can tear a row.
     with RowFile(out, ids, retry_errors=retry_errors) as rows:
         absorb(rows, ids, retry_errors=retry_errors)
         resumed = len(rows)
@@ -213,6 +214,8 @@ def run_on_cluster(
                         rows.append(row)
                         surprises.passed("ask")
                     report()
+            # No reason to end: rows that came are written, and the next round asks
+            # for the rest. Only a round without any new row ends the run.
             except (RayError, ExecutionTimeoutError) as lost_by:
                 reason = str(lost_by)
             lost = len(samples) - len(rows)
@@ -247,6 +250,7 @@ def ask_workers(
     groups = by_clip(pending)
     step = math.ceil(len(groups) / PIECES)
     waves = math.ceil(WAVES * job.settings.max_sequences / (job.n * len(pending) / len(groups)))
+    # A copy: what else uses Ray Data in this process keeps its settings.
     context = DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = 1  # every table goes on at once: a clip, or answers
@@ -254,6 +258,7 @@ def ask_workers(
     context.max_errored_blocks = -1
     context.max_consecutive_actor_init_deaths = TRIES
     with session(address), DataContext.current(context), _quiet():
+        # Counted in each round, as machines may have gone or come.
         models, device = _models(gpus)
         clips = max(1, min(MOST_CLIPS, waves, math.ceil(len(groups) / (EVEN * models))))
         said = (
@@ -275,6 +280,8 @@ def ask_workers(
                 # No CPU: models that hold them all would leave none for decoding.
                 num_cpus=0,
                 num_gpus=device,
+                # By default Ray Data tries forever: a model that is killed each
+                # time that it loads would be loaded forever, without a word.
                 max_restarts=TRIES,
                 max_task_retries=TRIES,
             )

@@ -76,6 +76,8 @@ def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
         groups = map(_samples, table["samples"].to_pylist())
         for one in read_clips(groups, loader, videos, lambda *fault: failed.extend(_failed(*fault))):
             yield _clip_table(samples=_text(one.samples), clip=b"".join(pack(one.clip)))
+    # Told like an answer. If it were raised, Ray Data would count a lost
+    # block and begin again, on a worker where the same would happen.
     except Exception as error:
         yield _clip_table(said=json.dumps([_fault(error)]))
         return
@@ -98,11 +100,13 @@ class Answering:
         try:
             job.check()
             self._generator = make_generator()
+        # Kept for the first table: raised here, it would count as a worker that died, and the model would be loaded again.
         except Exception as error:
             self._fault = _fault(error)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         """Answers as they finish, collected over `TOGETHER_S` into a table of one row, for `read_said`."""
+        # The first answer goes out at once.
         given, said = -math.inf, list[dict[str, Any]]()
         for one in [self._fault] if self._fault else self._said(table):
             said.append(one)
@@ -117,6 +121,7 @@ class Answering:
             yield from json.loads(text)
         try:
             yield from self._answers(table)
+            # Once a model, or the driver would count its tokens with every table.
             if self._generator.parity and not self._compared:
                 self._compared = True
                 yield {"parity": self._generator.parity.to_json()}
@@ -138,6 +143,7 @@ class Answering:
             from trlt.video.clip_codec import unpack
 
             for text, data in zip(table["samples"], table["clip"], strict=True):
+                # No clip: a row of what was said already.
                 if not data.is_valid:
                     continue
                 # A copy: the object store's memory is read-only, and needed for the next clips.
@@ -213,6 +219,7 @@ def _said_table(said: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def _text(samples: Sequence[Sample]) -> str:
+    # Nothing is asked by `meta`, and it may be large.
     return json.dumps([replace(sample, meta={}).to_json() for sample in samples])
 
 
@@ -224,6 +231,7 @@ def _clip_table(*, samples: str | None = None, clip: bytes | None = None, said: 
     """One row: a clip (as an entry of the frame store) with its samples, or a finished message."""
     import pyarrow as pa
 
+    # The large kinds count by 64 bits: a column of the others holds 2 GB.
     text, binary = pa.large_string(), pa.large_binary()
     return pa.table({"samples": pa.array([samples], text), "clip": pa.array([clip], binary), "said": pa.array([said], text)})
 

@@ -65,6 +65,7 @@ def make(folder: Path, marks: tuple[str, ...] = ()) -> None:
         marks: Names of empty files to create in it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Filled beside its place and then moved there: a folder that grows in place could be joined before `claims` is in it.
     new = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.new")
     for name in ("ranks", "claims", "done", "parts"):
         (new / name).mkdir(parents=True)
@@ -74,6 +75,7 @@ def make(folder: Path, marks: tuple[str, ...] = ()) -> None:
         new.rename(folder)
     except OSError as error:
         shutil.rmtree(new)
+        # Another process was first. Which of the two errors says so depends on the file system.
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
 
@@ -81,11 +83,14 @@ def make(folder: Path, marks: tuple[str, ...] = ()) -> None:
 def remove(folder: Path) -> None:
     """Moves the folder away in one step, then deletes it, together with leftovers of earlier kills."""
     with contextlib.suppress(FileNotFoundError):  # another process was first
+        # Renamed before it is deleted: ranks that are still at it see it gone at once,
+        # and a kill in the middle leaves a `.old`, never half a folder of work.
         folder.rename(folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.old"))
     for left in folder.parent.glob(f"{folder.name}.*"):
         with contextlib.suppress(FileNotFoundError):
             # A new folder may be another rank's that comes just now. The margin is so wide that clocks don't matter.
             if left.suffix == ".old" or time.time() - left.stat().st_mtime > FORGOTTEN_S:
+                # Others may be deleting the same folder.
                 shutil.rmtree(left, ignore_errors=True)
 
 
@@ -97,6 +102,7 @@ def at_work(folder: Path, lease_s: float = LEASE_S) -> list[str]:
         lease_s: Seconds without a heartbeat after which a rank counts as dead.
     """
     try:
+        # The file system's own clock, since those of machines differ: a file that is made now, to compare heartbeats with.
         with tempfile.TemporaryFile(dir=folder) as mine:
             now = os.fstat(mine.fileno()).st_mtime
         return [name for name in sorted(os.listdir(folder / "ranks")) if _alive(folder / "ranks" / name, now, lease_s)]
@@ -119,6 +125,7 @@ class Leases:
     """
 
     def __init__(self, folder: Path, lease_s: float) -> None:
+        # With random digits: a rank that starts again may get the process id of a dead one, and mustn't be taken for it.
         self.token = f"{re.sub(r'[^A-Za-z0-9-]', '_', platform.node())}-{os.getpid()}-{secrets.token_hex(4)}"
         self._leases, self._done, self._ranks = folder / "claims", folder / "done", folder / "ranks"
         self._me = self._ranks / self.token
@@ -129,8 +136,11 @@ class Leases:
         """Token by name of a claim's file."""
         about = {"machine": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
         with gone_if_missing():
+            # Before the first claim: a claim whose owner has no file here counts as a dead rank's.
             self._me.write_text(json.dumps(about), encoding="utf-8")
         self._ended = threading.Event()
+        # A thread, since a rank may be busy with the model for longer
+        # than its lease. A daemon, so that it ends with the process.
         self._heart = threading.Thread(target=self._beat, name="trlt-heartbeat", daemon=True)
         self._heart.start()
 
@@ -147,6 +157,7 @@ class Leases:
             Gone: the folder, or this rank's entry in it, is gone.
         """
         with gone_if_missing():
+            # Fails where the file is gone, so a rank that slept through the end of the work learns of it here.
             os.utime(self._me)
             self._now = self._me.stat().st_mtime
             leased: dict[str, int] = {}
@@ -163,9 +174,11 @@ class Leases:
         """
         latest = look.leased.get(name, -1)
         with gone_if_missing():
+            # The latest claim alone: it could be made only because the rank of the one before was dead.
             if latest >= 0 and self._is_held(f"{name}.{latest}"):
                 return None
             try:
+                # A kill between this line and the token leaves an empty claim, which `_is_held` lets go after the lease.
                 handle = os.open(self._leases / f"{name}.{latest + 1}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
             except FileExistsError:
                 return None
@@ -193,6 +206,8 @@ class Leases:
             Gone: the folder is gone.
         """
         with gone_if_missing():
+            # The mark goes before the claims. A kill in between leaves claims of a dead rank,
+            # which the next one takes over; a mark without claims would count as done.
             for name in names:
                 (self._done / name).unlink(missing_ok=True)
                 for path in self._leases.glob(f"{name}.*"):
@@ -214,6 +229,7 @@ class Leases:
 
     def _owner(self, file: str) -> str:
         """The token in a claim's file; empty if its rank was killed before writing it, or gave the piece up."""
+        # Read once, as the token in a claim never changes; an empty one may still be written.
         if not self._owners.get(file):
             with contextlib.suppress(FileNotFoundError):
                 self._owners[file] = (self._leases / file).read_text(encoding="utf-8")
@@ -254,6 +270,7 @@ def _alive(path: Path, now: float, lease_s: float) -> bool:
         pid = int(str(about["pid"]))
     except ValueError:  # killed while it was writing, or not yet done with it
         return True
+    # On another machine only the heartbeat tells.
     return about["machine"] != _machine() or about["started"] == _started(pid)
 
 
@@ -262,6 +279,7 @@ def _machine() -> str:
     """Identifies the machine, and a container with its own process numbers."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
+        # After a restart, process ids and start times begin anew.
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
@@ -274,6 +292,8 @@ def _started(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None if Path("/proc/self/stat").exists() else _answers(pid)
+    # Behind the name: the state first, and the start time 19 fields on.
+    # A zombie has ended, and its parent hasn't looked yet.
     return None if fields[0] in (b"Z", b"X") else fields[19].decode()
 
 

@@ -66,6 +66,7 @@ def prepare(out: Path, ids: Sequence[str], *, retry_errors: bool = False) -> int
     retry = (folder / RETRY).exists() if under_way else retry_errors
     there = {line.id for line in base_lines(out, known) if not (line.failed and retry)}
     if len(there) < len(known) and not under_way:
+        # The mark lies in it from the beginning, so that all ranks that join agree, whatever they were started with.
         make(folder, (RETRY,) if retry else ())
     if len(there) == len(known) and not at_work(folder):
         remove(folder)  # where the last rank was killed after it had merged
@@ -77,6 +78,8 @@ def absorb(rows: RowFile, ids: Sequence[str], *, retry_errors: bool = False) -> 
     folder, known = work_folder(rows.path), frozenset(ids)
     for path in _parts(folder) if folder.is_dir() else ():
         with path.open("rb") as file:
+            # A kill on the way, or before the folder is removed, does no harm:
+            # the next start passes over rows that are there already.
             for line in list(part_lines(path, known)):
                 if line.id not in rows and not (line.failed and retry_errors):
                     file.seek(line.offset)
@@ -128,6 +131,7 @@ def places(out: Path, known: frozenset[str]) -> dict[str, RowLocation]:
     found = {line.id: RowLocation(out, line) for line in base_lines(out, known) if not (line.failed and retry)}
     for path in _parts(folder):
         for line in part_lines(path, known):
+            # Two ranks may have written it, where a slow one was taken for dead: one of the two counts.
             found.setdefault(line.id, RowLocation(path, line))
     return found
 
@@ -148,6 +152,7 @@ def merge(out: Path, rows: Sequence[RowLocation]) -> None:
                     files[place.path] = place.path.open("rb")
                 files[place.path].seek(place.line.offset)
                 merged.write(files[place.path].read(place.line.length))
+            # On the disk before it gets its name: after a power failure, the name mustn't stand for an empty file.
             merged.flush()
             os.fsync(merged.fileno())
     finally:
@@ -177,6 +182,7 @@ class RowCounter:
                 size, lines = self._read.get(name, (0, 0))
                 with (self._folder / name).open("rb") as file:
                     file.seek(size)
+                    # Line ends are counted and nothing is parsed. A torn line has none.
                     while block := file.read(BLOCK):
                         size, lines = size + len(block), lines + block.count(b"\n")
                 self._read[name] = size, lines

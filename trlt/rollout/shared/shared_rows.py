@@ -62,6 +62,7 @@ def plan(groups: Sequence[Sequence[Sample]]) -> list[Chunk]:
     size = math.ceil(sum(map(len, groups)) / CHUNKS)
     chunks: list[Chunk] = []
     some: list[Sequence[Sample]] = []
+    # Samples of a clip stay in one piece, or two ranks would decode it.
     for place, group in enumerate(groups):
         some.append(group)
         if sum(map(len, some)) >= size or place == len(groups) - 1:
@@ -122,6 +123,7 @@ class SharedRows:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._part:
+            # Before the claims are let go: on a network file system, others see rows once their file is closed.
             self._part.close()
         if self._leases:
             self._leases.close()
@@ -140,6 +142,7 @@ class SharedRows:
         """Writes a row at once: a later kill doesn't lose it."""
         with contextlib.suppress(Gone), gone_if_missing():  # `finish` sees why
             assert self._leases is not None
+            # Opened with the first row, so that a rank that gets no work leaves no file.
             if self._part is None:
                 self._part = part_file(self._folder, self._leases.token).open("ab", buffering=0)
             append(self._part, encode(row), self.path)
@@ -158,6 +161,7 @@ class SharedRows:
         Raises:
             ResumeError: rows are missing, because another process removed the folder of the work.
         """
+        # From the file: another rank may have merged, or have taken the work away.
         failed = {line.id: line.failed for line in base_lines(self.path, self._known)}
         if len(failed) < len(self._known):
             raise ResumeError(
@@ -170,6 +174,7 @@ class SharedRows:
     def _join(self) -> None:
         try:
             self._leases = Leases(self._folder, self._sharing.lease_s)
+            # Rows that dead ranks left count: nothing that is written is asked again.
             self._there = set(places(self.path, self._known))
         except Gone:  # since `prepare`; `finish` sees why
             return
@@ -180,9 +185,11 @@ class SharedRows:
 
     def _is_over(self, leases: Leases) -> bool:
         """Whether all is done and merged; takes the last piece, merging."""
+        # A round without work: others hold what is left.
         if not self._taken:
             time.sleep(self._sharing.poll_s)
         look = leases.look()
+        # Merging is claimed like a piece, so that one rank does it, and another where that one dies.
         if self._open(look) or leases.take(MERGE, look) is None:
             return False
         return self._merge(leases)
@@ -209,6 +216,7 @@ class SharedRows:
         share = sum(len(chunk.ids) for chunk in free) // (2 * max(self._sharing.ranks, look.ranks))
         if self._left and sum(map(len, self._left.values())) >= share:
             return None
+        # Pieces that were never claimed first. Claimed ones can be had from dead ranks alone, which costs a look at each.
         for chunk in (*free, *(chunk for chunk in open_ if chunk.name in look.leased)):
             lease = leases.take(chunk.name, look)
             if lease and self._has_work(leases, chunk, lease):
@@ -217,6 +225,7 @@ class SharedRows:
 
     def _has_work(self, leases: Leases, chunk: Chunk, lease: Lease) -> bool:
         """Notes which rows of a piece are to be written; for one taken over, the dead rank's rows count."""
+        # Without the empty token, of a rank that was killed before it could write it.
         for token in {*lease.before} - self._buried - {""}:
             self._there.update(line.id for line in part_lines(part_file(self._folder, token), self._known))
             self._buried.add(token)
@@ -240,10 +249,14 @@ class SharedRows:
             self._complete -= lost
             leases.give_up(*sorted(lost), MERGE)
             return False
+        # In the folder of the work: on the file system of the rows, so that it can be moved
+        # there in one step, and gone with the folder where a kill leaves it half written.
         merged = self._folder / f"merged-{leases.token}"
         with gone_if_missing():
             merge(merged, [found[id] for id in self._ids])
             leases.look()  # not after a sleep in which others finished the work
+            # A kill between this line and the removal leaves the folder beside a finished
+            # file; the next start finds nothing to ask, and removes it (`prepare`).
             os.replace(merged, self.path)
         remove(self._folder)
         return True
