@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test test-newest docs clean
 
 help:
-	@echo "make demo    install into $(VENV), then run the whole way on synthetic videos and a tiny model"
+	@echo "make demo    install into $(VENV), then run all stages on synthetic videos and a tiny model"
 	@echo "make test    install into $(VENV), then lint, types and tests"
 	@echo "make test-newest    the tests with the newest versions of all dependencies, installed into $(NEWEST)"
 	@echo "make docs    install into $(VENV), then build the documentation into site/"
@@ -27,7 +27,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2
 
-# What fails here says what is coming. The versions that it runs with are told first; that they aren't the tested ones is no fault.
+# Failures here are early warnings. Versions other than the tested ones are printed first, and are no fault.
 test-newest: export OMP_NUM_THREADS := 1
 test-newest:
 	$(MAKE) VENV=$(NEWEST) $(NEWEST)/.made

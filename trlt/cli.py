@@ -21,11 +21,11 @@ from trlt.errors.system import disk_error
 
 INTERRUPTED = 130
 MOST_TOLD = 4000
-"""Characters of a line of a message."""
+"""Maximum number of characters per line of a message."""
 MOST_MEANT = 2
-"""Keys that are named where an option is unknown."""
+"""Maximum number of recipe keys suggested for an unknown option."""
 RESUMES = ("resume", "continue")
-"""How options begin by which other tools go on."""
+"""Beginnings of the options by which other tools resume."""
 GOES_ON = "the same command goes on from whatever was saved, or starts anew"
 
 

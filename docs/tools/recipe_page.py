@@ -66,7 +66,7 @@ PLAIN = {
     "dataset": "Name of the data set, as in `trlt prepare --list`.",
     "annotations": "Folder with the official files, or the annotation file.",
     "videos": "Folder of the videos.",
-    "split": "Another split than the training split.",
+    "split": "A split other than the training split.",
     "rank": "Rank of the adapters.",
     "dropout": "Dropout on the adapters' inputs.",
 }

@@ -19,7 +19,7 @@ from trlt.engine.inputs import InputBuilder
 from trlt.errors import ParityError
 from trlt.task.sample import write_samples
 
-LINE = r"parity with the library's forward: \d\.\de-0\d at most, \d\.\de-0\d in the mean, over 4 tokens"
+LINE = r"parity with the library's forward: \d\.\de-0\d at most, \d\.\de-0\d on average, over 4 tokens"
 COMMANDS = ("probe", "probe --estimate", "eval", "infer a video", "infer samples", "serve")
 
 

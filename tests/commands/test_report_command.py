@@ -88,7 +88,7 @@ def test_links_are_followed_where_the_run_was_allowed_to(trlt, tmp_path):
     refused = trlt("report", "probe", "--json")
     assert refused["clips"]["found"] == 0
     [note] = refused["notes"]
-    assert note.startswith("probe, probe: no frames of 1 videos; the first: ") and "leads outside of the video root" in note
+    assert note.startswith("probe, probe: no frames of 1 video; the first: ") and "leads outside of the video root" in note
     recipe = (folder / "recipe.yaml").read_text()
     assert recipe.count("links: null") == 1
     (folder / "recipe.yaml").write_text(recipe.replace("links: null", f"links: {tmp_path / 'cache'}"))
@@ -177,3 +177,13 @@ def test_a_gain_is_positive_whichever_model_was_evaluated_first(trlt, write_json
         path.write_text(json.dumps(changed))
     [pair] = trlt("report", "runs", "--json")["comparisons"]
     assert (pair["a"], pair["b"], pair["outcome"]) == ("b-base", "a-tuned", "better")
+
+
+def test_a_report_of_a_video_check_is_no_selections(trlt, tmp_path):
+    made = [choice("one", "v.mp4")]
+    write_clip(tmp_path / "videos/v.mp4", seconds=1)
+    write_samples(tmp_path / "samples.jsonl", made)
+    probe(tmp_path / "my/probe", tmp_path / "samples.jsonl", tmp_path / "videos", made, lambda i: 1)
+    trlt("video", "check", "samples.jsonl", "--videos", "videos", "--out", "my/video-check-samples.jsonl")
+    assert (tmp_path / "my/video-check-samples.report.json").is_file()
+    assert trlt("report", "my", "--json")["runs"] == {"probe": "probe"}

@@ -117,7 +117,7 @@ def test_samples_that_cannot_be_used(trlt, data, rows, tmp_path):
     b.write_text(text)
     assert f"c.jsonl:1: id 's06' stands already in {b}:1" in trlt("select", "--probe", rows, "--data", data, code=3)
     (data / "c.jsonl").write_text("[1]\n")
-    assert "c.jsonl:1: a JSON list; write one object a line" in trlt("select", "--probe", rows, "--data", data, code=3)
+    assert "c.jsonl:1: a JSON list; write one object per line" in trlt("select", "--probe", rows, "--data", data, code=3)
     (data / "c.jsonl").unlink()
     b.write_text(text.replace('"answer_index": 1', '"answer_index": 9'))
     assert "b.jsonl:2: sample 's07': answer_index: 9" in trlt("select", "--probe", rows, "--data", data, code=3)

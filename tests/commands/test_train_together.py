@@ -62,7 +62,7 @@ def test_signals_to_two_processes_with_three_samples(trlt, tmp_path, clips_and_s
             os.killpg(done.pid, one)
             time.sleep(0.5)  # as a person presses a key twice
         said = done.communicate(timeout=PATIENCE_S)[1]
-        assert "Traceback" not in said and "3 samples, fewer than train.prompts_per_step (8): 2 a step" in said, said
+        assert "Traceback" not in said and "3 samples, fewer than train.prompts_per_step (8): 2 per step" in said, said
         return done.returncode, said.splitlines()[-1]
 
     for after, signals in (

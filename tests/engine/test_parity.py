@@ -346,5 +346,5 @@ def test_several_processes_measures_become_one():
     parts = [Agreement(1, 10, 0.3, 0.1), Agreement(1, 30, 0.2, 0.02)]
     assert join([]) is None
     assert join([part.to_json() for part in parts]) == Agreement(2, 40, 0.3, pytest.approx(0.04))
-    line = "parity with the library's forward: 1.3e-06 at most, 2.1e-07 in the mean, over 24 tokens"
+    line = "parity with the library's forward: 1.3e-06 at most, 2.1e-07 on average, over 24 tokens"
     assert Agreement(1, 24, 1.3e-6, 2.1e-7).words == line

@@ -250,7 +250,7 @@ def test_schema() -> None:
     train = schema["$defs"]["Train"]["properties"]
     assert train["group_size"] == {
         "default": 8,
-        "description": "Completions a prompt: G.",
+        "description": "Completions per prompt (G).",
         "minimum": 2,
         "title": "Group Size",
         "type": "integer",

@@ -45,7 +45,7 @@ def test_spans_stand_under_the_gold_one():
     assert gold.index("█") == first.index("─") and first.endswith("5.0 to 10.0 s  IoU 0.00")
     assert second.split()[2:] == ["no", "span", "IoU", "0.00"] and axis.split() == ["0", "2.5", "5", "7.5", "10", "s"]
     assert any(line.split() == "1 5.0 to 10.0 s 0.00 1 1.00 5 <answer> 5.0 to 10.0 </answer>".split() for line in lines)
-    assert "mean IoU 0.25, max - mean 0.25, mean reward 1.25, spread 0.50, deviation 0.25: flat" in lines
+    assert "mean IoU 0.25, max - mean 0.25, mean reward 1.25, reward range 0.50, deviation 0.25: flat" in lines
     assert lines[-1] == "  varied from max - mean = 0.3 on, else flat"
     by_variance = shown(answers=answers, select=shown()["select"] | {"by": "variance"})
     assert text(answers_view(by_variance)).rstrip().endswith("selection goes by variance: the rewards' deviation")

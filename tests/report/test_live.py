@@ -58,12 +58,12 @@ def test_sparklines() -> None:
 def test_metrics_have_their_course_the_last_and_the_mean_of_ten() -> None:
     console = terminal()
     lines = drawn(make(console), console)
-    assert re.fullmatch(r"train \(grpo\) █+▏?▎?▍?▌?▋?▊?▉?─+ 12/40 steps  1:40, 12.0 s a step, 5:36 left", lines[0]), lines[0]
+    assert re.fullmatch(r"train \(grpo\) █+▏?▎?▍?▌?▋?▊?▉?─+ 12/40 steps  1:40, 12.0 s/step, 5:36 left", lines[0]), lines[0]
     assert lines[1].split() == ["last", "last", "10"]
     spark, last, mean = cells(lines, "reward  ")
     assert len(spark) == 12 and spark[0] == "▁" and spark[-1] == "█" and (last, mean) == ("1.200", "0.750")
     assert cells(lines, "· format") == ["▇" * 12, "0.900", "0.900"], "a share's scale goes from 0 to 1"
-    assert cells(lines, "no spread")[1:] == ["20%", "20%"] and cells(lines, "length")[1:] == ["80", "80"]
+    assert cells(lines, "zero range")[1:] == ["20%", "20%"] and cells(lines, "length")[1:] == ["80", "80"]
     assert cells(lines, "KL")[1] == "0.0100" and cells(lines, "cut off")[1] == "5%" and cells(lines, "clipped")[1] == "0.0%"
     assert lines[-2] == "█" * 60
     assert lines[-1].replace("\u00a0", " ") == "■ decode wait 1.00 s  ■ rollout 4.00 s  ■ score 0.50 s  ■ update 4.50 s"
@@ -117,7 +117,7 @@ def test_a_resumed_run_shows_its_past() -> None:
     again = [row(step, elapsed_s=12.0 * (step - 5)) for step in range(6, 9)]
     view = make(console, range(0), rows=[*before, *again])
     lines = drawn(view, console)
-    assert "8/40 steps  3:16, 12.0 s a step, 6:24 left" in lines[0], (
+    assert "8/40 steps  3:16, 12.0 s/step, 6:24 left" in lines[0], (
         "60 s and 36 s of the processes before, and 100 s of this one"
     )
     assert len(cells(lines, "reward  ")[0]) == 8
@@ -215,9 +215,9 @@ def test_where_nothing_can_be_redrawn_a_line_comes_now_and_then(plain: dict[str,
         *("train 9/25 steps", "train 15/25 steps", "train 21/25 steps", "train 25/25 steps")
     ], "each half minute, and the last"
     assert lines[0].startswith(
-        "train 9/25 steps, reward 0.900, format 0.900, accuracy 0.500, tIoU 0.250, spread 0.500, no spread 20%"
+        "train 9/25 steps, reward 0.900, format 0.900, accuracy 0.500, tIoU 0.250, range 0.500, zero range 20%"
     )
-    assert lines[0].endswith("12.0 s a step, 3:12 left") and lines[-1] == r"step 25: no spread: [b]\x1b"
+    assert lines[0].endswith("12.0 s/step, 3:12 left") and lines[-1] == r"step 25: no spread: [b]\x1b"
     assert "\x1b" not in out
 
 

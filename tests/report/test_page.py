@@ -84,7 +84,7 @@ def test_every_kind_of_run_has_its_section(written, runs):
         "probe-a → probe-b: 11 samples",
     ):
         assert said in text, said
-    assert "of 12 probed samples" in text and "1 samples hold an error in one of the probes: left out" in text
+    assert "of 12 probed samples" in text and "1 sample holds an error in one of the probes: left out" in text
     assert "eval.benchmarks" not in text and "benchmarks:" in text, "the recipe as YAML"
 
 

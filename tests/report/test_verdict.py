@@ -59,7 +59,7 @@ def test_an_interval_that_holds_0_says_nothing():
     found = verdict(compared(mvbench={"acc": OPEN}), ("the base model", "the tuned model"))
     assert found.outcome == "unknown"
     assert found.text == (
-        "Whether the tuned model is better than the base model can't be said: the change's interval holds 0. The change: "
+        "Whether the tuned model is better than the base model can't be said: the change's interval contains 0. The change: "
         "mvbench accuracy +1.0 points (50.0 to 51.0; 95% interval of the change -3.0 to +5.0; 100 questions)."
     )
 
@@ -82,7 +82,7 @@ def test_mixed_results_are_said_to_be_mixed():
         "Mixed: the new one is better than old on 1 of 3 main metrics and worse on 1.",
         "Better: charades mIoU +6.5 points (30.0 to 36.5; 95% interval of the change +2.0 to +11.0; 100 questions).",
         "Worse: nextgqa accuracy -5.0 points (40.0 to 35.0; 95% interval of the change -9.0 to -1.0; 100 questions).",
-        "The interval of the other 1 holds 0: such a change can't be told from chance.",
+        "The interval of the other 1 contains 0, so this change can't be told from chance.",
     )
 
 
@@ -103,4 +103,4 @@ def test_nothing_beyond_chance_names_the_largest_change():
     found = verdict(compared(charades={"mIoU": metric(30.0, 28.0, -5.0, 1.0)}, mvbench={"acc": OPEN}))
     assert found.outcome == "unknown"
     assert "can't be said from 2 main metrics. The largest change: charades mIoU -2.0 points" in found.text
-    assert found.text.endswith("The interval of each metric holds 0: such a change can't be told from chance.")
+    assert found.text.endswith("The interval of each metric contains 0, so these changes can't be told from chance.")

@@ -97,9 +97,9 @@ def test_pairs_and_what_is_in_one_only() -> None:
     paired = pair(a, b, Select())
     assert paired.ids == ["c", "a"] and (paired.errors, paired.only_a, paired.only_b) == (1, 1, 1)
     assert [one.correct for one in paired.a] == [6, 2] and [one.correct for one in paired.b] == [8, 2]
-    with pytest.raises(DataError, match="A: probe row 'a': stands twice"):
+    with pytest.raises(DataError, match="A: probe row 'a': occurs twice"):
         pair([mc("a", 1), mc("a", 1)], [], Select())
-    with pytest.raises(DataError, match="B: probe row 'a': stands twice"):
+    with pytest.raises(DataError, match="B: probe row 'a': occurs twice"):
         pair([], [mc("a", 1), mc("a", 1)], Select())
     with pytest.raises(DataError, match="'a': is multi_choice in A and grounding in B"):
         pair([mc("a", 1)], [tvg("a", 0.1, 0.2)], Select())

@@ -283,7 +283,7 @@ def test_budget_above_the_pool() -> None:
     assert report.shortfalls[-3:] == (
         "budget: grounding has 10 of its share of 25; the other tasks hold no more",
         "budget: grounded_qa has 0 of its share of 25; the other tasks hold no more",
-        "budget: 30 of 100: no task can give more; what each lacks stands above",
+        "budget: 30 of 100: no task can give more; the lines above say what each lacks",
     )
 
 
@@ -413,12 +413,12 @@ def test_unusable_rewards(rewards: Any) -> None:
 
 
 def test_an_id_twice() -> None:
-    with pytest.raises(DataError, match="'1': stands twice"):
+    with pytest.raises(DataError, match="'1': occurs twice"):
         select([mc("1", 4), mc("1", 5)], Select())
 
 
 def test_fewer_answers_than_easy_asks_for() -> None:
-    told = "easy begins at 7 right answers, but rows have only n = {}, of which all have to be right; thresholds for so few: {}"
+    told = "easy begins at 7 right answers, but rows have only n = {}, all of which must be right; thresholds for so few: {}"
     found = select([mc("1", 3, n=4)], sizes(1))
     assert found.ids == ("1",)
     assert found.report.shortfalls[-1] == told.format(4, "--set select.easy=4")

@@ -1,6 +1,6 @@
 """One answer as an HTML page that opens from disk: frames, the span on the video's length, reasoning and answer.
 
-It holds no script, and its policy lets nothing load or run; every text is escaped.
+It holds no script, and its policy blocks all loading and scripts; every text is escaped.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from trlt.task.sample import Sample
 from trlt.video.clip import Clip
 
 FRAMES = 12
-"""Most frames that are shown, evenly of those that the model saw."""
+"""Maximum number of frames shown, evenly spaced over those that the model saw."""
 WIDTH, HEIGHT = 600, 16
-"""Of the timeline, in units of its view box."""
+"""Size of the timeline, in units of its view box."""
 _TASKS = {"multi_choice": "multiple choice", "grounding": "grounding", "grounded_qa": "grounded QA"}
 _STYLE = """
 header, main, footer { max-width: 948px; }
@@ -46,8 +46,8 @@ def write_answer_page(path: Path, sample: Sample, values: Mapping[str, Any], cli
 
     Args:
         path: The HTML file.
-        sample: What was asked.
-        values: The answer, as `user_question.answer_values` gives it.
+        sample: The question.
+        values: The answer, from `user_question.answer_values`.
         clip: What the model saw.
         model: Its name.
     """

@@ -1,4 +1,4 @@
-"""A probe that a Ray cluster answers: the recipe's model on its workers, the rows written here."""
+"""A probe on a Ray cluster: the recipe's model on its workers, the rows written here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trlt.task.sample import Sample
 
 
 def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> None:
-    """Refuses what can't go together with a cluster, before any work.
+    """Refuses options that don't work with a cluster, before any work.
 
     Raises:
         UsageError: several processes, servers or a launcher; or Ray isn't installed.
@@ -26,16 +26,16 @@ def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> 
     if servers:
         raise UsageError("--ray: its workers hold the model themselves; leave out --server, or --ray")
     if processes > 1:
-        raise UsageError("--ray: the cluster has a worker a core and a model a GPU by itself; leave out --processes")
+        raise UsageError("--ray: the cluster itself starts one worker per core and one model per GPU; leave out --processes")
     if rank:
-        raise UsageError("--ray: one process speaks with the cluster; start it without a launcher")
+        raise UsageError("--ray: one process drives the cluster; start it without a launcher")
     require_ray()
 
 
 def ask_cluster(
     address: str, recipe: Recipe, samples: Sequence[Sample], root: Path, rows: Path, retry_errors: bool, output: Output
 ) -> Summary:
-    """Asks on the cluster at `address` (see `trlt.rollout.ray.cluster.session`)."""
+    """Answers the samples on the cluster at `address` (see `trlt.rollout.ray.cluster.session`)."""
     with output.progress("probe", "answers") as progress:
         return run_on_cluster(
             samples,
@@ -55,7 +55,7 @@ def ask_cluster(
 
 
 def _on_workers(model: Model) -> Model:
-    """The model's section for a process with another working directory, which is shown the GPU that is its own."""
+    """The model's section for a process with another working directory that sees only its own GPU."""
     folder = Path(model.path).expanduser()
     path = str(folder.resolve()) if model.path not in SHIPPED and folder.exists() else model.path
     device = "cuda" if model.device.startswith("cuda") else model.device

@@ -1,4 +1,4 @@
-"""A function whose parameters carry their options becomes a command, and is loaded when it is asked for."""
+"""Turns a function whose parameters carry their options into a command, loaded on demand."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Lazy(NamedTuple):
 
 
 class Stub(TyperCommand):
-    """Stands for a command in lists: name and help. Whatever asks for more loads the command."""
+    """Stands for a command in lists: name and help. Any other use loads the command."""
 
     def __init__(self, name: str, lazy: Lazy) -> None:
         super().__init__(name, help=lazy.help)
@@ -60,7 +60,7 @@ class Stub(TyperCommand):
 
 
 class LazyGroup(TyperGroup):
-    """A group of commands that are loaded one by one, in the order of its table."""
+    """A group of commands, each loaded on demand, in the order of its table."""
 
     table: Mapping[str, Lazy] = {}
 

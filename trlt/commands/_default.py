@@ -10,20 +10,20 @@ from typer.core import TyperCommand, TyperGroup
 class DefaultGroup(TyperGroup):
     """A group whose own callback is a command with arguments.
 
-    A first word that names a subcommand leads there; anything else is parsed as the command's own arguments. A file that
-    is named like a subcommand is given as `./merge`. Made with `invoke_without_command=True`.
+    A first word that names a subcommand selects it; anything else is parsed as the command's own arguments. For a file named
+    like a subcommand, write `./merge`. Made with `invoke_without_command=True`.
     """
 
     allow_extra_args = False
     allow_interspersed_args = True
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """The context of what the words ask for: with a subcommand, of a plain group that has no arguments of its own."""
+        """The context for the given words: with a subcommand, that of a plain group without arguments of its own."""
         if args and args[0] in self.commands:
             plain = TyperGroup(name=self.name, commands=dict(self.commands), help=self.help)
             return plain.make_context(info_name, args, parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The command's own usage; the subcommands stand below its options."""
+        """The command's own usage; the subcommands follow its options."""
         return TyperCommand.collect_usage_pieces(self, ctx)

@@ -29,13 +29,13 @@ from trlt.video.resolve import VideoIndex
 SHOWN = 30
 """Rows of the table."""
 FRAME_BYTES = 20_000_000
-"""Of the frames in the page."""
+"""Total size of the frames in the page."""
 
 
 def infer_rows(
     data: Path, recipe: Recipe, *, out: Path | None, html: Path | None, fresh: bool, retry_errors: bool, output: Output
 ) -> dict[str, Any]:
-    """Asks every sample once, as `trlt eval` asks; a run that was interrupted goes on.
+    """Asks every sample once, as `trlt eval` does; an interrupted run resumes.
 
     Raises:
         TrltError: samples, videos, a model or a run folder that can't be used.
@@ -97,14 +97,14 @@ def infer_rows(
 
 
 def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """Over rows that could be asked; None where a score applies to none of them."""
+    """Mean scores over rows without an error; None where a score applies to none of them."""
     scores = [row["scores"][0] for row in rows if row["error"] is None]
     kept = {name: [score[name] for score in scores if score[name] is not None] for name in ("accuracy", "tiou", "format")}
     return {name: math.fsum(values) / len(values) if values else None for name, values in kept.items()}
 
 
 def _table(samples: Sequence[Sample], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """One row per sample: what was asked, what the model answered, and what is right."""
+    """One row per sample: the question, the model's answer, and the right one."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("id", "question", "answer", "gold", "IoU"):
         table.add_column(name, overflow="fold", justify="right" if name == "IoU" else "left")

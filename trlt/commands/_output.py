@@ -1,4 +1,4 @@
-"""What a command says: tables and progress for people, or one JSON object for machines."""
+"""A command's output: tables and progress for people, or one JSON object for machines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Output:
                 self._console.print(Text(one) if isinstance(one, str) else one, soft_wrap=isinstance(one, str))
 
     def note(self, text: str) -> None:
-        """A line about what is going on; never markup."""
+        """A status line; never markup."""
         self._errors.print(Text(text, style="dim"), soft_wrap=True)
 
     def result(self, value: Any) -> None:
@@ -66,9 +66,9 @@ class Output:
 
     @contextmanager
     def stages(self, names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
-        """A line for each of several pieces of work, with what is being done and the time it took so far.
+        """A line for each of several tasks, with its current step and the time so far.
 
-        Gives the function that is told which piece is at what; an empty text ends it.
+        Yields a function that takes a task and its current step; an empty text ends the task.
         """
         from trlt.report.progress import redraws
 
@@ -102,17 +102,17 @@ class Output:
         return update
 
     def training(self, name: str, rows: Sequence[Mapping[str, Any]] = ()) -> LiveView:
-        """The view of a training run; a context manager. `rows` are those that a resumed run goes on from."""
+        """The view of a training run; a context manager. `rows` are those that a resumed run already has."""
         from trlt.report.live import LiveView
 
         return LiveView(self._bars, name, rows=rows, terse=self.json_mode)
 
     def progress(self, label: str, unit: str) -> ProgressView:
-        """A bar with rate and time left, a context manager that is called with how many of how many are done.
+        """A bar with rate and time left: a context manager, called with the number done and the total.
 
         Args:
-            label: What is done.
-            unit: What is counted, as a plural.
+            label: Name of the work.
+            unit: Unit of the count, as a plural.
         """
         from trlt.report.progress import ProgressView
 

@@ -31,7 +31,7 @@ def tables(found: dict[str, Any]) -> list[Table | str]:
 
 
 def _memory_table(memory: dict[str, Any]) -> Table:
-    table = Table(title=f"Memory of a GPU, estimated, in GB (10^9 bytes); {memory['parameters'] / GB:.2f}B parameters")
+    table = Table(title=f"Estimated memory per GPU in GB (10^9 bytes); {memory['parameters'] / GB:.2f}B parameters")
     table.add_column("when")
     table.add_column("what")
     table.add_column("GB", justify="right")
@@ -50,7 +50,7 @@ def _memory_table(memory: dict[str, Any]) -> Table:
 
 def _verdict(memory: dict[str, Any]) -> str:
     gpu = f"{memory['gpu_gb']:g} GB ({memory['gpu']})"
-    host = f"Of the machine's memory, loading takes {memory['loading_gb_per_process']:.1f} GB a process at a time"
+    host = f"Of the machine's memory, loading takes {memory['loading_gb_per_process']:.1f} GB per process at a time"
     if memory["saving_gb"]:
         host += f", and saving {memory['saving_gb']:.1f} GB of the first process"
     if memory["fits"]:

@@ -1,4 +1,4 @@
-"""Where a probe's rows, its samples and its thresholds are found. Files of gigabytes are read line by line."""
+"""Finds a probe's rows, samples and thresholds. Files of gigabytes are read line by line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trlt.rollout import RunFiles
 from trlt.rollout.rows_file import CHANGED, unsealed
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
-"""The beginning of a line as trlt writes it: the id is read without the rest of the line."""
+"""The beginning of a line as trlt writes it: the id can be read without the rest of the line."""
 _NEAR = 3
 
 
@@ -83,7 +83,7 @@ def find_line(files: Iterable[Path], id: str, where: Path) -> tuple[str, dict[st
     Args:
         files: JSONL files of objects with ids.
         id: What is looked for.
-        where: How the message names all of them.
+        where: Name of all of them in the message.
 
     Raises:
         DataError: an unreadable file or line, or no such id; the nearest ids are suggested.
@@ -100,7 +100,7 @@ def find_line(files: Iterable[Path], id: str, where: Path) -> tuple[str, dict[st
             except ValueError as error:
                 if not line.endswith(b"\n"):
                     break
-                raise DataError(f"{file}:{number}: not JSON ({shown_fault(error)}); one object a line is expected") from None
+                raise DataError(f"{file}:{number}: not JSON ({shown_fault(error)}); one object per line is expected") from None
             if not isinstance(value, dict) or not isinstance(value.get("id"), str):
                 raise DataError(f"{file}:{number}: expected an object with an id; give what `trlt probe` read or wrote")
             if value["id"] == id:
@@ -113,10 +113,10 @@ def find_line(files: Iterable[Path], id: str, where: Path) -> tuple[str, dict[st
 
 
 def videos_of(data: Path, ids: Collection[str]) -> dict[str, str]:
-    """The footage that samples are about, by id; of the samples of a file or folder, only those asked for are kept.
+    """The footage of each sample, by id; only the requested samples of a file or folder are kept.
 
     Raises:
-        DataError: unreadable, or one of the ids isn't there.
+        DataError: unreadable, or one of the ids is missing.
     """
     wanted = set(ids)
     found: dict[str, str] = {}
@@ -141,9 +141,9 @@ def _identified(value: Any, where: str) -> dict[str, Any]:
 
 
 def nearest(id: str, ids: Collection[str]) -> str:
-    """Ends an error message: the ids most like one, else what ids look like. Each is quoted, since it is data.
+    """The end of an error message: the ids most similar to one, else an example. Each is quoted, since it is data.
 
-    Only ids that hold it, or share its last or first part, are measured: half a million would take minutes.
+    Only ids that contain it, or share its last or first part, are compared: half a million would take minutes.
     """
     if not ids:
         return "there is nothing in it"
@@ -170,7 +170,7 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def _id(line: bytes) -> str | None:
-    """The id of a line that begins with it; None where the whole line has to be read."""
+    """The id of a line that begins with it; None if the whole line must be read."""
     match = _ID_FIRST.match(line)
     if match is None:
         return None

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 
 BITS = "bitsandbytes.backends.cpu.ops"
-"""Its logger: PEFT imports bitsandbytes wherever it is installed."""
+"""bitsandbytes' logger: PEFT imports bitsandbytes wherever it is installed."""
 KERNELS = "Failed to load CPU gemm_4bit_forward from kernels-community"
 """Advises a package that only fused 4-bit kernels on the CPU need, which `trlt` has no use for."""
 
 
 def drop_advice() -> None:
-    """Leaves that one line out of what is logged; whatever else bitsandbytes says is still told."""
+    """Drops that one line from the log; everything else from bitsandbytes is kept."""
     logging.getLogger(BITS).addFilter(_other)
 
 

@@ -1,4 +1,4 @@
-"""What a report says first: which model is better, or what is there and which commands would tell."""
+"""The first lines of a report: which model is better, or what is missing and which commands would provide it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Lead(NamedTuple):
     """The first lines of a report."""
 
     verdicts: Sequence[ComparisonVerdict]
-    """One a comparison."""
+    """One per comparison."""
     said: Sequence[Sequence[str]]
-    """The same in words, a list of sentences each; where nothing is compared, what there is and what is missing."""
+    """The same in words, a list of sentences each; without a comparison, what there is and what is missing."""
     commands: Sequence[str] = ()
     """What to type for a comparison, where there is none."""
 
@@ -32,7 +32,7 @@ def lead(
     """The verdict on each pair that is compared, or the way to one.
 
     Args:
-        places: What the report was asked about.
+        places: The report's arguments.
         runs: Of all kinds.
         results: Of the evaluations that are complete.
         comparisons: Of pairs of them.

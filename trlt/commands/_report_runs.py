@@ -1,4 +1,4 @@
-"""Which runs a report is about, and the questions behind their rows: from the folders that the other commands wrote."""
+"""The runs of a report and the questions behind their rows, from the folders that other commands wrote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from trlt.commands._probed import noted_data, run_of
 from trlt.data.datasets import read_source
 from trlt.data.find_videos import find_videos
-from trlt.errors import DataError, TrltError, VideoError
+from trlt.errors import DataError, TrltError, VideoError, counted
 from trlt.evaluate.benchmark import find_place, items_path
 from trlt.evaluate.question_scores import read_items
 from trlt.files import file_digest
@@ -29,7 +29,7 @@ AGAIN = "run the same command again"
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """One run, by what it left."""
+    """One run, from its files."""
 
     name: str
     kind: str
@@ -61,8 +61,8 @@ class FoundRun:
 def find_runs(places: Sequence[Path]) -> list[FoundRun]:
     """The runs that paths stand for: each itself, or those of its folders, by kind and time.
 
-    What was measured of a model that a training of the folder began from comes before the rest of its kind, since the first is
-    what the others are compared with: a gain of the tuned model is positive, whichever was measured first.
+    Probes and evaluations of the base model of one of the trainings come first of their kind, since the others are compared
+    with the first: a gain of the tuned model is positive, whichever was measured first.
 
     Raises:
         DataError: a path that holds none.
@@ -90,10 +90,11 @@ def _order(run: FoundRun, bases: Sequence[Any]) -> tuple[int, bool, str, str]:
 
 
 def _runs_at(place: Path) -> Iterator[FoundRun]:
-    """The run of a folder, of a file of rows, or of a file of selected samples; nothing where there is none."""
-    if place.suffix == ".jsonl" and place.with_suffix(REPORT).is_file():
-        yield FoundRun(place.name, "select", RunFiles(place), RunFiles(place).read_manifest() or {})
-    elif place.suffix == ".jsonl" or place.is_dir():
+    """The run of a folder, of a file of rows, or of a file of selected samples, by its manifest; nothing without one.
+
+    A `.report.json` alone doesn't tell: `trlt video check` writes one beside its rows, too.
+    """
+    if place.suffix == ".jsonl" or place.is_dir():
         run = run_of(place)
         manifest = run.read_manifest() or {}
         if manifest.get("kind") in KINDS:
@@ -101,7 +102,7 @@ def _runs_at(place: Path) -> Iterator[FoundRun]:
 
 
 def _named(runs: list[FoundRun]) -> list[FoundRun]:
-    """Names that differ: of runs of one name, the folder stands before it."""
+    """Unique names: runs of the same name get their folder as a prefix."""
     names = [one.name for one in runs]
     result = []
     for one in runs:
@@ -114,17 +115,17 @@ def read_json(path: Path, form: type[Form]) -> Any:
     """An object that a run wrote; None where there is none yet.
 
     Raises:
-        DataError: it is damaged, or hasn't that form.
+        DataError: it is damaged, or has another form.
     """
     return read_form(path, form, "run the same command again") if path.exists() else None
 
 
 def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[dict[str, ShownSample], list[str]]:
-    """The questions behind a run's rows by id, with the places of their videos, and what couldn't be had.
+    """The questions behind a run's rows by id, with the places of their videos, and notes on what is missing.
 
     Args:
         run: A probe or an evaluation.
-        videos: Folder of the videos; None takes the one that the run noted.
+        videos: Folder of the videos; None uses the one in the run's manifest.
         with_paths: Look for the videos.
     """
     found: dict[str, ShownSample] = {}
@@ -146,7 +147,7 @@ def questions(run: FoundRun, videos: Path | None, *, with_paths: bool) -> tuple[
                 paths, missing = _paths(samples, Path(root), links)
                 if missing:
                     first = next(iter(missing.values()))
-                    notes.append(f"{run.name}, {name}: no frames of {len(missing):,} videos; the first: {first}")
+                    notes.append(f"{run.name}, {name}: no frames of {counted(len(missing), 'video')}; the first: {first}")
             except VideoError as error:
                 notes.append(f"{run.name}, {name}: no frames: {error}")
         for sample in samples:
@@ -165,7 +166,7 @@ def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Samp
     if annotations is None:  # of an older trlt
         recipe = run.recipe()
         if recipe is None:
-            raise DataError(f"{run.run.recipe}: isn't there, so where {bench} lies isn't known")
+            raise DataError(f"{run.run.recipe}: isn't there, so the files of {bench} aren't known")
         place = find_place(bench, recipe, None, None, None, alone=False)
         annotations, split = place.annotations, place.split
     reading = read_source(bench, Path(annotations), split, purpose="bench")
@@ -178,7 +179,7 @@ def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Samp
 def _paths(
     samples: Sequence[Sample], root: Path, links: str | None
 ) -> tuple[dict[str, tuple[Sample, Path]], Mapping[str, str]]:
-    """Each sample as it was found with the place of its video, and why others weren't, by video.
+    """Each sample that was found with the path of its video, and for the other videos, why not.
 
     Raises:
         VideoError: a folder isn't there.
@@ -189,7 +190,7 @@ def _paths(
 
 
 def _from_items(run: FoundRun, bench: str) -> dict[str, ShownSample]:
-    """What an evaluation's own file says of its questions: no options, no video."""
+    """The questions as far as an evaluation's own file knows them: no options, no video."""
     if run.kind != "eval" or not items_path(run.path, bench).is_file():
         return {}
     columns = read_items(items_path(run.path, bench))

@@ -1,4 +1,4 @@
-"""What is said of rows that hold an error: how many, and why."""
+"""Summary of rows with an error: how many, and why."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from trlt.task.sample import Sample
 
 SHOWN = 3
-"""Reasons that are told."""
+"""Number of reasons shown."""
 
 
 def told(rows: Iterable[Mapping[str, Any]], samples: Sequence[Sample]) -> str:
-    """How many rows hold an error, and the most frequent reasons, each with an example; empty where none does.
+    """The number of rows with an error and the most frequent reasons, each with an example; empty without errors.
 
     Args:
         rows: Of a probe or of answers.

@@ -1,4 +1,4 @@
-"""What several commands start with: the recipe with its flags, a quiet model, and what a metric's reader must know."""
+"""Setup shared by several commands: the recipe with its flags, a quiet model, and the protocol behind metrics."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from trlt.engine.servers.client import Servers
 
 RUNS = Path("runs")
-"""Where results go that no `--out` was given for."""
+"""Default folder of results without `--out`."""
 SMALL_MODEL = 50_000_000
-"""Parameters below which a model's products are too small to be shared among threads."""
+"""Parameter count below which a model's matrix products are too small for several threads."""
 
 
 def resolve(recipe: Path | None, sets: Sequence[str], flags: Mapping[str, Any]) -> Recipe:
-    """The recipe of a command; the miniature model computes in float32 unless one is told otherwise.
+    """The recipe of a command; the miniature model uses float32 by default.
 
     Raises:
         RecipeError: every fault at once.
@@ -44,7 +44,7 @@ def next_command(*words: object) -> str:
 
 
 def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None, before: str) -> str | None:
-    """How a tuned model is looked at: on the recipe's benchmarks, or where it names none by a probe of its samples.
+    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, by a probe of its samples.
 
     Args:
         model: Its folder.
@@ -54,7 +54,7 @@ def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | 
         before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
 
     Returns:
-        The line; None where there is neither a benchmark nor data.
+        The line; None with neither a benchmark nor data.
     """
     asked = ("--model", model, "--recipe", recipe)
     if settings.eval.benchmarks:
@@ -65,7 +65,7 @@ def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | 
 
 
 def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:
-    """`--out` with a folder of its own, where the usual one belongs to a run on other samples or of another model.
+    """`--out` with a new folder if the usual one belongs to a run on other samples or of another model.
 
     Args:
         usual: The folder that a command takes without `--out`.
@@ -78,7 +78,7 @@ def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None
 
 
 def _free(folder: Path) -> Path:
-    """A folder that isn't there yet: by this name, or with a number behind it."""
+    """A folder that doesn't exist yet: by this name, or with a number appended."""
     numbered = (folder.with_name(f"{folder.name}-{number}") for number in itertools.count(2))
     return next(path for path in itertools.chain([folder], numbered) if not path.exists())
 
@@ -95,11 +95,11 @@ def quiet() -> None:
 
 
 def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) -> Engine:
-    """The model of a recipe, ready to be asked; its first completion is held to the library's own forward.
+    """The model of a recipe, ready to generate; its first completion is checked against the library's own forward.
 
     Args:
         settings: Which model.
-        on_event: Is told that it is loaded, what came of the comparison, and how it goes on where the memory didn't suffice.
+        on_event: Called when the model is loaded, with the result of the check, and when memory runs short.
 
     Raises:
         ModelError: it isn't found or available, isn't a Qwen2.5-VL, or the device isn't there.
@@ -115,12 +115,12 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
 
 
 def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:
-    """The servers that are asked in place of a model of this process, tried out; None where none are named.
+    """The servers that replace a model of this process, after a test request; None if none are named.
 
     Args:
         urls: Where they listen.
-        model: The model's name there; None takes the only one that they serve.
-        output: Is told when a server is set aside or comes back.
+        model: The model's name there; None uses the only one that they serve.
+        output: Gets a note when a server is set aside or comes back.
 
     Raises:
         UsageError: an address that can't be used.
@@ -136,9 +136,9 @@ def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers |
 
 
 def limit_threads(model: Any) -> None:
-    """Gives a small model on the CPU one thread: it gains nothing from more, which then wait for each other.
+    """Gives a small model on the CPU one thread: more threads gain nothing and wait for each other.
 
-    On a machine whose cores are busy (with decoding, for one) that waiting made a probe of the miniature ten times slower.
+    On a machine with busy cores (decoding, for example), that waiting made a probe of the miniature ten times slower.
     """
     import torch
 
@@ -152,7 +152,7 @@ def protocol(settings: Decoding, video: Video) -> dict[str, Any]:
 
 
 def _telling(section: Section) -> dict[str, Any]:
-    """A section's values, without those that only say where things lie, or how fast it goes."""
+    """A section's values, without those that only set locations or speed."""
     silent = (Effect.INPUT, Effect.MEANS)
     fields = type(section).model_fields
     return section.model_dump(mode="json", exclude={name for name, f in fields.items() if any(m in silent for m in f.metadata)})

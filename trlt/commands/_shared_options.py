@@ -21,7 +21,7 @@ ModelName = Annotated[
         "Qwen2.5-VL-7B."
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Forget rows that are there, instead of going on from them.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Discard existing rows instead of resuming.")]
 RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]
 Servers = Annotated[
     Sequence[str],

@@ -8,9 +8,9 @@ COMMANDS = {
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
     "probe": Lazy(
         "probe:probe",
-        "Ask the base model several times about each sample, to see how difficult it is; or look at what it answered.",
+        "Sample several completions per question, to measure difficulty; or look at the answers.",
         {
-            "show": Lazy("probe_show:show", "Show a sample, everything that was answered, and what selection makes of it."),
+            "show": Lazy("probe_show:show", "Show a sample, all of its answers, and how selection classifies it."),
             "compare": Lazy(
                 "probe_compare:compare",
                 "Compare two probes of the same samples: rewards, classes and histograms, before and after tuning.",
@@ -23,7 +23,7 @@ COMMANDS = {
         "Tune a model with GRPO, or with the supervised baseline.",
         {
             "merge": Lazy("merge:merge", "Add a LoRA adapter to its base's weights: one model, which loads without PEFT."),
-            "push": Lazy("push:push", "Upload the model of a run with its card, and nothing else of it, to a hub."),
+            "push": Lazy("push:push", "Upload a run's model with its card, and nothing else, to a hub."),
         },
     ),
     "eval": Lazy("eval:evaluate", "Score a model, or any model's predictions, on benchmarks."),
@@ -34,10 +34,10 @@ COMMANDS = {
     ),
     "reproduce": Lazy(
         "reproduce:reproduce",
-        "Make a pre-registered experiment by trlt's own commands: tables, plots, and a verdict on each claim.",
+        "Run a pre-registered experiment with trlt's own commands: tables, plots, and a verdict on each claim.",
     ),
     "infer": Lazy(
-        "infer:infer", "Ask a question about a video, or those of a file of samples: reasoning, answer, and when it happens."
+        "infer:infer", "Ask about a video, or the questions of a file of samples: reasoning, answer, and when it happens."
     ),
     "serve": Lazy(
         "serve:serve", "Ask a model about videos on a page of this machine, or through an OpenAI-compatible endpoint."
@@ -51,7 +51,7 @@ COMMANDS = {
         {
             "check": Lazy(
                 "video:check",
-                "Decode every video as a run would, and report what is broken, damaged, or other than annotated (length, gold "
+                "Decode every video as a run would, and report what is broken, damaged, or unlike its annotation (length, gold "
                 "spans).",
             ),
             "cache": Lazy(

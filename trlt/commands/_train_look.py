@@ -1,4 +1,4 @@
-"""What `trlt train` looks at and says before a run: samples, processes, trackers, the plan in short."""
+"""Checks and messages of `trlt train` before a run: samples, processes, trackers, the plan in short."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trlt.train.memory_plan import find_architecture
 
 
 def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, output: Output) -> Recipe:
-    """The recipe, with as many prompts a step as there are samples where that is fewer; says so."""
+    """The recipe, with as many prompts per step as there are samples if those are fewer, with a note."""
     train = recipe.train
     asked, key = (train.prompts_per_step, "prompts_per_step") if train.method == "grpo" else (train.sft.batch, "sft.batch")
     batch = fit(train, samples, processes)
@@ -30,8 +30,8 @@ def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, outp
         raised = advice("raise train.epochs or train.max_steps for more,")
         more = "" if train.max_steps else f", so {counted(steps, 'step')} in all; {raised}"
         output.note(
-            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.examples} a step, and an epoch is "
-            f"one step{more}"
+            f"train: {counted(samples, 'sample')}, fewer than train.{key} ({asked}): {batch.examples} per step, and an epoch "
+            f"is one step{more}"
         )
     if train.method == "sft":  # its empty places teach nothing: the outcome is that of the recipe as it stands
         return recipe
@@ -66,7 +66,7 @@ def check_trackers(recipe: Recipe, path: Path) -> None:
 
 
 def processes_of(recipe: Recipe) -> int:
-    """As many as the recipe says, else one a local GPU, else one."""
+    """As many as the recipe says, else one per local GPU, else one."""
     if recipe.train.launch.processes:
         return recipe.train.launch.processes
     if recipe.model.device != "auto":
@@ -85,7 +85,7 @@ def has_gpu(recipe: Recipe) -> bool:
 
 
 def all_warmup(recipe: Recipe, steps: int | None) -> str | None:
-    """What to say of a run that ends before its learning rate is reached."""
+    """Message for a run that ends before its learning rate is reached."""
     warmup = recipe.train.warmup_steps
     if steps is None or not warmup or (warmup if warmup >= 1 else math.ceil(warmup * steps)) < steps:
         return None
@@ -98,9 +98,9 @@ def all_warmup(recipe: Recipe, steps: int | None) -> str | None:
 def in_short(found: dict[str, Any]) -> str:
     """The plan in a line."""
     memory = found["memory"]
-    need = f"; about {memory['peak_gb']} GB a GPU" if memory and memory["fits"] is not None else ""
+    need = f"; about {memory['peak_gb']} GB per GPU" if memory and memory["fits"] is not None else ""
     drawn = f"{counted(found['prompts_per_step'], 'prompt')} x {counted(found['completions_per_prompt'], 'completion')}"
     return (
-        f"train: {drawn} a step over "
+        f"train: {drawn} per step over "
         f"{counted(found['processes'], 'process', 'es')} ({found['strategy']}), {counted(found['steps'], 'step')}{need}"
     )

@@ -1,4 +1,4 @@
-"""`trlt compare`: two runs of `trlt eval` on the same questions, and which differences are beyond chance."""
+"""`trlt compare`: two runs of `trlt eval` on the same questions, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entr
 
 
 def _unread(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run's outputs on a benchmark, those that hold no readable answer, and what its own rule makes of all of them."""
+    """A run's outputs without a readable answer on a benchmark, and the official metrics over all outputs."""
     return {"count": entry["unanswered"], "n": entry["n"], "official": dict(entry["official"])}
 
 

@@ -1,4 +1,4 @@
-"""`trlt demo`: the six commands on the miniature, as a user would type them, and what came of it."""
+"""`trlt demo`: the six commands on the miniature, as a user would type them, and their results."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ from trlt.task.sample import read_samples
 
 HERE = resources.files("trlt.lab.miniature")
 PLACE = "runs/demo"
-"""How the shipped recipes write the demo's folder."""
+"""The demo's folder in the shipped recipes."""
 NAMES = ("the base model", "the tuned model")
-"""Of what is compared, in the verdict."""
+"""Names of the compared models in the verdict."""
 
 
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("runs/demo"),
     *,
     rebuild_model: Annotated[
-        bool, typer.Option("--rebuild-model", help="Make the miniature model again from nothing first.")
+        bool, typer.Option("--rebuild-model", help="Train the miniature model from scratch first.")
     ] = False,
     output: Output,
 ) -> dict[str, Any]:
     """Lays out the miniature, runs the commands, and shows what training did; see `trlt demo --help`.
 
     Raises:
-        TrltError: a command failed; its own words stand above.
+        TrltError: a command failed; its own message is above.
     """
     if any(c.isspace() for c in str(folder)):
         raise UsageError(f"--out {folder}: a folder without spaces is needed, since recipes name it")
@@ -61,7 +61,7 @@ def demo(
         layout.write(folder / "data", progress=progress)
     model = PLAIN
     if rebuild_model:
-        output.show(Rule("the tiny model, from nothing", align="left"))
+        output.show(Rule("the tiny model, from scratch", align="left"))
         warmup = _recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
         model = str(rebuild(folder, warmup, _Runner(output), output.progress))
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
@@ -92,7 +92,7 @@ def _recipe(folder: Path, shipped: str, name: str) -> Path:
 
 
 class _Runner:
-    """Runs `trlt` commands in processes of their own, each shown as it would be typed."""
+    """Runs `trlt` commands in separate processes, each shown as it would be typed."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -113,7 +113,7 @@ class _Runner:
 
 
 def _example(folder: Path) -> tuple[Path, str]:
-    """A clip and a query of the in-domain benchmark, which no training saw."""
+    """A clip and a query of the in-domain benchmark, unseen in training."""
     place = layout.layout(folder / "data").bench["charades"]
     line = (place.annotations / "charades_sta_test.txt").read_text(encoding="utf-8").splitlines()[0]
     head, _, query = line.partition("##")
@@ -121,7 +121,7 @@ def _example(folder: Path) -> tuple[Path, str]:
 
 
 def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]) -> dict[str, Any]:
-    """Everything that the demo's tables show, from the files that the commands wrote."""
+    """The data of the demo's tables, from the commands' files."""
     read = partial(read_json, remedy="run the demo again")
     settings = load_recipe(folder / "miniature.yaml").select
     ids = {sample.id for sample in read_samples(chosen)}
@@ -174,8 +174,8 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
 def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:
     """How the selected samples' difficulty changed (Fig. 4 of the paper).
 
-    They were chosen by the first of these answers, so part of the change is chance: a second probe of the same model
-    would show some of it too.
+    They were chosen by the first of these answers, so part of the change is regression to the mean: a second probe of the same
+    model would show some of it, too.
     """
     table = Table("task", "", title="Selected samples, probed before and after training", title_justify="left")
     for name in ("before", "after"):
@@ -202,6 +202,6 @@ def _names(*counts: dict[str, int]) -> Sequence[str]:
 
 
 def _histogram(counts: dict[str, int] | list[int]) -> str:
-    """In one line, lowest value first."""
+    """The histogram in one line, lowest value first."""
     values = list(counts.values()) if isinstance(counts, dict) else counts
     return sparkline(values, len(values), low=0)

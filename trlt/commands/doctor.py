@@ -1,4 +1,4 @@
-"""`trlt doctor`: whether what is installed, the machine and a recipe go together, with a remedy for what doesn't."""
+"""`trlt doctor`: checks that software, machine and recipe work together, with a remedy for each fault."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def doctor(
     *,
     recipe_path: RecipeFile = None,
     sets: Overrides = (),
-    quick: Annotated[bool, typer.Option("--quick", help="Leave out the tiny run from end to end.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip the tiny end-to-end run.")] = False,
     output: Output,
 ) -> dict[str, Any]:
-    """Looks at everything that a run needs; see `trlt doctor --help`.
+    """Checks everything that a run needs; see `trlt doctor --help`.
 
     Raises:
         TrltError: there are faults; all of them are shown first.

@@ -43,9 +43,9 @@ def evaluate(
     recipe_path: RecipeFile = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official files; default: data/<bench>.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: data/<bench>/videos.")] = None,
-    split: Annotated[str | None, typer.Option(help="Another split than the test split.")] = None,
+    split: Annotated[str | None, typer.Option(help="A split other than the test split.")] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} a line; needs no videos.')
+        Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} per line; needs no videos.')
     ] = None,
     servers: Servers = (),
     list_samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
@@ -54,10 +54,8 @@ def evaluate(
     as_gqa: Annotated[
         bool | None, typer.Option("--as-gqa/--no-as-gqa", help="Ask multi-choice with the grounded QA template.")
     ] = None,
-    max_tokens_video: Annotated[
-        int | None, typer.Option(help="Another video budget than the recipe's, e.g. 4096.", min=1)
-    ] = None,
-    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results beside.")] = False,
+    max_tokens_video: Annotated[int | None, typer.Option(help="Override the recipe's video budget, e.g. 4096.", min=1)] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results alongside.")] = False,
     lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
     sets: Overrides = (),
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
@@ -65,11 +63,11 @@ def evaluate(
     retry_errors: RetryErrors = False,
     output: Output,
 ) -> dict[str, Any]:
-    """Asks, scores and writes `results.json` and what `docs/results.md` lists beside it; see `trlt eval --help`.
+    """Asks, scores and writes `results.json` and the other files in `docs/results.md`; see `trlt eval --help`.
 
     Raises:
         TrltError: a benchmark, file, model or run folder that can't be used, or missing videos; before any work.
-        VideoError: videos that can't be read; the other benchmarks are scored all the same.
+        VideoError: videos that can't be read; the other benchmarks are still scored.
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
     recipe = resolve(recipe_path, sets, flags)
@@ -168,9 +166,9 @@ def _ask(
 def _list_samples(
     places: Mapping[str, Benchmark], recipe: Recipe, out: Path, words: Sequence[object], output: Output
 ) -> dict[str, Any]:
-    """Writes each question with the very words that it is asked with, for models that run elsewhere.
+    """Writes each question with its exact prompt, for models that run elsewhere.
 
-    `words` are what the scoring of their answers needs to be told again.
+    `words` are the options to repeat when scoring the answers.
     """
     listed: dict[str, Any] = {}
     settings = recipe.eval

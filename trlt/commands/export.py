@@ -1,4 +1,4 @@
-"""`trlt export`: samples become the training file of another tool."""
+"""`trlt export`: writes samples as the training file of another tool."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TOLD_EVERY = 1000
 
 @dataclass
 class _Count:
-    """What became of the samples."""
+    """Outcome for the samples."""
 
     samples: int = 0
     written: int = 0
@@ -118,7 +118,7 @@ def _check_paths(data: Path, format: Format, out: Path, videos: Path | None) -> 
 
 
 def _placer(format: Format, videos: Path | None) -> Callable[[Sample], str]:
-    """How a sample's path is written."""
+    """Gives the function that writes a sample's path."""
     # Temporal-R1 has the folder in its config, beside the file.
     if videos is None or format == "temporal-r1":
         return lambda sample: sample.video
@@ -126,7 +126,7 @@ def _placer(format: Format, videos: Path | None) -> Callable[[Sample], str]:
 
 
 def _samples(data: Path) -> Iterator[Sample]:
-    """Samples one at a time: of half a million, only the ids stay in memory.
+    """Samples one at a time: only the ids stay in memory.
 
     Raises:
         DataError: unreadable lines, ids that occur twice (all are told), or no sample at all.
@@ -162,7 +162,7 @@ def _records(
 
 
 def _write(file: IO[str], records: Iterator[dict[str, Any]], format: Format) -> None:
-    """One list, or an object a line."""
+    """Writes one list, or one object per line."""
     listed = TOOLS[format].suffix == ".json"
     before, between, after = ("[\n", ",\n", "\n]\n") if listed else ("", "\n", "\n")
     file.write(before)
@@ -172,7 +172,7 @@ def _write(file: IO[str], records: Iterator[dict[str, Any]], format: Format) -> 
 
 
 def _write_config(out: Path, videos: Path | None, data: Path) -> Path:
-    """What Temporal-R1 is started with: where the file and its videos are."""
+    """Writes Temporal-R1's configuration: the paths of the file and its videos."""
     folder = videos_root(str(videos) if videos else None, data).resolve()
     entry = {"json_path": str(out.resolve()), "data_folder": str(folder)}
     path = out.with_suffix(".tvg.yaml")

@@ -54,7 +54,7 @@ def infer(
         typer.Option("--clip", metavar="OUT.mp4", help="Cut the predicted span out of the video, exact to the frame."),
     ] = None,
     which: Annotated[
-        int | None, typer.Option("--span", metavar="N", help="Of several spans that the answer states, the one to cut.", min=1)
+        int | None, typer.Option("--span", metavar="N", help="Which of several spans in the answer to cut.", min=1)
     ] = None,
     videos: Annotated[
         Path | None, typer.Option(help="Folder that the samples' paths are relative to; default: where prepare found them.")

@@ -1,4 +1,4 @@
-"""`trlt prepare`: official annotation files become samples, one source or a whole pool."""
+"""`trlt prepare`: turns official annotation files into samples, one source or a whole pool."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def prepare(
     *,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
-    split: Annotated[str | None, typer.Option(help="Another split than the training split.")] = None,
+    split: Annotated[str | None, typer.Option(help="A split other than the training split.")] = None,
     allow_test: Annotated[bool, typer.Option("--allow-test", help="Read a test split as training data.")] = False,
     check_videos: Annotated[
         bool, typer.Option("--check-videos/--no-check-videos", help="Drop samples whose video is missing or broken.")
     ] = True,
     several_spans: Annotated[
-        str | None, typer.Option(help="Samples of several gold spans: keep (default), longest, hull or drop.")
+        str | None, typer.Option(help="Samples with several gold spans: keep (default), longest, hull or drop.")
     ] = None,
     against: Annotated[
         Sequence[str],
@@ -60,10 +60,10 @@ def prepare(
 ) -> dict[str, Any]:
     """Reads one data set into a file, or all sources of a recipe into a folder; see `trlt prepare --help`.
 
-    Paths of videos become relative to one folder: `videos`, or the one that holds those of all sources.
+    Paths of videos become relative to one folder: `videos`, or the common folder of all sources' videos.
 
     Raises:
-        TrltError: an unknown data set, a file that can't be used, no sample whose video is there, or (`strict`) any drop.
+        TrltError: an unknown data set, a file that can't be used, no sample with a video, or (`strict`) any drop.
     """
     if list_:
         return list_sources(output)
@@ -141,7 +141,7 @@ def _place(target: str, out: Path | None, pooled: bool) -> Path:
     if pooled:
         place = out or RUNS / Path(target).stem / "samples"
         if place.suffix == ".jsonl" or place.is_file():
-            raise UsageError(f"--out {place}: a recipe makes a folder with one file a source; give {place.with_suffix('')}")
+            raise UsageError(f"--out {place}: a recipe makes a folder with one file per source; give {place.with_suffix('')}")
         return place
     place = out or Path("samples.jsonl")
     if place.suffix != ".jsonl":
@@ -195,7 +195,7 @@ def _against(leaks: Leaks | None, entries: Sequence[Mapping[str, Any]], done: st
 
 
 def _listing(place: Path, name: str, lines: Sequence[str]) -> Path | None:
-    """Writes a list beside the samples, or removes an earlier one where there is nothing to list."""
+    """Writes a list beside the samples, or removes an earlier one if there is nothing to list."""
     path = place.with_suffix(f".{name}") if place.suffix == ".jsonl" else place / name
     if lines:
         write_text_atomic(path, "".join(f"{line}\n" for line in lines))
@@ -236,10 +236,10 @@ def _show(manifest: Mapping[str, Any], output: Output, missing: Path | None, lea
 
 
 def list_sources(output: Output) -> dict[str, Any]:
-    """The data sets that can be prepared: what they are, which files they want, and where to get them."""
+    """Lists the data sets: title, required files, and where to get them."""
     found = []
     table = Table(title="Training sources", title_justify="left", show_lines=True)
-    for column in ("name", "task", "files of the training split", "where to get it, licence", "paper"):
+    for column in ("name", "task", "files of the training split", "where to get it, license", "paper"):
         table.add_column(column, justify="right" if column == "paper" else "left", overflow="fold")
     for name in names("train"):
         module = load(name)

@@ -1,4 +1,4 @@
-"""`trlt probe`: how often, and how differently, does a model answer each sample?"""
+"""`trlt probe`: how often and how consistently does a model answer each sample correctly?"""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ OTHERS = "Probe other samples or another model, or give `trlt select` other thre
 def probe(
     data: Annotated[Path | None, typer.Option(help="Samples, from `trlt prepare`.")] = None,
     *,
-    n: Annotated[int | None, typer.Option("-n", help="Answers a sample; default: the recipe's, else 8.", min=2)] = None,
+    n: Annotated[int | None, typer.Option("-n", help="Completions per sample; default: the recipe's, else 8.", min=2)] = None,
     recipe_path: RecipeFile = None,
     model: ModelName = None,
     videos: Annotated[
@@ -65,7 +65,7 @@ def probe(
     ] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
-    processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one a local GPU, else one.", min=0)] = 0,
+    processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one per local GPU, else one.", min=0)] = 0,
     servers: Servers = (),
     ray: Annotated[
         str | None,
@@ -74,11 +74,11 @@ def probe(
         ),
     ] = None,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="Ask a small part only, and say what all would take: tokens, time and disk.")
+        bool, typer.Option("--estimate", help="Probe a small part only, and estimate the cost of all: tokens, time and disk.")
     ] = False,
     estimate_clips: Annotated[
         int | None,
-        typer.Option(help="Clips that --estimate measures; default: what the interval of the time needs, 32 or more.", min=3),
+        typer.Option(help="Clips that --estimate measures; default: enough for an interval of the time, at least 32.", min=3),
     ] = None,
     output: Output,
 ) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def probe(
 
 
 def _selected(data: Path, manifest: Path) -> Path:
-    """Where a selection is to go: `train.jsonl`, unless the probed samples stand there, as after a training on them."""
+    """Target of a selection: `train.jsonl`, unless the probed samples are there, as after a training on them."""
     usual = Path("train.jsonl")
     taken = usual.resolve() in [path.resolve() for path in sample_files(data)]
     return manifest.with_name(usual.name) if taken else usual
@@ -213,7 +213,7 @@ def _ask(
     output: Output,
     generator: CompletionGenerator | None = None,
 ) -> Summary:
-    """Asks in this process, alone or as one of several; `generator` stands in for a model of its own."""
+    """Asks in this process, alone or as one of several; `generator` replaces a model of its own."""
     sharing = Sharing(ranks=rank.world) if rank else None
     if sharing:
         # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't
@@ -250,7 +250,7 @@ def _launch(
     retry_errors: bool,
     output: Output,
 ) -> Summary:
-    """Asks in several processes, and sums up what they did.
+    """Asks in several processes, and summarizes the result.
 
     Raises:
         ParityError: one differs from the library's own forward; the others were ended.

@@ -1,4 +1,4 @@
-"""`trlt probe --estimate`: tokens, hours and disk of a probe, from a small part of it, before it is paid for."""
+"""`trlt probe --estimate`: tokens, hours and disk of a probe, from a small part of it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 LABELS = {
     "tokens": "tokens",
-    "video_tokens": "  of videos, once a clip",
-    "prompt_tokens": "  of prompts, once a sample",
+    "video_tokens": "  of videos, once per clip",
+    "prompt_tokens": "  of prompts, once per sample",
     "sampled_tokens": "  sampled",
     "hours": "time",
     "model_hours": "  of the model",
@@ -105,7 +105,9 @@ def estimate(
         return _counts(samples, left, pool) | {"measured": None, "metrics": {}}
     if clips is None:
         clips = clips_for(pool, recipe.probe, recipe.probe.n)
-    output.note(f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers a sample")
+    output.note(
+        f"estimate: {min(clips, len(pool.groups)):,} of {len(pool.groups):,} clips, {recipe.probe.n} answers per sample"
+    )
     text_tokens = None
     if generator is None:
         engine = make_engine(recipe.model, output.note)

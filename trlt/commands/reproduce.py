@@ -1,4 +1,4 @@
-"""`trlt reproduce`: a plan's arms and seeds by trlt's own commands, and a verdict on each of its claims."""
+"""`trlt reproduce`: runs a plan's arms and seeds with trlt's own commands, and gives a verdict on each of its claims."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ from trlt.rollout.run_folder import now
 def reproduce(
     *,
     tables: Annotated[
-        Sequence[str], typer.Option("--table", help="Table of the plan to make, or `all` (default); repeatable.")
+        Sequence[str], typer.Option("--table", help="Table of the plan to produce, or `all` (default); repeatable.")
     ] = (),
     plan_path: Annotated[
         Path | None, typer.Option("--plan", help="Plan of the experiment; default: the paper's claims, which ships.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Only the first so many of the plan's seeds.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of the plan's seeds to run, from the first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for everything; default: one in runs/.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one a core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one per core.")] = None,
     records: Annotated[
         Sequence[Path],
-        typer.Option(help="A runs.jsonl of another machine or an earlier time, whose runs count as made; repeatable."),
+        typer.Option(help="A runs.jsonl from another machine or an earlier time, whose runs count as done; repeatable."),
     ] = (),
-    report_only: Annotated[bool, typer.Option("--report-only", help="Make no runs: verdicts from what is there.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List runs and commands, and leave.")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="No new runs: verdicts from existing ones.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List runs and commands, and exit.")] = False,
     output: Output,
 ) -> dict[str, Any]:
-    """Makes what is missing of an experiment, and writes its report; see `trlt reproduce --help`.
+    """Runs the missing parts of an experiment, and writes its report; see `trlt reproduce --help`.
 
     Raises:
         TrltError: a plan, file or folder that can't be used, or runs that failed; the report is written all the same.
@@ -91,7 +91,7 @@ def _own(folder: Path) -> list[RunRecord]:
 
 
 def _dry_run(wanted: Sequence[ArmRun], folder: Path, output: Output) -> dict[str, Any]:
-    """Every command in the order in which it would begin, each once."""
+    """Every command once, in the order of execution."""
     stages = {stage.place: stage for run in wanted for stage in run.stages}
     launcher = [(stage, words(stage, folder)) for stage in stages.values()]
     output.show(f"{len(wanted)} runs, {len(stages)} stages, in {folder}:")
@@ -105,7 +105,7 @@ def _dry_run(wanted: Sequence[ArmRun], folder: Path, output: Output) -> dict[str
 
 
 class _RunRecorder:
-    """Notes what is over, and writes down each run."""
+    """Reports finished stages, and records each run."""
 
     def __init__(self, plan: Plan, folder: Path, launcher: Launcher, output: Output) -> None:
         self._plan, self._folder, self._launcher, self._output = plan, folder, launcher, output
@@ -118,7 +118,7 @@ class _RunRecorder:
         self._output.note(f"{now()[11:19]} {done} of {of}: {stage.label}: {seconds:,.0f} s")
 
     def finished(self, run: ArmRun) -> None:
-        """All of a run is there: its metrics become a line."""
+        """A run is complete: its metrics become a line."""
         try:
             metrics, reward = metrics_of(run, self._folder), rewards_of(run, self._folder)
         except (DataError, KeyError, TypeError) as error:
@@ -127,7 +127,7 @@ class _RunRecorder:
         self._append(run, metrics, reward, None)
 
     def failed(self, run: ArmRun, stage: Stage, error: str) -> None:
-        """A run can't go on."""
+        """A run has failed."""
         self._failed(run, f"{stage.label}: {error}")
 
     def _failed(self, run: ArmRun, error: str) -> None:
@@ -151,7 +151,7 @@ class _RunRecorder:
 def _work(
     plan: Plan, wanted: Sequence[ArmRun], merged: Sequence[RunRecord], folder: Path, jobs: int, output: Output
 ) -> list[str]:
-    """Makes the runs that aren't there; gives what failed."""
+    """Makes the missing runs; returns the failures."""
     there = counted([*_own(folder), *merged], wanted)
     missing = [run for run in wanted if (run.arm, run.seed) not in there]
     if not missing:
@@ -167,7 +167,7 @@ def _work(
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Ends as by Ctrl-C when the process is told to terminate, so that its commands end with it."""
+    """Handles SIGTERM like Ctrl-C, so that the process's commands end with it."""
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
@@ -190,7 +190,7 @@ def _report(
     folder: Path,
     output: Output,
 ) -> dict[str, Any]:
-    """Shows verdicts and tables that are asked for; writes them and those that were made before."""
+    """Shows the requested verdicts and tables; writes them and earlier ones."""
     metrics = {key: record.metrics for key, record in there.items()}
     written = [name for name in plan.tables if name in asked or _needs(plan, [name]) <= there.keys()]
     needs = _needs(plan, written)

@@ -1,7 +1,7 @@
 """`trlt select`: which probed samples are worth training on.
 
-Neither rows nor samples are held: of a pool of half a million, only what selection needs of a row stands in memory, and
-the samples are read once more, to copy the chosen ones.
+Rows and samples aren't kept in memory: of a pool of half a million, only a row's selection data is, and the samples are read
+once more to copy the chosen ones.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def select(
     by: Annotated[
         str | None,
         typer.Option(
-            help="rules (default: difficulty and IoU spread), variance (std of rewards) or random (whatever the difficulty)."
+            help="rules (default: difficulty and Δ_IoU), variance (std of rewards) or random (whatever the difficulty)."
         ),
     ] = None,
     budget: Annotated[
-        int | None, typer.Option(help="Samples in all, shared among tasks in proportion to `select.sizes`.", min=1)
+        int | None, typer.Option(help="Total number of samples, split among tasks in proportion to `select.sizes`.", min=1)
     ] = None,
     recipe_path: RecipeFile = None,
     sets: Overrides = (),
@@ -98,7 +98,7 @@ def select(
 
 
 def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str], out: Path) -> str:
-    """The training: by the recipe that was given, else the probe's, else one that is written beside the samples."""
+    """The training command: with the given recipe, else the probe's, else one written beside the samples."""
     used = given or run.recipe
     if not used.is_file():
         used = RunFiles(out).recipe
@@ -110,7 +110,7 @@ def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str]
 
 
 def _counted(rows: Iterable[dict[str, Any]], total: int | None, progress: ProgressView) -> Iterator[dict[str, Any]]:
-    """The rows, told of as they are read where it is noted how many there are."""
+    """The rows, with progress if their number is known."""
     if total is None:
         yield from rows
         return
@@ -123,7 +123,7 @@ def _counted(rows: Iterable[dict[str, Any]], total: int | None, progress: Progre
 def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:
     """Writes the samples of these ids in their order, in one pass over all samples.
 
-    A sample waits until those before it are written: a probe's rows come in the order of its samples, so few ever do.
+    A sample waits until those before it are written; few do, since a probe's rows are in the order of its samples.
 
     Raises:
         DataError: an id that no sample has, or samples that can't be used; then what `out` held before stays.

@@ -28,10 +28,10 @@ def serve(
     recipe_path: RecipeFile = None,
     sets: Overrides = (),
     think: Think = None,
-    host: Annotated[str, typer.Option(help="What is listened on; another than this machine alone has no password.")] = HOST,
+    host: Annotated[str, typer.Option(help="Address to listen on; anything beyond this machine has no password.")] = HOST,
     port: Annotated[int, typer.Option(help="0: a free one.", min=0, max=65535)] = PORT,
     max_mb: Annotated[float, typer.Option(help="Largest video, in megabytes.")] = 200.0,
-    keep_minutes: Annotated[float, typer.Option(help="Minutes after which a video that nobody asks about is deleted.")] = 60.0,
+    keep_minutes: Annotated[float, typer.Option(help="Minutes after which an unused video is deleted.")] = 60.0,
     output: Output,
 ) -> None:
     """Serves until it is interrupted; see `trlt serve --help`.

@@ -39,8 +39,8 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,
     model: ModelName = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew, instead of from the last checkpoint.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would run, and with which launcher.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of from the last checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the launcher without running.")] = False,
     output: Output,
 ) -> dict[str, Any]:
     """Tunes the recipe's model; see `trlt train --help`.
@@ -150,7 +150,7 @@ def _run(
 def _interruptible(
     recipe: Recipe, samples: list[Sample], root: Path, located: str, folder: Path, rank: Rank | None, output: Output
 ) -> dict[str, Any]:
-    """Trains, and says what is saved when that is interrupted; of several processes, one does."""
+    """Trains, and reports what is saved on an interruption; of several processes, one reports."""
     with Interruption(at_once=rank is not None and rank.launcher is not None) as interruption:
         try:
             return tune(recipe, samples, root, located, folder, rank, output, interruption)
@@ -165,7 +165,7 @@ def _interruptible(
 
 @contextmanager
 def _first_alone(recipe: Recipe, rank: Rank | None) -> Iterator[None]:
-    """The first of several processes goes through before the others, which then find what it has written."""
+    """Lets the first of several processes run before the others, which then find its files."""
     if rank is None or rank.world == 1:
         yield
         return

@@ -1,4 +1,4 @@
-"""`trlt video`: look after videos before a run: check a set, warm, show and clear the frame store."""
+"""`trlt video`: checks videos before a run, and warms, shows and clears the frame store."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check(
     deep: Annotated[
         bool,
         typer.Option(
-            "--deep", help="Decode every frame of each clip, not only those that a run takes; takes about twice as long."
+            "--deep", help="Decode every frame of each clip, not only those that a run uses; takes about twice as long."
         ),
     ] = False,
     output: Output,
@@ -97,7 +97,7 @@ def cache_info(
     *,
     output: Output,
 ) -> dict[str, Any]:
-    """What the frame store holds.
+    """Shows the content of the frame store.
 
     Raises:
         TrltError: no store is named.
@@ -190,7 +190,7 @@ def cache_warm(
 
 
 def _spans(samples: Sequence[Sample], rows: Sequence[SurveyRow]) -> dict[str, Any]:
-    """How many samples' gold spans could be held to their clips, and how many aren't inside."""
+    """Number of samples whose gold spans could be compared with their clips, and of those outside."""
     lengths = {(row.video, row.start, row.end): row.duration_s for row in rows if row.duration_s is not None}
     compared, outside = 0, list[dict[str, Any]]()
     for sample in samples:
@@ -234,7 +234,7 @@ def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
 
 
 def _of_samples(samples: Sequence[Sample], data: Path, settings: Video) -> list[Wanted]:
-    """Every clip that samples need, once; `data` is where they were read."""
+    """Every clip that samples need, once; `data` is their file."""
     index = VideoIndex(videos_root(settings.root, data), settings.downloads, settings.links)
     wanted = []
     for (video, bounds), group in group_by_clip(samples).items():
@@ -253,7 +253,7 @@ def _wanted(index: VideoIndex, video: str, **more: Any) -> Wanted:
 
 
 def _all_cores(settings: Video) -> Video:
-    """As many decoding processes as cores: nothing else works meanwhile."""
+    """One decoding process per core, since nothing else runs meanwhile."""
     return settings.model_copy(update={"workers": max(settings.workers, cores())})
 
 
@@ -272,7 +272,7 @@ def _opened(settings: Video) -> ClipCache:
 
 
 def _held(settings: Video) -> StoreInfo:
-    """What a store holds; one that isn't there yet is not made by looking at it."""
+    """Content of a store; doesn't create a missing one."""
     return _opened(settings).info() if Path(str(settings.store)).is_dir() else StoreInfo(0, 0)
 
 

@@ -1,1 +1,1 @@
-"""Official files, or a user's own, become clean samples; and which of their videos are there."""
+"""Turns official files, or a user's own, into clean samples, and finds their videos."""

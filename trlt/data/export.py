@@ -1,7 +1,7 @@
-"""A sample becomes a record of another tool's training file, or a reason why that tool can't carry it. Pure.
+"""Turns a sample into a record of another tool's training file, or a reason why that format can't express it. Pure.
 
-Knows the other tools' fields and paths; opens no file. A record says what the sample says: what a format has no place for
-is left out with a reason, never bent to fit. Facts about the formats, from the tools' own pages and code:
+Knows the other tools' fields and paths; opens no file. A record says what the sample says: what a format can't express is left
+out with a reason, never distorted. Facts about the formats, from the tools' own pages and code:
 
 - Video-R1 (`src/open_r1/grpo.py`): a list; asks in its own words, joins `problem` and `options`, compares the letter in
   `<answer>`, and takes the first character off `path` before its data folder goes in front, so that `./` must lead.
@@ -35,15 +35,15 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """What a format's file is, and what it can hold."""
+    """The file of a format, and what it can express."""
 
     suffix: str
-    """Its loader goes by it: `.json` is one list, `.jsonl` an object a line."""
+    """Its loader relies on it: `.json` is one list, `.jsonl` one object per line."""
     tasks: tuple[Task, ...]
     fixed: bool
     """The tool asks for reasoning and one form of answer by itself, whatever a file says."""
     note: str = ""
-    """What a user must know before training with it."""
+    """A warning for users before training with it."""
 
 
 TOOLS: Mapping[Format, Tool] = {
@@ -85,7 +85,7 @@ _TEMPLATE_TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
 class LeftOut(NamedTuple):
-    """A sample that a format can't carry."""
+    """A sample that a format can't express."""
 
     reason: str
     """A key of `REASONS`."""
@@ -105,7 +105,7 @@ def convert(
     Args:
         sample: The question.
         format: Of the record.
-        number: Place among the records that were made, from 0: Video-R1 numbers them.
+        number: Index among the written records, from 0: Video-R1 numbers them.
         video: Path to write; None takes the sample's.
         think: Whether to ask for reasoning; not for formats whose tool asks by itself.
         answer_format: How to ask for the answer; likewise.
@@ -136,7 +136,7 @@ def convert(
 
 
 def _unfit(sample: Sample, format: Format) -> str | None:
-    """Why a format can't carry a sample, as far as its fields go."""
+    """Why a format can't express a sample, judged by its fields."""
     if sample.task not in TOOLS[format].tasks:
         return f"no_{sample.task}"
     if sample.clip is not None:
@@ -151,7 +151,7 @@ def _unfit(sample: Sample, format: Format) -> str | None:
 
 
 def _unfit_fraction(sample: Sample) -> str | None:
-    """Why a span can't be told as fractions of the video."""
+    """Why a span can't be given as fractions of the video."""
     spans = sample.spans or ()
     if len(spans) > 1:
         return "several_spans"
@@ -196,7 +196,7 @@ def _temporal_r1(sample: Sample, path: str) -> dict[str, Any]:
 
 
 def _graded(sample: Sample, think: bool, answer_format: AnswerFormat) -> dict[str, Any]:
-    """What a reward function is given; of several gold spans `solution` has the longest, `sample` has all.
+    """Inputs of a reward function; of several gold spans `solution` has the longest, `sample` has all.
 
     Raises:
         DataError: an answer that holds a tag of the template.

@@ -1,4 +1,4 @@
-"""Which samples' videos are there, and where. Opens no video."""
+"""Finds the videos of samples. Opens no video."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far two sides' log-probabilities of the same tokens are apart, and how far they may be. Knows numbers only."""
+"""How far two sides' log-probabilities of the same tokens differ, and how far they may. Knows only numbers."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """The most that rounding explains of differences of log-probabilities at temperature 1."""
+    """The largest differences of log-probabilities at temperature 1 that rounding explains."""
 
     largest: float
-    """Of one token."""
+    """Of a single token."""
     mean: float
-    """Of many tokens."""
+    """Mean over many tokens."""
     deviation: float
-    """Standard deviation of a token's difference: the mean of few tokens may be four of its own above `mean`."""
+    """Standard deviation of a token's difference: the mean of few tokens may be four of its standard errors above `mean`."""
 
     def mean_of(self, tokens: int) -> float:
-        """The most that the mean of so many tokens may be."""
+        """Limit of the mean over a number of tokens."""
         # The mean of few tokens is uncertain itself: in BF16 it may be 0.15 for 4 tokens, and 0.075 for 64.
         return self.mean + 4 * self.deviation / math.sqrt(tokens)
 
     def allows(self, found: Agreement) -> bool:
-        """Whether rounding explains what was measured; what isn't a number is never explained."""
+        """Whether rounding explains the measured differences; NaN is never explained."""
         return found.largest <= self.largest and found.mean <= self.mean_of(found.tokens)
 
     def words(self, tokens: int, precision: str) -> str:
@@ -36,7 +36,7 @@ class Tolerance:
 # Wide in BF16, since a check mustn't stop a run that is right: log-probabilities show gross errors
 # only there. The main faults are found by what enters the model, which has to be equal.
 TOLERANCES = {"float32": Tolerance(1e-3, 1e-4, 1e-4), "bfloat16": Tolerance(1.0, 0.05, 0.05)}
-"""By the precision that is computed in, as measured: docs/decisions/parity-tolerances.md."""
+"""By compute precision, as measured: docs/decisions/parity-tolerances.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Agreement:
 
     @property
     def words(self) -> str:
-        """In a line, for a command's output."""
+        """One line for a command's output."""
         return (
-            f"parity with the library's forward: {self.largest:.1e} at most, {self.mean:.1e} in the mean, "
+            f"parity with the library's forward: {self.largest:.1e} at most, {self.mean:.1e} on average, "
             f"over {self.tokens} tokens"
         )
 
@@ -62,7 +62,7 @@ class Agreement:
 
 
 def join(parts: Sequence[Mapping[str, Any]]) -> Agreement | None:
-    """What several processes measured, as one; None where none did.
+    """Combines the measurements of several processes; None if there are none.
 
     Args:
         parts: As `Agreement.to_json` gives them.

@@ -1,10 +1,10 @@
-"""Attention of branches over shared prefixes: a prefix's keys and values stand once, however many branches read them.
+"""Attention of branches over shared prefixes: a prefix's keys and values are stored once, however many branches read them.
 
 Knows query, key and value tensors; never tokens, prompts or videos.
 
 A row of the batch is one branch: it attends causally to its own keys and fully to the keys of the nodes above it (its
-clip, its prompt). Without `branches` among the keyword arguments the registered function is plain SDPA attention, so a
-model may keep it for good; gradient checkpointing then recomputes a layer with the very same arguments.
+clip, its prompt). Without `branches` among the keyword arguments the registered function is plain SDPA attention, so a model
+may keep it permanently; gradient checkpointing then recomputes a layer with the same arguments.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Level:
     """For each layer (N, H_kv, L, D), padded on the right."""
     values: Sequence[Tensor]
     hidden: Tensor | None
-    """(N, L) True where a key is padding; None where none is."""
+    """(N, L) True where a key is padding; None without padding."""
     rows: Tensor
     """(N, C) index of each node's rows, padded with any row."""
     slots: Tensor
-    """(R,) where each row stands in the flattened `rows`."""
+    """(R,) position of each row in the flattened `rows`."""
     nodes: Tensor
     """(R,) each row's node."""
     even: bool = False
@@ -43,7 +43,7 @@ class Level:
 
 
 class Branches(Protocol):
-    """What a forward pass hands to the attention of each layer."""
+    """What a forward pass passes to the attention of each layer."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Output (R, H, T, D) for queries (R, H, T, D) and new keys and values (R, H_kv, T, D)."""
@@ -97,14 +97,14 @@ def _for_rows(level: Level, states: Tensor, groups: int) -> Tensor:
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Plain causal attention, (R, H, T, D) from keys and values (R, H_kv, T, D); padding stands on the right."""
+    """Plain causal attention, (R, H, T, D) from keys and values (R, H_kv, T, D); padding is on the right."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     return scaled_dot_product_attention(query, key, value, is_causal=query.shape[2] > 1, scale=scale)
 
 
 def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], layer: int, scale: float) -> Tensor:
-    """One new position a row: each level is read by one product a node, whatever its number of rows.
+    """One new position per row: each level is read by one product per node, whatever its number of rows.
 
     Levels are attended to one by one and joined by their softmax's denominators, so that scores over a long level are neither
     joined with others nor put in the order of the rows: only (R, H, D) is.
@@ -128,7 +128,7 @@ def _step(query: Tensor, key: Tensor, value: Tensor, levels: Sequence[Level], la
 
 
 class _PartialAttention(NamedTuple):
-    """Attention to some of the keys, to be joined with others; float32, (..., queries, 1 or D)."""
+    """Attention to some of the keys, to be combined with others; float32, (..., queries, 1 or D)."""
 
     highest: Tensor
     """Score."""

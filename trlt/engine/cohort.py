@@ -1,4 +1,4 @@
-"""Branches that grow together: the keys and values that they share, their own, and what each has written.
+"""Branches that grow together: their shared keys and values, their own, and their tokens.
 
 Knows key, value and logit tensors and token ids; runs no model.
 """
@@ -17,7 +17,7 @@ from trlt.engine.request_queue import CompletionJob
 
 
 def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
-    """A level from keys and values (N, H_kv, L, D) a layer, the N true lengths, and each row's node."""
+    """A level from keys and values (N, H_kv, L, D) per layer, the N true lengths, and each row's node."""
     device, width = keys[0].device, keys[0].shape[2]
     hidden = None  # where nothing is padded, so that scores need no pass more
     if min(lengths) < width:
@@ -40,7 +40,7 @@ def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequen
 
 @dataclass(frozen=True)
 class Nodes:
-    """Keys and values that stand once for all branches below them: N clips or prompts, padded on the right."""
+    """Keys and values stored once for all branches below them: N clips or prompts, padded on the right."""
 
     keys: Sequence[Tensor]
     """For each layer (N, H_kv, L, D)."""
@@ -50,15 +50,15 @@ class Nodes:
 
     @property
     def tokens(self) -> int:
-        """Tokens that are held, padding included."""
+        """Number of tokens held, including padding."""
         return len(self.lengths) * int(self.keys[0].shape[2])
 
     def level(self, nodes: Sequence[int]) -> Level:
-        """For rows that hang from `nodes`."""
+        """The level for rows below `nodes`."""
         return make_level(self.keys, self.values, self.lengths, nodes)
 
     def alone(self, node: int) -> Level:
-        """One node for one row, laid out in memory as if nothing else were there: products over it come out the same."""
+        """One node for one row, laid out in memory as if alone, so that products over it are identical."""
         length = self.lengths[node]
         keys, values = ([t[node : node + 1, :, :length].contiguous() for t in side] for side in (self.keys, self.values))
         return make_level(keys, values, [length], [0])
@@ -81,7 +81,7 @@ def _stack(states: Sequence[Tensor]) -> Tensor:
 
 
 class Recorder:
-    """Attention of one phase: reads the levels above, records the keys and values that it is shown."""
+    """Attention of one phase: reads the levels above, records the keys and values of its calls."""
 
     def __init__(self, levels: Sequence[Level] = ()) -> None:
         self.levels = levels
@@ -108,14 +108,14 @@ class Recorder:
         self.values = {layer: t.index_select(0, rows) for layer, t in self.values.items()}
 
     def cut(self, length: int) -> None:
-        """Forgets all after the first `length` positions, in whichever layers there is more."""
+        """Drops everything after the first `length` positions, in layers that have more."""
         # At a length of 0 a layer goes, so that its next keys are taken for its first.
         self.keys, self.values = (
             {layer: t[:, :, :length] for layer, t in side.items() if length} for side in (self.keys, self.values)
         )
 
     def nodes(self, lengths: Sequence[int]) -> Nodes:
-        """What was recorded, for branches to hang from; `lengths` without padding."""
+        """The recorded keys and values, as parents of branches; `lengths` without padding."""
         layers = range(len(self.keys))
         return Nodes([self.keys[i] for i in layers], [self.values[i] for i in layers], tuple(lengths))
 
@@ -126,10 +126,10 @@ class Branch:
 
     job: CompletionJob
     index: int
-    """Which of its request's completions."""
+    """Index among its request's completions."""
     prompt: PromptInputs
     stream: Tensor
-    """(max_new_tokens,) uniform numbers that its tokens are drawn by."""
+    """(max_new_tokens,) uniform numbers for drawing its tokens."""
     tokens: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
     finished: bool = False
@@ -139,11 +139,11 @@ class Cohort:
     """Branches that were prefilled together: as many steps old, below the same clips.
 
     Args:
-        jobs: What was asked.
-        branches: One a row.
+        jobs: The jobs of the branches.
+        branches: One per row.
         prompts: Each row's node of `middle`.
         clips: Each prompt's node of `top`.
-        top: Clips, with what stands before them.
+        top: Clips, with the text before them.
         middle: Prompts after their clips.
         logits: (rows, V) of the first tokens.
     """
@@ -162,9 +162,9 @@ class Cohort:
         self.branches = list(branches)
         self.top, self.middle = top, middle
         self.logits: Tensor | None = logits
-        """Of the next tokens; None once these are drawn, until the model has seen them."""
+        """Logits of the next tokens; None once these are drawn, until the model has processed them."""
         self.steps = 0
-        """Tokens that each branch has."""
+        """Number of tokens of each branch."""
         self.own = Recorder()
         self._prompts, self._clips = list(prompts), list(clips)
         self.streams = torch.stack([branch.stream for branch in branches])
@@ -176,7 +176,7 @@ class Cohort:
 
     @property
     def tokens(self) -> int:
-        """Tokens whose keys and values are held or will be."""
+        """Number of tokens whose keys and values are or will be held."""
         # As if each completion took all tokens that it may: others begin only where these have room to grow.
         return self.top.tokens + self.middle.tokens + self.streams.numel()
 
@@ -208,7 +208,7 @@ class Cohort:
         self.own.levels = [self.top.level([self._clips[p] for p in self._prompts]), self.middle.level(self._prompts)]
 
     def left(self) -> list[CompletionJob]:
-        """What is still to be asked if nothing of what grows here is kept."""
+        """The jobs to ask again if nothing that grows here is kept."""
         indices: dict[int, list[int]] = {id(job): [] for job in self.jobs}
         for branch in self.branches:
             indices[id(branch.job)].append(branch.index)

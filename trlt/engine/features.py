@@ -1,4 +1,4 @@
-"""What a vision tower that isn't trained makes of clips: computed once for rollouts, policy and reference, and kept on disk.
+"""Features of clips from a frozen vision tower: computed once for rollouts, policy and reference, and cached on disk.
 
 Knows clips and tensors; nothing of prompts.
 """
@@ -24,13 +24,13 @@ Encode = Callable[[ClipInputs], Tensor]
 
 
 class FeatureCache(DiskCache):
-    """Features of clips on disk, bounded in bytes: safetensors, and 4 bytes behind them, the CRC-32 of what stands before."""
+    """Features of clips on disk, bounded in bytes: safetensors, followed by 4 bytes of their CRC-32."""
 
     SUFFIX = ".safetensors"
     FIELD = "train.features"
 
     def get(self, key: str) -> Tensor | None:
-        """(tokens, hidden), or None where they aren't there or were damaged (then the entry is dropped)."""
+        """(tokens, hidden), or None if they are missing or damaged (then the entry is dropped)."""
         data = self.read(key)
         if data is None:
             return None
@@ -47,13 +47,13 @@ class FeatureCache(DiskCache):
 
 
 class FrozenTower:
-    """Clips as inputs that have gone through the vision tower already.
+    """Clips as inputs that have already passed the vision tower.
 
     Args:
-        model: Whose tower it is; read once, to tell its features from those of others.
+        model: The tower's model; read once, to distinguish its features from others.
         builder: Makes patches of frames.
         encode: Runs the tower on a clip's patches: (tokens, hidden).
-        store: Keeps features from epoch to epoch and run to run; None computes them each time.
+        store: Keeps features across epochs and runs; None computes them each time.
     """
 
     def __init__(self, model: Any, builder: InputBuilder, encode: Encode, store: FeatureCache | None) -> None:
@@ -63,7 +63,7 @@ class FrozenTower:
         # these in another precision, mustn't be taken for them.
         self._tower = digest_of(model.model.visual) if store else ""
         self.passes = 0
-        """How often the tower ran."""
+        """Number of runs of the tower."""
 
     def inputs(self, clip: Clip) -> ClipInputs:
         """A clip as the language model takes it; without pixels."""
@@ -80,7 +80,7 @@ class FrozenTower:
         return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features.to(self._device))
 
     def _key(self, clip: Clip) -> str:
-        """A hash of the tower and the frames themselves: neither a file's name nor its place matters."""
+        """A hash of the tower and the frames: file names and paths don't matter."""
         told = hashlib.sha256(f"{self._tower} {clip.frames.shape} ".encode())
         told.update(clip.frames.data if clip.frames.flags.c_contiguous else clip.frames.tobytes())
         return told.hexdigest()

@@ -16,11 +16,11 @@ from trlt.engine.request_queue import CompletionJob
 from trlt.video.clip import Clip
 
 TOKENS = 64
-"""Most tokens that are watched: what is answered in the meantime waits, and the library's logits of them all are held."""
+"""Maximum number of watched tokens: answers wait meanwhile, and the library's logits of all of them are in memory."""
 
 
 class Drawn(NamedTuple):
-    """A completion, or its beginning, and what entered the model for it."""
+    """A completion, or its beginning, and the model inputs behind it."""
 
     job: CompletionJob
     tokens: tuple[int, ...]
@@ -28,13 +28,13 @@ class Drawn(NamedTuple):
 
 
 class FirstClip:
-    """Watches the first branch of whatever is asked first.
+    """Watches the first branch of the first request.
 
-    It stands in the first row of all passes and steps until it ends. If it is dropped because the memory doesn't suffice, it is
-    the first to be asked again.
+    It is in the first row of all passes and steps until it ends. If it is dropped for lack of memory, it is the first to be
+    asked again.
 
     Args:
-        done: Is told once what was drawn.
+        done: Called once with the completion.
     """
 
     def __init__(self, done: Callable[[Drawn], None]) -> None:
@@ -62,7 +62,7 @@ class FirstClip:
 
         Args:
             cohort: With the step's logits.
-            token: What is drawn for its first row.
+            token: The token drawn for its first row.
             limit: Tokens that a completion may have.
         """
         if self.drawn is not None:
@@ -81,7 +81,7 @@ class FirstClip:
 
     @property
     def drawn(self) -> Drawn | None:
-        """What was watched, once it is complete."""
+        """The watched completion, once it is complete."""
         branch, count = self._branch, len(self._logps)
         if branch is None or not (branch.finished or count == self._wanted):
             return None
@@ -98,16 +98,16 @@ class FirstClip:
 
 
 def compare(drawn: Drawn, model: Any, processor: Any, precision: str) -> Agreement:
-    """Holds what an engine drew to the library's own forward; draws nothing itself.
+    """Compares an engine's completion with the library's own forward; draws nothing itself.
 
-    Log-probabilities are compared at temperature 1, whatever the completion was drawn at: at 0.01 logits and their rounding are
+    Log-probabilities are compared at temperature 1, whatever the sampling temperature: at 0.01 logits and their rounding are
     multiplied by 100, and near 0 and 1 probabilities hide everything else.
 
     Args:
         drawn: About a clip with its frames.
         model: The engine's, in evaluation mode.
         processor: The model's own.
-        precision: What the engine computes in.
+        precision: The engine's compute precision.
 
     Raises:
         ParityError: names the sample, what differs, by how much and what to do.

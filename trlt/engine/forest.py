@@ -1,8 +1,8 @@
 """Clips -> prompts -> samples: encode a clip once, prefill a prompt once, branch to n samples at the end.
 
-Branches whose neighbours have ended don't wait for the rest: as soon as there is room, the next clips are prefilled and grow
-beside them. Knows tensors and token ids; never answers or rewards. In float32 a sample's completions depend on (seed, key,
-prompt) alone: not on the other trees, their order, or how many are decoded side by side (see `sampling`).
+Branches don't wait for the slowest: as soon as there is room, the next clips are prefilled and grow beside the others. Knows
+tensors and token ids; never answers or rewards. In float32 a sample's completions depend on (seed, key, prompt) alone: not on
+the other trees, their order, or how many are decoded at once (see `sampling`).
 """
 
 from __future__ import annotations
@@ -31,40 +31,40 @@ from trlt.errors.faults import fault_of
 __all__ = ["Answered", "Completion", "Engine", "PromptRequest", "Tree"]
 
 PREFILL_TOKENS = 65_536
-"""Most video tokens that are prefilled by one forward pass."""
+"""Maximum number of video tokens prefilled per forward pass."""
 REFILL = 0.25
-"""Share of the sequences that must be free before new ones begin beside old ones: fewer, larger prefills."""
+"""Share of the sequences that must be free before new ones start: fewer, larger prefills."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model wrote."""
+    """The model's output."""
 
     text: str
     tokens: tuple[int, ...]
-    """Sampled ids, the end mark included where there is one."""
+    """Sampled ids, including the end mark if there is one."""
     finished: bool
-    """False when the token limit cut it off."""
+    """False if the token limit cut it off."""
     logps: tuple[float, ...] = field(default=(), compare=False)
     """Log-probability of each token at the sampling temperature; equal up to rounding, so not compared."""
 
 
 OnToken = Callable[[Sequence[Branch]], None]
-"""Is shown branches that were each given one more token, those included that it ended."""
+"""Called with branches that each got one more token, including those that it ended."""
 
 
 class Answered(NamedTuple):
-    """A request whose completions are all there, or which can't be answered."""
+    """A request with all completions, or one that can't be answered."""
 
     tree: int
     request: int
     completions: list[Completion]
     error: VideoError | None = None
-    """What its clip or prompt has caused, when both were asked alone; there are no completions then."""
+    """The error of its clip or prompt when tried alone; there are no completions then."""
 
 
 def by_tree(trees: Sequence[Tree], answered: Iterable[Answered]) -> list[list[list[Completion]]]:
-    """Completions by tree, request and branch, of all that is answered; the first error is raised."""
+    """Completions by tree, request and branch; the first error is raised."""
     results: list[list[list[Completion]]] = [[[] for _ in tree.requests] for tree in trees]
     for one in answered:
         if one.error is not None:
@@ -79,10 +79,10 @@ class Engine:
     Args:
         model: A `Qwen2_5_VLForConditionalGeneration`; its language model keeps the branching attention.
         processor: The model's own processor.
-        exact: Prefill each clip and prompt alone, and settle draws near a boundary one by one (see `sampling`); None does so in
+        exact: Prefill each clip and prompt alone, and settle draws near a boundary one by one (see `sampling`); None means in
             float32.
-        on_event: Is told when the memory didn't suffice, and what is done about it; and how far the comparison was off.
-        compare_first: Hold the first completion to the library's own forward, before anything is answered; about a `Clip`.
+        on_event: Called when memory ran short, with the consequence; and with the result of the comparison.
+        compare_first: Compare the first completion with the library's own forward before any answer; needs a `Clip`.
     """
 
     def __init__(
@@ -102,15 +102,15 @@ class Engine:
         # In BF16 too many draws would lie near a boundary to settle them one by one (docs/decisions/forest-engine.md).
         self.exact = model.dtype == torch.float32 if exact is None else exact
         self.settled = 0
-        """Draws that were settled alone since the engine was made."""
+        """Number of draws settled alone since the engine's creation."""
         self.on_event = on_event
         self.first = FirstClip(self._compare) if compare_first else None
-        """Watches the first completion of what is asked next, and is dropped when it has told about it."""
+        """Watches the first completion of the next requests, and is dropped after its report."""
         self.parity: Agreement | None = None
-        """What the comparison measured, once it is done."""
+        """Result of the comparison, once it is done."""
         self._processor = processor
         self._room: Room | None = None
-        """What the memory was seen to suffice for, once it didn't for more."""
+        """What memory was found to suffice for, after it ran short."""
         # A vision mark that was sampled would be taken for a place of the video when the trainer scores the
         # completion, and an id behind the tokenizer's last one has no text (with the marks, 404 ids of the 7B).
         self.banned = self.builder.suppressed(model.config.text_config.vocab_size).to(self.device)
@@ -120,7 +120,7 @@ class Engine:
 
     @property
     def precision(self) -> str:
-        """What is computed in, as `agreement.TOLERANCES` has it."""
+        """Compute precision, as a key of `agreement.TOLERANCES`."""
         return "float32" if self.exact else "bfloat16"
 
     def generate(
@@ -139,24 +139,24 @@ class Engine:
         ended: Callable[[int], None] | None = None,
         on_token: OnToken | None = None,
     ) -> Iterator[Answered]:
-        """Requests in the order in which they are done.
+        """Yields requests in the order in which they finish.
 
-        When the memory doesn't suffice, half as many grow from then on, `on_event` is told, and what had to be dropped is asked
-        again: in float32 with the same outcome.
+        When memory runs short, half as many grow from then on, `on_event` is called, and dropped work is repeated: in float32
+        with the same outcome.
 
-        Where encoding and prefilling several clips raises, each request is tried alone, and one that fails alone is answered by
-        its error. A step in which tokens are drawn is shared by all that grow: what it raises ends the stream.
+        If encoding and prefilling several clips raises, each request is tried alone, and one that fails alone is answered by
+        its error. A decoding step is shared by all that grow: an error in it ends the stream.
 
         Args:
-            trees: Read one by one, no sooner than there is room for the next.
+            trees: Read one by one, when there is room for the next.
             sampling: How tokens are drawn.
-            max_sequences: Most completions that grow side by side; a request with more is answered in parts.
-            ended: Is told how many completions have just ended, once for each.
-            on_token: Is shown all that grow after each step, with the tokens drawn so far; what it raises ends the stream.
+            max_sequences: Maximum number of completions that grow at once; a request with more is answered in parts.
+            ended: Called with the number of completions that have just ended, once for each.
+            on_token: Called after each step with all that grow and their tokens so far; an error in it ends the stream.
 
         Raises:
-            ModelError: the memory doesn't suffice for one completion.
-            ParityError: the first completion differs from what the library's own forward makes of it; none is answered then.
+            ModelError: not enough memory for one completion.
+            ParityError: the first completion differs from the library's own forward; none is answered then.
         """
         training = self.model.training
         # A trainer's model comes in training mode: dropout would draw from another policy than the one that is scored.
@@ -219,14 +219,14 @@ class Engine:
         yield from done.failures()
 
     def _tell(self) -> bool:
-        """Hands on what was drawn first; nothing is watched any longer then."""
+        """Reports the first completion, and stops watching."""
         assert self.first and self.first.drawn
         self.first.done(self.first.drawn)
         self.first = None
         return True
 
     def _compare(self, drawn: Drawn) -> None:
-        """Holds the first completion to the library's own forward."""
+        """Compares the first completion with the library's own forward."""
         self.parity = compare(drawn, self.model, self._processor, self.precision)
         if self.on_event:
             self.on_event(self.parity.words)
@@ -234,7 +234,7 @@ class Engine:
     # -- room ---------------------------------------------------------------------------------------------------------
 
     def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling, done: _PartialAnswers) -> bool:
-        """Lets new branches begin where there is room; False when nothing is left to do."""
+        """Starts new branches if there is room; False if nothing is left to do."""
         while True:
             sequences, tokens = sum(map(len, growing)), sum(cohort.tokens for cohort in growing)
             free = Room(room.sequences - sequences, room.tokens - tokens)
@@ -255,9 +255,9 @@ class Engine:
             self._halve(room, sequences, tokens)
 
     def _start(self, jobs: Sequence[CompletionJob], growing: list[Cohort], sampling: Sampling, done: _PartialAnswers) -> bool:
-        """Lets jobs begin beside those that grow; False where the memory doesn't suffice for them, and then none has begun.
+        """Starts jobs beside those that grow; False if there isn't enough memory, and then none has started.
 
-        When that raises, each is tried alone, to see whose fault it is.
+        If that raises, each is tried alone to find the faulty one.
         """
         jobs = [job for job in jobs if not done.has_failed(job)]
         if not jobs:
@@ -285,7 +285,7 @@ class Engine:
         return True
 
     def _retreat(self, queue: Queue, growing: list[Cohort], room: Room) -> None:
-        """Drops the newest half of what grows, to be asked again; what had begun of the last step is undone."""
+        """Drops the newest half of what grows, to be asked again; a partial last step is undone."""
         self._halve(room, sum(map(len, growing)), sum(cohort.tokens for cohort in growing))
         # The newest have the fewest tokens to draw again.
         first = len(growing) // 2
@@ -349,7 +349,7 @@ class Engine:
         return Cohort(jobs, branches, of_prompt, nodes, top, middle, logits[torch.tensor(of_prompt, device=self.device)])
 
     def _passes(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Which sequences are prefilled by one forward pass: one where draws are exact, else as many as may be."""
+        """The sequences of each prefill pass: one if draws are exact, else as many as fit."""
         passes: list[list[int]] = []
         longest = 0
         for i, length in enumerate(lengths):
@@ -372,7 +372,7 @@ class Engine:
             return self._encode([clip])[0]
 
     def _encode(self, clips: Sequence[ClipInputs]) -> list[Tensor]:
-        """(tokens, hidden) features of each clip; the vision tower runs for those that have none."""
+        """(tokens, hidden) features of each clip; the vision tower runs for those without."""
         features = {i: clip.features.to(self.device) for i, clip in enumerate(clips) if clip.features is not None}
         left = [i for i in range(len(clips)) if i not in features]
         for some in self._passes([clips[i].tokens for i in left]):
@@ -421,7 +421,7 @@ class Engine:
         return out.last_hidden_state  # type: ignore[no-any-return]
 
     def _look(self, growing: Sequence[Cohort]) -> bool:
-        """Shows the model the tokens that were drawn last; after this, all have logits."""
+        """Feeds the last drawn tokens to the model; after this, all have logits."""
         # A new cohort has logits from its prefill.
         blind = [cohort for cohort in growing if cohort.logits is None]
         if blind:
@@ -461,7 +461,7 @@ class Engine:
         return int(drawn.tokens), float(drawn.logps)
 
     def _append(self, growing: list[Cohort], tokens: Sequence[int], logps: Sequence[float], limit: int) -> list[Branch]:
-        """Gives every branch its token; those that end leave."""
+        """Appends each branch's token; ended branches are removed."""
         drawn = zip(tokens, logps, strict=True)
         ended: list[Branch] = []
         for cohort in growing:
@@ -482,13 +482,13 @@ class Engine:
 
 
 class _PartialAnswers:
-    """Completions of requests of which some are still missing."""
+    """Requests with some completions still missing."""
 
     def __init__(self) -> None:
         self._parts: dict[tuple[int, int], dict[int, Completion]] = {}
         self._failed: set[tuple[int, int]] = set()
         self.errors: list[Answered] = []
-        """Failures that nobody has been told of."""
+        """Unreported failures."""
 
     def fail(self, job: CompletionJob, error: VideoError) -> None:
         """A request can't be answered."""
@@ -496,7 +496,7 @@ class _PartialAnswers:
         self.errors.append(Answered(*job.place, [], error))
 
     def has_failed(self, job: CompletionJob) -> bool:
-        """Whether another part of the same request has."""
+        """Whether another part of the same request has failed."""
         return job.place in self._failed
 
     def failures(self, most: int | None = None) -> list[Answered]:
@@ -506,7 +506,7 @@ class _PartialAnswers:
         return taken
 
     def add(self, branch: Branch, completion: Completion) -> Answered | None:
-        """The request, once this was the last that it waited for."""
+        """The request, once its last completion is added."""
         place = branch.job.place
         parts = self._parts.setdefault(place, {})
         # By index: the parts of a request end in any order, and after a retreat some are drawn again later.

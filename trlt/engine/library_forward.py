@@ -1,8 +1,8 @@
 """The library's own forward of a clip, a prompt and a completion, and whether another side agrees with it.
 
 Nothing of how the engine makes its inputs is used: the processor and the model are called as their documentation says, the rate
-is left to the processor, and the rule of positions is stated anew. Each side is watched where its tensors enter the model, not
-where they were made: a step that one side alone takes shows up here, whatever its cause. Knows tensors and tokens.
+is left to the processor, and the position rule is implemented independently. Each side is observed where its tensors enter the
+model, not where they were made: a step that only one side takes shows up here, whatever its cause. Knows tensors and tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from trlt.errors import ParityError
 from trlt.video.clip import Clip
 
 PIXEL_GAP = 1e-5
-"""Most that pixels may differ after normalization: the last bits of float32."""
+"""Maximum difference of pixels after normalization: the last bits of float32."""
 REMEDY = "`trlt doctor` looks at the libraries; if it finds no fault, this is a bug worth a report"
 RULE_REMEDY = (
     f'weights that were trained by the library\'s own rule of positions say `"{RULE}": "{LIBRARY}"` in their config.json; else '
@@ -31,7 +31,7 @@ RULE_REMEDY = (
 
 @dataclass
 class ModelInputs:
-    """What entered the model on one side, call by call."""
+    """Model inputs of one side, call by call."""
 
     ids: list[Tensor] = field(default_factory=list)
     """(R, T) token ids."""
@@ -44,14 +44,14 @@ class ModelInputs:
 
 
 class Entered(NamedTuple):
-    """What entered the model of one prompt and the completion behind it, whose last token predicts nothing and is left out."""
+    """Model inputs of one prompt and its completion, without the last token, which predicts nothing."""
 
     ids: Tensor
     """(N,)"""
     positions: Tensor
     """(3, N)"""
     grid: Tensor | None
-    """(3,); None where this side took what the vision tower had made before."""
+    """(3,); None if this side used precomputed features."""
     pixels: Tensor | None
     """(patches, dim)"""
 
@@ -61,16 +61,16 @@ class ScoredCompletion(NamedTuple):
 
     entered: Entered
     logps: Tensor
-    """(T,) float32 log-probability of each token, over the whole vocabulary; at temperature 1 unless it is said otherwise."""
+    """(T,) float32 log-probability of each token, over the whole vocabulary; at temperature 1 unless stated otherwise."""
 
 
 @contextmanager
 def watch(model: Any, *, clips: int | None = None) -> Iterator[ModelInputs]:
-    """Records what enters embedding, vision tower and language model.
+    """Records the inputs of embedding, vision tower and language model.
 
     Args:
         model: A `Qwen2_5_VLForConditionalGeneration`.
-        clips: How many clips' pixels of a call are kept (40 MB each at 2048 tokens); None keeps all.
+        clips: Number of clips per call whose pixels are kept (40 MB each at 2048 tokens); None keeps all.
     """
     seen = ModelInputs()
 
@@ -110,10 +110,10 @@ def score(
     Args:
         model: In evaluation mode.
         processor: The model's own.
-        clip: What is shown.
+        clip: The video.
         system: Of the chat; may be empty.
-        user: What is asked.
-        tokens: The completion. Its (T, vocabulary) logits are all that is held of logits.
+        user: The question.
+        tokens: The completion. Only its (T, vocabulary) logits are held.
         temperature: Divides the logits.
     """
     messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
@@ -160,9 +160,9 @@ def score(
 
 
 def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, seconds: Tensor) -> Tensor:
-    """(3, 1, N) positions of ids (1, N) with one video, by the rule that the weights were trained with.
+    """(3, 1, N) positions of ids (1, N) with one video, by the rule used in training the weights.
 
-    The library's own function, as its class has it, and for the published rule: text after the video goes on one past the
+    The library's own function, as its class has it, and for the published rule: text after the video continues one past the
     largest position before it (docs/decisions/text-after-video.md).
 
     Args:
@@ -183,13 +183,13 @@ def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, seconds: Tensor)
 
 
 def require_same(name: str, side: str, found: Entered, library: Entered) -> None:
-    """Compares what entered the model.
+    """Compares model inputs.
 
     Args:
         name: The sample's.
-        side: What the error calls the other side.
-        found: What entered there.
-        library: What entered in the library's own forward.
+        side: Name of the other side in the error.
+        found: Its model inputs.
+        library: Model inputs of the library's own forward.
 
     Raises:
         ParityError: names the sample, what differs, by how much, and what to do.
@@ -239,7 +239,7 @@ def require_agreement(what: str, sides: str, differences: Sequence[Tensor], prec
         what: The samples, for the error.
         sides: Which sides, for the error.
         differences: Of each sample, (tokens,) absolute differences at temperature 1.
-        precision: What is computed in: `float32` or `bfloat16`.
+        precision: Compute precision: `float32` or `bfloat16`.
 
     Raises:
         ParityError: they differ by more than rounding explains.
@@ -248,7 +248,7 @@ def require_agreement(what: str, sides: str, differences: Sequence[Tensor], prec
     found = Agreement(len(differences), len(apart), float(apart.max()), float(apart.mean()))
     if not allowed.allows(found):
         raise ParityError(
-            f"{what}: log-probabilities differ between {sides}: up to {found.largest:.2e}, {found.mean:.2e} in the mean, over "
+            f"{what}: log-probabilities differ between {sides}: up to {found.largest:.2e}, {found.mean:.2e} on average, over "
             f"{found.tokens} tokens; {allowed.words(found.tokens, precision)}; {REMEDY}"
         )
     return found

@@ -1,4 +1,4 @@
-"""How much memory there is for keys and values, and what it looks like when there is none."""
+"""Memory available for keys and values, and detection of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 SHARE = 0.5
-"""Of the free memory, for keys and values; the rest is for what is computed on the way."""
+"""Share of the free memory for keys and values; the rest is for intermediate results."""
 MEMINFO = Path("/proc/meminfo")
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ def token_bytes(model: Any) -> int:
 
 
 def free_bytes(device: torch.device) -> float:
-    """Memory that can still be had: of the GPU, or of the machine; infinite where that can't be known."""
+    """Free memory of the GPU or of the machine; infinite if unknown."""
     if device.type == "cuda":
         # To the driver, what torch's allocator keeps for later use is taken; for us it is free.
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -42,7 +42,7 @@ def room_for_tokens(model: Any) -> float:
 
 
 def fits(work: Callable[[], T]) -> T | None:
-    """What `work` returns; None where the memory doesn't suffice for it, and then all that it had made is gone."""
+    """The result of `work`; None if memory doesn't suffice, and then all that it had allocated is freed."""
     try:
         return work()
     except torch.OutOfMemoryError:

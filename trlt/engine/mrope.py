@@ -1,8 +1,8 @@
 """M-RoPE positions as the published weights were trained with; transformers 5.23 places the text after a video elsewhere.
 
-Published rule: text after a picture or video goes on one past the largest position that it takes on any axis. From 5.3 on, the
-library goes on after the larger of its height and width instead, so that the text behind a long video is placed in the middle
-of it. See docs/decisions/text-after-video.md.
+Published rule: text after a picture or video continues one past the largest position that it takes on any axis. From 5.3 on,
+the library continues after the larger of its height and width instead, so that the text after a long video is placed in the
+middle of it. See docs/decisions/text-after-video.md.
 """
 
 from __future__ import annotations

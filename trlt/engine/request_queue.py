@@ -1,4 +1,4 @@
-"""What is asked next: trees come in as there is room, whole requests go out, and what had to be dropped comes back first.
+"""The queue of requests: trees are read as there is room, whole requests go out, and dropped work comes back first.
 
 Knows clips and requests by their sizes; no tensors.
 """
@@ -15,7 +15,7 @@ from trlt.video.clip import Clip
 
 @dataclass(frozen=True)
 class PromptRequest:
-    """One prompt of a clip, and how many completions it wants."""
+    """One prompt of a clip, and its number of completions."""
 
     key: str
     """Names the random stream, with the sampling seed; a sample's id."""
@@ -37,11 +37,11 @@ class CompletionJob:
     """Completions of one request."""
 
     place: tuple[int, int]
-    """Which tree, and which of its requests."""
+    """Index of the tree, and of its request."""
     clip: Clip | ClipInputs
     request: PromptRequest
     indices: tuple[int, ...]
-    """Which of its completions."""
+    """Indices of its completions."""
 
     def only(self, indices: Sequence[int]) -> CompletionJob:
         """The same with other completions."""
@@ -50,19 +50,19 @@ class CompletionJob:
 
 @dataclass
 class Room:
-    """How much may grow side by side."""
+    """Limits of what may grow at once."""
 
     sequences: int
     tokens: float
-    """Of clips, prompts and completions, whose keys and values are held."""
+    """Tokens of clips, prompts and completions whose keys and values are held."""
 
 
 class Queue:
     """Jobs in the order of the trees.
 
     Args:
-        trees: Read one by one, no sooner than there is room for the next.
-        length: Tokens that a completion may have.
+        trees: Read one by one, when there is room for the next.
+        length: Maximum number of tokens of a completion.
     """
 
     def __init__(self, trees: Iterable[Tree], length: int) -> None:
@@ -71,11 +71,11 @@ class Queue:
         self._jobs: deque[CompletionJob] = deque()
 
     def take(self, room: Room, *, most: int, alone: bool) -> list[CompletionJob]:
-        """The next jobs for which there is room; none when there is too little, or nothing is left.
+        """The next jobs that fit; none if there is too little room, or nothing is left.
 
         Args:
-            room: What is free.
-            most: Completions of one request that are taken together.
+            room: The free room.
+            most: Maximum number of completions of one request taken together.
             alone: Nothing else grows: then at least one job is taken.
         """
         taken: list[CompletionJob] = []
@@ -109,6 +109,6 @@ class Queue:
         return job
 
     def put_back(self, jobs: Iterable[CompletionJob]) -> None:
-        """Jobs that are to be taken again before all others."""
+        """Puts jobs back, to be taken again before all others."""
         # `extendleft` turns the order round.
         self._jobs.extendleft(reversed(list(jobs)))

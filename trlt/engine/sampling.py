@@ -1,4 +1,4 @@
-"""Drawing tokens so that a completion depends on its own stream alone, never on the batch that it was computed in.
+"""Drawing tokens so that a completion depends on its own stream alone, never on the batch in which it is computed.
 
 Batched products differ from single ones in the last bits, so a draw can fall on the other side of a boundary. Each
 draw therefore reports whether it lies within the noise of a boundary; the engine settles those few from logits that it
@@ -19,7 +19,7 @@ NOISE = 1e-5
 """Bound on the difference of two float32 evaluations of one logit; scaled by 1 / temperature."""
 
 AT_ONCE = 2**24
-"""Numbers of (rows, vocabulary) that are drawn from at once: each of about eight float64 tensors takes 128 MiB then."""
+"""Maximum size of (rows, vocabulary) drawn from at once: each of about eight float64 tensors takes 128 MiB then."""
 
 
 @dataclass(frozen=True)

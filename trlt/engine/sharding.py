@@ -3,7 +3,7 @@
 Under FSDP2 and ZeRO-3 each process holds a slice of every weight, and each layer's call gathers it: all processes must call
 the same layers equally often. Decoding can't promise that, since completions differ in length. So the weights are gathered
 once before it, into a copy of the model that knows nothing of slices, and decoding needs no exchange at all. The price is
-memory while it lasts: one number a weight in the precision that is computed in, 16.6 GB for 7B in BF16.
+memory while it lasts: one number per weight in the compute precision, 16.6 GB for 7B in BF16.
 
 Accelerate is imported where several processes meet: a forward pass and the engine do without it.
 """
@@ -27,7 +27,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unse
 from trlt.errors import RecipeError
 
 PATIENCE = timedelta(hours=6)
-"""How long a process waits for the others, which may have longer answers to write or a run of broken videos to get past."""
+"""How long a process waits for the others, which may have longer completions or a series of broken videos."""
 
 
 def join(device: str) -> int:
@@ -55,7 +55,7 @@ def join(device: str) -> int:
 
 
 def leave() -> None:
-    """Parts from the processes that `join` joined, once all have come so far; not for one that ends in an error.
+    """Leaves the processes joined by `join`, once all have reached this point; not for one that ends in an error.
 
     A thread of Gloo that still holds a tensor while the interpreter ends aborts the process ("terminate called without an
     active exception"), after its work is done: the threads must end first.
@@ -68,7 +68,7 @@ def leave() -> None:
 
 
 def allow_sharding_on_cpu() -> None:
-    """Lets Accelerate 1.15 use FSDP and DeepSpeed on the CPU; it takes no notice there that either is asked for."""
+    """Lets Accelerate 1.15 use FSDP and DeepSpeed on the CPU; by itself it ignores requests for either there."""
     from accelerate import PartialState
     from accelerate.utils import DistributedType
 
@@ -86,7 +86,7 @@ def _asked(name: str) -> bool:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes what all share."""
+    """Whether this is the process that writes shared files."""
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
@@ -96,12 +96,12 @@ def is_sharded(model: Any) -> bool:
 
 
 def by_fsdp() -> bool:
-    """Whether FSDP was asked for."""
+    """Whether FSDP was requested."""
     return _asked("FSDP")
 
 
 def by_deepspeed() -> bool:
-    """Whether DeepSpeed was asked for, in whatever stage."""
+    """Whether DeepSpeed was requested, in any stage."""
     return _asked("DEEPSPEED")
 
 
@@ -109,7 +109,7 @@ def shard(model: nn.Module, computed: torch.dtype) -> None:
     """Cuts the weights of a model into slices by FSDP2, layer by layer, as Accelerate's settings say.
 
     Args:
-        model: Without weights, on the meta device, and so it stays; its buffers go to the device.
+        model: A model without weights, which stays on the meta device; its buffers go to the device.
         computed: Precision that a layer's weights are gathered in; gradients are added up in float32.
 
     Raises:
@@ -141,7 +141,7 @@ def gathered_in(computed: torch.dtype) -> MixedPrecisionPolicy | None:
 
 
 def let_go(model: nn.Module) -> None:
-    """Frees what a forward pass of an FSDP2 model keeps for a backward pass: of one that has none, it would stay for good."""
+    """Frees what a forward pass of an FSDP2 model keeps for a backward pass; without one it would stay allocated."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
@@ -171,7 +171,7 @@ def with_slice(weight: Tensor, own: Tensor) -> nn.Parameter:
 
 @contextmanager
 def in_zero3_slices(bf16: bool) -> Iterator[bool]:
-    """Has Transformers share out each weight while it loads, where ZeRO-3 was asked for; tells whether it was."""
+    """With ZeRO-3, makes Transformers shard each weight while loading; yields whether it does."""
     if not by_deepspeed():
         yield False
         return
@@ -189,15 +189,15 @@ def in_zero3_slices(bf16: bool) -> Iterator[bool]:
 
 
 def forget_deepspeed() -> None:
-    """Models that are loaded from now on aren't sharded; else Transformers would share out each one, on all processes."""
+    """Models loaded from now on aren't sharded; else Transformers would shard each one over all processes."""
     unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
 
 
 def most_calls(layer: nn.Module, calls: int) -> int:
-    """How often a layer is to be called in a pass, so that all processes call it equally often.
+    """Number of calls of a layer in a pass, so that all processes call it equally often.
 
-    Where a layer's weights are shared out, each call may gather them, and each backward pass through a call adds up gradients
-    over all processes.
+    If a layer's weights are sharded, each call may gather them, and each backward pass through a call reduces gradients over
+    all processes.
 
     Args:
         layer: One that is gathered by itself; all processes must come here together then.
@@ -248,7 +248,7 @@ class WholeCopy:
             self._put({name: _frozen(torch.empty_like(whole[id(w)], device="meta")) for name, w in weights.items()})
 
     def strays(self, model: nn.Module) -> list[str]:
-        """Weights of which this process's slice isn't what the filled copy holds there, to the bit; asks no other process.
+        """Weights whose slice in this process differs from the filled copy in any bit; needs no other process.
 
         Under FSDP2 alone: ZeRO-3 keeps its slices to itself.
         """

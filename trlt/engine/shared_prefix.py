@@ -1,9 +1,9 @@
 """One video and prompt, G completions -> a stretch of a sequence under a tree mask, and its log-probabilities.
 
-A group is laid out as `prompt | completion 1 | ... | completion G`, and several groups stand one after another in one row,
-without padding. The prompt attends causally to itself; a completion attends to the whole prompt and causally to itself, never
-to its siblings; each completion's positions go on where the prompt's end. So the prompt and its video are computed once, and
-the results equal those of G full sequences.
+A group is laid out as `prompt | completion 1 | ... | completion G`, and several groups follow one another in one row, without
+padding. The prompt attends causally to itself; a completion attends to the whole prompt and causally to itself, never to its
+siblings; each completion's positions continue after the prompt's. So the prompt and its video are computed once, and the
+results equal those of G full sequences.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trlt.engine.tree_mask import GroupSlice, Kind, index_of, places, tree_mask
 from trlt.engine.window_attention import use_windows
 
 CHUNK_BYTES = 10**9
-"""What the logits may take that are held at once: (tokens x vocabulary) never is."""
+"""Maximum bytes of logits held at once: never all of (tokens x vocabulary)."""
 PER_LOGIT = 16
 """Bytes of a logit at most: as the head gives it, and three times in float32."""
 
@@ -158,7 +158,7 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
 
 
 def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
-    """Hidden states (M, d) that predict each target, from G plain causal sequences a group, each with its own video."""
+    """Hidden states (M, d) that predict each target, from G plain causal sequences per group, each with its own video."""
     ids, positions, wanted = [], [], []
     for place in batch.row:
         prompt, first = slice(place.start, place.first), place.first

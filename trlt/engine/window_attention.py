@@ -1,7 +1,7 @@
 """Attention of the vision tower: windows of equal size as one batch.
 
-Knows query, key and value tensors and where windows begin; never frames. The library calls SDPA once a window and block: 12,288
-times for a clip of 768 frames and a tower of 32 blocks.
+Knows query, key and value tensors and where windows begin; never frames. The library calls SDPA once per window and block:
+12,288 times for a clip of 768 frames and a tower of 32 blocks.
 """
 
 from __future__ import annotations

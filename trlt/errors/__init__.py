@@ -9,7 +9,7 @@ TrltError                  1  something the user can act on, a full disk too (`s
 ├── ModelError             5  a model that isn't found or available, or isn't a Qwen2.5-VL
 ├── ParityError            6  engine, trainer and the library's own forward disagree about the same input
 ├── ResumeError            7  a run's folder belongs to another recipe or data set
-└── ServerError            8  a server of the model that can't be used, or none that is left
+└── ServerError            8  a model server that can't be used, or no server left
 
 Anything else that is raised is a bug and keeps its traceback.
 """
@@ -55,7 +55,7 @@ class UnforeseenError(VideoError):
 
     Args:
         text: Type, message and place in the code.
-        kind: What is told once: type and place.
+        kind: Type and place, by which it is reported once.
         trace: The traceback.
     """
 
@@ -85,13 +85,13 @@ class ResumeError(TrltError):
 
 
 class ServerError(TrltError):
-    """A server of the model that can't be used, or none that is left; names the server, its own words and the remedy."""
+    """A model server that can't be used, or no server left; names the server, its message and the remedy."""
 
     exit_code = 8
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has ended the work; `kept` says what of it is saved, where that is known.
+    """A signal has ended the work; `kept` says what is saved, if known.
 
     Args:
         signal: Its number.
@@ -109,11 +109,11 @@ class Interrupted(KeyboardInterrupt):
 
 
 MOST_SHOWN = 100
-"""Characters of a value that a message shows."""
+"""Maximum number of characters of a value in a message."""
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: as Python writes it, and shortened."""
+    """A value for a message: its Python representation, shortened."""
     text = repr(value if not isinstance(value, str) else value[: 2 * MOST_SHOWN])
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 12]}…{text[-10:]}"
 

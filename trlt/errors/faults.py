@@ -1,4 +1,4 @@
-"""What becomes of an exception that one sample has caused: its own error, or the end of the run.
+"""Decides about an exception caused by one sample: the sample's own error, or the end of the run.
 
 Knows exceptions and counts; nothing of samples. See docs/decisions/faults-of-one-sample.md.
 """
@@ -15,22 +15,22 @@ from trlt.errors import DataError, TrltError, UnforeseenError, VideoError
 from trlt.errors.system import SYSTEMIC
 
 MOST = 16
-"""Unforeseen errors of a run that are put up with, while they outnumber what went well."""
+"""Number of unforeseen errors at which a run ends if they outnumber the successes."""
 MOST_MESSAGE = 300
-"""Characters of an exception's message in a row."""
+"""Maximum length of an exception's message in a row."""
 _PACKAGE = Path(trlt.__file__).parent
 _OF_THE_DEVICE = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "CUDNN_STATUS", "NCCL", "can't allocate memory")
-"""In messages of torch's RuntimeErrors that say something about the machine."""
+"""Parts of messages of torch's RuntimeErrors that concern the machine."""
 
 
 def fault_of(error: Exception) -> VideoError:
-    """The error of a sample whose own input was being handled.
+    """The error of a sample whose own input was being processed.
 
     Args:
-        error: What was raised meanwhile; an unforeseen one keeps its kind, its place in the code and its traceback.
+        error: The exception; an unforeseen one keeps its kind, its place in the code and its traceback.
 
     Raises:
-        Exception: `error` itself, where no sample is to blame: the machine, the model or a server.
+        Exception: `error` itself, if no sample is to blame but the machine, the model or a server.
     """
     if isinstance(error, VideoError):
         return error
@@ -42,7 +42,7 @@ def fault_of(error: Exception) -> VideoError:
 
 
 def unforeseen(error: Exception) -> UnforeseenError:
-    """An exception of a kind that nobody has foreseen, as a sample's error."""
+    """An exception of an unforeseen kind, as a sample's error."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or frames
     place = f"{_short(own[-1].filename)}:{own[-1].lineno}" if own else "an unknown place"
@@ -53,7 +53,7 @@ def unforeseen(error: Exception) -> UnforeseenError:
 
 
 def is_of_the_machine(error: BaseException) -> bool:
-    """Whether an exception says something about the machine, so that the next sample would meet the same."""
+    """Whether an exception concerns the machine, so that the next sample would fail alike."""
     if isinstance(error, OSError):
         return error.errno in SYSTEMIC
     if isinstance(error, MemoryError) or type(error).__name__ in ("OutOfMemoryError", "AcceleratorError"):
@@ -62,10 +62,10 @@ def is_of_the_machine(error: BaseException) -> bool:
 
 
 class Surprises:
-    """The unforeseen errors of a run: the first of each kind is told with its traceback, and too many end the run.
+    """The unforeseen errors of a run: the first of each kind is shown with its traceback, and too many end the run.
 
-    What is done with a sample has steps (its clip is loaded, its prompt is made, its answer is read), and each is counted for
-    itself: clips are loaded ahead, so that many may fail before the first answer is there.
+    A sample goes through steps (its clip is loaded, its prompt is made, its answer is read), and each is counted separately:
+    clips are loaded ahead, so that many may fail before the first answer is there.
     """
 
     def __init__(self) -> None:
@@ -75,14 +75,14 @@ class Surprises:
         self._ill = Counter[str]()
 
     def passed(self, step: str, count: int = 1) -> None:
-        """Notes how often a step went well."""
+        """Counts successes of a step."""
         self._well[step] += count
 
     def add(self, step: str, error: VideoError) -> None:
-        """Notes a sample's error; one that was foreseen doesn't count.
+        """Notes a sample's error; foreseen ones don't count.
 
         Raises:
-            TrltError: of the unforeseen ones there are `MOST` by now, more than went well; with the traceback.
+            TrltError: there are `MOST` unforeseen errors by now, more than successes; with the traceback.
         """
         if not isinstance(error, UnforeseenError):
             return
@@ -100,13 +100,13 @@ class Surprises:
 
 
 def tell(text: str) -> None:
-    """Shows a traceback on stderr, at once and whatever else is quiet."""
+    """Shows a traceback on stderr at once, even in quiet mode."""
     sys.stderr.write(text)
     sys.stderr.flush()
 
 
 def _short(filename: str) -> str:
-    """A source file's name from its package on."""
+    """A source file's path from its package on."""
     path = Path(filename)
     return path.relative_to(_PACKAGE.parent).as_posix() if path.is_relative_to(_PACKAGE) else "/".join(path.parts[-2:])
 

@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: who is at a place where work can be finished first is told; anywhere else it ends at once.
+"""Ctrl-C and SIGTERM: where work can be finished first, it is; anywhere else the process ends at once.
 
-Knows signals only. A second Ctrl-C ends at once wherever it comes; SIGTERM does not, since whoever ends jobs sends it more than
-once (Slurm when it asks, and again when time is up).
+Knows signals only. A second Ctrl-C always ends at once; a second SIGTERM doesn't, since job schedulers send it more than once
+(Slurm on request, and again when time is up).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trlt.errors import Interrupted
 
 
 class Interruption:
-    """Listens while it is entered, in the main thread; elsewhere it hears nothing.
+    """Handles signals while entered, in the main thread only.
 
     Args:
         at_once: SIGINT is always a second Ctrl-C: of a process whose launcher passes the first one on as SIGTERM.
@@ -28,7 +28,7 @@ class Interruption:
         self.heard = 0
         """The first signal that came while work was being finished; 0: none."""
         self.finishes: str | None = None
-        """What is finished after a first signal, in words; None ends at once. An empty text is not said."""
+        """What is finished after a first signal, in words; None ends at once. An empty text prints nothing."""
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

@@ -1,6 +1,6 @@
-"""What the system says when a file can't be read or written, in words that name the path and the remedy.
+"""System errors about files, in words that name the path and the remedy.
 
-Knows error numbers; nothing of commands. `cli` shows what it makes of an `OSError` that nothing else has taken care of.
+Knows error numbers; nothing of commands. `cli` uses it for an `OSError` that nothing else has handled.
 """
 
 from __future__ import annotations
@@ -43,16 +43,17 @@ REMEDIES = {
     errno.ENOMEM: f"the machine is out of memory; end what runs beside; {_GOES_ON}",
     errno.EAGAIN: f"a limit of processes (`ulimit -u`); raise it, or end what runs beside; {_GOES_ON}",
 }
-"""By error number: what a user or a disk can cause. Another number (a bad handle, say) is a bug, and keeps its traceback."""
+"""By error number: errors that a user or a disk can cause. Another number (such as a bad handle) is a bug, and keeps its
+traceback."""
 SYSTEMIC = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
-"""Errors that say something about the machine, not about the one file that was wanted."""
+"""Errors that concern the machine, not just the one file."""
 FULL_BYTES = 4 << 20
-"""A disk with less room than this is full, whatever a library says of its failure."""
+"""A disk with less room than this counts as full, whatever a library's error says."""
 _RUST = re.compile(r"\(os error (\d+)\)")
 
 
 def disk_error(error: OSError) -> TrltError | None:
-    """The error that a user is told, or None where this is none that a user or a disk has caused."""
+    """The error for the user, or None if neither a user nor a disk has caused it."""
     if error.errno not in REMEDIES or (error.errno == errno.EINVAL and error.filename is None):
         return None
     where = " -> ".join(os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes)))
@@ -62,10 +63,10 @@ def disk_error(error: OSError) -> TrltError | None:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Errors of the disk say which file it was: those of an open file don't, and libraries have errors of their own.
+    """Makes errors of the disk name their file: those of an open file don't, and libraries have errors of their own.
 
     Raises:
-        OSError: with `path` where no file was named; also where a library's own error stands for one.
+        OSError: with `path` if no file was named; also in place of a library's own error.
     """
     try:
         yield
@@ -81,7 +82,7 @@ def named(path: Path) -> Iterator[None]:
 
 
 def _number(error: Exception, path: Path) -> int | None:
-    """The system's error number behind a library's error: safetensors' tells it, torch's tells nothing."""
+    """The system's error number behind a library's error: safetensors' contains it, torch's doesn't."""
     if type(error).__name__ == "SafetensorError" and (found := _RUST.search(str(error))):
         return int(found[1])
     if isinstance(error, RuntimeError) and re.search("PytorchStreamWriter|inline_container|iostream error", str(error)):

@@ -1,1 +1,1 @@
-"""Predictions become metrics with intervals, and two runs are compared question by question."""
+"""Turns predictions into metrics with intervals, and compares two runs question by question."""

@@ -1,6 +1,6 @@
-"""A benchmark from its files to its metrics: which are wanted, where they lie, what is missing, and what the rows score.
+"""A benchmark from its files to its metrics: which are requested, where they are, what is missing, and what the rows score.
 
-Nothing here holds a time or a date, so that what a killed and resumed evaluation writes is what an undisturbed one does.
+No output contains a time or a date, so a killed and resumed evaluation writes the same as an undisturbed one.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from trlt.task.sample import Sample
 from trlt.video.resolve import VideoIndex
 
 DATA = Path("data")
-"""Where a benchmark's files are looked for that neither flags nor recipe name: `data/<bench>`."""
+"""Default place of a benchmark's files, without flags or a recipe: `data/<bench>`."""
 READING = ("think", "answer_format", "open_threshold", "as_gqa")
-"""Settings by which an output is read, whoever made it."""
+"""Settings for parsing an output of any model."""
 DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
-"""Settings by which our own outputs are drawn."""
+"""Settings for sampling our own outputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedBenchmark:
-    """A benchmark that is ready to be asked."""
+    """A benchmark ready to run."""
 
     name: str
     samples: tuple[Sample, ...]
-    """Whose videos are there, or all where no videos are needed."""
+    """Those whose videos are there, or all if no videos are needed."""
     index: VideoIndex | None
-    """None where no videos are needed."""
+    """None if no videos are needed."""
     missing_videos: int
     questions_left_out: int
     """Those of the missing videos."""
     identity: Mapping[str, Any]
-    """`split`, `path` of the annotation, `files` with the checksum of each of its files, and where they are needed `videos`."""
+    """`split`, `path` of the annotation, `files` with the checksum of each of its files, and, if needed, `videos`."""
 
 
 def wanted_benches(benches: Sequence[str], recipe: Recipe) -> list[str]:
-    """Names without repeats; `all` stands for those of the recipe."""
+    """Names without duplicates; `all` means those of the recipe."""
     if "all" not in benches:
         for name in benches:
             if name not in names("bench"):
@@ -63,7 +63,7 @@ def wanted_benches(benches: Sequence[str], recipe: Recipe) -> list[str]:
 def find_place(
     name: str, recipe: Recipe, annotations: Path | None, videos: Path | None, split: str | None, *, alone: bool
 ) -> Benchmark:
-    """Where a benchmark's files lie: flags, then the recipe, then `data/<bench>`."""
+    """The place of a benchmark's files: from flags, then the recipe, then `data/<bench>`."""
     if not alone and (annotations or videos or split):
         raise UsageError("--annotations, --videos and --split go with one --bench; a recipe's `eval.benchmarks` names several")
     place = recipe.eval.benchmarks.get(name)
@@ -88,7 +88,7 @@ def open_bench(
     """Reads a benchmark's annotation, and looks for all of its videos.
 
     Raises:
-        VideoError: videos are missing, and that isn't allowed.
+        VideoError: videos are missing without `--allow-missing`.
     """
     reading = read_source(name, Path(place.annotations), place.split, purpose="bench")
     samples = reading.samples
@@ -117,7 +117,7 @@ def open_bench(
 
 
 def items_path(run: Path, bench: str) -> Path:
-    """Where a benchmark's questions with their values lie."""
+    """Path of a benchmark's questions with their values."""
     return run / "items" / f"{bench}.parquet"
 
 
@@ -131,15 +131,15 @@ def score_bench(
 ) -> dict[str, Any]:
     """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
 
-    Questions of videos that couldn't be read are left out: they say nothing about the model.
+    Questions about unreadable videos are left out: they say nothing about the model.
 
     Args:
         bench: The benchmark.
         recipe: As resolved.
         settings: The protocol of the call.
         folder: Of the run; its rows are there.
-        given: The predictions, where no model was asked.
-        extra: How many of them belong to no question (`count_extra`).
+        given: The predictions, if no model was run.
+        extra: Number of predictions for no question (`count_extra`).
     """
     by_id = {sample.id: sample for sample in bench.samples}
     items: list[Item] = []
@@ -165,10 +165,10 @@ def score_bench(
 
 
 def broken_videos(bench: LoadedBenchmark, rows: Path, run: Path) -> str | None:
-    """Lists the videos that questions couldn't be asked about, with the reasons, in `<bench>.broken_videos.txt`.
+    """Lists unreadable videos of questions, with the reasons, in `<bench>.broken_videos.txt`.
 
     Returns:
-        What a user has to be told about them; None where all could be read.
+        A message about them; None if all could be read.
     """
     by_id = {sample.id: sample for sample in bench.samples}
     reasons: dict[str, str] = {}
@@ -190,7 +190,7 @@ def broken_videos(bench: LoadedBenchmark, rows: Path, run: Path) -> str | None:
 
 
 def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
-    """What a benchmark's metrics depend on besides the model; `videos_read` is None where no model was asked."""
+    """What a benchmark's metrics depend on besides the model; `videos_read` is None if no model was run."""
     asked = videos_read is not None
     return {
         "outputs": "model" if asked else "predictions",
@@ -206,10 +206,10 @@ def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: 
 
 
 def count_extra(ready: Sequence[LoadedBenchmark], given: Predictions) -> int:
-    """Predictions that belong to no question of any of the benchmarks.
+    """Counts predictions for no question of any of the benchmarks.
 
     Raises:
-        DataError: that's all of them.
+        DataError: all predictions are such.
     """
     known = {sample.id for bench in ready for sample in bench.samples}
     extra = [id for id in given.texts if id not in known]

@@ -1,6 +1,6 @@
-"""Two runs on the same questions: the difference of each metric with its interval, and what differs in how they ran (pure).
+"""Two runs on the same questions: the difference of each metric with its interval, and protocol differences (pure).
 
-Knows values from 0 to 1 and protocols as `results.json` holds them; neither files nor benchmarks.
+Knows values from 0 to 1 and protocols as in `results.json`; neither files nor benchmarks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trlt.stats.intervals import paired_difference
 
 NO_DIFFERENCE = "no significant difference"
 INCIDENTAL = ("bootstrap", "questions_left_out", "videos_read")
-"""Keys of a protocol that change no answer; questions that are in one run only are counted by themselves."""
+"""Keys of a protocol that change no answer; questions in only one run are counted separately."""
 ANNOTATIONS = "annotations"
 _ZERO = 1e-9
 """Percentage points below which a bound is 0: sums of shares round."""
@@ -25,22 +25,22 @@ _ZERO = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class ScoredRun:
-    """One run's values on one benchmark; the lists are of one length, one entry per question."""
+    """One run's values on one benchmark; the lists have one entry per question."""
 
     ids: Sequence[str]
-    """Each once."""
+    """Without duplicates."""
     videos: Sequence[str]
-    """The footage of each question, whose questions are drawn together."""
+    """The footage of each question; questions about the same footage are resampled together."""
     groups: Sequence[str | None]
-    """Whose means count alike in the metric (MVBench's tasks); None everywhere for a plain mean over questions."""
+    """Groups whose means weigh alike in the metric (MVBench's tasks); None everywhere for a plain mean over questions."""
     values: Mapping[str, Sequence[float | None]]
-    """Metric to a value from 0 to 1 per question; the metric is 100 times their weighted mean. None where a question doesn't
-    count in it (TempCompass has metrics of single tasks)."""
+    """Metric to a value from 0 to 1 per question; the metric is 100 times their weighted mean. None if a question doesn't count
+    in it (TempCompass has metrics of single tasks)."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:
-    """One metric in both runs, over the questions that both hold; in percent, and percentage points."""
+    """One metric in both runs, over their common questions; in percent, and percentage points."""
 
     metric: str
     n: int
@@ -50,19 +50,19 @@ class MetricChange:
     difference: float
     """b - a."""
     low: float | None
-    """Of the 95% interval of the difference; None where all questions are about one video, which gives no interval."""
+    """Lower bound of the 95% interval of the difference; None if all questions are about one video, which gives no interval."""
     high: float | None
 
     @property
     def better(self) -> Literal["A", "B"] | None:
-        """The run that is better beyond chance: the interval excludes 0. Every metric is better when higher."""
+        """The run that is significantly better: the interval excludes 0. Every metric is better when higher."""
         if self.low is not None and self.low > _ZERO:
             return "B"
         return "A" if self.high is not None and self.high < -_ZERO else None
 
     @property
     def statement(self) -> str:
-        """The same in words."""
+        """The result in words."""
         return f"{self.better} better" if self.better else NO_DIFFERENCE
 
     def to_json(self) -> dict[str, Any]:
@@ -79,23 +79,23 @@ class BenchmarkComparison:
     n: int
     """Questions in both runs; metrics are over these."""
     videos: int
-    """What they are about."""
+    """Number of their videos."""
     only_a: int
-    """Questions that only the first run holds; they are left out."""
+    """Questions only in the first run; they are left out."""
     only_b: int
     changes: tuple[MetricChange, ...]
-    """A metric that shared questions count in each; none where no question is shared."""
+    """One per metric of the shared questions; none without shared questions."""
 
 
 def compare(a: ScoredRun, b: ScoredRun, resamples: int = 1000, seed: int = 0) -> BenchmarkComparison:
-    """Pairs two runs by question; intervals draw whole videos, since questions about one aren't independent.
+    """Pairs two runs by question; intervals resample whole videos, since questions about one aren't independent.
 
-    Weights are made anew over the shared questions, so that groups count alike among them too.
+    Weights are recomputed over the shared questions, so that groups weigh alike among them too.
 
     Args:
         a: The first run.
         b: The other, of the same benchmark.
-        resamples: Draws behind each interval.
+        resamples: Resamples behind each interval.
         seed: Of the draws.
     """
     place_b = {id: place for place, id in enumerate(b.ids)}
@@ -109,7 +109,7 @@ def compare(a: ScoredRun, b: ScoredRun, resamples: int = 1000, seed: int = 0) ->
 def _change(
     metric: str, a: ScoredRun, b: ScoredRun, shared: Sequence[tuple[int, int]], resamples: int, seed: int
 ) -> MetricChange | None:
-    """One metric over the shared questions that count in it; None where there are none."""
+    """One metric over the shared questions that count in it; None if there are none."""
     pairs = [(place, a.values[metric][place], b.values[metric][other]) for place, other in shared]
     counted = [(place, x, y) for place, x, y in pairs if x is not None and y is not None]
     if not counted:
@@ -125,30 +125,30 @@ def _change(
 
 
 def group_weights(groups: Sequence[str | None]) -> list[float]:
-    """What makes a mean over questions the mean of the groups' means: 1 on average; all 1 where there is one group."""
+    """Weights that turn a mean over questions into the mean of the groups' means: 1 on average; all 1 with one group."""
     sizes = Counter(groups)
     return [len(groups) / (len(sizes) * sizes[group]) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)
 class ProtocolDifference:
-    """A key of the protocol that two runs don't agree on."""
+    """A key of the protocol in which two runs differ."""
 
     key: str
     a: Any
     b: Any
 
     def __str__(self) -> str:
-        """In words, as a warning says it."""
+        """In words, for a warning."""
         if self.key.startswith(f"{ANNOTATIONS}.") and None in (self.a, self.b):
             return f"{self.key}: was read in {'B' if self.a is None else 'A'} only"
         return f"{self.key}: {json.dumps(self.a)} in A, {json.dumps(self.b)} in B"
 
 
 def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[ProtocolDifference]:
-    """Keys with different values, by their dotted names; those that only one of them states count for annotations alone.
+    """Keys with different values, by their dotted names; keys that only one of them has count for annotations alone.
 
-    (The outputs of a run by `--predictions` have no known budget: that says nothing of the other run's.)
+    (A run by `--predictions` has no known budget, which says nothing about the other run's.)
     """
     flat_a, flat_b = dict(flat(a)), dict(flat(b))
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
@@ -157,9 +157,9 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
 
 
 def other_annotations(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Annotation files for which two runs can't be paired: of other content, or all of them where none is in both runs.
+    """Annotation files for which two runs can't be paired: those with different content, or all if none is in both runs.
 
-    A file that only one run read (MVBench's withdrawn task, say) does no harm beside: its questions are in that run only.
+    A file that only one run read (such as MVBench's withdrawn task) does no harm: its questions are in that run only.
     """
     files_a, files_b = a[ANNOTATIONS], b[ANNOTATIONS]
     shared = [name for name in files_a if name in files_b]

@@ -1,4 +1,4 @@
-"""Any model's outputs (`{"id", "text"}` a line) become rows like those of our own."""
+"""Turns any model's outputs (`{"id", "text"}` per line) into rows like our own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from trlt.task.reward import Weights
 from trlt.task.sample import Sample
 
 NO_PREDICTION = "no prediction"
-"""The error of a question that isn't among the predictions; it counts as wrong."""
+"""The error of a question without a prediction; it counts as wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """What a model said, by question."""
+    """A model's outputs, by question."""
 
     path: Path
     texts: Mapping[str, str]
@@ -30,7 +30,7 @@ def read_predictions(path: Path) -> Predictions:
     """Raw outputs by id; further fields are ignored.
 
     Raises:
-        DataError: unreadable, lines without id or text, ids that stand twice (all are told), or no line at all.
+        DataError: unreadable, lines without id or text, duplicate ids (all are listed), or no line at all.
     """
     texts: dict[str, str] = {}
 
@@ -39,7 +39,7 @@ def read_predictions(path: Path) -> Predictions:
         if not isinstance(id, str) or not isinstance(text, str):
             raise DataError(f'{where}: expected {{"id": "…", "text": "…"}} with texts as values')
         if id in texts:
-            raise DataError(f"{where}: id {shown(id)} stands twice; keep one prediction a question")
+            raise DataError(f"{where}: id {shown(id)} occurs twice; keep one prediction per question")
         return id, text
 
     for _, (id, text) in iter_jsonl(path, known):
@@ -52,7 +52,7 @@ def read_predictions(path: Path) -> Predictions:
 def write_prediction_rows(
     samples: Sequence[Sample], predictions: Predictions, out: Path, *, settings: Eval, weights: Weights
 ) -> None:
-    """One row per sample, in the order of the samples; token counts aren't known, and are 0."""
+    """One row per sample, in the order of the samples; token counts are unknown, and 0."""
     rows = []
     for sample in samples:
         text = predictions.texts.get(sample.id)

@@ -1,4 +1,4 @@
-"""What each question of a benchmark scored, as a Parquet file beside the rows: for notebooks, and for `trlt compare`.
+"""Scores of each question of a benchmark, as a Parquet file beside the rows: for notebooks, and for `trlt compare`.
 
 Knows items and Parquet; neither models nor videos. The columns are described in `docs/results.md`.
 """
@@ -46,8 +46,8 @@ def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], er
 
     Args:
         bench: Name of the benchmark.
-        items: All of its questions, the unanswered ones too.
-        entry: Its part of `results.json`, which names the metrics.
+        items: All of its questions, including unanswered ones.
+        entry: Its entry in `results.json`, which names the metrics.
         errors: Why a question has no output, by id.
     """
     module = load(bench)
@@ -76,18 +76,18 @@ def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], er
 
 
 def _named(prefix: str, metrics: Iterable[str], values: Mapping[str, float]) -> dict[str, float | None]:
-    """A question's value in each of a benchmark's metrics; None where it doesn't count in one."""
+    """A question's value in each of a benchmark's metrics; None if it doesn't count in one."""
     return {f"{prefix}{key}": values.get(key) for key in metrics}
 
 
 def is_answered(item: Item) -> bool:
-    """Whether everything that the question asks for was read from the output."""
+    """Whether all parts of the answer could be read from the output."""
     option, span = item.answer.option is not None, item.answer.span is not None
     return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
 
 
 def write_items(path: Path, columns: Columns) -> None:
-    """Writes the file in one step: a kill leaves the old one or the new one."""
+    """Writes the file in one step: a kill leaves the old or the new one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

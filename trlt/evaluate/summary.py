@@ -15,14 +15,14 @@ def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap
 
     Args:
         name: Of the benchmark.
-        items: One a question that was asked, the unanswered ones too; questions of missing videos are left out.
-        missing_videos: How many videos were missing.
+        items: One per question, including unanswered ones; questions about missing videos are left out.
+        missing_videos: Number of missing videos.
         bootstrap: Resamples of videos.
         seed: Of the resamples.
 
     Returns:
         `n`, `unanswered`, `missing_videos`, `paper`, `official`, `by`, `ci95` (low and high of each of the paper's
-        metrics), and what else the benchmark tells; all metrics in percent.
+        metrics), and further values of the benchmark; all metrics in percent.
 
     Raises:
         UsageError: not a benchmark.

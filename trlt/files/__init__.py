@@ -1,4 +1,4 @@
-"""Files whole or not at all, JSON within bounds, and bytes from elsewhere.
+"""Atomic files, JSON within bounds, and bytes from the network.
 
 Knows texts, bytes and JSON values; nothing of what they mean.
 """

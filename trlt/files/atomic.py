@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what they are told apart by. Knows texts and bytes; nothing of what they mean."""
+"""Atomic files and their checksums. Knows texts and bytes; nothing of what they mean."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from trlt.errors import DataError
 from trlt.errors.system import named
 
 HALF_PAIRS = "backslashreplace"
-"""How half a surrogate pair is written, which UTF-8 can't hold: as JSON escapes it, and as bytes of a file's name are shown."""
+"""How half a surrogate pair, which UTF-8 can't encode, is written: as JSON escapes it, and as bytes of a file name are
+shown."""
 BLOCK = 1 << 22
-"""Bytes that are read of a file at a time for its checksum."""
+"""Bytes read at a time for a checksum."""
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Replaces a file's content in one step: a reader, or a kill, sees the old or the new content."""
+    """Replaces a file's content in one step: readers see the old or the new content, even after a kill."""
     with open_atomic(path) as out:
         out.write(text)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The name of a new file that replaces another in one step at the end; after an error, the old one stays."""
+    """Yields the name of a new file that replaces another in one step at the end; after an error, the old one stays."""
     with named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():  # found at the end otherwise
@@ -56,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
-    """A file to write to that takes its place in one step at the end; after an error, the old content stays."""
+    """A file for writing that is put in place in one step at the end; after an error, the old content stays."""
     text = mode == "w"
     with replacing(path) as new, new.open(mode, encoding="utf-8" if text else None, errors=HALF_PAIRS if text else None) as out:
         yield out
@@ -66,7 +67,7 @@ def open_atomic(path: Path, mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to write to that takes its place, where nothing may be, in one step at the end; an error leaves nothing."""
+    """A folder for writing that is put in place, where nothing may exist, in one step at the end; an error leaves nothing."""
     new = path.with_name(f".{path.name}.partial")
     shutil.rmtree(new, ignore_errors=True)  # left by a kill
     new.mkdir(parents=True)
@@ -84,12 +85,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def to_json(value: Any) -> str:
-    """A JSON value as a text that people read."""
+    """A JSON value as readable text."""
     return json.dumps(value, ensure_ascii=False, indent=2) + "\n"
 
 
 def create_text(path: Path, text: str) -> bool:
-    """Writes a file, whole and in one step, unless it is there; gives whether it wasn't."""
+    """Writes a file in one step unless it exists; returns whether it was written."""
     if path.exists():
         return False
     new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -106,7 +107,7 @@ def create_text(path: Path, text: str) -> bool:
 
 
 def append(file: FileIO, data: bytes, path: Path) -> int:
-    """Adds to a file that was opened without a buffer, all or nothing; gives how many bytes stood there before."""
+    """Appends to an unbuffered file, all or nothing; returns its size before."""
     end = file.seek(0, os.SEEK_END)
     with named(path):
         try:
@@ -120,7 +121,7 @@ def append(file: FileIO, data: bytes, path: Path) -> int:
 
 
 def sample_files(path: Path) -> list[Path]:
-    """The JSONL files of samples that a path stands for: itself, or those of a folder from `trlt prepare`, by name."""
+    """The JSONL files of samples for a path: the file itself, or those of a folder from `trlt prepare`, by name."""
     return sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
 
 
@@ -141,7 +142,7 @@ def file_digest(path: Path) -> str:
 
 
 def checksum(path: Path) -> str:
-    """CRC-32 of a file's bytes and how many they are, as text."""
+    """CRC-32 and number of a file's bytes, as text."""
     value = 0
     with path.open("rb", buffering=0) as file:
         while block := file.read(BLOCK):

@@ -1,4 +1,4 @@
-"""JSON as trlt reads it, whoever wrote it: bounded in depth and numbers, and no key twice.
+"""JSON as trlt reads it from any source: bounded in depth and numbers, without duplicate keys.
 
 The only place that parses JSON from files and servers. Knows texts and files; nothing of what a value means.
 """
@@ -16,13 +16,13 @@ from typing import Any, BinaryIO, NoReturn
 from trlt.errors import DataError, TrltError, shown
 
 MOST_DEPTH = 64
-"""Lists and objects inside each other; real files have 10 at most, and Python's own limit would end in a traceback later."""
+"""Maximum nesting of lists and objects; real files have 10 at most, and Python's own limit would end in a traceback later."""
 MOST_DIGITS = 20
-"""Of a whole number; as many as one of 64 bits has."""
+"""Maximum number of digits of an integer, as of 64 bits."""
 MOST_LINE = 16 << 20
-"""Bytes of a line of JSONL; the longest row that trlt writes takes some hundred thousand."""
+"""Maximum bytes per line of JSONL; trlt's longest rows take a few hundred thousand."""
 BLOCK = 1 << 20
-"""Bytes that are read of a large file at a time."""
+"""Bytes read of a large file at a time."""
 MARKS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -30,11 +30,11 @@ def loads(text: str | bytes, *, finite: bool = True) -> Any:
     """The value of a JSON text.
 
     Args:
-        text: JSON, in UTF-8 where it is bytes; a byte order mark of UTF-8 is passed over. Half a surrogate pair is taken.
+        text: JSON, in UTF-8 if it is bytes; a byte order mark of UTF-8 is skipped. Half a surrogate pair is accepted.
         finite: Refuse `NaN`, `Infinity` and what is too large for a float (`1e999`).
 
     Raises:
-        ValueError: it isn't JSON, holds a key twice, or is out of the bounds of this module.
+        ValueError: it isn't JSON, has a duplicate key, or exceeds the bounds of this module.
     """
     if isinstance(text, bytes):
         text = decoded(text)
@@ -46,16 +46,16 @@ def loads(text: str | bytes, *, finite: bool = True) -> Any:
 
 
 def iter_list(handle: BinaryIO) -> Iterator[Any]:
-    """The values of a JSON list, one at a time: a file of hundreds of MB never stands in memory as a whole.
+    """The values of a JSON list, one at a time: a file of hundreds of MB is never in memory as a whole.
 
-    Numbers may be `NaN` and infinite, and of a key that stands twice the last counts.
+    Numbers may be `NaN` and infinite, and of duplicate keys the last counts.
 
     Args:
         handle: Open at the list, in UTF-8.
 
     Raises:
         Truncated: the file ends before the list.
-        ValueError: it is no list, isn't JSON, or a value is out of the bounds of this module.
+        ValueError: it is no list, isn't JSON, or a value exceeds the bounds of this module.
     """
     text = _JsonFile(handle)
     if text.sign() != "[":
@@ -80,7 +80,7 @@ class Truncated(ValueError):
 
 
 class _JsonFile:
-    """The text of a file, of which a part is in memory; `at` is the place in it."""
+    """The text of a file, partly in memory; `at` is the position in it."""
 
     def __init__(self, handle: BinaryIO) -> None:
         self._handle, self._decoder = handle, codecs.getincrementaldecoder("utf-8")("surrogatepass")
@@ -106,7 +106,7 @@ class _JsonFile:
         """The value that begins here.
 
         Raises:
-            Truncated: it is cut off by the file's end.
+            Truncated: the file ends within it.
             ValueError: it is none, or too large.
         """
         while True:
@@ -131,7 +131,7 @@ class _JsonFile:
                     raise (Truncated if cut else ValueError)(error.msg) from None
 
     def _more(self) -> bool:
-        """Reads on; False at the file's end."""
+        """Reads more; False at the file's end."""
         if self._ended:
             return False
         data = self._handle.read(self._block)
@@ -160,10 +160,10 @@ def _shallow(value: Any) -> Any:
 
 
 def decoded(data: bytes) -> str:
-    """The text of bytes in UTF-8, in which half a surrogate pair may stand.
+    """The text of bytes in UTF-8, which may contain half a surrogate pair.
 
     Raises:
-        ValueError: another encoding; says which byte, and what to do.
+        ValueError: another encoding; names the byte and the remedy.
     """
     if kind := next((name for mark, name in MARKS.items() if data.startswith(mark)), None):
         raise ValueError(f"{kind}, not UTF-8; save it as UTF-8")
@@ -181,9 +181,9 @@ def parse_json(
 
     Args:
         text: As `loads` takes it.
-        where: Starts the message: file, and line where it is one of many.
-        expected: Ends the message: what should stand there, or what to do.
-        error: What is raised.
+        where: Starts the message: file, and line if it has several.
+        expected: Ends the message: what is expected there, or the remedy.
+        error: The class to raise.
         finite: As `loads` takes it.
 
     Raises:
@@ -196,7 +196,7 @@ def parse_json(
 
 
 def shown_fault(fault: ValueError) -> str:
-    """What `loads` says, without the line that it doesn't know."""
+    """The message of `loads`, without the line number, which it doesn't know."""
     return f"{fault.msg}, character {fault.pos + 1}" if isinstance(fault, json.JSONDecodeError) else str(fault)
 
 
@@ -204,7 +204,7 @@ def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError, fi
     """The value of a JSON file.
 
     Raises:
-        TrltError: `error`, where it can't be read or isn't JSON; `remedy` ends the message.
+        TrltError: `error`, if it can't be read or isn't JSON; `remedy` ends the message.
     """
     try:
         data = path.read_bytes()
@@ -214,7 +214,7 @@ def read_json(path: Path, *, remedy: str, error: type[TrltError] = DataError, fi
 
 
 def read_object(path: Path, *, remedy: str, error: type[TrltError] = DataError, finite: bool = True) -> dict[str, Any]:
-    """The object of a JSON file; raises as `read_json`, and where it holds another value."""
+    """The object of a JSON file; raises as `read_json`, and for any other value."""
     value = read_json(path, remedy=remedy, error=error, finite=finite)
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}; {remedy}")
@@ -254,5 +254,5 @@ _FINITE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, parse_fl
 _ANY = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
 _RECORD = json.JSONDecoder(parse_int=_whole)
 _NUMBER = 32
-"""Characters of a number, more or less, or of a word."""
+"""Approximate maximum length of a number or a word."""
 _SPACE = re.compile(r"[ \t\n\r]*")

@@ -1,8 +1,7 @@
-"""What stands in the files that a run writes, as far as other commands rely on it: the types of their inner values.
+"""The types of values in a run's files, as far as other commands rely on them.
 
-Such files are edited, merged and damaged. They are held to their form where they are read, so that whoever takes them further
-needn't doubt each value. A field with a default may be missing; keys that nobody reads are free. Knows JSON values; neither
-files nor what the values mean.
+Such files get edited, merged and damaged. They are validated when read, so later code can trust each value. A field with a
+default may be missing; unread keys are free. Knows JSON values; neither files nor what the values mean.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from trlt.files.bounded_json import read_object
 Count = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
-"""A list in JSON, where it is a tuple in Python."""
+"""A list in JSON, a tuple in Python."""
 STRICT = ConfigDict(strict=True)
-"""Of a dataclass whose fields stand in a file: no value is turned into another, and other keys are passed over."""
+"""Config of a dataclass stored in a file: values aren't converted, and other keys are ignored."""
 
 
 class Form(BaseModel):
-    """What all have in common: no value is turned into another."""
+    """The common base: values aren't converted."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
 
 class InputForm(Form):
-    """An input, as a manifest names it."""
+    """An input in a manifest."""
 
     path: str = ""
     sha256: str = ""
@@ -41,7 +40,7 @@ class InputForm(Form):
 
 
 class ParityForm(Form):
-    """How far rollout, trainer and the library were apart."""
+    """Differences between rollout, trainer and the library."""
 
     largest: float
     tokens: Count
@@ -60,14 +59,14 @@ class ManifestForm(Form):
 
 
 class BootstrapForm(Form):
-    """How intervals were made."""
+    """Settings of the bootstrap."""
 
     resamples: Annotated[int, Field(ge=1, le=1_000_000)]
     seed: Count
 
 
 class ProtocolForm(Form):
-    """What the metrics of a benchmark depend on."""
+    """The protocol behind a benchmark's metrics."""
 
     bootstrap: BootstrapForm
     annotations: dict[str, str]
@@ -120,7 +119,7 @@ class VisitForm(Form):
 
 
 class AnswerForm(Form):
-    """What was read from a completion."""
+    """The parsed completion."""
 
     payload: str | None
     option: Count | None
@@ -129,7 +128,7 @@ class AnswerForm(Form):
 
 
 class ScoresForm(Form):
-    """What a completion scored."""
+    """The scores of a completion."""
 
     format: float
     accuracy: float | None
@@ -164,16 +163,16 @@ T = TypeVar("T")
 
 
 def build(value: Any, form: Callable[..., T], where: str, remedy: str) -> T:
-    """What a JSON object stands for.
+    """The validated value of a JSON object.
 
     Args:
-        value: As it was read.
+        value: The value as read.
         form: A form, or a dataclass of pydantic's with `STRICT`.
-        where: Starts the message: the file, and line where it is one of many.
+        where: Starts the message: the file, and line if it has several.
         remedy: Ends it.
 
     Raises:
-        DataError: it is something else; names the first value that differs.
+        DataError: it has another form; names the first faulty value.
     """
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected a JSON object, got {shown(value)}; {remedy}")
@@ -187,11 +186,11 @@ def build(value: Any, form: Callable[..., T], where: str, remedy: str) -> T:
 
 
 def read_form(path: Path, form: Callable[..., Any], remedy: str) -> dict[str, Any]:
-    """The object of a JSON file, where it has a form; raises what `read_object` and `build` do."""
+    """The object of a JSON file if it has the form; raises what `read_object` and `build` do."""
     return hold(read_object(path, remedy=remedy), form, str(path), remedy)
 
 
 def hold(value: T, form: Callable[..., Any], where: str, remedy: str) -> T:
-    """A JSON value as it was read, where it has a form; takes and raises what `build` does."""
+    """A JSON value unchanged if it has the form; takes and raises what `build` does."""
     build(value, form, where, remedy)
     return value

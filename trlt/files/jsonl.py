@@ -1,4 +1,4 @@
-"""JSON line by line: written with a tail that a kill can only tear, and read so that every bad line is told."""
+"""JSON line by line: a kill while writing can damage only the last line, and reading reports every bad line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trlt.files.renamed import LOG, renew
 
 T = TypeVar("T")
 SHOWN = 20
-"""Bad lines that a message names; it counts the others."""
+"""Number of bad lines that a message lists; it counts the others."""
 
 
 def write_jsonl(path: Path, values: Iterable[Any]) -> None:
@@ -41,7 +41,7 @@ def to_line(value: Any) -> str:
 
 
 def mend_tail(path: Path) -> None:
-    """Cuts off the last line of a JSONL file where a kill left it torn."""
+    """Removes the last line of a JSONL file if a kill left it incomplete."""
     with path.open("rb+") as file:
         size = end = file.seek(0, os.SEEK_END)
         while end > 0:
@@ -57,7 +57,7 @@ def mend_tail(path: Path) -> None:
 
 
 class Faults:
-    """What is wrong with the lines of a file, or of several: the first `SHOWN` in full, and how many more there are."""
+    """Faults in the lines of one or more files: the first `SHOWN` in full, and the number of others."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -70,10 +70,10 @@ class Faults:
             self._told.append(fault)
 
     def end(self, *more: str) -> None:
-        """Raises what was found.
+        """Raises the faults, if any.
 
         Raises:
-            DataError: there were faults; `more` stands after them, a line each.
+            DataError: there were faults; `more` follows them, one line each.
         """
         if self.count:
             rest = [f"… and {self.count - SHOWN:,} more lines"] if self.count > SHOWN else []
@@ -85,13 +85,13 @@ def iter_jsonl(
 ) -> Iterator[tuple[int, T]]:
     """(line number from 1, value) of each non-blank line.
 
-    A bad line is passed over until all lines were read, so that the message names all of them. Of a file of which none of the
-    first `SHOWN` lines can be used, no more is read, and none of one that is binary.
+    Bad lines are skipped until all lines are read, so that the message can list them. If none of the first `SHOWN` lines is
+    usable, reading stops; a binary file isn't read at all.
 
     Args:
         path: The file.
-        check: Makes a value of a line's JSON and its place (`file:line`); raises DataError where it can't be used.
-        faults: Gets the bad lines, for the caller to raise; None raises them after the last line.
+        check: Converts a line's JSON, given its place (`file:line`); raises DataError if it is unusable.
+        faults: Collects the bad lines, for the caller to raise; None raises them after the last line.
 
     Raises:
         DataError: no such file, or a binary one; or bad lines, each with its file and number.
@@ -110,8 +110,8 @@ def iter_jsonl(
                 raise DataError(f"{path}: a binary file (its first line holds zero bytes); give the path of a JSONL file")
             try:
                 if len(line) > MOST_LINE:
-                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object a line is expected")
-                value: Any = parse_json(line, where, expected="one object a line is expected")
+                    raise DataError(f"{where}: a line of more than {MOST_LINE >> 20} MB; one object per line is expected")
+                value: Any = parse_json(line, where, expected="one object per line is expected")
                 value = check(value, where) if check else value
             except DataError as error:
                 if not used and not found.count and (said := _over_several_lines(line, handle)):
@@ -127,7 +127,7 @@ def iter_jsonl(
 
 
 def _over_several_lines(first: bytes, handle: BinaryIO) -> str | None:
-    """What to say of a file whose first line only begins a value, which goes on in the next; the handle stays where it is."""
+    """Message for a file whose first value continues on the next line; the handle's position is kept."""
     begun = first.strip().removeprefix(codecs.BOM_UTF8)
     if not begun.startswith((b"{", b"[")) or not begun.endswith((b"{", b"[", b",")) or not handle.seekable():
         return None
@@ -135,13 +135,13 @@ def _over_several_lines(first: bytes, handle: BinaryIO) -> str | None:
     after = next((line.lstrip() for _, line in bounded_lines(handle) if line.strip()), b"")
     handle.seek(here)
     if begun.startswith(b"["):
-        return "a JSON list over several lines; write one object a line" if after else None
+        return "a JSON list over several lines; write one object per line" if after else None
     # Behind a line that a kill tore, another object begins.
-    return "one object over several lines; write one object a line" if after and not after.startswith(b"{") else None
+    return "one object over several lines; write one object per line" if after and not after.startswith(b"{") else None
 
 
 def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file with their numbers from 1; of one that is too long, a little more than `MOST_LINE` bytes."""
+    """The lines of a file with their numbers from 1; of an overlong line, slightly more than `MOST_LINE` bytes."""
     number = 0
     while line := handle.readline(MOST_LINE + 1):
         number += 1
@@ -152,7 +152,7 @@ def bounded_lines(handle: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def read_log(path: Path, form: Callable[..., Any] = LogLineForm) -> list[dict[str, Any]]:
-    """The lines of a file that a run appends to; one that a kill tore, or that hasn't its form, is left out."""
+    """The lines of a file that a run appends to, without incomplete or malformed ones."""
     rows = []
     for line in path.read_bytes().split(b"\n"):
         with suppress(ValueError, DataError):

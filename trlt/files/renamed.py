@@ -1,4 +1,4 @@
-"""Names in files of the version before this one: read for one version, with a warning, as what they are called now."""
+"""Names in files of the previous version: read for one version under their new names, with a warning."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _told: set[str] = set()
 
 
 def renew(values: Any, names: Mapping[str, str], path: Path | str) -> Any:
-    """An object by today's names, in its order; whatever holds no old name is given back as it is.
+    """An object with current names, in its order; unchanged if it has no old name.
 
     Args:
-        values: As it was read. Where it has the old name and today's, today's counts.
+        values: The object as read. If it has both names, the current one counts.
         names: Old to new.
-        path: The file; the warning names it, once in a process.
+        path: The file, which the warning names once per process.
     """
     if not isinstance(values, dict) or names.keys().isdisjoint(values):
         return values

@@ -1,4 +1,4 @@
-"""One answer over HTTP, bounded in time and size whatever a server sends and however slowly. Knows addresses and bytes."""
+"""One HTTP request with bounds on total time and size, whatever the server sends. Knows URLs and bytes."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ T = TypeVar("T")
 
 
 class ReplyTooLarge(Exception):
-    """An answer has more bytes than allowed."""
+    """The response is larger than allowed."""
 
 
 class Unanswered(Exception):
-    """No connection, or what came isn't a whole answer."""
+    """No connection, or an incomplete response."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpReply:
-    """What a server answered."""
+    """A server's response."""
 
     status: int
     headers: Mapping[str, str]
     """Names in lower case."""
     content: bytes
-    """The body; empty where it was written to a file."""
+    """The body; empty if it was written to a file."""
     size: int
     """Bytes of the body."""
 
@@ -49,23 +49,23 @@ def send(
     into: IO[bytes] | None = None,
     outside: bool = False,
 ) -> HttpReply:
-    """Sends one request, on a connection of its own.
+    """Sends one request on a new connection.
 
     Args:
         method: `GET` or `POST`.
         url: An http or https address.
-        timeout_s: For all of it: name, connection, request and answer.
-        most_bytes: Of the answer's body.
+        timeout_s: Total limit for name lookup, connection, request and response.
+        most_bytes: Maximum size of the response's body.
         silence_s: Longest time without a byte; None: `timeout_s`.
-        headers: Beside the usual ones.
-        body: What is posted.
-        into: Gets the body of an answer below 300 as it comes.
-        outside: Takes the proxies that the environment names, and follows redirections, to http and https only.
+        headers: In addition to the usual ones.
+        body: The posted body.
+        into: File for the body of a response with a status below 300.
+        outside: Use the environment's proxies, and follow redirects to http and https only.
 
     Raises:
-        TimeoutError: the answer isn't whole in time.
-        TooLarge: it has more bytes.
-        Unanswered: no connection, a broken answer, or no HTTP.
+        TimeoutError: the response isn't complete in time.
+        ReplyTooLarge: it is larger.
+        Unanswered: no connection, a broken response, or no HTTP.
     """
     import httpx2
 
@@ -99,7 +99,7 @@ def send(
 
 
 def _words(error: BaseException) -> str:
-    """What the system says, where it has a word in it: "Connection refused", not "All connection attempts failed"."""
+    """The system's message if there is one: "Connection refused", not "All connection attempts failed"."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, BaseExceptionGroup):
@@ -113,14 +113,14 @@ def _words(error: BaseException) -> str:
 
 @cache
 def _context() -> ssl.SSLContext:
-    """Made once: it reads the machine's certificates."""
+    """Created once, since it reads the machine's certificates."""
     import httpx2
 
     return httpx2.create_ssl_context()
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    """The outcome of a coroutine, also where a loop runs already in this thread, as in a notebook."""
+    """The result of a coroutine, even if a loop already runs in this thread, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,4 @@
-"""One recipe describes a whole experiment, one section a stage.
+"""One recipe describes a whole experiment, one section per stage.
 
 Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neither torch nor videos.
 """

@@ -1,4 +1,4 @@
-"""Advice that names keys of a recipe, with what follows from it for a run that has begun. Knows neither files nor torch."""
+"""Advice that names keys of a recipe, and whether it needs a new run. Knows neither files nor torch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from trlt.recipe.effects import CONCERN, effect
 from trlt.recipe.keys import every_key
 
 NEW_RUN = "in a new run (another --out, or --fresh)"
-"""A run goes on only with what changes no outcome."""
+"""A run can resume only with changes that keep its outcome."""
 _KEYS = re.compile(
     rf"(?<![\w.])({'|'.join(sorted((re.escape(key) for key, _ in every_key()), key=len, reverse=True))})(?![\w.])"
 )
 
 
 def advice(text: str) -> str:
-    """Advice as a message gives it: where it makes another run, it says so.
+    """Advice for a message, with a note if it needs a new run.
 
     Args:
-        text: One remedy, which names its keys in full; of several, of which only some make another run, each goes by itself.
+        text: One remedy with full key names; pass several separately if only some of them need a new run.
     """
     keys = named(text)
     assert keys, f"{text!r} names no key of a recipe"
@@ -27,10 +27,10 @@ def advice(text: str) -> str:
 
 
 def named(text: str) -> list[str]:
-    """Keys that stand in a text, by their full names."""
+    """Full names of keys in a text."""
     return [key for key in _KEYS.findall(text) if "." in key]
 
 
 def makes_another_run(key: str) -> bool:
-    """Whether a run that has begun is refused with another value of a key."""
+    """Whether a started run is refused with another value of a key."""
     return effect(key) is Effect.OUTCOME and any(key.partition(".")[0] in sections for sections in CONCERN.values())

@@ -1,4 +1,4 @@
-"""What sections of a recipe are made of. Knows neither files nor torch."""
+"""The building blocks of a recipe's sections. Knows neither files nor torch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Effect(Enum):
-    """What another value of a key changes; every key says so beside its type. `effects` says what follows from it."""
+    """What changes with a key's value; every key declares it beside its type, and `effects` derives what follows."""
 
     OUTCOME = "outcome"
-    """What comes of a stage: with another value it is another run."""
+    """The outcome of a stage: another value makes another run."""
     ROUNDING = "rounding"
     """The order in which the same numbers are summed; with `train.loss: bnpo` more, since that averages over a pass."""
     RESULTS = "results"
-    """What is made of a run's rows at its end, each time anew."""
+    """What is computed from a run's rows at its end, each time anew."""
     INPUT = "input"
-    """Where an input lies: runs are told apart by what is in it."""
+    """Where an input is: runs are identified by its content."""
     MEANS = "means"
-    """Time, memory, disk or place; what a machine can't read or hold is no part of what a run is."""
+    """Time, memory, disk or place; limits of a machine are no part of a run's identity."""
 
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Section(BaseModel):
 
 
 class Decoding(Section):
-    """How completions are drawn."""
+    """How completions are sampled."""
 
     temperature: Outcome[Annotated[float, Field(gt=0)]] = 1.0
     top_p: Outcome[Share] = 0.99
@@ -53,7 +53,7 @@ class Decoding(Section):
     answer_format: Outcome[AnswerFormat] = "letter"
     """`letter`, `text` (options shown, answered by their text) or `open` (options hidden)."""
     open_threshold: Outcome[Share] = 0.5
-    """`open` answers count when the gold option is the unique best match by token F1, at least this high."""
+    """`open` answers are correct if the gold option is the unique best match by token F1, with at least this F1."""
     max_sequences: Means[Positive] = 256
-    """Most completions decoded side by side; bounds memory, never changes what is sampled."""
+    """Maximum number of completions decoded at once; limits memory, never changes what is sampled."""
     seed: Outcome[Annotated[int, Field(ge=0, lt=1 << 32)]] = 0

@@ -1,6 +1,6 @@
-"""YAML as recipes and plans are written, by ruamel.yaml: 1.2 scalars, no key twice, and bounds that no real one comes near.
+"""YAML of recipes and plans, by ruamel.yaml: 1.2 scalars, no duplicate keys, and generous size limits.
 
-The only place that reads or writes YAML. What stands here besides the library's rules: docs/decisions/yaml.md.
+The only place that reads or writes YAML. For the rules beyond the library's, see docs/decisions/yaml.md.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from trlt.errors import RecipeError, shown
 from trlt.files.bounded_json import MOST_DIGITS
 
 MOST_CHARACTERS = 1 << 20
-"""Of a file; the longest recipe that ships has some thousand."""
+"""Maximum file length; the longest recipe that ships has a few thousand."""
 MOST_VALUES = 20_000
-"""Keys, values and entries of lists, those counted again that an alias repeats."""
+"""Maximum number of keys, values and list entries; those that an alias repeats count again."""
 MOST_DEPTH = 32
-"""Mappings and lists inside each other."""
+"""Maximum nesting of mappings and lists."""
 MOST_WORDS = 400
-"""Characters of what the library says."""
+"""Maximum length of the library's message."""
 _KIND = "tag:yaml.org,2002:"
 _SCALARS = {
     "null": r"~|null|Null|NULL|",
@@ -37,14 +37,14 @@ _SCALARS = {
     "float": r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\d+[eE][-+]?\d+|[-+]?\.(?:inf|nan)",
     "merge": r"<<",
 }
-"""What a text without quotes can be besides text: `007`, `0x10` and `2020-01-01`, on which readers differ, are text."""
+"""What an unquoted scalar can be besides text: `007`, `0x10` and `2020-01-01`, on which readers differ, are text."""
 _TAGS = {_KIND + name for name in (*_SCALARS, "str", "seq", "map")}
 _PLAIN = re.compile(r"(?!(?i:true|false|yes|no|on|off|null)\Z)[A-Za-z/](?:[-\w./ ]*[\w/])?")
-"""Words and paths, which no usual reader of YAML 1.1 or 1.2 takes for anything else; the keys `n` aren't quoted either."""
+"""Words and paths that every common YAML 1.1 or 1.2 reader takes as text; the keys `n` aren't quoted either."""
 
 
 class _Resolver(VersionedResolver):
-    """The kind of a text without quotes, whatever its first character and a `%YAML` line say."""
+    """Resolves unquoted scalars regardless of their first character and of a `%YAML` line."""
 
     versioned_resolver = {None: [(_KIND + name, re.compile(rf"(?:{pattern})\Z")) for name, pattern in _SCALARS.items()]}
     processing_version = (1, 2)
@@ -52,7 +52,7 @@ class _Resolver(VersionedResolver):
 
 class _Representer(SafeRepresenter):
     def represent_str(self, data: str) -> ScalarNode:
-        """In double quotes, which stand for themselves with every reader, but for plain words."""
+        """In double quotes, which every reader understands alike, except for plain words."""
         return self.represent_scalar(_KIND + "str", data, style=None if _PLAIN.fullmatch(data) else '"')
 
 
@@ -64,10 +64,10 @@ def read_yaml(path: Path, remedy: str) -> Any:
 
     Args:
         path: A file of YAML in UTF-8.
-        remedy: Ends the message where it can't be read.
+        remedy: Ends the message if it can't be read.
 
     Raises:
-        RecipeError: it can't be read, isn't UTF-8, or isn't what `from_yaml` takes.
+        RecipeError: it can't be read, isn't UTF-8, or `from_yaml` refuses it.
     """
     try:
         with path.open("rb") as file:
@@ -85,10 +85,10 @@ def from_yaml(text: str, where: str) -> Any:
 
     Args:
         text: YAML.
-        where: Where it stands, for the error.
+        where: Its origin, for the error.
 
     Raises:
-        RecipeError: it isn't YAML, or out of the bounds of this module.
+        RecipeError: it isn't YAML, or exceeds the limits of this module.
     """
     if len(text) > MOST_CHARACTERS:
         raise RecipeError(f"{where}: {len(text):,} characters; a recipe or plan has {MOST_CHARACTERS:,} at most")
@@ -112,7 +112,7 @@ def from_yaml(text: str, where: str) -> Any:
 
 
 def _said(error: YAMLError) -> str:
-    """What the library says, without the name that it has for any text."""
+    """The library's message without its placeholder for a file name."""
     if not isinstance(error, MarkedYAMLError):
         return " ".join(str(error).replace('in "<unicode string>", ', "").split())
     parts = []
@@ -123,11 +123,11 @@ def _said(error: YAMLError) -> str:
 
 
 def _bound(node: Node, where: str, sizes: dict[int, int | None]) -> int:
-    """How many values a node stands for, aliases written out.
+    """Number of values of a node, aliases expanded.
 
     Raises:
-        RecipeError: too many, or a value of a kind that recipes don't have.
-        MarkedYAMLError: a key that is no word, or stands twice.
+        RecipeError: too many, or a value of an unsupported kind.
+        MarkedYAMLError: a key that is no word, or a duplicate key.
     """
     there = f"{where}: line {node.start_mark.line + 1}"
     if id(node) in sizes:
@@ -151,7 +151,7 @@ def _bound(node: Node, where: str, sizes: dict[int, int | None]) -> int:
 
 
 def _check_keys(keys: list[Node]) -> None:
-    """That each is a word, and none stands twice. The library takes lists, and twice the same key beside `<<`."""
+    """Refuses keys that are no words, and duplicates. The library allows lists as keys, and duplicates beside `<<`."""
     seen: set[str] = set()
     for key in keys:
         if not isinstance(key, ScalarNode):
@@ -179,7 +179,7 @@ def _fault(node: Node) -> str | None:
 
 
 def to_yaml(values: dict[str, Any]) -> str:
-    """The text that `from_yaml` reads back equal, as does any reader of YAML 1.1 or 1.2; keys stay in their order."""
+    """Text that `from_yaml` and any YAML 1.1 or 1.2 reader read back equal; keys keep their order."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver, yaml.Representer = _Resolver, _Representer
     yaml.version = (1, 1)  # whose numbers have a point

@@ -1,4 +1,4 @@
-"""Which keys of a recipe tell one run from another: each says itself what it changes. Knows neither files nor torch."""
+"""Which keys of a recipe distinguish runs: each declares what it changes. Knows neither files nor torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONCERN: Mapping[str, tuple[str, ...]] = {
     "infer": ("model", "video", "reward", "eval"),
     "train": ("model", "video", "reward", "train"),
 }
-"""The sections that a kind of run goes by."""
+"""The sections that each kind of run depends on."""
 
 
 @cache
@@ -29,7 +29,7 @@ def effects() -> Mapping[str, Effect]:
 
 
 def effect(key: str) -> Effect:
-    """What a key changes; one inside a table changes what the table does."""
+    """What a key changes; a key inside a table changes the same as the table."""
     while key not in effects():
         key, dot, _ = key.rpartition(".")
         assert dot, "each key has a mark"
@@ -45,9 +45,9 @@ def tells_apart(kind: str, old: Recipe, new: Recipe) -> list[str]:
 
 
 def changing(recipe: BaseModel, section: str) -> dict[str, Any]:
-    """What of a recipe's section changes an outcome, to the last digit, as JSON values without the defaults.
+    """The values of a section that change an outcome, even in the last digit, as JSON values without the defaults.
 
-    The model's path counts: it stands for weights where their content isn't at hand.
+    The model's path counts: it identifies weights whose content isn't available.
     """
     values: dict[str, Any] = getattr(recipe, section).model_dump(mode="json", exclude_defaults=True)
     return _kept(values, section)

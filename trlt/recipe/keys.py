@@ -1,4 +1,4 @@
-"""All keys of a recipe, and those that a word may mean. Knows neither files nor torch."""
+"""All keys of a recipe, and the keys that a word may mean. Knows neither files nor torch."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ ELSEWHERE = {
     "kl_coef": "train.beta",
     "gpus": "train.launch.processes",
 }
-"""What other tools call it."""
+"""Names that other tools use."""
 
 
 def every_key(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """(dotted key, field) of everything that isn't a section; keys of a list's or table's entries stand behind its own."""
+    """(dotted key, field) of everything that isn't a section; keys of a list's or table's entries follow its own."""
     for name, field in model.model_fields.items():
         if not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
             yield f"{prefix}{name}", field
@@ -42,7 +42,7 @@ def _sections(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def meant(word: str) -> list[str]:
-    """Keys that may be meant by a word or a key that there isn't: by what others call it, by the same name, or a near one."""
+    """Keys that an unknown word or key may mean: by other tools' names, by the same last name, or by a similar one."""
     last = word.rpartition(".")[2].lower().replace("-", "_")
     if last in ELSEWHERE:
         return [ELSEWHERE[last]]

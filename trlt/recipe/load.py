@@ -1,4 +1,4 @@
-"""Loads, overrides, compares and saves recipes; says all faults of one at once, each with its origin and key."""
+"""Loads, overrides, compares and saves recipes; reports all faults at once, each with its origin and key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.sections import Recipe
 
 MEANT = 4
-"""Keys that a message names at most where one is unknown."""
+"""Maximum number of keys that a message suggests for an unknown one."""
 
 
 def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> Recipe:
@@ -95,8 +95,8 @@ def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str]
 def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) -> list[str]:
     """Every fault, each with its origin and key.
 
-    Checks of several keys wait until each key is valid. So what is at fault is taken out, and the rest checked again;
-    what then is said about keys that were taken out concerns their defaults, and is left out.
+    Checks of several keys wait until each key is valid. So faulty keys are removed and the rest is checked again; messages
+    about removed keys would concern their defaults and are dropped.
     """
     found: list[str] = []
     taken_out: list[str] = []

@@ -1,4 +1,4 @@
-"""The sections of a recipe, one a stage: each key with its type, bounds, default and meaning. Knows neither files nor torch."""
+"""The sections of a recipe, one per stage: each key with type, bounds, default and meaning. Knows neither files nor torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from trlt.task.reward import Weights
 
 
 class Model(Section):
-    """Which weights, and how they are held."""
+    """Model weights and precision."""
 
     path: Input[str] = "Qwen/Qwen2.5-VL-7B-Instruct"
     """A folder (of a model, a LoRA adapter or a run), a hub id, or `miniature` (`miniature-plain`), which ships with trlt."""
     dtype: Outcome[Literal["bfloat16", "float32"]] = "bfloat16"
     """Precision of weights and activations."""
     device: Means[str] = "auto"
-    """`auto` takes the GPU where there is one; else `cpu`, `cuda`, `cuda:1`."""
+    """`auto` uses the GPU if there is one; or `cpu`, `cuda`, `cuda:1`."""
 
 
 class Video(Section):
@@ -30,25 +30,25 @@ class Video(Section):
     root: Input[str | None] = None
     """Folder that the samples' video paths are relative to."""
     fps: Outcome[Annotated[float, Field(gt=0)]] = 2.0
-    """Frames sampled a second."""
+    """Frames sampled per second."""
     min_frames: Outcome[Annotated[int, Field(ge=2)]] = 4
     max_frames: Outcome[Annotated[int, Field(ge=2)]] = 768
     min_tokens: Outcome[Positive] = 4
-    """Least tokens of a temporal patch (two frames); a token is 28 x 28 pixels."""
+    """Minimum number of tokens per temporal patch (two frames); a token is 28 x 28 pixels."""
     max_tokens: Outcome[Positive] = 2048
-    """Most tokens of a whole video."""
+    """Maximum number of tokens per video."""
     store: Means[str | None] = None
     """Folder of the frame store; null decodes each time."""
     store_gb: Means[Annotated[float, Field(gt=0)]] = 20.0
-    """Bound of the frame store; the least recently used entries go first."""
+    """Maximum size of the frame store in GB; the least recently used entries are removed first."""
     timeout_s: Means[Annotated[float, Field(gt=0)]] = 120.0
-    """A file that takes longer than this to decode is given up and listed."""
+    """Time limit for decoding a file, in seconds; files that exceed it are listed as broken."""
     memory_gb: Means[Annotated[float, Field(gt=0)]] = 4.0
-    """Memory that one decoding process may take; a file that wants more is listed as broken."""
+    """Memory limit of one decoding process in GB; files that need more are listed as broken."""
     workers: Means[Annotated[int, Field(ge=0)]] = 2
     """Processes that decode ahead; 0 decodes in the main process, without limits of time and memory."""
     downloads: Means[str | None] = None
-    """Folder for videos that samples name by http(s) address; null refuses them."""
+    """Download folder for videos given as http(s) URLs; null refuses them."""
     links: Means[str | None] = None
     """Folder outside of `root` that links in it may lead into, such as the `blobs` of a download cache; null refuses them."""
 
@@ -63,7 +63,7 @@ class Probe(Decoding):
     """Repeated answers of the base model (3.1 and appendix A of the paper)."""
 
     n: Outcome[Annotated[int, Field(ge=2)]] = 8
-    """Completions a sample."""
+    """Completions per sample."""
     answer_format: Outcome[AnswerFormat] = "open"
 
 
@@ -81,19 +81,19 @@ class Select(Section):
     hard: Outcome[Annotated[int, Field(ge=0)]] = 1
     """Correct answers of n up to which a sample is hard."""
     easy: Outcome[Annotated[int, Field(ge=1)]] = 7
-    """Correct answers of n from which a sample is easy; it always is where all are right."""
+    """Correct answers of n from which a sample is easy; a sample with only correct answers is always easy."""
     delta_iou: Outcome[Annotated[float, Field(ge=0, le=1)]] = 0.3
-    """Least max - mean of the IoUs of a grounding sample."""
+    """Minimum Δ_IoU (max - mean of the IoUs) of a grounding sample."""
     grounded_delta_iou: Outcome[Annotated[float, Field(ge=0, le=1)]] = 0.1
     """The same for grounded QA, which must be medium as well."""
     sizes: Sizes = Sizes()
     ratio: Outcome[Annotated[str, Field(pattern=r"^\d+:\d+:\d+$")]] = "0:10:0"
     """easy:medium:hard shares of multi-choice samples (Table 4a)."""
     by: Outcome[Literal["rules", "variance", "random"]] = "rules"
-    """`rules` goes by difficulty and IoU spread, as above; `variance` takes the samples whose rewards vary most; `random` draws
-    of each task's samples, whatever their difficulty and source: what selection is to be compared with."""
+    """`rules` goes by difficulty and Δ_IoU, as above; `variance` takes the samples whose rewards vary most; `random` samples
+    uniformly from each task, whatever the difficulty and source, as a control."""
     budget: Outcome[Positive | None] = None
-    """Samples in all, shared among the tasks in proportion to `sizes`; null takes `sizes` as they are."""
+    """Total number of samples, split among the tasks in proportion to `sizes`; null uses `sizes` as they are."""
     seed: Outcome[Annotated[int, Field(ge=0)]] = 0
 
     @model_validator(mode="after")
@@ -116,45 +116,45 @@ class Sft(Section):
     targets: Outcome[Literal["answer", "reasoning", "mixed"]] = "answer"
     """`answer` tags alone; with `meta.reasoning` in `<think>` tags; or each sample once in either form."""
     answer_formats: Outcome[tuple[AnswerFormat, ...]] = Field(default=("letter",), min_length=1, strict=False)
-    """Answer formats that samples are asked in, drawn evenly."""
+    """Answer formats of the prompts, drawn uniformly."""
     batch: Outcome[Positive] = 48
-    """Samples an optimizer step."""
+    """Samples per optimizer step."""
 
 
 class Lora(Section):
-    """Adapters of low rank in place of training all weights; the vision tower stays as it is."""
+    """Low-rank adapters instead of training all weights; the vision tower stays frozen."""
 
     rank: Outcome[Positive] = 64
     alpha: Outcome[Positive] = 128
-    """An adapter's product counts `alpha / rank` times."""
+    """Scales adapters by `alpha / rank`."""
     dropout: Outcome[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     targets: Outcome[Literal["attention", "all"]] = "all"
     """Which linear layers of the language model: those of the attention, or those of the MLPs as well."""
     quantize: Outcome[Literal["nf4"] | None] = None
-    """Hold the base in 4 bits (QLoRA); needs a GPU and bitsandbytes."""
+    """Quantize the base to 4 bits (QLoRA); needs a GPU and bitsandbytes."""
 
 
 class Launch(Section):
     """How `trlt train` starts itself on one machine."""
 
     processes: Means[Annotated[int, Field(ge=0)]] = 0
-    """Processes, one a GPU; 0 takes every local GPU, or one CPU process."""
+    """Number of processes, one per GPU; 0 uses all local GPUs, or one CPU process."""
     strategy: Means[Literal["ddp", "fsdp2", "zero2", "zero3"]] = "fsdp2"
     """How more than one process shares the weights: `fsdp2`, or DeepSpeed's `zero2` and `zero3` (without `train.lora`), or
     `ddp`, which doesn't."""
     gpu_gb: Means[Annotated[float, Field(gt=0)] | None] = None
-    """Memory of a GPU in 10^9 bytes that the plan goes by; null takes that of this machine's GPUs, else 80."""
+    """GPU memory in 10^9 bytes for the plan; null uses that of this machine's GPUs, else 80."""
 
 
 class Vllm(Section):
     """vLLM as the source of rollouts (`train.rollouts: vllm`): a process beside each training process, on the same GPU."""
 
     python: Means[str | None] = None
-    """Python of the environment that holds vLLM, which may have another torch; null takes the one that trlt runs in."""
+    """Python of vLLM's environment, which may have another torch; null uses the current one."""
     memory: Means[Share] = 0.3
-    """Share of the GPU's memory that it takes while it samples: its weights, and the cache of keys and values."""
+    """Fraction of the GPU's memory used while sampling, for weights and KV cache."""
     sleep: Means[bool] = True
-    """Give that memory back between rollouts, to the update."""
+    """Release that memory between rollouts, for the update."""
 
 
 class Train(Update):
@@ -164,44 +164,44 @@ class Train(Update):
     data: Input[str | None] = None
     """Samples as JSONL, from `trlt select` or `trlt prepare`."""
     prompts_per_step: Outcome[Positive] = 48
-    """Prompts an optimizer step, over all processes."""
+    """Prompts per optimizer step, over all processes."""
     prompts_per_pass: Rounding[Positive] = 1
-    """Prompts a forward and backward pass of one process."""
+    """Prompts per forward and backward pass of one process."""
     group_size: Outcome[Annotated[int, Field(ge=2)]] = 8
-    """Completions a prompt: G."""
+    """Completions per prompt (G)."""
     think: Outcome[bool] = True
     save_steps: Means[Positive] = 50
     """Optimizer steps between checkpoints."""
     keep_checkpoints: Means[Positive] = 2
     tokens_per_pass: Rounding[Positive | None] = None
-    """Tokens of a forward and backward pass of one process: as many groups share it as fit, at least one; null takes
-    `prompts_per_pass` groups, whatever their size."""
+    """Tokens per forward and backward pass of one process: as many groups share it as fit, at least one; null puts
+    `prompts_per_pass` groups into a pass, whatever their size."""
     shared_prefix: Rounding[bool] = True
-    """One stretch a group; false repeats the prompt for each completion (slower, equal)."""
+    """Compute the prompt once per group; false repeats it for each completion (slower, equal)."""
     attention: Rounding[Literal["blocks", "flex"]] = "blocks"
     """How the tree mask is computed: by blocks with SDPA, or by FlexAttention's block mask (GPUs only)."""
     gradient_checkpointing: Means[bool] = True
     freeze_vision: Outcome[bool] = False
-    """Leave the vision tower as it is: it then runs once a clip for rollouts, policy and reference together."""
+    """Don't train the vision tower: it then runs once per clip for rollouts, policy and reference together."""
     features: Means[str | None] = None
-    """Folder that keeps what a frozen vision tower makes of clips, from epoch to epoch; null computes it once a step."""
+    """Folder that keeps a frozen vision tower's features of clips from epoch to epoch; null computes them once per step."""
     features_gb: Means[Annotated[float, Field(gt=0)]] = 50.0
-    """Bound of that folder; the least recently used entries go first."""
+    """Maximum size of that folder in GB; the least recently used entries are removed first."""
     lora: Outcome[Lora | None] = None
     """Train adapters instead of all weights; null trains all."""
     min_reward_range: Outcome[Annotated[float, Field(ge=0)]] = 0.0
-    """Groups whose rewards spread by less (max - min) are replaced by fresh prompts; 0 keeps all."""
+    """Groups with a smaller reward range (max - min) are replaced by new prompts; 0 keeps all."""
     max_tries: Outcome[Positive] = 3
-    """Prompts that one place of a step may try for the sake of `min_reward_range`; the group with the widest spread is kept."""
+    """Maximum number of prompts tried per slot of a batch for `min_reward_range`; the group with the widest range is kept."""
     retire_after: Outcome[Positive | None] = None
-    """Drop a sample after this many consecutive groups whose rewards are all equal; null keeps all."""
+    """Drop a sample after this many consecutive zero-variance groups; null keeps all."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1
-    """Share of the samples that may turn out to be broken; each is listed and replaced, and more end the run."""
+    """Maximum fraction of broken samples; each is listed and replaced, and the run ends above it."""
     completions_every: Means[Positive] = 1
-    """Steps between those whose completions are kept, as Parquet, in the run's folder."""
+    """Steps between those whose completions are saved as Parquet in the run's folder."""
     report_to: Means[tuple[Literal["tensorboard", "wandb", "trackio"], ...]] = Field(default=(), strict=False)
     rollouts: Outcome[Literal["engine", "vllm"]] = "engine"
-    """Who draws completions: trlt's `engine`, or `vllm`, which must first be seen to agree with the trainer."""
+    """What samples completions: trlt's `engine`, or `vllm`, after a check that it agrees with the trainer."""
     vllm: Vllm = Vllm()
     sft: Sft = Sft()
     launch: Launch = Launch()
@@ -213,19 +213,19 @@ class Train(Update):
 
     @property
     def corrects(self) -> Correction:
-        """`correction`, or what stands for null."""
+        """`correction`, or the value that null means."""
         return self.correction or ("token_truncate" if self.rollouts == "vllm" else "none")
 
     @property
     def strategy(self) -> str:
-        """How processes share the weights: `launch.strategy`; FSDP can't cut 4 bits into slices, so these take `ddp`."""
+        """How processes share the weights: `launch.strategy`; FSDP can't shard 4-bit weights, so these use `ddp`."""
         in_4_bits = self.lora is not None and self.lora.quantize is not None
         return "ddp" if in_4_bits and self.launch.strategy == "fsdp2" else self.launch.strategy
 
     @model_validator(mode="before")
     @classmethod
     def _was_in_sft(cls, values: Any) -> Any:
-        """Reads `train.sft.scheduler` and `train.sft.warmup_steps`, where recipes used to say it of supervised runs alone."""
+        """Reads `train.sft.scheduler` and `train.sft.warmup_steps`, where older recipes set them for supervised runs alone."""
         sft = values.get("sft") if isinstance(values, Mapping) else None
         if not isinstance(sft, Mapping) or not (moved := {"scheduler", "warmup_steps"} & sft.keys()):
             return values
@@ -294,26 +294,26 @@ class Source(Section):
 
 
 class Prepare(Section):
-    """Which sources make up the pool, and what is done where a choice has to be made."""
+    """Which sources make up the pool, and how to treat duplicates, several gold spans and leaks."""
 
     sources: Outcome[tuple[Source, ...]] = Field(default=(), strict=False)
-    """In this order: of a sample that two sources hold, the first keeps it."""
+    """Sources in order of priority: a duplicate is kept in the first one."""
     several_spans: Outcome[Literal["keep", "longest", "hull", "drop"]] = "keep"
-    """What is done with a sample of several gold spans."""
+    """How to treat samples with several gold spans."""
     against: Outcome[tuple[str, ...]] = Field(default=(), strict=False)
     """Benchmarks whose videos must not be trained on: `benchmarks` (those of `eval.benchmarks`), `<bench>=<folder>`, or a
-    folder with one folder a benchmark."""
+    folder with one subfolder per benchmark."""
     leaks: Outcome[Literal["remove", "list"]] = "remove"
     """Samples on a benchmark's video are left out, or kept, flagged and listed."""
 
 
 class Benchmark(Section):
-    """Where a benchmark's official files lie."""
+    """Where a benchmark's official files are."""
 
     annotations: Input[str]
     videos: Input[str | None] = None
     split: Outcome[str | None] = None
-    """Another split than the test split."""
+    """A split other than the test split."""
 
 
 class Eval(Decoding):
@@ -326,7 +326,7 @@ class Eval(Decoding):
     as_gqa: Outcome[bool] = False
     """Ask multi-choice questions with the grounded QA template; only the answer is scored (Table 6)."""
     max_tokens_video: Outcome[Positive | None] = None
-    """Another video budget than `video.max_tokens` (4096 in Table 3)."""
+    """A video budget other than `video.max_tokens` (4096 in Table 3)."""
     bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
     """Resamples of videos behind each 95% interval."""
     benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)
@@ -337,13 +337,13 @@ class Rewards(Section):
 
     format: Outcome[float] = 1.0
     accuracy: Outcome[float] = 1.0
-    """Of multi-choice answers (Eq. 1)."""
+    """Weight of multi-choice answers (Eq. 1)."""
     tiou: Outcome[float] = 1.0
-    """Of grounding spans (Eq. 2)."""
+    """Weight of grounding spans (Eq. 2)."""
     grounded_accuracy: Outcome[float] = 0.5
     grounded_tiou: Outcome[float] = 0.5
     tiou_from: Outcome[Share | None] = None
-    """tIoU from which a span earns all, and below which nothing (a discrete reward); null pays the tIoU itself (Eq. 2)."""
+    """tIoU threshold of a discrete reward (1 at or above it, else 0); null rewards the tIoU itself (Eq. 2)."""
 
     def weights(self) -> Weights:
         """The same numbers, as `trlt.task.reward` takes them."""

@@ -1,4 +1,4 @@
-"""What a recipe says of the update: how fast it learns, its loss, and what counts in it. Knows neither files nor torch."""
+"""A recipe's keys for the update: learning rate, loss, and what counts in it. Knows neither files nor torch."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ Correction = Literal["none", "token_truncate", "token_mask", "sequence_truncate"
 
 
 class Update(Decoding):
-    """The part of `train` that an optimizer step is made by."""
+    """The keys of `train` that define an optimizer step."""
 
     max_new_tokens: Outcome[Positive] = 768
     learning_rate: Outcome[Annotated[float, Field(gt=0)]] = 1e-6
     scheduler: Outcome[Literal["constant", "linear", "cosine"]] = "constant"
-    """The learning rate after the warm-up: `constant`, or down to 0 by the last step, in a line (`linear`) or by a `cosine`."""
+    """Schedule after the warm-up: `constant`, or decay to 0 at the last step, `linear` or `cosine`."""
     warmup_steps: Outcome[Annotated[float, Field(ge=0)]] = 0.0
-    """Steps over which the learning rate rises from 0; a number below 1 is a share of all steps."""
+    """Steps over which the learning rate rises from 0; a number below 1 is a fraction of all steps."""
     weight_decay: Outcome[Annotated[float, Field(ge=0)]] = 0.01
     max_grad_norm: Outcome[Annotated[float, Field(gt=0)]] = 1.0
     epochs: Outcome[Annotated[float, Field(gt=0)]] = 1.0
     max_steps: Outcome[Annotated[int, Field(ge=1)] | None] = None
-    """Optimizer steps; null goes by `epochs`."""
+    """Optimizer steps; null uses `epochs`."""
     beta: Outcome[Annotated[float, Field(ge=0)]] = 0.01
     """Weight of the KL term; 0 needs no reference model."""
     kl: Outcome[Literal["k3", "k3_corrected"]] = "k3"
-    """How the KL term is estimated: by `k3`, as it stands, or times the probability ratio (`k3_corrected`), which makes its
-    gradient that of the KL divergence itself (DeepSeek-V3.2; TRL's default)."""
+    """Estimator of the KL term: `k3`, or `k3` times the probability ratio (`k3_corrected`), whose gradient is that of the KL
+    divergence itself (DeepSeek-V3.2; TRL's default)."""
     epsilon: Outcome[Annotated[float, Field(gt=0)]] = 0.2
     """Clip range of the probability ratio."""
     epsilon_high: Outcome[Annotated[float, Field(gt=0)] | None] = None
-    """Upper clip range where it differs (DAPO); null takes `epsilon`. With `loss: cispo` the most that a ratio itself counts,
-    at least 1 (ScaleRL takes 5)."""
+    """Upper clip range if different (DAPO); null uses `epsilon`. With `loss: cispo`, the upper bound of the ratio, at least 1
+    (ScaleRL uses 5)."""
     ratio_level: Outcome[Literal["token", "sequence"]] = "token"
-    """What has a probability ratio: each token, or a whole completion, by the geometric mean of its tokens' (GSPO)."""
+    """Probability ratios per token, or per completion as the geometric mean over its tokens (GSPO)."""
     loss: Outcome[Literal["grpo", "bnpo", "dr_grpo", "dapo", "cispo"]] = "grpo"
     """How tokens' losses are averaged: over each completion and then all (`grpo`, the paper's), over the tokens of a pass
     (`bnpo`) or of a step (`dapo`), or by the token limit (`dr_grpo`, with `scale_rewards: none`). `cispo` averages as `dapo`,
@@ -44,16 +44,16 @@ class Update(Decoding):
     scale_rewards: Outcome[Literal["group", "none"]] = "group"
     """Divide advantages by the standard deviation of their group (Eq. 3), or don't (Dr. GRPO)."""
     mask_truncated: Outcome[bool] = False
-    """Leave completions out of the loss that the token limit cut off (DAPO); their rewards still count in their group."""
+    """Exclude truncated completions from the loss (DAPO); their rewards still count in their group."""
     overlong_tokens: Outcome[Positive | None] = None
-    """Tokens before `max_new_tokens` over which a penalty grows from 0 to 1, taken off the reward in training alone (DAPO's
-    soft overlong punishment); null takes none off."""
+    """Tokens before `max_new_tokens` over which a penalty grows from 0 to 1, subtracted from the reward in training only
+    (DAPO's soft overlong punishment); null subtracts none."""
     correction: Outcome[Correction | None] = None
-    """Weigh tokens by how much likelier the trainer finds them than what drew them: by the ratio of each `token` or of the
-    whole completion (`sequence`), which is cut down to `correction_cap` (`truncate`) or counts nothing above it (`mask`); or
-    don't (`none`). Null is `token_truncate` with `rollouts: vllm`, and `none` with the engine."""
+    """Importance weights from the ratio of the trainer's to the sampler's probability, per `token` or per completion
+    (`sequence`), truncated at `correction_cap` (`truncate`) or set to 0 above it (`mask`); `none` for no weights. Null is
+    `token_truncate` with `rollouts: vllm`, and `none` with the engine."""
     correction_cap: Outcome[Annotated[float, Field(ge=1)]] = 3.0
-    """The most that such a weight can be (TRL's default)."""
+    """Maximum of such a weight (TRL's default)."""
 
     @model_validator(mode="after")
     def _rate(self) -> Self:

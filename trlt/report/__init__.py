@@ -1,4 +1,4 @@
-"""Rows and results -> what a person reads in the terminal. Knows rich; neither models nor videos.
+"""Rows and results -> tables and views for the terminal. Knows rich; neither models nor videos.
 
 Texts that come from data are `Text`, never markup: an answer such as `[red]` must show as it is.
 """

@@ -1,6 +1,6 @@
-"""A probed sample with all that was answered, for the terminal. Knows rich; neither files nor models.
+"""A probed sample with all of its answers, for the terminal. Knows rich; neither files nor models.
 
-Questions and answers are strange texts: they are `Text`, never markup, and what a terminal would obey is shown escaped.
+Questions and answers are untrusted: they are `Text`, never markup, and control characters are shown escaped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trlt.task.answer import LETTERS
 from trlt.task.sample import Span
 
 _REASONING = 80
-"""Characters of a reasoning that are shown."""
+"""Number of characters shown of a reasoning."""
 _TEXT = 240
 _WIDTH = 56
 """Characters of the timeline."""
@@ -26,7 +26,7 @@ _THINK = re.compile(r"(<think>)(.*?)(</think>|$)", re.DOTALL)
 
 
 def answers_view(shown: Mapping[str, Any]) -> Group:
-    """The sample, spans on one timeline under the gold ones, one line per answer, and what all of them amount to.
+    """The sample, spans on one timeline under the gold ones, one line per answer, and a summary of all answers.
 
     Args:
         shown: As `trlt probe show --json` gives it.
@@ -41,7 +41,7 @@ def answers_view(shown: Mapping[str, Any]) -> Group:
 
 
 def visible(text: str, most: int | None = None) -> str:
-    """A text in one line: white space as single blanks, what can't be printed escaped, the end cut off beyond `most`."""
+    """A text in one line: white space as single blanks, unprintable characters escaped, cut off beyond `most`."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
     return line if most is None or len(line) <= most else line[: most - 1] + "…"
 
@@ -89,7 +89,7 @@ def _spans(shown: Mapping[str, Any]) -> Text:
 
 
 def _answers(shown: Mapping[str, Any]) -> Table:
-    """One line per answer: what was read from it, its scores and its reward."""
+    """One line per answer: the parsed answer, its scores and its reward."""
     grounding, choice = shown["task"] == "grounding", shown["task"] == "multi_choice"
     table = Table(show_edge=False, box=None, pad_edge=False, header_style="dim")
     table.add_column("#", justify="right")
@@ -122,21 +122,22 @@ def _read_as(shown: Mapping[str, Any], one: Mapping[str, Any]) -> str:
 
 
 def _together(shown: Mapping[str, Any]) -> Text:
-    """One line over all answers: what selection goes by."""
+    """One line over all answers: the values that selection uses."""
     parts = []
     if shown["correct"] is not None:
         parts.append(f"{shown['correct']} of {shown['n']} right")
     if shown["delta_iou"] is not None:
         parts.append(f"mean IoU {shown['mean_iou']:.2f}")
         parts.append(f"max - mean {shown['delta_iou']:.2f}")
-    parts += [f"mean reward {shown['mean']:.2f}", f"spread {shown['reward_range']:.2f}", f"deviation {shown['deviation']:.2f}"]
+    parts += [f"mean reward {shown['mean']:.2f}", f"reward range {shown['reward_range']:.2f}"]
+    parts.append(f"deviation {shown['deviation']:.2f}")
     out = Text("\n" + ", ".join(parts) + ": ")
     out.append(shown["class"], style="bold")
     return out.append(f"\n{_rule(shown)}", style="dim")
 
 
 def _rule(shown: Mapping[str, Any]) -> str:
-    """How the class comes about, in words; the command says whose thresholds they are."""
+    """The rule of the class in words; the command says where the thresholds come from."""
     limits = shown["select"]
     levels = f"hard up to {limits['hard']} right answers, easy from {min(limits['easy'], shown['n'])} on"
     by_task = {

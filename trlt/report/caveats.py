@@ -1,4 +1,4 @@
-"""What a reader of a benchmark's metrics must know, a line each: what is left out, and values that surprise (pure)."""
+"""Caveats of a benchmark's metrics, one line each: what is left out, and surprising values (pure)."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Any
 from trlt.data.datasets import load, names
 
 GAP = 5.0
-"""Points between the paper's and the official value of a metric from which on the reason is told."""
+"""Points between the paper's and the official value of a metric above which the reason is given."""
 UNANSWERED = 0.5
-"""Share of outputs without an answer from which on they are told about."""
+"""Share of outputs without an answer at which they are mentioned."""
 _RECALL = ("R1@", "IoU@", "IoP@", "P@")
 
 
 def left_out(entry: Mapping[str, Any]) -> int:
-    """Questions that weren't asked for want of their video."""
+    """Number of questions left out because of their video."""
     return int(entry.get("protocol", {}).get("questions_left_out", 0))
 
 
 def asked_of(entry: Mapping[str, Any], metric: str) -> int:
-    """Questions that count in a metric: all, or those of a single task (TempCompass's `acc_yes_no`)."""
+    """Number of questions that count in a metric: all, or those of a single task (TempCompass's `acc_yes_no`)."""
     task = entry["by"].get("task", {}).get(metric.removeprefix("acc_"), {})
     return int(task.get("n", entry["n"]))
 
 
 def interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
-    """The 95% interval of one of the paper's metrics; None where all draws agree, which says nothing of other videos."""
+    """The 95% interval of one of the paper's metrics; None if all resamples agree, which says nothing about other videos."""
     low, high = entry["ci95"].get(metric, (0.0, 0.0))
     return (low, high) if high > low else None
 
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
-    """What must be known of an entry of `results.json`, but for the official metrics."""
+    """Caveats of an entry of `results.json`, except about the official metrics."""
     return [*_left_out(entry), *_surprises(bench, entry)]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
-    """Why the official value of a metric is far from the paper's; of several metrics, for the one that is farthest off."""
+    """Why the official value of a metric is far from the paper's; with several metrics, for the farthest."""
     gaps = {key: entry["official"][key] - value for key, value in entry["paper"].items() if key in entry["official"]}
     key = max(gaps, key=lambda one: abs(gaps[one]), default=None)
     if key is None or abs(gaps[key]) < GAP or bench not in names("bench"):
@@ -67,7 +67,7 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _surprises(bench: str, entry: Mapping[str, Any]) -> list[str]:
-    """Values that are right and look wrong."""
+    """Values that are correct but look wrong."""
     lines = []
     if entry["n"] and entry["unanswered"] >= UNANSWERED * entry["n"]:
         lines.append(

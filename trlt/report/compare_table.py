@@ -1,4 +1,4 @@
-"""What `trlt compare` found, as a table for the terminal. Knows rich; neither runs nor files."""
+"""The result of `trlt compare` as a table for the terminal. Knows rich; neither runs nor files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STYLES = {"A": "red", "B": "green", None: "dim"}
 
 
 def comparison_table(result: Mapping[str, Any]) -> Group:
-    """One line per metric: both runs over the shared questions, the difference with its interval, and what can be said.
+    """One line per metric: both runs over the shared questions, the difference with its interval, and a conclusion.
 
     Args:
         result: As `trlt compare --json` gives it.

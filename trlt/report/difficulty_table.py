@@ -1,4 +1,4 @@
-"""How difficult probed samples are, as bars: right answers of n, and the spread of IoUs (Fig. 4 of the paper)."""
+"""Difficulty of probed samples as bars: right answers of n, and Δ_IoU (Fig. 4 of the paper)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _tenths(counts: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def _without_gaps(counts: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """Without runs of two and more empty bars: of few samples, most bars are empty."""
+    """Without runs of two or more empty bars: with few samples, most bars are empty."""
     empty = [False, *(count == 0 for _, count in counts), False]
     return [one for place, one in enumerate(counts, 1) if not (empty[place] and (empty[place - 1] or empty[place + 1]))]
 

@@ -1,7 +1,7 @@
-"""A training run on the terminal while it goes: progress, metrics as sparklines, seconds by phase, troubles, an example.
+"""Live view of a training run in the terminal: progress, metrics as sparklines, seconds by phase, findings, an example.
 
-Fed with the rows of `log.jsonl`. Where nothing can be redrawn (a file, a pipe), it prints a plain line every few steps
-instead. Knows rich and metrics by name; neither models nor files.
+Fed with the rows of `log.jsonl`. If nothing can be redrawn (a file, a pipe), it prints a plain line every few steps instead.
+Knows rich and metrics by name; neither models nor files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trlt.stats.pace import Rhythm, clock_words
 from trlt.train.diagnostics import WINDOW, Finding
 
 Row = Mapping[str, Any]
-"""A row of `log.jsonl`: `step`, `of`, `elapsed_s`, metrics by name, and under `findings` texts of troubles that began."""
+"""A row of `log.jsonl`: `step`, `of`, `elapsed_s`, metrics by name, and under `findings` texts of new findings."""
 
 
 class MetricLine(NamedTuple):
@@ -35,7 +35,7 @@ class MetricLine(NamedTuple):
     label: str
     form: str = "{:.3f}"
     share: bool = False
-    """Goes from 0 to 1, so that its sparkline does too; others go from their least to their most."""
+    """Ranges from 0 to 1, and so does its sparkline; others range from their minimum to their maximum."""
 
 
 METRICS = (
@@ -43,8 +43,8 @@ METRICS = (
     MetricLine("reward/format", "· format", share=True),
     MetricLine("reward/accuracy", "· accuracy", share=True),
     MetricLine("reward/tiou", "· tIoU", share=True),
-    MetricLine("reward_range", "spread"),
-    MetricLine("frac_zero_range", "no spread", "{:.0%}", share=True),
+    MetricLine("reward_range", "range"),
+    MetricLine("frac_zero_range", "zero range", "{:.0%}", share=True),
     MetricLine("kl", "KL", "{:.4f}"),
     MetricLine("length", "length", "{:.0f}"),
     MetricLine("truncated_frac", "cut off", "{:.0%}", share=True),
@@ -53,27 +53,27 @@ METRICS = (
     MetricLine("grad_norm", "grad norm", "{:.2f}"),
     MetricLine("clip_ratio/region_mean", "clipped", "{:.1%}", share=True),
 )
-"""In the order of their weight: where the terminal is low, the last ones give way."""
+"""In order of importance: a low terminal drops the last ones."""
 PHASES = (
     ("time/video_wait_s", "decode wait", "yellow"),
     ("time/rollout_s", "rollout", "cyan"),
     ("time/score_s", "score", "magenta"),
 )
 UPDATE = ("update", "green")
-"""What is left of a step."""
+"""The rest of a step."""
 LEAST_METRICS, FINDINGS = 3, 3
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LABEL, _NUMBER = 10, 8
 
 
 def sparkline(values: Sequence[float], width: int, low: float | None = None, high: float | None = None) -> str:
-    """Values as columns of eight heights, from the oldest to the newest; where there are more than `width`, means of stretches.
+    """Values as columns of eight heights, from oldest to newest; means of stretches if there are more than `width`.
 
     Args:
         values: Finite numbers.
         width: Characters at most.
-        low: Of the lowest column; None takes the least value.
-        high: Of the highest; None takes the most.
+        low: Value of the lowest column; None uses the minimum.
+        high: Value of the highest; None uses the maximum.
     """
     if not values or width < 1:
         return ""
@@ -86,14 +86,14 @@ def sparkline(values: Sequence[float], width: int, low: float | None = None, hig
 
 
 class LiveView:
-    """The view of one run; a context manager. From a terminal that can't redraw it asks no more than a line now and then.
+    """The view of one run; a context manager. A terminal that can't redraw gets a line now and then.
 
     Args:
-        console: Where it is shown; one that is `quiet` shows nothing.
+        console: Where it is shown; a `quiet` one shows nothing.
         name: Of the run.
-        rows: Those that were logged before this process began, so that a resumed run shows its past.
+        rows: Rows logged before this process began, so that a resumed run shows its past.
         every: Steps between examples.
-        terse: Where nothing can be redrawn, only say what takes long.
+        terse: If nothing can be redrawn, only report what takes long.
         clock: Seconds that only grow.
     """
 
@@ -122,9 +122,9 @@ class LiveView:
         self._answers: tuple[int, int] | None = None
         self._row: Row = {}
         self._before_s = 0.0
-        """What earlier processes took."""
+        """Seconds of earlier processes."""
         self._last_s: float | None = None
-        """When the last step of the same process was done: the first counts from before it began."""
+        """Time of the previous step of the same process: the first counts from its start."""
         for row in rows:
             if self._last_s is not None and row["elapsed_s"] < self._last_s:
                 self._before_s += self._last_s
@@ -143,7 +143,7 @@ class LiveView:
             self._live = None
 
     def step(self, row: Row) -> None:
-        """Takes the row of a step that is done."""
+        """Takes the row of a finished step."""
         with self._lock:
             first = not self._row
             self._take(row)
@@ -158,27 +158,27 @@ class LiveView:
                     self._print_finding(row["step"], text)
 
     def finding(self, finding: Finding) -> None:
-        """Takes a trouble that has begun and stands in no row."""
+        """Takes a new finding that is in no row."""
         with self._lock:
             self._findings.append((finding.step, finding.text))
             if not self._redraws and not self._terse:
                 self._print_finding(finding.step, finding.text)
 
     def answers(self, done: int, total: int) -> None:
-        """Takes how many completions of the step in progress are there, of how many."""
+        """Takes the number of completions of the current step that are done, and the total."""
         with self._lock:
             self._answers = (done, total) if done < total else None
             if not self._redraws and self._rhythm.due():
                 self._console.print(Text(f"{self._name} step {self._step()}: {done:,} of {total:,} answers"), soft_wrap=True)
 
     def example(self, step: int, question: str, text: str, reward: float) -> None:
-        """Takes a completion of a step; it shows when the one that is shown is `every` steps old."""
+        """Takes a completion of a step; it is shown once the current example is `every` steps old."""
         with self._lock:
             if self._example is None or step >= self._example[0] + self._every:
                 self._example = (step, question, text, reward)
 
     def view(self) -> RenderableType:
-        """All of it, as wide and high as the terminal is now."""
+        """The whole view, fitted to the terminal's current size."""
         with self._lock:
             width, height = self._console.size
             below = [*self._phases(width), *self._troubles()]
@@ -206,11 +206,11 @@ class LiveView:
         return self._before_s + self._clock() - self._began
 
     def _step(self) -> int:
-        """The step in progress."""
+        """The current step."""
         return int(self._row.get("step", 0)) + 1
 
     def _step_s(self) -> float | None:
-        """Seconds a step, over the last ones."""
+        """Seconds per step, over the last ones."""
         return math.fsum(self._wholes) / len(self._wholes) if self._wholes else self._row.get("step_time")
 
     def _left_s(self) -> float | None:
@@ -223,14 +223,14 @@ class LiveView:
         self._console.print(Text(f"step {step}: {visible(text)}"), soft_wrap=True)
 
     def _line(self) -> str:
-        """A step in one line, of ASCII characters but for the run's name."""
+        """A step in one line, in ASCII except for the run's name."""
         parts = [f"{self._name} {self._row['step']}/{self._row['of']} steps"]
         for name, label, form, _ in METRICS:
             if isinstance(value := self._row.get(name), (int, float)):
                 parts.append(f"{label.removeprefix('· ')} {form.format(value)}")
         each, left = self._step_s(), self._left_s()
         if each is not None and left is not None:
-            parts += [f"{each:.1f} s a step", f"{clock_words(left)} left"]
+            parts += [f"{each:.1f} s/step", f"{clock_words(left)} left"]
         return ", ".join(parts)
 
     def _progress(self, width: int) -> Text:
@@ -241,7 +241,7 @@ class LiveView:
         step, of, left = self._row["step"], self._row["of"], self._left_s()
         tail = f" {step}/{of} steps  {clock_words(self._elapsed_s())}"
         if left is not None:
-            tail += f", {self._step_s():.1f} s a step, {clock_words(left)} left"
+            tail += f", {self._step_s():.1f} s/step, {clock_words(left)} left"
         tail += drawn
         room = min(40, width - len(self._name) - len(tail) - 1)
         line = Text(no_wrap=True, overflow="ellipsis")
@@ -274,7 +274,7 @@ class LiveView:
         return table
 
     def _phases(self, width: int) -> list[Text]:
-        """Mean seconds of the last steps by phase: a bar, and what its colours are."""
+        """Mean seconds of the last steps by phase: a bar, and its legend."""
         some = [one for one in self._seconds if one]
         if not some:
             return []
@@ -305,7 +305,7 @@ class LiveView:
 
 
 def _phases(row: Row) -> dict[str, float]:
-    """Seconds of a step by phase; empty for one that isn't cut into phases."""
+    """Seconds of a step by phase; empty if it has no phases."""
     # Logged are means over the rounds of replacing prompts.
     rounds = max(1.0, row.get("rounds", 1.0))
     parts = {label: rounds * row[name] for name, label, _ in PHASES if name in row}

@@ -1,8 +1,8 @@
 """`results.json` and a benchmark's items in the layout of lmms-eval, for tools that read that. Pure; writes nothing.
 
-lmms-eval writes `<model>/<date>_results.json` and a `<date>_samples_<task>.jsonl` a task. Ours have no dates: the files of
-a resumed run are those of one that ran through. What its layout has and we don't know stays away (`git_hash`, `date`), and
-standard errors are `N/A`, as it writes where none were computed: `results.json` holds intervals over videos instead.
+lmms-eval writes `<model>/<date>_results.json` and a `<date>_samples_<task>.jsonl` per task. Ours have no dates: the files of a
+resumed run equal those of an uninterrupted one. Fields that we don't know are left out (`git_hash`, `date`), and standard
+errors are `N/A`, as it writes if none were computed: `results.json` holds intervals over videos instead.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def lmms_eval_results(results: Mapping[str, Any], model: Mapping[str, Any]) -> d
     """The aggregated file; metrics in percent, the official ones as `official_<metric>`.
 
     Args:
-        results: What stands in `results.json`.
-        model: As the manifest names it.
+        results: Content of `results.json`.
+        model: Its name in the manifest.
     """
     benches = results["benchmarks"]
     metrics = {bench: _metrics(entry) for bench, entry in benches.items()}
@@ -57,7 +57,7 @@ def lmms_eval_results(results: Mapping[str, Any], model: Mapping[str, Any]) -> d
 
 
 def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    """One line per question: `resps` is the raw output, `filtered_resps` what was read from it; values from 0 to 1.
+    """One line per question: `resps` is the raw output, `filtered_resps` the parsed answer; values from 0 to 1.
 
     Args:
         columns: As `trlt.evaluate.question_scores` reads them.
@@ -90,6 +90,6 @@ def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _stated(option: int | None, spans: Sequence[Sequence[float]]) -> str:
-    """A letter, spans in seconds, or both (`B; 3.5 to 9.0`); empty where nothing is stated."""
+    """A letter, spans in seconds, or both (`B; 3.5 to 9.0`); empty if nothing is stated."""
     letter = [LETTERS[option]] if option is not None else []
     return "; ".join([*letter, *(f"{start} to {end}" for start, end in spans)])

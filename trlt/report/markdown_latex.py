@@ -1,6 +1,6 @@
 """`results.json` as tables for a paper: Markdown, and LaTeX with booktabs. Knows texts only.
 
-Names are escaped: nothing that a file holds becomes markup.
+Names are escaped: nothing in a file becomes markup.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from trlt.report.caveats import interval, notes_on, official_notes
 from trlt.report.results_table import PAPER, PaperResult, asked
 
-CAPTION = "Results in percent, with 95% intervals from a bootstrap over videos. What wasn't answered counts as wrong."
+CAPTION = "Results in percent, with 95% intervals from a bootstrap over videos. Unanswered questions count as wrong."
 
 
 class _MetricRow(NamedTuple):
-    """One metric of a benchmark; None where a cell has nothing to say."""
+    """One metric of a benchmark; None for an empty cell."""
 
     bench: str
     metric: str
@@ -33,8 +33,8 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
     """One table, one line per metric; the official metrics that the paper doesn't have come last.
 
     Args:
-        results: What stands in `results.json`.
-        paper: Add what the paper gives for its base model, its SFT baseline and its tuned model (Table 1).
+        results: Content of `results.json`.
+        paper: Add the paper's results of its base model, SFT baseline and tuned model (Table 1).
     """
     head = ["benchmark", "metric", "value", "95% interval", "official", "n", "unanswered"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper
@@ -58,8 +58,8 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
     r"""The same as a `table` environment; the document needs `\usepackage{booktabs}`.
 
     Args:
-        results: What stands in `results.json`.
-        paper: As of `markdown`.
+        results: Content of `results.json`.
+        paper: As in `markdown`.
     """
     count = 6 + 3 * paper
     head = " & ".join(["Benchmark", "Metric", "Value", "Official", "$n$", "Unanswered", *["Base", "SFT", "Tuned"] * paper])
@@ -90,7 +90,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: in
 
 
 def markdown_text(text: str) -> str:
-    """A text that stays a text in a cell of a Markdown table, and in the HTML that becomes of it."""
+    """A text that stays plain text in a cell of a Markdown table, and in the HTML made from it."""
     out = " ".join(text.split())
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         out = out.replace(char, entity)

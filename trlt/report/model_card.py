@@ -1,6 +1,6 @@
-"""The model card of a tuned model: what it was made from and how, under which protocol, and what benchmarks say of it.
+"""The model card of a tuned model: its base, training, protocol and benchmark results.
 
-A card is Markdown with a YAML head, as model hubs read it. Knows recipes and results as they are written to a run's folder.
+A card is Markdown with a YAML head, as model hubs read it. Knows recipes and results in a run's folder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from trlt.report.model_usage import use
 
 NAME = "README.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-"""Between these stand the results, which `add_results` puts there."""
+"""Marks around the results, which `add_results` inserts."""
 RESULTS = f"## Results\n\n{BEGIN}\nNone yet: `trlt eval --bench all --model` with this folder adds them here.\n{END}"
-"""The section before there are any."""
+"""The section without results."""
 
 
 def model_card(
@@ -31,7 +31,7 @@ def model_card(
     Args:
         recipe: As resolved.
         manifest: Of the run.
-        outcome: What training returned: `steps`, `reward_first`, `reward_last`, `parity`.
+        outcome: Result of training: `steps`, `reward_first`, `reward_last`, `parity`.
         library_positions: See `trlt.report.model_usage.use`.
     """
     train = recipe.train
@@ -40,7 +40,7 @@ def model_card(
     parts = [
         *opening(recipe.model.path, recipe.name, made, recipe, [train.method], library_positions),
         f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
-        f"## Protocol\n\nHow videos and questions were given to it; other frames or prompts give other answers.\n\n"
+        f"## Protocol\n\nHow videos and questions were presented; other frames or prompts give other answers.\n\n"
         f"{_table(_protocol(recipe, manifest))}",
         RESULTS,
         f"## Recipe\n\n```yaml\n{dump_recipe(recipe)}```",
@@ -49,7 +49,7 @@ def model_card(
 
 
 def opening(base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str], library_positions: bool) -> list[str]:
-    """What a card begins with: its head, title, how the model was made, and how it is used."""
+    """The beginning of a card: head, title, how the model was made, and how to use it."""
     head = {
         "base_model": base,
         "library_name": "transformers",
@@ -60,19 +60,19 @@ def opening(base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str
 
 
 def write_card(folder: Path, text: str) -> None:
-    """Puts a card beside a model's weights."""
+    """Writes a card beside a model's weights."""
     write_text_atomic(folder / NAME, text)
 
 
 def add_results(folder: Path, results: Mapping[str, Any]) -> bool:
-    """Puts results into the card of a model.
+    """Inserts results into a model's card.
 
     Args:
         folder: Of the model.
         results: As `trlt eval` writes them.
 
     Returns:
-        False where there is no card of ours.
+        False if there is no card by trlt.
     """
     path = folder / NAME
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -99,11 +99,11 @@ def _training(
         "seed": train.seed,
     }
     if train.method == "sft":
-        return rows | {"samples a step": train.sft.batch, "targets": train.sft.targets}
+        return rows | {"samples per step": train.sft.batch, "targets": train.sft.targets}
     first, last = outcome.get("reward_first"), outcome.get("reward_last")
     rewards = f"{first:.3f} over the first fifth, {last:.3f} over the last" if first is not None and last is not None else None
     return rows | {
-        "prompts x completions a step": f"{train.prompts_per_step} x {train.group_size}",
+        "prompts x completions per step": f"{train.prompts_per_step} x {train.group_size}",
         "KL weight": train.beta,
         "reward": rewards,
     }

@@ -1,4 +1,4 @@
-"""How a tuned model is used without trlt: the code on its card. Knows recipes and prompts; it is text, and loads nothing.
+"""How to use a tuned model without trlt: the code on its card. Knows recipes and prompts; only text, loads nothing.
 
 The code must give the log-probabilities of trlt's own engine wherever it is pasted: frames by the recipe's budget, the prompt's
 words, the seconds of a temporal patch, and positions by the rule that the weights were trained with (`trlt/engine/mrope.py`).
@@ -14,7 +14,7 @@ from trlt.task.user_question import question_sample
 from trlt.video.budget import FACTOR
 
 EVENT = "a person opens the door"
-"""What the example asks about."""
+"""The event of the example."""
 PACKAGES = "transformers accelerate qwen-vl-utils torchcodec"
 
 LOAD = """from itertools import groupby
@@ -90,7 +90,7 @@ def use(recipe: Recipe, *, library_positions: bool = False) -> str:
     """The section "Use" of a card, as Markdown.
 
     Args:
-        recipe: Whose clips, prompts and decoding are shown.
+        recipe: The recipe behind clips, prompts and decoding.
         library_positions: Whether the weights were trained with text placed as transformers 5.3 and newer place it.
     """
     lead = '`trlt infer VIDEO "a question" --model FOLDER --recipe RECIPE`, with the recipe below, asks as in training.'
@@ -100,7 +100,7 @@ def use(recipe: Recipe, *, library_positions: bool = False) -> str:
 
 
 def snippet(recipe: Recipe, *, library_positions: bool = False) -> str:
-    """The code of `use`; `FOLDER` and `VIDEO.mp4` stand for what its reader has."""
+    """The code of `use`; readers replace `FOLDER` and `VIDEO.mp4`."""
     video, train = recipe.video, recipe.train
     words = build(question_sample("VIDEO.mp4", EVENT, "grounding", ()), think=train.think, answer_format=train.answer_format)
     budget = {

@@ -1,6 +1,6 @@
 """Histograms of probes as pictures (Fig. 4 of the paper). Knows matplotlib, loaded on use; neither rows nor models.
 
-The same counts give the same bytes: no dates, no versions, and no settings of the user's matplotlib.
+The same counts give the same bytes: no dates, no versions, and none of the user's matplotlib settings.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _PANEL_INCHES = 3.5
 _HEIGHTS = (3.9, 6.6)
 """Inches of a picture of one and of two rows of panels: at most 1,575 x 990 pixels."""
 _COLOURS = {"hard": "#D55E00", "flat": "#C4C4C4", "medium": "#0072B2", "varied": "#0072B2", "easy": "#56B4E9"}
-"""By class, stacked in this order; told apart with any kind of colour vision. Medium and varied are the ones trained on."""
+"""By class, stacked in this order; distinguishable with any color vision. Medium and varied are the ones trained on."""
 _NAME = 40
-"""Characters of a probe's name that are shown; its end tells more."""
+"""Number of characters shown of a probe's name, from its end."""
 _BEFORE, _AFTER = "#E69F00", "#0072B2"
 TASKS = {"multi_choice": "Multiple choice", "grounding": "Temporal grounding", "grounded_qa": "Grounded QA"}
 _KINDS = ("correct", "delta_iou", "mean_iou")
@@ -48,7 +48,7 @@ class _Panel:
 
 
 def difficulty_png(histograms: Mapping[str, Any], path: Path) -> None:
-    """Writes what a probe found as a picture: right answers, max - mean and mean of the IoUs, coloured by class.
+    """Plots a probe: right answers, max - mean and mean of the IoUs, colored by class.
 
     Args:
         histograms: As `trlt.select.probe_shift.histograms` gives them.
@@ -61,13 +61,13 @@ def difficulty_png(histograms: Mapping[str, Any], path: Path) -> None:
 def shift_png(
     before: Mapping[str, Any], after: Mapping[str, Any], path: Path, *, names: tuple[str, str] = ("before", "after")
 ) -> None:
-    """Writes two probes of the same samples as a picture, bars beside bars.
+    """Plots two probes of the same samples side by side.
 
     Args:
         before: As `trlt.select.probe_shift.histograms` gives them.
         after: The same of the other probe.
         path: The PNG file.
-        names: What the two are called.
+        names: Names of the two.
     """
     with styled():
         write_figure(shift_figure(before, after, names=names), path)
@@ -105,7 +105,7 @@ def difficulty_figure(histograms: Mapping[str, Any]) -> Figure:
 def shift_figure(
     before: Mapping[str, Any], after: Mapping[str, Any], *, names: tuple[str, str] = ("before", "after")
 ) -> Figure:
-    """The picture of `shift_png`, not yet written; in percent where the two hold different numbers of samples."""
+    """The picture of `shift_png`, not yet written; in percent if the two have different numbers of samples."""
     from matplotlib.patches import Patch
 
     tasks = {task: found for task, found in before["tasks"].items() if task in after["tasks"]}
@@ -133,7 +133,7 @@ def shift_figure(
 
 
 def _panels(tasks: Mapping[str, Any], title: str) -> tuple[Figure, list[tuple[_Panel, Axes]]]:
-    """A figure with one panel per histogram, three beside each other; a task's panels stay in one row."""
+    """A figure with one panel per histogram, three side by side; a task's panels stay in one row."""
     lines: list[list[_Panel]] = []
     for task, found in tasks.items():
         panels = [_Panel(task, kind) for kind in _KINDS if merged(found, kind)]
@@ -161,7 +161,7 @@ def _parts(found: Mapping[str, Any], kind: str) -> dict[str, list[int]]:
 
 
 def merged(found: Mapping[str, Any], kind: str) -> list[int]:
-    """Counts of all classes; empty where the task has no such histogram."""
+    """Counts of all classes; empty if the task has no such histogram."""
     return [sum(column) for column in zip(*found["by_class"].get(kind, {}).values(), strict=True)]
 
 
@@ -200,7 +200,7 @@ def _dress(ax: Axes, panel: _Panel, n: int, title: str, unit: str, tallest: floa
 
 
 def new_figure(width: float, height: float, *, hspace: float = 0.02) -> Figure:
-    """An empty figure of so many inches; `hspace` is the share of its height between rows of panels."""
+    """An empty figure of a size in inches; `hspace` is the share of its height between rows of panels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -222,7 +222,7 @@ def styled(changes: Mapping[str, Any] | None = None) -> Iterator[None]:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Writes a PNG file in one step; it holds no date and no version."""
+    """Writes a PNG file in one step; without date and version."""
     with warnings.catch_warnings(), open_atomic(path, "wb") as out:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # in a run's name: a box is drawn
         figure.savefig(out, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})

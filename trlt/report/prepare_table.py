@@ -1,4 +1,4 @@
-"""What `trlt prepare` read, kept, repaired and dropped, as a table."""
+"""Records that `trlt prepare` read, kept, repaired and dropped, as a table."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def reading_table(sources: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def shorten(text: str) -> str:
-    """An example's beginning, in one line: the report has all of it."""
+    """An example's beginning in one line; the report has it in full."""
     line = " ".join(text.split())
     return line if len(line) <= _EXAMPLE else line[: _EXAMPLE - 1] + "…"

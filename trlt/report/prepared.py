@@ -1,4 +1,4 @@
-"""What `trlt prepare` did, as a Markdown file: for a paper's appendix, and for whoever asks where a sample went."""
+"""The report of `trlt prepare` in Markdown: for a paper's appendix, and to trace a sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trlt.report.samples_table import BLOCKS
 
 
 def prepared_markdown(manifest: Mapping[str, Any]) -> str:
-    """The report: counts beside the paper's, every reason with examples, leakage, statistics, licences.
+    """The report: counts beside the paper's, every reason with examples, leakage, statistics, licenses.
 
     Args:
         manifest: As `trlt prepare` writes it.
@@ -30,7 +30,7 @@ def _counts(sources: Sequence[Mapping[str, Any]]) -> str:
         paper = f"{entry['paper']:,}" if entry["paper"] is not None else "-"
         counts = (entry["read"], entry["kept"], sum(entry["repaired"].values()), sum(entry["dropped"].values()))
         rows.append([entry["dataset"], entry["split"], entry["task"], *(f"{n:,}" for n in counts), paper, entry["license"]])
-    return _table(["source", "split", "task", "read", "kept", "repaired", "dropped", "paper", "licence"], rows)
+    return _table(["source", "split", "task", "read", "kept", "repaired", "dropped", "paper", "license"], rows)
 
 
 def _leakage(against: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def _reasons(entry: Mapping[str, Any]) -> str:
 
 
 def _statistics(statistics: Mapping[str, Any]) -> str:
-    parts = ["## What the samples look like"]
+    parts = ["## Statistics of the samples"]
     for key, title in BLOCKS.items():
         if any(statistics[key].values()):
             parts.append(_table([title, "samples"], [[name, f"{count:,}"] for name, count in statistics[key].items()]))

@@ -1,4 +1,4 @@
-"""Counted work on the terminal while it goes: a bar with rate and time left; in a log, a plain line now and then.
+"""Progress of counted work: a bar with rate and time left in the terminal; in a log, a plain line now and then.
 
 Knows rich and numbers; nothing of what is counted.
 """
@@ -24,17 +24,17 @@ WIDEST, NARROWEST = 40, 8
 
 
 def redraws(console: Console) -> bool:
-    """Whether lines can be drawn again, with block characters."""
+    """Whether lines can be redrawn, with block characters."""
     return console.is_terminal and not console.is_dumb_terminal and not console.options.ascii_only
 
 
 def start_live(console: Console, view: Callable[[], RenderableType], *, at_once: bool) -> Live | None:
-    """Draws a view again and again until it is stopped; None where nothing can be redrawn, or nothing is to be shown.
+    """Redraws a view until stopped; None if nothing can be redrawn or shown.
 
     Args:
         console: Where it is drawn.
-        view: Makes what is drawn, in a thread of rich.
-        at_once: Draw it now, and not only after a moment.
+        view: Renders the view, in a thread of rich.
+        at_once: Draw it now instead of after a moment.
     """
     if not redraws(console) or console.quiet:
         return None
@@ -45,13 +45,13 @@ def start_live(console: Console, view: Callable[[], RenderableType], *, at_once:
 
 
 class ProgressView:
-    """How many of how many are done; a context manager that is called with both numbers, from any thread.
+    """The number done and the total: a context manager, called with both from any thread.
 
     Args:
-        console: Where it is shown; one that is `quiet` shows nothing.
-        label: What is done.
-        unit: What is counted, as a plural (`answers`).
-        terse: Where nothing can be redrawn, leave out the last line: only what takes long is told of.
+        console: Where it is shown; a `quiet` one shows nothing.
+        label: Name of the work.
+        unit: Unit of the count, as a plural (`answers`).
+        terse: If nothing can be redrawn, leave out the last line: only long work is reported.
         clock: Seconds that only grow.
     """
 
@@ -60,7 +60,7 @@ class ProgressView:
         self._lock = threading.Lock()  # rich draws from a thread of its own
         self._pace, self._rhythm = Pace(clock), Rhythm(clock=clock)
         self._said: int | None = None
-        """What the last plain line counted."""
+        """Count of the last plain line."""
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -75,7 +75,7 @@ class ProgressView:
             self._say()
 
     def __call__(self, done: int, total: int) -> None:
-        """Takes how many of how many are done; the first call says what was there before."""
+        """Takes the number done and the total; the first call gives the start."""
         with self._lock:
             self._pace.count(done, total)
             if not self._live and self._pace.moved and self._rhythm.due():
@@ -89,7 +89,7 @@ class ProgressView:
         self._said = pace.done
 
     def view(self) -> Text:
-        """The line, as wide as the terminal is now; empty while nothing is known."""
+        """The line, fitted to the terminal's current width; empty before the first count."""
         with self._lock:
             pace = self._pace
             line = Text(no_wrap=True, overflow="ellipsis")

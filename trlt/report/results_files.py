@@ -1,6 +1,6 @@
-"""`results.json` and its tables as files. Nothing here holds a time or a date.
+"""`results.json` and its tables as files.
 
-So the files of a run that was killed and resumed are those of one that ran through.
+They contain no time or date, so a resumed run writes the same files as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REMADE = "delete it, the rows beside are enough to make it again"
 def write_results(
     folder: RunFiles, entries: Mapping[str, Any], settings: Mapping[str, Any], *, paper: bool, lmms_eval: bool
 ) -> dict[str, Any]:
-    """`results.json` and its tables; what the same run said of other benchmarks stays in them."""
+    """Writes `results.json` and its tables; the same run's results on other benchmarks stay in them."""
     path = folder.out / "results.json"
     before = read_form(path, ResultsForm, REMADE)["benchmarks"] if path.is_file() else {}
     results = {"schema": 1, "benchmarks": {**before, **entries}, "protocol": dict(settings)}

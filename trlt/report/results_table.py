@@ -30,7 +30,7 @@ PAPER: dict[str, dict[str, PaperResult]] = {
     "mmvu": {"acc": PaperResult(61.3, 52.5, 65.0)},
     "nextgqa": {"mIoU": PaperResult(20.2, 28.3, 37.3), "acc": PaperResult(77.2, 70.6, 78.7)},
 }
-"""Benchmark to metric to what the paper gives: the base model's, the SFT baseline's and the tuned model's."""
+"""Benchmark to metric to the paper's results: of the base model, the SFT baseline and the tuned model."""
 
 _HEADLINES = ("mIoU", "acc")
 
@@ -41,17 +41,17 @@ EXPLAINED = (
 
 
 def headlines(bench: str, there: Sequence[str]) -> list[str]:
-    """The main metrics of a benchmark among those that are there: the paper's; else the usual ones, else the first."""
+    """The main metrics of a benchmark among the given ones: the paper's; else the usual ones, else the first."""
     known = [metric for metric in PAPER.get(bench, {}) if metric in there]
     return known or [metric for metric in _HEADLINES if metric in there] or list(there[:1])
 
 
 def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
-    """One line per metric: the paper's metric with its 95% interval; then the benchmark's own protocol where it differs.
+    """One line per metric: the paper's metric with its 95% interval; then the benchmark's own protocol if it differs.
 
     Args:
-        results: What stands in `results.json`.
-        paper: Show Table 1 beside; it says something about the real benchmarks only.
+        results: Content of `results.json`.
+        paper: Show Table 1 alongside; it is meaningful only for the real benchmarks.
     """
     table = Table("benchmark", "metric", title="Results (percent)", title_justify="left")
     for name in ("value", "95% interval", "official", "n", "unanswered"):
@@ -81,10 +81,10 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
 
 
 def gain_table(base: Mapping[str, Any], tuned: Mapping[str, Any], *, names: tuple[str, str] = ("base", "tuned")) -> Table:
-    """One line per metric that both results hold: each with its 95% interval, and the difference.
+    """One line per common metric: each result with its 95% interval, and the difference.
 
     Args:
-        base: What stands in the first `results.json`.
+        base: Content of the first `results.json`.
         tuned: The same of the other.
         names: Of the two.
     """
@@ -108,10 +108,10 @@ def _with_interval(entry: Mapping[str, Any], key: str) -> str:
 
 
 def _part(entry: Mapping[str, Any], key: str) -> str:
-    """The denominator of a metric that fewer questions count in."""
+    """The denominator of a metric over fewer questions."""
     return f"{asked_of(entry, key):,}" if asked_of(entry, key) < entry["n"] else ""
 
 
 def asked(entry: Mapping[str, Any]) -> str:
-    """The denominator; where questions of missing videos were left out, beside what it would be (`3,512 of 3,720`)."""
+    """The denominator; if questions of missing videos were left out, with the full one (`3,512 of 3,720`)."""
     return f"{entry['n']:,} of {entry['n'] + left_out(entry):,}" if left_out(entry) else f"{entry['n']:,}"

@@ -1,4 +1,4 @@
-"""What a set of samples looks like (Fig. 3 of the paper), as bars in the terminal."""
+"""Statistics of a set of samples (Fig. 3 of the paper) as bars in the terminal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def statistics_view(statistics: Mapping[str, Any]) -> Group:
     """
     mean = statistics["mean_duration_s"]
     line = f"{counted(statistics['samples'], 'sample')} on {counted(statistics['clips'], 'clip')}"
-    head = Text(line + (f", {mean:.1f} s in the mean" if mean is not None else ""), style="bold")
+    head = Text(line + (f", {mean:.1f} s on average" if mean is not None else ""), style="bold")
     blocks: list[RenderableType] = [
         _block(title, statistics[key]) for key, title in BLOCKS.items() if any(statistics[key].values())
     ]

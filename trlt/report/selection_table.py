@@ -1,4 +1,4 @@
-"""What a selection saw and took, as a table in the terminal and as a Markdown file.
+"""The result of a selection as a table in the terminal and as a Markdown file.
 
 "Redistributed" is what a source, or a task, gave in place of others (+), or what others gave in its place (-).
 """
@@ -20,7 +20,7 @@ _COUNTS = ("even share", "redistributed", "available", "taken")
 
 
 def selection_table(report: SelectionReport) -> Group:
-    """A line for each task, source and class with rows in it, the totals, and every shortfall in words."""
+    """One line per task, source and class with rows, the totals, and every shortfall in words."""
     table = Table(*_NAMES, title="Selection", title_justify="left")
     for name in _COUNTS:
         table.add_column(name, justify="right")
@@ -34,14 +34,14 @@ def selection_table(report: SelectionReport) -> Group:
 
 
 def selection_markdown(report: SelectionReport) -> str:
-    """The same as a file, for whoever asks where the training set comes from."""
+    """The same in Markdown, to document where the training set comes from."""
     rows: list[list[str]] = []
     for total in report.tasks:
         rows += [[cell.task, cell.klass, markdown_text(cell.source), *line_counts(cell)] for cell in shown_cells(report, total)]
         rows.append([f"**{total.task}**", "all", "", *line_counts(total)])
     table = markdown_table([*_NAMES, *_COUNTS], rows, texts=len(_NAMES))
     head = f"{report.taken:,} of {report.rows:,} probed samples. An even share is what each source would give if all gave the "
-    head += "same; a source that ran dry is filled in for by the others (redistributed: + in place of others, - by others)."
+    head += "same; the others fill in for a source that ran dry (redistributed: + in place of others, - by others)."
     lines = "\n".join(f"- {markdown_text(line)}" for line in selection_notes(report))
     settings = markdown_text(", ".join(f"{key}: {value}" for key, value in report.settings.items()))
     parts = ("# Selection", head, table, lines, f"`select`: {settings}")
@@ -49,7 +49,7 @@ def selection_markdown(report: SelectionReport) -> str:
 
 
 def shown_cells(report: SelectionReport, total: TaskTotal) -> list[SelectionCell]:
-    """Cells that say something: with rows, or with a share that they couldn't give."""
+    """Cells worth showing: with rows, or with a share that they couldn't give."""
     return [cell for cell in report.cells if cell.task == total.task and (cell.available or cell.share)]
 
 

@@ -1,4 +1,4 @@
-"""What changed from one probe to another, for the terminal (Fig. 4 of the paper). Knows rich; neither rows nor files."""
+"""The change from one probe to another, for the terminal (Fig. 4 of the paper). Knows rich; neither rows nor files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shift_view(result: Mapping[str, Any]) -> Group:
 
 
 def shift_notes(result: Mapping[str, Any]) -> list[str]:
-    """What a reader must know besides: thresholds, what was left out, and every warning; long lines with paths.
+    """Notes: thresholds, what was left out, and every warning; long lines with paths.
 
     Args:
         result: As `trlt probe compare --json` gives it.
@@ -63,7 +63,7 @@ def _means(measures: Mapping[str, Any]) -> Table:
 
 
 def _transitions(moves: Mapping[str, Mapping[str, int]]) -> Table:
-    """Classes in A down, in B across; what stayed is bold."""
+    """Classes in A down, in B across; unchanged ones are bold."""
     table = Table(show_edge=False, box=None, pad_edge=False, header_style="dim")
     table.add_column("A down, B across", min_width=16)
     classes = [klass for klass in ORDER if klass in moves]
@@ -99,7 +99,7 @@ def _histograms(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Table]:
 
 
 def _side_by_side(name: str, labels: Sequence[str], a: Sequence[int], b: Sequence[int]) -> Table:
-    """Bars of A and B in one scale."""
+    """Bars of A and B on one scale."""
     table = Table(show_edge=False, box=None, pad_edge=False, header_style="dim")
     table.add_column(name, style="dim", min_width=16)
     most, total = max(*a, *b, 1), (sum(a) or 1, sum(b) or 1)

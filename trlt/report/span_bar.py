@@ -15,7 +15,7 @@ _NAME_WIDTH = 16
 def timeline(duration: float, rows: Sequence[tuple[str, Sequence[Span]]], *, width: int = 60) -> Text:
     """One line per row with its spans as blocks, and an axis of seconds below.
 
-    A span that covers less than a character still shows; what passes the end of the video is cut off, and marked by `>`.
+    A span shorter than a character still shows; a part past the end of the video is cut off and marked by `>`.
 
     Args:
         duration: Seconds of the video.
@@ -40,7 +40,7 @@ def timeline(duration: float, rows: Sequence[tuple[str, Sequence[Span]]], *, wid
 
 
 def _axis(duration: float, width: int) -> str:
-    """Five marks of seconds from 0 to the end, each under its place."""
+    """Five marks in seconds from 0 to the end, each under its position."""
     cells = [" "] * (width + 12)
     reached = -1
     for step in range(5):

@@ -1,4 +1,4 @@
-"""Which of two evaluated models is better, in a few sentences that claim no more than the intervals bear (pure)."""
+"""Which of two evaluated models is better, in a few sentences that claim no more than the intervals support (pure)."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from trlt.report.caveats import UNANSWERED
 from trlt.report.results_table import headlines
 
 Outcome = Literal["better", "worse", "mixed", "unknown"]
-"""Of the second model: better on a main metric and worse on none, and so on; `unknown` where no metric says anything."""
+"""Outcome for the second model: better on a main metric and worse on none, and so on; `unknown` if no metric is conclusive."""
 FEW_VIDEOS = 20
-"""Below it an interval says nothing: of two models that are alike, a bootstrap over 20 videos calls one better in 6 to 8% of
-the cases, over 10 in 7 to 11% and over 5 in 8 to 17%, where 5% are meant (docs/log.md)."""
+"""Below it, intervals are unreliable: for two equal models, a bootstrap over 20 videos calls one better in 6 to 8% of cases,
+over 10 in 7 to 11% and over 5 in 8 to 17%, instead of 5% (docs/log.md)."""
 SHOWN = 3
 """Metrics that a sentence lists."""
 MANY = 5
-"""Main metrics from which on a difference by chance is worth a word: the risk is 5% for each."""
+"""Number of main metrics at which a chance difference is mentioned: the risk is 5% for each."""
 
 
 class ComparisonVerdict(NamedTuple):
-    """What can be said."""
+    """The verdict of a comparison."""
 
     outcome: Outcome
     sentences: tuple[str, ...]
-    """The answer, then what qualifies it."""
+    """The answer, then its qualifications."""
 
     @property
     def text(self) -> str:
@@ -51,11 +51,11 @@ class _HeadlineChange(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the metric, in a word that needs no table."""
+        """The metric's name in plain words."""
         return "accuracy" if self.metric == "acc" else self.metric
 
     def __str__(self) -> str:
-        """The metric, its change, and what it rests on."""
+        """The metric, its change, and the numbers behind it."""
         return f"{self.bench} {self.name} {self.values['difference']:+.1f} points ({self.numbers()})"
 
     def numbers(self) -> str:
@@ -68,11 +68,11 @@ class _HeadlineChange(NamedTuple):
 def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> ComparisonVerdict:
     """Whether the second run is better than the first.
 
-    By the main metrics alone (mIoU and accuracy); a metric counts only where its paired interval excludes 0.
+    By the main metrics alone (mIoU and accuracy); a metric counts only if its paired interval excludes 0.
 
     Args:
         result: As `trlt compare --json` gives it.
-        names: Of the two runs, as a reader knows them.
+        names: Names of the two runs for the reader.
     """
     changes = _changes(result)
     rose, fell = ([one for one in changes if one.better == side] for side in ("B", "A"))
@@ -105,7 +105,7 @@ def _alone(change: _HeadlineChange, names: tuple[str, str]) -> list[str]:
             f"{_begin(b)} is {'better' if better else 'worse'} than {a} on {change.bench}: {change.name} "
             f"{'rose' if better else 'fell'} by {abs(change.values['difference']):.1f} points ({change.numbers()})."
         ]
-    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval holds 0"
+    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval contains 0"
     return [f"Whether {b} is better than {a} can't be said: {why}.", f"The change: {change}."]
 
 
@@ -129,7 +129,7 @@ def _several(
 
 
 def _unread(changes: Sequence[_HeadlineChange], result: Mapping[str, Any], names: tuple[str, str]) -> list[str]:
-    """Where a run's outputs mostly can't be read, a metric tells of their form before all else; that is said first."""
+    """If most of a run's outputs are unreadable, its metrics mainly reflect their form; that is said first."""
     said = []
     for bench in dict.fromkeys(one.bench for one in changes):
         sides = result["benchmarks"][bench].get("unanswered")
@@ -160,13 +160,14 @@ def _mostly(side: Mapping[str, Any]) -> bool:
 
 
 def _rest(rose: Sequence[_HeadlineChange], fell: Sequence[_HeadlineChange], changes: Sequence[_HeadlineChange]) -> list[str]:
-    """Why the other metrics say nothing."""
+    """Why the other metrics are inconclusive."""
     said = []
     few = [one for one in changes if one.few]
     open_ = len(changes) - len(rose) - len(fell) - len(few)
     if open_:
         which = f"{'the other ' if rose or fell else ''}{open_}" if open_ < len(changes) else "each metric"
-        said.append(f"The interval of {which} holds 0: such a change can't be told from chance.")
+        what = "this change" if open_ == 1 else "these changes"
+        said.append(f"The interval of {which} contains 0, so {what} can't be told from chance.")
     if few:
         benches = list(dict.fromkeys(one.bench for one in few))
         said.append(f"Nothing is said of {_listed(benches)}: fewer than {FEW_VIDEOS} videos are too few for an interval.")
@@ -182,5 +183,5 @@ def _listed(what: Sequence[object]) -> str:
 
 
 def _begin(name: str) -> str:
-    """A name that begins a sentence: run names stay as they are typed, words get a capital."""
+    """A name at the start of a sentence: run names stay unchanged, words get a capital."""
     return name[0].upper() + name[1:] if " " in name else name

@@ -1,6 +1,6 @@
 """Samples -> rows: the one loop behind probe, eval and infer, with the run folder that makes it resumable.
 
-Brings videos, prompts, engine, parser, scores and rewards together; decides nothing about which samples or why.
+Brings videos, prompts, engine, parser, scores and rewards together; doesn't choose samples.
 """
 
 from trlt.rollout.loop import Summary, request, run

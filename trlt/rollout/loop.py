@@ -1,7 +1,7 @@
 """The loop: groups prompts by clip, decodes clips ahead, generates, and writes one row per sample.
 
 Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed, and several
-processes can share it (`shared`).
+processes can share it (`shared_rows`).
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt sele
     from trlt.video.workers import ClipLoader
 
 LOOK_S = 0.5
-"""Seconds between looks at what other processes have written."""
+"""Seconds between checks of other processes' rows."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many completions of how many are there, those of samples that aren't whole yet included; first, with what was
-there already. Those of a video that can't be read count, as there is nothing left to do about them."""
+"""Called with the number of completions and the total, including completions of unfinished samples; first with those that were
+there already. Those of unreadable videos count, too, since nothing is left to do for them."""
 
 
 class CompletionGenerator(Protocol):
-    """Whatever answers prompts about clips: the engine of this process, or servers."""
+    """Answers prompts about clips: the engine of this process, or servers."""
 
     @property
     def parity(self) -> Agreement | None:
-        """How far its first completion was from the library's own forward; None where that isn't compared, or wasn't yet."""
+        """Agreement of its first completion with the library's own forward; None if it isn't compared, or not yet."""
         ...
 
     def stream(
@@ -57,36 +57,36 @@ class CompletionGenerator(Protocol):
         max_sequences: int = ...,
         ended: Callable[[int], None] | None = ...,
     ) -> Iterator[Answered]:
-        """Requests as they are done; trees are read as there is room, and at most `max_sequences` completions grow at once.
+        """Yields finished requests; trees are read as there is room, and at most `max_sequences` completions grow at once.
 
-        `ended` is told of completions as they end, how many each time: before their request is whole.
+        `ended` is called with the number of completions as they end, before their request is complete.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run did."""
+    """Counts of a run."""
 
     rows: int
-    """Rows in the file, those from before and those of other ranks included."""
+    """Rows in the file, including earlier ones and those of other ranks."""
     resumed: int
     """Rows that were there already."""
     errors: int
-    """Rows of samples that couldn't be asked: their video can't be read, mostly."""
+    """Rows of samples that couldn't be asked, mostly because of unreadable videos."""
     tokens: int
     """Tokens sampled by this process."""
     seconds: float
     waited_s: float
     """Seconds in which the model waited for videos."""
     parity: Agreement | None = None
-    """Of the models that answered: the first completion of each, held to the library's own forward."""
+    """Agreement of each model's first completion with the library's own forward."""
     unforeseen: tuple[str, ...] = ()
     """Traceback of the first unforeseen error of each kind that this process met."""
 
 
 def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> PromptRequest:
-    """What the engine is asked for one sample; its id names the random stream."""
+    """The engine's request for one sample; its id names the random stream."""
     from trlt.engine.forest import PromptRequest
 
     prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=as_gqa)
@@ -109,27 +109,27 @@ def run(
     sharing: Sharing | None = None,
     told: Callable[[int], None] | None = None,
 ) -> Summary:
-    """Asks every sample n times and writes its row to `out` as soon as it is done; samples that have one are skipped.
+    """Asks every sample n times and writes its row to `out` as soon as it is done; samples with a row are skipped.
 
     A video that is missing or broken gives a row with `error`, and so does whatever else one sample's input causes; the run
-    goes on. At the end the rows stand in the order of the samples. With `sharing`, any number of processes may do this at once,
-    and `out` is whole when the last row is there; each process returns then.
+    goes on. At the end the rows are in the order of the samples. With `sharing`, any number of processes may run this at once,
+    and each returns when `out` is complete.
 
     Args:
-        samples: With ids of their own.
+        samples: With unique ids.
         engine: The model.
         loader: Decodes with the budget of the run.
-        videos: Where the samples' paths lead.
-        settings: How completions are drawn, asked for and parsed.
-        n: Completions a sample.
+        videos: Resolves the samples' paths.
+        settings: How completions are sampled, prompted and parsed.
+        n: Completions per sample.
         weights: Of the reward.
         out: The JSONL file of rows.
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
         progress: Called with each completion.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
-            takes part all the same when others are at work already.
-        told: Is told how many completions of this process have just ended.
+            still takes part if others are already at work.
+        told: Called with the number of completions of this process that have just ended.
 
     Raises:
         ResumeError: `out` holds rows of other samples, or another process writes to it alone, or began anew.
@@ -224,7 +224,7 @@ def run(
 
 
 def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:
-    """The rows of this process alone, or those that it writes together with others."""
+    """The rows of this process alone, or shared with others."""
     ids = [sample.id for sample in samples]
     # Where others are at work, this process takes part: alone, it would do theirs again, and remove their folder.
     if sharing is None and at_work(work_folder(out)):
@@ -242,7 +242,7 @@ def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sha
 
 
 def _rounds(rows: RowFile | SharedRows, samples: Sequence[Sample]) -> Iterable[Iterable[list[Sample]]]:
-    """What there is to ask, by clip: all at once, or as this process gets it."""
+    """Samples to ask, by clip: all at once, or in the rounds of this process."""
     if isinstance(rows, SharedRows):
         return rows.rounds()
     return [by_clip([sample for sample in samples if sample.id not in rows])]
@@ -255,23 +255,23 @@ class _Decoded:
 
 
 def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Samples that share a clip together, long clips first: a batch's clips are then alike, and need little padding."""
+    """Groups samples by clip, long clips first: a batch's clips are then similar and need little padding."""
     # Clips of unknown length come first: any of them may be the longest.
     return sorted(group_by_clip(samples).values(), key=lambda group: -(group[0].duration or math.inf))
 
 
 class Fail(Protocol):
-    """Takes samples that can't be asked, and why."""
+    """Takes samples that can't be asked, and the reason."""
 
     def __call__(self, group: Sequence[Sample], error: VideoError, step: str = ..., /) -> None:
-        """`step` names what was done with them."""
+        """`step` names the failed step."""
         ...
 
 
 def questions(
     samples: Sequence[Sample], settings: Decoding, n: int, fail: Fail, *, as_gqa: bool = False
 ) -> tuple[list[Sample], tuple[PromptRequest, ...]]:
-    """The samples of a clip that can be asked, and what the engine is asked for them; the others go to `fail`."""
+    """The samples of a clip that can be asked, with their requests; the others go to `fail`."""
     asked: list[Sample] = []
     requests: list[PromptRequest] = []
     for sample in samples:
@@ -286,7 +286,7 @@ def questions(
 
 
 def read_clips(groups: Iterable[list[Sample]], loader: ClipLoader, videos: VideoIndex, fail: Fail) -> Iterator[_Decoded]:
-    """The groups' clips, decoded ahead; what can't be asked, and a group whose video can't be had, goes to `fail`."""
+    """The groups' clips, decoded ahead; samples that can't be asked, and groups with an unreadable video, go to `fail`."""
     from trlt.video.workers import ClipRequest
 
     def requests() -> Iterator[ClipRequest]:

@@ -1,4 +1,4 @@
-"""What a model wrote for one sample becomes one row of a run: parsed, scored and rewarded (pure)."""
+"""Turns a model's completions for one sample into a row: parsed, scored and rewarded (pure)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from trlt.task.sample import Sample
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """One completion, as far as a row needs it."""
+    """The fields of a completion that a row needs."""
 
     text: str
     tokens: int
-    """Sampled tokens, the end mark included."""
+    """Number of sampled tokens, including the end mark."""
     finished: bool
-    """False when the token limit cut it off."""
+    """False if the token limit cut it off."""
 
 
 def to_row(
@@ -36,11 +36,11 @@ def to_row(
     length_s: float | None = None,
     as_gqa: bool = False,
 ) -> dict[str, Any]:
-    """The row of a sample whose completions are there.
+    """The row of an answered sample.
 
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
-    max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `warning` stands only where a gold span lies
-    outside the clip, of which `length_s` is the length; None: it isn't known.
+    max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `warning` is set only if a gold span is
+    outside the clip, whose length is `length_s` (None: unknown).
     """
     grades = [grade(sample, one.text, settings, weights, as_gqa=as_gqa) for one in said]
     answers, scores, rewards = ([*part] for part in zip(*grades, strict=True))
@@ -69,7 +69,7 @@ def to_row(
 
 
 def error_row(sample: Sample, n: int, error: str) -> dict[str, Any]:
-    """The row of a sample that couldn't be asked: `error` says why, and all else is empty."""
+    """The row of a sample that couldn't be asked: `error` gives the reason, and all else is empty."""
     lists: dict[str, Any] = {key: [] for key in ("texts", "answers", "scores", "rewards", "tokens", "finished")}
     blanks = dict.fromkeys(("correct", "ious", "delta_iou", "reward_range", "mean", "format_rate"))
     return {**_head(sample), **lists, "n": n, **blanks, "video_tokens": 0, "error": error}

@@ -1,4 +1,4 @@
-"""A file of rows that a kill at any moment leaves usable: appended and flushed one by one, a torn tail cut off on resume.
+"""A file of rows that survives a kill: rows are appended and flushed one by one; resuming cuts off an incomplete tail.
 
 Knows JSONL and ids; nothing of what a row means.
 """
@@ -30,7 +30,7 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a finished run.
 
     Raises:
-        DataError: unreadable, or lines that are no rows or were changed; tells all of them, after the last line.
+        DataError: unreadable, or lines that are no rows or were changed; lists all of them, after the last line.
     """
     for _, row in iter_jsonl(path, _row):
         yield row
@@ -47,26 +47,26 @@ def _row(value: Any, where: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class RowPosition:
-    """Where a row stands in its file."""
+    """The position of a row in its file."""
 
     id: str
     offset: int
     """Bytes before it."""
     length: int
-    """Bytes, with the line's end."""
+    """Bytes, including the line's end."""
     failed: bool
-    """The row holds an error."""
+    """The row has an error."""
 
 
 def encode(row: dict[str, Any]) -> bytes:
-    """The line of a row, with its checksum; an output may hold half a surrogate pair."""
+    """The line of a row, with its checksum; an output may contain half a surrogate pair."""
     body = _body(row)
     # Put in before the last brace, so that the line without it is what was summed up.
     return body[:-1] + f', "{CHECKSUM}": "{zlib.crc32(body):08x}"}}\n'.encode()
 
 
 def unsealed(row: dict[str, Any]) -> dict[str, Any] | None:
-    """A row that was read, without its checksum; None where it isn't as it was written."""
+    """A row as read, without its checksum; None if it was changed after writing."""
     if CHECKSUM not in row:
         # A flipped bit may have changed the very name.
         changed = any(len(key) == len(CHECKSUM) and sum(map(str.__ne__, key, CHECKSUM)) == 1 for key in row)
@@ -82,13 +82,13 @@ def _body(row: dict[str, Any]) -> bytes:
 
 
 def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[RowPosition]:
-    """The rows of a file, up to a tail that was torn by a kill.
+    """The rows of a file, up to an incomplete tail left by a kill.
 
     Args:
         file: Open at its beginning.
         path: Its name, for messages.
         known: The samples' ids.
-        skip_damaged: Pass over lines that are no rows, instead of raising.
+        skip_damaged: Skip lines that are no rows, instead of raising.
 
     Raises:
         ResumeError: a row of another sample.
@@ -119,9 +119,9 @@ class RowFile:
     """Rows of a run, by the ids of its samples; a context manager.
 
     Args:
-        path: The JSONL file; made where it isn't there.
-        ids: The samples' ids, in the order that the finished file has.
-        retry_errors: Forget rows that hold an error, so that those samples are asked again.
+        path: The JSONL file; created if it doesn't exist.
+        ids: The samples' ids, in the order of the finished file.
+        retry_errors: Discard rows with an error, so that those samples are asked again.
 
     Raises:
         ResumeError: the file holds rows of other samples, or another process is writing to it.
@@ -134,7 +134,7 @@ class RowFile:
         self._places: dict[str, tuple[int, int]] = {}
         """Id -> offset and length of its line in bytes."""
         self.errors = 0
-        """Rows there that hold an error."""
+        """Number of rows with an error."""
         path.parent.mkdir(parents=True, exist_ok=True)
         # Two handles: reading moves and buffers the one, and rows leave by the other at once.
         self._file: BinaryIO = path.open("a+b")
@@ -162,10 +162,10 @@ class RowFile:
         self._close()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Writes a row at once: after this, a kill doesn't lose it.
+        """Writes a row at once: a later kill doesn't lose it.
 
         Raises:
-            OSError: the disk is full, say; the file ends with the row before.
+            OSError: for example, the disk is full; the file ends with the previous row.
         """
         line = encode(row)
         place = append(self._out, line, self.path)
@@ -176,7 +176,7 @@ class RowFile:
     def finish(self) -> None:
         """Puts the rows in the order of the samples, in one step.
 
-        A file of an interrupted and resumed run is then equal to that of one that ran through.
+        The file of a resumed run then equals that of an uninterrupted one.
         """
         places = [self._places[id] for id in self._ids if id in self._places]
         # In order already, and nothing else in the file: a large one isn't written a second time.

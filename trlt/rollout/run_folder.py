@@ -1,4 +1,4 @@
-"""A run's folder: the resolved recipe and a manifest beside the rows, and the refusal to go on with something else.
+"""A run's folder: the resolved recipe and a manifest beside the rows, and the refusal to resume with anything else.
 
 Knows files and checksums; nothing of samples.
 """
@@ -28,7 +28,7 @@ from trlt.task.prompt import VERSION
 _ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
 HASHED_BYTES = 1 << 30
-"""Weights up to this size are known by their content, larger ones by size and time: reading them twice takes minutes."""
+"""Weights up to this size are identified by content, larger ones by size and time: reading them twice takes minutes."""
 
 ASKED_BY = (
     *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
@@ -40,7 +40,7 @@ ASKED_BY = (
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:
-    """Where a run's files are: in a folder, or beside a file of rows that was asked for by its name."""
+    """Paths of a run's files: in a folder, or beside a given file of rows."""
 
     out: Path
     """A folder, or a .jsonl file."""
@@ -57,7 +57,7 @@ class RunFiles:
 
     @property
     def picture(self) -> Path:
-        """How difficult probed samples are, as a picture."""
+        """Plot of the difficulty of probed samples."""
         return self._beside("difficulty.png")
 
     def rows(self, name: str) -> Path:
@@ -65,7 +65,7 @@ class RunFiles:
         return self.out if self.out.suffix == ".jsonl" else self.out / "rows" / f"{name}.jsonl"
 
     def read_manifest(self) -> dict[str, Any] | None:
-        """The manifest, or None where there is none.
+        """The manifest, or None if there is none.
 
         Raises:
             DataError: it is damaged.
@@ -77,7 +77,7 @@ class RunFiles:
         write_json(self.manifest, values)
 
     def note(self, **values: Any) -> None:
-        """Adds to the manifest what a run found out about itself; a run that goes on keeps it until it is found out anew."""
+        """Adds findings about the run to the manifest; a resumed run keeps them until they are updated."""
         self.write_manifest({**(self.read_manifest() or {}), **values})
 
     def _beside(self, name: str) -> Path:
@@ -94,20 +94,20 @@ def open_run(
     protocol: Mapping[str, Any],
     fresh: bool = False,
 ) -> RunFiles:
-    """A new run, or the one that is there, when it is the same. Of several processes that open one, all agree or fail.
+    """Opens a new run, or the existing one if it is the same. Several processes that open one all agree or fail.
 
     Args:
         out: Folder, or .jsonl file of rows.
         kind: Of the run, as `recipe.effects` knows it.
         recipe: As resolved.
-        model: What tells models apart (`model_identity`).
-        inputs: Checksums by name of the input; a further one may join a run, one that is there must not change.
-        protocol: What a reader of the metrics must know.
-        fresh: Forget what is there.
+        model: Identity of the model (`model_identity`).
+        inputs: Checksums by name of the input; inputs may be added to a run, but existing ones must not change.
+        protocol: The protocol behind the metrics.
+        fresh: Discard existing rows.
 
     Raises:
-        ResumeError: what is there has another recipe, model or input; names the keys that differ. Or processes are at work
-            on what is to be forgotten.
+        ResumeError: the existing run has another recipe, model or input; names the keys that differ. Or processes are at work
+            on rows to be discarded.
         DataError: a manifest that can't be read.
     """
     run = RunFiles(out)
@@ -168,9 +168,9 @@ def environment() -> dict[str, Any]:
 
 
 def model_identity(located: str) -> dict[str, Any]:
-    """What tells a model apart from others: checksums of a folder and of files beside weights, or a hub id with its revision.
+    """The identity of a model: checksums of a folder and of files beside weights, or a hub id with its revision.
 
-    Of an adapter's folder it is that of its base, with the adapter's own checksum.
+    For an adapter's folder, that of its base, with the adapter's own checksum.
 
     Args:
         located: As `trlt.engine.model.locate` gives it.
@@ -186,7 +186,7 @@ def model_identity(located: str) -> dict[str, Any]:
 
 
 def _adapter_digest(folder: Path) -> str:
-    """Checksum of an adapter: its weights and settings, but not where its base lies."""
+    """Checksum of an adapter: its weights and settings, but not the path of its base."""
     from trlt.engine.model import check_adapter
 
     config = {key: value for key, value in check_adapter(folder).items() if key != "base_model_name_or_path"}
@@ -195,7 +195,7 @@ def _adapter_digest(folder: Path) -> str:
 
 
 def _whole_identity(located: str) -> dict[str, Any]:
-    """What tells a whole model apart."""
+    """The identity of a whole model."""
     folder = Path(located)
     if not folder.is_dir():
         from trlt.engine.model.hub import cached
@@ -217,13 +217,13 @@ def _whole_identity(located: str) -> dict[str, Any]:
 
 
 def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Keys that tell inputs apart; `path` may change, when a file has moved."""
+    """Keys in which inputs differ; `path` may change, since files get moved."""
     keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos", "files")]
     return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
 
 
 def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What tells two manifests' runs apart, apart from the recipe."""
+    """Differences between two manifests' runs, except for the recipe."""
     found = [f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in ("kind", "prompt") if old.get(key) != new[key]]
     before, now_there = old.get("model", {}), new["model"]
     found += _changed("model", before, now_there)
@@ -235,7 +235,7 @@ def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What tells inputs apart; of samples' files, in words that need no checksums."""
+    """Differences between inputs; for sample files, in words instead of checksums."""
     if "samples" not in new or old.get("sha256") == new.get("sha256"):
         return _changed(f"inputs.{name}", old, new)
     before, now_there = (Path(str(one.get("path", ""))).name for one in (old, new))
@@ -248,7 +248,7 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _rows_there(run: RunFiles) -> list[Path]:
-    """Files of rows, those too of which there is only what ranks have written so far."""
+    """Files of rows, including those with only the ranks' parts so far."""
     if run.out.suffix == ".jsonl":
         return [run.out]
     folder = run.out / "rows"
@@ -257,7 +257,7 @@ def _rows_there(run: RunFiles) -> list[Path]:
 
 
 def _forget(run: RunFiles) -> None:
-    """Removes rows, recipe and manifest, and nothing else that lies there."""
+    """Removes rows, recipe and manifest, and nothing else in the folder."""
     there = _rows_there(run)
     for rows in there:
         if busy := at_work(work_folder(rows)):

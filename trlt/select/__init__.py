@@ -1,4 +1,4 @@
-"""Probe rows become the ids to train on, with a report of what was taken and what fell short (pure).
+"""Turns probe rows into the ids to train on, with a report of what was taken and what fell short (pure).
 
 Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neither samples' texts nor videos.
 """

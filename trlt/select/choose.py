@@ -1,4 +1,4 @@
-"""The selection itself: rows are classed one by one, sizes shared, and within a source chance or variance decides."""
+"""The selection itself: classifies rows one by one, splits sizes, and chooses within a source by chance or variance."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from trlt.task.sample import TASKS, Task
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The kept ids, in the order in which their rows came, and the report."""
+    """The kept ids, in the order of their rows, and the report."""
 
     ids: tuple[str, ...]
     report: SelectionReport
 
 
 class _Candidate(NamedTuple):
-    """What is kept of a row: half a million of them have to fit. The least are taken first."""
+    """What is kept of a row: half a million must fit in memory. The smallest are taken first."""
 
     order: float
-    """Minus the rewards' deviation by variance, else 0."""
+    """By variance, minus the rewards' deviation; else 0."""
     rank: bytes
     id: str
     position: int
@@ -49,12 +49,12 @@ _Pool = dict[tuple[Task, Class], dict[str, list[_Candidate]]]
 
 
 class _RowsPass(NamedTuple):
-    """What one pass over the rows gives."""
+    """The result of one pass over the rows."""
 
     pool: _Pool
     tally: DifficultyCounter
     fewest: float
-    """Least n of a row."""
+    """Smallest n of a row."""
 
 
 def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
@@ -62,10 +62,10 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
 
     Each task has its size, multi-choice split by the easy:medium:hard ratio. A size is shared evenly among the
     sources (`water_fill`); within a source, chance decides: a hash of seed and id, so that rows in another order, or
-    more rows of another source, give the same rank. A class that is short isn't made up from another.
+    more rows of another source, give the same rank. A shortage in one class isn't filled from another.
 
-    By variance, the rewards' standard deviation comes before chance, and takes the place of classes and thresholds. At
-    random, chance alone decides: each of a task's rows without an error is as likely as any other, whatever its source.
+    By variance, the rewards' standard deviation comes before chance and replaces classes and thresholds. At random, chance
+    alone decides: all of a task's rows without an error are equally likely, whatever their source.
 
     Raises:
         DataError: a row that lacks what selection needs, or an id that occurs twice.
@@ -131,7 +131,7 @@ def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _RowsPass:
     for position, row in enumerate(rows):
         name, task, source = str(field_of(row, "id", str)), task_of(row), str(field_of(row, "source", str))
         if name in seen:
-            raise DataError(f"probe row {name!r}: stands twice; ids are unique, keep one of the rows")
+            raise DataError(f"probe row {name!r}: occurs twice; ids are unique, keep one of the rows")
         seen.add(name)
         klass = None if row.get("error") is not None else classify(row, settings)
         tally.add(row, task, klass)
@@ -152,14 +152,14 @@ def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _RowsPass:
 
 
 def _drawn(by_source: Mapping[str, Sequence[_Candidate]], size: int) -> dict[str, int]:
-    """How many rows of each source are among the first `size` of all."""
+    """Number of rows of each source among the first `size` of all."""
     first = heapq.nsmallest(size, ((candidate, source) for source, found in by_source.items() for candidate in found))
     counts = Counter(source for _, source in first)
     return {source: counts[source] for source in sorted(by_source)}
 
 
 def _totals(cells: Iterable[SelectionCell], settings: Select) -> dict[Task, TaskTotal]:
-    """Each task that has rows, or was to give some."""
+    """Totals of each task that has rows or a size."""
     shares = task_shares(settings)
     available, taken = dict.fromkeys(TASKS, 0), dict.fromkeys(TASKS, 0)
     for cell in cells:

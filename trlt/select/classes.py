@@ -1,4 +1,4 @@
-"""What one probe row is to selection: its difficulty, its class, the spread of its rewards. Knows no other rows."""
+"""How selection sees one probe row: its difficulty, its class, the deviation of its rewards. Knows no other rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from trlt.task.sample import TASKS, Task
 
 Difficulty = Literal["easy", "medium", "hard"]
 Class = Literal["easy", "medium", "hard", "flat", "varied", "any"]
-"""What a row is to selection: a difficulty; or by the spread of its IoUs, or of its rewards, `varied` or `flat`.
+"""A row's class: a difficulty; or, by its Δ_IoU or the deviation of its rewards, `varied` or `flat`.
 
-Grounding is varied or flat. Grounded QA is flat where it is medium, but its IoUs spread too little. By variance, rows of
-every task are varied, or flat where all rewards are the same. At random, rows aren't told apart: they are `any`.
+Grounding is varied or flat. Grounded QA is flat if it is medium but its Δ_IoU is too small. By variance, rows of every task are
+varied, or flat if all rewards are the same. At random, all rows are `any`.
 """
 CLASSES: dict[Task, tuple[Class, ...]] = {
     "multi_choice": ("easy", "medium", "hard"),
@@ -28,15 +28,15 @@ _DIGITS = 9  # so that deviations that are equal but for rounding are a tie, and
 
 
 def classes_of(task: Task, settings: Select) -> tuple[Class, ...]:
-    """The classes that a task's rows are told apart by."""
+    """The classes of a task's rows."""
     return {"rules": CLASSES[task], "variance": ("varied", "flat"), "random": ("any",)}[settings.by]
 
 
 def difficulty(row: Mapping[str, Any], settings: Select) -> Difficulty:
     """Hard up to `hard` correct answers of n, easy from `easy` on, medium between (appendix A of the paper).
 
-    The paper's text has the two names swapped, which would leave no medium. A sample whose answers are all right is easy even
-    where n is below `easy`: as with none that is right, its rewards don't differ.
+    The paper's text swaps the two names, which would leave no medium. A sample with only right answers is easy even if n is
+    below `easy`: as with no right answer, its rewards don't differ.
 
     Raises:
         DataError: a row without a count of correct answers.
@@ -48,7 +48,7 @@ def difficulty(row: Mapping[str, Any], settings: Select) -> Difficulty:
 
 
 def classify(row: Mapping[str, Any], settings: Select) -> Class:
-    """The class, by rules, of a row without error; the first of `CLASSES` but for multi-choice is the one trained on.
+    """The class, by rules, of a row without error; except for multi-choice, the first of `CLASSES` is trained on.
 
     Raises:
         DataError: a row that lacks what its task's rule needs.
@@ -63,7 +63,7 @@ def classify(row: Mapping[str, Any], settings: Select) -> Class:
 
 
 def deviation(row: Mapping[str, Any]) -> float:
-    """Population standard deviation of a row's rewards: what Eq. 3 of the paper divides by.
+    """Population standard deviation of a row's rewards: the divisor in Eq. 3 of the paper.
 
     Raises:
         DataError: a row without rewards.
@@ -100,10 +100,10 @@ def delta_of(row: Mapping[str, Any]) -> float:
 
 
 def field_of(row: Mapping[str, Any], key: str, kind: type) -> Any:
-    """A row's value of the kind that it must have; an int is a float, too, but no bool is a number.
+    """A row's value with its required type; an int is also a float, but a bool is no number.
 
     Raises:
-        DataError: it is missing, or of another kind.
+        DataError: it is missing, or has another type.
     """
     value = row.get(key)
     fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""How difficult rows are, as counts. Holds no rows."""
+"""Difficulty of rows as counts. Keeps no rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trlt.task.sample import TASKS, Task
 
 
 def histogram(rows: Iterable[Mapping[str, Any]], settings: Select) -> dict[str, Any]:
-    """How difficult rows are: what a report draws before and after training.
+    """Difficulty of rows, which a report draws before and after training.
 
     Returns:
         `rows`, `errors`, and by task: `rows`, `mean_reward`, `classes` (name to count), `correct` (count of right
-        answers to rows), `delta_iou` (rows in ten steps of 0.1, the last with 1.0), each empty where the task has none.
+        answers to rows), `delta_iou` (rows in ten steps of 0.1, the last with 1.0), each empty if the task has none.
     """
     tally = DifficultyCounter()
     for row in rows:
@@ -34,7 +34,7 @@ class DifficultyCounter:
         self.rewards: dict[Task, list[float]] = {}
 
     def add(self, row: Mapping[str, Any], task: Task, klass: Class | None) -> None:
-        """Counts a row; its class, by rules, is None where its probe failed."""
+        """Counts a row; its class, by rules, is None if its probe failed."""
         self.rows += 1
         if klass is None:
             self.errors += 1

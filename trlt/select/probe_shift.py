@@ -1,4 +1,4 @@
-"""What a probe found: histograms of one probe, and the shift from one probe to another (pure).
+"""Histograms of one probe, and the shift from one probe to another (pure).
 
 Knows rows as `trlt.rollout` writes them and a recipe's `select` section; neither files nor drawings.
 """
@@ -17,7 +17,7 @@ from trlt.stats.intervals import paired_difference
 from trlt.task.sample import TASKS, Task
 
 STEPS = 10
-"""Bars of a histogram of IoUs, each 0.1 wide; the last holds 1.0 too."""
+"""Bars of a histogram of IoUs, each 0.1 wide; the last includes 1.0."""
 _ROUNDING = 1e-9  # a mean of exactly 0.3 may come out a hair below
 
 Counts = dict[str, dict[Class, list[int]]]
@@ -25,7 +25,7 @@ Counts = dict[str, dict[Class, list[int]]]
 
 
 class Digest(NamedTuple):
-    """The few numbers of a row that metrics need: half a million of them have to fit."""
+    """The few numbers of a row that metrics need: half a million must fit in memory."""
 
     task: Task
     klass: Class
@@ -35,15 +35,15 @@ class Digest(NamedTuple):
     delta_iou: float | None
     mean_iou: float | None
     mean: float
-    """Of the rewards."""
+    """Mean reward."""
 
     def row(self) -> dict[str, Any]:
-        """As a row without its lists."""
+        """The digest as a row without its lists."""
         return {**self._asdict(), "error": None}
 
 
 def digest(row: Mapping[str, Any], settings: Select) -> Digest | None:
-    """The numbers of a row; None for one that holds an error.
+    """The numbers of a row; None for one with an error.
 
     Raises:
         DataError: a row that lacks what its task needs.
@@ -65,7 +65,7 @@ def mean_iou(row: Mapping[str, Any]) -> float:
     """Mean of the answers' IoUs, from 0 to 1.
 
     Raises:
-        DataError: a row that holds none.
+        DataError: a row without IoUs.
     """
     ious = row.get("ious")
     if row.get("mean_iou") is not None and ious is None:
@@ -76,10 +76,10 @@ def mean_iou(row: Mapping[str, Any]) -> float:
 
 
 def histograms(rows: Iterable[Mapping[str, Any]], settings: Select) -> dict[str, Any]:
-    """`trlt.select.histogram`, and what drawings need besides (Fig. 4 of the paper); reads the rows once.
+    """`trlt.select.histogram`, and what the plots need in addition (Fig. 4 of the paper); reads the rows once.
 
     Returns:
-        The same, and by task: `n` (answers a row; the most), `mean_iou` (rows in ten steps of 0.1, the last with 1.0;
+        The same, and by task: `n` (maximum number of answers per row), `mean_iou` (rows in ten steps of 0.1, the last with 1.0;
         empty for multi-choice) and `by_class` (`correct`, `delta_iou` and `mean_iou`, each as class to counts).
     """
     most: dict[Task, int] = {}
@@ -104,7 +104,7 @@ def histograms(rows: Iterable[Mapping[str, Any]], settings: Select) -> dict[str,
 
 
 def _places(found: Digest) -> Iterator[tuple[str, int]]:
-    """In which bar of which histogram a row stands."""
+    """A row's bar in each histogram."""
     if found.correct is not None:
         yield "correct", found.correct
     for name, value in (("delta_iou", found.delta_iou), ("mean_iou", found.mean_iou)):
@@ -124,28 +124,28 @@ def _by_class(task: Task, n: int, counts: Mapping[tuple[str, Class, int], int]) 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """Two probes over the samples that both asked; the lists are of one length, one entry per sample."""
+    """Two probes over their common samples; the lists have one entry per sample."""
 
     ids: Sequence[str]
     a: Sequence[Digest]
     b: Sequence[Digest]
     errors: int
-    """Samples in both whose video one of the probes couldn't read; they are left out."""
+    """Common samples whose video one of the probes couldn't read; they are left out."""
     only_a: int
-    """Samples that only the first probe holds; they are left out."""
+    """Samples only in the first probe; they are left out."""
     only_b: int
 
 
 def pair(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]], settings: Select) -> Paired:
-    """Pairs the rows of two probes by id, in the order of b; keeps a few numbers a row.
+    """Pairs the rows of two probes by id, in the order of b; keeps a few numbers per row.
 
     Raises:
-        DataError: an id that stands twice in one probe, or for different tasks in the two; a row without what it needs.
+        DataError: an id that occurs twice in one probe, or with different tasks in the two; a row that lacks a needed value.
     """
     before: dict[str, Digest | None] = {}
     for row in a:
         if row["id"] in before:
-            raise DataError(f"A: probe row {row['id']!r}: stands twice; ids are unique, keep one of the rows")
+            raise DataError(f"A: probe row {row['id']!r}: occurs twice; ids are unique, keep one of the rows")
         before[row["id"]] = digest(row, settings)
     seen: set[str] = set()
     ids: list[str] = []
@@ -155,7 +155,7 @@ def pair(a: Iterable[Mapping[str, Any]], b: Iterable[Mapping[str, Any]], setting
     for row in b:
         id = row["id"]
         if id in seen:
-            raise DataError(f"B: probe row {id!r}: stands twice; ids are unique, keep one of the rows")
+            raise DataError(f"B: probe row {id!r}: occurs twice; ids are unique, keep one of the rows")
         seen.add(id)
         if id not in before:
             continue
@@ -181,7 +181,7 @@ class Measure:
     difference: float
     """b - a."""
     ci95: tuple[float, float] | None
-    """95% interval of the difference, drawn by videos; None where they aren't known, or there is but one."""
+    """95% interval of the difference, resampled by video; None if videos are unknown, or there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +190,11 @@ class TaskShift:
 
     n: int
     videos: int | None
-    """What they are about; None where that isn't known."""
+    """Number of their videos; None if unknown."""
     measures: dict[str, Measure]
-    """`reward`; `right` (share of right answers) but for grounding; `mean_iou` and `delta_iou` but for multi-choice."""
+    """`reward`; `right` (share of right answers) except for grounding; `mean_iou` and `delta_iou` except for multi-choice."""
     transitions: dict[Class, dict[Class, int]]
-    """Class in A to class in B to samples; every class of the task is there."""
+    """Class in A to class in B to number of samples, for every class of the task."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -202,11 +202,11 @@ class TaskShift:
 
 
 def shift(paired: Paired, videos: Mapping[str, str] | None) -> dict[Task, TaskShift]:
-    """What changed from the first probe to the second, by task; samples of one video are drawn together.
+    """The change from the first probe to the second, by task; samples of one video are resampled together.
 
     Args:
         paired: Both probes.
-        videos: Id to the footage that it is about; None where that isn't known, which gives no intervals.
+        videos: Id to its footage; None if unknown, which gives no intervals.
     """
     places: dict[Task, list[int]] = {task: [] for task in TASKS}
     for place, found in enumerate(paired.a):
@@ -227,7 +227,7 @@ def shift(paired: Paired, videos: Mapping[str, str] | None) -> dict[Task, TaskSh
 
 
 def _numbers(found: Sequence[Digest]) -> dict[str, list[float]]:
-    """The numbers that are compared, one list per measure."""
+    """The compared numbers, one list per measure."""
     numbers = {"reward": [one.mean for one in found]}
     if found[0].correct is not None:
         numbers["right"] = [(one.correct or 0) / one.n for one in found]

@@ -1,4 +1,4 @@
-"""What a selection saw and took: counts by task, source and class, and a sentence for each shortfall."""
+"""What a selection found and took: counts by task, source and class, and a sentence for each shortfall."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trlt.task.sample import Task
 
 
 class TaskTotal(Form):
-    """A task as a whole."""
+    """Totals of a task."""
 
     task: Task
     available: Count
-    """Rows without an error, whatever their class."""
+    """Rows without an error, of any class."""
     share: Count
-    """Its size, or its part of the budget."""
+    """Its size, or its share of the budget."""
     taken: Count
     redistributed: int
-    """As of a cell, between tasks: only a budget is filled across tasks."""
+    """As in a cell, but between tasks; only a budget is filled across tasks."""
 
 
 class SelectionCell(TaskTotal):
@@ -46,13 +46,13 @@ class SelectionReport(Form):
     taken: Count
     settings: dict[str, Any]
     wanted: dict[str, dict[str, int]] = {}
-    """Size aimed at, by task and class; with a budget, with what other tasks couldn't fill."""
+    """Target size by task and class; with a budget, it includes what other tasks couldn't fill."""
     tasks: Annotated[tuple[TaskTotal, ...], Field(strict=False)]
     cells: Annotated[tuple[SelectionCell, ...], Field(strict=False)]
     shortfalls: Texts
     """A sentence for each size that wasn't reached, and for each source that ran dry."""
     histograms: dict[str, Any] = {}
-    """Of all rows, as `histogram` gives them."""
+    """Histograms of all rows, as `histogram` gives them."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -64,7 +64,7 @@ def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) ->
 
     Args:
         cells: All of one task and class.
-        size: Aimed at.
+        size: The target.
         settings: Of the selection.
     """
     if not size or not cells:
@@ -81,7 +81,7 @@ def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) ->
 
 
 def budget_shortfalls(totals: Mapping[Task, TaskTotal], settings: Select) -> Iterator[str]:
-    """Says which tasks gave less than their part of the budget, who filled in, and whether it was reached."""
+    """Says which tasks gave less than their share of the budget, what the others filled in, and whether it was reached."""
     if settings.budget is None:
         return
     for task, total in totals.items():
@@ -90,19 +90,19 @@ def budget_shortfalls(totals: Mapping[Task, TaskTotal], settings: Select) -> Ite
             yield f"budget: {task} has {total.taken:,} of its share of {total.share:,}; {filled}"
     taken = sum(total.taken for total in totals.values())
     if taken < settings.budget:
-        yield f"budget: {taken:,} of {settings.budget:,}: no task can give more; what each lacks stands above"
+        yield f"budget: {taken:,} of {settings.budget:,}: no task can give more; the lines above say what each lacks"
 
 
 FEW = "easy begins at"
 
 
 def few_answers(n: int, settings: Select) -> str:
-    """Says that rows have fewer answers than `easy` asks for, and what to set; where `hard` leaves no medium, that as well."""
+    """Says that rows have fewer answers than `easy` requires, and what to set; also if `hard` leaves no medium."""
     sets = f"--set select.easy={n}"
     if n - 1 <= settings.hard:
         sets += f" --set select.hard={max(0, n - 2)}"
     return (
-        f"{FEW} {settings.easy} right answers, but rows have only n = {n}, of which all have to be right; "
+        f"{FEW} {settings.easy} right answers, but rows have only n = {n}, all of which must be right; "
         f"thresholds for so few: {sets}"
     )
 
@@ -112,14 +112,14 @@ _BY: dict[Task, tuple[str, ...]] = {
     "grounding": ("delta_iou",),
     "grounded_qa": ("hard", "easy", "grounded_delta_iou"),
 }
-"""Settings that a task's rows are taken by."""
+"""The settings that select a task's rows."""
 
 
 def nothing_taken(report: SelectionReport) -> list[str]:
-    """Why a selection took nothing: by task, what there is, what it takes, and the settings that say so.
+    """Why a selection took nothing: by task, what there is, what is wanted, and the settings behind it.
 
     Args:
-        report: Of such a selection.
+        report: The report of such a selection.
     """
     lines = []
     for total in report.tasks:

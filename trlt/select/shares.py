@@ -1,4 +1,4 @@
-"""Numbers only: how a total is shared among tasks, classes and sources, and who fills in for whom."""
+"""Numbers only: how a total is split among tasks, classes and sources, and which of them fill in for others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Name = TypeVar("Name", bound=str)
 
 
 def apportion(total: int, weights: Mapping[Name, int]) -> dict[Name, int]:
-    """Splits a total in proportion to weights, rounded by largest remainder: the parts add up, or all are 0.
+    """Splits a total in proportion to weights, rounded by largest remainder: the parts sum to the total, or all are 0.
 
     Of equal remainders, the first in order is rounded up.
     """
@@ -28,9 +28,9 @@ def apportion(total: int, weights: Mapping[Name, int]) -> dict[Name, int]:
 
 
 def water_fill(available: Mapping[str, int], total: int) -> dict[str, int]:
-    """Shares a total evenly: every source gives the same until it runs dry, the rest is shared by the others.
+    """Splits a total evenly: every source gives the same until it runs dry, and the others share the rest.
 
-    What can't be shared evenly goes to the sources that come first by name. The sum is `total`, or all there is.
+    Remainders go to the sources that come first by name. The sum is `total`, or all there is.
     """
     taken = dict.fromkeys(sorted(available), 0)
     open_names = [name for name in taken if available[name] > 0]
@@ -48,10 +48,9 @@ def water_fill(available: Mapping[str, int], total: int) -> dict[str, int]:
 
 
 def redistributed(shares: Mapping[Name, int], taken: Mapping[Name, int]) -> dict[Name, int]:
-    """Who filled in for whom: above 0, what a name gave beyond its share; below 0, what others gave in its place.
+    """What was filled in: positive, what a name gave beyond its share; negative, what others gave in its place.
 
-    They add up to 0. Where the others couldn't fill in for all that was missing, what they did counts towards each in
-    proportion to what it lacked.
+    The values sum to 0. If the others couldn't fill in everything, what they gave is split in proportion to what each lacked.
     """
     beyond = {name: max(0, taken[name] - share) for name, share in shares.items()}
     missing = {name: max(0, share - taken[name]) for name, share in shares.items()}
@@ -60,7 +59,7 @@ def redistributed(shares: Mapping[Name, int], taken: Mapping[Name, int]) -> dict
 
 
 def by_class(task: Task, size: int, settings: Select) -> dict[Class, int]:
-    """A task's size, split over the classes that it is taken from: multi-choice by the ratio (Table 4a of the paper)."""
+    """A task's size, split over its selected classes: multi-choice by the ratio (Table 4a of the paper)."""
     if settings.by == "random":
         return {"any": size}
     if settings.by == "variance" or task == "grounding":
@@ -73,7 +72,7 @@ def by_class(task: Task, size: int, settings: Select) -> dict[Class, int]:
 
 
 def task_shares(settings: Select) -> dict[Task, int]:
-    """What each task is to give: its size, or its part of the budget in proportion to the sizes."""
+    """Each task's target: its size, or its share of the budget in proportion to the sizes."""
     sizes: dict[Task, int] = {task: getattr(settings.sizes, task) for task in TASKS}
     return sizes if settings.budget is None else apportion(settings.budget, sizes)
 
@@ -81,8 +80,8 @@ def task_shares(settings: Select) -> dict[Task, int]:
 def task_sizes(available: Mapping[Task, Mapping[Class, int]], settings: Select) -> dict[Task, int]:
     """The shares; with a budget, what a task can't fill is given to the others, again in proportion to their sizes.
 
-    A task that lacks a class is closed: it keeps what it has and takes over nothing, for more of its other classes would
-    bend the ratio that was asked for. So the budget is reached, or every task lacks a class that it is taken from.
+    A task that runs out of a class is closed: it keeps what it has and takes over nothing, since more of its other classes
+    would change the requested ratio. So the budget is reached, or every task has run out of one of its classes.
 
     Args:
         available: Rows by task and class.

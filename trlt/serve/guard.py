@@ -1,4 +1,4 @@
-"""Who may ask: names of this server, pages of this server, bodies up to a size and a time. What every answer must keep to.
+"""Access rules: names of this server, pages of this server, bodies up to a size and a time; headers of every response.
 
 A page of anyone's can make a browser send requests to this machine. So each request must name this server as its host (a name
 that was pointed here afterwards, DNS rebinding, isn't one), and what changes something must come from a page of this server, or

@@ -1,4 +1,4 @@
-"""The engine, telling what it writes while it writes it, and stopping when nobody listens any more.
+"""The engine with streamed output, stopping when nobody listens any more.
 
 Knows clips, prompts and tokens; neither connections nor answers.
 """
@@ -29,7 +29,7 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PromptReply:
-    """What came of a prompt."""
+    """The result of a prompt."""
 
     completions: Sequence[Completion]
     prompt_tokens: int

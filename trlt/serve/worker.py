@@ -1,4 +1,4 @@
-"""The one thread in which the model runs: questions wait in line, and what comes of each is told as it comes.
+"""The one thread in which the model runs: questions are queued, and their results are streamed.
 
 Knows paths, clips and prompts; neither connections nor the meaning of answers.
 """
@@ -35,7 +35,7 @@ class Busy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VideoQuestion:
-    """What is asked."""
+    """A question about a video."""
 
     video: Path | Clip
     name: str

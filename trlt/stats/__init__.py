@@ -1,1 +1,1 @@
-"""What numbers say: intervals, and how fast counted work goes."""
+"""Statistics: intervals, and the rate of counted work."""

@@ -25,21 +25,21 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], resampl
     """Mean over all values, with the percentile interval of a bootstrap that draws whole videos.
 
     Questions about one video aren't independent: drawing questions would make the interval too narrow. The order of
-    the values doesn't matter. A single video has no spread to draw from: its interval is its mean.
+    the values doesn't matter. With a single video there is nothing to resample: the interval is its mean.
 
     Args:
-        values: One value a question.
+        values: One value per question.
         clusters: The video of each value (a `video_key`, or a path).
-        resamples: Draws of as many videos as there are, with replacement.
+        resamples: Number of resamples, each of as many videos as there are, with replacement.
         seed: Of the draws.
 
     Raises:
-        ValueError: no values, or not one cluster a value.
+        ValueError: no values, or not one cluster per value.
     """
     import numpy as np
 
     if not len(values) or len(values) != len(clusters):
-        raise ValueError(f"{len(values)} values and {len(clusters)} clusters: at least one, and as many of each, are needed")
+        raise ValueError(f"{len(values)} values and {len(clusters)} clusters: equal numbers, at least one, are needed")
     names = np.array([str(cluster) for cluster in clusters])
     # Sorted, so that sums round alike whatever order the rows came in.
     order = np.lexsort((np.asarray(values, np.float64), names))
@@ -60,7 +60,7 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], resampl
 def paired_difference(
     a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable], resamples: int = 1000, seed: int = 0
 ) -> Interval:
-    """Mean of a - b over the same questions, with its interval: a gain of a over b is real where `low` is above 0.
+    """Mean of a - b over the same questions, with its interval: a gain of a over b is significant if `low` is above 0.
 
     Raises:
         ValueError: a and b differ in length, or as `mean_interval`.
@@ -71,7 +71,7 @@ def paired_difference(
 def student(freedom: float) -> float:
     """The bound t with P(|T| < t) = 95% for Student's distribution, with `freedom` degrees of freedom.
 
-    Less than one degree counts as one; without end, the distribution is the normal one.
+    Less than one degree counts as one; for infinite degrees, the distribution is normal.
     """
     from scipy.special import stdtrit
 

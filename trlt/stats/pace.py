@@ -1,4 +1,4 @@
-"""How fast counted work goes and how long the rest will take, and when a line about it is due (pure but for a clock)."""
+"""Rate and remaining time of counted work, and when a line about it is due (pure except for a clock)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections import deque
 from collections.abc import Callable
 
 WINDOW_S = 120.0
-"""Seconds that a rate looks back: clips of a run differ, and what was fast an hour ago says little."""
+"""Seconds that a rate looks back: clips of a run differ, and the rate of an hour ago says little."""
 LEAST = 8
-"""Changes that a rate looks back at least, however long ago they were."""
+"""Minimum number of changes that a rate looks back, however long ago they were."""
 EVERY_S = 30.0
-"""Seconds between lines where nothing can be redrawn, as in a log."""
+"""Seconds between lines if nothing can be redrawn, as in a log."""
 
 Clock = Callable[[], float]
 
 
 class Pace:
-    """The rate of work that is counted; what was there at first counts as done before.
+    """The rate of counted work; the first count is taken as done before.
 
     Args:
-        clock: Seconds that only grow.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -34,7 +34,7 @@ class Pace:
         """Whether anything was done since the first count."""
 
     def count(self, done: int, total: int) -> None:
-        """Takes how many of how many are done."""
+        """Takes the number done and the total."""
         now = self._clock()
         if self.total is None:
             self._began, self._first = now, done
@@ -54,7 +54,7 @@ class Pace:
 
     @property
     def per_s(self) -> float | None:
-        """Done a second lately, the time since the last change included; None before the first change."""
+        """Recent rate per second, including the time since the last change; None before the first change."""
         if not self.moved:
             return None
         since, before = self._seen[0]
@@ -62,12 +62,12 @@ class Pace:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that the rest takes at this rate."""
+        """Remaining seconds at this rate."""
         rate = self.per_s
         return (self.total - self.done) / rate if rate and self.total is not None else None
 
     def words(self, unit: str) -> str:
-        """Rate, and time left where there is something left: `2.1 clips/s, 1:05 left`; empty before the first change."""
+        """Rate, and time left if anything is left: `2.1 clips/s, 1:05 left`; empty before the first change."""
         rate, left = self.per_s, self.left_s
         if not rate or left is None:
             return ""
@@ -79,7 +79,7 @@ class Rhythm:
 
     Args:
         every_s: Seconds between lines.
-        clock: Seconds that only grow.
+        clock: A monotonic clock in seconds.
     """
 
     def __init__(self, every_s: float = EVERY_S, clock: Clock = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""What is asked, and what an answer earns: sample, prompt, answer, score, reward.
+"""Questions and the grading of answers: sample, prompt, answer, score, reward.
 
-Pure: knows no model, no frames and no files but those of samples. One function grades a text (`grade`).
+Pure: knows no model, no frames and no files except sample files. One function grades a text (`grade`).
 """

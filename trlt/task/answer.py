@@ -1,7 +1,7 @@
-"""A completion's text becomes an `Answer`: the one parser of probe, train, eval and infer.
+"""Parses a completion's text into an `Answer`: the one parser for probe, train, eval and infer.
 
-Knows tags, letters, texts and times; never the gold answer, rewards or tokens. Nothing here raises on any text:
-what can't be read is None, and callers count it.
+Knows tags, letters, texts and times; never the gold answer, rewards or tokens. No text makes it raise: unreadable parts are
+None, and callers count them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a completion says."""
+    """The content of a completion."""
 
     payload: str | None
     """Stripped text of the last complete `<answer>`; None without one."""
     option: int | None
     """Index of the chosen option, from 0."""
     span: Span | None
-    """Of `<answer>` for grounding, of `<observe>` for grounded QA; seconds."""
+    """From `<answer>` for grounding, from `<observe>` for grounded QA; seconds."""
     reasoning: str | None
     """Stripped text of the last complete `<think>`."""
     well_formed: bool
-    """Whether the whole completion matches the task's template strictly: R_format."""
+    """Whether the whole completion strictly matches the task's template: R_format."""
 
 
 def parse(
@@ -45,15 +45,15 @@ def parse(
     answer_format: AnswerFormat,
     open_threshold: float = 0.5,
 ) -> Answer:
-    """Reads a completion: inside the tags only, the last complete one of each kind.
+    """Reads a completion: only inside tags, and of each kind the last complete pair.
 
     Args:
         text: The raw completion.
-        task: The template that was asked with (`grounded_qa` for multi-choice questions asked "as GQA").
-        think: Whether `<think>` was asked for; without it the strict template has none.
-        options: Option texts, also where the prompt hid them (`open`); None for a question without options.
-        answer_format: How the answer was asked for.
-        open_threshold: Least token F1 of an `open` answer.
+        task: The prompt's template (`grounded_qa` for multi-choice questions asked "as GQA").
+        think: Whether the prompt asked for `<think>`; without it the strict template has none.
+        options: Option texts, even if the prompt hid them (`open`); None for a question without options.
+        answer_format: The answer format of the prompt.
+        open_threshold: Minimum token F1 of an `open` answer.
     """
     payload = _inside("answer", text)
     observed = _inside("observe", text) if task == "grounded_qa" else payload
@@ -109,8 +109,8 @@ _LED = re.compile(r"(?:\(([A-Za-z])\)[.:]? ?|([A-Za-z])(?:\) ?|[.:] ))(.+)")
 def parse_option(text: str, options: Sequence[str]) -> int | None:
     """Index of the option that a text names: `B`, `(B)`, `B.`, `B) text`, `Answer: B`, or an option's exact text.
 
-    Letters may be lower-case. A letter outside the options is no answer. `B) text` is B whatever the text is, except
-    where the text is another option's (or another letter): that says two things, and is no answer.
+    Letters may be lower-case. A letter outside the options is no answer. `B) text` is B whatever the text is, unless the text
+    is another option's (or another letter): that is contradictory, and no answer.
     """
     said = " ".join(text.split())
     prefix = _PREFIX.match(said)
@@ -146,7 +146,7 @@ def _letter(match: re.Match[str] | None, options: Sequence[str]) -> int | None:
 
 
 def match_text(text: str, options: Sequence[str]) -> int | None:
-    """Index of the option whose text this is: exactly, or after `normalise` where that singles one out."""
+    """Index of the option with this text: exactly, or after `normalise` if only one option matches then."""
     exact = [plain(option) for option in options]
     if plain(text) in exact:
         return exact.index(plain(text))
@@ -158,8 +158,8 @@ def match_text(text: str, options: Sequence[str]) -> int | None:
 def match_open(text: str, options: Sequence[str], threshold: float) -> int | None:
     """Index of the option that a free answer means, without a judge model.
 
-    An option's exact text wins; else the unique best token F1 after `normalise`, where it reaches `threshold`.
-    Options of equal text count as one, named by the first.
+    An option's exact text wins; else the unique best token F1 after `normalise`, if it reaches `threshold`. Options of equal
+    text count as one, named by the first.
     """
     exact = [plain(option) for option in options]
     if plain(text) in exact:
@@ -180,7 +180,7 @@ def token_f1(text: str, gold: str) -> float:
 
 
 def plain(text: str) -> str:
-    """A text without its case, its outer and repeated white space, and a final full stop."""
+    """A text in lower case, without outer or repeated white space or a final full stop."""
     return " ".join(text.split()).removesuffix(".").rstrip().casefold()
 
 
@@ -198,7 +198,7 @@ _NUMBERS = {word: value for value, word in enumerate(_UNITS)} | {
 def normalise(text: str) -> tuple[str, ...]:
     """The words of a text: case, articles and punctuation dropped, number words up to 99 as digits.
 
-    Signs and decimal points of numbers stay (`-5` isn't `5`), and so do articles where there is nothing else.
+    Signs and decimal points of numbers stay (`-5` isn't `5`), and so do articles if there is nothing else.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\N{RIGHT SINGLE QUOTATION MARK}", "")
     words = _WORD.findall(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", folded))
@@ -226,11 +226,11 @@ _BRACKETS = {"[": "]", "(": ")"}
 
 
 def parse_span(text: str) -> Span | None:
-    """The one stretch of time that a text states, in seconds.
+    """The one time span that a text states, in seconds.
 
     Reads `12 to 20.5`, `12.0s - 20.5s`, `12 and 20.5`, `[12, 20.5]`, clock times such as `0:12 to 0:20.5` and
-    `1:02:03`, and `{"start_time": "12.3", "end_time": "20.0"}`. A missing, negative, inverted or non-finite one is
-    None, and so is more than one: never swapped, never guessed. One of no length is a span (of IoU 0).
+    `1:02:03`, and `{"start_time": "12.3", "end_time": "20.0"}`. A missing, negative, inverted or non-finite span gives None,
+    and so does more than one: never swapped, never guessed. A span of zero length is a span (of IoU 0).
     """
     said = " ".join(text.split())
     table = _JSON.fullmatch(said)
@@ -253,7 +253,7 @@ def _span(start: str, end: str) -> Span | None:
 
 
 def _seconds(time: str) -> float:
-    """Seconds of a time; nan where a clock's minutes or seconds reach 60."""
+    """Seconds of a time; nan if a clock's minutes or seconds reach 60."""
     parts = [float(part) for part in time.split(":")]
     if any(part >= 60 for part in parts[1:]):
         return math.nan

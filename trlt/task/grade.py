@@ -1,4 +1,4 @@
-"""What a text earns: text to answer to scores to reward. Rollouts, training, evaluation and inference all ask here (pure)."""
+"""Grades a text: text to answer to scores to reward. Rollouts, training, evaluation and inference all use it (pure)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trlt.task.score import Scores, score
 
 
 class PromptSettings(Protocol):
-    """How a sample was asked: sections of a recipe are such."""
+    """Settings of a sample's prompt; sections of a recipe have them."""
 
     @property
     def think(self) -> bool:
@@ -20,15 +20,15 @@ class PromptSettings(Protocol):
 
     @property
     def answer_format(self) -> AnswerFormat:
-        """Of questions with options."""
+        """Answer format of questions with options."""
 
     @property
     def open_threshold(self) -> float:
-        """Least similarity at which an open answer names an option."""
+        """Minimum similarity at which an open answer names an option."""
 
 
 class Grade(NamedTuple):
-    """One completion's."""
+    """The grade of one completion."""
 
     answer: Answer
     scores: Scores
@@ -37,13 +37,13 @@ class Grade(NamedTuple):
 
 
 def read_answer(sample: Sample, text: str, asked: PromptSettings, *, as_gqa: bool = False) -> Answer:
-    """Parses a completion by the template that the sample was asked with.
+    """Parses a completion by the template of the sample's prompt.
 
     Args:
-        sample: What was asked.
+        sample: The question.
         text: The completion, without its end mark.
-        asked: How.
-        as_gqa: Multi-choice was asked with the grounded QA template.
+        asked: The prompt's settings.
+        as_gqa: Multi-choice questions use the grounded QA template.
     """
     return parse(
         text,

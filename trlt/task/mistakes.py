@@ -1,4 +1,4 @@
-"""What people write into a sample by mistake, and what to write instead (pure). Knows JSON values alone."""
+"""Common mistakes in samples, and what to write instead (pure). Knows only JSON values."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _LETTER = re.compile(r"\s*\(?([A-Za-z])[.):]*\s*")
 
 
 def not_an_object(value: Any) -> str:
-    """What to say of a line that holds something else than an object."""
+    """Message for a line that isn't an object."""
     if isinstance(value, list):
-        return "a JSON list; write one object a line"
-    return f"expected an object, got {shown(value)}; write one object a line"
+        return "a JSON list; write one object per line"
+    return f"expected an object, got {shown(value)}; write one object per line"
 
 
 def shape_fault(obj: Mapping[str, Any], fields: Iterable[str]) -> str | None:
-    """What is wrong with the fields of a sample's object: one that isn't known, some that are missing, another type.
+    """The fault in the fields of a sample's object: an unknown field, missing fields, or a wrong type.
 
     Args:
-        obj: As it was written.
-        fields: All that a sample has.
+        obj: The object as written.
+        fields: All fields of a sample.
     """
     for key in obj:
         if key not in fields:
@@ -46,16 +46,16 @@ def shape_fault(obj: Mapping[str, Any], fields: Iterable[str]) -> str | None:
 
 
 def question_fault(obj: Mapping[str, Any]) -> str | None:
-    """What is wrong with the words of a question that somebody has written; official ones are dropped while reading."""
+    """The fault in the text of a question written by hand; such official questions are dropped while reading."""
     if not obj["question"].strip():
         return "question: is empty"
     return lettered(obj.get("options") or ())
 
 
 def lettered(options: Sequence[Any]) -> str | None:
-    """What to say of options that all begin with their own letters, in order: the prompt would letter them again.
+    """Message for options that all begin with their own letters, in order: the prompt would add letters again.
 
-    One that does so alone (`A. Lincoln`) is a text like any other.
+    A single such option (`A. Lincoln`) is ordinary text.
     """
     found = [_LETTERED.match(option) if isinstance(option, str) else None for option in options]
     if not found or not all(one and ord(one[1].upper()) == ord("A") + place for place, one in enumerate(found)):
@@ -64,7 +64,7 @@ def lettered(options: Sequence[Any]) -> str | None:
 
 
 def video_fault(video: str) -> str | None:
-    """Why a path can't be that of a sample's video, or None."""
+    """Why a path can't be a sample's video path, or None."""
     inside = f"video: {shown(video)} must be a path inside the video root"
     if not video:
         return "video: is empty, and must be a path inside the video root"
@@ -78,7 +78,7 @@ def video_fault(video: str) -> str | None:
 
 
 def answer_fault(options: Sequence[str], answer: str | None, index: Any) -> str | None:
-    """What is wrong with the right one of options, or None.
+    """The fault in the right option, or None.
 
     Args:
         options: At least two different ones.
@@ -106,7 +106,7 @@ def answer_fault(options: Sequence[str], answer: str | None, index: Any) -> str 
 
 
 def _meant(answer: str | None, options: Sequence[str], index: int | None = None) -> str:
-    """What to write in place of a letter; `index`, where it is given, may name another option than the letter."""
+    """What to write instead of a letter; `index`, if given, may name an option other than the letter."""
     letter = _LETTER.fullmatch(answer or "")
     place = ord(letter[1].upper()) - ord("A") if letter else len(options)
     known = place < len(options) and index in (None, place)

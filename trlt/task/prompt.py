@@ -1,7 +1,7 @@
-"""A sample becomes the words that a model is asked with, and the target that SFT teaches. The only place with wording.
+"""Turns a sample into the prompt's text, and into the target of SFT. The only place with wording.
 
-Knows tasks and templates; never videos (the video stands before the user's text), tokens or rewards. The video's
-duration isn't told: the frames' times are the model's to read.
+Knows tasks and templates; never videos (the video precedes the user's text), tokens or rewards. The prompt doesn't state the
+video's duration: the model reads the frames' times.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from trlt.task.sample import Sample, Span, Task
 from trlt.task.wording import needs_options
 
 VERSION = "2"
-"""Changes with any word below, or with who is asked how; saved with every run: metrics under two wordings don't compare."""
+"""Changes with any word below, or with the choice of templates; saved with every run: metrics under different wordings aren't
+comparable."""
 
 SYSTEM = "You answer questions about a video."
 
@@ -29,7 +30,7 @@ _TIMES = "start and end in seconds with one decimal"
 _UNSAID = re.compile(
     "[\ud800-\udfff]|<\\|(?:im_start|im_end|endoftext|vision_start|vision_end|vision_pad|image_pad|video_pad)\\|>"
 )
-"""Half a surrogate pair, and the marks of Qwen's chats: a tokenizer takes one in a text for the mark itself."""
+"""Half a surrogate pair, and Qwen's chat marks: a tokenizer takes such a text for the mark itself."""
 
 
 class Prompt(NamedTuple):
@@ -40,7 +41,7 @@ class Prompt(NamedTuple):
 
 
 def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: bool = False) -> Prompt:
-    """The words for one sample (2.1 and 2.3 of the paper give the tags, not the wording).
+    """The prompt of one sample (2.1 and 2.3 of the paper give the tags, not the wording).
 
     Args:
         sample: The question.
@@ -68,13 +69,13 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
 
 
 def unaskable(sample: Sample) -> str | None:
-    """Why no model can be asked a sample, where that is so: what its question or options hold."""
+    """Why a sample can't be put to a model: what its question or options hold; None if it can."""
     found = next((part for text in (sample.question, *(sample.options or ())) if (part := unsaid(text))), None)
     return f"question or options: hold {found}; take it out of the text" if found else None
 
 
 def unsaid(text: str) -> str | None:
-    """What in a text is no text to a model, in words."""
+    """The part of a text that is no text to a model, in words."""
     found = _UNSAID.search(text)
     if not found:
         return None
@@ -82,15 +83,15 @@ def unsaid(text: str) -> str | None:
 
 
 def asked_as(sample: Sample, *, as_gqa: bool = False) -> Task:
-    """The task whose template a sample is asked with: what `answer.parse` has to be told."""
+    """The task whose template a sample's prompt uses; `answer.parse` needs it."""
     return "grounded_qa" if as_gqa and sample.task == "multi_choice" else sample.task
 
 
 def asked_format(sample: Sample, answer_format: AnswerFormat) -> AnswerFormat:
-    """The answer format that a sample can be asked in.
+    """The answer format that a sample allows.
 
-    Without options there is nothing to choose from. And where the question needs them ("which of the following ..."),
-    hiding them would ask for what nobody can know: such a question is answered by its option's text.
+    Without options there is nothing to choose from. If the question needs them ("which of the following ..."), hiding them
+    would make it unanswerable: such a question is answered with its option's text.
     """
     if sample.options is None:
         return "open"
@@ -98,19 +99,18 @@ def asked_format(sample: Sample, answer_format: AnswerFormat) -> AnswerFormat:
 
 
 def render_answer(sample: Sample, *, think: bool, answer_format: AnswerFormat, reasoning: str | None = None) -> str:
-    """The gold completion, which SFT takes as its target and `answer.parse` reads back as right.
+    """The gold completion: the target of SFT, which `answer.parse` reads back as right.
 
-    Of several gold spans the longest is taught (the first of equals): one has to be chosen, and it has the
-    highest IoU with the union of all.
+    With several gold spans it has the longest (the first of equals), whose IoU with the union of all is the highest.
 
     Args:
         sample: The question with its gold answer.
         think: Whether the prompt asked for reasoning.
         answer_format: As the prompt asked; `open` and `text` are answered by the option's text.
-        reasoning: What stands in `<think>`; None leaves it empty.
+        reasoning: Content of `<think>`; None leaves it empty.
 
     Raises:
-        DataError: reasoning or an answer that holds a tag of the template, which would break it, or what is no text to a model.
+        DataError: reasoning or an answer that holds a tag of the template, which would break it, or that is no text to a model.
     """
     parts = []
     if think:

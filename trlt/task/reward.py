@@ -1,4 +1,4 @@
-"""Scores become a reward, and a group's rewards become advantages (pure). Knows neither text nor tensors."""
+"""Rewards from scores, and advantages from a group's rewards (pure). Knows neither text nor tensors."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Weights:
 
     format: float = 1.0
     accuracy: float = 1.0
-    """Of multi-choice answers (Eq. 1)."""
+    """Weight of multi-choice answers (Eq. 1)."""
     tiou: float = 1.0
-    """Of grounding spans (Eq. 2)."""
+    """Weight of grounding spans (Eq. 2)."""
     grounded_accuracy: float = 0.5
     grounded_tiou: float = 0.5
     tiou_from: float | None = None
-    """tIoU from which a span earns all, and below which nothing; None pays the tIoU itself (Eq. 2)."""
+    """tIoU threshold of a discrete reward (1 at or above it, else 0); None rewards the tIoU itself (Eq. 2)."""
 
 
 def reward(scores: Scores, task: Task, weights: Weights = Weights()) -> float:  # noqa: B008  (frozen)
-    """The reward of one completion (2.3 of the paper), from the scores that evaluation uses too.
+    """The reward of one completion (2.3 of the paper), from the scores that evaluation also uses.
 
     R_mc = R_format + R_acc; R_tvg = R_format + R_IoU; R_gqa = R_format + (R_acc + R_IoU) / 2.
     """
@@ -54,9 +54,9 @@ def _part(value: float | None, name: str, task: Task) -> float:
 
 
 def overlong(tokens: int, limit: int, over: int) -> float:
-    """What is added to the reward of a completion for its length: DAPO's soft overlong punishment (its Eq. 13).
+    """Penalty added to a completion's reward for its length: DAPO's soft overlong punishment (its Eq. 13).
 
-    0 up to `over` tokens before the limit, then down in a line to -1 at the limit.
+    0 up to `over` tokens before the limit, then linearly down to -1 at the limit.
     """
     return min(0.0, (limit - over - tokens) / over)
 

@@ -20,14 +20,14 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Span(NamedTuple):
-    """A stretch of time in seconds, from `start` up to `end`."""
+    """A time span in seconds, from `start` to `end`."""
 
     start: float
     end: float
 
     @property
     def length(self) -> float:
-        """Seconds covered; negative when the span is inverted."""
+        """Seconds covered; negative if the span is inverted."""
         return self.end - self.start
 
     def tiou(self, other: Span) -> float:
@@ -41,7 +41,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One question about one video; times are seconds relative to `clip` where it is set, else to the file.
+    """One question about one video; times are seconds relative to `clip` if it is set, else to the file.
 
     Raises:
         DataError: a field contradicts the task; the message names id, field and value.
@@ -49,27 +49,27 @@ class Sample:
 
     id: str
     source: str
-    """The data set it came from, by the name of its file in `trlt/data/datasets/`."""
+    """Its data set, by the name of its file in `trlt/data/datasets/`."""
     split: str
     task: Task
     video: str
     """Path relative to the video root, with forward slashes."""
     question: str
-    """The question, or for grounding the query."""
+    """The question; for grounding, the query."""
     video_key: str = ""
     """Origin of the footage (`youtube:<id>`, `flickr:<id>`, `charades:<id>`), for leakage checks."""
     clip: Span | None = None
     """The part of the file that the sample is about, half-open, in seconds of the file."""
     duration: float | None = None
-    """Seconds of the clip (of the file where `clip` is null), as annotated."""
+    """Annotated seconds of the clip (of the file if `clip` is null)."""
     options: tuple[str, ...] | None = None
-    """Answer texts without letters: letters are the prompt's."""
+    """Answer texts without letters, which the prompt adds."""
     answer: str | None = None
     answer_index: int | None = None
     spans: tuple[Span, ...] | None = None
     license: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
-    """What was repaired or decided while reading; free of meaning to training."""
+    """Repairs and decisions made while reading; without effect on training."""
 
     def __post_init__(self) -> None:
         fault = _fault(self)
@@ -77,7 +77,7 @@ class Sample:
             raise DataError(f"sample {shown(self.id)}: {fault}")
 
     def to_json(self) -> dict[str, Any]:
-        """The sample as JSON values, in the documented order of keys."""
+        """The sample as JSON values, with keys in the documented order."""
         return {
             "id": self.id,
             "source": self.source,
@@ -170,11 +170,11 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
 
     Args:
         path: The file or folder.
-        check: Makes something of a sample's values and its place, as `Sample.from_json` does; None leaves them as they are.
+        check: Converts a sample's values, given their place, as `Sample.from_json` does; None leaves them as they are.
 
     Raises:
-        DataError: unreadable lines, lines without an id, or ids that occur twice; tells all of them, after the last line. Or a
-            recipe's file, by its name.
+        DataError: unreadable lines, lines without an id, or duplicate ids; lists all of them, after the last line. Or a file
+            that is named like a recipe.
     """
     seen: dict[str, str] = {}
     faults = Faults()
@@ -203,7 +203,7 @@ def iter_sample_lines(path: Path, check: Callable[[Any, str], T] | None = None) 
 
 
 def group_by_clip(samples: Iterable[Sample]) -> dict[tuple[str, Span | None], list[Sample]]:
-    """Video and bounds to the samples that ask about them, in the order in which they first come up."""
+    """Samples by video and bounds, in the order of first occurrence."""
     groups: dict[tuple[str, Span | None], list[Sample]] = {}
     for sample in samples:
         groups.setdefault((sample.video, sample.clip), []).append(sample)

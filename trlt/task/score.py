@@ -1,4 +1,4 @@
-"""An answer against the gold one becomes named scores (pure).
+"""Scores of an answer against the gold one (pure).
 
 The reward and the evaluation call the same `score`. Knows no prompts and no tensors.
 """
@@ -13,10 +13,10 @@ from trlt.task.sample import Sample
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Each from 0 to 1; None where the task has no such score."""
+    """Each from 0 to 1; None if the task has no such score."""
 
     format: float
-    """R_format: 1 when the whole completion matches the task's template."""
+    """R_format: 1 if the whole completion matches the task's template."""
     accuracy: float | None
     """R_acc (Eq. 1); None for grounding."""
     tiou: float | None
@@ -24,12 +24,12 @@ class Scores:
 
 
 def score(answer: Answer, sample: Sample, open_threshold: float = 0.5) -> Scores:
-    """Scores of one completion; what couldn't be parsed scores 0.
+    """Scores of one completion; an unparsable part scores 0.
 
     Args:
         answer: The parsed completion.
         sample: The question with its gold answer and spans.
-        open_threshold: Least token F1 with the gold answer, for a question that has no options.
+        open_threshold: Minimum token F1 with the gold answer, for a question without options.
     """
     accuracy = None if sample.task == "grounding" else float(_is_right(answer, sample, open_threshold))
     tiou = None

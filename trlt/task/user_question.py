@@ -1,4 +1,4 @@
-"""One question that someone asks now, without a gold answer: as a sample, as a prompt, and what came of it.
+"""One question from a user, without a gold answer: as a sample, as a prompt, and its result.
 
 Shared by `trlt infer` and `trlt serve`. Knows prompts and answers; neither models nor frames.
 """
@@ -21,12 +21,12 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
     Args:
         video: Name of the video.
         question: The question; for grounding, the event.
-        task: None takes multi_choice where there are options, else grounding.
+        task: None means multi_choice with options, else grounding.
         options: Answers to choose from.
-        flag: Stands before the fields' names in errors: `--` on a command line.
+        flag: Prefix of field names in errors: `--` on a command line.
 
     Raises:
-        UsageError: a task that isn't known, options that don't fit it, or words that no model can be asked.
+        UsageError: an unknown task, options that don't fit it, or text that can't be put to a model.
     """
     task = task or ("multi_choice" if options else "grounding")
     if not question.strip():
@@ -60,7 +60,7 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
 
 
 def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any]:
-    """What was read from a completion, as JSON values; times in seconds of the clip.
+    """The parsed completion as JSON values; times in seconds of the clip.
 
     Args:
         answer: As parsed.

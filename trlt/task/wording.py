@@ -1,4 +1,4 @@
-"""What a question's wording says about how it can be asked. Pure."""
+"""Judges from a question's wording how it can be asked. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Samples become tuned weights: GRPO, SFT, and what a run would take."""
+"""Tunes weights on samples: GRPO, SFT, and the estimated cost of a run."""

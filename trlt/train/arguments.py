@@ -1,4 +1,4 @@
-"""What transformers and TRL are told: of what touches the update, nothing is left to a default of theirs.
+"""Arguments for transformers and TRL: no setting that affects the update is left to their defaults.
 
 Knows recipes and the names of the libraries' settings; imports neither library. `tests/train/test_arguments.py` says of every
 setting there is whether a recipe sets it, one of the tables here does, or it doesn't touch the update.
@@ -15,7 +15,7 @@ from trlt.errors import RecipeError
 from trlt.recipe import Recipe, Train, advice
 
 PROJECT = "trlt"
-"""What runs are filed under where they are reported to, unless `WANDB_PROJECT` says otherwise."""
+"""Default project name of experiment trackers, without `WANDB_PROJECT`."""
 PINNED: dict[str, Any] = {
     "lr_scheduler_kwargs": None,
     "optim": "adamw_torch_fused",
@@ -54,7 +54,7 @@ PINNED: dict[str, Any] = {
     "ddp_find_unused_parameters": False,
     "ddp_static_graph": None,
 }
-"""Settings of transformers that touch the update and that no recipe changes. How weights are shared comes from the launcher."""
+"""Settings of transformers that affect the update and that no recipe changes. The launcher decides how weights are sharded."""
 PINNED_GRPO: dict[str, Any] = {
     "model_init_kwargs": None,
     "disable_dropout": False,
@@ -80,22 +80,22 @@ class Batch(NamedTuple):
     """The rows of an optimizer step, over all processes."""
 
     step: int
-    """Prompts of GRPO; places of SFT's examples, of which some may stay empty."""
+    """Prompts of GRPO; slots for SFT's examples, some of which may stay empty."""
     rows: int
-    """Of them in a forward pass of one process."""
+    """Rows per forward pass of one process."""
     examples: int
-    """Prompts or examples that a step has at most."""
+    """Maximum number of prompts or examples per step."""
 
 
 def fit(train: Train, samples: int, processes: int) -> Batch:
-    """How a step is cut, where there may be fewer samples than it should have.
+    """How a step is split, possibly with fewer samples than it should have.
 
     GRPO then takes as many as the processes can share evenly, and SFT all, with empty places behind them.
 
     Args:
         train: The recipe's section.
-        samples: How many there are.
-        processes: Over how many processes a step is spread.
+        samples: Number of samples.
+        processes: Number of processes that share a step.
 
     Raises:
         RecipeError: it can't be spread evenly, or there are fewer samples than processes.
@@ -126,12 +126,12 @@ def fit(train: Train, samples: int, processes: int) -> Batch:
 
 
 def count_examples(train: Train, samples: int) -> int:
-    """What an epoch goes over: samples, or with `train.sft.targets: mixed` two forms of each."""
+    """Number of examples in an epoch: samples, or with `train.sft.targets: mixed` two forms of each."""
     return 2 * samples if train.method == "sft" and train.sft.targets == "mixed" else samples
 
 
 def count_steps(train: Train, samples: int, batch: Batch) -> int:
-    """Optimizer steps of a run: GRPO leaves the rest of an epoch that makes no whole step, SFT makes a smaller one of it."""
+    """Optimizer steps of a run: GRPO drops an epoch's incomplete last step, SFT keeps it as a smaller one."""
     if train.max_steps is not None:
         return train.max_steps
     examples = count_examples(train, samples)
@@ -145,8 +145,8 @@ def shared(recipe: Recipe, folder: Path, *, rows: int, accumulate: int) -> dict[
     Args:
         recipe: The resolved recipe.
         folder: Gets the checkpoints.
-        rows: Rows a forward pass of one process.
-        accumulate: Forward passes an optimizer step.
+        rows: Rows per forward pass of one process.
+        accumulate: Forward passes per optimizer step.
     """
     train = recipe.train
     os.environ.setdefault("WANDB_PROJECT", PROJECT)
@@ -181,7 +181,7 @@ def shared(recipe: Recipe, folder: Path, *, rows: int, accumulate: int) -> dict[
 
 
 def _scheduler(train: Train) -> str:
-    """The library's name; its `constant` passes over a warm-up in silence."""
+    """The library's name; its `constant` silently ignores a warm-up."""
     return "constant_with_warmup" if train.scheduler == "constant" and train.warmup_steps else train.scheduler
 
 
@@ -191,7 +191,7 @@ def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
     Args:
         recipe: The resolved recipe, cut to its samples (`fit`).
         folder: Gets the checkpoints.
-        processes: Over how many processes a step's prompts are spread.
+        processes: Number of processes that share a step's prompts.
 
     Raises:
         RecipeError: the step's prompts can't be spread evenly.
@@ -229,7 +229,7 @@ def for_sft(recipe: Recipe, folder: Path, *, processes: int, batch: Batch) -> di
     Args:
         recipe: The resolved recipe.
         folder: Gets the checkpoints.
-        processes: Over how many processes a step's examples are spread.
+        processes: Number of processes that share a step's examples.
         batch: How (`fit`).
     """
     return shared(recipe, folder, rows=batch.rows, accumulate=batch.step // (processes * batch.rows))

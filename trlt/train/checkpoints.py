@@ -1,8 +1,8 @@
-"""Checkpoints of a training run: written to their end or not at all, and held to their checksums before a run goes on from one.
+"""Checkpoints of a training run: complete or ignored, and verified by checksums before a run resumes from one.
 
-Knows folders and files; nothing of what stands in them. A CRC-32 of each file suffices: it notices every flipped bit and every
-torn or empty stretch (of other damage, one in 4 billion passes), at several times the rate of SHA-256. It is no seal against
-whoever means to change a checkpoint.
+Knows folders and files; nothing of their content. A CRC-32 of each file suffices: it notices every flipped bit and every torn
+or empty stretch (of other damage, one in 4 billion passes), at several times the rate of SHA-256. It doesn't protect against
+deliberate changes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from trlt.errors import ResumeError
 from trlt.files import checksum, write_text_atomic
 
 COMPLETE = "complete"
-"""Stands in a checkpoint once all of it is written, and holds the checksums of its files; a folder without it is what a kill
-left."""
+"""File in a checkpoint that is written last and holds the checksums of the others; a folder without it was left by a kill."""
 READERS = 8
-"""Files that are read at once; the checksum lets other threads work."""
+"""Number of files read at once; computing a checksum lets other threads work."""
 SHOWN = 3
 
 
@@ -32,7 +31,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Complete ones, the oldest first."""
+    """Complete checkpoints, oldest first."""
     found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
     # By number: as texts, 100 comes before 20.
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
@@ -47,10 +46,10 @@ STATES = {
 
 
 def require_states(folder: Path, sharing: str) -> None:
-    """Whether a run can go on from its newest checkpoint as its processes share the weights now.
+    """Checks that a run can resume from its newest checkpoint with the current sharding of weights.
 
     Args:
-        folder: With the checkpoints of a run.
+        folder: Folder with the checkpoints of a run.
         sharing: A key of `STATES`.
 
     Raises:
@@ -104,18 +103,18 @@ def _fault(checkpoint: Path, name: str, sealed: str) -> str | None:
 
 
 def drop_damaged(folder: Path) -> Iterator[str]:
-    """Sees to it that the newest complete checkpoint is whole: damaged ones before it no longer count.
+    """Makes sure that the newest complete checkpoint is intact: newer damaged ones no longer count.
 
-    Looks from the newest back to the first that is whole; older ones aren't read.
+    Checks from the newest back to the first intact one; older ones aren't read.
 
     Args:
         folder: With the checkpoints of a run; no process may be at work there.
 
     Yields:
-        What is to be said of each damaged one.
+        A message for each damaged one.
 
     Raises:
-        ResumeError: there are some, and none is whole; all stay as they are.
+        ResumeError: there are some, and none is intact; all stay unchanged.
     """
     damaged: list[tuple[Path, str]] = []
     for checkpoint in reversed(checkpoints(folder)):

@@ -1,4 +1,4 @@
-"""What a model wrote while it was trained, as Parquet: one file per step and process, each there as a whole or not at all.
+"""Completions sampled during training, as Parquet: one file per step and process, each written atomically.
 
 For notebooks, and for a look at what earns a reward. Knows scored groups and Parquet; neither models nor videos.
 """
@@ -40,8 +40,8 @@ COLUMNS = {
     **{score.name: "float64" for score in fields(Scores)},
 }
 """Name to Arrow type. `step` as in `log.jsonl`; `id`, `source` and `task` of the sample; `index` of the completion in its
-group, from 0; `tokens` counts the sampled ones; `overlong` is the part of the reward that is for length, null where length
-costs nothing; `advantage` within the group; a score that the task has not is null."""
+group, from 0; `tokens` counts the sampled ones; `overlong` is the part of the reward that is for length, null without a length
+penalty; `advantage` within the group; a score that the task lacks is null."""
 _NAME = re.compile(r"step-(\d+)-rank(\d+)\.parquet")
 
 
@@ -67,14 +67,14 @@ class Completions:
         self._rank, self._every, self._scale = rank, every, scale
 
     def add(self, step: int, scored: Sequence[ScoredGroup]) -> Path | None:
-        """Keeps a step's groups; a step that was kept before is replaced.
+        """Saves a step's groups, replacing an earlier version.
 
         Args:
             step: Its number as in `log.jsonl`, from 1.
             scored: All groups of this process.
 
         Returns:
-            The file, or None where the step isn't one of those that are kept.
+            The file, or None if the step isn't one to keep.
         """
         if step % self._every:
             return None
@@ -139,7 +139,7 @@ def read_completions(folder: Path) -> pa.Table:
 
 
 def cut_completions(folder: Path, step: int) -> None:
-    """Removes what was written after a step, and what a kill left half written; no process may be writing meanwhile.
+    """Removes files written after a step, and incomplete ones left by a kill; no process may be writing meanwhile.
 
     Args:
         folder: The run's folder.
@@ -158,5 +158,5 @@ def _files(folder: Path) -> list[_CompletionFile]:
 
 
 def _encodable(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and Parquet's UTF-8 can't."""
+    """A text without lone surrogates, which JSON can hold and Parquet's UTF-8 can't."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""What goes wrong in training while the loss looks fine: collapse, no spread, growth, saturation; told in plain words (pure).
+"""Problems of training that the loss doesn't show: collapse, zero variance, growth, saturation; in plain words (pure).
 
 Knows the metrics of each step as `trlt.train.grpo` logs them.
 """
@@ -12,21 +12,21 @@ from dataclasses import dataclass
 from trlt.recipe import advice
 
 WINDOW = 10
-"""Steps over which metrics are averaged; the first so many are what later ones are held against."""
+"""Steps over which metrics are averaged; the first window is the baseline for later ones."""
 COLLAPSED, FELL_BY = 0.5, 0.2
-"""Of well-formed answers: a share below the first, after a fall of the second, is a collapse."""
+"""For well-formed answers: a share below the first value, after a fall by the second, is a collapse."""
 SAME = 0.5
-"""Share of prompts without spread from which on training learns from too few."""
+"""Share of zero-variance prompts at which training learns from too few."""
 GREW_TO = 1.5
-"""Times the length at the start."""
+"""Multiple of the length at the start."""
 CUT_OFF = 0.25
 """Share of completions that the token limit may cut off."""
 SATURATED = 0.95
-"""Of the most that a part of the reward can be."""
+"""Share of a reward part's maximum."""
 ALIKE, ROSE_BY = 0.5, 0.2
-"""Of answers to different questions: a share of one and the same answer from the first on, after a rise of the second."""
+"""For answers to different questions: a share of one answer from the first value on, after a rise by the second."""
 FAR = 1.0
-"""KL in nats a token: far from the base, whatever the task."""
+"""KL in nats per token: far from the base for any task."""
 
 Metrics = Mapping[str, float]
 """Means over a window of steps."""
@@ -42,7 +42,7 @@ class Finding:
 
 
 class Diagnostics:
-    """Watches a run's steps; tells each trouble when it begins, and again when it comes back after it had gone.
+    """Watches a run's steps; reports each problem when it begins, and again when it returns.
 
     Args:
         limit: `train.max_new_tokens`.
@@ -55,7 +55,7 @@ class Diagnostics:
         self._going: set[str] = set()
 
     def see(self, step: int, row: Mapping[str, object]) -> list[Finding]:
-        """What one more step shows.
+        """The findings of one more step.
 
         Args:
             step: Its number.
@@ -97,8 +97,8 @@ def _spread(first: Metrics, last: Metrics, limit: int) -> str | None:
     if share is None or share < SAME:
         return None
     return (
-        f"no spread: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select samples of "
-        f"medium difficulty (trlt select), or {advice('set train.min_reward_range, which replaces such prompts,')}"
+        f"zero-variance groups: all completions earn the same in {share:.0%} of the prompts, which teach nothing; select "
+        f"samples of medium difficulty (trlt select), or {advice('set train.min_reward_range, which replaces such prompts,')}"
     )
 
 
@@ -124,7 +124,7 @@ def _distance(first: Metrics, last: Metrics, limit: int) -> str | None:
     kl = last.get("kl")
     if kl is None or kl < FAR:
         return None
-    return f"far from the base: KL of {kl:.2f} nats a token; {advice('raise train.beta or lower train.learning_rate')}"
+    return f"far from the base: KL of {kl:.2f} nats per token; {advice('raise train.beta or lower train.learning_rate')}"
 
 
 def _alike(first: Metrics, last: Metrics, limit: int) -> str | None:
@@ -146,4 +146,4 @@ RULES: Mapping[str, Callable[[Metrics, Metrics, int], str | None]] = {
     "distance": _distance,
     "alike": _alike,
 }
-"""Kind of trouble -> its text for means over the first and the last steps, and the token limit; None where all is well."""
+"""Kind of problem -> its text for means over the first and the last steps, and the token limit; None if all is well."""

@@ -1,8 +1,8 @@
-"""A step's prompts with their scored completions: which prompt takes the place of one that can't be used, and what is logged.
+"""A step's prompts with their scored completions: which prompt replaces an unusable one, and what is logged.
 
 Which prompts make up a step depends on the data, the seed and the step alone, not on how many processes share the work: each
-place among a step's prompts has its own line of replacements, which no other place has a claim on. So a process goes on with
-the next prompt without asking the others. Knows scores and rewards; neither models nor losses.
+slot among a step's prompts has its own sequence of replacements, which no other slot uses. So a process goes on with the next
+prompt without asking the others. Knows scores and rewards; neither models nor losses.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from trlt.task.score import Scores
 
 @dataclass(frozen=True)
 class ScoredGroup:
-    """One prompt with its G completions and what they earned."""
+    """One prompt with its G completions and their rewards."""
 
     index: int
     """Of the sample in the training set."""
@@ -27,9 +27,9 @@ class ScoredGroup:
     completions: tuple[Completion, ...]
     scores: tuple[Scores, ...]
     rewards: tuple[float, ...]
-    """All that is learned from: with the penalties."""
+    """The rewards used for learning, including penalties."""
     penalties: tuple[float, ...] = ()
-    """What of the rewards is for length alone, at most 0 each; none where length costs nothing."""
+    """The parts of the rewards for length, at most 0 each; empty without a length penalty."""
 
     def counted(self, *, mask_truncated: bool) -> list[int]:
         """Tokens of each completion that count in the loss; none of one that was cut off, with `mask_truncated`."""
@@ -37,22 +37,22 @@ class ScoredGroup:
 
     @property
     def reward_range(self) -> float:
-        """Widest gap of the rewards: without it there is nothing to prefer."""
+        """Max - min of the rewards: at 0 there is nothing to learn."""
         return max(self.rewards) - min(self.rewards)
 
 
 @dataclass
 class PromptSlot:
-    """One place among a step's prompts."""
+    """One slot among a step's prompts."""
 
     prompts: Iterator[int]
-    """Indices of the samples that may stand here, in their order."""
+    """Indices of the samples for this slot, in order."""
     tries: int = 0
     best: ScoredGroup | None = None
-    """The group with the widest spread so far, of equals the first."""
+    """The group with the widest reward range so far; of equal ones, the first."""
 
     def offer(self, scored: ScoredGroup | None) -> None:
-        """Takes the outcome of a prompt; None where its video can't be read."""
+        """Takes the outcome of a prompt; None if its video can't be read."""
         self.tries += 1
         if scored and (self.best is None or scored.reward_range > self.best.reward_range):
             self.best = scored
@@ -65,14 +65,14 @@ class PromptSlot:
 def make_slots(
     step: Sequence[int], own: Sequence[int], samples: int, seed: str, left: Container[int] = frozenset()
 ) -> list[PromptSlot]:
-    """The places of one process.
+    """The slots of one process.
 
     Args:
         step: The step's prompts over all processes, as indices of samples.
         own: Which of them, by position, are this process's.
         samples: How many samples there are.
         seed: Fixes the order of the replacements.
-        left: Samples that are asked only when there are no others.
+        left: Samples used only if there are no others.
     """
     taken = set(step)
     others = [index for index in range(samples) if index not in taken]
@@ -103,13 +103,13 @@ def resample(
     min_reward_range: float,
     max_tries: int,
 ) -> list[ScoredGroup]:
-    """A scored group for each place that has a prompt with a readable video.
+    """A scored group for each slot that has a prompt with a readable video.
 
     Args:
         slots: Of this process.
         answer: Samples' indices to their scored groups; None for one whose video can't be read.
-        min_reward_range: Groups whose rewards spread by less are replaced, while there are tries; the widest seen is kept.
-        max_tries: Prompts that a place may try for the sake of the spread.
+        min_reward_range: Groups with a smaller reward range are replaced, while there are tries; the widest is kept.
+        max_tries: Maximum number of prompts tried per slot for a wider range.
     """
     pending = list(slots)
     while pending:
@@ -158,7 +158,7 @@ def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: i
 
 
 def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
-    """What is logged of groups: one number a completion, a group or a score, by name."""
+    """What is logged of groups: one number per completion, group or score, by name."""
     every = [s for group in scored for s in group.scores]
     completions = [c for s in scored for c in s.completions]
     return {
@@ -181,9 +181,9 @@ FEW = 4
 
 
 def _same_answer(scored: Sequence[ScoredGroup]) -> list[float]:
-    """For each completion whether its answer is the one that is given most often, to whatever question of the same task.
+    """For each completion, whether its answer is the most frequent one over all questions of the same task.
 
-    An answer is the text behind the reasoning. Tasks of fewer than `FEW` groups are left out.
+    An answer is the text after the reasoning. Tasks of fewer than `FEW` groups are left out.
     """
     tasks: dict[tuple[bool, bool], list[ScoredGroup]] = {}
     for one in scored:

@@ -1,4 +1,4 @@
-"""An interrupted training ends the step in progress, saves it, and leaves; all its processes behind the same step."""
+"""An interrupted training finishes the current step, saves it, and leaves; all processes after the same step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trlt.errors.interruption import Interruption
 
 
 class Leave(TrainerCallback):
-    """Has a checkpoint written, and training ended, behind a step in which one of the processes was interrupted.
+    """Saves a checkpoint and ends training after a step in which one of the processes was interrupted.
 
     Before the first step and behind the last one nothing would be gained by waiting: an interruption ends the process there.
     """
@@ -22,7 +22,7 @@ class Leave(TrainerCallback):
         self._signal = 0
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        """From now on a step is in progress."""
+        """Marks that a step is in progress."""
         self._promise(state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
@@ -43,7 +43,7 @@ class Leave(TrainerCallback):
         self._interruption.finishes = said if state.is_world_process_zero else ""
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: object) -> None:
-        """No step is in progress any more."""
+        """Marks that no step is in progress."""
         self._interruption.finishes = None
 
     def go(self) -> None:

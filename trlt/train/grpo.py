@@ -60,7 +60,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     Args:
         loaded: The policy, with `shared_prefix.attach` done, what is trained of it, and its processor.
-        training_data: Samples and how their clips are had.
+        training_data: Samples, and access to their clips.
         recipe: The resolved recipe.
         folder: The run's folder.
         args: TRL's configuration, made from the recipe.
@@ -168,7 +168,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         return prepare_deepspeed(reference, self.accelerator) if self.is_deepspeed_enabled else reference
 
     def _frozen_tower(self, encode: Encode) -> FrozenTower | None:
-        """The vision tower where it isn't trained, with the folder that keeps its features."""
+        """The frozen vision tower with its feature folder; None if it is trained."""
         train = self._recipe.train
         if not train.tower_is_frozen:
             return None
@@ -185,7 +185,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             self.group_rollouts.vllm.close()
 
     def resumed(self, step: int) -> None:
-        """Knows which samples had left after a step."""
+        """Restores which samples had been dropped after a step."""
         self._difficulty.resume(step)
 
     # -- overridden ---------------------------------------------------------------------------------------------------
@@ -294,7 +294,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _rollouts(self, wanted: Sequence[int]) -> list[ScoredGroup]:
         """As many scored groups as prompts are wanted.
 
-        Prompts whose video fails, or whose reward range is below `min_reward_range`, are replaced: see `dynamic_sampling`.
+        Prompts whose video fails, or whose reward range is below `min_reward_range`, are replaced by new ones: see
+        `dynamic_sampling`.
 
         Raises:
             DataError: not enough videos could be read.
@@ -329,7 +330,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             self.example(self.state.global_step + 1, question, scored.completions[best].text, scored.rewards[best])
 
     def _learn_difficulty(self, scored: Sequence[ScoredGroup]) -> None:
-        """What the step's samples earned, over all processes."""
+        """Records the rewards of the step's samples, over all processes."""
         seen = [[s.index, sum(s.rewards) / len(s.rewards), s.reward_range] for s in scored]
         every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
         visits = [Visit(int(index), mean, reward_range) for index, mean, reward_range in every.tolist()]
@@ -404,7 +405,7 @@ def _base(model: Any) -> Any:
 
 
 def _vllm(engine: Engine, path: str, training_data: TrainingData, recipe: Recipe, log: Path) -> VllmSampler | None:
-    """What draws in place of the engine; None where the recipe leaves it to the engine."""
+    """The sampler that replaces the engine; None if the recipe uses the engine."""
     train = recipe.train
     if train.rollouts != "vllm":
         return None

@@ -41,13 +41,13 @@ def train(
 
     Args:
         loaded: The policy and its processor; adapters are added where it has none yet.
-        training_data: Samples and how their clips are had.
+        training_data: Samples, and access to their clips.
         recipe: As resolved.
         folder: The run's folder.
         report: Gets each step's metrics.
         example: Gets, of each step, a step's number, a question, what was answered and the reward.
         interruption: After which the step in progress is saved, and the run left.
-        told: Is told how many completions of a pass are there, of how many; of this process.
+        told: Called with the number of completions of a pass and the total, for this process.
 
     Returns:
         Optimizer steps done in all, and what the parity check at the start measured.
@@ -55,7 +55,7 @@ def train(
     Raises:
         ParityError: rollout and trainer disagree.
         DataError: batch arithmetic that doesn't fit, or videos that can't be read.
-        ModelError: vLLM was asked for, and isn't available or fails.
+        ModelError: vLLM is requested but not available, or fails.
         Interrupted: the run was left early.
     """
     processes = join(recipe.model.device)

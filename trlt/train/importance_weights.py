@@ -1,8 +1,8 @@
-"""Weights for tokens that were drawn with other probabilities than the trainer finds: truncated or masked importance sampling.
+"""Truncated or masked importance sampling: weights for tokens whose sampling probability differs from the trainer's.
 
 What draws (vLLM, or the engine in BF16) computes by other kernels than the trainer, so it draws from slightly another policy.
-A token counts as many times as the trainer finds it likelier, within bounds. Modes and bounds are those that TRL 1.16 has for
-its own vLLM. Knows log-probabilities only.
+A token's weight is the bounded ratio of the two probabilities. Modes and bounds are those of TRL 1.16 for vLLM. Knows
+log-probabilities only.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Correction:
 
     Args:
         mode: `Update.correction`, but for `none`.
-        cap: The most that a weight can be.
+        cap: Maximum of a weight.
         gather: Stacks a tensor (1, ...) of each process to (processes, ...).
     """
 

@@ -1,4 +1,4 @@
-"""A low-rank adapter and its base become one model, which loads without PEFT."""
+"""Merges a low-rank adapter and its base into one model, which loads without PEFT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is logged of each step's rollouts: gathered within a step, then exchanged once. Knows neither scores nor models."""
+"""Metrics of each step's rollouts: collected within a step, then exchanged once. Knows neither scores nor models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StepMetrics:
 
     Args:
         gather: Stacks a tensor (1, ...) of each process to (processes, ...).
-        device: Where what is exchanged lies.
+        device: Device of the exchanged tensors.
     """
 
     def __init__(self, gather: Callable[[Tensor], Tensor], device: torch.device) -> None:

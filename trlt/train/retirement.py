@@ -1,8 +1,8 @@
-"""Difficulty as training sees it: which samples no longer teach anything, and leave the set.
+"""Difficulty during training: drops samples that no longer teach anything.
 
-A visit is a sample's group of one step. A sample whose completions all earned the same in so many visits in a row is left out
-from then on: all right, or all wrong, there is nothing to prefer. Every visit stands in a file, so that a resumed run knows
-what an uninterrupted one knows, and a person can see what left and why. Knows samples' numbers and rewards.
+A visit is a sample's group of one step. A sample is dropped after a number of consecutive zero-variance visits: all right or
+all wrong, there is nothing to learn. Every visit is logged, so that a resumed run has the same state as an uninterrupted one,
+and users can see what was dropped and why. Knows samples' numbers and rewards.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from trlt.files import append_jsonl, read_log, write_jsonl
 from trlt.files.forms import VisitForm
 
 VISITS = "difficulty.jsonl"
-"""Its name in a run's folder: one line per visit, with `left` on the one after which a sample left."""
+"""Its name in a run's folder: one line per visit, with `left` on the one after which a sample was dropped."""
 
 
 class Visit(NamedTuple):
-    """What a sample's completions earned in one step."""
+    """The rewards of a sample's completions in one step."""
 
     sample: int
     """Its place in the training set."""
     mean: float
     reward_range: float
-    """Widest gap of the rewards."""
+    """Max - min of the rewards."""
 
 
 class Retirement:
@@ -34,7 +34,7 @@ class Retirement:
     Args:
         folder: The run's folder.
         ids: Of the samples.
-        patience: Drop a sample after this many consecutive groups whose rewards are all equal; None keeps all.
+        patience: Drop a sample after this many consecutive zero-variance groups; None keeps all.
         writes: Whether this process is the one that writes.
     """
 
@@ -42,10 +42,10 @@ class Retirement:
         self._path, self._ids, self._patience, self._writes = folder / VISITS, ids, patience, writes
         self._same: dict[int, int] = {}
         self.left: set[int] = set()
-        """Samples that have left."""
+        """Dropped samples."""
 
     def resume(self, step: int) -> None:
-        """Knows the visits of the first so many steps again, and forgets later ones; after `cut_visits`."""
+        """Restores the visits of the first steps, without later ones; after `cut_visits`."""
         places = {id: index for index, id in enumerate(self._ids)}
         # From the file alone: it was cut back to the checkpoint, and the visits after that are made again.
         self._same, self.left = {}, set()
@@ -57,7 +57,7 @@ class Retirement:
         """Takes the visits of a step, over all processes.
 
         Returns:
-            Ids of the samples that leave.
+            Ids of newly dropped samples.
         """
         rows, gone = [], []
         # Processes hand in their visits in an order that depends on their number. The file doesn't.
@@ -87,7 +87,7 @@ class Retirement:
 
 
 def cut_visits(folder: Path, step: int) -> None:
-    """Forgets visits from a step on: a resumed run makes them again."""
+    """Removes visits from a step on: a resumed run makes them again."""
     path = folder / VISITS
     if path.is_file():
         kept = [row for row in _read(path) if row["step"] < step]

@@ -39,15 +39,15 @@ class _GroupRequest(NamedTuple):
 
 
 class GroupRollouts:
-    """Asks the policy and scores what it says.
+    """Samples completions from the policy and scores them.
 
     Args:
         engine: Of the policy; its model may be another one each step.
-        training_data: Samples and how their clips are had.
+        training_data: Samples, and access to their clips.
         recipe: The resolved recipe.
         broken: Where samples are listed that can't be used.
         autocast: What the model computes under.
-        tower: A vision tower that isn't trained; None where it is.
+        tower: A frozen vision tower; None if it is trained.
         vllm: Draws in place of the engine; awake and with the policy's weights whenever this is called.
     """
 
@@ -70,7 +70,7 @@ class GroupRollouts:
         """Of each call since somebody took them away."""
 
     def __call__(self, indices: Sequence[int], step: int) -> list[ScoredGroup | None]:
-        """A scored group for each sample; None where it can't be used.
+        """A scored group for each sample; None if it can't be used.
 
         Args:
             indices: Of samples.
@@ -138,7 +138,7 @@ class GroupRollouts:
         return self._tower.inputs(clip) if self._tower else self._training_data.builder.clip(clip)
 
     def score(self, index: int, group: Group, completions: Sequence[Completion]) -> ScoredGroup:
-        """What a sample's completions earn: their grades' rewards, less what length costs.
+        """The rewards of a sample's completions: from their grades, minus length penalties.
 
         Args:
             index: Of the sample.

@@ -1,4 +1,4 @@
-"""What a training run would do and take, before it starts: steps, launcher and memory, as an object.
+"""The plan of a training run before it starts: steps, launcher and memory, as an object.
 
 Knows recipes and formulas; prints nothing.
 """
@@ -21,7 +21,7 @@ DEFAULT_GPU_GB = 80.0
 
 
 def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -> dict[str, Any]:
-    """What a run would do and take.
+    """The plan of a run.
 
     Raises:
         RecipeError: a step's prompts can't be spread over the processes.

@@ -35,11 +35,11 @@ class SftExample(NamedTuple):
     think: bool
     answer_format: AnswerFormat
     filler: bool = False
-    """Only makes a batch whole; nothing is learned from it."""
+    """Only fills a batch; nothing is learned from it."""
 
 
 class SftDataset(Dataset[SftExample]):
-    """Every sample's targets, as the recipe asks for them; behind the last come fillers, without end.
+    """Every sample's targets, as the recipe asks for them; the last is followed by endless fillers.
 
     Raises:
         DataError: reasoning is asked for and a sample has none.
@@ -71,7 +71,7 @@ class SftTrainer(ResumableTrainer, Trainer):
 
     Args:
         training_data: Whose clips are loaded ahead.
-        batch: Examples an optimizer step, over all processes.
+        batch: Examples per optimizer step, over all processes.
         **kwargs: Passed to transformers' trainer.
     """
 
@@ -173,7 +173,7 @@ def train(
 
     Args:
         loaded: The model and its processor; adapters are added where it has none yet.
-        training_data: Samples and how their clips are had.
+        training_data: Samples, and access to their clips.
         recipe: As resolved.
         folder: The run's folder.
         report: Gets each step's metrics.

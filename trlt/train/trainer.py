@@ -1,4 +1,4 @@
-"""What GRPO and SFT share: samples become model inputs, checkpoints are complete or ignored, progress is shown and logged.
+"""Shared by GRPO and SFT: samples become model inputs, checkpoints are complete or ignored, progress is shown and logged.
 
 Knows samples, clips and the transformers Trainer; neither rewards nor losses.
 """
@@ -93,7 +93,7 @@ class TrainingData:
         return found
 
     def clips(self, indices: Sequence[int]) -> list[Clip | VideoError]:
-        """Frames of samples, or why there are none, in their order."""
+        """Frames of samples, or why there are none, in order."""
         found: dict[int, Clip | VideoError] = {}
         requests = []
         for place, index in enumerate(indices):

@@ -70,7 +70,7 @@ def check(
     if not allowed.allows(parity):
         raise ParityError(
             f"log-probabilities differ between vLLM and the trainer: up to {parity.largest:.2e}, for sample {worst[0]}, and "
-            f"{parity.mean:.2e} in the mean, over {parity.tokens} tokens of {parity.samples} samples; "
+            f"{parity.mean:.2e} on average, over {parity.tokens} tokens of {parity.samples} samples; "
             f"{allowed.words(parity.tokens, engine.precision)}; {REMEDY}"
         )
     return parity

@@ -1,4 +1,4 @@
-"""How many frames of a video are taken, which, and at what size: the Qwen2.5-VL rule. Pure arithmetic, no files.
+"""Number, choice and size of a video's sampled frames: the Qwen2.5-VL rule. Pure arithmetic, no files.
 
 The same results as `qwen_vl_utils` 0.0.14 (`smart_nframes`, `smart_resize`, `fetch_video`), restated here because that package
 imports torch, which the decoding processes do without. A test compares both over many settings.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH
 
 FACTOR = PATCH * MERGE
-"""Pixels a side of a token; frames are resized to multiples of it."""
+"""Side of a token in pixels; frames are resized to multiples of it."""
 FRAME_MAX_TOKENS = 768
 """The family's cap on one frame, whatever the budget."""
 MAX_RATIO = 200
@@ -24,21 +24,22 @@ MAX_RATIO = 200
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much of a video the model sees (4.1 of the paper)."""
+    """Frame and token budget of a video (4.1 of the paper)."""
 
     fps: float = 2.0
     min_frames: int = 4
     max_frames: int = 768
     min_tokens: int = 4
-    """Least tokens of a temporal patch (two frames), before sides are rounded down to whole tokens."""
+    """Minimum number of tokens per temporal patch (two frames), before sides are rounded down to whole tokens."""
     max_tokens: int = 2048
-    """Most tokens of the whole video. Very many frames may pass it: `min_tokens` (and 5%) goes first, as in the family."""
+    """Maximum number of tokens per video. Very many frames may exceed it: `min_tokens` (and 5%) takes precedence, as in the
+    family."""
 
 
 def frame_count(total: int, rate: float, budget: Budget) -> int:
-    """Frames to take of `total` frames that run at `rate` a second: even, at least 2 and at most `total`.
+    """Frames to take of `total` frames at `rate` per second: even, at least 2 and at most `total`.
 
-    A video that has fewer frames than `min_frames` gives all that it has, less one where that is odd.
+    A video that has fewer frames than `min_frames` gives all that it has, minus one if that is odd.
 
     Raises:
         ValueError: fewer than two frames; the family's rule has no answer for them.

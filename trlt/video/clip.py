@@ -1,4 +1,4 @@
-"""What a file becomes: the sampled frames with their times. Knows nothing of files and budgets."""
+"""The result of reading a file: the sampled frames with their times. Knows nothing of files and budgets."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Clip:
     times: NDArray[np.float64]
     """(T,) seconds of a player's clock at which each frame is on screen; with bounds they start at the bound, not at 0."""
     sample_fps: float
-    """Frames a second after sampling, as the model family counts it: frames over the clip's duration."""
+    """Frames per second after sampling, as the model family counts it: frames over the clip's duration."""
     seconds_per_grid: float
     """Seconds from one temporal patch to the next, as transformers' `second_per_grid_ts`."""
     duration: float
-    """Seconds of the clip; of the whole file where there are no bounds."""
+    """Seconds of the clip; of the whole file without bounds."""
     grid: tuple[int, int, int]
     """(t, h, w): temporal patches, and rows and columns of 14-pixel patches, as transformers' `video_grid_thw`."""
     warnings: tuple[str, ...] = ()
-    """What was wrong with the file although frames could be had."""
+    """Problems of the file that still allowed reading frames."""
 
     @classmethod
     def of(

@@ -29,7 +29,7 @@ class ClipCache(DiskCache):
     FIELD = "video.store"
 
     def get(self, key: str) -> Clip | None:
-        """The clip, or None where it isn't there or its bytes were damaged (then the entry is dropped)."""
+        """The clip, or None if it is missing or damaged (then the entry is dropped)."""
         data = self.read(key)
         if data is None:
             return None

@@ -40,7 +40,7 @@ UNTOLD_RATE = 25
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listing:
-    """What a file holds, known before anything is decoded."""
+    """The packets of a file, known before decoding."""
 
     stamps: list[int | None]
     """For each packet, in decoding order, the presentation time in the stream's unit; None where it shows no frame. On one

@@ -72,14 +72,14 @@ def load_clip(
 
     Args:
         path: A video file, or a folder of numbered frames.
-        fps: Frames to sample a second.
-        min_frames: Fewest frames; a video that has fewer gives all (an even number).
-        max_frames: Most frames.
-        min_tokens: Least tokens of a temporal patch (two frames).
-        max_tokens: Most tokens of the whole clip.
+        fps: Frames to sample per second.
+        min_frames: Minimum number of frames; a video with fewer gives all (an even number).
+        max_frames: Maximum number of frames.
+        min_tokens: Minimum number of tokens per temporal patch (two frames).
+        max_tokens: Maximum number of tokens per clip.
         start: Seconds of a player's clock; a frame on it belongs to the clip.
         end: Seconds of that clock; a frame on it doesn't.
-        threads: Threads of the decoder; 0 takes one a core.
+        threads: Threads of the decoder; 0 uses one per core.
 
     Raises:
         VideoError: it can't be read, holds one frame only, or nothing in the stretch; names file, time and reason.

@@ -1,7 +1,7 @@
-"""A folder of entries, bounded in bytes: any number of processes read and write it, and what was unused for longest goes first.
+"""A folder of entries, bounded in bytes: shared by any number of processes; least recently used entries go first.
 
-One file an entry. Entries appear in one step; the bound is kept under a lock; a read marks an entry as used. Knows bytes, and
-not what they hold.
+Entries appear in one step; the bound is kept under a lock; a read marks an entry as used. Knows bytes, and not what they
+hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether files are what samples take them for: the header, the first, middle and last frames, the length. Cached by file.
+"""Checks whether files match their samples: the header, the first, middle and last frames, the length. Cached by file.
 
 Knows paths and verdicts; nothing of samples. `survey` decodes clips as a run will and measures tokens; this only looks.
 """
@@ -25,7 +25,7 @@ FRAMES = 4
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ScanResult:
-    """What came of looking at a file."""
+    """The verdict on a file."""
 
     duration_s: float | None
     """Seconds of the file; None where it can't be read."""

@@ -1,4 +1,4 @@
-"""What the files of a set are worth before a run: sound, readable with warnings or broken, length, tokens. Knows no samples."""
+"""Checks the files of a set before a run: sound, readable with warnings or broken, length, tokens. Knows no samples."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Wanted:
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=STRICT)
 class SurveyRow:
-    """What came of a clip."""
+    """The result for a clip."""
 
     key: str
     """Changes with the file, the bounds and the budget; empty where there is no file."""
@@ -77,7 +77,7 @@ def survey(
     deep: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[SurveyRow, ...]:
-    """Decodes every clip as a run would, and notes what came of it.
+    """Decodes every clip as a run would, and records the result.
 
     Rows are written one by one; a later call takes over those that are there, unless file, bounds or budget changed, or for a
     clip that couldn't be read the limits of time and memory.
@@ -86,7 +86,7 @@ def survey(
         wanted: The clips, each once.
         loader: Its budget decides frames and tokens; its frame store, where it has one, is filled on the way.
         out: JSONL file of the rows.
-        fresh: Forget what is there.
+        fresh: Discard existing rows.
         deep: The loader decodes every frame: rows of one that doesn't are no answer.
         progress: Called at first, and after each clip.
 

@@ -23,7 +23,7 @@ class Timeline:
     times: NDArray[np.float64]
     """(N,) seconds of a player's clock at which each is presented, rising."""
     rate: float
-    """Frames a second, on average."""
+    """Frames per second, on average."""
     regular: bool
     """The rate is constant: no frame lies half an interval off an even grid."""
     end: float
@@ -43,7 +43,7 @@ class Choice:
     total: int
     """Frames of the clip before sampling."""
     rate: float
-    """Frames a second before sampling."""
+    """Frames per second before sampling."""
     sample_fps: float
     duration: float
     """Seconds of the clip."""

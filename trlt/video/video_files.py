@@ -1,4 +1,4 @@
-"""Which videos lie below a folder, under which names, and what can't be looked into. Of files, only a WebP's head is read."""
+"""Lists the videos below a folder by name, and what can't be looked into. Of files, only a WebP's head is read."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class ClipRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoadedClip:
-    """The answer to a request: a clip, or why there is none."""
+    """The result of a request: a clip, or why there is none."""
 
     request: ClipRequest
     clip: Clip | None
@@ -111,7 +111,7 @@ class ClipLoader:
         return store_key(path, self.budget, start, end)
 
     def stored(self, key: str) -> bool:
-        """Whether the frame store holds a clip."""
+        """Whether the frame store has a clip."""
         return self._store is not None and self._store.has(key)
 
     def is_stored(self, path: str | Path, start: float | None = None, end: float | None = None) -> bool:

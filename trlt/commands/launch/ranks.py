@@ -87,7 +87,7 @@ def find_rank(env: Mapping[str, str]) -> Rank | None:
 
 
 def count_processes(asked: int, rank: Rank | None, device: str) -> int:
-    """How many processes to start: as many as were asked for, else one a local GPU.
+    """How many processes to start: as many as were asked for, else one per local GPU.
 
     Args:
         asked: 0 leaves it to this function.

@@ -1,12 +1,12 @@
-"""Annotation becomes samples: one file a data set, found by its name.
+"""Turns annotation into samples: one file per data set, found by its name.
 
-`trlt eval --bench nextgqa` opens `nextgqa.py`; there is no list to keep. Such a file holds a docstring (origin, splits,
-protocol, licence), the constants `TITLE`, `TASK`, `LICENSE`, `WHERE` (to get it), `DOMAIN` (what its videos show), `FILES`
-(official file names by split), perhaps `OPTIONAL` (those that may be missing) and `STREAMED` (large lists of records), an
-invented `EXAMPLE` with its expected samples, and `read(files, split, purpose)`. What can be trained on has `TRAIN_SPLIT`
-and `PAPER_COUNT` (None where the paper doesn't use it); a benchmark has `TEST_SPLIT`, `values`, `official` and `metrics`,
-and perhaps `OFFICIAL_LOWER` or `OFFICIAL_HIGHER` (why its official metric may be far below or above the paper's).
-A file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
+`trlt eval --bench nextgqa` opens `nextgqa.py`; there is no list to keep. Such a file has a docstring (origin, splits, protocol,
+license), the constants `TITLE`, `TASK`, `LICENSE`, `WHERE` (to get it), `DOMAIN` (what its videos show), `FILES` (official file
+names by split), perhaps `OPTIONAL` (those that may be missing) and `STREAMED` (large lists of records), an invented `EXAMPLE`
+with its expected samples, and `read(files, split, purpose)`. Training sources have `TRAIN_SPLIT` and `PAPER_COUNT` (None where
+the paper doesn't use it); a benchmark has `TEST_SPLIT`, `values`, `official` and `metrics`, and perhaps `OFFICIAL_LOWER` or
+`OFFICIAL_HIGHER` (why its official metric may be far below or above the paper's). A file whose name starts with an underscore
+is shared code. Knows no prompt, no frames and no model.
 """
 
 from trlt.data.datasets._common import Example, Reading, keep_example

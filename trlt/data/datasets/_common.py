@@ -1,4 +1,4 @@
-"""What all readers share: the shape of a reading, and small cleaning helpers. Pure; opens no file."""
+"""Shared by all readers: the result of reading, and small cleaning helpers. Pure; opens no file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Purpose = Literal["train", "bench"]
 Files = Mapping[str, Any]
 """Official file name to its parsed content: lines of .txt, rows of .csv (dicts of text) and .parquet, the value of .json.
 
-Of a file in a module's `STREAMED`, records one after the other (`Records`), whatever its size.
+For a file in a module's `STREAMED`, one record after the other (`Records`), whatever its size.
 """
 
 EXAMPLES_KEPT = 5
@@ -26,7 +26,7 @@ EXAMPLES_KEPT = 5
 
 @dataclass(frozen=True)
 class Reading:
-    """What came out of a data set's files: nothing is lost without a count and a reason."""
+    """The result of reading a data set's files: nothing is lost without a count and a reason."""
 
     samples: tuple[Sample, ...]
     read: int
@@ -36,9 +36,9 @@ class Reading:
     dropped: Counter[str]
     """Records left out, by reason."""
     examples: dict[str, list[str]]
-    """The first few records of each reason, as a person would look them up."""
+    """The first few records of each reason, in a form that a person can look up."""
     notes: tuple[str, ...] = ()
-    """What a user should know, such as an optional file that isn't there."""
+    """Notes for the user, such as an optional file that is missing."""
     files: tuple[Path, ...] = ()
     """The files that were read, for checksums."""
 
@@ -58,7 +58,7 @@ class Collector:
     """Gathers a `Reading` while a reader walks its records.
 
     Args:
-        shared: Fields that all of the samples have alike: their source, split, task and licence.
+        shared: Fields that all samples share: source, split, task and license.
     """
 
     def __init__(self, **shared: Any) -> None:
@@ -130,7 +130,7 @@ def clean(text: str) -> str:
 
 
 def without_instruction(text: str) -> str:
-    """A question without the instruction how to answer that stands at its end; lines stay lines."""
+    """A question without the answer instruction at its end; line breaks stay."""
     stripped = text.rstrip()
     last = max(0, stripped.rfind("\n"))  # it is part of the last line
     shorter = (stripped[:last] + _INSTRUCTION.sub("", stripped[last:])).rstrip()
@@ -151,7 +151,7 @@ _YOUTUBE = re.compile(r"(?:ytb_|video-|v_)?([A-Za-z0-9_-]{11})(?:_\d+(?:\.\d+)?_
 def youtube_key(name: str) -> str:
     """`youtube:<id>` for all spellings: `ytb_<id>`, `video-<id>`, `v_<id>`, `<id>_<start>_<end>` and the bare id.
 
-    A name that holds no YouTube id keeps its own, less a `v_`.
+    A name without a YouTube id stays, less a `v_`.
     """
     found = _YOUTUBE.fullmatch(name)
     return f"youtube:{found[1] if found else name.removeprefix('v_')}"
@@ -162,9 +162,9 @@ _DIDEMO = re.compile(r".+_(\d+)_[0-9a-f]+")
 
 
 def didemo_key(video: str) -> str:
-    """`flickr:<id>` of DiDeMo's `<user>_<flickr id>_<hash>`, with or without an extension; another name stays, without it.
+    """`flickr:<id>` of DiDeMo's `<user>_<flickr id>_<hash>`, with or without an extension; else the name without extension.
 
-    Data sets that hold DiDeMo's videos must spell the key alike, or a duplicate isn't one.
+    Data sets with DiDeMo's videos must spell the key alike, or duplicates go unnoticed.
     """
     stem = _EXTENSION.sub("", video)
     found = _DIDEMO.fullmatch(stem)
@@ -186,10 +186,10 @@ def columns(files: Files, name: str, wanted: Sequence[str], hint: str = "") -> l
 
 
 def holding(files: Files, name: str, kind: type, wanted: str) -> Any:
-    """A parsed JSON file that must be of a type; `wanted` tells which in words.
+    """A parsed JSON file that must be of a type; `wanted` names it in words.
 
     Raises:
-        DataError: it is of another.
+        DataError: it has another type.
     """
     if not isinstance(files[name], kind):
         raise DataError(f"{name}: expected {wanted}, got {type(files[name]).__name__}; is this the official file?")

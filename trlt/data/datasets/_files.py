@@ -1,4 +1,4 @@
-"""Opens one annotation file by its suffix, and says plainly what is wrong with one that isn't what it should be."""
+"""Opens one annotation file by its suffix, and says plainly what is wrong with an unusable one."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def parse_file(path: Path, *, streamed: bool = False) -> Any:
 
 
 class Records:
-    """The records of a JSON list, parsed one at a time: files of hundreds of MB never stand in memory as a whole.
+    """The records of a JSON list, parsed one at a time: files of hundreds of MB are never in memory as a whole.
 
     Raises:
-        DataError: when it is made: the faults of `parse_file`, and a file that is no list. While it is walked: faults of
-            the JSON, with how many records came before.
+        DataError: on creation, the faults of `parse_file`, and a file that is no list; during iteration, faults of the JSON,
+            with the number of records before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +93,7 @@ def _checked(path: Path, start: bytes) -> bytes:
     """The first bytes of a file without a byte order mark and white space.
 
     Raises:
-        DataError: they are those of something else than data.
+        DataError: the file isn't data.
     """
     start = start.removeprefix(_MARK).lstrip()
     low = start.lower()

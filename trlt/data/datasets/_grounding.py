@@ -16,7 +16,7 @@ def values(item: Item) -> dict[str, float]:
 
 
 def official(item: Item) -> dict[str, float]:
-    """The same metrics; where there are no tags, from the first span in the text."""
+    """The same metrics; without tags, from the first span in the text."""
     span = item.answer.span or find_span(official_text(item))
     return grounding_values(best_iou(span, item.sample.spans or ()))
 

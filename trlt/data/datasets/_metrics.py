@@ -1,7 +1,7 @@
-"""What benchmarks share when they score: an item, its two readings, and means over items. Pure.
+"""Shared scoring code of benchmarks: an item, its two readings, and means over items. Pure.
 
 Two protocols from the same predictions. `paper`: tags first, then the shared parser. `official`: the benchmark's own rule
-on the text inside the tags, or on the whole text where there are none. What wasn't answered counts as wrong in both.
+on the text inside the tags, or on the whole text without tags. Unanswered questions count as wrong in both.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from trlt.task.score import score
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question of a benchmark and what a model said."""
+    """One question of a benchmark and a model's output."""
 
     sample: Sample
     text: str
-    """The raw output; empty where there is none."""
+    """The raw output; empty if there is none."""
     answer: Answer
     """The same, parsed."""
 
@@ -46,12 +46,12 @@ def benchmark_entry(
     """A benchmark's part of `results.json`, in percent.
 
     Args:
-        items: All questions, the unanswered ones too.
+        items: All questions, including unanswered ones.
         paper: The paper's metrics of an item.
         official: The benchmark's own.
         answered: Whether an item has a parsed answer.
-        by: Name of a breakdown to what a sample belongs to there.
-        weights: One an item, 1 on average; None weighs all alike (micro).
+        by: Name of a breakdown to a function that gives a sample's group in it.
+        weights: One per item, 1 on average; None weighs all alike (micro).
 
     Raises:
         DataError: no items.
@@ -102,12 +102,12 @@ def accuracy_values(item: Item) -> dict[str, float]:
 
 
 def official_text(item: Item) -> str:
-    """Text inside the answer tags, or the whole text where there are none."""
+    """Text inside the answer tags, or the whole text without tags."""
     return item.text if item.answer.payload is None else item.answer.payload
 
 
 def official_option(item: Item) -> int | None:
-    """The option named inside the answer tags (as the item was parsed), or by the whole text where there are none."""
+    """The option named inside the answer tags (as the item was parsed), or by the whole text without tags."""
     if item.answer.payload is not None or item.sample.options is None:
         return item.answer.option
     return parse_option(item.text, item.sample.options)
@@ -117,7 +117,7 @@ _OBSERVE = re.compile(r"<observe>((?:(?!</?observe>).)*)</observe>", re.DOTALL)
 
 
 def official_observed(item: Item) -> str:
-    """Text inside the last complete `<observe>`, or the whole text where there is none."""
+    """Text inside the last complete `<observe>`, or the whole text without one."""
     return next(reversed(_OBSERVE.findall(item.text)), item.text)
 
 
@@ -140,7 +140,7 @@ def best_iou(span: Span | None, gold: Sequence[Span]) -> float:
 
 
 def best_iop(span: Span | None, gold: Sequence[Span]) -> float:
-    """Maximum intersection over prediction; a prediction of no length has 1 inside a gold span, else 0."""
+    """Maximum intersection over prediction; a prediction of zero length has 1 inside a gold span, else 0."""
     return max((_iop(span, one) for one in gold), default=0.0) if span else 0.0
 
 

@@ -14,7 +14,7 @@ Role = Literal["train", "bench"]
 
 
 def names(role: Role | None = None) -> tuple[str, ...]:
-    """Names of the data sets, sorted; of one role where it is given (a data set may have both)."""
+    """Names of the data sets, sorted; with `role`, only those that have it (a data set may have both)."""
     found = sorted(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.name[0] != "_")
     return tuple(name for name in found if role is None or has_role(_module(name), role))
 

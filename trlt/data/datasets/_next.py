@@ -1,4 +1,4 @@
-"""What NExT-QA and NExT-GQA share: videos of VidOR named by their Flickr id, and five options a question. Pure."""
+"""What NExT-QA and NExT-GQA share: videos of VidOR named by their Flickr id, and five options per question. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_MAP = f"{MAP} isn't there: videos are looked for by their id alone"
 
 
 def folders(files: Files) -> Mapping[str, str]:
-    """Video id to `<folder>/<id>` of VidOR; empty where the optional map isn't there.
+    """Video id to `<folder>/<id>` of VidOR; empty if the optional map is missing.
 
     Raises:
         DataError: the map is no JSON object of texts.

@@ -1,4 +1,4 @@
-"""Options that stand inside a question's text, and answers that name one of them. Pure."""
+"""Options inside a question's text, and answers that name one of them. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _LED = re.compile(r"^\s*\(?([A-Za-z])(?:[.):]+(?:\s+|$)|\)\s*|$)(.*)$", re.DOTAL
 
 
 class SplitQuestion(NamedTuple):
-    """A question apart from its options."""
+    """A question separated from its options."""
 
     question: str
     options: tuple[str, ...]
-    """Without letters, in their order; empty where there are none."""
+    """Without letters, in order; empty if there are none."""
 
 
 class Chosen(NamedTuple):
@@ -34,9 +34,9 @@ class Chosen(NamedTuple):
 
 
 def split_options(text: str) -> SplitQuestion:
-    """Takes the options out of a question: a line each (`A. text`, `(A) text`, `A) text`), or all in one line.
+    """Takes the options out of a question: one per line (`A. text`, `(A) text`, `A) text`), or all in one line.
 
-    Letters must run from A without a gap. A heading such as `Options:` goes.
+    Letters must run from A without a gap. A heading such as `Options:` is removed.
     """
     lines = text.splitlines()
     marked = [(number, match) for number, line in enumerate(lines) if (match := _LINE.match(line))]
@@ -73,7 +73,7 @@ def _inline(text: str) -> SplitQuestion:
 def choose(answer: str, options: Sequence[str]) -> Chosen:
     """Which option an annotated answer names: by letter, by letter and text, or by text.
 
-    A letter and a text that disagree name none: which of the two is wrong can't be known.
+    A letter and a text that disagree name none, since either may be wrong.
     """
     said = clean(answer)
     if not said:
@@ -102,7 +102,7 @@ def bare(option: str, index: int) -> str:
 def fault(texts: tuple[str, ...], index: int, *, bench: bool) -> str | None:
     """Why a question can't be used, or None.
 
-    An answer that stands twice can't be told by its letter, so it isn't trained on; a benchmark keeps it, and either
+    An answer that occurs twice among the options has no unique letter, so it isn't trained on; a benchmark keeps it, and either
     letter counts as right.
     """
     if not all(texts):

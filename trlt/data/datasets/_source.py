@@ -21,9 +21,9 @@ def read_source(
     Args:
         name: Of the data set, as in `names()`.
         annotations: Folder that holds the official files under their own names (or in one subfolder), or the main
-            annotation file; the others lie beside it.
-        split: None goes by the file's name where one is given, else takes the data set's train or test split.
-        allow_test: Read a test split as training data all the same.
+            annotation file; the others are beside it.
+        split: None infers it from the name of a given file, else uses the data set's train or test split.
+        allow_test: Allow reading a test split as training data.
         purpose: `train` or `bench`.
 
     Raises:

@@ -1,6 +1,6 @@
-"""Annotated times become spans: repaired where the intent is plain, dropped with a reason where it isn't. Pure.
+"""Turns annotated times into spans: repaired if the intent is clear, else dropped with a reason. Pure.
 
-Never swaps the ends of a reversed span: which of the two is wrong can't be known.
+Never swaps the ends of a reversed span, since either may be wrong.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trlt.task.sample import Sample, Span
 from trlt.video.durations import TOLERANCE, TOLERANCE_S, durations_differ
 
 OVERSHOOT_S = 1.5
-"""Seconds by which an end may pass the duration, or a start lie before 0, and still be clamped."""
+"""Seconds by which an end may exceed the duration, or a start precede 0, and still be clamped."""
 ROUNDING_S = 0.05
 """Times are annotated to a tenth of a second, durations finer: 1.54 s over is 1.5 s over, rounded."""
 WHOLE = 0.95
@@ -80,7 +80,7 @@ def repair_span(
 def repair_spans(
     times_s: Iterable[tuple[float, float]], duration_s: float | None, *, clip: bool, overshoot_s: float = OVERSHOOT_S
 ) -> Repairs:
-    """All spans of a record; it stays usable while one of them is, and says so (`dropped_span`)."""
+    """All spans of a record, which stays usable while one of them is, flagged `dropped_span`."""
     repairs = [repair_span(start, end, duration_s, clip=clip, overshoot_s=overshoot_s) for start, end in times_s]
     spans = tuple(repair.span for repair in repairs if repair.span)
     flags = tuple(flag for repair in repairs for flag in repair.flags)
@@ -92,7 +92,7 @@ def repair_spans(
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A sample that fits its file, or the reason why none does."""
+    """A sample fitted to its file, or the reason why it can't be."""
 
     sample: Sample | None
     flags: tuple[str, ...] = ()
@@ -100,13 +100,13 @@ class Fit:
 
 
 def span_outside(sample: Sample, length_s: float) -> Span | None:
-    """The first gold span that a sample's clip doesn't hold: it begins at or behind its end, or ends too far behind it.
+    """The first gold span outside a sample's clip: it begins at or after the clip's end, or ends too far after it.
 
-    Too far is where `trlt prepare` drops it: beyond `OVERSHOOT_S`, or `meta.chunk_s`; of an annotated duration that agrees with
-    the clip's, the longer of the two counts.
+    Too far means that `trlt prepare` drops it: by more than `OVERSHOOT_S`, or `meta.chunk_s`; if the annotated duration agrees
+    with the clip's, the longer of the two counts.
 
     Args:
-        sample: Whose spans, if it has any, are held to it.
+        sample: The sample whose spans, if any, are checked.
         length_s: Seconds of the clip, as decoded.
     """
     agree = sample.duration is not None and not durations_differ(sample.duration, length_s)
@@ -120,7 +120,7 @@ def span_outside(sample: Sample, length_s: float) -> Span | None:
 
 
 def outside_words(sample: Sample, length_s: float) -> str | None:
-    """What to say of a sample with a `span_outside`; None where its spans fit."""
+    """Message for a sample with a `span_outside`; None if its spans fit."""
     span = span_outside(sample, length_s)
     if span is None:
         return None
@@ -131,18 +131,18 @@ def outside_words(sample: Sample, length_s: float) -> str | None:
 def fit_to_file(sample: Sample, file_s: float) -> Fit:
     """A training sample, fitted to the length of its file.
 
-    - `meta.maybe_cut` (InternVid): a file as long as `clip`, and too short to hold it, is that clip, cut already.
-    - `meta.annotated_s` is how much of the file was shown to annotators (DiDeMo: 30 s): the rest becomes no part of the sample.
-    - `meta.chunk_s` is the length of the steps that times were annotated in: an end may overshoot by one.
-    - A clip or span that the file doesn't hold drops the sample; a file of another length than annotated that holds all
-      of them is flagged `other_duration`, and its own length counts.
+    - `meta.maybe_cut` (InternVid): a file as long as `clip` and too short to contain it is that clip, already cut.
+    - `meta.annotated_s` is how much of the file was shown to annotators (DiDeMo: 30 s): the rest is not part of the sample.
+    - `meta.chunk_s` is the step length of annotated times: an end may overshoot by one step.
+    - A clip or span outside the file drops the sample; a file whose length differs from the annotation but contains all of them
+        is flagged `other_duration`, and its own length counts.
 
     Args:
-        sample: As read.
+        sample: The sample as read.
         file_s: Seconds of the video file.
 
     Returns:
-        The sample, its flags in `meta.flags` too.
+        The sample, with its flags also in `meta.flags`.
     """
     fitted = _fit(sample, file_s)
     if fitted.sample is None or not fitted.flags:
@@ -166,7 +166,7 @@ def _fit(sample: Sample, file_s: float) -> Fit:
 
 
 def _fit_clip(sample: Sample, clip: Span, file_s: float) -> Fit:
-    """A sample about a part of its file."""
+    """Fits a sample about a part of its file."""
     holds = clip.end <= file_s + max(TOLERANCE_S, TOLERANCE * clip.length)
     if sample.meta.get("maybe_cut"):
         meta = {key: value for key, value in sample.meta.items() if key != "maybe_cut"}

@@ -1,4 +1,4 @@
-"""Where a sample's video may lie, for data sets that are handed out in several layouts. Touches no file itself."""
+"""Possible places of a sample's video, for data sets distributed in several layouts. Touches no file itself."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from trlt.task.sample import Sample
 def locate(sample: Sample, exists: Callable[[str], bool]) -> Sample | None:
     """The sample with the path that exists, or None.
 
-    `sample.video` comes first, then each of `meta.alternatives`: `{"video": path, "cut": bool}`. A cut alternative holds
-    the clip alone, so the bounds don't apply to it, and it is a file, so a frame folder's rate doesn't either.
+    `sample.video` comes first, then each of `meta.alternatives`: `{"video": path, "cut": bool}`. A cut alternative contains
+    only the clip, so the bounds don't apply to it, and it is a file, so a frame folder's rate doesn't either.
 
     Args:
         sample: As read from the annotation.
-        exists: Whether exactly this path, relative to the video root, is there. A search by name won't do: it would take a
+        exists: Whether exactly this path, relative to the video root, is there. A search by name isn't enough: it would take a
             cut clip for the whole video, and bounds would apply twice.
     """
     if exists(sample.video):

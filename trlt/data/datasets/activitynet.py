@@ -1,4 +1,4 @@
-"""ActivityNet Captions: when does what a sentence tells happen? Untrimmed YouTube videos, two minutes each.
+"""ActivityNet Captions: when does the described event happen? Untrimmed YouTube videos, about two minutes each.
 
 Origin: Krishna et al., "Dense-Captioning Events in Videos" (2017) over ActivityNet. `val_1.json` and `val_2.json` are
 `{v_id: {duration, timestamps: [[start, end], ...], sentences: [...]}}`, seconds. Videos: `v_<id>.{mp4,mkv,webm}`.
@@ -6,7 +6,7 @@ Origin: Krishna et al., "Dense-Captioning Events in Videos" (2017) over Activity
 Splits: val_2 is the test set (17,031 sentences over 4,885 videos); val_1 (17,505 over 4,917) is another annotation of
 the same validation videos. A benchmark only.
 Protocol: mIoU and R1@{0.3, 0.5, 0.7} with >=, micro over sentences; gold spans aren't clipped.
-Licence: the videos belong to their uploaders; ActivityNet is for research.
+License: the videos belong to their uploaders; ActivityNet is for research.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
         duration = float(get(record, "duration", (int, float), where))
         times, sentences = get(record, "timestamps", list, where), get(record, "sentences", list, where)
         if len(times) != len(sentences):
-            raise DataError(f"{where}: {len(times)} timestamps and {len(sentences)} sentences; as many of each are expected")
+            raise DataError(f"{where}: {len(times)} timestamps and {len(sentences)} sentences; equal numbers are expected")
         for index, (raw, sentence) in enumerate(zip(times, sentences, strict=True)):
             repair = repair_span(*pair(raw, f"{where}: timestamps[{index}]"), duration, clip=purpose == "train")
             query = clean(str(sentence))

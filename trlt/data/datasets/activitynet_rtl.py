@@ -1,15 +1,15 @@
-"""ActivityNet-RTL: when does it happen, where the question has to be reasoned out? 229 questions about untrimmed videos.
+"""ActivityNet-RTL: when does it happen, if that takes reasoning? 229 questions about untrimmed videos.
 
 Origin: Huang et al., "LITA: Language Instructed Temporal-Localization Assistant" (2024). `annot_val_1_q229.json` is a list of
-`{vid (without v_), question, answer, duration, question_id}`, seconds; the gold span stands inside the answer's text, as
-`<start> ... <end>`. Videos are ActivityNet's: `v_<vid>.{mp4,mkv,webm}`.
+`{vid (without v_), question, answer, duration, question_id}`, seconds; the gold span is inside the answer's text, as `<start>
+... <end>`. Videos are ActivityNet's: `v_<vid>.{mp4,mkv,webm}`.
 
 Splits: val (229 questions). A benchmark only.
 Protocol: the paper's metrics are mIoU and R1@{0.3, 0.5, 0.7} with >=, micro over questions, gold spans not clipped. Official
 (`lita/eval/eval_model_rtl.py`): the first two `<number>` of a text, clamped to the video, in order of size, are its span, of
 the gold answer too; fewer than two in a prediction mean the whole video; mIoU and P@0.5 are means over videos of each video's
 mean. There an empty output is the whole video as well; here it is wrong.
-Licence: annotations are LITA's, for non-commercial research; the videos belong to their uploaders.
+License: annotations are LITA's, for non-commercial research; the videos belong to their uploaders.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _inside(times: Sequence[float], duration: float) -> Span:
 
 
 def video_weights(items: Sequence[Item]) -> list[float]:
-    """What makes the mean over items the official one, over videos: 1 on average.
+    """Weights that turn the mean over items into the official one over videos: 1 on average.
 
     Not named `weights`: the paper's metrics, and so their intervals, are micro.
     """

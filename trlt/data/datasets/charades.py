@@ -1,4 +1,4 @@
-"""Charades-STA: when does what a sentence tells happen? Indoor videos of everyday acts, about 30 s each.
+"""Charades-STA: when does the described event happen? Indoor videos of everyday acts, about 30 s each.
 
 Origin: Gao et al., "TALL: Temporal Activity Localization via Language Query" (2017), sentences and times over Charades
 (Sigurdsson et al., 2016). Lines of `charades_sta_<split>.txt` are `VID start end##sentence`, seconds with one decimal;
@@ -6,9 +6,8 @@ lengths are in the column `length` of `Charades_v1_<split>.csv`. Videos: `Charad
 
 Splits: train (12,408 lines, the paper's count) and test (3,720 lines over 1,334 videos).
 Training: ends past the length are clamped and flagged, reversed spans dropped.
-Protocol: mIoU and R1@{0.3, 0.5, 0.7} with >=, micro over queries. 562 gold ends of the test set pass the video's length:
-they aren't clipped.
-Licence: Charades is for non-commercial use (Allen Institute for AI).
+Protocol: mIoU and R1@{0.3, 0.5, 0.7} with >=, micro over queries. 562 gold ends of the test set exceed the video's length and
+aren't clipped. License: Charades is for non-commercial use (Allen Institute for AI).
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ _LINE = re.compile(r"(\S+)\s+(-?[\d.]+)\s+(-?[\d.]+)\s*##(.*)")
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
-    """Samples of a parsed `charades_sta_<split>.txt` and, where it is there, `Charades_v1_<split>.csv`."""
+    """Samples of a parsed `charades_sta_<split>.txt` and, if present, `Charades_v1_<split>.csv`."""
     sentences, lengths = FILES[split]
     durations = _durations(files, lengths) if lengths in files else {}
     out = Collector(source="charades", split=split, task=TASK, license=LICENSE)

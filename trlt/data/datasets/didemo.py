@@ -1,15 +1,14 @@
-"""DiDeMo: when does what a sentence tells happen? Personal videos from Flickr, annotated in steps of five seconds.
+"""DiDeMo: when does the described event happen? Personal videos from Flickr, annotated in steps of five seconds.
 
 Origin: Hendricks et al., "Localizing Moments in Video with Natural Language" (2017). `<split>_data.json` is a list of
-`{"num_segments", "description", "times": [[a, b], ...], "video", "annotation_id"}`; four annotators (five to seven in places)
+`{"num_segments", "description", "times": [[a, b], ...], "video", "annotation_id"}`; four annotators (sometimes five to seven)
 each choose a first and a last step, counted from 0. Only the first 30 s of a video were shown to them.
 
 Splits: train (33,005 records; the paper counts 33,002), val (4,180), test. A training source only.
-Span: the pair that most annotators chose, ties go to the earliest, then the shortest; 5a to 5(b + 1) seconds, and the end
-is clamped to the video's length once that is known. All choices stay in `meta.times`.
-Videos: `<user>_<flickr id>_<hash>.<ext>`; extensions vary, are missing, or differ between records of one
-video; a name may end in a bare dot, which is taken off.
-Licence: annotations BSD-2-Clause; each video has its uploader's licence, many of them non-commercial or no-derivatives.
+Span: the pair that most annotators chose; ties go to the earliest, then the shortest; 5a to 5(b + 1) seconds, and the end is
+clamped to the video's length once that is known. All choices stay in `meta.times`. Videos: `<user>_<flickr id>_<hash>.<ext>`;
+extensions vary, are missing, or differ between records of one video; a name may end in a bare dot, which is taken off. License:
+annotations BSD-2-Clause; each video has its uploader's license, many of them non-commercial or no-derivatives.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from trlt.task.sample import Sample, Span, Task
 
 TITLE = "DiDeMo"
 TASK: Task = "grounding"
-LICENSE = "annotations BSD-2-Clause; videos under their uploaders' licences, many NC or ND"
+LICENSE = "annotations BSD-2-Clause; videos under their uploaders' licenses, many NC or ND"
 WHERE = "github.com/LisaAnne/LocalizingMoments; videos from Flickr"
 DOMAIN = "personal videos"
 PAPER_COUNT = 33_002
@@ -92,7 +91,7 @@ def read(files: Files, split: str, purpose: Purpose) -> Reading:
 
 
 def choose(times: list[tuple[int, int]]) -> tuple[tuple[int, int], int] | None:
-    """The pair of steps that most annotators chose, and how many did; None where no pair is usable."""
+    """The pair of steps that most annotators chose, and how many did; None if no pair is usable."""
     counts = Counter(pair for pair in times if 0 <= pair[0] <= pair[1])
     if not counts:
         return None

@@ -2,19 +2,20 @@
 
 Origin: Wang et al., "Grounded-VideoLLM: Sharpening Fine-grained Temporal Grounding in Video Large Language Models" (2024),
 written by GPT-4o mini over moments of ActivityNet Captions and QVHighlights. The field names of
-`G-VideoQA-gpt4o-mini-anno.json` aren't documented anywhere. It must be a list in one of two layouts, or it is refused:
+`G-VideoQA-gpt4o-mini-anno.json` aren't documented anywhere. It must be a list in one of two layouts:
 
 - conversation: `{question_id, video_id, video_file, conversation: [{from, value}, ...], dataset_name}`, as in the same authors'
-  `mix_sft.json`. Seconds stand in the texts as `<12.3>` or `<12>`: behind the answer, or in a turn of their own.
-- flat: `{video_file | video | video_id | vid, question, answer, times}` and perhaps `options | choices` (a list, an object of
-  letters, or in the question) and `duration`. `times` is `timestamps | timestamp | span | temporal_span`, one `[start, end]` or
+  `mix_sft.json`. Seconds are in the texts as `<12.3>` or `<12>`: after the answer, or in a turn of their own.
+- flat: `{video_file | video | video_id | vid, question, answer, times}` and optionally `options | choices` (a list, an object
+    of letters, or in the question) and `duration`. `times` is `timestamps | timestamp | span | temporal_span`, one `[start,
+    end]` or
   a list of them, or the two fields `start, end` or `start_time, end_time`. `answer` is a text, a letter or an index from 0.
 
 Splits: train; the paper counts 29,797. A training source only.
-Sample: a question with options, or an open one. One whose question states the times is dropped: they are what is asked for.
-Videos: as given, or `<id>.mp4`; `v_<id>` is ActivityNet's. QVHighlights' `<id>_<start>_<end>` are files that are cut already:
-times count from the cut, and a file may be shorter than its name says.
-Licence: not stated for these annotations; QVHighlights is CC BY-NC-SA 4.0, ActivityNet for research.
+Sample: a question with options, or an open one. If the question states the times, it is dropped: they are the answer. Videos:
+as given, or `<id>.mp4`; `v_<id>` is ActivityNet's. QVHighlights' `<id>_<start>_<end>` are already cut files: times count from
+the cut, and a file may be shorter than its name says. License: not stated for these annotations; QVHighlights is CC BY-NC-SA
+4.0, ActivityNet for research.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _video(record: Any, where: str) -> str:
 
 
 def _talk(record: Any, where: str) -> Iterator[_TimedQuestion]:
-    """Questions of a conversation; the times stand with the answer, or in the turn before or behind it."""
+    """Questions of a conversation; the times are with the answer, or in the turn before or after it."""
     place = f"{where}: conversation"
     question = ""
     waits: _TimedQuestion | None = None
@@ -227,7 +228,7 @@ _WANTS_TIMES = re.compile(
 
 
 def _apart(text: str) -> tuple[str, list[tuple[float, float]]]:
-    """An answer's words and its moments; no words where nothing but the moments is said."""
+    """An answer's words and its moments; no words if it states only the moments."""
     times = [(float(match[1]), float(match[2])) for match in _MOMENT.finditer(text)]
     words = clean(_ANSWER.sub("", _MOMENT.sub("", text))).strip(" ,;:") if times else clean(_ANSWER.sub("", text))
     if times and _ONLY_TIMES.issuperset(_WORD.findall(words.lower())):
@@ -274,7 +275,7 @@ def _keep(out: Collector, id_: str, video: str, record: Mapping[str, Any], asked
 
 
 def _reason(question: str, asked: _TimedQuestion) -> str | None:
-    """Why a question can't be used, as far as its texts tell."""
+    """Why a question can't be used, judged by its texts."""
     if not asked.answer:
         return "no_answer"
     if not asked.times:

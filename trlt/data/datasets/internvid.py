@@ -1,18 +1,18 @@
-"""InternVid-VTime: when does what a sentence tells happen? YouTube videos of all kinds, described by models.
+"""InternVid-VTime: when does the described event happen? YouTube videos of all kinds, described by models.
 
 Origin: the second training stage of Huang et al., "VTimeLLM: Empower LLM to Grasp Video Moments" (2024), over InternVid (Wang
 et al., 2024). `stage2.json` is a list of `{"source": "internvid", "id": YouTube id, "conversations": [{"from", "value"}, ...],
 "meta": {"split": [129.8, 184.0], "duration": 54.2, "token": {"<s0>": 0, "<e0>": 9.4, ...}}}`. `split` is the part of the video
-that was shown; `token` has the seconds, counted from its start, of the placeholders in the texts.
+that was shown; `token` maps the placeholders in the texts to seconds from the start of that part.
 
 Splits: train; the paper counts 213,158 events. A training source only.
-Sample: one an event, whichever kind of dialogue tells it: a dense caption ("From <s0> to <e0>, X." or "X from <s0> to <e0>."),
-a caption of a segment (times in the question, X in the answer) or grounding (X in the question, times in the answer). An event
-that a record tells again, in the same words, counts once. A turn without times can't be grounded and is dropped (`no_times`),
-and so is a record without `meta.token`; an event whose words can't be told from the rest is dropped too (`no_event`).
-Videos: `<id>.mp4`. Some downloads hold whole videos, others the cut parts, under the same name or one such as `<id>_vtime.mp4`:
-`split` becomes `clip`, and a file that is only as long as `clip` counts as cut already (`meta.maybe_cut`).
-Licence: CC BY-NC-ND 4.0, non-commercial and no derivatives; InternVid's captions are CC BY-NC-SA 4.0, videos YouTube's.
+Sample: one per event, in any kind of dialogue: a dense caption ("From <s0> to <e0>, X." or "X from <s0> to <e0>."), a caption
+of a segment (times in the question, X in the answer) or grounding (X in the question, times in the answer). An event that a
+record repeats in the same words counts once. A turn without times can't be grounded and is dropped (`no_times`), and so is a
+record without `meta.token`; an event whose words can't be separated from the rest is dropped too (`no_event`). Videos:
+`<id>.mp4`. Some downloads hold whole videos, others the cut parts, under the same name or one such as `<id>_vtime.mp4`: `split`
+becomes `clip`, and a file only as long as `clip` counts as already cut (`meta.maybe_cut`). License: CC BY-NC-ND 4.0,
+non-commercial and no derivatives; InternVid's captions are CC BY-NC-SA 4.0, videos YouTube's.
 """
 
 from __future__ import annotations
@@ -82,12 +82,12 @@ EXAMPLE = Example(
 
 
 class Event(NamedTuple):
-    """What a turn tells, and when."""
+    """An event in a turn, and its times."""
 
     numbers: tuple[str, ...]
-    """Of its placeholders: `("0",)` for `<s0>` and `<e0>`."""
+    """Numbers of its placeholders: `("0",)` for `<s0>` and `<e0>`."""
     text: str
-    """Empty where it can't be told from the rest."""
+    """Empty if it can't be separated from the rest."""
 
 
 class _InternVidRecord(NamedTuple):
@@ -218,7 +218,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def events(question: str, answer: str) -> list[Event]:
-    """What a turn tells and when; none where it names no times."""
+    """The events of a turn with their times; none if it names no times."""
     told = list(_PAIR.finditer(answer))
     if not told:
         numbers = [match[1] for match in _PAIR.finditer(question)]
@@ -252,7 +252,7 @@ def _told(text: str, pairs: Sequence[re.Match[str]]) -> list[Event]:
 
 
 def _halves(text: str) -> tuple[str, str]:
-    """Two events between the times of both, a sentence each; empty where no sentence ends in between."""
+    """Two events between the times of both, one sentence each; empty if no sentence ends in between."""
     parts = _SENTENCE_END.split(text.strip(), maxsplit=1)
     return (parts[0], parts[1]) if len(parts) == 2 else ("", "")
 

@@ -1,19 +1,18 @@
-"""LLaVA-Video-178K: what goes on in a video of up to three minutes? Four or five answers a question, written by a model.
+"""LLaVA-Video-178K: what happens in a video of up to three minutes? Four or five options per question, written by a model.
 
 Origin: Zhang et al., "Video Instruction Tuning With Synthetic Data" (2024). One folder per bucket, as `0_30_s_youtube_v0_1/`,
 holds `0_30_s_youtube_mc_v0_1_qa_processed.json`, a list of `{"id", "conversations": [{"from": "human" or "gpt", "value"}, ...],
-"data_source", "video"}`, and the videos: `video` is a path inside that folder. A question's text holds its options, under
-`Options:` or not, and how to answer; an answer is a letter, mostly with its text.
+"data_source", "video"}`, and the videos: `video` is a path inside that folder. A question's text includes its options, with or
+without `Options:`, and how to answer; an answer is a letter, mostly with its text.
 
 Splits: youtube_mc (the paper's 158,439 questions), academic_mc (Charades, ActivityNet, NExT-QA, Ego4D, YouCook2), nextqa and
 perceptiontest. Some of a split's files may be missing. Training sources only, and multi-choice only: the open-ended files
-(`*_oe_*`, all of activitynetqa) and the captions (`*_cap_*`) have no options to choose from, and are no task here.
-Sample: one a pair of turns. Ids of records repeat: from its second record on, an id is followed by `#2`, `#3`, ...
-Dropped: a turn without options, an answer whose letter is no option's or whose text is another option's, an answer that stands
-twice among the options. Other options that are the same are flagged.
-Videos: `<bucket's folder>/<video>`; YouTube's are named `ytb_<id>.mp4`. Many academic ones are also in NExT-QA, Charades-STA or
-benchmarks: they have the same `video_key` there.
-Licence: Apache-2.0, for research only; videos belong to their uploaders or their data sets.
+(`*_oe_*`, all of activitynetqa) and the captions (`*_cap_*`) have no options to choose from and don't fit any task here.
+Sample: one per pair of turns. Ids of records repeat: from the second record on, an id is followed by `#2`, `#3`, ... Dropped: a
+turn without options, an answer whose letter is no option's or whose text is another option's, an answer that occurs twice among
+the options. Other duplicate options are flagged. Videos: `<bucket's folder>/<video>`; YouTube's are named `ytb_<id>.mp4`. Many
+academic ones are also in NExT-QA, Charades-STA or benchmarks: they have the same `video_key` there. License: Apache-2.0, for
+research only; videos belong to their uploaders or their data sets.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ FILES = {
     "perceptiontest": tuple(f"{bucket}_perceptiontest_mc_qa_processed.json" for bucket in _BUCKETS[:2]),
 }
 OPTIONAL = tuple(name for names in FILES.values() for name in names)
-"""Buckets are downloaded one by one; one at least must be there."""
+"""Buckets are downloaded one by one; at least one must be there."""
 STREAMED = OPTIONAL
 
 _FIRST = Sample(
@@ -194,7 +193,7 @@ _INSTRUCTIONS = (
 
 
 def _asked(text: str) -> SplitQuestion:
-    """The question and its options, without the tag and without how to answer, which stands behind the options."""
+    """The question and its options, without the tag and the answer instruction, which follows the options."""
     text = text.replace("<image>", "")
     for instruction in _INSTRUCTIONS:
         before, found, after = text.rpartition(instruction)
@@ -222,7 +221,7 @@ _NO_ORIGIN = frozenset({"academicsource", "videos", "data"})
 
 
 def video_key(video: str, folder: str) -> str:
-    """Origin of a video, from the folders of its path and its name; the bucket's folder tells where they don't.
+    """Origin of a video, from the folders of its path and its name; else from the bucket's folder.
 
     Args:
         video: Path inside the bucket's folder.

@@ -1,15 +1,15 @@
 """MMVU: expert-level questions about videos of 27 subjects; the multi-choice part.
 
 Origin: Zhao et al., "MMVU: Measuring Expert-Level Multi-Discipline Video Understanding" (2025). `validation.json` is a list of
-`{id, video, youtube_url, question_type, metadata: {subject, ...}, question, choices: {A..E}, answer}`, where `video` is an
-address that ends in `videos/<Subject>/<n>.mp4`. The folder of videos may be `videos` or the one that holds it.
+`{id, video, youtube_url, question_type, metadata: {subject, ...}, question, choices: {A..E}, answer}`, where `video` is a URL
+that ends in `videos/<Subject>/<n>.mp4`. The folder of videos may be `videos` or the one that holds it.
 
 Splits: validation (1,000 questions; 625 are multi-choice, over 379 videos). Open-ended questions need a judge model: they are
 left out, and counted. The test set's answers aren't public.
 Protocol: accuracy, micro; by discipline and by subject. The official script (`utils/eval_utils.py`) has no rule of its own:
-GPT-4o takes out the final answer, a single letter, and compares. Without a judge, `official` reads the closing sentence that
-the official prompt asks for (`Therefore, the final answer is: X`), else as the shared parser.
-Licence: for research, by the data set's page; the videos belong to their uploaders.
+GPT-4o extracts the final answer, a single letter, and compares it. Without a judge, `official` reads the closing sentence that
+the official prompt asks for (`Therefore, the final answer is: X`), else uses the shared parser. License: for research, by the
+data set's page; the videos belong to their uploaders.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ _CLOSING = re.compile(r"(?i:final answer is)\s*:?[\s$*(\"']*([A-Z])\b")
 def official(item: Item) -> dict[str, float]:
     """Whether the final answer is right: the letter of the last closing sentence, else as the shared parser reads it.
 
-    The official judge sees more ways to say an answer, so this is a lower bound for outputs without tags.
+    The official judge understands more phrasings, so this is a lower bound for outputs without tags.
     """
     options = item.sample.options or ()
     closing = _CLOSING.findall(official_text(item))

@@ -2,14 +2,14 @@
 
 Origin: Li et al., "MVBench: A Comprehensive Multi-modal Video Understanding Benchmark" (2024). `json/<task>.json` is a list of
 `{video, question, candidates, answer}`, where `answer` is a candidate's text; the bounded tasks add `start` and `end`, in
-seconds of the video. Videos lie under `video/`, in the folders of `TASKS`.
+seconds of the video. Videos are under `video/`, in the folders of `TASKS`.
 
-Layouts: Episodic Reasoning has frame folders (`%05d.jpg` from 1, 3 a second). Another branch holds clips that are cut
-already, where bounds don't apply; `data0613/` holds replacements for star and clevrer. `meta.alternatives` names them all.
-The videos of Fine-grained Pose (NTU) were withdrawn: that task is often missing, and is then named.
-Protocol: mean of the task accuracies that are there. Official check: the first white-space token, lower-cased, dots removed, is
-a part of `(b)` or holds it. There an empty output counts as right; not here.
-Licence: MIT (annotations); each video has the licence of its data set.
+Layouts: Episodic Reasoning has frame folders (`%05d.jpg` from 1, 3 a second). Another branch has clips that are already cut,
+where bounds don't apply; `data0613/` holds replacements for star and clevrer. `meta.alternatives` names them all. The videos of
+Fine-grained Pose (NTU) were withdrawn: that task is often missing, and then named in the results. Protocol: mean of the
+available task accuracies. Official check: the first white-space token, lower-cased, dots removed, is a part of `(b)` or
+contains it. There an empty output counts as right; here it is wrong. License: MIT (annotations); each video has the license of
+its data set.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from trlt.task.sample import Sample, Span, Task
 
 
 class TaskFolder(NamedTuple):
-    """Where a task's videos lie, relative to `video/`."""
+    """Folder of a task's videos, relative to `video/`."""
 
     title: str
     folder: str
     key: str
-    """Data set that the videos are of, for `video_key`."""
+    """Data set of the videos, for `video_key`."""
     bounded: bool = False
     cut_folder: str | None = None
     """Folder of the branch with cut or converted clips."""
@@ -47,7 +47,7 @@ _PERCEPTION = ("perception/videos", "perceptiontest")
 
 TITLE = "MVBench"
 TASK: Task = "multi_choice"
-LICENSE = "annotations MIT; videos under their data sets' licences"
+LICENSE = "annotations MIT; videos under their data sets' licenses"
 WHERE = "huggingface.co/datasets/OpenGVLab/MVBench"
 DOMAIN = "mixed"
 TEST_SPLIT = "test"
@@ -78,7 +78,7 @@ TASKS = {
 FILES = {"test": tuple(f"{task}.json" for task in TASKS)}
 OFFICIAL_LOWER = "MVBench's rule reads a letter, such as B or (b), from the first word; an answer in words is wrong by it"
 OPTIONAL = FILES["test"]
-"""A task that isn't there is named in the notes and in the results; one at least must be."""
+"""A missing task is named in the notes and in the results; at least one must be there."""
 
 EXAMPLE = Example(
     split="test",
@@ -202,7 +202,7 @@ def official(item: Item) -> dict[str, float]:
 
 
 def weights(items: Sequence[Item]) -> list[float]:
-    """What makes the mean over items the mean over the tasks that are there: 1 on average."""
+    """Weights that turn the mean over items into the mean over the available tasks: 1 on average."""
     sizes = Counter(item.sample.meta["task"] for item in items)
     return [len(items) / (len(sizes) * sizes[item.sample.meta["task"]]) for item in items]
 

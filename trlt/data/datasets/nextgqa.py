@@ -7,9 +7,9 @@ Origin: Xiao et al., "Can I Trust Your Answer? Visually Grounded Video Question 
 Splits: val (3,358 questions over 567 videos, 339 with several spans) is the training source: train has no spans. test (5,553
 over 990, 591 with several spans) is the benchmark.
 Protocol: one predicted span; the maximum IoU and, independently, the maximum IoP over the gold spans; Acc@GQA is a right answer
-with IoP >= 0.5; all micro. Missing predictions count as wrong (the official script skips them). A prediction of no length
-has IoU 0, and IoP 1 inside a gold span. Where the answer stands among the options twice, either letter is right.
-Licence: MIT (annotations); the videos are YFCC100M's.
+with IoP >= 0.5; all micro. Missing predictions count as wrong (the official script skips them). A prediction of zero length has
+IoU 0, and IoP 1 inside a gold span. If the answer is among the options twice, either letter is right. License: MIT
+(annotations); the videos are YFCC100M's.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ EXAMPLE = Example(
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
-    """Samples of a parsed `<split>.csv`, `gsub_<split>.json` and, where it is there, the map of videos."""
+    """Samples of a parsed `<split>.csv`, `gsub_<split>.json` and, if present, the map of videos."""
     name, gsub, _ = FILES[split]
     wanted = ("video_id", "question", "answer", "qid", "type", *OPTION_COLUMNS)
     paths, bench = folders(files), purpose == "bench"
@@ -163,7 +163,7 @@ def _official_span(item: Item) -> Span | None:
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
     """The paper's mIoU and acc, by type of question too, and the official metrics: micro, in percent.
 
-    A question is unanswered where its option or its span is missing.
+    A question is unanswered if its option or its span is missing.
     """
     entry = benchmark_entry(
         items,

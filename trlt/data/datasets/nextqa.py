@@ -1,12 +1,12 @@
-"""NExT-QA: why and how do people act, and what comes before and after? Five answers a question.
+"""NExT-QA: why and how do people act, and what comes before and after? Five options per question.
 
 Origin: Xiao et al., "NExT-QA: Next Phase of Question-Answering to Explaining Temporal Actions" (2021), over VidOR.
 `<split>.csv` has `video,frame_count,width,height,question,answer,qid,type,a0..a4`; `answer` is an index from 0. A video's file
-is `map_vid_vidorID.json[video] + ".mp4"`; a question is known by (video, qid).
+is `map_vid_vidorID.json[video] + ".mp4"`; a question is identified by (video, qid).
 
 Splits: train (the paper uses 17,024), val (4,996), test. A training source only; NExT-GQA is its grounded benchmark.
-Duplicate options: dropped where the answer itself stands twice, else kept and flagged.
-Licence: MIT (annotations); the videos are YFCC100M's.
+Duplicate options: dropped if the answer itself is duplicated, else kept and flagged. License: MIT (annotations); the videos are
+YFCC100M's.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ EXAMPLE = Example(
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
-    """Samples of a parsed `<split>.csv` and, where it is there, the map of videos."""
+    """Samples of a parsed `<split>.csv` and, if present, the map of videos."""
     name = FILES[split][0]
     wanted = ("video", "question", "answer", "qid", "type", *OPTION_COLUMNS)
     paths = folders(files)

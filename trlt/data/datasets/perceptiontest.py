@@ -1,4 +1,4 @@
-"""PerceptionTest: memory, physics and meaning in scenes staged at a table. Three answers a question.
+"""PerceptionTest: memory, physics and meaning in scenes staged at a table. Three options per question.
 
 Origin: Pătrăucean et al., "Perception Test: A Diagnostic Benchmark for Multimodal Video Models" (2023).
 `mc_question_<split>.json` is an object of video id to `{"mc_question": [{"id", "question", "options", "answer_id", "area",
@@ -6,12 +6,10 @@ Origin: Pătrăucean et al., "Perception Test: A Diagnostic Benchmark for Multim
 
 Splits: train (7,392 questions, the paper's count) and valid. MVBench asks about videos of valid, so it counts as a test split.
 A training source only.
-Cut: some videos show the answer at their end, as where the ball was in a game of cups. `cut_frame_mapping_<split>.json` has the
-frame at which to cut each video, and -1 for those to show as a whole. A cut becomes `clip`, from 0 up to that frame; one that
-doesn't fit the video is flagged (`bad_cut`), and the whole video is shown.
-Duplicate options: dropped where the answer itself stands twice, else kept and flagged.
-Videos: `<video_id>.mp4`.
-Licence: CC BY 4.0.
+Cut: some videos show the answer at their end, such as where the ball was in a cups game. `cut_frame_mapping_<split>.json` has
+the frame at which to cut each video, or -1 to show the whole video. A cut becomes `clip`, from 0 up to that frame; one that
+doesn't fit the video is flagged (`bad_cut`), and the whole video is shown. Duplicate options: dropped if the answer itself is
+duplicated, else kept and flagged. Videos: `<video_id>.mp4`. License: CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -94,7 +92,7 @@ class _Shown(NamedTuple):
 
 
 def read(files: Files, split: str, purpose: Purpose) -> Reading:
-    """Samples of a parsed `mc_question_<split>.json` and, where it is there, the mapping of cut frames."""
+    """Samples of a parsed `mc_question_<split>.json` and, if present, the mapping of cut frames."""
     name, mapping = FILES[split]
     by_video = "an object by video id"
     videos = holding(files, name, dict, by_video)

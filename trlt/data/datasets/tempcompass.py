@@ -1,18 +1,18 @@
-"""TempCompass: action, direction, speed, order and attribute change, each asked about in four ways over 410 short videos.
+"""TempCompass: action, direction, speed, order and attribute change, each in four kinds of questions about 410 short videos.
 
 Origin: Liu et al., "TempCompass: Do Video LLMs Really Understand Videos?" (2024). `multi-choice.json`, `yes_no.json`,
-`caption_matching.json` and `captioning.json` are `{video: {dimension: [{question, answer}, ...]}}`; options stand inside the
-question, a line each (`A. text`; `Option 1: text`, `Sentence A: text` or `Caption A: text`). Videos are `videos/<id>.mp4`.
+`caption_matching.json` and `captioning.json` are `{video: {dimension: [{question, answer}, ...]}}`; options are inside the
+question, one per line (`A. text`; `Option 1: text`, `Sentence A: text` or `Caption A: text`). Videos are `videos/<id>.mp4`.
 
-Splits: test is the three tasks that need no judge model (1,580 + 2,453 + 1,503 = 5,536). captioning (2,004) is left out of it:
-a judge has to answer the multi-choice question from the model's caption. The split `captioning` reads that question (a
-record's own `mc_question` and `mc_answer` where it has them, as the hub's rows do; else, as the official script does, the
-first of that video and dimension in `multi-choice.json`), and keeps in `meta.caption_prompt` what the model is asked. `all`
-(7,540) is both. To score captions: `trlt eval --bench tempcompass --split captioning --samples` lists caption prompts and the
-judge's questions; the judge's answers are predictions of that split, or with those of the other tasks of the split `all`.
-Protocol: accuracy, micro over what was asked; by task and by dimension. Official rules (`eval_<task>.py`, without their judge):
-see `official`. Our prompt lists every task's options under letters, so a letter counts for yes/no and matching too.
-Licence: for research, by the repository; the videos belong to their owners.
+Splits: test is the three tasks that need no judge model (1,580 + 2,453 + 1,503 = 5,536). captioning (2,004) is left out: it
+needs a judge to answer the multi-choice question from the model's caption. The split `captioning` reads that question (a
+record's own `mc_question` and `mc_answer` where it has them, as the hub's rows do; else, as the official script does, the first
+of that video and dimension in `multi-choice.json`), and keeps the model's prompt in `meta.caption_prompt`. `all` (7,540) is
+both. To score captions: `trlt eval --bench tempcompass --split captioning --samples` lists caption prompts and the judge's
+questions; the judge's answers are predictions for that split, or, with those for the other tasks, for the split `all`.
+Protocol: accuracy, micro over all questions of the split; by task and by dimension. Official rules (`eval_<task>.py`, without
+their judge): see `official`. Our prompt lists every task's options under letters, so a letter counts for yes/no and matching
+too. License: for research, by the repository; the videos belong to their owners.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ EXAMPLE = Example(
 
 
 class _TempCompassRecord(NamedTuple):
-    """One question of a file, and where it stands."""
+    """One question of a file, and its place there."""
 
     video: str
     dim: str
@@ -128,7 +128,7 @@ def _records(files: Files, name: str) -> Iterator[_TempCompassRecord]:
 
 
 def _captioning(out: Collector, record: _TempCompassRecord, first: Any) -> None:
-    """A question for the judge; what the model is asked stays in `meta`, as it is: its lines matter."""
+    """A question for the judge; the model's prompt stays unchanged in `meta`, since its line breaks matter."""
     prompt = get(record.content, "question", str, record.where)
     own = "mc_question" in record.content
     if not own and first is None:
@@ -182,7 +182,7 @@ def official(item: Item) -> dict[str, float]:
     - multi-choice: the gold letter alone, or followed by `.` or `)`; the exact option line is a case of it.
     - captioning: the same rule, for the judge's answer.
     - yes_no: the text starts with the gold word, in any case.
-    - caption_matching: the option's line, its sentence (also after `) `), its label (`Option 1`) or what is short for it.
+    - caption_matching: the option's line, its sentence (also after `) `), its label (`Option 1`) or its short form.
     """
     # The official scripts strip outputs and take out this end mark.
     text = official_text(item).replace("</s>", "").strip()
@@ -221,9 +221,9 @@ def _named(sample: Sample, right: float) -> dict[str, float]:
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
-    """Accuracy in percent over what was asked, and of each task; by task and by dimension.
+    """Accuracy in percent over all questions of the split, and of each task; by task and by dimension.
 
-    `acc_micro` is the leaderboard's average over all four tasks, so it is told only where captioning was judged.
+    `acc_micro` is the leaderboard's average over all four tasks, so it is given only if captioning was judged.
     """
     entry = benchmark_entry(items, paper=values, official=official, answered=lambda item: item.answer.option is not None)
     if all(item.sample.meta["task"] != CAPTIONING for item in items):

@@ -1,4 +1,4 @@
-"""Video-R1: questions of many kinds about videos and images; the multiple choice about videos is read.
+"""Video-R1: questions of many kinds about videos and images; only multiple choice about videos is read.
 
 Origin: Feng et al., "Video-R1: Reinforcing Video Reasoning in MLLMs" (2025). Both files are lists of `{"problem_id", "problem",
 "data_type": "video" or "image", "problem_type": "multiple choice", "numerical", "OCR", "free-form" or "regression", "options":
@@ -7,12 +7,11 @@ Origin: Feng et al., "Video-R1: Reinforcing Video Reasoning in MLLMs" (2025). Bo
 Splits: train (`Video-R1-260k.json`, 263,071 records, 116,248 of them about videos) and cot (`Video-R1-COT-165k.json`, 165,575
 records that overlap with it, with a model's reasoning in `process`). A training source only; the paper doesn't use it.
 Options are listed as `A. text` or `A) text`. What is inside `<think>` becomes `meta.reasoning`, which `train.sft.targets` can
-teach; reasoning that holds another tag of the template isn't kept (`reasoning_with_tags`). `trlt export` writes this format,
-under any name.
-Videos: five folders, taken from other data sets. `video_key` names their origin by the folders and `data_source`, so that
-those of benchmarks are found: LLaVA-Video-178K has parts of YouTube, ActivityNet, Charades, NExT-QA and YouCook2, and STAR's
-videos are Charades'.
-Licence: Apache-2.0 by its page; the questions and videos are those of the data sets they were taken from.
+use; reasoning that contains another tag of the template isn't kept (`reasoning_with_tags`). `trlt export` writes this format
+under any name. Videos: five folders, taken from other data sets. `video_key` names their origin by the folders and
+`data_source`, so that those of benchmarks are found: LLaVA-Video-178K has parts of YouTube, ActivityNet, Charades, NExT-QA and
+YouCook2, and STAR's videos are Charades'. License: Apache-2.0 by its page; the questions and videos belong to the data sets
+they were taken from.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ def _fault(question: str, options: tuple[str, ...], chosen: Chosen) -> str | Non
 
 
 def _asked(record: Any, where: str) -> tuple[str, tuple[str, ...]]:
-    """The question and its options; where the list is empty, they are looked for in the question's text."""
+    """The question and its options; if the list is empty, they are looked for in the question's text."""
     problem, listed = get(record, "problem", str, where), get(record, "options", list, where)
     if not listed:
         return split_options(problem)
@@ -150,7 +149,7 @@ def _asked(record: Any, where: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _reasoning(record: Any) -> tuple[str, tuple[str, ...]]:
-    """What is inside `<think>`, and a flag where it can't be taught."""
+    """The content of `<think>`, and a flag if it can't be a target."""
     process = record.get("process")
     found = _THINK.search(process) if isinstance(process, str) else None
     text = found[1].strip() if found else process.strip() if isinstance(process, str) else ""
@@ -162,7 +161,7 @@ _CUT = re.compile(r"split_\d+")
 
 
 def _key(path: PurePosixPath, source: str) -> str:
-    """Where the footage comes from, by the folders on the way to it; spelt as the benchmarks' readers spell it."""
+    """The origin of the footage, from its folders; spelled as in the benchmarks' readers."""
     folders = {re.sub(r"[-_ ]", "", part).lower() for part in (*path.parts[:-1], *source.split("/"))}
     # YouCook2's files are cuts of a video, and only their folder has its id.
     name = path.parent.name if _CUT.fullmatch(path.stem) else path.stem

@@ -3,13 +3,13 @@
 Origin: Fu et al., "Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in Video Analysis" (2024).
 `videomme/test-00000-of-00001.parquet` has rows of `video_id, duration (short|medium|long), domain, sub_category, url, videoID,
 question_id, task_type, question, options ["A. ...", ...], answer (a letter)`. `test.json`, the same rows as a JSON list, is
-read where the parquet file isn't there. Videos are `data/<videoID>.{mp4,MP4,mkv}`.
+read if the parquet file is missing. Videos are `data/<videoID>.{mp4,MP4,mkv}`.
 
 Splits: test (900 questions of each length).
 Protocol: accuracy, micro; by length, domain, task type and sub-category. Official check: phrases such as "The answer is" are
-taken out, then the first capital A to D anywhere in the text is the answer. "Because ..." reads as B, which is why tags come
-first. There, an output without any such letter leaves the denominator; here it is wrong.
-Licence: academic research only; the videos belong to their owners.
+removed, then the first capital A to D anywhere in the text is the answer. "Because ..." reads as B, which is why tags come
+first. There, an output without any such letter leaves the denominator; here it is wrong. License: academic research only; the
+videos belong to their owners.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ TEST_SPLIT = "test"
 FILES = {"test": ("test-00000-of-00001.parquet", "test.json")}
 OFFICIAL_LOWER = "Video-MME's rule takes the first capital A to D for the answer; an answer in words is wrong by it"
 OPTIONAL = FILES["test"]
-"""Either will do; the parquet file is read where both are there."""
+"""Either is enough; the parquet file is read if both are there."""
 GROUPS = ("duration", "domain", "task_type", "sub_category")
 
 EXAMPLE = Example(

@@ -1,17 +1,17 @@
-"""VTG-IT: when does what a query tells happen? Moment retrieval out of five data sets, as instructions.
+"""VTG-IT: when does the described event happen? Moment retrieval from five data sets, as instructions.
 
 Origin: Guo et al., "VTG-LLM: Integrating Timestamp Knowledge into Video LLMs for Enhanced Video Temporal Grounding" (2024).
 Files are lists of `{"video", "QA": [{"q", "a"}], "source"}`. The answer states seconds as six tokens, four digits before the
-dot and one behind it: `<TIME_ZERO><TIME_ZERO><TIME_ONE><TIME_TWO><TIME_DOT><TIME_FIVE>` is 0012.5 s. The question is one of six
-prompts around the query, which alone becomes the question of a sample.
+dot and one after it: `<TIME_ZERO><TIME_ZERO><TIME_ONE><TIME_TWO><TIME_DOT><TIME_FIVE>` is 0012.5 s. The question is one of six
+prompts around the query; only the query becomes the question of a sample.
 
-Splits: train is `moment_retrieval/<data set>/time_token.json` below the given folder, as many of the five as are there. merged
-is `vtg-it-120k.json`, all tasks shuffled: other tasks are dropped, and there is no Charades in it. Both repeat DiDeMo, and
-train Charades-STA too. The paper counts 16,318 samples and doesn't say of which files; all five together have several times as
-many. `source` is written by the merging; without it, folder or prompt tell data set and task. A training source only.
-Span: start = end occurs and is dropped. For DiDeMo's videos times are in steps of five seconds within the first 30 s.
-Videos: the path as given, less what would lead out of the video root. Durations aren't given.
-Licence: annotations Apache-2.0; Charades non-commercial, DiDeMo's and the YouTube videos their uploaders'.
+Splits: train is `moment_retrieval/<data set>/time_token.json` below the given folder, for those of the five that are there.
+merged is `vtg-it-120k.json`, all tasks shuffled: other tasks are dropped, and there is no Charades in it. Both repeat DiDeMo,
+and train Charades-STA too. The paper counts 16,318 samples without naming the files; all five together have several times as
+many. Merging adds `source`; without it, folder or prompt give data set and task. A training source only. Span: start = end
+occurs and is dropped. For DiDeMo's videos times are in steps of five seconds within the first 30 s. Videos: the path as given,
+without parts that lead out of the video root. Durations aren't given. License: annotations Apache-2.0; Charades non-commercial,
+DiDeMo's and the YouTube videos their uploaders'.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trlt.task.sample import Sample, Span, Task
 
 TITLE = "VTG-IT"
 TASK: Task = "grounding"
-LICENSE = "annotations Apache-2.0; videos under the licences of Charades, DiDeMo, QuerYD, HiREST and YT-Temporal"
+LICENSE = "annotations Apache-2.0; videos under the licenses of Charades, DiDeMo, QuerYD, HiREST and YT-Temporal"
 WHERE = "huggingface.co/datasets/Yongxin-Guo/VTG-IT; videos of each data set"
 DOMAIN = "videos of all kinds"
 PAPER_COUNT = 16_318
@@ -40,7 +40,7 @@ STREAMED = (*FILES["train"], MERGED)
 OTHER_TASKS = frozenset(
     "activitynet_captions coin hirest_step vitt vtg-it-dvc vtg-it-vhd summe tvsum vtg-it-vs youcook2 qvhighlights".split()
 )
-"""Sources, in small letters, of dense captions, summaries and highlights."""
+"""Sources, in lower case, of dense captions, summaries and highlights."""
 
 EXAMPLE = Example(
     split="merged",
@@ -116,13 +116,13 @@ def inside(path: str) -> str:
 
 
 def _is_retrieval(source: str, question: str) -> bool:
-    """Whether a turn asks for a moment: its source tells, else its prompt."""
+    """Whether a turn asks for a moment, by its source or else its prompt."""
     name = source.casefold()
     return name in _ORIGINS or (name not in OTHER_TASKS and _LEAD.search(question) is not None)
 
 
 def _origin(source: str, video: str) -> str:
-    """The data set that a video came from, by its source, else by the folders of its path; empty where neither tells."""
+    """The data set that a video came from, by its source, else by the folders of its path; empty if neither says."""
     names = (source, *PurePosixPath(video).parts[:-1])
     return next((_ORIGINS[name.casefold()] for name in names if name.casefold() in _ORIGINS), "")
 
@@ -175,7 +175,7 @@ _STAMP = re.compile(r"\d{4}\.\d")
 
 
 def token_seconds(answer: str) -> list[tuple[float, float]] | None:
-    """The moments that an answer states; None where its tokens make no whole pairs of times."""
+    """The moments that an answer states; None if its tokens make no whole pairs of times."""
     signs = [_SIGNS.get(token, "?") for token in _TOKEN.findall(answer)]
     stamps = ["".join(signs[place : place + 6]) for place in range(0, len(signs), 6)]
     if not stamps or len(stamps) % 2 or not all(_STAMP.fullmatch(stamp) for stamp in stamps):
@@ -202,7 +202,7 @@ _PROMPT = re.compile(
 
 
 def query(prompt: str) -> str:
-    """The query inside a prompt; empty where it can't be told from the prompt's own words."""
+    """The query inside a prompt; empty if it can't be separated from the prompt's own words."""
     lead = _LEAD.search(prompt)
     if lead and (quoted := _QUOTED.match(prompt, lead.end())):
         return clean(quoted[quoted.lastindex or 0])
@@ -216,7 +216,7 @@ def query(prompt: str) -> str:
 
 
 def _unquoted(before: str, after: str) -> str:
-    """A query without quotes ends where known words begin, or with the prompt, where it is one that ends so."""
+    """A query without quotes ends where known words begin, or at the end of a prompt that ends with it."""
     tail = _TAIL.search(after)
     if tail:
         return after[: tail.start()]
@@ -224,6 +224,6 @@ def _unquoted(before: str, after: str) -> str:
 
 
 def _after_colon(prompt: str) -> str:
-    """The sentence behind a prompt's first colon."""
+    """The sentence after a prompt's first colon."""
     _, colon, after = prompt.partition(": ")
     return re.split(r"(?<=[.?!])\s", after.strip(), maxsplit=1)[0] if colon else ""

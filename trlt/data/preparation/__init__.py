@@ -1,6 +1,6 @@
-"""Annotation becomes a clean training set: read, repaired, compared with benchmarks and other sources, fitted to its videos.
+"""Turns annotation into a clean training set: read, repaired, compared with benchmarks and other sources, fitted to its videos.
 
-Everything that is left out is counted with its reason and an example; what is kept after a repair says so in `meta.flags`.
+Everything left out is counted with its reason and an example; repaired samples are flagged in `meta.flags`.
 """
 
 from trlt.data.preparation.duplicates import KeptQuestions

@@ -16,16 +16,16 @@ _Known = tuple[str, int, tuple[Span, ...]]
 class KeptQuestions:
     """What has been kept so far.
 
-    A sample repeats another of its task when footage (`video_key`, else the path), question and answer are the same after
-    normalisation, and so are its spans: exactly within a source, from a temporal IoU of 0.5 across sources. A question
-    with its moment (NExT-GQA) and the same without (NExT-QA) are two tasks, with two rewards.
+    A sample repeats another of its task if footage (`video_key`, else the path), question and answer are the same after
+    normalisation, and so are the spans: exactly within a source, from a temporal IoU of 0.5 across sources. A question with its
+    moment (NExT-GQA) and the same question without (NExT-QA) are two tasks, with two rewards.
     """
 
     def __init__(self) -> None:
         self._known: dict[int, list[_Known]] = {}
 
     def source_of(self, sample: Sample) -> str | None:
-        """The source that holds this sample already; else it is remembered, and None returned."""
+        """The source that already has this sample; else None, and the sample is remembered."""
         key = hash((sample.task, sample.video_key or sample.video, normalise(sample.question)))
         answer = hash(normalise(sample.answer)) if sample.answer is not None else 0
         spans = _in_file(sample)

@@ -26,12 +26,12 @@ class Leaks:
 
 
 def benchmark_places(against: Iterable[str], usual: Mapping[str, Path]) -> dict[str, Path]:
-    """Where each benchmark's annotation lies.
+    """The place of each benchmark's annotation.
 
     Args:
-        against: `benchmarks` (all of `usual` that are there), `<bench>=<folder or file>`, or a folder with one folder a
+        against: `benchmarks` (all of `usual` that are there), `<bench>=<folder or file>`, or a folder with one subfolder per
             benchmark (its files in it, or in `annotations` below it).
-        usual: Benchmark -> where it is looked for under `benchmarks`.
+        usual: Benchmark -> its place for `benchmarks`.
 
     Raises:
         UsageError: an unknown benchmark, or a folder that holds none.

@@ -1,7 +1,7 @@
-"""One source on its way into the pool: read, then each sample through the same checks, in the same order.
+"""Prepares one source for the pool: reads it, then puts each sample through the same checks in the same order.
 
-Reader -> several spans -> leakage -> duplicates -> video there -> video sound -> fitted to the file. Decides nothing about
-which sources; writes no files.
+Reader -> several spans -> leakage -> duplicates -> video there -> video sound -> fitted to the file. Doesn't choose sources;
+writes no files.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from trlt.video.scan import Scan
 
 SeveralSpans = Literal["keep", "longest", "hull", "drop"]
 Say = Callable[[str], None]
-"""Is told in a few words what is being done."""
+"""Receives short status messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is done where a choice has to be made."""
+    """How to treat leaks, several spans and unusable videos."""
 
     several_spans: SeveralSpans = "keep"
     leaks: Literal["remove", "list"] = "remove"
@@ -44,7 +44,7 @@ class Rules:
 
 @dataclass
 class SourceReport:
-    """What became of a source's records: `read == kept + dropped.total()`."""
+    """Outcome of a source's records: `read == kept + dropped.total()`."""
 
     source: Source
     split: str
@@ -73,7 +73,7 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A source's samples, and what became of all its records."""
+    """A source's samples, and the outcome of all its records."""
 
     samples: tuple[Sample, ...]
     """With video paths relative to the source's own folder of videos."""
@@ -97,11 +97,11 @@ def prepare(
 
     Args:
         source: The data set with its folders.
-        rules: What is done where a choice has to be made.
-        seen: What earlier sources hold; this source's samples are added.
+        rules: How to treat leaks, several spans and unusable videos.
+        seen: The samples of earlier sources; this source's are added.
         leaks: Footage of benchmarks; None compares with none.
-        scan: Looks at the videos; None only sees whether they are there.
-        say: Is told what is going on.
+        scan: Looks at the videos; None only checks that they exist.
+        say: Receives status messages.
 
     Raises:
         TrltError: files that can't be used.
@@ -129,7 +129,7 @@ def prepare(
 
 
 def several_spans(sample: Sample, rule: SeveralSpans) -> Sample | None:
-    """The sample with one span where it had several, by the rule; None where it is to be dropped.
+    """The sample with its several spans reduced to one by the rule; None to drop it.
 
     `longest` takes the first of equally long ones; `hull` goes from the first start to the last end.
     """
@@ -153,7 +153,7 @@ def flagged(meta: dict[str, Any], *flags: str) -> dict[str, Any]:
 def _fresh(
     samples: Sequence[Sample], rules: Rules, seen: KeptQuestions, leaks: Leaks | None, entry: SourceReport
 ) -> Iterator[Sample]:
-    """Samples that no benchmark and no other sample holds."""
+    """Samples on no benchmark's footage and without a duplicate."""
     for original in samples:
         sample = several_spans(original, rules.several_spans)
         if sample is None:
@@ -184,7 +184,7 @@ def _fresh(
 def _with_videos(
     samples: Sequence[Sample], videos: str, links: str | None, scan: Scan | None, entry: SourceReport, say: Say
 ) -> list[Sample]:
-    """Samples whose video is there and sound, fitted to its length."""
+    """Samples whose video exists and decodes, fitted to its length."""
     index = VideoIndex(videos, links=links)
     found = find_videos(samples, index)
     entry.missing |= found.missing

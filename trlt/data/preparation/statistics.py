@@ -1,4 +1,4 @@
-"""What a set of samples looks like, as in Fig. 3 of the paper: sizes, tasks, domains, lengths, spans, options. Pure."""
+"""Statistics of a set of samples, as in Fig. 3 of the paper: sizes, tasks, domains, lengths, spans, options. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DURATIONS_S = (10, 30, 60, 120, 180, 300, 600, 1800)
 """Bounds of the classes of durations, seconds: below the first, ..., from the last."""
 SPANS_S = (2, 5, 10, 20, 30, 60, 120)
 PARTS = 10
-"""Classes of what is relative to the video: how much of it a span covers, and where its middle lies."""
+"""Number of classes of a span relative to the video: how much it covers, and where its middle is."""
 
 
 class SampleStatistics:

@@ -1,4 +1,4 @@
-"""Several sources into files of samples, one a source, with all videos below one folder, and what a manifest says of each."""
+"""Writes several sources as files of samples, one per source, with all videos below one folder, and manifest entries."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from trlt.task.sample import Sample, write_samples
 from trlt.video.scan import Scan
 
 Tell = Callable[[int, str], None]
-"""Is told which source is at what; an empty text ends it."""
+"""Receives a source's number and its status; an empty text ends it."""
 
 
 @dataclass
 class WrittenPool:
-    """What became of all sources."""
+    """Outcome of all sources."""
 
     entries: list[dict[str, Any]] = field(default_factory=list)
-    """A manifest's entry a source."""
+    """One manifest entry per source."""
     statistics: SampleStatistics = field(default_factory=SampleStatistics)
     leaked: list[str] = field(default_factory=list)
-    """Lines of sample, footage and benchmarks, apart by tabs."""
+    """Tab-separated lines of sample, footage and benchmarks."""
     missing: list[str] = field(default_factory=list)
-    """Lines of data set, video and reason, apart by tabs."""
+    """Tab-separated lines of data set, video and reason."""
 
 
 def write_sources(
@@ -48,16 +48,16 @@ def write_sources(
     scan: Scan | None = None,
     tell: Tell,
 ) -> WrittenPool:
-    """Prepares one source after the other, so that only one stands in memory, and writes its samples.
+    """Prepares one source after the other, so that only one is in memory, and writes its samples.
 
     Args:
-        sources: In this order: of a sample that two of them hold, the first keeps it.
-        files: Where each source's samples go; nothing is written where none are left.
+        sources: Sources in order of priority: a duplicate is kept in the first one.
+        files: Where each source's samples go; a source without any writes nothing.
         root: Folder that all videos' paths become relative to; None leaves them as they are.
-        rules: What is done where a choice has to be made.
+        rules: How to treat leaks, several spans and unusable videos.
         leaks: Footage of benchmarks.
         scan: Looks at the videos.
-        tell: Is told what is going on.
+        tell: Receives status messages.
 
     Raises:
         TrltError: files that can't be used, or an id that two sources hold.
@@ -81,7 +81,7 @@ def write_sources(
 
 
 def source_files(place: Path, sources: Sequence[Source], *, pooled: bool) -> list[Path]:
-    """Where each source's samples go: `<data set>.jsonl` in a folder, or the one file that was asked for.
+    """Where each source's samples go: `<data set>.jsonl` in a folder, or the one requested file.
 
     Raises:
         UsageError: a split is named twice.
@@ -109,7 +109,7 @@ def _below(prefix: str, sample: Sample) -> Sample:
 
 
 def _moved(prefix: str, meta: dict[str, Any]) -> dict[str, Any]:
-    """`meta` with the other layouts' paths below the same folder."""
+    """`meta` with the other layouts' paths relative to the same root."""
     if "alternatives" not in meta:
         return meta
     return meta | {"alternatives": [other | {"video": f"{prefix}/{other['video']}"} for other in meta["alternatives"]]}
@@ -122,7 +122,7 @@ def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str])
 
 
 def _entry(entry: SourceReport, path: Path | None) -> dict[str, Any]:
-    """What a manifest says about one source."""
+    """A manifest's entry for one source."""
     module = load(entry.source.dataset)
     return {
         "dataset": entry.source.dataset,

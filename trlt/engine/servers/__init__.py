@@ -1,1 +1,1 @@
-"""A model that is asked over HTTP, in the way OpenAI's API has it, in place of one in this process."""
+"""A model behind an OpenAI-compatible HTTP API, in place of one in this process."""

@@ -1,8 +1,8 @@
 """OpenAI-compatible servers of the model (vLLM, SGLang) in place of the engine.
 
-Many requests at once, spread over the servers; failures are tried again, elsewhere where there is another server; a
-server that keeps failing is set aside until it is well. Frames go out as the loader made them, and each answer is
-checked for having seen all of them. Knows trees, requests and servers; never answers or rewards.
+Many requests at once, spread over the servers; failures are retried, on another server if there is one; a server that keeps
+failing is set aside until it is well. Frames are sent as the loader made them, and each answer is checked for having seen all
+of them. Knows trees, requests and servers; never answers or rewards.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch loads with the first run
 __all__ = ["Limits", "ServerError", "Servers"]
 
 KEYS = ("TRLT_API_KEY", "OPENAI_API_KEY")
-"""Environment variables that a key is read from, the first that is set; it is written nowhere."""
+"""Environment variables for a key, the first that is set; it is never written."""
 PROBE_FRAMES = (2, 40)
 """Of the clips that a server is tried with; more than the 32 that vLLM takes of a video unless it is told otherwise."""
 
@@ -49,13 +49,13 @@ class _ServerJob:
 
 
 class Servers:
-    """Asks servers what the engine would be asked.
+    """Sends servers the requests for the engine.
 
     Args:
         urls: Where they listen: `http://host:8000`, with or without `/v1`.
-        model: Name of the model there; None takes the only one that they serve.
+        model: Name of the model there; None uses the only one that they serve.
         limits: See `Limits`.
-        on_event: Is told when a server is set aside or comes back; from any thread.
+        on_event: Called when a server is set aside or comes back; from any thread.
 
     Raises:
         UsageError: an address that can't be used.
@@ -80,9 +80,9 @@ class Servers:
         self._key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
 
     def check(self) -> None:
-        """Finds out what the servers are, and that they take whole videos; to be called before `generate`.
+        """Identifies the servers and checks that they accept whole videos; to be called before `generate`.
 
-        Servers that can't be reached are set aside, so long as one is there.
+        Unreachable servers are set aside, as long as one is reachable.
 
         Raises:
             ServerError: none can be reached, or one serves another model, ignores videos or changes their frames.
@@ -96,7 +96,7 @@ class Servers:
             raise ServerError(f"no server can be used; start one, or correct --server:\n{self._pool.complaints()}")
 
     def identity(self) -> dict[str, Any]:
-        """What tells the model apart in a manifest: its name at the servers (their weights can't be seen from here)."""
+        """The identity of the model in a manifest: its name at the servers (their weights can't be seen from here)."""
         return {"served": self.model}
 
     def describe(self) -> list[dict[str, Any]]:
@@ -119,8 +119,8 @@ class Servers:
     ) -> Iterator[Answered]:
         """Requests in the order in which they are done, with at most `max_sequences` (or one request's n) under way.
 
-        Each request has a seed of its own, which depends on the sampling seed and the request alone. How far a server
-        keeps to it is its own affair.
+        Each request has a seed of its own, which depends on the sampling seed and the request alone. Whether a server respects
+        it is up to the server.
 
         Raises:
             ServerError: a server refuses a request or doesn't see its whole video, or no server is left.
@@ -252,7 +252,7 @@ class Servers:
         return call(server.address, path, key=self._key, timeout_s=timeout_s or self.limits.timeout_s, body=body)
 
     def _look(self, server: Server) -> None:
-        """Raises when a server isn't well, has another model by now, or can't take videos."""
+        """Raises if a server isn't well, has another model by now, or can't take videos."""
         if not server.proven:
             self._prove(server)
             return

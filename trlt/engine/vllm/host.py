@@ -1,4 +1,4 @@
-"""The process that runs vLLM: takes weights, answers prompts about frames, gives its memory back in between.
+"""The process that runs vLLM: takes weights, answers prompts about frames, releases its memory in between.
 
 It runs in the Python of whatever environment holds vLLM, whose pins of torch and transformers needn't be trlt's. So it imports
 the standard library alone, and of that environment vLLM and what vLLM itself needs: nothing of trlt. Ends when its input ends.

@@ -1,4 +1,4 @@
-"""Puts the page together and writes it, a block at a time. Knows sections; neither folders nor models."""
+"""Builds the page and writes it block by block. Knows sections; neither folders nor models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trlt.report.page.training import Training, training_section
 from trlt.video.workers import ClipLoader
 
 _SAMPLES = (
-    "Every question with all that the models answered. Gold: the right answer, by the annotation. Right: the right option, or "
+    "Every question with all answers. Gold: the right answer, by the annotation. Right: the right option, or "
     "a time span that overlaps the gold one with an IoU of at least 0.5. Format: 1 where an answer has the form that was asked "
     "for. Δ: IoU of the best answer minus their mean."
 )
@@ -27,38 +27,38 @@ _SAMPLES = (
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page shows; what is empty has no section."""
+    """The content of a page; empty parts have no section."""
 
     title: str
     made: Sequence[Made] = ()
     results: Sequence[EvalRun] = ()
     comparisons: Sequence[RunComparison] = ()
     paper: bool = True
-    """Show the paper's results beside."""
+    """Show the paper's results alongside."""
     trainings: Sequence[Training] = ()
     probes: Sequence[Probed] = ()
     shifts: Sequence[Shift] = ()
     selections: Sequence[Selected] = ()
     runs: Sequence[RunRows] = ()
-    """Those whose rows are browsed."""
+    """Runs whose rows can be browsed."""
     questions: Mapping[str, ShownSample] = field(default_factory=dict)
     """By id, for the rows' texts and videos."""
     notes: Sequence[str] = ()
-    """What a reader must know of the samples."""
+    """Notes on the samples."""
     lead: Sequence[Sequence[str]] = ()
-    """What stands first: verdicts, or what is needed for one; sentences, the first of which is the answer."""
+    """The lead: verdicts, or what is needed for one; lists of sentences, with the answer first."""
     commands: Sequence[str] = ()
-    """Below it, what to type."""
+    """Commands to type, below the lead."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenPage:
-    """What stands in a page."""
+    """Counts of a written page."""
 
     bytes: int
     samples: int
     of: int
-    """Samples that the runs hold."""
+    """Samples in the runs."""
     frames: Embedded
 
 
@@ -66,10 +66,10 @@ def write_page(page: Page, path: Path, *, frame_bytes: int, progress: Progress |
     """Writes the page in one step: a reader sees the old or the new one.
 
     Args:
-        page: What it shows.
+        page: Its content.
         path: The HTML file.
-        frame_bytes: Bytes that embedded frames may take.
-        progress: Is told of clips that are decoded.
+        frame_bytes: Maximum bytes of embedded frames.
+        progress: Called with the number of decoded clips.
 
     Raises:
         DataError: rows that lack something.
@@ -137,7 +137,7 @@ def _notes(page: Page, questions: Sequence[ShownSample], held: int, frames: Embe
 
 
 def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:
-    """Title, what the page is made of, and the way to each section."""
+    """Title, the runs of the page, and links to its sections."""
     runs = element("p", *(element("span", f"{run.name} ", element("small", run.kind), class_="chip") for run in page.made))
     ways = element("nav", *(element("a", title, href=f"#{id}") for id, title in links), aria_label="Sections")
     toggle = element("button", "Theme: auto", type="button", id="theme", hidden=True)

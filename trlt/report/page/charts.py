@@ -1,4 +1,4 @@
-"""Charts as SVG: curves, histograms, values with intervals. Colours are classes of the page's style, so both themes fit.
+"""Charts as SVG: curves, histograms, values with intervals. Colors are classes of the page's style, so both themes work.
 
 Numbers in, markup out; knows neither runs nor benchmarks.
 """
@@ -15,7 +15,7 @@ WIDTH, HEIGHT = 340, 190
 """Of a panel, in units of the view box; about pixels on a phone."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 18, 34
 _POINTS = 400
-"""Most points of a curve; longer ones are means over even stretches."""
+"""Maximum number of points of a curve; longer ones become means over even stretches."""
 _SMOOTH = 0.08
 """Half width of the running mean, as a share of the curve."""
 
@@ -42,7 +42,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class IntervalMark:
-    """A value with its interval on a line of percent; without an interval, a value from elsewhere."""
+    """A value with its interval on a percent scale; without an interval, a reference value."""
 
     name: str
     style: str
@@ -80,7 +80,7 @@ def thinned(values: Sequence[float], most: int = _POINTS) -> list[float]:
 
 
 def line_chart(title: str, curves: Sequence[StepCurve]) -> Markup:
-    """Curves over steps: what was measured as a thin line, its running mean as a thick one."""
+    """Curves over steps: measured values as a thin line, their running mean as a thick one."""
     thin = [StepCurve(one.name, one.style, thinned(one.x), thinned(one.y)) for one in curves if one.y]
     low, high = min(min(one.y) for one in thin), max(max(one.y) for one in thin)
     if high - low < 1e-9:
@@ -101,14 +101,14 @@ def line_chart(title: str, curves: Sequence[StepCurve]) -> Markup:
 
 
 def histogram(title: str, labels: Sequence[str], bars: Sequence[Bars], *, x_name: str, stacked: bool, unit: str) -> Markup:
-    """Bars of counts: of classes on top of each other, or of runs beside each other.
+    """Bars of counts: classes stacked, or runs side by side.
 
     Args:
         title: Of the panel.
-        labels: One a bar; or of the bars' edges, one more.
-        bars: All of as many counts as there are labels.
+        labels: One per bar; or for the bars' edges, one more.
+        bars: Each with one count per bar.
         x_name: What the labels are.
-        stacked: Whether they stand on top of each other.
+        stacked: Whether they are stacked.
         unit: What is counted.
     """
     edges = len(labels) > len(bars[0].counts)
@@ -140,7 +140,7 @@ def histogram(title: str, labels: Sequence[str], bars: Sequence[Bars], *, x_name
 
 
 def interval_chart(marks: Sequence[IntervalMark], low: float, high: float) -> Markup:
-    """Values with intervals, one below the other on the scale of a column; values from elsewhere share the last line."""
+    """Values with intervals, one below the other on a common scale; reference values share the last line."""
     width, step = 200, 13
     inner = [mark for mark in marks if mark.low is not None]
     height = step * (len(inner) + (len(inner) < len(marks))) + 4
@@ -170,13 +170,13 @@ def interval_chart(marks: Sequence[IntervalMark], low: float, high: float) -> Ma
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> Markup:
-    """What colours mean: names with the class of the page's style."""
+    """The legend of colors: names with the class of the page's style."""
     return element("p", *(element("span", name, class_=f"key {style}") for name, style in entries), class_="legend")
 
 
 @dataclass(frozen=True, slots=True)
 class _Plot:
-    """Values to places within a panel."""
+    """Maps values to positions in a panel."""
 
     left: float
     right: float

@@ -1,4 +1,4 @@
-"""Probes and selections as sections of the page: how difficult samples are, before and after, and what was taken of them."""
+"""Probes and selections as sections of the page: difficulty of samples before and after, and what was selected."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Probed(NamedTuple):
     histograms: Mapping[str, Any]
     """As `trlt.select.probe_shift.histograms` gives them."""
     origin: str
-    """Where the thresholds of its classes come from."""
+    """Origin of its classes' thresholds."""
 
 
 class Shift(NamedTuple):
@@ -48,11 +48,11 @@ class Selected(NamedTuple):
 
     name: str
     report: SelectionReport
-    """What stands in its `.report.json`."""
+    """Content of its `.report.json`."""
 
 
 def difficulty_section(probes: Sequence[Probed], shifts: Sequence[Shift]) -> Markup:
-    """First what changed between probes of the same samples, then each probe by itself."""
+    """First the changes between probes of the same samples, then each probe by itself."""
     parts = [element("p", _EXPLAINED, class_="note"), *(part for one in shifts for part in _shift(one))]
     for one in probes:
         found = one.histograms
@@ -97,9 +97,11 @@ def _shift(one: Shift) -> list[Markup]:
     parts.append(table(["mean of", one.a, one.b, "change, 95% interval", "samples"], _measures(values)))
     moves = [element("div", element("h4", TASKS[task]), _moves(found)) for task, found in values["tasks"].items()]
     parts.append(element("details", element("summary", "Classes before and after"), element("div", *moves, class_="panels")))
-    lines = [f"{values[f'only_{side}']:,} samples only in {name}" for side, name in (("a", one.a), ("b", one.b))]
+    lines = [f"{counted(values[f'only_{side}'], 'sample')} only in {name}" for side, name in (("a", one.a), ("b", one.b))]
     lines = [line for line, side in zip(lines, "ab", strict=True) if values[f"only_{side}"]]
-    lines += [f"{values['errors']:,} samples hold an error in one of the probes"] * bool(values["errors"])
+    lines += [
+        f"{counted(values['errors'], 'sample')} {'holds' if values['errors'] == 1 else 'hold'} an error in one of the probes"
+    ] * bool(values["errors"])
     lines = [f"{'; '.join(lines)}: left out"] * bool(lines) + [
         f"{line} (A: {one.a}, B: {one.b})" for line in values["warnings"]
     ]
@@ -132,7 +134,7 @@ def _moves(found: Mapping[str, Any]) -> Markup:
 
 
 def selection_section(selections: Sequence[Selected]) -> Markup:
-    """What each took of which source, and every size that it couldn't fill."""
+    """What each selection took from each source, and every size that wasn't reached."""
     parts = []
     for one in selections:
         report = one.report

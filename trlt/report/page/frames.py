@@ -15,38 +15,38 @@ from trlt.video.workers import ClipLoader, ClipRequest
 
 FRAMES = 8
 TOKENS = 80
-"""Of the clip, which makes frames of about 160 x 90 pixels."""
+"""Token budget of a clip, which gives frames of about 160 x 90 pixels."""
 _QUALITY = 70
 
 Progress = Callable[[int, int], None]
-"""Is told how many of how many are done."""
+"""Called with the number done and the total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """What of the frames stands in the page."""
+    """The embedded frames of a page."""
 
     blocks: Mapping[str, int]
     """Id of a sample to its block."""
     clips: int
     wanted: int
-    """Clips whose files are there."""
+    """Clips with an existing file."""
     errors: int
     """Clips that couldn't be read."""
 
 
 SETTINGS = Video(fps=2.0, min_frames=FRAMES, max_frames=FRAMES, min_tokens=4, max_tokens=TOKENS, workers=2)
-"""A budget of eight small frames, whatever the runs saw; decoded in processes that can be killed."""
+"""A budget of eight small frames, whatever the runs used; decoded in killable processes."""
 
 
 class FrameBlocks:
-    """Writes blocks of frames, a clip each, until a size is reached.
+    """Writes blocks of frames, one clip each, until a size is reached.
 
     Args:
         questions: Those whose `path` is known get frames, in this order.
         limit: Bytes of all blocks together.
         loader: Decodes.
-        progress: Of the decoding.
+        progress: Called as decoding proceeds.
     """
 
     def __init__(self, questions: list[ShownSample], limit: int, loader: ClipLoader, progress: Progress | None = None) -> None:
@@ -84,7 +84,7 @@ class FrameBlocks:
             yield block
 
     def embedded(self) -> Embedded:
-        """What was written."""
+        """The written frames."""
         return Embedded(self._blocks, self._written, len(self._requests), self._errors)
 
 

@@ -1,4 +1,4 @@
-"""HTML from Python values: whatever isn't `Markup` is escaped. Knows tags; nothing of what they say."""
+"""HTML from Python values: everything except `Markup` is escaped. Knows tags; nothing of their content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def element(name: str, *children: str, **attributes: str | float | bool | None) 
     Args:
         name: Of the tag.
         children: Texts, which are escaped, and `Markup`.
-        attributes: True stands without a value; None and False are left out.
+        attributes: True has no value; None and False are left out.
     """
     given = ""
     for key, value in attributes.items():
@@ -51,13 +51,13 @@ def element(name: str, *children: str, **attributes: str | float | bool | None) 
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int = 1, caption: str | None = None) -> Markup:
-    """A table that scrolls by itself where the page is narrow; the first cell of a row is its header.
+    """A table that scrolls separately on a narrow page; the first cell of a row is its header.
 
     Args:
         head: Names of the columns.
         rows: Cells, as many as names.
-        text_columns: How many columns from the left hold words; the others are numbers, and stand to the right.
-        caption: What it shows.
+        text_columns: Number of leading text columns; the others are numbers, aligned right.
+        caption: Title of the table.
     """
     kinds = [None if place < text_columns else "number" for place in range(len(head))]
     titles = [element("th", name, scope="col", class_=kind) for name, kind in zip(head, kinds, strict=True)]
@@ -73,7 +73,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: i
 
 
 def data_block(id: str, value: Any) -> Markup:
-    """A JSON block that the script reads; nothing in it can end it or begin another.
+    """A JSON block that the script reads; its content can't end it or begin another.
 
     Args:
         id: Of the element.
@@ -86,12 +86,12 @@ def data_block(id: str, value: Any) -> Markup:
 
 
 def head(title: str, style: str, script: str = "") -> Markup:
-    """A page from its start to the opening of its body; it loads nothing, and nothing applies but its own style and script.
+    """A page from its start to the opening of its body; it loads nothing, and only its own style and script apply.
 
     Args:
         title: Of the window.
         style: CSS.
-        script: What will stand in its `<script>`, to the character; none runs without one.
+        script: The exact content of its `<script>`; without one, no script runs.
     """
     rules = ["default-src 'none'", f"style-src {_hash(style)}", "img-src data:", "base-uri 'none'", "form-action 'none'"]
     if script:
@@ -109,17 +109,17 @@ def head(title: str, style: str, script: str = "") -> Markup:
 
 
 def footer() -> Markup:
-    """What a page ends with."""
+    """The end of a page."""
     return element("footer", element("p", f"Made by trlt {__version__}."))
 
 
 def inline(name: str) -> str:
-    """One of the page's own files, `page.css` or `page.js`, as it stands inside its element."""
+    """One of the page's own files, `page.css` or `page.js`, as the content of its element."""
     text = (Path(__file__).parent / name).read_text(encoding="utf-8").strip()
     assert "</" not in text.replace("</text", ""), f"{name}: would end its element"
     return text
 
 
 def _hash(text: str) -> str:
-    """A source of a Content-Security-Policy that allows just this text."""
+    """A Content-Security-Policy source that allows exactly this text."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

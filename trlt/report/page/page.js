@@ -361,7 +361,7 @@
   const answers = choice("answers", "outcome", [["", "all"], ["right", "all right"], ["mixed", "some right"], ["wrong", "none right"], ["error", "errors"]]);
   answers.title = "A span is right from an IoU of 0.5 on";
   if (index.frames.some((block) => block >= 0) && index.frames.some((block) => block < 0)) choice("frames", "frames", [["", "all"], ["with", "with frames"]]);
-  boxes.sort = choice("order", "sort", [["order", "as asked"], ["delta", "Δ (max - mean IoU)"], ["low", "lowest reward"], ["high", "highest reward"],
+  boxes.sort = choice("order", "sort", [["order", "original order"], ["delta", "Δ (max - mean IoU)"], ["low", "lowest reward"], ["high", "highest reward"],
     ["better", "gained most"], ["worse", "lost most"]]);
 
   function settle() { // two runs are compared only where both are chosen, and are two

@@ -1,4 +1,4 @@
-"""What the browser of samples shows: questions, and the rows of each run, read one at a time by their place in the file.
+"""Data of the sample browser: questions, and the rows of each run, read one at a time by their place in the file.
 
 Knows samples and rows; neither HTML nor videos.
 """
@@ -21,13 +21,13 @@ from trlt.rollout.rows_file import CHANGED, CHECKSUM, unsealed
 from trlt.task.sample import Sample, Span
 
 MOST = 20_000
-"""Samples of a page: beyond it a browser gets slow."""
+"""Maximum number of samples per page: beyond it, browsers get slow."""
 LISTS = ("texts", "answers", "scores", "rewards", "tokens", "finished")
 
 
 @dataclass(frozen=True, slots=True)
 class ShownSample:
-    """A sample as far as it is shown; None where it isn't known."""
+    """The shown fields of a sample; None if unknown."""
 
     id: str
     source: str
@@ -40,19 +40,19 @@ class ShownSample:
     duration: float | None = None
     clip: Span | None = None
     video: str | None = None
-    """As the sample names it."""
+    """Path as in the sample."""
     path: Path | None = None
-    """Where it lies; None where frames aren't wanted, or it isn't there."""
+    """Its file; None if frames aren't wanted, or it is missing."""
 
     @classmethod
     def of(cls, sample: Sample, path: Path | None = None) -> ShownSample:
-        """A sample, and where its video lies."""
+        """From a sample and its video's path."""
         head = (sample.id, sample.source, sample.task, sample.question, sample.options, sample.answer, sample.answer_index)
         return cls(*head, sample.spans, sample.duration, sample.clip, sample.video, path)
 
 
 class RowIndex:
-    """Rows of JSONL files by id; a context manager that holds the files open. Of a row it keeps the place alone."""
+    """Rows of JSONL files by id; a context manager that holds the files open. It keeps only the place of each row."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
@@ -138,11 +138,11 @@ class RunRows:
     """`probe` or `eval`."""
     rows: RowIndex
     settings: Select | None
-    """Thresholds of the classes; None where rows have no class, as of one answer each."""
+    """Thresholds of the classes; None if rows have no class, such as rows with a single answer."""
 
 
 def chosen(runs: Sequence[RunRows], most: int = MOST) -> set[str]:
-    """Ids that are shown: all, or of more than `most` those in several runs first, then an even spread."""
+    """Ids to show: all, or with more than `most`, those in several runs first, then an even spread."""
     held = Counter(id for run in runs for id in run.rows.ids)
     if len(held) <= most:
         return set(held)
@@ -151,7 +151,7 @@ def chosen(runs: Sequence[RunRows], most: int = MOST) -> set[str]:
 
 
 def questions_of(runs: Sequence[RunRows], known: Mapping[str, ShownSample], ids: set[str]) -> list[ShownSample]:
-    """The questions of some ids, in the order of the runs' rows; of an unknown one, what its row says."""
+    """The questions of some ids, in the order of the runs' rows; for an unknown one, from its row."""
     found: dict[str, ShownSample] = {}
     for run in runs:
         for id in run.rows.ids:
@@ -165,10 +165,10 @@ def questions_of(runs: Sequence[RunRows], known: Mapping[str, ShownSample], ids:
 
 
 def in_turns(runs: Sequence[RunRows], questions: Sequence[ShownSample]) -> list[ShownSample]:
-    """The questions in an order whose every beginning is spread over the runs, and within them over the sources.
+    """The questions in an order of which any prefix is spread over the runs, and within them over the sources.
 
-    Those that the same runs hold take turns with the others, one each; so do the sources among them. Within a source the order
-    is mixed, and depends on the ids alone.
+    Questions in the same set of runs alternate with the other sets, one each; so do sources within a set. Within a source the
+    order is shuffled, and depends only on the ids.
     """
     held: dict[tuple[bool, ...], dict[str, list[ShownSample]]] = {}
     for one in sorted(questions, key=lambda question: _digest(question.id)):
@@ -178,7 +178,7 @@ def in_turns(runs: Sequence[RunRows], questions: Sequence[ShownSample]) -> list[
 
 
 def _by_turns(lists: Sequence[Sequence[ShownSample]]) -> list[ShownSample]:
-    """The first of each, then the second of each, and so on; a list that has ended is passed over."""
+    """The first of each, then the second of each, and so on; finished lists are skipped."""
     return [one for row in zip_longest(*lists) for one in row if one is not None]
 
 

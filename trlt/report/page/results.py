@@ -1,4 +1,4 @@
-"""Evaluations as a section of the page: metrics with intervals beside the paper's, and which differences are beyond chance."""
+"""Evaluations as a section of the page: metrics with intervals beside the paper's, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trlt.report.results_table import PAPER, asked, headlines
 from trlt.report.verdict import FEW_VIDEOS
 
 _RUNS = 6
-"""Runs that have a colour of their own."""
+"""Number of runs with a color of their own."""
 
 
 class EvalRun(NamedTuple):
@@ -20,7 +20,7 @@ class EvalRun(NamedTuple):
 
     name: str
     values: Mapping[str, Any]
-    """What stands in `results.json`."""
+    """Content of `results.json`."""
 
 
 class RunComparison(NamedTuple):
@@ -33,20 +33,20 @@ class RunComparison(NamedTuple):
 
 
 def run_style(place: int) -> str:
-    """The class of a run's colour, by its place among the runs."""
+    """The class of a run's color, by its index among the runs."""
     return f"run-{place % _RUNS}"
 
 
 def results_section(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison], *, paper: bool) -> Markup:
-    """One line per headline metric, all metrics below, and what a reader must know.
+    """One line per headline metric, all metrics below, and notes.
 
     Args:
         runs: The evaluations.
         comparisons: Of pairs of them.
-        paper: Show Table 1 of the paper beside.
+        paper: Show Table 1 of the paper alongside.
     """
     benches = list(dict.fromkeys(bench for run in runs for bench in run.values["benchmarks"]))
-    head = ["benchmark", *(run.name for run in runs), *(_pair(one) for one in comparisons), "scale of 0 to 100, a line each 25"]
+    head = ["benchmark", *(run.name for run in runs), *(_pair(one) for one in comparisons), "scale of 0 to 100, lines every 25"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper + ["n", "unanswered"]
     rows = []
     for bench in benches:
@@ -112,7 +112,7 @@ def _with_interval(value: str, interval: str) -> Markup:
 
 
 def _change(change: Mapping[str, Any]) -> Markup:
-    """The difference, and its interval below; bold where it is beyond chance."""
+    """The difference, and its interval below; bold if significant."""
     bounds = change["ci95"]
     interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "no interval"
     value = f"{change['difference']:+.1f}"

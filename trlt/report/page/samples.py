@@ -1,7 +1,7 @@
 """Questions and rows -> the JSON blocks that the page's browser of samples reads. Knows rows; neither files nor videos.
 
-The index holds what the list shows and filters by, and is read when the page opens. All else of a sample stands in blocks of
-some samples each, read when one is looked at; `page.js` takes their fields by place.
+The index has the fields that the list shows and filters by, and is read when the page opens. All other fields are in blocks of
+several samples, read on demand; `page.js` takes fields by position.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from trlt.report.page.questions import LISTS, RunRows, ShownSample
 from trlt.select.probe_shift import digest
 
 CHUNK = 100
-"""Samples of a block."""
+"""Samples per block."""
 RIGHT_IOU = 0.5
 """From this IoU on, a span counts as right in the browser (R1@0.5)."""
 
@@ -24,10 +24,10 @@ class SampleBlocks:
     """Writes the blocks of samples, and keeps their index.
 
     Args:
-        runs: Whose rows are shown.
+        runs: Runs whose rows are shown.
         questions: In the order of the list.
         frames: Id to the block of its frames; samples without one have none.
-        notes: What a reader must know.
+        notes: Notes for readers.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class SampleBlocks:
         }
 
     def details(self) -> Iterator[Markup]:
-        """The blocks of some samples each, in the order of the list."""
+        """The blocks of samples, in the order of the list."""
         for first in range(0, len(self._questions), CHUNK):
             some = self._questions[first : first + CHUNK]
             yield data_block(f"samples-{first // CHUNK}", [self._detail(question) for question in some])
 
     def index(self) -> Markup:
-        """The block of what the list shows; after all details."""
+        """The block of the list's fields; to be called after all details."""
         names = {"tasks": list(self._tasks), "sources": list(self._sources), "classes": list(self._classes)}
         return data_block("index", self._index | names | {"by": self._by})
 
     def _detail(self, question: ShownSample) -> list[Any]:
-        """Options, gold option, gold answer, gold spans, duration, clip, video, texts; then an entry a run."""
+        """Options, gold option, gold answer, gold spans, duration, clip, video, texts; then one entry per run."""
         texts: dict[str, int] = {}
         entries = [self._entry(place, run, question, texts) for place, run in enumerate(self._runs)]
         spans = [_span(span) for span in question.spans] if question.spans else None
@@ -72,7 +72,7 @@ class SampleBlocks:
         return [*gold, _number(question.duration), clip, question.video, list(texts), entries]
 
     def _entry(self, place: int, run: RunRows, question: ShownSample, texts: dict[str, int]) -> Any:
-        """Of a run: null where it has no such row, a text for its error, else one list per answer."""
+        """Entry of a run: null without such a row, a text for its error, else one list per answer."""
         by = self._by[place]
         if question.id not in run.rows:
             _append(by, {})
@@ -130,7 +130,7 @@ def _span(span: Sequence[float]) -> list[float | None]:
 
 
 def _number(value: float | None) -> float | None:
-    """Four digits; what isn't finite isn't there."""
+    """Four digits; None if not finite."""
     if value is None or not math.isfinite(value):
         return None
     short = round(float(value), 4)

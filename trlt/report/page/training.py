@@ -1,4 +1,4 @@
-"""Training runs as a section of the page: what each step measured, as curves."""
+"""Training runs as a section of the page: metrics per step, as curves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST = {
     "loss": "Loss",
 }
 _MORE = {
-    "reward_range": "Spread of rewards in a group",
+    "reward_range": "Reward range in a group",
     "reward/overlong": "Penalty for length, part of the reward",
     "kl": "KL from the reference",
     "entropy": "Entropy",
@@ -32,7 +32,7 @@ _MORE = {
     "correction/ratio_mean": "Trainer's probability over the sampler's, mean",
     "correction/ratio_max": "The same, largest",
     "learning_rate": "Learning rate",
-    "step_time": "Seconds a step",
+    "step_time": "Seconds per step",
     "time/video_wait_s": "Seconds of waiting for videos, a step",
 }
 
@@ -45,7 +45,7 @@ class Training:
     log: Sequence[Mapping[str, Any]]
     """Rows of `log.jsonl`."""
     result: Mapping[str, Any] | None
-    """What stands in `result.json`; None while it trains."""
+    """Content of `result.json`; None during training."""
 
 
 def training_section(runs: Sequence[Training]) -> Markup:

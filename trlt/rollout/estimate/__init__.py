@@ -1,1 +1,1 @@
-"""What asking a pool would cost, from a drawn part of it."""
+"""The cost of probing a pool, estimated from a random part of it."""

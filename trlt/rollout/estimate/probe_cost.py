@@ -1,12 +1,12 @@
-"""What asking a pool would cost: a drawn part of its clips goes through the real loop, and totals follow from it.
+"""The cost of probing a pool: a random part of its clips goes through the real loop and is extrapolated.
 
-Brings the loop, `timing` and `stratified` together. The rows are thrown away; clips stay in the frame store.
+Combines the loop, `timing` and `stratified`. The rows are discarded; clips stay in the frame store.
 
-How it is drawn: clips, not samples, since samples on one clip are asked together; by source, by whether the frame store holds
-the clip already, and by duration. How time is measured: the loop keeps its sequences full and takes new clips as others end, so
-the drawn clips are one short run of it. What is taken until the sequences are full for the first time is left out, and so is
-the end, where nothing new is taken. What lies between is cut into stretches, each from one taking of clips to another, whose
-seconds a sample carry over to the pool. Start and end of the short run are added once.
+Sampling: clips, not samples, since samples on one clip are asked together; stratified by source, by whether the frame store has
+the clip, and by duration. Timing: the loop keeps its sequences full and takes new clips as others end, so the drawn clips are
+one short run of it. The start, until the sequences are full for the first time, is left out, and so is the end, when nothing
+new is taken. The rest is cut into stretches, each from one taking of clips to another, whose seconds per sample carry over to
+the pool. Start and end of the short run are added once.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.forest import PromptRequest
 
 STRETCHES = 8
-"""Stretches of steady work that are measured unless it is said how many clips are drawn."""
+"""Default number of measured stretches of steady work."""
 LEAST = 32
-"""Clips that are drawn at least, unless it is said how many."""
+"""Default minimum number of drawn clips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,17 @@ class ClipGroup:
 
     @property
     def id(self) -> str:
-        """Of the first sample."""
+        """Id of the first sample."""
         return self.samples[0].id
 
 
 @dataclass(frozen=True, slots=True)
 class SamplePool:
-    """What there is to ask."""
+    """The samples to ask."""
 
     groups: tuple[ClipGroup, ...]
     missing: int
-    """Samples whose video isn't there: they cost nothing."""
+    """Samples whose video is missing: they cost nothing."""
 
     @property
     def samples(self) -> int:
@@ -73,27 +73,26 @@ class CostEstimate:
     """Totals over a pool. Tokens and bytes as they would be written, seconds of one process."""
 
     clips: int
-    """Clips that were measured."""
+    """Measured clips."""
     samples: int
     stretches: int
     """Stretches of steady work behind the seconds."""
     seconds: float
-    """That the measuring took, from the first clip to the last answer."""
+    """Duration of the measurement, from the first clip to the last answer."""
     broken: int
     """Measured clips that can't be read."""
     error: str | None
-    """What was wrong with the first of them."""
+    """The error of the first of them."""
     fixed_s: float
     """Seconds of start and end, which don't grow with the pool."""
     metrics: dict[str, EstimatedMetric]
-    """`tokens` (the sum of the next three), `video_tokens` (once a clip), `prompt_tokens` (text, once a sample; left out where
-    it can't be seen), `sampled_tokens`, `wall_s` (without `fixed_s`), `waiting_s` and `model_s` (its parts), `decode_s` (of
-    decoding processes), `store_bytes` (that the frame store grows by, were it without bound), `row_bytes`, `broken_share` (of
-    clips)."""
+    """`tokens` (the sum of the next three), `video_tokens` (once per clip), `prompt_tokens` (text, once per sample; left out if
+    unknown), `sampled_tokens`, `wall_s` (without `fixed_s`), `waiting_s` and `model_s` (its parts), `decode_s` (of decoding
+    processes), `store_bytes` (growth of an unbounded frame store), `row_bytes`, `broken_share` (of clips)."""
 
 
 def pending(samples: Sequence[Sample], rows: Path, *, retry_errors: bool = False) -> list[Sample]:
-    """The samples that a run which writes to `rows` would ask; nothing is changed.
+    """The samples that a run writing to `rows` would ask; changes nothing.
 
     Raises:
         ResumeError: a row of another sample.
@@ -108,7 +107,7 @@ def pending(samples: Sequence[Sample], rows: Path, *, retry_errors: bool = False
 
 
 def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> SamplePool:
-    """Groups samples by clip, and sees which videos and stored clips are there; opens none."""
+    """Groups samples by clip, and checks which videos and stored clips exist; opens none."""
     groups = group_by_clip(samples)
     found: list[ClipGroup] = []
     missing = 0
@@ -125,7 +124,7 @@ def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> Samp
 
 
 def clips_for(pool: SamplePool, settings: Decoding, n: int) -> int:
-    """Clips to draw so that, besides start and end, `STRETCHES` stretches are measured."""
+    """Number of clips to draw so that `STRETCHES` stretches are measured besides start and end."""
     if not pool.groups:
         return 0
     wanted = room(settings, n) * (1 + (STRETCHES + 1) / PARTS)
@@ -133,7 +132,7 @@ def clips_for(pool: SamplePool, settings: Decoding, n: int) -> int:
 
 
 def room(settings: Decoding, n: int) -> int:
-    """Samples that are asked side by side."""
+    """Number of samples asked at once."""
     return max(1, settings.max_sequences // n)
 
 
@@ -155,19 +154,19 @@ def measure(
 
     Args:
         pool: With one group or more.
-        clips: How many are drawn, at least 2; all where there are no more.
+        clips: Number to draw, at least 2; all if there are no more.
         engine: The model.
         video: Of the recipe, with its frame store.
-        videos: Where the samples' paths lead.
+        videos: Resolves the samples' paths.
         settings: How completions are drawn; their seed is the draw's, too.
-        n: Completions a sample.
+        n: Completions per sample.
         weights: Of the reward.
-        folder: An empty one, for rows that the caller throws away.
-        text_tokens: How many tokens a prompt has besides the video's.
+        folder: An empty folder, for rows that the caller discards.
+        text_tokens: Gives a prompt's tokens besides the video's.
         progress: As of `run`.
 
     Raises:
-        VideoError: not one of the drawn clips can be read.
+        VideoError: none of the drawn clips can be read.
         DataError: a sample can't be asked.
     """
     kinds = [(group.samples[0].source, group.stored) for group in pool.groups]

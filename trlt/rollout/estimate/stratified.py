@@ -1,8 +1,7 @@
-"""Totals of a population from a drawn part of it, with 95% intervals (pure). Knows numbers, not what they measure.
+"""Totals of a population from a random part of it, with 95% intervals (pure). Knows numbers, not what they measure.
 
 `draw` and `total` are stratified sampling without replacement (W. G. Cochran, Sampling Techniques, 3rd ed. 1977, chapters 5
-and 6); `flow` is the method of batch means for work that goes on steadily (A. M. Law, Simulation Modeling and Analysis,
-chapter 9).
+and 6); `flow` is the method of batch means for steady work (A. M. Law, Simulation Modeling and Analysis, chapter 9).
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ import numpy as np
 from trlt.stats.intervals import student
 
 DEEP = 4
-"""Units that are drawn of a stratum, about; strata are cut no finer."""
+"""Approximate number of units drawn per stratum; strata are cut no finer."""
 FEWEST = 3
-"""Units that are drawn of a stratum at least. From 2, the variance of a small stratum of few large values is often missed."""
+"""Minimum number of units drawn per stratum. From 2, the variance of a small stratum of few large values is often missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,13 @@ class EstimatedMetric:
 
     total: float
     low: float | None = None
-    """Of the 95% interval; None where too little was measured for one."""
+    """Lower bound of the 95% interval; None if too little was measured."""
     high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """A part of the population, and what was drawn of it."""
+    """A part of the population, and the units drawn from it."""
 
     size: int
     """N_h, units in it."""
@@ -49,12 +48,12 @@ class Stratum:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What was measured of each drawn unit."""
+    """Measured values of each drawn unit."""
 
     values: Mapping[int, float]
     """By place in the population."""
     sizes: Mapping[int, float] | None = None
-    """An auxiliary that the value is roughly proportional to; None takes 1 for each unit."""
+    """An auxiliary that the value is roughly proportional to; None means 1 for each unit."""
     whole: float | None = None
     """The auxiliary's sum over the population."""
 
@@ -65,22 +64,22 @@ class Stretch:
 
     seconds: float
     size: float
-    """Work in it."""
+    """Amount of work."""
     weighted: float
-    """The same, each piece times the number of pieces that it stands for."""
+    """The same, each piece weighted by the number of pieces that it represents."""
 
 
 def draw(kinds: Sequence[Hashable], order: Sequence[float], count: int, seed: int) -> list[Stratum]:
     """Draws `count` units at random, evenly over kinds and, within a kind, over `order`.
 
     Each kind is cut by `order` into strata of which about `DEEP` units are drawn. The draw is proportional, but each stratum
-    gives at least `FEWEST` units (or all that it has), since a rare kind may be an expensive one. Where there are more than
-    `count` / `DEEP` kinds, the smallest go together.
+    gives at least `FEWEST` units (or all that it has), since a rare kind may be an expensive one. With more than `count` /
+    `DEEP` kinds, the smallest are merged.
 
     Args:
-        kinds: Of each unit of the population.
-        order: What units of a kind are sorted by.
-        count: Units to draw, at least `FEWEST`; all are drawn where there are no more.
+        kinds: Kind of each unit of the population.
+        order: Sort key of units within a kind.
+        count: Units to draw, at least `FEWEST`; all are drawn if there are no more.
         seed: Of the draw.
     """
     population = len(kinds)
@@ -125,10 +124,10 @@ def total(strata: Sequence[Stratum], *quantities: Quantity) -> EstimatedMetric:
         d_i = sum over quantities of g (y_i - R x_i),  g = X / (sum_h (N_h / n_h) sum_i x_hi)
         V   = sum_h N_h (N_h - n_h) / n_h  s_h^2,  s_h^2 the variance of d in the drawn part of h
 
-    The interval goes from T / f to T f with f = exp(t sqrt(V) / T): that of the logarithm, since what costs much is rare, and
-    such totals lie more often above T +- t sqrt(V) than below. t is Student's, with the degrees of freedom of Satterthwaite,
-    (sum_h a_h)^2 / sum_h (a_h^2 / (n_h - 1)) with a_h the terms of V (Cochran, 5.16). It isn't below what was measured.
-    Where x is 1 this is the plain stratified expansion. Where all was drawn, V is 0.
+    The interval goes from T / f to T f with f = exp(t sqrt(V) / T): that of the logarithm, since high costs are rare, and such
+    totals are more often above T +- t sqrt(V) than below. t is Student's, with the degrees of freedom of Satterthwaite, (sum_h
+    a_h)^2 / sum_h (a_h^2 / (n_h - 1)) with a_h the terms of V (Cochran, 5.16). It is never below the measured sum. With x = 1
+    this is the plain stratified expansion. If all units were drawn, V is 0.
 
     Args:
         strata: What was drawn.
@@ -173,7 +172,7 @@ def share(strata: Sequence[Stratum], having: frozenset[int]) -> EstimatedMetric:
     """The share of the population that has a property, by Wilson's score interval.
 
     With the stratified share p and n units drawn of N, the interval is Wilson's (E. B. Wilson 1927) for p and
-    n (N - 1) / (N - n) units, so that it is narrower the more of all was drawn; it has a width where none was found, too.
+    n (N - 1) / (N - n) units, so that it gets narrower as more units are drawn; it has a width even if none was found.
 
     Args:
         strata: What was drawn.
@@ -192,7 +191,7 @@ def share(strata: Sequence[Stratum], having: frozenset[int]) -> EstimatedMetric:
 
 
 def flow(stretches: Sequence[Stretch], whole: float) -> EstimatedMetric:
-    """Seconds that `whole` pieces of work take, from successive stretches of steady work.
+    """Seconds for `whole` pieces of work, from successive stretches of steady work.
 
     With stretches b of t_b seconds for x_b pieces (that stand for w_b)::
 
@@ -200,12 +199,12 @@ def flow(stretches: Sequence[Stretch], whole: float) -> EstimatedMetric:
         d_b = z_b - R w_b
         V   = (whole / sum_b w_b)^2  B / (2 (B - 1))  sum_b (d_b+1 - d_b)^2
 
-    Successive differences (J. von Neumann 1941) see how stretches vary beside a slow trend; work is sorted by length, so there
-    is one. The interval is T +- t sqrt(V), with 2 (B - 1)^2 / (3 B - 4) degrees of freedom. There is no correction for a finite
-    population: the same work done again doesn't take equally long.
+    Successive differences (J. von Neumann 1941) measure how stretches vary around a slow trend, which exists since work is
+    sorted by length. The interval is T +- t sqrt(V), with 2 (B - 1)^2 / (3 B - 4) degrees of freedom. There is no correction
+    for a finite population: the same work done again doesn't take equally long.
 
     Returns:
-        Without an interval where there is one stretch, and nan where there is none.
+        Without an interval for one stretch, and nan for none.
     """
     weight = sum(one.weighted for one in stretches)
     if not weight:

@@ -1,6 +1,6 @@
-"""A short run under the clock: what each clip took, when the model took which clips, and its steady part.
+"""Times a short run: the seconds of each clip, when the model took which clips, and the steady part.
 
-Knows loaders, askers and the clock; nothing of how samples were drawn.
+Knows loaders, generators and the clock; nothing of how samples were drawn.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.sampling import Sampling
 
 PARTS = 2
-"""Stretches in which as many samples are taken as are asked side by side."""
+"""Number of stretches in the time of taking as many samples as are asked at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipTiming:
-    """A clip that was asked for."""
+    """A requested clip."""
 
     seconds: float = 0.0
-    """Until it was there, or given up."""
+    """Until it was loaded, or given up."""
     bytes: int = 0
-    """Of its entry in the frame store; 0 where it can't be read."""
+    """Size of its entry in the frame store; 0 if it can't be read."""
 
 
 class NotingLoader(ClipLoader):
-    """A clip loader that notes what each clip took, by the id of its first sample."""
+    """A clip loader that records the timing of each clip, by the id of its first sample."""
 
     def __init__(self, settings: Video) -> None:
         super().__init__(settings)
         self.seen: dict[str, ClipTiming] = {}
         self.failed: list[Sample] = []
-        """Samples of clips that couldn't be read, since someone last took them from here."""
+        """Samples of unreadable clips, since they were last collected."""
 
     def map(self, requests: Iterable[ClipRequest]) -> Iterator[LoadedClip]:
-        """As of the loader."""
+        """As in the loader."""
         for loaded in super().map(requests):
             samples = loaded.request.key
             self.seen[samples[0].id] = ClipTiming(loaded.seconds, packed_size(loaded.clip) if loaded.clip else 0)
@@ -60,15 +60,15 @@ class Taking:
     """Clips that the model took together, without an answer in between."""
 
     at: float
-    """When it asked for the first, in seconds of the clock."""
+    """Clock time in seconds of the request for the first."""
     waited_s: float = 0.0
     """Until it had them all."""
     ids: list[str] = field(default_factory=list)
-    """Samples of them, those of broken clips on the way included."""
+    """Their samples, including those of broken clips in between."""
 
 
 class TimedGenerator:
-    """An asker that notes when clips are taken."""
+    """A generator that records when clips are taken."""
 
     def __init__(self, generator: CompletionGenerator, loader: NotingLoader) -> None:
         self._generator, self._loader = generator, loader
@@ -76,7 +76,7 @@ class TimedGenerator:
 
     @property
     def parity(self) -> Agreement | None:
-        """As of the asker."""
+        """As in the generator."""
         return self._generator.parity
 
     def stream(
@@ -87,7 +87,7 @@ class TimedGenerator:
         max_sequences: int = 256,
         ended: Callable[[int], None] | None = None,
     ) -> Iterator[Answered]:
-        """As of the asker."""
+        """As in the generator."""
         answered = True
 
         def watched() -> Iterator[Tree]:
@@ -117,9 +117,9 @@ class Timed:
     """Seconds of one process."""
 
     stretches: int
-    """That were measured."""
+    """Number of measured stretches."""
     fixed_s: float
-    """Of start and end, once."""
+    """Seconds of start and end, once."""
     metrics: dict[str, EstimatedMetric]
     """`wall_s` for all samples, and its parts `waiting_s` (for clips) and `model_s`."""
 
@@ -127,14 +127,14 @@ class Timed:
 def steady(taken: Sequence[Taking], side_by_side: int, weights: Mapping[str, float], whole: int, seconds: float) -> Timed:
     """Seconds for `whole` samples, from a short run.
 
-    Where no stretch of steady work can be told from start and end, the whole short run is the stretch, without an interval.
+    If no steady stretch can be separated from start and end, the whole short run is the stretch, without an interval.
 
     Args:
         taken: In the order of time.
-        side_by_side: Samples that are asked side by side.
-        weights: Of each sample of the short run, how many it stands for.
+        side_by_side: Number of samples asked at once.
+        weights: Number of samples that each sample of the short run represents.
         whole: Samples of the pool.
-        seconds: That the short run took.
+        seconds: Duration of the short run.
     """
     walls: list[Stretch] = []
     waits: list[Stretch] = []

@@ -1,7 +1,7 @@
-"""The loop on a Ray cluster: CPU workers decode, GPU workers ask the model, and the driver writes each row as it comes.
+"""The loop on a Ray cluster: CPU workers decode, GPU workers run the model, and the driver writes each row as it arrives.
 
 A pipeline of Ray Data that outlives the death of workers and machines; see docs/decisions/ray.md. The rows are those of
-`loop.run`. Ray is an extra, and is imported by those who ask for it only.
+`loop.run`. Ray is an extra, imported only on demand.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from trlt.task.sample import Sample
 LOCAL = "local"
 """The address that starts a cluster of this machine alone."""
 PIECES = 10_000
-"""Most decoding tasks of a round: Ray keeps books of each."""
+"""Maximum number of decoding tasks per round: Ray tracks each one."""
 MOST_CLIPS = 32
-"""Most clips that a model is handed together (10 MB each at 2048 tokens)."""
+"""Maximum number of clips per batch for a model (10 MB each at 2048 tokens)."""
 WAVES = 4
-"""Times the completions that grow side by side, in what a model is handed together: at its end it runs empty."""
+"""Batch size for a model, in multiples of the completions decoded at once: at a batch's end the model runs empty."""
 EVEN = 4
-"""Least number of times that each model is handed something, in a small run, so that all end together."""
+"""Minimum number of batches per model in a small run, so that all end together."""
 TRIES = 2
-"""Times that Ray begins again what a dead worker was at; what is missing then is asked again in another round."""
+"""Times that Ray retries a dead worker's task; missing samples are then asked again in another round."""
 REACH_S = 10.0
-"""For the cluster's head to accept a connection."""
+"""Timeout for a connection to the cluster's head."""
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-"""What is set for Ray where it isn't set: it sends no usage statistics, and writes nothing between a command's lines (its own
-files have all of it)."""
+"""Defaults of Ray's environment: no usage statistics, and no output between a command's lines (its own files have all of
+it)."""
 
 
 def require_ray() -> None:
@@ -74,10 +74,10 @@ def require_ray() -> None:
 
 @contextmanager
 def session(address: str) -> Iterator[None]:
-    """Joins a Ray cluster, and leaves it at the end, when everything ends that runs there for this process.
+    """Joins a Ray cluster, and leaves it at the end, which ends everything that runs there for this process.
 
     Args:
-        address: `local` starts one of this machine; `auto` finds the one that this machine belongs to; else `host:port`.
+        address: `local` starts one on this machine; `auto` finds the one that this machine belongs to; else `host:port`.
 
     Raises:
         UsageError: Ray isn't installed, there is no such cluster, or this process has joined one already.
@@ -102,7 +102,7 @@ def session(address: str) -> Iterator[None]:
 
 
 def _reach(address: str) -> None:
-    """Looks whether anything listens at `host:port`, which Ray would do for minutes.
+    """Checks whether anything listens at `host:port`; Ray would try for minutes.
 
     Raises:
         OSError: nothing does.
@@ -136,29 +136,29 @@ def run_on_cluster(
     """Asks every sample n times, as `loop.run`, on a Ray cluster.
 
     Args:
-        samples: With ids of their own.
+        samples: With unique ids.
         address: Of the cluster, see `session`.
         make_generator: Loads the model, on a worker; is pickled.
-        gpus: Each model takes a GPU, where the cluster has any; else one a machine computes on the CPU.
+        gpus: Each model takes a GPU if the cluster has any; else one per machine runs on the CPU.
         video: How clips are decoded; `workers: 0` does so without limits of time and memory.
         root: Folder that the samples' paths are relative to, under this path on every machine.
-        settings: How completions are drawn, asked for and parsed.
-        n: Completions a sample.
+        settings: How completions are sampled, prompted and parsed.
+        n: Completions per sample.
         weights: Of the reward.
         out: The JSONL file of rows, which this process alone writes.
         as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
-        progress: Called with each row, in completions: those of samples that aren't whole yet are on the workers.
-        on_event: Is told when work was lost with a worker.
+        progress: Called with each row, in completions: those of unfinished samples are on the workers.
+        on_event: Called when work was lost with a worker.
 
     Returns:
-        With `waited_s` 0: how long models wait isn't known here.
+        With `waited_s` 0: the models' waiting time is unknown here.
 
     Raises:
         UsageError: the cluster can't be joined.
         ResumeError: `out` holds rows of other samples, or others are writing to it.
         DataError: `out` is damaged, or a sample can't be asked.
-        TrltError: a worker's fault; or workers died until no row came any more.
+        TrltError: a worker's fault; or workers died and no more rows arrived.
         ParityError: a worker's engine and the library's own forward differ.
     """
     require_ray()
@@ -235,9 +235,9 @@ def run_on_cluster(
 def ask_workers(
     address: str, pending: Sequence[Sample], job: WorkerSettings, make_generator: Callable[[], CompletionGenerator], gpus: bool
 ) -> Iterator[dict[str, Any]]:
-    """What the workers say about samples, as it comes; about what was lost with dead workers, nothing is said.
+    """The workers' results for samples, as they arrive; samples lost with dead workers are missing.
 
-    Each round joins the cluster anew: after a death, what Ray Data lets go of may hold on to GPUs until the process has left.
+    Each round joins the cluster anew: after a death, objects released by Ray Data may hold GPUs until the process has left.
 
     Raises:
         TrltError: a worker's fault.
@@ -291,7 +291,7 @@ def ask_workers(
 
 
 def _models(gpus: bool) -> tuple[int, int]:
-    """How many models the cluster holds, and how many GPUs each takes."""
+    """Number of models in the cluster, and GPUs per model."""
     import ray
 
     count = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0

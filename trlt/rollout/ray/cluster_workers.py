@@ -1,7 +1,7 @@
-"""What a cluster's workers do: tables of samples become clips, and clips become answers.
+"""The workers of a cluster: they turn tables of samples into clips, and clips into answers.
 
-Knows Arrow tables and how a worker's fault reaches the driver; nothing of Ray, rows or rewards. What goes in and out is JSON
-and raw frames, so that a text may hold anything, a half surrogate pair too.
+Knows Arrow tables and how a worker's fault reaches the driver; nothing of Ray, rows or rewards. Inputs and outputs are JSON and
+raw frames, so that texts may contain anything, even half a surrogate pair.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from trlt.video.workers import ClipLoader
 
 TOGETHER_S = 1.0
-"""Seconds in which answers are collected before they go to the driver, which has to look at each parcel."""
+"""Seconds in which answers are collected before they go to the driver, which handles each table."""
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What every worker is told."""
+    """Settings of every worker."""
 
     video: Video
     """With folders by absolute paths: a worker has a working directory of its own."""
@@ -46,13 +46,13 @@ class WorkerSettings:
     n: int
     as_gqa: bool = False
     version: str = __version__
-    """Of the trlt that asks."""
+    """Version of the driver's trlt."""
 
     def check(self) -> None:
-        """Raises where this machine has another trlt: its prompts or frames might be others.
+        """Refuses a machine with another trlt, whose prompts or frames might differ.
 
         Raises:
-            TrltError: it has.
+            TrltError: it has another one.
         """
         if self.version != __version__:
             raise TrltError(f"trlt {__version__} is installed, while the run was started by {self.version}; install the same")
@@ -66,7 +66,7 @@ def sample_table(groups: Sequence[Sequence[Sample]]) -> pa.Table:
 
 
 def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
-    """Clips of the samples of a `sample_table`, one a table, with their samples; videos that can't be read come last."""
+    """Clips of the samples of a `sample_table`, one per table, with their samples; unreadable videos come last."""
     from trlt.video.clip_codec import pack
 
     failed = list[dict[str, Any]]()
@@ -86,11 +86,11 @@ def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
 
 
 class Answering:
-    """A model on a worker; asks it about a table of clips at a time.
+    """A model on a worker, which answers one table of clips at a time.
 
     Args:
-        job: What is asked for.
-        make_generator: Loads the model; one that isn't found is a fault of the first table, so that the driver hears of it.
+        job: The worker's settings.
+        make_generator: Loads the model; a missing model is a fault of the first table, which the driver receives.
     """
 
     def __init__(self, job: WorkerSettings, make_generator: Callable[[], CompletionGenerator]) -> None:
@@ -105,7 +105,7 @@ class Answering:
             self._fault = _fault(error)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
-        """Answers as they are done, those of `TOGETHER_S` in a table of one row, for `read_said`."""
+        """Answers as they finish, collected over `TOGETHER_S` into a table of one row, for `read_said`."""
         # The first answer goes out at once.
         given, said = -math.inf, list[dict[str, Any]]()
         for one in [self._fault] if self._fault else self._said(table):
@@ -170,13 +170,13 @@ class Answering:
 
 
 def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """What workers said about samples: `id`, and either `said` (text, tokens, finished) or `error`.
+    """Parses the workers' messages about samples: `id`, and either `said` (text, tokens, finished) or `error`.
 
-    With `said` stand the clip's `video_tokens` and `length_s` (seconds).
+    `said` comes with the clip's `video_tokens` and `length_s` (seconds).
 
-    With an unforeseen error stand its `kind` and `trace`; see `read_error`.
+    An unforeseen error comes with its `kind` and `trace`; see `read_error`.
 
-    Or about themselves, once: `parity`, how far their first completion was from the library's own forward.
+    Or, once per worker, `parity`: agreement of its first completion with the library's own forward.
 
     Raises:
         TrltError: a worker's own, with the name of its machine.
@@ -190,12 +190,12 @@ def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 
 def read_error(one: dict[str, Any]) -> VideoError:
-    """The error of a sample that a worker told."""
+    """The error of a sample from a worker's message."""
     return UnforeseenError(one["error"], one["kind"], one["trace"]) if "kind" in one else VideoError(one["error"])
 
 
 def _failed(group: Sequence[Sample], error: VideoError, step: str = "") -> list[dict[str, Any]]:
-    """What is said of samples that can't be asked."""
+    """The message about samples that can't be asked."""
     more = {"kind": error.kind, "trace": error.trace} if isinstance(error, UnforeseenError) else {}
     return [{"id": sample.id, "error": str(error), **more} for sample in group]
 
@@ -228,7 +228,7 @@ def _samples(text: str) -> list[Sample]:
 
 
 def _clip_table(*, samples: str | None = None, clip: bytes | None = None, said: str | None = None) -> pa.Table:
-    """One row: a clip (as an entry of the frame store) with its samples, or what is said already."""
+    """One row: a clip (as an entry of the frame store) with its samples, or a finished message."""
     import pyarrow as pa
 
     # The large kinds count by 64 bits: a column of the others holds 2 GB.
@@ -238,7 +238,7 @@ def _clip_table(*, samples: str | None = None, clip: bytes | None = None, said: 
 
 @lru_cache(maxsize=1)
 def _reader(video: Video, root: Path) -> tuple[ClipLoader, VideoIndex]:
-    """The loader of this worker, which decodes one clip after another by one thread, as its machine has a worker a core.
+    """The loader of this worker, which decodes one clip after another in one thread, since each core has a worker.
 
     Raises:
         VideoError: no such folder of videos.

@@ -1,1 +1,1 @@
-"""Rows that several processes or machines write together, without asking each other."""
+"""Rows that several processes or machines write together, without talking to each other."""

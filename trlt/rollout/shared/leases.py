@@ -1,7 +1,7 @@
-"""Who works on what, in a folder that several processes see: ranks with a heartbeat, claims of pieces, marks of what is done.
+"""Who works on what, in a folder shared by processes: ranks with a heartbeat, claims of pieces, marks of finished ones.
 
-Knows files and processes; nothing of rows and samples. Relies only on what every shared file system gives: a file is created by
-one process alone (`O_EXCL`), a folder is renamed in one step, and times of files come from one clock, the file system's.
+Knows files and processes; nothing of rows and samples. Relies only on guarantees of every shared file system: exclusive
+creation of files (`O_EXCL`), atomic renaming of folders, and file times from one clock, the file system's.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from typing import Self
 LEASE_S = 60.0
 """Seconds without a heartbeat after which a rank counts as dead, unless told otherwise."""
 BEATS = 6
-"""Heartbeats in the time after which a rank counts as dead: some may come late."""
+"""Heartbeats in the time after which a rank counts as dead: some may be late."""
 FORGOTTEN_S = 3600.0
 """Older temporary folders are leftovers of killed processes."""
 
 
 class Gone(Exception):
-    """The folder isn't there any more: a rank has finished the work, or it was started anew."""
+    """The folder is gone: a rank has finished the work, or it was started anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Look:
     """The state of the work at one moment."""
 
     done: frozenset[str]
-    """Pieces that are done."""
+    """Finished pieces."""
     leased: dict[str, int]
     """Pieces that were ever claimed, and the number of the latest claim, from 0."""
     ranks: int
-    """Ranks that haven't left; those that were killed count too."""
+    """Ranks that haven't left, including killed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +54,15 @@ class Lease:
 
     name: str
     before: tuple[str, ...]
-    """Ranks that had claimed it and died, by their tokens."""
+    """Tokens of dead ranks that had claimed it."""
 
 
 def make(folder: Path, marks: tuple[str, ...] = ()) -> None:
-    """Makes the folder of a work, whole and in one step; does nothing where another process was first.
+    """Creates the folder of a work in one step; does nothing if another process was first.
 
     Args:
         folder: Where; its parents are made too.
-        marks: Names of empty files that lie in it from the beginning.
+        marks: Names of empty files to create in it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Filled beside its place and then moved there: a folder that grows in place could be joined before `claims` is in it.
@@ -81,7 +81,7 @@ def make(folder: Path, marks: tuple[str, ...] = ()) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Takes the folder away in one step, then deletes it, with what earlier kills left of such folders."""
+    """Moves the folder away in one step, then deletes it, together with leftovers of earlier kills."""
     with contextlib.suppress(FileNotFoundError):  # another process was first
         # Renamed before it is deleted: ranks that are still at it see it gone at once,
         # and a kill in the middle leaves a `.old`, never half a folder of work.
@@ -95,7 +95,7 @@ def remove(folder: Path) -> None:
 
 
 def at_work(folder: Path) -> list[str]:
-    """The tokens of ranks that are alive; none where there is no such folder of a work."""
+    """The tokens of live ranks; none without such a folder."""
     try:
         # The file system's own clock, since those of machines differ: a file that is made now, to compare heartbeats with.
         with tempfile.TemporaryFile(dir=folder) as mine:
@@ -106,10 +106,10 @@ def at_work(folder: Path) -> list[str]:
 
 
 class Leases:
-    """This process as a rank; a context manager that leaves at the end, so that others take over its pieces at once.
+    """This process as a rank: a context manager that leaves at the end, so that others take over its pieces at once.
 
-    A piece is claimed by creating `claims/<piece>.<number>`, which holds the rank's token. Where the rank of the latest number
-    is dead, the next number may be created. Claims aren't renamed or passed on, so none can be mistaken for an older one.
+    A piece is claimed by creating `claims/<piece>.<number>`, which holds the rank's token. If the rank of the latest number is
+    dead, the next number may be created. Claims aren't renamed or passed on, so none can be mistaken for an older one.
 
     Args:
         folder: Of the work, as `make` made it.
@@ -146,10 +146,10 @@ class Leases:
         self.close()
 
     def look(self) -> Look:
-        """What is done and claimed now.
+        """The finished and claimed pieces now.
 
         Raises:
-            Gone: the folder, or this rank's place in it, isn't there any more.
+            Gone: the folder, or this rank's entry in it, is gone.
         """
         with gone_if_missing():
             # Fails where the file is gone, so a rank that slept through the end of the work learns of it here.
@@ -165,7 +165,7 @@ class Leases:
         """Claims a piece that is free or whose rank is dead; None where another rank has it, was faster, or has done it.
 
         Raises:
-            Gone: the folder isn't there any more.
+            Gone: the folder is gone.
         """
         latest = look.leased.get(name, -1)
         with gone_if_missing():
@@ -188,7 +188,7 @@ class Leases:
         """Marks a piece as done, for good.
 
         Raises:
-            Gone: the folder, or this rank's place in it, isn't there any more.
+            Gone: the folder, or this rank's entry in it, is gone.
         """
         with gone_if_missing():
             os.utime(self._me)  # a rank that slept through the end of the work marks nothing in the next one's folder
@@ -198,7 +198,7 @@ class Leases:
         """Makes pieces free again, done or not.
 
         Raises:
-            Gone: the folder isn't there any more.
+            Gone: the folder is gone.
         """
         with gone_if_missing():
             # The mark goes before the claims. A kill in between leaves claims of a dead rank,
@@ -210,7 +210,7 @@ class Leases:
                     self._owners.pop(path.name, None)
 
     def close(self) -> None:
-        """Leaves: what this rank holds is free for the others."""
+        """Leaves and frees this rank's pieces for the others."""
         self._ended.set()
         self._heart.join()
         with contextlib.suppress(Gone), gone_if_missing():
@@ -223,7 +223,7 @@ class Leases:
                 os.utime(self._me)
 
     def _owner(self, file: str) -> str:
-        """The token in a claim's file; empty where its rank was killed before it could write it, or gave the piece up."""
+        """The token in a claim's file; empty if its rank was killed before writing it, or gave the piece up."""
         # Read once, as the token in a claim never changes; an empty one may still be written.
         if not self._owners.get(file):
             with contextlib.suppress(FileNotFoundError):
@@ -242,7 +242,7 @@ class Leases:
 
 @contextlib.contextmanager
 def gone_if_missing() -> Iterator[None]:
-    """Turns "no such file", and NFS's word for it, into `Gone`."""
+    """Turns "no such file", and NFS's error for it, into `Gone`."""
     try:
         yield
     except OSError as error:
@@ -252,7 +252,7 @@ def gone_if_missing() -> Iterator[None]:
 
 
 def _alive(path: Path, now: float, lease_s: float) -> bool:
-    """Whether the rank of a file in `ranks/` is at work; on the same machine, its process is asked for."""
+    """Whether the rank of a file in `ranks/` is at work; on the same machine, its process is checked."""
     try:
         with path.open(encoding="utf-8") as file:  # opened, because NFS then asks the server how old it is
             text, beat = file.read(), os.fstat(file.fileno()).st_mtime
@@ -271,7 +271,7 @@ def _alive(path: Path, now: float, lease_s: float) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """Tells machines apart, and containers that number their processes anew."""
+    """Identifies the machine, and a container with its own process numbers."""
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         # After a restart, process ids and start times begin anew.
@@ -281,7 +281,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, which tells it from a later one of the same number; None when it doesn't run."""
+    """Start time of a process, which distinguishes it from a later one with the same number; None if it doesn't run."""
     try:
         # A process's name stands in brackets, and may hold any bytes.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
@@ -293,7 +293,7 @@ def _started(pid: int) -> str | None:
 
 
 def _answers(pid: int) -> str | None:
-    """The same where there is no /proc: all that can be known is that the number is in use."""
+    """The same without /proc: only whether the number is in use."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

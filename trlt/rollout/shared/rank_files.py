@@ -1,7 +1,7 @@
-"""The files of a run that several processes write together: the one file of rows, and a part of each rank beside it.
+"""The files of a run that several processes write together: the one file of rows, and one part per rank beside it.
 
-Knows rows and their files; nothing of who works on what (`leases`), except that a folder with parts is there until the work is
-done: `.<rows>.work/parts/<rank>.jsonl`.
+Knows rows and their files; nothing of leases, except that a folder with parts exists until the work is done:
+`.<rows>.work/parts/<rank>.jsonl`.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from trlt.rollout.rows_file import RowFile, RowPosition, scan
 from trlt.rollout.shared.leases import Gone, at_work, gone_if_missing, make, remove
 
 RETRY = "retry"
-"""Mark of a work that asks again where a row holds an error."""
+"""Mark of a work that asks samples with an error again."""
 MOST_FILES = 200
-"""Parts that are open at once; each rank of each run that was interrupted leaves one."""
+"""Maximum number of open parts; each rank of each interrupted run leaves one."""
 BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class RowLocation:
-    """Where a row is."""
+    """The place of a row."""
 
     path: Path
     line: RowPosition
 
 
 def work_folder(out: Path) -> Path:
-    """Where ranks keep their rows and leases until the work is done.
+    """Folder of the ranks' rows and leases until the work is done.
 
     Args:
         out: The file of rows.
@@ -47,12 +47,12 @@ def part_file(folder: Path, token: str) -> Path:
 
 
 def prepare(out: Path, ids: Sequence[str], *, retry_errors: bool = False) -> int:
-    """Makes the folder of a work, unless it is there or nothing is left to ask.
+    """Creates the folder of a work, unless it exists or nothing is left to ask.
 
     Args:
         out: The file of rows.
         ids: Of the samples.
-        retry_errors: Rows that hold an error don't count as there. A work that was interrupted goes on as it was begun.
+        retry_errors: Rows with an error don't count as there. An interrupted work resumes with its own setting.
 
     Returns:
         Rows in `out` that count as there; `len(ids)` when nothing is left to ask.
@@ -74,7 +74,7 @@ def prepare(out: Path, ids: Sequence[str], *, retry_errors: bool = False) -> int
 
 
 def absorb(rows: RowFile, ids: Sequence[str], *, retry_errors: bool = False) -> None:
-    """Appends what ranks that are no longer at work left behind, and removes their folder."""
+    """Appends the rows of ranks that are no longer at work, and removes their folder."""
     folder, known = work_folder(rows.path), frozenset(ids)
     for path in _parts(folder) if folder.is_dir() else ():
         with path.open("rb") as file:
@@ -88,7 +88,7 @@ def absorb(rows: RowFile, ids: Sequence[str], *, retry_errors: bool = False) -> 
 
 
 def settle(out: Path, ids: Sequence[str]) -> None:
-    """Ends a work that was interrupted, without asking anything: its rows go into `out`. Does nothing while ranks are at work.
+    """Ends an interrupted work without asking anything: its rows go into `out`. Does nothing while ranks are at work.
 
     Raises:
         ResumeError: rows of other samples, or another process writes to `out`.
@@ -100,7 +100,7 @@ def settle(out: Path, ids: Sequence[str]) -> None:
 
 
 def base_lines(out: Path, known: frozenset[str]) -> Iterator[RowPosition]:
-    """The rows of the one file; of a sample that was asked again, the later counts.
+    """The rows of the one file; for a sample that was asked again, the later one counts.
 
     Raises:
         ResumeError: a row of another sample.
@@ -110,7 +110,7 @@ def base_lines(out: Path, known: frozenset[str]) -> Iterator[RowPosition]:
 
 
 def part_lines(path: Path, known: frozenset[str]) -> Iterator[RowPosition]:
-    """The rows of a part, none where it isn't there; what is damaged is asked again.
+    """The rows of a part, none if it is missing; samples with damaged rows are asked again.
 
     Raises:
         ResumeError: a row of another sample.
@@ -119,7 +119,7 @@ def part_lines(path: Path, known: frozenset[str]) -> Iterator[RowPosition]:
 
 
 def places(out: Path, known: frozenset[str]) -> dict[str, RowLocation]:
-    """Where the row of each sample is. Of rows that two ranks wrote one counts; they are equal where draws are exact.
+    """The place of each sample's row. Of rows that two ranks wrote, one counts; with exact draws they are equal.
 
     Raises:
         Gone: there is no folder of parts.
@@ -137,10 +137,10 @@ def places(out: Path, known: frozenset[str]) -> dict[str, RowLocation]:
 
 
 def merge(out: Path, rows: Sequence[RowLocation]) -> None:
-    """Writes rows, in their order, to a file, and waits until it is on the disk.
+    """Writes rows in order to a file, and waits until it is on the disk.
 
     Raises:
-        OSError: a file isn't there any more.
+        OSError: a file is gone.
     """
     files: dict[Path, BinaryIO] = {}
     try:
@@ -161,7 +161,7 @@ def merge(out: Path, rows: Sequence[RowLocation]) -> None:
 
 
 class RowCounter:
-    """How many rows are there, over the files of all ranks; each call reads only what has been added.
+    """Counts the rows over the files of all ranks; each call reads only new data.
 
     Args:
         out: The file of rows.
@@ -173,10 +173,10 @@ class RowCounter:
         self._folder = work_folder(out) / "parts"
         self._there, self._total = there, total
         self._read: dict[str, tuple[int, int]] = {}
-        """Bytes and lines that were read of each part."""
+        """Bytes and lines read of each part."""
 
     def count(self) -> int:
-        """Rows that are there; one that two ranks wrote counts twice until the end."""
+        """Number of rows; one that two ranks wrote counts twice until the end."""
         with contextlib.suppress(Gone), gone_if_missing():
             for name in os.listdir(self._folder):
                 size, lines = self._read.get(name, (0, 0))

@@ -1,7 +1,7 @@
 """Rows of a run that several processes or machines write together, each taking the next piece of work when it is ready.
 
-Knows samples and pieces of work; `leases` knows who has which piece, and `rank_files` in which files rows are. When every
-piece is done, one rank puts all rows into the one file, in the order of the samples. See docs/decisions/sharing-work.md.
+Knows samples and pieces of work; `leases` knows which rank has which piece, and `rank_files` which file has which row. When
+every piece is done, one rank puts all rows into the one file, in the order of the samples. See docs/decisions/sharing-work.md.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from trlt.rollout.shared.rank_files import RowCounter, base_lines, merge, part_f
 from trlt.task.sample import Sample
 
 CHUNKS = 4096
-"""Most pieces that a run is cut into: many more than ranks, and few enough to list them each time that one is taken."""
+"""Maximum number of pieces of a run: many more than ranks, and few enough to list each time one is taken."""
 MERGE = "merge"
-"""The piece that is left when all others are done."""
+"""The last piece, when all others are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Sharing:
     """How a process shares a run with others."""
 
     ranks: int = 1
-    """Processes that are expected to take part; more or fewer may."""
+    """Expected number of processes; more or fewer may take part."""
     lease_s: float = LEASE_S
-    """Seconds without a heartbeat after which another rank takes over; on one machine, a process that ended is seen at once."""
+    """Seconds without a heartbeat after which another rank takes over; on one machine, an ended process is noticed at once."""
     poll_s: float = 0.5
-    """Seconds between looks, while a rank waits for others."""
+    """Seconds between checks while a rank waits for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +48,16 @@ class Chunk:
     """A piece of work: samples that share clips."""
 
     name: str
-    """Its place in the plan, and a digest of its ids, so that no other plan's piece is taken for it."""
+    """Its index in the plan and a digest of its ids, so that no other plan's piece is mistaken for it."""
     groups: tuple[Sequence[Sample], ...]
     ids: frozenset[str]
 
 
 def plan(groups: Sequence[Sequence[Sample]]) -> list[Chunk]:
-    """The pieces of work, in the order in which they are taken; the same in every process with the same samples.
+    """The pieces of work, in the order of taking; the same in every process with the same samples.
 
     Args:
-        groups: Samples that share a clip, which are never taken apart.
+        groups: Samples that share a clip, which are never separated.
     """
     size = math.ceil(sum(map(len, groups)) / CHUNKS)
     chunks: list[Chunk] = []
@@ -74,14 +74,14 @@ def plan(groups: Sequence[Sequence[Sample]]) -> list[Chunk]:
 
 
 class SharedRows:
-    """Rows that this process writes together with others; a context manager that leaves the work at its end.
+    """Rows that this process writes together with others: a context manager that leaves the work at its end.
 
     Args:
-        out: The JSONL file that all rows end in.
-        ids: The samples' ids, in the order that the finished file has.
+        out: The final JSONL file of all rows.
+        ids: The samples' ids, in the order of the finished file.
         groups: The samples by clip, in an order that depends on the samples alone.
-        sharing: With how many, and when a silent one counts as dead.
-        retry_errors: Ask samples again whose row in `out` holds an error.
+        sharing: The number of processes, and when a silent one counts as dead.
+        retry_errors: Ask samples again whose row in `out` has an error.
 
     Raises:
         ResumeError: there are rows of other samples.
@@ -93,15 +93,15 @@ class SharedRows:
     ) -> None:
         self.path = out
         self.errors = 0
-        """Rows that hold an error; known after `finish`."""
+        """Number of rows with an error; known after `finish`."""
         self._ids, self._known, self._sharing = ids, frozenset(ids), sharing
         self._folder = work_folder(out)
         self._chunks = plan(groups)
         self._chunk_of = {id: chunk.name for chunk in self._chunks for id in chunk.ids}
         self._complete: set[str] = set()
-        """Pieces whose rows were there when this rank came."""
+        """Pieces whose rows were there when this rank joined."""
         self._left: dict[str, set[str]] = {}
-        """Of the pieces that this rank has, the ids whose rows are to be written."""
+        """Ids whose rows are still to be written, by piece of this rank."""
         self._buried: set[str] = set()
         """Dead ranks whose rows were read."""
         self._taken = 1
@@ -115,7 +115,7 @@ class SharedRows:
         self._tally = RowCounter(out, there, len(self._known))
 
     def __len__(self) -> int:
-        """How many rows are there, those of the other ranks included."""
+        """Number of rows, including those of other ranks."""
         return len(self._known) if self._all_there else self._tally.count()
 
     def __enter__(self) -> Self:
@@ -129,9 +129,9 @@ class SharedRows:
             self._leases.close()
 
     def rounds(self) -> Iterator[Iterator[list[Sample]]]:
-        """Samples by clip for as long as there is something to do; the rows of a round must be appended before the next.
+        """Samples by clip while there is something to do; the rows of a round must be appended before the next.
 
-        A round goes on while pieces are plenty. Towards the end rounds become short, so that the ranks end together.
+        Rounds are long while there are many pieces, and short towards the end, so that the ranks end together.
         """
         with contextlib.suppress(Gone):  # `finish` sees whether that was the work's end
             while self._leases and not self._is_over(self._leases):
@@ -139,7 +139,7 @@ class SharedRows:
                 yield self._groups(self._leases)
 
     def append(self, row: dict[str, Any]) -> None:
-        """Writes a row at once: after this, a kill doesn't lose it."""
+        """Writes a row at once: a later kill doesn't lose it."""
         with contextlib.suppress(Gone), gone_if_missing():  # `finish` sees why
             assert self._leases is not None
             # Opened with the first row, so that a rank that gets no work leaves no file.
@@ -156,7 +156,7 @@ class SharedRows:
                 self._leases.finish(name)
 
     def finish(self) -> None:
-        """Reads what the rounds have led to; the rows stand in their order already.
+        """Reads the outcome of the rounds; the rows are already in order.
 
         Raises:
             ResumeError: rows are missing, because another process removed the folder of the work.
@@ -184,7 +184,7 @@ class SharedRows:
         self._complete = {chunk.name for chunk in self._chunks if chunk.ids <= self._there}
 
     def _is_over(self, leases: Leases) -> bool:
-        """Whether all is done and merged; the last piece, merging, is taken here."""
+        """Whether all is done and merged; takes the last piece, merging."""
         # A round without work: others hold what is left.
         if not self._taken:
             time.sleep(self._sharing.poll_s)
@@ -200,7 +200,7 @@ class SharedRows:
         return [chunk for chunk in self._chunks if chunk.name not in closed]
 
     def _groups(self, leases: Leases) -> Iterator[list[Sample]]:
-        """Samples of pieces that this rank takes now, one after the other, without those whose rows are there."""
+        """Samples of pieces that this rank takes now, one after the other, without those with rows."""
         with contextlib.suppress(Gone):  # `finish` sees why
             while (chunk := self._take(leases)) is not None:
                 self._taken += 1
@@ -208,7 +208,7 @@ class SharedRows:
                 yield from filter(None, pending)
 
     def _take(self, leases: Leases) -> Chunk | None:
-        """The next piece that has something to ask; None when there is none, or this rank has its share of what is left."""
+        """The next piece with something to ask; None if there is none, or if this rank has its share of the rest."""
         look = leases.look()
         open_ = self._open(look)
         free = [chunk for chunk in open_ if chunk.name not in look.leased]
@@ -224,7 +224,7 @@ class SharedRows:
         return None
 
     def _has_work(self, leases: Leases, chunk: Chunk, lease: Lease) -> bool:
-        """Notes what is to be written of a piece; of one that was taken over, the dead rank's rows count."""
+        """Notes which rows of a piece are to be written; for one taken over, the dead rank's rows count."""
         # Without the empty token, of a rank that was killed before it could write it.
         for token in {*lease.before} - self._buried - {""}:
             self._there.update(line.id for line in part_lines(part_file(self._folder, token), self._known))
@@ -237,9 +237,9 @@ class SharedRows:
         return bool(left)
 
     def _merge(self, leases: Leases) -> bool:
-        """Puts all rows into the one file, in one step, and removes the folder; False when rows are missing.
+        """Puts all rows into the one file in one step, and removes the folder; False if rows are missing.
 
-        A mark without its rows is what a machine may leave that lost its power. Such pieces become free again.
+        A power failure may leave a mark without its rows. Such pieces become free again.
         """
         found = places(self.path, self._known)
         missing = [id for id in self._ids if id not in found]

@@ -1,4 +1,4 @@
-"""What a training run would take before it starts: parameters, memory of a GPU, and what to change when it doesn't fit.
+"""Estimates a training run before it starts: parameters, memory per GPU, and what to change if it doesn't fit.
 
 Knows configurations and recipes; neither torch nor weights. Everything is computed, nothing is measured.
 """

@@ -59,7 +59,7 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
     Args:
         model: Its shape.
         recipe: The resolved recipe.
-        processes: N, one a GPU.
+        processes: N, one per GPU.
         gpu: Bytes of the GPU.
     """
     train, size = recipe.train, sizes(recipe, processes)
