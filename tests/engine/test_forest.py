@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trlt.engine.forest import Engine, PromptRequest, Tree
-from trlt.engine.inputs import VISION_TOKENS
+from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
 

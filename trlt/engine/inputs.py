@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.mrope import follow_published_positions
 from trlt.errors import ModelError
 from trlt.video.clip import Clip
-
-VISION_TOKENS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
 
 
 @dataclass(frozen=True)
@@ -133,4 +132,4 @@ class InputBuilder:
     @property
     def end_tokens(self) -> list[int]:
         """Ids that end a completion."""
-        return self._tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])  # type: ignore[no-any-return]
+        return self._tokenizer.convert_tokens_to_ids(list(END_TOKENS))  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trlt.engine.inputs import VISION_TOKENS
+from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.request_queue import PromptRequest
 from trlt.engine.sampling import Sampling
 from trlt.recipe import Decoding

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.model.config import CONFIG, check_config
 from trlt.engine.model.files import object_in
 from trlt.engine.model.find import folder_of
@@ -15,9 +16,7 @@ from trlt.engine.model.template import try_out
 from trlt.engine.model.tensors import UNEXPECTED
 from trlt.errors import ModelError, shown
 
-END_MARKS = ("<|im_end|>", "<|endoftext|>")
-"""Either ends a completion; a test holds them to `engine.inputs`, which this module may not import."""
-MARKS = ("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", *END_MARKS)
+MARKS = (*VISION_TOKENS, *END_TOKENS)
 """What a tokenizer must know as single tokens."""
 NAMED = {
     "video_token_id": "<|video_pad|>",

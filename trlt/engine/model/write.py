@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trlt.engine.model.processor import END_MARKS
+from trlt.engine.marks import END_TOKENS
 from trlt.errors.system import named
 from trlt.recipe import Decoding
 
@@ -25,7 +25,7 @@ def draw_as(model: Any, processor: Any, decoding: Decoding) -> None:
         top_p=decoding.top_p,
         top_k=0,  # none; where nothing is said, `generate` takes 50
         max_new_tokens=decoding.max_new_tokens,
-        eos_token_id=tokenizer.convert_tokens_to_ids(list(END_MARKS)),
+        eos_token_id=tokenizer.convert_tokens_to_ids(list(END_TOKENS)),
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=model.generation_config.bos_token_id,
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.servers.messages import ServerCompletion, Videos, check_tokens, first_seed, pattern, question, read, remedy
 from trlt.engine.servers.pool import Limits, Server, ServerPool
 from trlt.engine.servers.transport import Refused, ServerAddress, TransientFault, call
@@ -165,7 +166,6 @@ class Servers:
             crew.dismiss()
 
     def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[_ServerJob]:
-        from trlt.engine.inputs import VISION_TOKENS
         from trlt.video.clip import Clip
 
         for t, tree in enumerate(trees):

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
+from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.servers.transport import TransientFault
 from trlt.errors import ServerError
 
@@ -27,7 +28,6 @@ Kind = Literal["vllm", "sglang"]
 
 UNKNOWN = -1
 """Stands for the id of a token that a server only counted."""
-END_MARKS = ("<|im_end|>", "<|endoftext|>")
 TEMPLATE_TOKENS = 256
 """More tokens than a chat template adds to the texts of one turn."""
 
@@ -126,8 +126,6 @@ def question(
 
 def _vllm(clip: Clip) -> dict[str, Any]:
     """What vLLM must be told so that it takes the frames as they are, at their true rate."""
-    from trlt.engine.inputs import VISION_TOKENS
-
     count = len(clip.frames)
     # The rate goes two ways: processors of transformers 4 read `fps`, those of transformers 5 the video's metadata.
     return {
@@ -191,7 +189,7 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
     if not isinstance(text, str) or reason not in ("stop", "length"):
         raise TransientFault(f"a completion ended with {reason!r} and the text {str(text)[:50]!r}")
     if reason == "stop":
-        text = next((text.removesuffix(mark) for mark in END_MARKS if text.endswith(mark)), text)
+        text = next((text.removesuffix(mark) for mark in END_TOKENS if text.endswith(mark)), text)
     ids = choice.get("token_ids")
     if ids is None and drawn is None:
         return None
