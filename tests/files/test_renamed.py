@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
 from made_clips import choice
 from typer.testing import CliRunner
 
 from trlt.cli import app
+from trlt.errors import RecipeError
 from trlt.files import renamed
 from trlt.lab.reproduce import identity
 from trlt.recipe import load_recipe
@@ -82,7 +84,12 @@ def test_a_recipe_of_before_is_the_same_recipe(tmp_path, capsys):
     now.write_text("train: {min_reward_range: 0.1}\n")
     assert load_recipe(before) == load_recipe(now) != load_recipe(None)
     assert capsys.readouterr().err.count(f"{before}: names of an older version (min_spread is min_reward_range now)") == 1
-    assert load_recipe(None, sets=["train.min_spread=0.1"]) == load_recipe(now)
+    for one in ("train.min_spread=0.1", "train={min_spread: 0.1}"):
+        assert load_recipe(None, sets=[one]) == load_recipe(now)
+        assert f"--set {one.partition('=')[0]}: names of an older version" in capsys.readouterr().err
+    assert load_recipe(now, sets=["train.min_spread=0.5"]).train.min_reward_range == 0.5
+    with pytest.raises(RecipeError, match="^--set train.min_spread: train.min_reward_range: "):
+        load_recipe(now, sets=["train.min_spread=abc"])
 
 
 def test_a_recorded_run_is_found_by_the_name_that_its_key_had():

@@ -47,15 +47,20 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
         values = loaded or {}
+        renew_keys(values, where)
     for item in sets:
         key, equals, raw = item.partition("=")
         if not equals or not all(key.split(".")):
             raise RecipeError(f"--set {item}: expected key=value, e.g. --set train.beta=0")
-        _put(values, key, from_yaml(raw, f"--set {item}"), origin, f"--set {key}")
+        source, value = f"--set {key}", from_yaml(raw, f"--set {item}")
+        section, _, name = key.rpartition(".")
+        # Renewed before it is put over the file, which may have today's name.
+        if section == "train":
+            key = f"train.{next(iter(renew({name: None}, TRAIN, source)))}"
+        _put(values, key, renew(value, TRAIN, source) if key == "train" else value, origin, source)
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
-    renew_keys(values, where)
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
