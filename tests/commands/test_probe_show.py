@@ -188,7 +188,7 @@ def test_base_against_tuned(probed, tmp_path, capsys):
     assert any("as if chosen by A's answers: multi_choice (medium)" in line for line in found["warnings"])
     assert (tmp_path / "shift.png").read_bytes()[:4] == b"\x89PNG"
     out = capsys.readouterr().out
-    assert f"A: {a}" in out and "only in A: 1 samples" in out and "1 samples of both hold an error" in out
+    assert f"A: {a}" in out and "only in A: 1 sample," in out and "1 sample of both with an error" in out
     json.dumps(found)
 
 

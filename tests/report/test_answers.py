@@ -138,6 +138,6 @@ def test_notes_say_what_was_left_out():
     assert notes == [
         "\nClasses by `select` of [x].yaml",
         "  only in A: 1,234 samples, left out",
-        "  2 samples of both hold an error in one of the probes, left out",
+        "  2 samples of both with an error in one of the probes, left out",
         "  warning: n: 8 in A",
     ]

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from trlt.errors import counted
 from trlt.report.bars import bar
 
 _WIDTH = 18
@@ -25,8 +26,8 @@ def shift_view(result: Mapping[str, Any]) -> Group:
     """
     parts: list[RenderableType] = []
     for task, found in result["tasks"].items():
-        videos = f" about {found['videos']:,} videos" if found["videos"] is not None else ""
-        parts.append(Text(f"\n{task}: {found['n']:,} samples of both{videos}", style="bold"))
+        videos = f" about {counted(found['videos'], 'video')}" if found["videos"] is not None else ""
+        parts.append(Text(f"\n{task}: {counted(found['n'], 'sample')} of both{videos}", style="bold"))
         parts += [_means(found["measures"]), Text(""), _transitions(found["transitions"])]
         sides = [result["histograms"][side]["tasks"][task] for side in ("a", "b")]
         parts += [part for table in _histograms(*sides) for part in (Text(""), table)]
@@ -42,9 +43,9 @@ def shift_notes(result: Mapping[str, Any]) -> list[str]:
     lines = [f"\nClasses by `select` of {result['select']['origin']}"]
     for side in ("A", "B"):
         if result[f"only_{side.lower()}"]:
-            lines.append(f"  only in {side}: {result[f'only_{side.lower()}']:,} samples, left out")
+            lines.append(f"  only in {side}: {counted(result[f'only_{side.lower()}'], 'sample')}, left out")
     if result["errors"]:
-        lines.append(f"  {result['errors']:,} samples of both hold an error in one of the probes, left out")
+        lines.append(f"  {counted(result['errors'], 'sample')} of both with an error in one of the probes, left out")
     return lines + [f"  warning: {line}" for line in result["warnings"]]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trlt.errors import counted
 from trlt.recipe import Lora, Recipe
 from trlt.recipe.sections import Vllm
 from trlt.train.memory_plan.activations import pass_lines
@@ -121,7 +122,7 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     cached = cache_bytes(model, size, clips * size.prompt) + cache_bytes(model, size, sequences * size.new) * 3 // 2
     return [
         MemoryLine("rollout", "weights in use", *weights),
-        MemoryLine("rollout", "keys and values", cached, f"{clips} prompts, {sequences} completions"),
+        MemoryLine("rollout", "keys and values", cached, f"{counted(clips, 'prompt')}, {counted(sequences, 'completion')}"),
         MemoryLine("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
         MemoryLine("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
     ]
