@@ -5,8 +5,6 @@ Imports nothing heavy: the module of a command, which holds its options, is load
 
 from __future__ import annotations
 
-import atexit
-import signal
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -17,6 +15,7 @@ from trlt.commands._command import LazyGroup
 from trlt.commands._quiet import drop_advice
 from trlt.commands._table import COMMANDS
 from trlt.errors import Interrupted, TrltError, UnforeseenError
+from trlt.errors.interruption import deaf_at_exit
 from trlt.errors.system import disk_error
 
 INTERRUPTED = 130
@@ -54,11 +53,11 @@ class _Root(LazyGroup):
                 raise
             _tell(told)
         except Interrupted as error:
-            _be_deaf_at_exit()
+            deaf_at_exit()
             typer.echo(f"interrupted: {error.kept or GOES_ON}", err=True)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            _be_deaf_at_exit()
+            deaf_at_exit()
             typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except (ImportError, SystemError) as error:  # what a compiled module makes of Ctrl-C while it is imported
@@ -66,11 +65,6 @@ class _Root(LazyGroup):
                 raise
             typer.echo(f"interrupted: {GOES_ON}", err=True)
             raise typer.Exit(INTERRUPTED) from None
-
-
-def _be_deaf_at_exit() -> None:
-    """A further Ctrl-C while libraries clean up would end in their traceback, and the process is leaving as it is."""
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # those registered last come first
 
 
 def _interrupted(error: BaseException) -> bool:

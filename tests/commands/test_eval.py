@@ -49,7 +49,7 @@ def test_predictions_are_scored_without_model_or_videos(trlt, bench, write_jsonl
         ([], "holds no predictions"),
         ([{"id": "AAAAA:0"}], 'p.jsonl:1: expected {"id"'),
         ([3], "p.jsonl:1: expected"),
-        ([{"id": "AAAAA:0", "text": ""}] * 2, "p.jsonl:2: id 'AAAAA:0' stands twice"),
+        ([{"id": "AAAAA:0", "text": ""}] * 2, "p.jsonl:2: id 'AAAAA:0' occurs twice"),
         (
             [{"id": "charades:0", "text": ""}],
             "no id is a question's of charades (the first: 'charades:0'; they look like 'AAAAA:0')",

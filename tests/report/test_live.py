@@ -64,7 +64,7 @@ def test_metrics_have_their_course_the_last_and_the_mean_of_ten() -> None:
     assert len(spark) == 12 and spark[0] == "▁" and spark[-1] == "█" and (last, mean) == ("1.200", "0.750")
     assert cells(lines, "· format") == ["▇" * 12, "0.900", "0.900"], "a share's scale goes from 0 to 1"
     assert cells(lines, "zero range")[1:] == ["20%", "20%"] and cells(lines, "length")[1:] == ["80", "80"]
-    assert cells(lines, "KL")[1] == "0.0100" and cells(lines, "cut off")[1] == "5%" and cells(lines, "clipped")[1] == "0.0%"
+    assert cells(lines, "KL")[1] == "0.0100" and cells(lines, "truncated")[1] == "5%" and cells(lines, "clipped")[1] == "0.0%"
     assert lines[-2] == "█" * 60
     assert lines[-1].replace("\u00a0", " ") == "■ decode wait 1.00 s  ■ rollout 4.00 s  ■ score 0.50 s  ■ update 4.50 s"
 

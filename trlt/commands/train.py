@@ -22,7 +22,7 @@ from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_co
 from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
 from trlt.engine.model import locate
 from trlt.errors import DataError, Interrupted, RecipeError, counted
-from trlt.errors.interruption import Interruption
+from trlt.errors.interruption import Interruption, deaf_at_exit
 from trlt.files import write_json
 from trlt.files.bounded_json import read_object
 from trlt.recipe import Recipe
@@ -158,6 +158,7 @@ def _interruptible(
             number = error.signal if isinstance(error, Interrupted) else signal.SIGINT
     interrupted = Interrupted(number)
     if rank and (rank.place or rank.launcher is not None):
+        deaf_at_exit()  # its launcher may ask again
         raise SystemExit(interrupted.exit_code)
     interrupted.kept = kept(folder)
     raise interrupted

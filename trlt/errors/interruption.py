@@ -6,6 +6,7 @@ Knows signals only. A second Ctrl-C always ends at once; a second SIGTERM doesn'
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -52,3 +53,8 @@ class Interruption:
             self.heard = number
             if self.finishes:  # not by a stream: its lock may be held by what was interrupted
                 os.write(2, f"\n{self.finishes}; Ctrl-C again leaves at once\n".encode())
+
+
+def deaf_at_exit() -> None:
+    """Ignores Ctrl-C while the interpreter exits, when libraries that clean up would end in a traceback."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)  # those registered last come first

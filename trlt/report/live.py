@@ -47,7 +47,7 @@ METRICS = (
     MetricLine("frac_zero_range", "zero range", "{:.0%}", share=True),
     MetricLine("kl", "KL", "{:.4f}"),
     MetricLine("length", "length", "{:.0f}"),
-    MetricLine("truncated_frac", "cut off", "{:.0%}", share=True),
+    MetricLine("truncated_frac", "truncated", "{:.0%}", share=True),
     MetricLine("same_answer", "one answer", "{:.0%}", share=True),
     MetricLine("loss", "loss", "{:.4f}"),
     MetricLine("grad_norm", "grad norm", "{:.2f}"),

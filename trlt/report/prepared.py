@@ -48,7 +48,7 @@ def _reasons(entry: Mapping[str, Any]) -> str:
     for what in ("dropped", "repaired"):
         for reason, count in sorted(entry[what].items(), key=lambda item: (-item[1], item[0])):
             shown = "<br>".join(map(markdown_text, entry["examples"].get(reason, [])))
-            rows.append([what, markdown_text(reason), f"{count:,}", shown])
+            rows.append([what, reason, f"{count:,}", shown])
     notes = "".join(f"\n\n{markdown_text(note)}" for note in entry["notes"])
     if not rows:
         return f"## {entry['dataset']}\n\nNothing was dropped or repaired.{notes}"
