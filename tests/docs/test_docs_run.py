@@ -59,7 +59,7 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "tune-on-my-videos.md"
     [samples] = [block.text for block in blocks(page, "text")]
-    [recipe] = [block.text for block in blocks(page, "yaml")]
+    recipe, trial = [block.text for block in blocks(page, "yaml")]
     smaller = (
         ("{path: Qwen/Qwen2.5-VL-3B-Instruct}", "{path: miniature, dtype: float32, device: cpu}"),
         ("{root: my/videos}", "{root: my/videos, max_tokens: 32, workers: 1}"),
@@ -76,7 +76,9 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         Path(f"my/{name}.jsonl").write_text(samples, encoding="utf-8")
     for line in commands(page):
         run(line)
-    assert Path("runs/my/train-grpo/model/model.safetensors").is_file()
+    Path("try.yaml").write_text(trial, encoding="utf-8")
+    run("trlt train try.yaml")
+    assert all(Path(f"runs/{name}/train-grpo/model/model.safetensors").is_file() for name in ("my", "try"))
     assert Path("my.html").is_file() and Path("answer.html").is_file()
 
 
