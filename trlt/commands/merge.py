@@ -16,7 +16,7 @@ from trlt.files import new_folder
 from trlt.recipe import Recipe
 from trlt.report.model_card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.rollout import RunFiles
-from trlt.train.merge_adapter import adapter_in, base_of, merge_adapter
+from trlt.train.merge_adapter import adapter_in, base_of, locate_adapter, merge_adapter
 
 
 def merge(
@@ -40,13 +40,14 @@ def merge(
         raise UsageError(f"--out: {out} is there already; give another folder, or remove it first")
     adapter = adapter_in(adapter)
     name = base_of(adapter, base)
+    located = locate_adapter(adapter, base)  # before anything heavy is imported
     quiet()
     from trlt.engine.mrope import follows_library
 
     output.note(f"train merge: {adapter} into {name}")
     with output.stages(["train merge"]) as stage:
         stage(0, "loading the base, and adding the adapter")
-        merged = merge_adapter(adapter, base)
+        merged = merge_adapter(adapter, located, base)
         stage(0, "writing the model")
         with new_folder(out) as new:
             save(merged.model, merged.processor, new)

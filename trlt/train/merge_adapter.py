@@ -40,17 +40,17 @@ def base_of(adapter: Path, base: str | None) -> str:
     return base or named_base(adapter, check_adapter(adapter))
 
 
-def merge_adapter(adapter: Path, base: str | None = None) -> Merged:
+def merge_adapter(adapter: Path, located: str, base: str | None = None) -> Merged:
     """Adds an adapter to its base's weights, in float32, whatever either is saved in.
 
     Args:
         adapter: Folder that PEFT's `save_pretrained` wrote.
+        located: Where it is, as `locate_adapter` gives it.
         base: Folder, hub id or `miniature`; None takes the one that the adapter names.
 
     Raises:
         ModelError: an adapter or base that can't be used, or that don't belong together.
     """
-    located = _located(adapter, base)
     loaded = load(Model(path=located, dtype="float32", device="cpu"), base=base)
     model = loaded.model.to(precision_of(folder_of(resolve(located, base).base)))
     recipe = _recipe(adapter)
@@ -58,7 +58,7 @@ def merge_adapter(adapter: Path, base: str | None = None) -> Merged:
     return Merged(model, loaded.processor, recipe)
 
 
-def _located(adapter: Path, base: str | None) -> str:
+def locate_adapter(adapter: Path, base: str | None) -> str:
     """The adapter's folder, once it and its base are known to be there.
 
     Raises:
