@@ -28,6 +28,7 @@ COMMON = {
     *("presence_penalty", "frequency_penalty", "skip_special_tokens", "stream"),
 }
 FIELDS = {"vllm": COMMON | {"media_io_kwargs", "mm_processor_kwargs", "bad_words", "return_token_ids"}, "sglang": COMMON}
+OPTIONAL = {"logprobs", "top_logprobs", "logit_bias"}
 NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0, "stream": False}
 
 
@@ -36,7 +37,7 @@ class Bad(Exception):
 
 
 class State:
-    def __init__(self, kind: str, name: str, model: str | None) -> None:
+    def __init__(self, kind: str, name: str, model: str | None, root: str | None) -> None:
         self.kind, self.name = kind, name
         self.lock = threading.Lock()
         self.queue: list[Any] = []
@@ -44,6 +45,9 @@ class State:
         self.log: list[dict[str, Any]] = []
         self.active = self.most = 0
         self.loaded = load(model) if model else None
+        self.root = root or name
+        self.texts = texts(self.loaded) if self.loaded else ["a"] * 500 + [""] * 12
+        """Of each id of the vocabulary."""
 
     def fault(self) -> Any:
         with self.lock:
@@ -57,6 +61,11 @@ def load(path: str) -> Any:
     from trlt.recipe import Model
 
     return load_model(Model(path=path, dtype="float32", device="cpu"))
+
+
+def texts(loaded: Any) -> list[str]:
+    known = loaded.processor.tokenizer
+    return [known.decode([id]) if id < len(known) else "" for id in range(loaded.model.config.text_config.vocab_size)]
 
 
 def frames_of(state: State, body: dict[str, Any]) -> tuple[np.ndarray, float]:
@@ -104,8 +113,19 @@ def _mp4(data: bytes, source: dict[str, Any]) -> tuple[np.ndarray, float]:
 
 
 def check(state: State, body: dict[str, Any]) -> None:
-    if set(body) != FIELDS[state.kind]:
-        raise Bad(f"fields: {sorted(set(body) ^ FIELDS[state.kind])}")
+    if set(body) - OPTIONAL != FIELDS[state.kind]:
+        raise Bad(f"fields: {sorted((set(body) - OPTIONAL) ^ FIELDS[state.kind])}")
+    if "untrusting" in state.traits and "mm_processor_kwargs" in body:
+        # Word for word what 0.32 says, and does unless it is started with that flag.
+        raise Bad(
+            "Per-request mm_processor_kwargs are disabled by default because they can change multimodal preprocessing resource "
+            "usage. Start the server with --trust-request-mm-kwargs only when clients are trusted."
+        )
+    if body.get("top_logprobs", 0) > (0 if "few" in state.traits else 20):
+        raise Bad("Requested sample logprobs of 20, which is greater than max allowed: 0")
+    size = len(state.texts)
+    if outside := [token for token in body.get("logit_bias", {}) if not 0 <= int(token) < size]:
+        raise Bad(f"token_id(s) {outside} in logit_bias contain out-of-vocab token ids. Vocabulary size: {size}")
     if body["model"] != state.name:
         raise KeyError(f"The model `{body['model']}` does not exist.")
     if any(body[name] != value for name, value in NEUTRAL.items()) or body["skip_special_tokens"] is not False:
@@ -125,7 +145,11 @@ def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).tobytes()).hexdigest()
     asked = {"text": body["messages"][-1]["content"][1]["text"], "frames": digest, "shape": list(frames.shape), "fps": fps}
     with state.lock:
-        state.log.append({**asked, "n": body["n"], "seed": body["seed"]})
+        state.log.append(
+            {**asked, "n": body["n"], "seed": body["seed"], "biased": sorted(map(int, body.get("logit_bias", {})))}
+        )
+    if "rateless" in state.traits:  # as vLLM before 0.31
+        fps = 2.0
     if state.loaded:
         return answer_of_model(state, body, frames, fps)
     t, h, w, _ = frames.shape
@@ -145,10 +169,20 @@ def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
         choice = {"index": index, "message": message, "finish_reason": "length" if number & 4 else "stop"}
         if body.get("return_token_ids") and "countless" not in state.traits:
             choice["token_ids"] = [*range(number % 7 + 1)]
+        if body.get("logprobs") and "figureless" not in state.traits:
+            choice["logprobs"] = said([(f"t{i}", -i - (fps + i) % 1.7) for i in range(body["top_logprobs"])])
         choices.append(choice)
     words = sum(len(part["text"].split()) for m in body["messages"] for part in m["content"] if part["type"] == "text")
-    usage = {"prompt_tokens": video + 20 + words, "completion_tokens": 5 * body["n"]}
+    # Where no system text is given, a turn is left out: the miniature's template; Qwen's puts in a text of its own.
+    template = 20 if len(body["messages"]) > 1 else 12
+    usage = {"prompt_tokens": video + template + words, "completion_tokens": 5 * body["n"]}
     return {"object": "chat.completion", "choices": choices[::-1], "usage": usage}
+
+
+def said(likeliest: list[tuple[str, float]]) -> dict[str, Any]:
+    """Log-probabilities of the first token, in OpenAI's shape."""
+    tops = [{"token": token, "logprob": value, "bytes": None} for token, value in likeliest]
+    return {"content": [{**tops[0], "top_logprobs": tops}]}
 
 
 def answer_of_model(state: State, body: dict[str, Any], frames: np.ndarray, fps: float) -> dict[str, Any]:
@@ -167,10 +201,22 @@ def answer_of_model(state: State, body: dict[str, Any], frames: np.ndarray, fps:
     banned += range(len(processor.tokenizer), model.config.text_config.vocab_size)  # ids that no text has
     count = inputs["input_ids"].shape[1]
     with torch.inference_mode():
-        ids = model.generate(**inputs, max_new_tokens=body["max_tokens"], do_sample=False, suppress_tokens=banned)[0, count:]
+        found = model.generate(
+            **inputs,
+            max_new_tokens=body["max_tokens"],
+            do_sample=False,
+            suppress_tokens=banned,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+    ids = found.sequences[0, count:]
     ended = int(ids[-1]) in processor.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     words = processor.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=False)
     choice = {"message": {"content": words}, "finish_reason": "stop" if ended else "length", "token_ids": ids.tolist()}
+    if body.get("logprobs"):
+        best = found.logits[0][0].log_softmax(-1).topk(body["top_logprobs"])
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        choice["logprobs"] = said([(state.texts[id], value) for id, value in pairs])
     choices = [{"index": index, **choice} for index in range(body["n"])]
     return {"choices": choices, "usage": {"prompt_tokens": count, "completion_tokens": len(ids) * body["n"]}}
 
@@ -217,7 +263,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             self.send(503 if "ill" in state.traits else 200, b"")
         elif self.path == "/v1/models" and self.admitted():
-            self.send(200, {"data": [{"id": state.name, "object": "model", "owned_by": state.kind}]})
+            self.send(200, {"data": [{"id": state.name, "object": "model", "owned_by": state.kind, "root": state.root}]})
         elif self.path == "/log":
             self.send(200, {"log": state.log, "most": state.most})
         else:
@@ -241,6 +287,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/control":
             state.queue, state.traits = list(body.get("queue", [])), set(body.get("traits", []))
             self.send(200, {})
+        elif self.path == "/detokenize" and state.kind == "vllm":
+            said = "".join(state.texts[token] for token in body["tokens"] if token < len(state.texts))
+            self.send(200, {"prompt": said})
         elif self.path != "/v1/chat/completions":
             self.send(404, {"detail": "Not Found"})
         elif self.admitted():
@@ -254,7 +303,9 @@ class Handler(BaseHTTPRequestHandler):
                     state.active -= 1
 
     def chat(self, body: dict[str, Any]) -> None:
-        fault = self.state.fault()
+        asked = body["messages"][-1]["content"][-1]["text"]
+        # Well, and unable to answer any question but those that it is tried with.
+        fault = "500" if "poisoned" in self.state.traits and asked != "?" else self.state.fault()
         if fault is not None and self.failed(fault):
             return
         if "slow" in self.state.traits:
@@ -323,10 +374,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=sorted(FIELDS), default="vllm")
     parser.add_argument("--name", default="tuned")
     parser.add_argument("--model")
+    parser.add_argument("--root")
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
     server = Server(("127.0.0.1", given.port), Handler)
-    server.state = State(given.kind, given.name, given.model)  # type: ignore[attr-defined]
+    server.state = State(given.kind, given.name, given.model, given.root)  # type: ignore[attr-defined]
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
     server.serve_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,11 @@ class ReplyTooLarge(Exception):
 
 class Unanswered(Exception):
     """No connection, or an incomplete response."""
+
+    def __init__(self, words: str, *, refused: bool = False) -> None:
+        super().__init__(words)
+        self.refused = refused
+        """Nobody listens at that address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +99,29 @@ def send(
         except httpx2.TimeoutException:
             raise Unanswered(f"nothing came for {silence_s or timeout_s:g} s") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, UnicodeError) as error:
-            raise Unanswered(_words(error)) from None
+            cause = _system_error(error)
+            raise Unanswered(_words(error, cause), refused=cause is not None and cause.errno == errno.ECONNREFUSED) from None
 
     return _run(answered())
 
 
-def _words(error: BaseException) -> str:
-    """The system's message if there is one: "Connection refused", not "All connection attempts failed"."""
+def _system_error(error: BaseException) -> OSError | None:
+    """What the system said, among what an error was raised from."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, BaseExceptionGroup):
             inner = inner.exceptions[0]
         elif isinstance(inner, OSError) and inner.errno is not None and inner.strerror:
-            return os.strerror(inner.errno) if inner.errno > 0 else inner.strerror
+            return inner
         else:
             inner = inner.__cause__ or inner.__context__
+    return None
+
+
+def _words(error: BaseException, cause: OSError | None) -> str:
+    """The system's message if there is one: "Connection refused", not "All connection attempts failed"."""
+    if cause is not None and cause.errno is not None:
+        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
     return str(error) or type(error).__name__
 
 

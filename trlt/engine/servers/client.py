@@ -7,46 +7,25 @@ of them. Knows trees, requests and servers; never answers or rewards.
 
 from __future__ import annotations
 
-import os
-import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trlt.engine.marks import VISION_TOKENS
-from trlt.engine.servers.messages import ServerCompletion, Videos, check_tokens, first_seed, pattern, question, read, remedy
+from trlt.engine.servers.asking import Asker
+from trlt.engine.servers.crew import Crew, ServerJob
+from trlt.engine.servers.messages import Videos
 from trlt.engine.servers.pool import Limits, Server, ServerPool
-from trlt.engine.servers.transport import Refused, ServerAddress, TransientFault, call
+from trlt.engine.servers.proof import Proof
+from trlt.engine.servers.transport import ServerAddress, TransientFault
 from trlt.errors import ModelError, ServerError, UsageError
 from trlt.errors.faults import fault_of
-from trlt.recipe import advice
 
 if TYPE_CHECKING:  # torch loads with the first run
-    from trlt.engine.forest import Answered, Completion, PromptRequest, Tree
+    from trlt.engine.forest import Answered, Completion, Tree
     from trlt.engine.sampling import Sampling
-    from trlt.video.clip import Clip
 
 __all__ = ["Limits", "ServerError", "Servers"]
-
-KEYS = ("TRLT_API_KEY", "OPENAI_API_KEY")
-"""Environment variables for a key, the first that is set; it is never written."""
-PROBE_FRAMES = (2, 40)
-"""Of the clips that a server is tried with; more than the 32 that vLLM takes of a video unless it is told otherwise."""
-
-
-_Place = tuple[int, int, int]
-"""Tree, request, first branch."""
-
-
-@dataclass(frozen=True)
-class _ServerJob:
-    place: _Place
-    request: PromptRequest
-    videos: Videos
-    n: int
-    sampling: Sampling
-    stop: threading.Event
 
 
 class Servers:
@@ -57,6 +36,9 @@ class Servers:
         model: Name of the model there; None uses the only one that they serve.
         limits: See `Limits`.
         on_event: Called when a server is set aside or comes back; from any thread.
+        gone: Of an address, what is known of the end of the program that listened there; None while it runs, or where
+            that isn't known. What has ended isn't waited for.
+        key: Of the servers; None takes it from the environment (`TRLT_API_KEY`, `OPENAI_API_KEY`).
 
     Raises:
         UsageError: an address that can't be used.
@@ -69,28 +51,39 @@ class Servers:
         model: str | None = None,
         limits: Limits | None = None,
         on_event: Callable[[str], None] | None = None,
+        gone: Callable[[str], str | None] | None = None,
+        key: str | None = None,
     ) -> None:
         if not urls:
             raise UsageError("--server: give at least one address")
-        self.model = model
         self.parity: None = None
         """Servers make their inputs themselves."""
         self.limits = limits or Limits()
         servers = [Server(address) for address in dict.fromkeys(ServerAddress.parse(url) for url in urls)]
-        self._pool = ServerPool(servers, self.limits, self._look, on_event or (lambda _: None))
-        self._key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+        self._asker = Asker(model, self.limits, key)
+        self._proof = Proof(self._asker)
+        self._pool = ServerPool(servers, self.limits, self._proof.look, on_event or (lambda _: None), gone)
+
+    @property
+    def model(self) -> str | None:
+        """Name of the model at the servers; None until they were checked, unless it was given."""
+        return self._asker.model
+
+    @model.setter
+    def model(self, name: str | None) -> None:
+        self._asker.model = name
 
     def check(self) -> None:
-        """Identifies the servers and checks that they accept whole videos; to be called before `generate`.
+        """Identifies the servers and proves that they see whole videos at their rate; to be called before `generate`.
 
         Unreachable servers are set aside, as long as one is reachable.
 
         Raises:
-            ServerError: none can be reached, or one serves another model, ignores videos or changes their frames.
+            ServerError: none can be reached, or one serves another model, ignores videos, or changes their frames or rate.
         """
         for server in self._pool.servers:
             try:
-                self._prove(server)
+                self._proof.prove(server)
             except TransientFault as fault:
                 self._pool.set_aside(server, fault)
         if all(server.aside for server in self._pool.servers):
@@ -129,7 +122,7 @@ class Servers:
         """
         from trlt.engine.forest import Answered
 
-        crew = _Crew(self._answer, self.limits.concurrency * len(self._pool.servers))
+        crew = Crew(self._answer, self.limits.concurrency * len(self._pool.servers))
         parts: dict[tuple[int, int], dict[int, list[Completion]]] = {}
         failed = set[tuple[int, int]]()
         jobs, waiting, under_way = self._jobs(trees, sampling, crew.stop), None, 0
@@ -165,7 +158,7 @@ class Servers:
             crew.stop.set()
             crew.dismiss()
 
-    def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[_ServerJob]:
+    def _jobs(self, trees: Iterable[Tree], sampling: Sampling, stop: threading.Event) -> Iterator[ServerJob]:
         from trlt.video.clip import Clip
 
         for t, tree in enumerate(trees):
@@ -177,16 +170,16 @@ class Servers:
                 # One by one as soon as one server needs it, because a job may go to any of them. The seeds are the same.
                 step = request.n if all(server.many for server in self._pool.servers) else 1
                 for branch in range(0, request.n, step):
-                    yield _ServerJob((t, r, branch), request, videos, step, sampling, stop)
+                    yield ServerJob((t, r, branch), request, videos, step, sampling, stop)
 
-    def _answer(self, job: _ServerJob) -> list[Completion]:
+    def _answer(self, job: ServerJob) -> list[Completion]:
         """Asks until there is an answer."""
         failed = 0
         last: Server | None = None
         while True:
             server = self._pool.take(job.stop, avoid=last)
             try:
-                completions = self._ask(server, job)
+                completions = self._asker.ask(server, job)
             except TransientFault as fault:
                 self._pool.give_back(server, fault)
                 # Doesn't count as a failure, and the same server may be asked again.
@@ -206,156 +199,3 @@ class Servers:
             else:
                 self._pool.give_back(server)
                 return completions
-
-    def _ask(self, server: Server, job: _ServerJob) -> list[Completion]:
-        try:
-            if job.n > 1 and server.many:
-                said = self._together(server, job)
-                if said is not None and said.counted:
-                    return said.completions
-                server.many = False  # from here on one by one, with the seeds that it would have counted up itself
-            return [one for index in range(job.n) for one in self._request(server, job, index, 1).completions]
-        except Refused as refused:
-            raise self._refusal(server, refused) from None
-
-    def _together(self, server: Server, job: _ServerJob) -> ServerCompletion | None:
-        """All completions by one request; None where the server refuses that."""
-        try:
-            return self._request(server, job, 0, job.n)
-        except Refused as refused:
-            if refused.status in (400, 422):  # if n isn't why, a single one will be refused as well
-                return None
-            raise
-
-    def _request(self, server: Server, job: _ServerJob, index: int, n: int) -> ServerCompletion:
-        clip, request = job.videos.clip, job.request
-        video, seed = job.videos.of(server.kind), first_seed(job.sampling.seed, request) + job.place[2] + index
-        body = question(server.kind, self.model or "", request, clip, video, job.sampling, n=n, seed=seed)
-        answer = self._call(server, "/v1/chat/completions", body)
-        try:
-            said = read(answer, n)
-            check_tokens(said, request, clip, server.kind, server.template)
-        except ServerError as error:
-            raise ServerError(f"{server.address}: {error}") from None
-        return said
-
-    def _refusal(self, server: Server, refused: Refused) -> ServerError:
-        hint = {
-            401: f"; set the key in {KEYS[0]}",
-            403: f"; set the key in {KEYS[0]}",
-            404: f"; is {self.model!r} the name of the model there?",
-            413: f"; let the server take larger requests, or {advice('lower video.max_tokens')}",
-        }.get(refused.status, "")
-        return ServerError(f"{server.address}: refused a request with {refused}{hint}")
-
-    def _call(self, server: Server, path: str, body: dict[str, Any] | None = None, timeout_s: float | None = None) -> Any:
-        return call(server.address, path, key=self._key, timeout_s=timeout_s or self.limits.timeout_s, body=body)
-
-    def _look(self, server: Server) -> None:
-        """Raises if a server isn't well, has another model by now, or can't take videos."""
-        if not server.proven:
-            self._prove(server)
-            return
-        try:
-            call(server.address, "/health", key=self._key, timeout_s=10.0, wordless=True)
-        except Refused as refused:
-            if refused.status not in (404, 405):  # not every server has it
-                raise self._refusal(server, refused) from None
-        self._models(server)
-
-    def _models(self, server: Server) -> None:
-        """Learns the model's name and the kind of the server."""
-        try:
-            answer = self._call(server, "/v1/models", timeout_s=30.0)
-            owners = {str(card["id"]): str(card.get("owned_by", "")) for card in answer["data"]}
-        except Refused as refused:
-            raise self._refusal(server, refused) from None
-        except (KeyError, TypeError, AttributeError):
-            raise TransientFault("/v1/models doesn't list models as OpenAI's does") from None
-        names = ", ".join(owners) or "none"
-        if self.model is None and len(owners) == 1:
-            self.model = next(iter(owners))
-        if self.model is None:
-            raise ServerError(f"{server.address}: serves {len(owners)} models ({names}); name one with --model")
-        if owners and self.model not in owners:  # one that lists none may still know the name
-            raise ServerError(f"{server.address}: doesn't serve {self.model!r}, but {names}; all servers must serve one model")
-        server.kind = "sglang" if owners.get(self.model) == "sglang" else "vllm"
-
-    def _prove(self, server: Server) -> None:
-        """Tries a server with two small clips: its prompts must grow by the tokens of the frames, no more and no less."""
-        self._models(server)
-        # SGLang may draw the completions of one request from one seed: it is asked for them one by one.
-        server.many = server.kind == "vllm"
-        server.template = 0
-        few, many = (pattern(frames) for frames in PROBE_FRAMES)
-        first = self._try(server, few)
-        # The difference of two clips, in which template and texts cancel out.
-        grown, due = self._try(server, many) - first, many.tokens - few.tokens
-        if grown != due:
-            frames = PROBE_FRAMES[1] - PROBE_FRAMES[0]
-            raise ServerError(
-                f"{server.address}: {frames} more frames added {grown} tokens to a prompt, not {due}; {remedy(server.kind)}"
-            )
-        server.template = first - few.tokens - 2  # the two texts were a token each
-        server.proven = True
-
-    def _try(self, server: Server, clip: Clip) -> int:
-        """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
-        from trlt.engine.forest import PromptRequest
-        from trlt.engine.sampling import Sampling
-
-        job = _ServerJob(
-            (0, 0, 0), PromptRequest("check", "?", "?"), Videos(clip), 2, Sampling(max_new_tokens=1), threading.Event()
-        )
-        if server.many:
-            self._ask(server, job)
-        try:
-            return self._request(server, job, 0, 1).prompt_tokens
-        except Refused as refused:
-            raise self._refusal(server, refused) from None
-
-
-class _Crew:
-    """Threads that do jobs, as many as there are jobs, up to a limit.
-
-    Args:
-        work: Does a job.
-        most: Threads at most.
-    """
-
-    def __init__(self, work: Callable[[_ServerJob], list[Completion]], most: int) -> None:
-        self.stop = threading.Event()
-        self._work, self._most = work, most
-        self._todo: queue.SimpleQueue[_ServerJob | None] = queue.SimpleQueue()
-        self._done: queue.SimpleQueue[tuple[_ServerJob, list[Completion] | BaseException]] = queue.SimpleQueue()
-        self._threads = self._open = 0
-
-    def give(self, job: _ServerJob) -> None:
-        """Hands out a job."""
-        self._todo.put(job)
-        self._open += 1
-        if self._threads < min(self._open, self._most):
-            self._threads += 1
-            # Daemons: a server that hangs must not keep an interrupted run alive.
-            threading.Thread(target=self._run, daemon=True).start()
-
-    def take(self) -> tuple[_ServerJob, list[Completion] | Exception]:
-        """A job that is done, and its outcome, or what went wrong with it; raises what ends a thread."""
-        job, answer = self._done.get()
-        self._open -= 1
-        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-            raise answer
-        return job, answer
-
-    def dismiss(self) -> None:
-        """Ends the threads, each after its job."""
-        for _ in range(self._threads):
-            self._todo.put(None)
-
-    def _run(self) -> None:
-        while (job := self._todo.get()) is not None and not self.stop.is_set():
-            try:
-                self._done.put((job, self._work(job)))
-            except BaseException as error:  # told by `take`, in the thread that asked
-                self._done.put((job, error))
-            del job

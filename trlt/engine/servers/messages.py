@@ -8,14 +8,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.servers.transport import TransientFault
+from trlt.engine.told_rate import told_rate
 from trlt.errors import ServerError
 
 if TYPE_CHECKING:  # torch loads with the first run
@@ -23,18 +25,20 @@ if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
 
-Kind = Literal["vllm", "sglang"]
+Form = Literal["vllm", "sglang"]
 """Form of the requests. A server of neither name is asked as vLLM is, the form that most others copy."""
 
+NEVER = -100
+"""Bias of the logit of a token that mustn't be drawn."""
 UNKNOWN = -1
 """Stands for the id of a token that a server only counted."""
 TEMPLATE_TOKENS = 256
 """More tokens than a chat template adds to the texts of one turn."""
 
 
-def encode(clip: Clip, kind: Kind) -> str:
+def encode(clip: Clip, form: Form) -> str:
     """The frames as a data address of a video, bit for bit as the loader made them."""
-    if kind == "sglang":
+    if form == "sglang":
         return "data:video/mp4;base64," + base64.b64encode(_mp4(clip)).decode()
     # vLLM opens each part with Pillow, which goes by the content: PNG under this name is read, and loses nothing.
     # One video and not single images, which would be another prompt: without times,
@@ -78,28 +82,48 @@ class Videos:
 
     clip: Clip
     lock: threading.Lock = field(default_factory=threading.Lock)
-    made: dict[Kind, str] = field(default_factory=dict)
+    made: dict[Form, str] = field(default_factory=dict)
 
-    def of(self, kind: Kind) -> str:
+    def of(self, form: Form) -> str:
         """See `encode`."""
         with self.lock:
-            if kind not in self.made:
-                self.made[kind] = encode(self.clip, kind)
-            return self.made[kind]
+            if form not in self.made:
+                self.made[form] = encode(self.clip, form)
+            return self.made[form]
 
 
 def question(
-    kind: Kind, model: str, request: PromptRequest, clip: Clip, video: str, sampling: Sampling, *, n: int, seed: int
+    form: Form,
+    model: str,
+    request: PromptRequest,
+    clip: Clip,
+    video: str,
+    sampling: Sampling,
+    *,
+    n: int,
+    seed: int,
+    textless: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The body of one request to `/v1/chat/completions`.
 
     Everything that shapes the draw is named: servers fill what is left out from the model's `generation_config.json`,
     and that of Qwen2.5-VL holds a repetition penalty.
+
+    Args:
+        form: Of the request.
+        model: Name of the model at the server.
+        request: What is asked.
+        clip: About what.
+        video: `encode` of it.
+        sampling: How tokens are drawn.
+        n: Completions.
+        seed: Of the first of them.
+        textless: Ids that no text has, which the engine never draws.
     """
     system = {"role": "system", "content": [{"type": "text", "text": request.system}]}
     messages: list[dict[str, Any]] = [system] if request.system else []
     source: dict[str, Any] = {"url": video}
-    if kind == "sglang":
+    if form == "sglang":
         # Above the true rate, so that its sampling, which rounds down, takes every frame; the times come from the file.
         source |= {"fps": 2 * clip.sample_fps, "max_frames": len(clip.frames)}
     parts = [{"type": "video_url", "video_url": source}, {"type": "text", "text": request.user}]
@@ -121,26 +145,29 @@ def question(
         "skip_special_tokens": False,
         "stream": False,
     }
-    return body | _vllm(clip) if kind == "vllm" else body
+    if textless:
+        # As words (`bad_words`) they can't be named. Added to a logit, this leaves nothing to draw.
+        body["logit_bias"] = {str(token): NEVER for token in textless}
+    return body | _vllm(clip) if form == "vllm" else body
 
 
 def _vllm(clip: Clip) -> dict[str, Any]:
     """What vLLM must be told so that it takes the frames as they are, at their true rate."""
-    count = len(clip.frames)
+    count, fps = len(clip.frames), told_rate(clip)
     # The rate goes two ways: processors of transformers 4 read `fps`, those of transformers 5 the video's metadata.
     return {
         "media_io_kwargs": {
             "video": {
                 # All: if nothing is said, vLLM takes the first 32.
                 "num_frames": -1,
-                "fps": clip.sample_fps,
+                "fps": fps,
                 "do_sample_frames": False,
                 "total_num_frames": count,
                 "frames_indices": list(range(count)),
-                "duration": count / clip.sample_fps,
+                "duration": count / fps,
             }
         },
-        "mm_processor_kwargs": {"fps": clip.sample_fps, "do_sample_frames": False, "do_resize": False},
+        "mm_processor_kwargs": {"fps": fps, "do_sample_frames": False, "do_resize": False},
         "bad_words": list(VISION_TOKENS),
         "return_token_ids": True,
     }
@@ -197,14 +224,14 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
     return Completion(text, tokens, reason == "stop")
 
 
-def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, kind: Kind, template: int = 0) -> None:
+def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, form: Form, template: int = 0) -> None:
     """Refuses an answer to less or more than the whole clip: the video must be seen, and the budget must hold.
 
     Args:
         said: The answer.
         request: What was asked.
         clip: About what.
-        kind: Of the server.
+        form: Of the requests.
         template: Tokens that its chat template adds, where that is known.
 
     Raises:
@@ -216,14 +243,14 @@ def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, kin
     if not clip.tokens + least <= said.prompt_tokens <= clip.tokens + most:
         raise ServerError(
             f"the prompt of sample {request.key!r} had {said.prompt_tokens} tokens there: {clip.tokens} of its video and "
-            f"{least} to {most} of text were due; {remedy(kind)}"
+            f"{least} to {most} of text were due; {remedy(form)}"
         )
 
 
-def remedy(kind: Kind) -> str:
+def remedy(form: Form) -> str:
     """Ends an error about frames that didn't arrive as they were sent."""
     fault = "it ignores the video, or samples or resizes its frames again; "
-    if kind == "sglang":
+    if form == "sglang":
         return fault + """start it with --mm-process-config '{"video": {"fps": 1000, "min_pixels": 3136}}'"""
     return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
 
@@ -237,11 +264,28 @@ def first_seed(seed: int, request: PromptRequest) -> int:
     return int.from_bytes(digest[:8], "big") % (2**31 - 2**16)
 
 
-def pattern(frames: int) -> Clip:
+def likeliest(answer: Mapping[str, Any]) -> dict[str, float]:
+    """Log-probabilities of the first token's likeliest candidates, by their texts; empty where there are none.
+
+    Raises:
+        TransientFault: they don't have OpenAI's shape.
+    """
+    try:
+        content = (answer["choices"][0].get("logprobs") or {}).get("content") or []
+        found = content[0]["top_logprobs"] if content else []
+        # Several ids may share a text (parts of characters): the likeliest comes first.
+        figures = {str(one["token"]): float(one["logprob"]) for one in reversed(found)}
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise TransientFault(f"`logprobs` aren't as OpenAI's: {str(answer.get('choices'))[:200]}") from None
+    # Servers write a log-probability of minus infinity as a large number.
+    return {token: value for token, value in figures.items() if math.isfinite(value) and value > -1e3}
+
+
+def pattern(frames: int, fps: float = 2.0) -> Clip:
     """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is."""
     import numpy as np
 
     from trlt.video.clip import Clip
 
     ramp = np.arange(frames * 3 * 56 * 56, dtype=np.uint32).reshape(frames, 3, 56, 56)
-    return Clip.of((ramp * 7 % 251).astype(np.uint8), np.arange(frames) / 2.0, sample_fps=2.0, duration=frames / 2)
+    return Clip.of((ramp * 7 % 251).astype(np.uint8), np.arange(frames) / fps, sample_fps=fps, duration=frames / fps)

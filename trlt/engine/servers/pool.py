@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from trlt.engine.servers.messages import Kind
+from trlt.engine.servers.messages import Form
 from trlt.engine.servers.transport import ServerAddress, TransientFault
 from trlt.errors import ServerError
 
@@ -34,8 +35,14 @@ class Limits:
     """Wait after a first failure; doubled with each further one, give or take half."""
     patience_s: float = 600.0
     """How long all servers may be away or busy."""
+    gone_s: float = 60.0
+    """How long nobody may listen at any of their addresses: a server that was ended, or died."""
     health_s: float = 10.0
     """Until a server that was set aside is looked at again; doubled each time."""
+
+
+Kind = Literal["vllm", "sglang", "trlt"]
+"""Program at an address. One of another name is taken for vLLM, whose form most others copy."""
 
 
 @dataclass(eq=False)
@@ -45,11 +52,15 @@ class Server:
     address: ServerAddress
     kind: Kind = "vllm"
     proven: bool = False
-    """It was seen to take videos."""
+    """It was seen to take videos at their rate."""
     many: bool = True
     """It gives several completions to one request, and the tokens of each."""
     template: int = 0
     """Tokens that its chat template adds to the texts."""
+    bare_template: int = 0
+    """The same for a prompt without a system text."""
+    textless: range = range(0)
+    """Ids that stand for no text, and are kept out of the draw."""
     active: int = 0
     failures: int = 0
     """In a row."""
@@ -65,10 +76,18 @@ class Server:
     """What went wrong last."""
     said: str = ""
     """The last of it that the server said itself."""
+    absent: bool = False
+    """Nobody listened there, the last time."""
+
+    @property
+    def form(self) -> Form:
+        """How it is asked."""
+        return "sglang" if self.kind == "sglang" else "vllm"
 
     def note(self, fault: Exception) -> None:
         """Remembers what went wrong."""
         self.last = str(fault)
+        self.absent = isinstance(fault, TransientFault) and fault.absent
         if not isinstance(fault, TransientFault) or fault.spoken:
             self.said = self.last
 
@@ -81,15 +100,22 @@ class ServerPool:
         limits: See `Limits`.
         look: Asks a server that was set aside whether it is well; raises Fault or ServerError when not.
         on_event: Is told when a server is set aside or comes back.
+        gone: Of an address, what is known of the end of the program there; None while it runs, or where that isn't known.
     """
 
     def __init__(
-        self, servers: Sequence[Server], limits: Limits, look: Callable[[Server], None], on_event: Callable[[str], None]
+        self,
+        servers: Sequence[Server],
+        limits: Limits,
+        look: Callable[[Server], None],
+        on_event: Callable[[str], None],
+        gone: Callable[[str], str | None] | None = None,
     ) -> None:
         self.servers = servers
         self._limits = limits
         self._look = look
         self._on_event = on_event
+        self._gone = gone or (lambda _: None)
         self._ready = threading.Condition()
         self._dark: float | None = None
         """Since when all servers are away or busy."""
@@ -135,9 +161,16 @@ class ServerPool:
         if not all(one.aside or one.busy for one in self.servers):
             return
         self._dark = self._dark or now
-        if now - self._dark > self._limits.patience_s:
+        ends = [self._gone(str(one.address)) for one in self.servers]
+        if all(ends):
+            told = "\n".join(f"  {one.address}: {end}" for one, end in zip(self.servers, ends, strict=True))
+            raise ServerError(f"no server is left; the same command goes on where it stopped\n{told}")
+        # A server that is there and unwell may recover; where nobody listens any more, it takes somebody to start it.
+        absent = all(one.aside and one.absent for one in self.servers)
+        patience = min(self._limits.gone_s, self._limits.patience_s) if absent else self._limits.patience_s
+        if now - self._dark > patience:
             raise ServerError(
-                f"no server could be used for {self._limits.patience_s:g} s; start one, then run the command again: "
+                f"no server could be used for {patience:g} s; start one, then run the command again: "
                 f"it goes on where it stopped\n{self.complaints()}"
             )
 

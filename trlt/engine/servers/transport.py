@@ -26,7 +26,9 @@ _SAID_BYTES = 1 << 16
 class TransientFault(Exception):
     """A failure that may pass: worth another try, here or elsewhere."""
 
-    def __init__(self, words: str, *, busy: bool = False, wait_s: float | None = None, spoken: bool = False) -> None:
+    def __init__(
+        self, words: str, *, busy: bool = False, wait_s: float | None = None, spoken: bool = False, absent: bool = False
+    ) -> None:
         super().__init__(words)
         self.busy = busy
         """The server is well, and asks for patience."""
@@ -34,6 +36,8 @@ class TransientFault(Exception):
         """Seconds that it asks for; 0 where it asks to be tried again at once."""
         self.spoken = spoken
         """The server said so itself."""
+        self.absent = absent
+        """Nobody listens at its address."""
 
 
 class Refused(Exception):
@@ -124,7 +128,7 @@ def call(
     except TimeoutError:
         raise TransientFault(f"no whole answer in {timeout_s:g} s") from None
     except Unanswered as error:
-        raise TransientFault(str(error)) from None
+        raise TransientFault(str(error), absent=error.refused) from None
     if reply.status >= 300:
         _raise(reply.status, reply.headers, _words(reply.content, key))
     return {} if wordless else _parse(reply.content, key)

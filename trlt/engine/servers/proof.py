@@ -1,0 +1,247 @@
+"""What is found out about a server before it is relied on: which model it serves, and that it sees what it is sent.
+
+Everything is asked through the same requests as the work itself. A server that samples or resizes frames again, drops their
+rate, or holds weights that were trained by another rule of positions would answer all questions, and wrongly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trlt.engine.servers.asking import Asker
+from trlt.engine.servers.crew import ServerJob
+from trlt.engine.servers.messages import Videos, likeliest, pattern, remedy
+from trlt.engine.servers.pool import Server
+from trlt.engine.servers.transport import Refused, TransientFault
+from trlt.errors import ServerError, TrltError
+
+if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.video.clip import Clip
+
+FRAMES = (2, 40)
+"""Of the clips that a server is tried with; more than the 32 that vLLM takes of a video unless it is told otherwise."""
+RATES = (2.0, 0.25)
+"""Frames a second at which the same frames are shown. 2 is what servers assume that drop the rate: at another, their figures
+stay the same."""
+LIKELIEST = 20
+"""Tokens whose log-probabilities are compared; vLLM gives no more by default."""
+LEAST_EFFECT = 1e-3
+"""Least difference of a log-probability that proves the rate to be used. Those of the published shapes differ by more than
+0.1; two equal requests to vLLM, one after the other, by nothing."""
+NOISE = 4
+"""So many times must the effect of the rate exceed the difference of two equal requests."""
+MOST_BIASED = 1000
+"""Ids of one request that can be kept out of the draw; vLLM takes 1,024."""
+_NO_ID = 2**31 - 1
+_SIZE = re.compile(r"[Vv]ocabulary size: (\d+)")
+
+
+class Proof:
+    """Looks at servers.
+
+    Args:
+        asker: Asks them; learns the model's name.
+    """
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+
+    def look(self, server: Server) -> None:
+        """Raises if a server isn't well, has another model by now, or can't take videos.
+
+        Raises:
+            TransientFault: it isn't well.
+            ServerError: it can't be relied on.
+        """
+        try:
+            self._asker.call(server, "/health", timeout_s=10.0, wordless=True)
+        except Refused as refused:
+            if refused.status not in (404, 405):  # not every server has it
+                raise self._asker.refusal(server, refused) from None
+        # What is back may be another program: all of it is proved again.
+        self.prove(server)
+
+    def prove(self, server: Server) -> None:
+        """Learns a server's model and template, and tries it with small clips.
+
+        Its prompts must grow by the tokens of the frames, no more and no less, and its log-probabilities must follow the rate
+        of the frames.
+
+        Raises:
+            TransientFault: it isn't well.
+            ServerError: it can't be relied on; with the reason and the remedy.
+        """
+        self._learn_model(server)
+        # SGLang may draw the completions of one request from one seed: it is asked for them one by one.
+        server.many = server.kind != "sglang"
+        server.template, server.bare_template, server.textless = 0, 0, range(0)
+        few, many = (pattern(frames) for frames in FRAMES)
+        first = self._try(server, few)
+        # The difference of two clips, in which template and texts cancel out.
+        grown, due = self._try(server, many) - first, many.tokens - few.tokens
+        if grown != due:
+            raise ServerError(
+                f"{server.address}: {FRAMES[1] - FRAMES[0]} more frames added {grown} tokens to a prompt, not {due}; "
+                f"{remedy(server.form)}"
+            )
+        # Templates put in a system text of their own, or leave its turn out, where none is given.
+        bare = self._try(server, few, system="") - few.tokens - 1
+        server.template, server.bare_template = first - few.tokens - 2, bare  # a text of these is one token
+        # trlt's own server has the engine inside: it follows the rate as the engine does, and draws no id without a text.
+        if server.kind != "trlt":
+            self._prove_rate(server)
+        if server.kind == "vllm":
+            server.textless = self._textless(server)
+        server.proven = True
+
+    def _learn_model(self, server: Server) -> None:
+        try:
+            answer = self._asker.call(server, "/v1/models", timeout_s=30.0)
+            cards = {str(card["id"]): card for card in answer["data"]}
+            owners = {name: str(card.get("owned_by", "")) for name, card in cards.items()}
+        except Refused as refused:
+            raise self._asker.refusal(server, refused) from None
+        except (KeyError, TypeError, AttributeError):
+            raise TransientFault("/v1/models doesn't list models as OpenAI's does") from None
+        names, asker = ", ".join(owners) or "none", self._asker
+        if asker.model is None and len(owners) == 1:
+            asker.model = next(iter(owners))
+        if asker.model is None:
+            raise ServerError(f"{server.address}: serves {len(owners)} models ({names}); name one with --model")
+        if owners and asker.model not in owners:  # one that lists none may still know the name
+            raise ServerError(f"{server.address}: doesn't serve {asker.model!r}, but {names}; all servers must serve one model")
+        owner = owners.get(asker.model)
+        server.kind = "sglang" if owner == "sglang" else "trlt" if owner == "trlt" else "vllm"
+        if server.kind != "trlt":
+            _refuse_other_rule(server, cards.get(asker.model, {}), cards)
+
+    def _try(self, server: Server, clip: Clip, system: str = "?") -> int:
+        """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
+        job = _job(clip, system, 2)
+        if server.many:
+            self._asker.ask(server, job)
+        try:
+            return self._asker.request(server, job, 0, 1)[0].prompt_tokens
+        except Refused as refused:
+            raise self._asker.refusal(server, refused) from None
+
+    def _prove_rate(self, server: Server) -> None:
+        """No count of tokens depends on the rate, but the positions of the tokens do, and with them every log-probability."""
+        fast, slow = (pattern(FRAMES[1], rate) for rate in RATES)
+        # By turns: what wanders with a server's load then counts as noise and not as effect.
+        found = [self._figures(server, clip) for clip in (fast, slow, fast, slow)]
+        noise = max(_gap(found[0], found[2]), _gap(found[1], found[3]))
+        effect = min(_gap(one, other) for one in found[::2] for other in found[1::2])
+        if effect < max(LEAST_EFFECT, NOISE * noise):
+            raise ServerError(
+                f"{server.address}: the same {FRAMES[1]} frames at {RATES[0]:g} and at {RATES[1]:g} frames a second gave "
+                f"log-probabilities that differ by {effect:.1e} at most, and two equal requests by {noise:.1e}: it drops the "
+                "rate of the frames, and every time in its answers would be wrong; take vLLM 0.31 or later, or "
+                "an SGLang that hands a file's rate to the processor"
+            )
+
+    def _figures(self, server: Server, clip: Clip) -> dict[str, float]:
+        try:
+            _, answer = self._asker.request(server, _job(clip, "?", 1), 0, 1, logprobs=True, top_logprobs=LIKELIEST)
+        except Refused as refused:
+            raise ServerError(
+                f"{self._asker.refusal(server, refused)}\nWithout log-probabilities it can't be proved that the server uses "
+                f"the rate of the frames; let it give {LIKELIEST} (vLLM: --max-logprobs {LIKELIEST})"
+            ) from None
+        found = likeliest(answer)
+        if not found:
+            raise ServerError(
+                f"{server.address}: gave no log-probabilities (`logprobs`, `top_logprobs`), so it can't be proved that it uses "
+                "the rate of the frames; ask vLLM or SGLang itself, and not through a program that takes them out"
+            )
+        return found
+
+    def _textless(self, server: Server) -> range:
+        """Ids at the end of the vocabulary that stand for no text: the embedding has more rows than the tokenizer has tokens.
+
+        Empty where the server doesn't tell, or where there are more than a request can name.
+        """
+        job = _job(pattern(FRAMES[0]), "?", 1)
+        try:
+            self._asker.request(server, job, 0, 1, logit_bias={str(_NO_ID): -100})
+            return range(0)
+        except Refused as refused:
+            size = _SIZE.search(str(refused))
+        if size is None:
+            return range(0)
+        end = int(size[1])
+        step, known = 1, end
+        try:
+            # In growing steps from the end, then by halves: the ids from `known` on have no text.
+            while known - step >= 0 and not self._text(server, range(known - step, known)):
+                known, step = known - step, step * 2
+                if end - known > MOST_BIASED:
+                    return range(0)
+            while step > 1:
+                step //= 2
+                if known - step >= 0 and not self._text(server, range(known - step, known)):
+                    known -= step
+        except (Refused, KeyError, TypeError):  # no /detokenize, or none like vLLM's
+            return range(0)
+        return range(known, end)
+
+    def _text(self, server: Server, ids: range) -> str:
+        return str(self._asker.call(server, "/detokenize", {"model": self._asker.model, "tokens": list(ids)}, 30.0)["prompt"])
+
+
+def _job(clip: Clip, system: str, n: int) -> ServerJob:
+    from trlt.engine.forest import PromptRequest
+    from trlt.engine.sampling import Sampling
+
+    return ServerJob(
+        (0, 0, 0), PromptRequest("check", system, "?"), Videos(clip), n, Sampling(max_new_tokens=1), threading.Event()
+    )
+
+
+def _gap(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Largest difference over the tokens that both have; without any, they could hardly differ more."""
+    return max((abs(one[token] - other[token]) for token in one.keys() & other.keys()), default=float("inf"))
+
+
+def _refuse_other_rule(server: Server, card: Mapping[str, Any], cards: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses weights that were trained by another rule of positions than the server's, where their config.json can be seen.
+
+    Raises:
+        ServerError: they say so.
+    """
+    from trlt.engine.mrope import LIBRARY, RULE
+
+    base = cards.get(str(card.get("parent")), {})
+    for root in (card.get("root"), base.get("root")):
+        if not isinstance(root, str):
+            continue
+        config = _config(root)
+        if config.get(RULE) == LIBRARY:
+            raise ServerError(
+                f"{server.address}: its model {root} says {RULE}: {LIBRARY} in its config.json, and {server.kind} places "
+                "text by the published rule; leave out --server, or serve it with `trlt serve`"
+            )
+
+
+def _config(root: str) -> dict[str, Any]:
+    """A served model's config.json, if its folder or its copy in the hub's cache is on this machine; else empty."""
+    from trlt.engine.model import CONFIG
+
+    try:
+        path = Path(root) / CONFIG
+        if not path.is_file():
+            from huggingface_hub import try_to_load_from_cache
+
+            cached = try_to_load_from_cache(root, CONFIG)
+            if not isinstance(cached, str):
+                return {}
+            path = Path(cached)
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, TrltError):  # another machine's path, or no name of a hub's
+        return {}
+    return found if isinstance(found, dict) else {}
