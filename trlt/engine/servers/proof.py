@@ -140,9 +140,9 @@ class Proof:
         if effect < max(LEAST_EFFECT, NOISE * noise):
             raise ServerError(
                 f"{server.address}: the same {FRAMES[1]} frames at {RATES[0]:g} and at {RATES[1]:g} frames a second gave "
-                f"log-probabilities that differ by {effect:.1e} at most, and two equal requests by {noise:.1e}: it drops the "
-                "rate of the frames, and every time in its answers would be wrong; take vLLM 0.31 or later, or "
-                "an SGLang that hands a file's rate to the processor"
+                f"log-probabilities that differ by {effect:.1e} at most, and two equal requests by {noise:.1e}: "
+                "it drops the rate of the frames, and every time in its answers would be wrong; "
+                "take vLLM 0.31 or later, or an SGLang that hands a file's rate to the processor"
             )
 
     def _figures(self, server: Server, clip: Clip) -> dict[str, float]:
