@@ -35,7 +35,7 @@ class Limits:
     """Wait after a first failure; doubled with each further one, give or take half."""
     patience_s: float = 600.0
     """How long all servers may be away or busy."""
-    gone_s: float = 60.0
+    gone_s: float = 20.0
     """How long nobody may listen at any of their addresses: a server that was ended, or died."""
     health_s: float = 10.0
     """Until a server that was set aside is looked at again; doubled each time."""
