@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from real_cases import AT_THEIR_RATES, CLIPS, ENGINE, LIKELIEST, sets
 from real_server import RealServer, needs_vllm
 
@@ -16,13 +22,17 @@ from trlt.engine.sampling import Sampling
 from trlt.engine.servers.messages import Videos, question
 from trlt.engine.servers.transport import ServerAddress, call
 from trlt.engine.shared_prefix import Group, attach, collate, forward
+from trlt.errors import ServerError
 from trlt.lab.miniature import layout
 from trlt.recipe import Model
 from trlt.rollout import read_rows
+from trlt.task.sample import read_samples, write_samples
 from trlt.video.clip import Clip
 
 pytestmark = [needs_vllm, pytest.mark.slow]
 
+PROMPT_S = 60
+"""Within so much a run ends whose server is gone; the tries to reach it included."""
 BENCHES = ("charades", "nextgqa", "mvbench", "tempcompass")
 
 
@@ -138,3 +148,37 @@ def test_log_probabilities_are_the_engines(servers, noise_clip, dtype, largest, 
     assert len(drawn) > 100 and len(likeliest) > 10
     for gaps in (drawn, likeliest):
         assert max(gaps) <= largest and sum(gaps) / len(gaps) <= mean
+
+
+def test_an_engine_that_dies_ends_the_run_and_a_new_one_goes_on(server, questions, tmp_path):
+    samples = [replace(sample, id=f"{sample.id}, {k}") for k in range(5) for sample in read_samples(questions)]
+    write_samples(tmp_path / "many.jsonl", samples)
+    wanted = [*AT_THEIR_RATES, *sets(section="probe", max_new_tokens=100), *asked(server)]
+    data = ["--data", "many.jsonl", "--videos", str(questions.parent), "-n", "8", "--out", "p"]
+    command, place = [sys.executable, "-m", "trlt", "probe", *data, *wanted], {"cwd": tmp_path, "text": True}
+    env, file = os.environ | {"PYTHONPATH": str(ROOT)}, tmp_path / "p" / "rows" / "probe.jsonl"
+
+    def written() -> list[dict]:
+        return list(read_rows(file)) if file.exists() else []
+
+    with subprocess.Popen(command, **place, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        while len(written()) < 10:
+            assert run.poll() is None, run.stderr.read()
+            time.sleep(0.1)
+        [engine] = server.children("EngineCore")
+        os.kill(engine, signal.SIGKILL)
+        try:
+            _, said = run.communicate(timeout=PROMPT_S)
+        finally:
+            run.kill()
+    assert run.returncode == ServerError.exit_code and "Traceback" not in said
+    error = said.partition("error: ")[2]
+    assert server.url in error and "EngineCore encountered an issue" in error and "run the command again" in error
+    kept = written()
+    assert 10 <= len(kept) < len(samples) and not [row for row in kept if row["error"]]
+    server.stop()
+    server.start()
+    server.wait()
+    subprocess.run(command, **place, env=env, check=True, capture_output=True)
+    assert [row["id"] for row in written()] == [sample.id for sample in samples]
+    assert written()[: len(kept)] == kept and not [row for row in written() if row["error"]]
