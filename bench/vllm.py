@@ -1,9 +1,9 @@
 """Samples of one prompt about a clip: the engine against vLLM itself, which runs in its own environment.
 
-vLLM's Python is named by TRLT_VLLM_PYTHON, or is that of `.venv-vllm`, which `make test-vllm` makes. Both sides start from decoded
-frames and end with token ids and their log-probabilities: patches, vision tower, prefill and decoding are timed on both, HTTP and
-encoded pictures on neither. Both draw at temperature 1 and top-p 0.99, with vision and end marks banned, so that all completions
-have the same length. Each repeat has a clip of its own, which no cache knows.
+vLLM's Python is named by TRLT_VLLM_PYTHON, or is that of `.venv-vllm`, which `make test-vllm` makes. Both sides start from
+decoded frames and end with token ids and their log-probabilities: patches, vision tower, prefill and decoding are timed on
+both, HTTP and encoded pictures on neither. Both draw at temperature 1 and top-p 0.99, with vision and end marks banned, so that
+all completions have the same length. Each repeat has a clip of its own, which no cache knows.
 """
 
 from __future__ import annotations
