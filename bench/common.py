@@ -56,8 +56,8 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def dtype(args: argparse.Namespace) -> str:
-    """Precision by device: the CPU shows exactness, a GPU is used as in training."""
-    return "float32" if args.device == "cpu" else "bfloat16"
+    """Precision, by device where there is no option for it: the CPU shows exactness, a GPU is used as in training."""
+    return getattr(args, "dtype", None) or ("float32" if args.device == "cpu" else "bfloat16")
 
 
 def build(args: argparse.Namespace) -> tuple[Any, Any]:
