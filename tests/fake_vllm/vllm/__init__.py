@@ -263,11 +263,9 @@ class LLM:
         return RequestOutput(ids, outputs[::-1])
 
     def _placed(self, ids: list[int], features: list[Any]) -> tuple[torch.Tensor, int]:
-        model = self.model
-        # `unseen`: what stands in place of the model's method isn't called.
-        return (Model.get_mrope_input_positions.__get__(model) if FAULT == "unseen" else model.get_mrope_input_positions)(
-            ids, features
-        )
+        if FAULT == "unseen":  # what stands in place of the model's method isn't called
+            return Model.get_mrope_input_positions(self.model, ids, features)
+        return self.model.get_mrope_input_positions(ids, features)
 
     def _expanded(self, ids: list[int], count: int) -> list[int]:
         video = self.model.inner.config.video_token_id

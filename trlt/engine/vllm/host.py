@@ -231,7 +231,8 @@ def _leave_unpacked() -> None:
     def unpacked(layer: Any, remove_weight: bool) -> None:
         layer.cpu_linear = linear
 
-    importlib.import_module("vllm.model_executor.layers.utils").dispatch_cpu_unquantized_gemm = unpacked
+    utils: Any = importlib.import_module("vllm.model_executor.layers.utils")
+    utils.dispatch_cpu_unquantized_gemm = unpacked
 
 
 def _packed(model: Any) -> list[str]:
