@@ -120,8 +120,11 @@ class VllmSampler:
         if self._on_gpu:
             torch.cuda.empty_cache()
         hand_over(model, self._dtype, self._load)
-        yield
-        self._host.ask({"do": "sleep"})
+        try:
+            yield
+        finally:
+            # Also after an error: whoever goes on needs the memory.
+            self._host.ask({"do": "sleep"})
 
     def _load(self, folder: Path) -> None:
         self._host.ask({"do": "load", "folder": str(folder)})
