@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -19,7 +20,8 @@ from trlt.engine.sampling import Sampling
 from trlt.engine.shared_prefix import Group, attach, collate, forward
 from trlt.engine.vllm import VllmSampler, host
 from trlt.engine.vllm import weight_transfer as weights
-from trlt.errors import ModelError, ParityError, RecipeError
+from trlt.engine.vllm.process import shown_lines
+from trlt.errors import DataError, ModelError, ParityError, RecipeError
 from trlt.recipe import Lora, Model, load_recipe
 from trlt.recipe.sections import Vllm
 from trlt.task.prompt import build
@@ -231,9 +233,14 @@ def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe,
         ("left out", ModelError, r"weights of vLLM's model weren't sent: inner\.model.*layers\.2\.mlp"),
         ("banned", ModelError, r"drew token \d+, which it was told never to draw"),
         ("refuses", ModelError, r"vLLM failed: ValueError: no room for the cache"),
-        ("dies", ModelError, r"(?s)ended with status 3; the end of .*vllm-0\.log:.*illegal memory access"),
+        ("dies", ModelError, r"(?s)ended with status 3; to do without.*; the end of .*vllm-0\.log:.*illegal memory access"),
+        ("buffer", ModelError, "this version has buffers that started at random and that no weights right: input_norm\n"),
+        ("packs", ModelError, r"this version packs weights away, so that no others can be loaded: inner.*q_proj, .* more\n"),
+        ("unseen", ParityError, "this version of vLLM doesn't tell how it places tokens"),
+        ("library", ParityError, r"positions .*differ: on the temporal axis, for token \d+ \(after the video\), vLLM has"),
+        ("late", ParityError, r"positions .*differ: on the temporal axis, for token \d+ \(of the video\), vLLM has"),
     ],
-    ids=["fps", "resampled", "silent", "pixels", "left out", "banned", "refuses", "dies"],
+    ids="fps, resampled, silent, pixels, left out, banned, refuses, dies, buffer, packs, unseen, library, late".split(", "),
 )
 def test_what_differs_or_fails_stops_a_run_before_its_first_step(
     tiny_path,
@@ -251,6 +258,44 @@ def test_what_differs_or_fails_stops_a_run_before_its_first_step(
         run(tiny_path, training_data, by_vllm(recipe), tmp_path / "run")
     assert not (tmp_path / "run" / "log.jsonl").exists()
     assert fault == "refuses" or is_gone(asked("start")[0]["pid"])
+
+
+@pytest.mark.parametrize("place", ["at start", "in load", "in generate"])
+def test_a_vllm_that_is_killed_ends_what_asks_it(tiny, recipe, tmp_path, asked, training_data, noise_clip, monkeypatch, place):  # noqa: F811
+    """Promptly, with its own last words alone, and with nothing left behind."""
+    monkeypatch.setenv("FAKE_VLLM_FAULT", f"killed {place}")
+    log = tmp_path / "vllm.log"
+    log.write_text("the last words of another run\n")
+    words = build(training_data.samples[0], think=True, answer_format="letter")
+    with pytest.raises(ModelError) as raised:
+        sampler = VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, by_vllm(recipe), [words], log)
+        with contextlib.closing(sampler), sampler.awake(tiny.model):
+            tree = Tree(noise_clip(frames=4), (PromptRequest("a", words.system, words.user, 2),))
+            sampler.generate([tree], Sampling(max_new_tokens=5))
+    told = str(raised.value)
+    assert "ended by SIGKILL (as the system does where memory runs out; train.vllm.memory is the share" in told
+    assert "another run" not in told and ("what a library prints" in told) == (place != "at start")
+    assert not list(weights.MEMORY.glob("trlt-weights-*"))
+
+
+def test_vllm_sleeps_also_after_an_error(tiny, recipe, tmp_path, asked, training_data):  # noqa: F811
+    sampler = VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, by_vllm(recipe), [], tmp_path / "vllm.log")
+    asks = []
+    ask, sampler._host.ask = sampler._host.ask, lambda message: asks.append(message["do"]) or ask(message)
+    with contextlib.closing(sampler):
+        with pytest.raises(DataError, match="of the caller"), sampler.awake(tiny.model):
+            raise DataError("of the caller")
+        assert asks == ["load", "sleep"]
+
+
+def test_what_is_shown_of_a_log_is_what_helps():
+    repeated = [f"WARNING 11-30 15:07:{second:02} [cpu_worker.py:140] threads" for second in range(20)]
+    assert shown_lines(["INFO begins", *repeated]) == "\n  INFO begins\n  WARNING 11-30 15:07:19 [cpu_worker.py:140] threads"
+    many = [f"INFO {'x' * n}" for n in range(1, 20)]
+    told = shown_lines(["RuntimeError: the first", "INFO y", "RuntimeError: CUDA error: out of memory", *many, ""])
+    assert told.split("\n  ")[1:] == ["RuntimeError: CUDA error: out of memory", "…", *many[-8:]]
+    assert shown_lines([*many, "ValueError: at the end"]).split("\n  ")[1:] == [*many[-7:], "ValueError: at the end"]
+    assert shown_lines(["config: " + "y" * 9000]) == f"\n  config: {'y' * 232}…"
 
 
 def test_weights_that_do_not_arrive_later_stop_a_run_too(tiny_path, training_data, recipe, tmp_path, asked, monkeypatch):  # noqa: F811

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,15 @@ from trlt.recipe import advice
 
 LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What tells a process that it is one of several; vLLM's stands alone."""
-SHOWN = 12
-"""Lines of a log that an error shows."""
+SHOWN = 8
+"""Last lines of a log that an error shows,"""
+WIDTH = 240
+"""and the characters of each: vLLM prints its whole configuration as one line."""
+TELLING = re.compile(r"Error\b|Exception\b|\berror\b|Fatal|CRITICAL|ERROR|terminate called|what\(\)|out of memory")
+"""A line that says what went wrong; vLLM may write a page of other things after it."""
+HARD = " (as the system does where memory runs out; train.vllm.memory is the share that vLLM takes)"
+SHARE = re.compile(r"gpu.memory.utilization|kv.?cache|out of memory|available memory", re.IGNORECASE)
+"""What fails for too much or too little memory."""
 
 
 class HostProcess:
@@ -39,6 +47,8 @@ class HostProcess:
     def __init__(self, python: str, settings: Mapping[str, Any], device: torch.device, log: Path) -> None:
         self._python, self._log = python, log
         log.parent.mkdir(parents=True, exist_ok=True)
+        # What an earlier run has left there is none of this one's words.
+        self._begin = log.stat().st_size if log.exists() else 0
         # A Python of its own: each release of vLLM pins one torch, and none of them the one that trlt needs.
         command = [python, str(Path(host.__file__).resolve()), json.dumps(settings)]
         try:
@@ -82,6 +92,11 @@ class HostProcess:
             self.close()
             raise
 
+    @property
+    def runs(self) -> bool:
+        """Whether it can be asked."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """Ends the process, with whatever it has started."""
         if self._process.poll() is None:
@@ -107,7 +122,8 @@ class HostProcess:
             )
         if "error" in answer:
             without = advice("take train.rollouts: engine")
-            raise ModelError(f"vLLM failed: {answer['error']}\n(more in {self._log}; to do without, {without})")
+            share = "train.vllm.memory is the share that it takes; " if SHARE.search(answer["error"]) else ""
+            raise ModelError(f"vLLM failed: {answer['error']}\n({share}more in {self._log}; to do without, {without})")
         return answer
 
     def _ended(self) -> ModelError:
@@ -115,10 +131,28 @@ class HostProcess:
             # The pipe closes a moment before the exit status is there.
             self._process.wait(5)
         code = self._process.poll()
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-SHOWN:]
-        how = f"by {signal.Signals(-code).name}" if code is not None and code < 0 else f"with status {code}"
-        shown = "".join(f"\n  {line}" for line in lines)
-        return ModelError(f"vLLM's process ended {how}; the end of {self._log}:{shown}")
+        with self._log.open("rb") as said:
+            said.seek(self._begin)
+            lines = said.read().decode("utf-8", "replace").splitlines()
+        if code is None or code >= 0:
+            how = f"with status {code}"
+        else:
+            how = f"by {signal.Signals(-code).name}{HARD if -code == signal.SIGKILL else ''}"
+        without = advice("take train.rollouts: engine")
+        return ModelError(f"vLLM's process ended {how}; to do without, {without}; the end of {self._log}:{shown_lines(lines)}")
+
+
+def shown_lines(lines: Sequence[str]) -> str:
+    """What an error shows of a log: its end, and the last line before it that says what went wrong."""
+    # vLLM repeats itself: of lines that differ in numbers alone, the last is shown.
+    distinct: dict[str, str] = {}
+    for line in reversed(lines):
+        distinct.setdefault(re.sub(r"\d+", "", line.strip()), line.rstrip())
+    lines = [line for line in reversed(distinct.values()) if line]
+    last = lines[-SHOWN:]
+    telling = [] if any(map(TELLING.search, last)) else [line for line in lines[:-SHOWN] if TELLING.search(line)]
+    shown = [*telling[-1:], "…", *last] if telling else last
+    return "".join(f"\n  {line if len(line) <= WIDTH else f'{line[:WIDTH]}…'}" for line in shown)
 
 
 def _environment(device: torch.device) -> dict[str, str]:

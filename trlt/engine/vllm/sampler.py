@@ -6,11 +6,11 @@ trlt's loader, so that vLLM is left to encode, prefill and draw.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from trlt.engine.mrope import LIBRARY, RULE
 from trlt.engine.sampling import Sampling
 from trlt.engine.told_rate import told_rate
 from trlt.engine.vllm.process import HostProcess
+from trlt.engine.vllm.together import together
 from trlt.engine.vllm.weight_transfer import hand_over
 from trlt.errors import ModelError
 from trlt.recipe import Recipe, Video, advice
@@ -63,6 +64,7 @@ class VllmSampler:
 
     Raises:
         ModelError: vLLM can't be started or can't run the model.
+        TrltError: that of another training process can't.
     """
 
     def __init__(self, engine: Engine, path: str, recipe: Recipe, words: Sequence[Prompt], log: Path) -> None:
@@ -109,24 +111,26 @@ class VllmSampler:
         if on_gpu:
             # To another process, blocks that torch keeps for later use are taken memory.
             torch.cuda.empty_cache()
-        self._host = HostProcess(settings.python or sys.executable, told, engine.device, log)
+        self._host = _start(settings.python or sys.executable, told, engine.device, log)
         self._on_gpu = on_gpu
 
     def close(self) -> None:
         """Ends vLLM's process."""
         self._host.close()
 
-    @contextmanager
+    @contextlib.contextmanager
     def awake(self, model: Any) -> Iterator[None]:
         """Lends vLLM its share of the memory, and the weights that `model` has now; all processes must come here together."""
         if self._on_gpu:
             torch.cuda.empty_cache()
         hand_over(model, self._dtype, self._load)
-        try:
-            yield
-        finally:
-            # Also after an error: whoever goes on needs the memory.
-            self._host.ask({"do": "sleep"})
+        with together():
+            try:
+                yield
+            finally:
+                # Also after an error: whoever goes on needs the memory. What has failed can't be asked any more.
+                if self._host.runs:
+                    self._host.ask({"do": "sleep"})
 
     def _load(self, folder: Path) -> None:
         self._host.ask({"do": "load", "folder": str(folder)})
@@ -225,6 +229,16 @@ class VllmSampler:
         finished = bool(tokens) and tokens[-1] in self._ends
         text = self._builder.decode(list(tokens[:-1] if finished else tokens))
         return Completion(text, tuple(tokens), finished, tuple(logps))
+
+
+def _start(python: str, told: dict[str, Any], device: torch.device, log: Path) -> HostProcess:
+    """A process of vLLM, once all training processes have theirs."""
+    with contextlib.ExitStack() as unless_all_start:
+        with together():
+            started = HostProcess(python, told, device, log)
+            unless_all_start.callback(started.close)
+        unless_all_start.pop_all()
+    return started
 
 
 def _clip(tree: Tree) -> Clip:

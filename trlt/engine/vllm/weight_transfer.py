@@ -17,6 +17,7 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trlt.engine.vllm.together import together
 from trlt.errors import ModelError
 from trlt.recipe import advice
 
@@ -75,6 +76,7 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
 
     Raises:
         ModelError: no place has room for the files.
+        TrltError: writing or loading has failed in one of the processes.
     """
     state = PartialState()
     size = sum(weight.numel() for weight in model.parameters()) * dtype.itemsize
@@ -88,14 +90,14 @@ def hand_over(model: Any, dtype: torch.dtype, load: Callable[[Path], None]) -> N
         )
     folder = Path(chosen[0])
     try:
-        if state.is_local_main_process:
-            # The main process has made it on its own machine alone.
-            folder.mkdir(mode=0o700, exist_ok=True)
-            write_weights(model, folder, dtype)
-        state.wait_for_everyone()
-        # Between two barriers: nobody loads before all files are written, and none is removed before all have loaded.
-        load(folder)
-        state.wait_for_everyone()
+        with together():
+            if state.is_local_main_process:
+                # The main process has made it on its own machine alone.
+                folder.mkdir(mode=0o700, exist_ok=True)
+                write_weights(model, folder, dtype)
+        # Nobody loads before all files are written, and none is removed before all have loaded, or one has failed to.
+        with together():
+            load(folder)
     finally:
         if state.is_local_main_process:
             # Also after an error: what lies there takes memory.
