@@ -66,7 +66,9 @@ def test_probe_gives_the_engines_rows(trlt, server, questions, tmp_path):
     assert {done for row in ours for done in row["finished"]} == {True, False}
 
 
-def test_probe_draws_eight_answers_of_each(trlt, server, questions, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_probe_draws_eight_answers_of_each(trlt, servers, questions, tmp_path, dtype):
+    server = servers[dtype].wait()
     wanted = [*AT_THEIR_RATES, *sets(section="probe", max_new_tokens=24)]
     told = trlt(
         "probe", "--data", questions, "--videos", questions.parent, "-n", 8, *wanted, *asked(server), "--out", "p", "--json"
