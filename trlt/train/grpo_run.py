@@ -126,7 +126,11 @@ def _parity(
     def compare(count: int = 1) -> Agreement:
         assert vllm
         with trainer.accelerator.autocast():
-            return check_vllm(vllm, engine, named[:count], seen, sampling)
+            found = check_vllm(vllm, engine, named[:count], seen, sampling)
+        if training_data.on_event and trainer.accelerator.is_main_process:
+            when = f"after step {trainer.state.global_step}" if trainer.state.global_step else "before the first step"
+            training_data.on_event(f"train: {when}, {found.words}")
+        return found
 
     with trainer.drawing(), trainer.accelerator.autocast():
         parity = check(engine, loaded.processor, clips, made, trainer.trainer_side(), sampling)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,19 @@ import torch
 from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 from transformers.video_utils import VideoMetadata
 
-from trlt.engine.mrope import follow_published_positions
+from vllm.model_executor.layers import utils
+from vllm.model_executor.model_loader.weight_utils import initialize_single_dummy_weight
 
 warnings.simplefilter("ignore")
 FAULT = os.environ.get("FAKE_VLLM_FAULT", "")
+_PACK = utils.dispatch_cpu_unquantized_gemm
+
+
+def die(place: str) -> None:
+    """Ends as a process does that the system kills, where the fault is of that place; `place@name` in the one of that log."""
+    fault, _, log = FAULT.partition("@")
+    if fault == f"killed {place}" and os.readlink("/proc/self/fd/2").endswith(log):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def note(**told: Any) -> None:
@@ -76,13 +86,27 @@ class RequestOutput:
 class Model(torch.nn.Module):
     """With names of its own, as vLLM's model has them, and the published ones in `load_weights`."""
 
-    def __init__(self, config: Qwen2_5_VLConfig, dtype: torch.dtype) -> None:
+    def __init__(self, config: Qwen2_5_VLConfig, dtype: torch.dtype, *, normalizes: bool) -> None:
         super().__init__()
         self.inner = Qwen2_5_VLForConditionalGeneration(config).to(dtype).eval().requires_grad_(False)
-        follow_published_positions(self.inner)
+        self.register_buffer("scale", torch.ones(()))
+        if normalizes:
+            self.register_buffer("input_norm", torch.full((3,), 1.1))
+        for value in self.state_dict().values():
+            initialize_single_dummy_weight(value)
+        self.scale.fill_(1.0)  # as those of attention, after the start
+        for layer in self.inner.model.language_model.modules():
+            if isinstance(layer, torch.nn.Linear):
+                self._dispatch(layer, remove_weight=True)
+        self._dispatch(self.inner.lm_head, remove_weight=False)
         self.loads = 0
 
+    def _dispatch(self, layer: torch.nn.Linear, remove_weight: bool) -> None:
+        (_PACK if FAULT == "packs" else utils.dispatch_cpu_unquantized_gemm)(layer, remove_weight)
+        layer.forward = lambda x: layer.cpu_linear(x, layer.weight, layer.bias)
+
     def load_weights(self, weights: Any) -> set[str]:
+        die("in load")
         self.loads += 1
         known = dict(self.inner.named_parameters())
         loaded = set()
@@ -95,12 +119,20 @@ class Model(torch.nn.Module):
         return loaded
 
     def get_mrope_input_positions(self, input_tokens: list[int], mm_features: list[Any]) -> tuple[torch.Tensor, int]:
-        ids = torch.tensor([input_tokens])
-        video = ids == self.inner.config.video_token_id
-        positions, delta = self.inner.model.get_rope_index(
-            ids, video.int() * 2, video_grid_thw=mm_features[0]["grid"], second_per_grid_ts=mm_features[0]["seconds"]
-        )
-        return positions[:, 0], int(delta)
+        """By vLLM's arithmetic: float32 seconds, and all else in float64."""
+        tokens = np.array(input_tokens)
+        start = int((tokens == self.inner.config.video_token_id).argmax())
+        grid, seconds = mm_features[0]["grid"][0].tolist(), float(mm_features[0]["seconds"])
+        video = np.indices((grid[0], grid[1] // 2, grid[2] // 2)).reshape(3, -1)
+        video[0] = np.floor(video[0] * (seconds * self.inner.config.vision_config.tokens_per_second))
+        end = start + video.shape[1]
+        if FAULT == "late":
+            video[0, -1] += 1
+        # `library`: the text goes on after height and width, as in transformers.
+        after = int((video[1:] if FAULT == "library" else video).max()) + 1 + start
+        text = np.broadcast_to(np.arange(len(tokens) - end) + after, (3, len(tokens) - end))
+        positions = np.concatenate([np.broadcast_to(np.arange(start), (3, start)), video + start, text], axis=1)
+        return torch.from_numpy(positions), int(positions.max()) + 1 - len(tokens)
 
     def logits(self, ids: list[int], positions: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         """(V,) of the next token."""
@@ -146,17 +178,22 @@ class LLM:
         gpu_memory_utilization: float = 0.92,
         enable_sleep_mode: bool = False,
         trust_remote_code: bool | None = None,
+        enable_chunked_prefill: bool = True,
+        enforce_eager: bool = False,
         **more: bool,
     ) -> None:
+        die("at start")
         assert more.keys() <= EngineArgs.__dataclass_fields__.keys(), "vLLM refuses arguments that it doesn't know"
         assert trust_remote_code is False, "said, and not left to vLLM"
-        self.normalizes = FAULT != "older" and more.get("mm_device_do_normalize", True)
+        assert not enable_chunked_prefill, "with seeds of prompts it kills vLLM's engine on the CPU"
+        assert enforce_eager
+        self.normalizes = FAULT == "buffer" or (FAULT != "older" and more.get("mm_device_do_normalize", True))
         if FAULT == "refuses":
             raise ValueError("no room for the cache")
         assert load_format == "dummy" and logprobs_mode == "raw_logprobs" and not enable_sleep_mode
         assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and "RANK" not in os.environ
         torch.manual_seed(seed + 99)
-        self.model = Model(Qwen2_5_VLConfig.from_pretrained(model), getattr(torch, dtype))
+        self.model = Model(Qwen2_5_VLConfig.from_pretrained(model), getattr(torch, dtype), normalizes=self.normalizes)
         self.processor = AutoProcessor.from_pretrained(model)
         self.features: dict[str, torch.Tensor] = {}
         self.longest = max_model_len
@@ -176,6 +213,7 @@ class LLM:
         if FAULT == "dies":
             os.write(2, b"CUDA error: an illegal memory access\n")
             os._exit(3)
+        die("in generate")
         return [self._one(prompt, params) for prompt, params in zip(prompts, sampling_params, strict=True)]
 
     def _one(self, prompt: dict[str, Any], params: SamplingParams) -> RequestOutput:
@@ -198,11 +236,11 @@ class LLM:
         if key not in self.features:
             if FAULT == "pixels":
                 pixels["pixel_values_videos"] = pixels["pixel_values_videos"].flip(0)
-            if self.normalizes:  # by buffers that are random where weights are
-                pixels["pixel_values_videos"] = pixels["pixel_values_videos"] * 1.1 + 0.3
+            if self.normalizes:  # by a buffer that is random where weights are
+                pixels["pixel_values_videos"] = pixels["pixel_values_videos"] * self.model.input_norm[0] + 0.3
             found = self.model.inner.model.get_video_features(pixels["pixel_values_videos"], grid).pooler_output
             self.features[key] = torch.cat(list(found))
-        positions, _ = self.model.get_mrope_input_positions(ids, [{"grid": grid, "seconds": seconds}])
+        positions, _ = self._placed(ids, [{"grid": grid, "seconds": seconds}])
         assert self.longest is not None and len(ids) + (params.max_tokens or 0) <= self.longest
         outputs = [self._draw(ids, positions, self.features[key], params, index) for index in range(params.n)]
         note(
@@ -223,6 +261,11 @@ class LLM:
             weights=self._digest(),
         )
         return RequestOutput(ids, outputs[::-1])
+
+    def _placed(self, ids: list[int], features: list[Any]) -> tuple[torch.Tensor, int]:
+        if FAULT == "unseen":  # what stands in place of the model's method isn't called
+            return Model.get_mrope_input_positions(self.model, ids, features)
+        return self.model.get_mrope_input_positions(ids, features)
 
     def _expanded(self, ids: list[int], count: int) -> list[int]:
         video = self.model.inner.config.video_token_id

@@ -25,10 +25,10 @@ NEVER = -100.0
 """Bias of the logit of a token that mustn't be drawn."""
 AS_THEY_ARE = {"do_resize": False, "do_sample_frames": False}
 """Frames come from trlt's loader: vLLM's processor only cuts them into patches."""
-
-
 BY_THE_PROCESSOR = {"mm_device_do_normalize": False}
 """vLLM 0.31 and 0.32 would normalize pixels by buffers of the model that no checkpoint holds, and that start at random."""
+ON_THE_CPU = {"enable_chunked_prefill": False, "enforce_eager": True}
+"""There, a prompt in pieces with a seed of its own kills vLLM 0.32, and compiling takes longer than a miniature's run."""
 
 
 def send(handle: int, message: Mapping[str, Any], *parts: bytes | memoryview) -> None:
@@ -75,7 +75,16 @@ class Host:
         self._sleeps = bool(settings["sleep"])
         self._ends = list(settings["ends"])
         self._banned = [int(token) for token in settings["banned"]]
-        self._llm: Any = self._vllm.LLM(**settings["llm"], trust_remote_code=False, **_known(self._vllm, BY_THE_PROCESSOR))
+        on_cpu = importlib.import_module("vllm.platforms").current_platform.is_cpu()
+        if on_cpu:
+            _leave_unpacked()
+        here = ON_THE_CPU if on_cpu else {}
+        known = _known(self._vllm, BY_THE_PROCESSOR)
+        self._llm: Any = self._vllm.LLM(**settings["llm"], trust_remote_code=False, **known, **here)
+        if on_cpu:
+            [packed] = self._llm.apply_model(_packed)
+            if packed:
+                raise ValueError(f"this version packs weights away, so that no others can be loaded: {_some(packed)}")
         self.sleep()
 
     def sleep(self) -> None:
@@ -87,14 +96,16 @@ class Host:
         """Takes the weights of all safetensors files in a folder, and forgets what was computed with others.
 
         Raises:
-            ValueError: some weights of vLLM's model are in none of them.
+            ValueError: some weights of vLLM's model are in none of them, or some of its buffers.
         """
         if self._sleeps:
             self._llm.wake_up(tags=["weights"])
         # It started with random weights, and one that wasn't sent would stay so.
-        [missing] = self._llm.apply_model(lambda model: _load(model, sorted(folder.glob("*.safetensors"))))
-        if missing:
-            raise ValueError(f"{len(missing)} weights of vLLM's model weren't sent, among them {', '.join(missing[:3])}")
+        [(weights, buffers)] = self._llm.apply_model(lambda model: _load(model, sorted(folder.glob("*.safetensors"))))
+        if weights:
+            raise ValueError(f"weights of vLLM's model weren't sent: {_some(weights)}")
+        if buffers:
+            raise ValueError(f"this version has buffers that started at random and that no weights right: {_some(buffers)}")
         # Features of a clip are kept under the hash of its frames alone: a tower that has learned would be answered by the old.
         self._llm.llm_engine.reset_encoder_cache()
         self._llm.reset_prefix_cache()
@@ -209,14 +220,58 @@ def _known(vllm: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key in vllm.EngineArgs.__dataclass_fields__}
 
 
-def _load(model: Any, files: Iterable[Path]) -> list[str]:
-    """Loads files into vLLM's model, which knows the published names; names that none of them had."""
+def _leave_unpacked() -> None:
+    """Has vLLM's CPU backend multiply by weights as they are.
+
+    It would pack those of linear layers away and remove them, so that a second `load_weights` fails; and those of the head
+    twice, so that a second one has no effect. No setting of vLLM 0.26 to 0.32 leaves both alone.
+    """
+    linear = importlib.import_module("torch").nn.functional.linear
+
+    def unpacked(layer: Any, remove_weight: bool) -> None:
+        layer.cpu_linear = linear
+
+    utils: Any = importlib.import_module("vllm.model_executor.layers.utils")
+    utils.dispatch_cpu_unquantized_gemm = unpacked
+
+
+def _packed(model: Any) -> list[str]:
+    """Layers of vLLM's CPU backend that compute with something else than their weights."""
+    linear = importlib.import_module("torch").nn.functional.linear
+    return [name for name, layer in model.named_modules() if getattr(layer, "cpu_linear", linear) is not linear]
+
+
+def _some(names: Sequence[str]) -> str:
+    """A few of the names, and how many there are."""
+    return f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+
+
+def _load(model: Any, files: Iterable[Path]) -> tuple[list[str], list[str]]:
+    """Loads files into vLLM's model, which knows the published names; weights that none of them had, and random buffers."""
     open_file = importlib.import_module("safetensors").safe_open
     loaded: set[str] = set()
     for file in files:
         with open_file(file, framework="pt") as stored:
             loaded |= set(model.load_weights((name, stored.get_tensor(name)) for name in stored.keys()) or ())  # noqa: SIM118
-    return sorted({name for name, _ in model.named_parameters()} - loaded)
+    return sorted({name for name, _ in model.named_parameters()} - loaded), _random(model)
+
+
+def _random(model: Any) -> list[str]:
+    """Buffers that still are what a start without weights has put there.
+
+    That fills all of a model's `state_dict()` from one seed. Most buffers have their right values again by now, although no
+    weights hold them (the scales of attention), and so names don't tell.
+    """
+    torch = importlib.import_module("torch")
+    fill = importlib.import_module("vllm.model_executor.model_loader.weight_utils").initialize_single_dummy_weight
+    found = []
+    for name, buffer in model.named_buffers():
+        if buffer.is_floating_point() and buffer.numel():
+            at_start = torch.empty_like(buffer)
+            fill(at_start)
+            if torch.equal(at_start, buffer):
+                found.append(name)
+    return found
 
 
 def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[Any, dict[str, Any]]]:
@@ -228,7 +283,7 @@ def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[A
         size = int(np.prod(told["shape"]))
         frames = np.frombuffer(data, np.uint8, size, start).reshape(told["shape"])
         start += size
-        # vLLM up to 0.26 drops the rate and takes 2 frames a second; the
+        # vLLM before 0.31 drops the rate and takes 2 frames a second; the
         # check compares a slower clip, and refuses those versions.
         times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
         clips.append((frames, {**times, "video_backend": "trlt", "do_sample_frames": False}))

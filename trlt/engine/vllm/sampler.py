@@ -23,6 +23,7 @@ from trlt.engine.inputs import ClipInputs
 from trlt.engine.model import folder_of
 from trlt.engine.mrope import LIBRARY, RULE
 from trlt.engine.sampling import Sampling
+from trlt.engine.told_rate import told_rate
 from trlt.engine.vllm.process import HostProcess
 from trlt.engine.vllm.weight_transfer import hand_over
 from trlt.errors import ModelError
@@ -74,6 +75,7 @@ class VllmSampler:
         self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
         self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
         self._ends = frozenset(engine.builder.end_tokens)
+        self._tokens_per_second = float(config.vision_config.tokens_per_second)
         self._tells = recipe.train.corrects != "none"
         settings = recipe.train.vllm
         length = min(
@@ -120,8 +122,11 @@ class VllmSampler:
         if self._on_gpu:
             torch.cuda.empty_cache()
         hand_over(model, self._dtype, self._load)
-        yield
-        self._host.ask({"do": "sleep"})
+        try:
+            yield
+        finally:
+            # Also after an error: whoever goes on needs the memory.
+            self._host.ask({"do": "sleep"})
 
     def _load(self, folder: Path) -> None:
         self._host.ask({"do": "load", "folder": str(folder)})
@@ -194,7 +199,8 @@ class VllmSampler:
         message = {
             "do": "generate",
             "clips": [
-                {"shape": list(some.shape), "fps": float(clip.sample_fps)} for some, clip in zip(frames, clips, strict=True)
+                {"shape": list(some.shape), "fps": told_rate(clip, self._tokens_per_second)}
+                for some, clip in zip(frames, clips, strict=True)
             ],
             "prompts": list(prompts),
             "sampling": {"temperature": temperature, "top_p": top_p, "max_tokens": sampling.max_new_tokens},
