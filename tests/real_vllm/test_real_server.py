@@ -66,7 +66,9 @@ def test_probe_gives_the_engines_rows(trlt, server, questions, tmp_path):
     assert {done for row in ours for done in row["finished"]} == {True, False}
 
 
-def test_probe_draws_eight_answers_of_each(trlt, server, questions, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_probe_draws_eight_answers_of_each(trlt, servers, questions, tmp_path, dtype):
+    server = servers[dtype].wait()
     wanted = [*AT_THEIR_RATES, *sets(section="probe", max_new_tokens=24)]
     told = trlt(
         "probe", "--data", questions, "--videos", questions.parent, "-n", 8, *wanted, *asked(server), "--out", "p", "--json"
@@ -180,5 +182,6 @@ def test_an_engine_that_dies_ends_the_run_and_a_new_one_goes_on(server, question
     server.start()
     server.wait()
     subprocess.run(command, **place, env=env, check=True, capture_output=True)
-    assert [row["id"] for row in written()] == [sample.id for sample in samples]
-    assert written()[: len(kept)] == kept and not [row for row in written() if row["error"]]
+    done = {row["id"]: row for row in written()}
+    assert list(done) == [sample.id for sample in samples] and not [row for row in done.values() if row["error"]]
+    assert [done[row["id"]] for row in kept] == kept, "not asked again"

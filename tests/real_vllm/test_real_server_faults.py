@@ -37,14 +37,14 @@ def refused(trlt, questions, servers, tmp_path):
 
 
 def test_one_that_takes_no_word_on_how_frames_are_processed(refused):
-    assert f"start vLLM with {TRUSTING}" in refused("untrusting")
+    assert f"start it with `vllm serve MODEL {TRUSTING}`" in refused("untrusting")
 
 
 def test_one_that_drops_the_rate(refused, servers):
     message = refused("dropped_rate")
-    assert "rate" in message and "vLLM" in message
+    assert "the same 40 frames at" in message and "rate" in message
     assert "fault: dropped_rate" in servers["dropped_rate"].log.read_text()
 
 
 def test_one_whose_weights_count_positions_as_the_library_does(refused):
-    assert "text_after_video: library" in refused("library")
+    assert "says text_after_video: library in its config.json, and vllm places" in refused("library")
