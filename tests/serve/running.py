@@ -56,9 +56,9 @@ class Scripted:
 class Running:
     """A server on a port of its own."""
 
-    def __init__(self, answerer, *, most_bytes=2_000_000, keep_s=600.0, **given) -> None:
+    def __init__(self, answerer, *, most_bytes=2_000_000, keep_s=600.0, model="made-model", **given) -> None:
         self.answerer = answerer
-        settings = Settings("made-model", Eval(**given), "127.0.0.1", most_bytes, keep_s, 2048)
+        settings = Settings(model, Eval(**given), "127.0.0.1", most_bytes, keep_s, 2048)
         self._loader = ClipLoader(Video(max_tokens=64, workers=1))
         self._peeker = ClipLoader(Video(workers=1), decoder=PEEK)
         with pytest.MonkeyPatch.context() as patch:

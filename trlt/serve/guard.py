@@ -107,16 +107,25 @@ class Guard:
         return True  # no name, so none that could have been pointed here
 
 
-def error_values(status: int, message: str) -> dict[str, Any]:
-    """An error in the form that OpenAI's clients read, and our page too."""
+def error_values(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """An error in the form that OpenAI's clients read, and our page too.
+
+    Args:
+        status: Of the answer.
+        message: For a person.
+        param: Field of the request that is at fault.
+        code: Kind of the fault for programs, as OpenAI names it.
+    """
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def error_response(
+    status: int, message: str, headers: Mapping[str, str] | None = None, *, param: str | None = None, code: str | None = None
+) -> JSONResponse:
     """An error as an answer; whoever is turned away for now is told for how long."""
     later = {"Retry-After": str(RETRY_S)} if status == 503 else {}
-    return JSONResponse(error_values(status, message), status, {**later, **(headers or {})})
+    return JSONResponse(error_values(status, message, param, code), status, {**later, **(headers or {})})
 
 
 class EventStream(StreamingResponse):

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -29,7 +29,7 @@ _MARGIN = 1 << 20
 
 
 class OpenAI:
-    """`/v1/models` and `/v1/chat/completions`.
+    """`/v1/models`, `/v1/models/{id}` and `/v1/chat/completions`.
 
     Args:
         site: What requests are answered with.
@@ -41,11 +41,25 @@ class OpenAI:
 
     def routes(self) -> list[Route]:
         """Path by path."""
-        return [Route("/v1/models", self._models), Route("/v1/chat/completions", self._complete, methods=["POST"])]
+        return [
+            Route("/v1/models", self._models),
+            Route("/v1/models/{id:path}", self._model),  # names of a hub have a slash
+            Route("/v1/chat/completions", self._complete, methods=["POST"]),
+        ]
 
     async def _models(self, _: Request) -> Response:
-        card = {"id": self._site.settings.model, "object": "model", "created": self._since, "owned_by": "trlt"}
-        return JSONResponse({"object": "list", "data": [card]})
+        return JSONResponse({"object": "list", "data": [self._card()]})
+
+    async def _model(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        return JSONResponse(self._card()) if id == self._site.settings.model else self._other_model(id)
+
+    def _card(self) -> dict[str, Any]:
+        return {"id": self._site.settings.model, "object": "model", "created": self._since, "owned_by": "trlt"}
+
+    def _other_model(self, id: str) -> Response:
+        message = f"the model {id!r} isn't served here, but {self._site.settings.model!r}"
+        return error_response(404, message, param="model", code="model_not_found")
 
     async def _complete(self, request: Request) -> Response:
         settings = self._site.settings
@@ -61,10 +75,8 @@ class OpenAI:
             return error_response(400, fault_of(error))
         except BadRequest as error:
             return error_response(400, str(error))
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
         if body.model != settings.model:
-            return error_response(404, f"the model {body.model!r} isn't served here, but {settings.model!r}")
+            return self._other_model(body.model)
         try:
             upload = None if isinstance(chat.video, Clip) else await self._site.take(_one(chat.video), "the video")
         except Full as error:

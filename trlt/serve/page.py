@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -95,8 +95,6 @@ class PageRoutes:
             return error_response(507, str(error))
         except VideoError as error:
             return error_response(400, str(error))
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
         return JSONResponse({"id": upload.id})
 
     async def _delete(self, request: Request) -> Response:
