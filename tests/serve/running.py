@@ -40,7 +40,7 @@ class Scripted:
         if not held:
             self.go.set()
 
-    def answer(self, clip, request, sampling, write, is_cancelled):
+    def answer(self, clip, request, sampling, write, is_cancelled, stops=()):
         self.asked.append((clip, request, sampling))
         for place, piece in enumerate(self.pieces):
             for number in range(request.n):
