@@ -27,7 +27,7 @@ from trlt.video.clip import Clip
 T = TypeVar("T")
 _MARGIN = 1 << 20
 """Bytes that a body may have beside its video."""
-_MOST_BODIES = 4
+MOST_BODIES = 4
 """As many of the largest bodies may be in memory at once, or more that are smaller; frames that wait count, too."""
 
 
@@ -42,7 +42,7 @@ class OpenAI:
         self._site = site
         self._since = int(time.time())
         self._most_body = site.settings.most_bytes * 4 // 3 + _MARGIN
-        self._memory = Memory(_MOST_BODIES * self._most_body)
+        self._memory = Memory(MOST_BODIES * self._most_body)
         self._reading = asyncio.Lock()
         """Held while a body is taken apart, which needs its size several times over."""
 
