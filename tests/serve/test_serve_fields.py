@@ -11,7 +11,8 @@ from running import Scripted
 
 from trlt.engine.sampling import Sampling
 from trlt.serve import uploads
-from trlt.serve._body import BadRequest, read_body
+from trlt.serve._body import read_body
+from trlt.serve._refusals import BadRequest
 
 VIDEO = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64,AAAA"}}
 TEXT = {"type": "text", "text": "what?"}
@@ -141,6 +142,10 @@ def test_faults_within_messages_are_told_with_their_place(server):
         (parts({"type": "input_audio"}), f"messages[0].content[0]: sounds {instead}"),
         (parts({"type": "refusal"}), f"messages[0].content[0]: 'refusal' isn't taken; {kinds}"),
         (parts({"text": "a"}), f"messages[0].content[0]: `type` is missing; {kinds}"),
+        (
+            parts({"type": "video_url", "video_url": "data:"}),
+            'messages[0].content[0].video_url: "data:" can\'t be taken; give an object',
+        ),
         (parts({"type": "text"}), "messages[0].content[0].text: is missing"),
         (
             parts({"type": "video_url", "video_url": {"url": "data:", "detail": "low"}}),

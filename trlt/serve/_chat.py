@@ -8,8 +8,9 @@ from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.request_queue import PromptRequest
 from trlt.engine.sampling import Sampling
 from trlt.recipe import Decoding
-from trlt.serve._body import BadRequest, Body, TextPart, Turn
+from trlt.serve._body import Body, TextPart, Turn
 from trlt.serve._frames import decoded, read_frames
+from trlt.serve._refusals import BadRequest
 from trlt.video.clip import Clip
 
 _HEAD = 200

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from trlt.serve._body import BadRequest, Body
+from trlt.serve._body import Body
+from trlt.serve._refusals import BadRequest
 from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
 
 LEAST_TOKENS = 256

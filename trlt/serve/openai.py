@@ -15,8 +15,9 @@ from starlette.routing import Route
 
 from trlt.errors import VideoError
 from trlt.serve import _replies
-from trlt.serve._body import BadRequest, read_body
+from trlt.serve._body import read_body
 from trlt.serve._chat import Chat, read_chat
+from trlt.serve._refusals import BadRequest
 from trlt.serve.guard import BodyTooLarge, EventStream, bounded_body, error_response, error_values, sent_event
 from trlt.serve.memory import Memory, MemoryFull
 from trlt.serve.site import Site
