@@ -138,7 +138,7 @@ def test_other_refusals_come_with_their_status_and_words(run, connect, asked):
         ),
         (
             lambda: connect(server, default_headers={"Content-Type": "text/plain"}).chat.completions.create(**asked),
-            *(415, "a request comes as application/json"),
+            *(415, "a request comes as JSON, not as 'text/plain'; send the header Content-Type: application/json"),
         ),
     ):
         with pytest.raises(openai.APIStatusError) as fault:

@@ -82,6 +82,23 @@ def test_a_full_line_is_told_with_the_time_in_which_a_quarter_is_answered(run, c
     assert fault.value.response.headers["Retry-After"] == "3", "half a question of 5 s, rounded up"
 
 
+def test_the_time_follows_what_answers_take(run, connect, asked, monkeypatch):
+    server = run(Scripted("one"))
+    client = connect(server)
+    for _ in range(6):
+        client.chat.completions.create(**asked)
+    monkeypatch.setattr(worker, "MOST_WAITING", 2)
+    server.answerer.go.clear()
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(client.chat.completions.create, **asked) for _ in range(3)]
+        waiting(server, 2)
+        with pytest.raises(openai.InternalServerError) as fault:
+            client.chat.completions.create(**asked)
+        server.answerer.go.set()
+        assert all(one.result() for one in answers)
+    assert fault.value.response.headers["Retry-After"] in ("1", "2"), "5 s before there was an answer"
+
+
 def test_a_client_that_was_turned_away_comes_back(run, connect, asked, monkeypatch):
     monkeypatch.setattr(worker, "MOST_WAITING", 0)
     server = run(Scripted("one"))

@@ -70,8 +70,10 @@ class OpenAI:
         return error_response(404, message, param="model", code="model_not_found")
 
     async def _complete(self, request: Request) -> Response:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return error_response(415, "a request comes as application/json", code="unsupported_content_type")
+        kind = request.headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            said = f"a request comes as JSON, not as {kind[:60]!r}; send the header Content-Type: application/json"
+            return error_response(415, said, code="unsupported_content_type")
         largest = f"{self._site.settings.most_bytes / 1e6:g} MB"
         with contextlib.ExitStack() as held:
             # Beyond `_asked`, nothing has the body any more: a question may wait for long.
