@@ -40,7 +40,7 @@ class Scripted:
         if not held:
             self.go.set()
 
-    def answer(self, clip, request, sampling, write, is_cancelled):
+    def answer(self, clip, request, sampling, write, is_cancelled, stops=()):
         self.asked.append((clip, request, sampling))
         for place, piece in enumerate(self.pieces):
             for number in range(request.n):
@@ -56,14 +56,16 @@ class Scripted:
 class Running:
     """A server on a port of its own."""
 
-    def __init__(self, answerer, *, most_bytes=2_000_000, keep_s=600.0, **given) -> None:
+    def __init__(
+        self, answerer, *, most_bytes=2_000_000, keep_s=600.0, model="made-model", most_tokens=2048, peek=None, **given
+    ) -> None:
         self.answerer = answerer
-        settings = Settings("made-model", Eval(**given), "127.0.0.1", most_bytes, keep_s, 2048)
+        settings = Settings(model, Eval(**given), "127.0.0.1", most_bytes, keep_s, most_tokens)
         self._loader = ClipLoader(Video(max_tokens=64, workers=1))
         self._peeker = ClipLoader(Video(workers=1), decoder=PEEK)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("trlt.serve.app.Worker", self._keep)
-            app = make_app(answerer, self._loader.load, self._peeker.load, settings)
+            app = make_app(answerer, self._loader.load, peek or self._peeker.load, settings)
         bound = socket.create_server(("127.0.0.1", 0))
         self.port = bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

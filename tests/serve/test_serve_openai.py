@@ -98,30 +98,26 @@ def test_what_is_no_video_is_refused(server, address, video):
     assert "larger than 2 MB" in refused(server, body("data:video/mp4;base64," + large + large), status=413)
 
 
-def test_what_would_be_ignored_is_refused(server, address):
-    assert refused(server, body(address, top_k=5)).startswith("top_k")
-    assert refused(server, body(address, tools=[])).startswith("tools")
-    assert refused(server, body(address, repetition_penalty=1.05)).startswith("repetition_penalty")
-    assert refused(server, body(address, n=17)).startswith("n:")
-    assert "bad_words" in refused(server, body(address, bad_words=["cat"]))
-    assert "isn't served here" in refused(server, body(address, model="gpt-4") | {"model": "gpt-4"}, status=404)
+def test_turns_other_than_one_question_are_refused(server, address):
     assert "0 videos" in refused(server, {"model": "made-model", "messages": [{"role": "user", "content": "hello"}]})
     two = body(address)
     two["messages"][0]["content"].insert(0, two["messages"][0]["content"][0])
     assert "2 videos" in refused(server, two)
-    turn = {"role": "assistant", "content": "hi"}
-    assert refused(server, {"model": "made-model", "messages": [turn]}).startswith("messages.0.role")
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
-    said = refused(server, {"model": "made-model", "messages": [{"role": "user", "content": [picture]}]})
-    assert said.startswith("messages.0.content.0: a part is a `text` or a `video_url`") and said.endswith("aren't taken")
-    turns = [{"role": role, "content": "hello"} for role in ("system", "user", "assistant")]
-    for some in (turns, turns[1:]):
-        said = refused(server, {"model": "made-model", "messages": some})
-        assert said.endswith(
-            ": one question is answered, with a `system` message before it at most; earlier turns aren't taken"
+    turns = [{"role": role, "content": "hello"} for role in ("system", "user", "assistant", "tool")]
+    for turn in turns[2:]:
+        said = refused(server, {"model": "made-model", "messages": [turns[0], turn]})
+        assert said == (
+            f'messages[1].role: "{turn["role"]}": one question is answered, with a `system` message before it at most; '
+            "earlier turns and tools aren't taken"
         )
-    assert server.call("POST", "/v1/chat/completions", b"{}", Content_Type="text/plain")[0] == 415
-    assert server.call("POST", "/v1/chat/completions", b"[", Content_Type="application/json")[0] == 400
+    for some in ([1, 1], [1, 0], [0, 0, 1], [0]):
+        said = refused(server, {"model": "made-model", "messages": [turns[place] for place in some]})
+        assert said.endswith(
+            ": one question is answered, a `user` message, after a `system` message at most; earlier turns aren't taken"
+        )
+    video = body(address)["messages"][0]["content"][:1]
+    said = refused(server, {"model": "made-model", "messages": [{"role": "system", "content": video}, turns[1]]})
+    assert said == "messages[0].content: a video belongs in the user message"
     assert not server.answerer.asked
 
 

@@ -161,7 +161,7 @@ def test_a_full_line_says_when_to_come_back(run, video, monkeypatch):
     body = json.dumps({"video": server.upload(video.read_bytes()), "task": "free", "question": "what?"})
     connection, response = server.open("POST", "/api/ask", body, Content_Type="application/json")
     assert (
-        response.status == 503 and response.headers["Retry-After"] == "5" and "too many questions" in response.read().decode()
+        response.status == 503 and response.headers["Retry-After"] == "1" and "too many questions" in response.read().decode()
     )
     connection.close()
 

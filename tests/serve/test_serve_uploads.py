@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from trlt.serve import uploads as module
-from trlt.serve.uploads import Full, Uploads, UploadTooLarge
+from trlt.serve.uploads import Full, Unstorable, Uploads, UploadTooLarge
 
 
 @pytest.fixture
@@ -32,7 +32,9 @@ def take(uploads, *blocks, name="../../etc/passwd"):
                 raise block
             yield block
 
-    return asyncio.run(uploads.take(coming(), name))
+    upload = asyncio.run(uploads.take(coming(), name))
+    uploads.release(upload)
+    return upload
 
 
 def there(uploads):
@@ -89,3 +91,43 @@ def test_beyond_a_number_the_one_unused_for_longest_goes(uploads, now, monkeypat
     with uploads.held(first), uploads.held(uploads.get(next(id for id in uploads._uploads if id != first.id))):
         with pytest.raises(Full, match="2 videos are under way"):
             take(uploads, b"d")
+
+
+def test_beyond_so_many_bytes_the_one_unused_for_longest_goes(uploads, now, monkeypatch):
+    monkeypatch.setattr(module, "MOST_LARGEST", 2)  # of 10 bytes
+    first = take(uploads, b"1234567890")
+    now[0] = 1.0
+    second = take(uploads, b"12345")
+    assert uploads.get(first.id) and uploads.get(second.id)
+    third = take(uploads, b"123", b"456")
+    assert not uploads.get(first.id) and uploads.get(second.id) and uploads.get(third.id)
+    with uploads.held(second), uploads.held(third), pytest.raises(Full, match="3 videos are under way"):
+        take(uploads, b"1234567890")
+    assert len(uploads) == there(uploads) == 2, "of the one that didn't fit nothing stays"
+
+
+def test_a_video_that_was_just_taken_stays_for_whoever_sent_it(uploads, monkeypatch):
+    """Another may arrive before the first question about it."""
+    monkeypatch.setattr(module, "MOST", 1)
+
+    async def sent():
+        yield b"a"
+
+    first = asyncio.run(uploads.take(sent(), "one"))
+    with pytest.raises(Full, match="1 videos are under way"):
+        take(uploads, b"b")
+    assert first.path.read_bytes() == b"a"
+    uploads.release(first)
+    take(uploads, b"b")
+    assert not first.path.exists()
+
+
+def test_a_disk_that_takes_nothing_is_told(uploads):
+    uploads.folder.chmod(0o700)
+    for made in uploads.folder.iterdir():
+        made.unlink()
+    uploads.folder.rmdir()
+    with pytest.raises(Unstorable, match="the video can't be stored .No such file"):
+        take(uploads, b"a")
+    assert not len(uploads)
+    uploads.folder.mkdir()

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -54,7 +54,7 @@ def make_app(answerer: Answerer, load: Callable[[Path], Clip], peek: Callable[[P
             site.uploads.close()
 
     routes = [*PageRoutes(site).routes(), *OpenAI(site).routes(), Route("/health", _health)]
-    handlers: dict[Any, Any] = {HTTPException: _refuse, Stalled: _stalled, Exception: _ours}
+    handlers: dict[Any, Any] = {HTTPException: _refuse, Stalled: _stalled, ClientDisconnect: _gone, Exception: _ours}
     return Guard(Starlette(routes=routes, lifespan=life, exception_handlers=handlers), settings.host)
 
 
@@ -66,12 +66,20 @@ async def _sweep(uploads: Uploads) -> None:
 
 async def _refuse(request: Request, error: HTTPException) -> Response:
     """No such path, or not by this method."""
+    path = request.url.path
     what = {404: "no such path", 405: f"{request.method} isn't taken here"}.get(error.status_code, error.detail)
-    return error_response(error.status_code, f"{request.url.path}: {what}", error.headers)
+    if error.status_code == 404 and path.startswith(("/models", "/chat/")):
+        what += "; the address for OpenAI's clients (base_url) ends in /v1"
+    return error_response(error.status_code, f"{path}: {what}", error.headers)
 
 
 async def _stalled(_: Request, error: Stalled) -> Response:
     return error_response(408, str(error), {"Connection": "close"})
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """Whoever asked left before the end of the body; nobody is there to read this."""
+    return Response(status_code=400)
 
 
 async def _ours(_: Request, __: Exception) -> Response:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-from collections.abc import AsyncIterator, Mapping
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,10 +38,11 @@ SILENCE_S = 20.0
 """In which some of a body must come."""
 BODY_S, LEAST_RATE = 30.0, 16_384
 """A body may take these seconds, and one more for each so many bytes."""
-MOST_REQUESTS = 64
-"""Requests that are under way at once; further ones are turned away."""
+MOST_REQUESTS = 96
+"""Requests that are under way at once; further ones are turned away. Questions that wait (`worker.MOST_WAITING`) leave room for
+the page, and for videos that are still coming."""
 RETRY_S = 5
-"""What those that are turned away are told to wait."""
+"""What those that are turned away are told to wait, where nothing better is known."""
 
 
 class Guard:
@@ -107,22 +110,51 @@ class Guard:
         return True  # no name, so none that could have been pointed here
 
 
-def error_values(status: int, message: str) -> dict[str, Any]:
-    """An error in the form that OpenAI's clients read, and our page too."""
+def error_values(status: int, message: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
+    """An error in the form that OpenAI's clients read, and our page too.
+
+    Args:
+        status: Of the answer.
+        message: For a person.
+        param: Field of the request that is at fault.
+        code: Kind of the fault for programs, as OpenAI names it.
+    """
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
-def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as an answer; whoever is turned away for now is told for how long."""
-    later = {"Retry-After": str(RETRY_S)} if status == 503 else {}
-    return JSONResponse(error_values(status, message), status, {**later, **(headers or {})})
+def error_response(
+    status: int,
+    message: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    wait_s: float = RETRY_S,
+) -> JSONResponse:
+    """An error as an answer; whoever is turned away for now (503) is told for how long."""
+    later = {"Retry-After": str(math.ceil(wait_s))} if status == 503 else {}
+    return JSONResponse(error_values(status, message, param, code), status, {**later, **(headers or {})})
 
 
 class EventStream(StreamingResponse):
-    """An answer that goes on: texts of `sent_event`."""
+    """An answer that goes on.
+
+    Args:
+        events: Texts of `sent_event`.
+        held: What is closed at the end, also where whoever asked is gone before the first text.
+    """
 
     media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncIterator[str], held: ExitStack) -> None:
+        super().__init__(events)
+        self._held = held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        with self._held:
+            await super().__call__(scope, receive, send)
 
 
 def sent_event(value: Any) -> str:
@@ -138,8 +170,13 @@ class BodyTooLarge(Exception):
     """A body is larger than allowed."""
 
 
-async def bounded_body(request: Request, most: int) -> bytes:
+async def bounded_body(request: Request, most: int, add: Callable[[int], None] = lambda _: None) -> bytes:
     """The whole body.
+
+    Args:
+        request: As it comes.
+        most: Bytes.
+        add: Is told how many bytes more are held, before they are; may raise.
 
     Raises:
         BodyTooLarge: it has more than `most` bytes, or says so.
@@ -151,6 +188,7 @@ async def bounded_body(request: Request, most: int) -> bytes:
         size += len(block)
         if size > most:
             raise BodyTooLarge
+        add(len(block))
         parts.append(block)
     return b"".join(parts)
 

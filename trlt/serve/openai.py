@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from trlt.errors import VideoError
-from trlt.serve._chat import BadRequest, Body, Chat, read_chat
-from trlt.serve.guard import BodyTooLarge, EventStream, bounded_body, error_response, sent_event
-from trlt.serve.page import fault_of
+from trlt.serve import _replies
+from trlt.serve._body import read_body
+from trlt.serve._chat import Chat, read_chat
+from trlt.serve._refusals import BadRequest
+from trlt.serve.guard import BodyTooLarge, EventStream, bounded_body, error_response, error_values, sent_event
+from trlt.serve.memory import Memory, MemoryFull
 from trlt.serve.site import Site
-from trlt.serve.streaming import PromptReply
-from trlt.serve.uploads import Full, Upload
-from trlt.serve.worker import Busy, Event, Failed, Finished, Piece, VideoQuestion
+from trlt.serve.uploads import Full, Unstorable
+from trlt.serve.worker import Busy, Event, Events, Failed, Finished, Piece, VideoQuestion, VideoRead
 from trlt.video.clip import Clip
 
+T = TypeVar("T")
 _MARGIN = 1 << 20
 """Bytes that a body may have beside its video."""
+MOST_BODIES = 4
+"""As many of the largest bodies may be in memory at once, or more that are smaller; frames that wait count, too."""
 
 
 class OpenAI:
-    """`/v1/models` and `/v1/chat/completions`.
+    """`/v1/models`, `/v1/models/{id}` and `/v1/chat/completions`.
 
     Args:
         site: What requests are answered with.
@@ -38,144 +42,158 @@ class OpenAI:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._since = int(time.time())
+        self._most_body = site.settings.most_bytes * 4 // 3 + _MARGIN
+        self._memory = Memory(MOST_BODIES * self._most_body)
+        self._reading = asyncio.Lock()
+        """Held while a body is taken apart, which needs its size several times over."""
 
     def routes(self) -> list[Route]:
         """Path by path."""
-        return [Route("/v1/models", self._models), Route("/v1/chat/completions", self._complete, methods=["POST"])]
+        return [
+            Route("/v1/models", self._models),
+            Route("/v1/models/{id:path}", self._model),  # names of a hub have a slash
+            Route("/v1/chat/completions", self._complete, methods=["POST"]),
+        ]
 
     async def _models(self, _: Request) -> Response:
-        card = {"id": self._site.settings.model, "object": "model", "created": self._since, "owned_by": "trlt"}
-        return JSONResponse({"object": "list", "data": [card]})
+        return JSONResponse({"object": "list", "data": [self._card()]})
+
+    async def _model(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        return JSONResponse(self._card()) if id == self._site.settings.model else self._other_model(id)
+
+    def _card(self) -> dict[str, Any]:
+        return {"id": self._site.settings.model, "object": "model", "created": self._since, "owned_by": "trlt"}
+
+    def _other_model(self, id: str) -> Response:
+        message = f"the model {id!r} isn't served here, but {self._site.settings.model!r}"
+        return error_response(404, message, param="model", code="model_not_found")
 
     async def _complete(self, request: Request) -> Response:
-        settings = self._site.settings
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return error_response(415, "a request comes as application/json")
-        try:
-            data = await bounded_body(request, settings.most_bytes * 4 // 3 + _MARGIN)
-            body, chat = await asyncio.to_thread(self._read, data)
-            del data
-        except BodyTooLarge:
-            return error_response(413, f"the video is larger than {settings.most_bytes / 1e6:g} MB")
-        except ValidationError as error:
-            return error_response(400, fault_of(error))
-        except BadRequest as error:
-            return error_response(400, str(error))
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
-        if body.model != settings.model:
-            return error_response(404, f"the model {body.model!r} isn't served here, but {settings.model!r}")
-        try:
-            upload = None if isinstance(chat.video, Clip) else await self._site.take(_one(chat.video), "the video")
-        except Full as error:
-            return error_response(503, str(error))
-        except VideoError as error:
-            return error_response(400, str(error))
-        try:
-            events = self._events(chat, upload)
-        except Busy:
-            self._forget(upload)
-            return error_response(503, "too many questions wait already; try again in a moment")
-        if body.stream:
-            return EventStream(self._chunks(body, events))
-        return await self._whole(request, body, events)
+        kind = request.headers.get("content-type", "")
+        if kind.partition(";")[0].strip().lower() != "application/json":
+            said = f"a request comes as JSON, not as {kind[:60]!r}; send the header Content-Type: application/json"
+            return error_response(415, said, code="unsupported_content_type")
+        largest = f"{self._site.settings.most_bytes / 1e6:g} MB"
+        with contextlib.ExitStack() as held:
+            # Beyond `_asked`, nothing has the body any more: a question may wait for long.
+            try:
+                chat, events = await self._asked(request, held)
+            except BodyTooLarge:
+                return error_response(413, f"the video is larger than {largest}; start the server with a larger --max-mb")
+            except MemoryFull:
+                return error_response(503, "too many videos come at once; try again in a moment")
+            except BadRequest as error:
+                return error_response(400, str(error), param=error.param, code=error.code)
+            except _OtherModel as error:
+                return self._other_model(str(error))
+            except Full as error:
+                return error_response(503, str(error))
+            except Unstorable as error:
+                return error_response(507, str(error))
+            except VideoError as error:
+                return error_response(400, str(error), param="messages", code="invalid_value")
+            except Busy as busy:
+                return error_response(503, str(busy), wait_s=busy.wait_s)
+            # A status can still be given for a fault of the video, also to whoever wants a stream.
+            event = await _unless_gone(request, _first(events, VideoRead, Failed))
+            if chat.stream and isinstance(event, VideoRead):
+                return EventStream(_chunks(chat, events), held.pop_all())
+            if not isinstance(event, Failed):
+                event = await _unless_gone(request, _first(events, Finished, Failed))
+        if isinstance(event, Failed):
+            return error_response(500 if event.ours else 400, event.message)
+        assert isinstance(event, Finished)
+        return JSONResponse(_replies.whole(chat, event.reply))
 
-    def _read(self, data: bytes) -> tuple[Body, Chat]:
-        settings = self._site.settings
-        body = Body.model_validate_json(data)
-        return body, read_chat(body, settings.decoding, most_bytes=settings.most_bytes, most_tokens=settings.most_tokens)
+    async def _asked(self, request: Request, held: contextlib.ExitStack) -> tuple[Chat, Events]:
+        """What is asked, and what happens to it.
 
-    def _events(self, chat: Chat, upload: Upload | None) -> AsyncGenerator[Event]:
-        """What happens to a question; afterwards its video is deleted.
+        Args:
+            request: As it comes.
+            held: Gets what is given back once there is an answer: memory, the video, the place in the line.
 
         Raises:
+            BodyTooLarge: it is larger than allowed.
+            MemoryFull: there is no room for it now.
+            Full: there is no room for its video now.
+            Unstorable: the disk doesn't take its video.
             Busy: too many questions wait.
+            BadRequest: it can't be asked.
+            VideoError: the video is none.
+            _OtherModel: of another model.
         """
-        video = upload.path if upload else chat.video
-        assert not isinstance(video, bytes)
-        events = self._site.worker.ask(VideoQuestion(video, "the video", chat.request, chat.sampling))
+        site, share = self._site, held.enter_context(self._memory.share())
+        data = await bounded_body(request, self._most_body, share.add)
+        async with self._reading:
+            chat, video = await asyncio.to_thread(self._read, data)
+        del data
+        if chat.model != site.settings.model:
+            raise _OtherModel(chat.model)
+        where: Path | Clip
+        if isinstance(video, Clip):
+            share.keep(video.frames.nbytes)
+            where = video
+        else:
+            upload = await site.take(_one(video), "the video")
+            share.keep(0)
+            held.callback(site.forget, upload)
+            where = upload.path
+        events = site.worker.ask(VideoQuestion(where, "the video", chat.request, chat.sampling, chat.stops))
+        held.callback(events.close)
+        return chat, events
 
-        async def follow() -> AsyncGenerator[Event]:
-            with self._site.uploads.held(upload) if upload else contextlib.nullcontext():
-                try:
-                    async with contextlib.aclosing(events):
-                        async for event in events:
-                            yield event
-                finally:
-                    self._forget(upload)
+    def _read(self, data: bytes) -> tuple[Chat, bytes | Clip]:
+        settings = self._site.settings
+        return read_chat(read_body(data), settings.decoding, most_bytes=settings.most_bytes, most_tokens=settings.most_tokens)
 
-        return follow()
 
-    def _forget(self, upload: Upload | None) -> None:
-        if upload is not None:
-            self._site.uploads.delete(upload.id)
+class _OtherModel(Exception):
+    """Another model is asked for; its message is the name."""
 
-    async def _whole(self, request: Request, body: Body, events: AsyncGenerator[Event]) -> Response:
-        task = asyncio.create_task(_last(events))
-        gone = asyncio.create_task(_disconnected(request))
+
+async def _chunks(chat: Chat, events: Events) -> AsyncIterator[str]:
+    head = _replies.head("chat.completion.chunk", chat.model) | ({"usage": None} if chat.usage else {})
+    for index in range(chat.request.n):
+        yield sent_event(head | _replies.chunk(index, {"role": "assistant", "content": ""}))
+    async for event in events:
+        if isinstance(event, Piece):
+            yield sent_event(head | _replies.chunk(event.number, {"content": event.text}))
+        elif isinstance(event, Failed):
+            yield sent_event(error_values(500 if event.ours else 400, event.message))
+        elif isinstance(event, Finished):
+            for index, completion in enumerate(event.reply.completions):
+                yield sent_event(head | _replies.chunk(index, {}, completion))
+            if chat.usage:
+                yield sent_event(head | {"choices": [], "usage": _replies.usage(event.reply)})
+    yield sent_event("[DONE]")
+
+
+async def _first(events: Events, *kinds: type[Event]) -> Event:
+    async for event in events:
+        if isinstance(event, kinds):
+            return event
+    raise AssertionError("a question ends with `Finished` or `Failed`")
+
+
+async def _unless_gone(request: Request, awaited: Awaitable[T]) -> T:
+    """What is awaited.
+
+    Raises:
+        ClientDisconnect: whoever asked is gone; what was awaited is cancelled.
+    """
+    task, gone = asyncio.ensure_future(awaited), asyncio.create_task(_disconnected(request))
+    try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
         gone.cancel()
         if not task.done():
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            return Response(status_code=400)  # nobody is there to read it
-        last = task.result()
-        if isinstance(last, Failed):
-            return error_response(500 if last.ours else 400, last.message)
-        head = self._head("chat.completion")
-        return JSONResponse(head | {"choices": _choices(body, last.reply), "usage": _usage(last.reply)})
-
-    async def _chunks(self, body: Body, events: AsyncGenerator[Event]) -> AsyncIterator[str]:
-        head = self._head("chat.completion.chunk")
-
-        def chunk(index: int, delta: Mapping[str, Any], reason: str | None = None) -> str:
-            return sent_event(head | {"choices": [{"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}]})
-
-        for index in range(body.n):
-            yield chunk(index, {"role": "assistant", "content": ""})
-        async with contextlib.aclosing(events):
-            async for event in events:
-                if isinstance(event, Piece):
-                    yield chunk(event.number, {"content": event.text})
-                elif isinstance(event, Failed):
-                    yield sent_event({"error": {"message": event.message, "type": "server_error", "param": None, "code": None}})
-                elif isinstance(event, Finished):
-                    for index, completion in enumerate(event.reply.completions):
-                        yield chunk(index, {}, "stop" if completion.finished else "length")
-                    if body.stream_options and body.stream_options.include_usage:
-                        yield sent_event(head | {"choices": [], "usage": _usage(event.reply)})
-        yield sent_event("[DONE]")
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        id = f"chatcmpl-{secrets.token_hex(12)}"
-        return {"id": id, "object": kind, "created": int(time.time()), "model": self._site.settings.model}
-
-
-def _choices(body: Body, reply: PromptReply) -> list[dict[str, Any]]:
-    choices: list[dict[str, Any]] = []
-    for index, completion in enumerate(reply.completions):
-        choice: dict[str, Any] = {
-            "index": index,
-            "message": {"role": "assistant", "content": completion.text},
-            "logprobs": None,
-            "finish_reason": "stop" if completion.finished else "length",
-        }
-        choices.append(choice | ({"token_ids": list(completion.tokens)} if body.return_token_ids else {}))
-    return choices
-
-
-def _usage(reply: PromptReply) -> dict[str, int]:
-    drawn = sum(len(completion.tokens) for completion in reply.completions)
-    return {"prompt_tokens": reply.prompt_tokens, "completion_tokens": drawn, "total_tokens": reply.prompt_tokens + drawn}
-
-
-async def _last(events: AsyncGenerator[Event]) -> Finished | Failed:
-    async with contextlib.aclosing(events):
-        async for event in events:
-            if isinstance(event, (Finished, Failed)):
-                return event
-    raise AssertionError("a question ends with one of these")
 
 
 async def _disconnected(request: Request) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -19,8 +19,8 @@ from trlt.recipe import Decoding
 from trlt.rollout import request
 from trlt.serve.guard import BodyTooLarge, EventStream, blocks, bounded_body, error_response, sent_event, stated_size
 from trlt.serve.site import Site
-from trlt.serve.uploads import Full, Upload, UploadTooLarge
-from trlt.serve.worker import Busy, Event, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
+from trlt.serve.uploads import Full, Unstorable, UploadTooLarge
+from trlt.serve.worker import Busy, Event, Events, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
 from trlt.task.answer import Answer
 from trlt.task.grade import read_answer
 from trlt.task.prompt import SYSTEM
@@ -92,11 +92,12 @@ class PageRoutes:
         except UploadTooLarge:
             return too_large
         except Full as error:
+            return error_response(503, str(error))
+        except Unstorable as error:
             return error_response(507, str(error))
         except VideoError as error:
             return error_response(400, str(error))
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody is there to read it
+        self._site.uploads.release(upload)
         return JSONResponse({"id": upload.id})
 
     async def _delete(self, request: Request) -> Response:
@@ -111,7 +112,7 @@ class PageRoutes:
         except BodyTooLarge:
             return error_response(413, f"a question has at most {_ASK_BYTES:,} bytes")
         except ValidationError as error:
-            return error_response(400, fault_of(error))
+            return error_response(400, _fault_of(error))
         upload = self._site.uploads.get(asked.video)
         if upload is None:
             return error_response(404, "the video is no longer here; choose it again")
@@ -124,17 +125,17 @@ class PageRoutes:
             events = self._site.worker.ask(question)
         except TrltError as error:
             return error_response(400, str(error))
-        except Busy:
-            return error_response(503, "too many questions wait already; try again in a moment")
-        return EventStream(self._lines(upload, events, sample, settings))
+        except Busy as busy:
+            return error_response(503, str(busy), wait_s=busy.wait_s)
+        with ExitStack() as held:
+            held.enter_context(self._site.uploads.held(upload))
+            held.callback(events.close)
+            return EventStream(_lines(events, sample, settings), held.pop_all())
 
-    async def _lines(
-        self, upload: Upload, events: AsyncGenerator[Event], sample: Sample | None, settings: Decoding
-    ) -> AsyncIterator[str]:
-        with self._site.uploads.held(upload):
-            async with aclosing(events):
-                async for event in events:
-                    yield sent_event(_values(event, sample, settings))
+
+async def _lines(events: Events, sample: Sample | None, settings: Decoding) -> AsyncIterator[str]:
+    async for event in events:
+        yield sent_event(_values(event, sample, settings))
 
 
 def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[str, Any]:
@@ -164,19 +165,11 @@ def _sampling(settings: Decoding) -> Sampling:
     return Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
 
 
-def fault_of(error: ValidationError) -> str:
-    """A body's fault: field and reason, without what was sent. Of several, the one that lies deepest says most."""
-    faults = error.errors(include_url=False, include_input=False, include_context=False)
-    fault = max(faults, key=lambda one: len(one["loc"]))
-    # Branches of a union stand in the place, too: `list[...]`.
-    place = [str(part) for part in fault["loc"] if not (isinstance(part, str) and "[" in part)]
-    where, kind = ".".join(place), (place[0] if place else "", place[-1] if place else "", fault["type"])
-    said = fault["msg"]
-    if fault["type"] == "union_tag_invalid":
-        said = "a part is a `text` or a `video_url`; one video is asked about, and pictures and sounds aren't taken"
-    elif kind == ("messages", "messages", "too_long") or kind == ("messages", "role", "literal_error"):
-        said = "one question is answered, with a `system` message before it at most; earlier turns aren't taken"
-    return f"{where}: {said}" if where else said
+def _fault_of(error: ValidationError) -> str:
+    """A question's fault: field and reason, without what was sent."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(map(str, fault["loc"]))
+    return f"{where}: {fault['msg']}" if where else fault["msg"]
 
 
 def _file(package: str, name: str, kind: str) -> Any:

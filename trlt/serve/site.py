@@ -42,20 +42,25 @@ class Site:
     """Raises VideoError where a file is no video; from any thread."""
 
     async def take(self, blocks: AsyncIterator[bytes], name: str) -> Upload:
-        """Stores what comes, if it is a video.
+        """Stores what comes, if it is a video. It is held until `uploads.release`.
 
         Raises:
-            TooLarge: it is larger than allowed.
-            Full: there is no room.
+            UploadTooLarge: it is larger than allowed.
+            Full: there is no room for now.
+            Unstorable: the disk takes none.
             VideoError: it is none, by its sender's name.
         """
         upload = await self.uploads.take(blocks, name)
         try:
-            with self.uploads.held(upload) as path:
-                await asyncio.to_thread(self.peek, path)
+            await asyncio.to_thread(self.peek, upload.path)
         except BaseException as error:
-            self.uploads.delete(upload.id)
+            self.forget(upload)
             if isinstance(error, VideoError):
                 raise VideoError(str(error).replace(str(upload.path), name)) from None
             raise
         return upload
+
+    def forget(self, upload: Upload) -> None:
+        """Deletes a video that was taken and held until now."""
+        self.uploads.delete(upload.id)
+        self.uploads.release(upload)

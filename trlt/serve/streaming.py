@@ -6,7 +6,7 @@ Knows clips, prompts and tokens; neither connections nor answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from trlt.engine.cohort import Branch
 from trlt.engine.forest import Completion, Engine
 from trlt.engine.request_queue import PromptRequest, Tree
 from trlt.engine.sampling import Sampling
+from trlt.serve.stops import before_stop
 from trlt.video.clip import Clip
 
 Write = Callable[[int, str], None]
@@ -40,15 +41,25 @@ class Answerer(Protocol):
     """Whatever answers one prompt at a time: the engine."""
 
     def answer(
-        self, clip: Clip, request: PromptRequest, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]
+        self,
+        clip: Clip,
+        request: PromptRequest,
+        sampling: Sampling,
+        write: Write,
+        is_cancelled: Callable[[], bool],
+        stops: Sequence[str] = (),
     ) -> PromptReply:
-        """The completions, whose pieces are told to `write` as they come.
+        """The completions, whose pieces are told to `write` as they come; each ends before the first of `stops`.
 
         Raises:
             Cancelled: `is_cancelled` gave True.
             TrltError: the prompt can't be asked.
         """
         ...
+
+
+class _AllEnded(Exception):
+    """Each completion has ended, those that the engine would go on with by a stop text."""
 
 
 class EngineAnswerer:
@@ -58,9 +69,15 @@ class EngineAnswerer:
         self._engine = engine
 
     def answer(
-        self, clip: Clip, request: PromptRequest, sampling: Sampling, write: Write, is_cancelled: Callable[[], bool]
+        self,
+        clip: Clip,
+        request: PromptRequest,
+        sampling: Sampling,
+        write: Write,
+        is_cancelled: Callable[[], bool],
+        stops: Sequence[str] = (),
     ) -> PromptReply:
-        """As `Answerer` says; tokens, and so texts, are those of `generate`.
+        """As `Answerer` says; tokens, and so texts, are those of `generate`, up to a stop text.
 
         Raises:
             Cancelled: `is_cancelled` gave True.
@@ -70,23 +87,40 @@ class EngineAnswerer:
         inputs = builder.clip(clip)
         prompt = builder.prompt(request.system, request.user, inputs)
         told: dict[int, str] = {}
+        ended: dict[int, Completion] = {}
+
+        def tell(index: int, text: str) -> None:
+            before = told.get(index, "")
+            if len(text) > len(before) and text.startswith(before):
+                told[index] = text
+                write(index, text[len(before) :])
 
         def step(branches: Sequence[Branch]) -> None:
             if is_cancelled():
                 raise Cancelled
             for branch in branches:
+                if branch.index in ended:
+                    continue
                 text = builder.decode(branch.tokens[:-1] if branch.finished else branch.tokens)
                 # The last character may be one of which some bytes are still to come.
-                ready, before = text.rstrip("\ufffd"), told.get(branch.index, "")
-                if len(ready) > len(before) and ready.startswith(before):
-                    told[branch.index] = ready
-                    write(branch.index, ready[len(before) :])
+                ready, stopped = before_stop(text.rstrip("\ufffd"), stops)
+                tell(branch.index, ready)
+                if stopped:
+                    ended[branch.index] = Completion(ready, tuple(branch.tokens), True, tuple(branch.logps))
+                elif branch.finished and stops:
+                    text, _ = before_stop(text, stops, whole=True)
+                    ended[branch.index] = Completion(text, tuple(branch.tokens), True, tuple(branch.logps))
+            if len(ended) == request.n:
+                raise _AllEnded
 
-        [[completions]] = self._engine.generate([Tree(inputs, (request,))], sampling, on_token=step)
+        try:
+            [[completions]] = self._engine.generate([Tree(inputs, (request,))], sampling, on_token=step)
+        except _AllEnded:
+            completions = [ended[index] for index in range(request.n)]
+        else:
+            completions = [ended.get(index) or _cut(one, stops) for index, one in enumerate(completions)]
         for index, completion in enumerate(completions):
-            before = told.get(index, "")
-            if completion.text.startswith(before) and completion.text != before:
-                write(index, completion.text[len(before) :])
+            tell(index, completion.text)
         return PromptReply(completions, len(prompt.prefix) + len(prompt.suffix))
 
     def prove(self) -> None:
@@ -102,3 +136,8 @@ class EngineAnswerer:
         clip = Clip.of(frames, 10 * np.arange(16, dtype=np.float64), sample_fps=0.1, duration=160.0)
         request = PromptRequest("an invented clip", "", "What is shown?")
         self._engine.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))
+
+
+def _cut(completion: Completion, stops: Sequence[str]) -> Completion:
+    text, stopped = before_stop(completion.text, stops, whole=True)
+    return replace(completion, text=text, finished=True) if stopped else completion

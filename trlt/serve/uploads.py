@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-MOST = 16
+MOST = 96
 """Videos that are kept at once; beyond it, the one that was unused for longest goes."""
+MOST_LARGEST = 16
+"""All of them together have at most the bytes of so many of the largest that are taken."""
 
 
 class UploadTooLarge(Exception):
@@ -22,7 +24,11 @@ class UploadTooLarge(Exception):
 
 
 class Full(Exception):
-    """All places are taken by videos that are being asked about, or the disk is full."""
+    """Videos that are being asked about take all the room; some of it is free in a moment."""
+
+
+class Unstorable(Exception):
+    """The disk takes no video."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,6 +43,8 @@ class Upload:
     """When it was last asked about, in seconds of the clock."""
     holds: int = field(default=0)
     """Questions about it that are under way: it isn't deleted before they end."""
+    size: int = 0
+    """Bytes that came."""
     gone: bool = False
 
 
@@ -64,38 +72,39 @@ class Uploads:
         self.folder = Path(tempfile.mkdtemp(prefix="trlt-serve-"))
 
     async def take(self, blocks: AsyncIterator[bytes], name: str) -> Upload:
-        """Writes a video as it comes; of one that is too large or breaks off, nothing stays.
+        """Writes a video as it comes; of one that is too large or breaks off, nothing stays. It is held until `release`.
 
         Raises:
-            TooLarge: it is larger than allowed.
-            Full: there is no room.
+            UploadTooLarge: it is larger than allowed.
+            Full: there is no room for now.
+            Unstorable: the disk takes none.
         """
-        self._make_room()
+        self._make_room(places=1)
         id = secrets.token_urlsafe(16)
         # A folder of its own, since a playlist may name files beside it. The name is ours, without an extension: what the file
         # is goes by its content.
         upload = Upload(id, self.folder / secrets.token_hex(16) / secrets.token_hex(16), name, self._clock(), holds=1)
         self._uploads[id] = upload
-        size = 0
         try:
             upload.path.parent.mkdir(0o700)
             with upload.path.open("xb") as out:
                 async for block in blocks:
-                    size += len(block)
-                    if size > self.most_bytes:
+                    if upload.size + len(block) > self.most_bytes:
                         raise UploadTooLarge
+                    self._make_room(size=len(block))
+                    upload.size += len(block)
                     await asyncio.to_thread(_write, out, block)
         except OSError as error:
-            self.delete(id)
-            raise Full(f"the video can't be stored ({error.strerror})") from None
+            self._give_up(upload)
+            raise Unstorable(f"the video can't be stored ({error.strerror})") from None
         except BaseException:
-            self.delete(id)
+            self._give_up(upload)
             raise
-        finally:
-            upload.holds -= 1
-            if upload.gone:
-                _remove(upload)
         return upload
+
+    def _give_up(self, upload: Upload) -> None:
+        self.delete(upload.id)
+        self.release(upload)
 
     def get(self, id: str) -> Upload | None:
         """A video that is there."""
@@ -108,10 +117,14 @@ class Uploads:
         try:
             yield upload.path
         finally:
-            upload.holds -= 1
-            upload.used = self._clock()
-            if upload.gone and not upload.holds:
-                _remove(upload)
+            self.release(upload)
+
+    def release(self, upload: Upload) -> None:
+        """Ends a hold; a deleted video's file goes with the last."""
+        upload.holds -= 1
+        upload.used = self._clock()
+        if upload.gone and not upload.holds:
+            _remove(upload)
 
     def delete(self, id: str) -> None:
         """Forgets a video; its file goes at once, or with the last question about it."""
@@ -132,14 +145,17 @@ class Uploads:
         self._uploads.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _make_room(self) -> None:
+    def _make_room(self, *, places: int = 0, size: int = 0) -> None:
+        """Deletes idle videos until there is room for so many more and so many bytes more."""
         self.expire()
-        if len(self._uploads) < MOST:
-            return
-        idle = [upload for upload in self._uploads.values() if not upload.holds]
-        if not idle:
-            raise Full(f"{MOST} videos are under way; try again in a moment")
-        self.delete(min(idle, key=lambda upload: upload.used).id)
+        while (
+            len(self._uploads) + places > MOST
+            or sum(upload.size for upload in self._uploads.values()) + size > MOST_LARGEST * self.most_bytes
+        ):
+            idle = [upload for upload in self._uploads.values() if not upload.holds]
+            if not idle:
+                raise Full(f"{len(self._uploads)} videos are under way; try again in a moment")
+            self.delete(min(idle, key=lambda upload: upload.used).id)
 
 
 def _remove(upload: Upload) -> None:

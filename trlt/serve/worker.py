@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,12 +26,25 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MOST_WAITING = 16
-"""Questions that wait at most; further ones are turned away."""
+MOST_WAITING = 64
+"""Questions that wait at most; further ones are turned away. Twice what `trlt probe --server` asks at once; the last of them is
+answered within ten minutes, after which most clients give up, if each takes nine seconds."""
+USUAL_S = 5.0
+"""How long an answer is taken to need before there was one."""
+LONGEST_S = 60.0
+"""After which whoever was turned away may come back at the latest; OpenAI's clients obey no longer waits."""
 
 
 class Busy(Exception):
-    """Too many questions wait already."""
+    """Too many questions wait already.
+
+    Args:
+        wait_s: Seconds until some of them are answered.
+    """
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__("too many questions wait already; try again in a moment")
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,8 @@ class VideoQuestion:
     """Of the video; stands in errors instead of its path."""
     request: PromptRequest
     sampling: Sampling
+    stops: tuple[str, ...] = ()
+    """Texts before which a completion ends."""
 
 
 class Waiting(NamedTuple):
@@ -95,6 +111,33 @@ class _QuestionJob:
             self._loop.call_soon_threadsafe(self.events.put_nowait, event)
 
 
+class Events:
+    """What happens to a question, up to `Finished` or `Failed`; whoever asked has to close it.
+
+    Args:
+        job: The question.
+        leave: Takes it out of the line, and stops its answer.
+    """
+
+    def __init__(self, job: _QuestionJob, leave: Callable[[_QuestionJob], None]) -> None:
+        self._job, self._leave = job, leave
+        self._ended = False
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._ended:
+            raise StopAsyncIteration
+        event = await self._job.events.get()
+        self._ended = isinstance(event, (Finished, Failed))
+        return event
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._leave(self._job)
+
+
 class Worker:
     """Answers one question after the other.
 
@@ -109,6 +152,8 @@ class Worker:
         self._current: _QuestionJob | None = None
         self._changed = threading.Condition()
         self._closed = False
+        self._took_s = USUAL_S
+        """Seconds for an answer, those of the last ones above all."""
         self._thread = threading.Thread(target=self._run, name="trlt-model", daemon=True)
 
     def start(self) -> None:
@@ -127,8 +172,8 @@ class Worker:
         if self._thread.is_alive():
             self._thread.join(patience_s)
 
-    def ask(self, question: VideoQuestion) -> AsyncGenerator[Event]:
-        """Puts a question in line; gives everything that happens to it, up to `Finished` or `Failed`. Closing it cancels.
+    def ask(self, question: VideoQuestion) -> Events:
+        """Puts a question in line; gives everything that happens to it.
 
         Raises:
             Busy: too many questions wait.
@@ -136,25 +181,18 @@ class Worker:
         job = _QuestionJob(question)
         with self._changed:
             if len(self._waiting) >= MOST_WAITING or self._closed:
-                raise Busy
-            ahead = len(self._waiting) + (self._current is not None)
+                # Those that are turned away at once shouldn't all come back for the next free place.
+                raise Busy(min(max(1.0, len(self._waiting) / 4 * self._took_s), LONGEST_S))
+            if ahead := len(self._waiting) + (self._current is not None):
+                job.events.put_nowait(Waiting(ahead))
             self._waiting.append(job)
             self._changed.notify_all()
-        return self._follow(job, ahead)
+        return Events(job, self._leave)
 
-    async def _follow(self, job: _QuestionJob, ahead: int) -> AsyncGenerator[Event]:
-        try:
-            if ahead:
-                yield Waiting(ahead)
-            while True:
-                event = await job.events.get()
-                yield event
-                if isinstance(event, (Finished, Failed)):
-                    return
-        finally:
-            job.cancelled.set()
-            with self._changed, contextlib.suppress(ValueError):
-                self._waiting.remove(job)
+    def _leave(self, job: _QuestionJob) -> None:
+        job.cancelled.set()
+        with self._changed, contextlib.suppress(ValueError):
+            self._waiting.remove(job)
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
@@ -180,12 +218,18 @@ class Worker:
             return self._current
 
     def _answer(self, job: _QuestionJob) -> None:
-        question = job.question
+        question, began = job.question, time.monotonic()
         clip = question.video if isinstance(question.video, Clip) else self._load(question.video)
         if job.cancelled.is_set():
             raise Cancelled
         job.tell(VideoRead(clip))
         reply = self._answerer.answer(
-            clip, question.request, question.sampling, lambda number, text: job.tell(Piece(number, text)), job.cancelled.is_set
+            clip,
+            question.request,
+            question.sampling,
+            lambda number, text: job.tell(Piece(number, text)),
+            job.cancelled.is_set,
+            question.stops,
         )
+        self._took_s += (time.monotonic() - began - self._took_s) / 4
         job.tell(Finished(reply, clip))

@@ -1,0 +1,74 @@
+"""Frames that a client sends ready made, in the form in which vLLM takes them. They aren't sampled or resized again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from trlt.serve._body import Body
+from trlt.serve._refusals import BadRequest
+from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
+
+LEAST_TOKENS = 256
+"""Frames of so many tokens (1.2 MB of pixels) are taken whatever the budget for videos. `trlt probe --server` first tries a
+server with an invented clip of a fixed size (80 tokens), since it knows no server's budget; below that, it couldn't be used at
+all."""
+
+
+def read_frames(data: str, body: Body, most_tokens: int) -> Clip:
+    """The clip of frames in base64, with commas between.
+
+    Args:
+        data: The frames.
+        body: Says their rate and number.
+        most_tokens: The budget for videos.
+
+    Raises:
+        BadRequest: they don't fit, or are no pictures.
+    """
+    if body.media_io_kwargs is None or body.mm_processor_kwargs is None:
+        raise BadRequest("media_io_kwargs, mm_processor_kwargs: frames need both; send a video file, or name rate and frames")
+    source, parts = body.media_io_kwargs.video, data.split(",")
+    count = len(parts)
+    if source.total_num_frames != count or source.frames_indices != list(range(count)) or count % TEMPORAL_PATCH:
+        raise BadRequest(f"media_io_kwargs: {count} frames came; an even number, all of them, in their order are needed")
+    most = max(most_tokens, LEAST_TOKENS)
+    pictures = [_picture(decoded(part), most * TEMPORAL_PATCH // count, most_tokens) for part in parts]
+    if len({picture.shape for picture in pictures}) > 1:
+        raise BadRequest("video_url: frames of several sizes")
+    times = np.arange(count) / source.fps
+    return Clip.of(np.stack(pictures), times, sample_fps=source.fps, duration=source.duration)
+
+
+def decoded(data: str) -> bytes:
+    """Bytes of base64.
+
+    Raises:
+        BadRequest: it is none.
+    """
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadRequest("video_url: no base64") from None
+
+
+def _picture(data: bytes, most: int, budget: int) -> Any:
+    """(C, H, W); its size is looked at before its pixels."""
+    side = PATCH * MERGE
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
+            width, height = picture.size
+            if width % side or height % side or width * height > most * side * side:
+                raise BadRequest(
+                    f"video_url: frames of {width} x {height}: sides must be multiples of {side}, and all frames together have "
+                    f"at most video.max_tokens tokens, {budget} here; send smaller or fewer frames, or start the server with "
+                    "more (--set video.max_tokens=...)"
+                )
+            return np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise BadRequest("video_url: a frame is no PNG or JPEG that can be read") from None
