@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +26,9 @@ from trlt.task.prompt import letter, render_span
 from trlt.task.sample import Sample, Span, read_samples
 from trlt.video.resolve import VideoIndex
 
+if TYPE_CHECKING:
+    from trlt.engine.servers.client import Servers
+
 SHOWN = 30
 """Rows of the table."""
 FRAME_BYTES = 20_000_000
@@ -33,9 +36,17 @@ FRAME_BYTES = 20_000_000
 
 
 def infer_rows(
-    data: Path, recipe: Recipe, *, out: Path | None, html: Path | None, fresh: bool, retry_errors: bool, output: Output
+    data: Path,
+    recipe: Recipe,
+    *,
+    out: Path | None,
+    html: Path | None,
+    fresh: bool,
+    retry_errors: bool,
+    output: Output,
+    generator: Servers | None = None,
 ) -> dict[str, Any]:
-    """Asks every sample once, as `trlt eval` does; an interrupted run resumes.
+    """Asks every sample once, as `trlt eval` does; an interrupted run resumes. `generator` replaces a model of this process.
 
     Raises:
         TrltError: samples, videos, a model or a run folder that can't be used.
@@ -49,14 +60,15 @@ def infer_rows(
         out or RUNS / recipe.name / f"infer-{data.stem}",
         "infer",
         recipe,
-        model=model_identity(locate(recipe.model.path)),
+        model=generator.identity() if generator else model_identity(locate(recipe.model.path)),
         inputs={"data": given},
         protocol=protocol(settings, recipe.video),
         fresh=fresh,
     )
     rows = folder.rows("infer")
-    output.note(f"infer: {counted(len(samples), 'sample')}, by {recipe.model.path}; rows in {rows}")
-    engine = make_engine(recipe.model, output.note)
+    by = generator.model if generator else recipe.model.path
+    output.note(f"infer: {counted(len(samples), 'sample')}, by {by}; rows in {rows}")
+    engine = generator or make_engine(recipe.model, output.note)
     from trlt.video.workers import ClipLoader
 
     with ClipLoader(recipe.video) as loader, output.progress("infer", "answers") as progress:

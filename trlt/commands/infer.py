@@ -13,8 +13,8 @@ from rich.text import Text
 
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
-from trlt.commands._setup import make_engine, resolve
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Think
+from trlt.commands._setup import connect, make_engine, resolve
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
 from trlt.engine.model import locate
 from trlt.errors import DataError, UsageError
 from trlt.report import timeline
@@ -45,6 +45,7 @@ def infer(
     ] = None,
     options: Annotated[Sequence[str], typer.Option("--option", "-o", help="An answer to choose from; repeatable.")] = (),
     model: ModelName = None,
+    servers: Servers = (),
     recipe_path: RecipeFile = None,
     sets: Overrides = (),
     think: Think = None,
@@ -82,7 +83,17 @@ def infer(
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
         recipe = resolve(recipe_path, sets, flags)
-        return infer_rows(Path(video), recipe, out=out, html=html, fresh=fresh, retry_errors=retry_errors, output=output)
+        generator = connect(servers, model, output)
+        return infer_rows(
+            Path(video),
+            recipe,
+            out=out,
+            html=html,
+            fresh=fresh,
+            retry_errors=retry_errors,
+            output=output,
+            generator=generator,
+        )
     given_rows = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
     if names := [name for name, value in given_rows.items() if value]:
         raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file), not with one video")
@@ -101,7 +112,9 @@ def infer(
         if sample.task == "multi_choice":
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
         check_target(clip_out, path)
-    locate(recipe.model.path)
+    generator = connect(servers, model, output)
+    if generator is None:
+        locate(recipe.model.path)
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.workers import ClipLoader
@@ -109,8 +122,9 @@ def infer(
     with ClipLoader(recipe.video) as loader:
         clip = loader.load(path)
     settings = recipe.eval
-    output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {recipe.model.path}")
-    engine = make_engine(recipe.model, output.note)
+    by = f"{generator.model} at {', '.join(servers)}" if generator else recipe.model.path
+    output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {by}")
+    engine = generator or make_engine(recipe.model, output.note)
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
     [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
     answer = read_answer(sample, completion.text, settings)
@@ -121,7 +135,8 @@ def infer(
     if html is not None:
         from trlt.commands._answer_page import write_answer_page
 
-        write_answer_page(html, sample, values, clip, Path(recipe.model.path).name)
+        name = generator.model if generator else None
+        write_answer_page(html, sample, values, clip, name or Path(recipe.model.path).name)
         output.show(f"\nPage: {html}")
         result["page"] = str(html)
     if clip_out is not None:
