@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from trlt.engine.inputs import ClipInputs
 from trlt.engine.model import folder_of
 from trlt.engine.mrope import LIBRARY, RULE
 from trlt.engine.sampling import Sampling
+from trlt.engine.vllm.environment import vllm_python
 from trlt.engine.vllm.process import HostProcess
 from trlt.engine.vllm.weight_transfer import hand_over
 from trlt.errors import ModelError
@@ -107,7 +107,7 @@ class VllmSampler:
         if on_gpu:
             # To another process, blocks that torch keeps for later use are taken memory.
             torch.cuda.empty_cache()
-        self._host = HostProcess(settings.python or sys.executable, told, engine.device, log)
+        self._host = HostProcess(vllm_python(settings.python), told, engine.device, log)
         self._on_gpu = on_gpu
 
     def close(self) -> None:
