@@ -1,4 +1,4 @@
-"""The environment that holds vLLM: which Python it is, and whether the vLLM there can be used. Imports nothing heavy.
+"""The environment that holds vLLM: which Python it is, and whether the vLLM there can be used.
 
 Each release of vLLM pins one torch, and none of them the one that trlt needs: so it has an environment of its own.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
+from trlt.engine.mrope import LIBRARY, RULE
 from trlt.errors import ModelError
 
 PYTHON = "TRLT_VLLM_PYTHON"
@@ -55,6 +56,23 @@ class FoundVllm:
 def vllm_python(named: str | None) -> str:
     """The Python of vLLM's environment: the recipe's `train.vllm.python`, else that of `TRLT_VLLM_PYTHON`, else this one."""
     return named or os.environ.get(PYTHON) or sys.executable
+
+
+def refuse_library_positions(path: str, rule: object, without: str) -> None:
+    """Refuses weights trained with the text after a video placed as the library does, which no vLLM can.
+
+    Args:
+        path: Of the model.
+        rule: What its config.json says of it (`mrope.RULE`).
+        without: What to do instead.
+
+    Raises:
+        ModelError: it says so.
+    """
+    if rule == LIBRARY:
+        raise ModelError(
+            f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; {without}"
+        )
 
 
 def find_vllm(named: str | None) -> FoundVllm:

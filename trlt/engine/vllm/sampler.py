@@ -20,9 +20,9 @@ import torch
 from trlt.engine.forest import Completion, Engine, Tree
 from trlt.engine.inputs import ClipInputs
 from trlt.engine.model import folder_of
-from trlt.engine.mrope import LIBRARY, RULE
+from trlt.engine.mrope import RULE
 from trlt.engine.sampling import Sampling
-from trlt.engine.vllm.environment import vllm_python
+from trlt.engine.vllm.environment import refuse_library_positions, vllm_python
 from trlt.engine.vllm.process import HostProcess
 from trlt.engine.vllm.weight_transfer import hand_over
 from trlt.errors import ModelError
@@ -66,11 +66,7 @@ class VllmSampler:
 
     def __init__(self, engine: Engine, path: str, recipe: Recipe, words: Sequence[Prompt], log: Path) -> None:
         config = engine.model.config
-        if getattr(config, RULE, None) == LIBRARY:
-            raise ModelError(
-                f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; "
-                f"{advice('take train.rollouts: engine')}"
-            )
+        refuse_library_positions(path, getattr(config, RULE, None), advice("take train.rollouts: engine"))
         self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
         self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
         self._ends = frozenset(engine.builder.end_tokens)

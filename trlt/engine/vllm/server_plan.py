@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from trlt.engine.model import CONFIG, check_config, folder_of, load_processor, locate, resolve
-from trlt.engine.mrope import LIBRARY, RULE
-from trlt.engine.vllm.environment import FoundVllm, find_vllm
+from trlt.engine.mrope import RULE
+from trlt.engine.vllm.environment import FoundVllm, find_vllm, refuse_library_positions
 from trlt.engine.vllm.process import LAUNCHERS
 from trlt.engine.vllm.sampler import BATCHED_TOKENS, _most_tokens
 from trlt.errors import ModelError, UsageError, counted
-from trlt.recipe import Model, Video, advice
+from trlt.recipe import Model, Video
 from trlt.task.prompt import Prompt
 
 SERVED = "trlt"
@@ -175,22 +175,8 @@ def _served_folder(name: str) -> Path:
             "it to its base's, once"
         )
     folder = folder_of(located)
-    refuse_library_positions(name, check_config(folder / CONFIG), "leave out --vllm")
+    refuse_library_positions(name, check_config(folder / CONFIG).get(RULE), "leave out --vllm")
     return folder
-
-
-def refuse_library_positions(path: str, config: Mapping[str, Any], without: str) -> None:
-    """Refuses weights trained with the text after a video placed as the library does, which vLLM can't.
-
-    Args:
-        path: Of the model.
-        config: What its config.json says.
-        without: What to do instead.
-    """
-    if config.get(RULE) == LIBRARY:
-        raise ModelError(
-            f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; {advice(without)}"
-        )
 
 
 def _gpus(device: str, count: int, found: FoundVllm) -> tuple[str | None, ...]:

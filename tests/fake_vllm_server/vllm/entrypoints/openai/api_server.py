@@ -73,7 +73,8 @@ def main() -> None:
         time.sleep(600)
     os.environ["FAKE_KEY"] = os.environ["VLLM_API_KEY"]
     server = Server((given.host, given.port), Dying)
-    server.state = State("vllm", given.served_model_name, given.model if os.environ.get("FAKE_VLLM_ANSWERS") else None)
+    model = given.model if os.environ.get("FAKE_VLLM_ANSWERS") else None
+    server.state = State("vllm", given.served_model_name, model, given.model)
     sys.stderr.write("INFO:     Application startup complete.\n")
     sys.stderr.flush()
     server.serve_forever()
