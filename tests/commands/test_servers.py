@@ -1,11 +1,11 @@
-"""`--server` of probe and eval, against a server in a process of its own."""
+"""`--server` of probe, eval and infer, against a server in a process of its own."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from made_clips import pool
+from made_clips import pool, write_clip
 
 from trlt.rollout import read_rows
 from trlt.task.sample import write_samples
@@ -39,6 +39,30 @@ def test_a_server_is_evaluated(trlt, fake, bench, tmp_path):
     place = ("--annotations", bench, "--videos", bench, "--set", "eval.max_new_tokens=8", "--set", "video.workers=0")
     results = trlt("eval", "-b", "charades", *place, "--server", server.url, "--out", "e", "--json")
     assert results["benchmarks"]["charades"]["n"] == 4 and len(server.log) == 4
+
+
+def test_a_server_is_asked_about_one_video(trlt, fake, tmp_path):
+    video = write_clip(tmp_path / "clip.mp4", 4.0)
+    server = fake("--kind", "vllm", "--name", "somebody")
+    ask = ("infer", video, "what is it", "-o", "a ball", "-o", "a box", "-o", "a cone", "--set", "video.workers=0")
+    given = trlt(*ask, "--server", server.url, "--html", "a.html", "--json")
+    [asked] = server.log
+    assert "a box" in asked["text"] and asked["shape"][0] == 8 and given["parity"] is None
+    assert given["answer"] in ("A", "B", "C") and f"<answer> {given['answer']} </answer>" == given["text"]
+    assert "somebody" in (tmp_path / "a.html").read_text()
+
+
+def test_a_server_is_asked_about_samples(trlt, fake, tmp_path):
+    samples = pool(tmp_path / "videos")
+    write_samples(tmp_path / "pool.jsonl", samples)
+    server = fake("--kind", "vllm")
+    args = ("infer", "pool.jsonl", "--videos", "videos", "--set", "video.workers=0", "--server", server.url, "--out", "i")
+    assert trlt(*args, "--json")["summary"]["rows"] == len(samples)
+    assert json.loads((tmp_path / "i/manifest.json").read_text())["model"] == {"served": "tuned"}
+    asked = len(server.log)
+    assert asked == len(samples) - 2 and trlt(*args, "--json")["summary"]["resumed"] == len(samples)
+    assert len(server.log) == asked
+    assert "no server can be used" in trlt(*args[:-4], "--server", "http://127.0.0.1:9", code=8)
 
 
 def test_servers_that_cannot_be_used_are_named(trlt, fake, bench, write_jsonl, tmp_path):

@@ -17,7 +17,7 @@ from trlt.rollout.ray.cluster import require_ray, run_on_cluster
 from trlt.task.sample import Sample
 
 
-def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> None:
+def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None, vllm: int | None = None) -> None:
     """Refuses options that don't work with a cluster, before any work.
 
     Raises:
@@ -25,6 +25,8 @@ def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None) -> 
     """
     if servers:
         raise UsageError("--ray: its workers hold the model themselves; leave out --server, or --ray")
+    if vllm is not None:
+        raise UsageError("--ray: its workers hold the model themselves; leave out --vllm, or --ray")
     if processes > 1:
         raise UsageError("--ray: the cluster itself starts one worker per core and one model per GPU; leave out --processes")
     if rank:

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from trlt.commands._default import DefaultGroup
+from trlt.commands._optional import OptionalCommand
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, to stdout.")]
 
@@ -30,7 +31,7 @@ class Lazy(NamedTuple):
         """The command with its options; imports its module."""
         made = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
         if not self.inner:
-            made.command(name, help=self.help)(_callback(self.place))
+            made.command(name, cls=OptionalCommand, help=self.help)(_callback(self.place))
             return typer.main.get_command(made)
         if self.place:
             made = typer.Typer(name=name, cls=DefaultGroup, help=self.help, invoke_without_command=True, add_completion=False)

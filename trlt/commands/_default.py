@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from trlt.commands._optional import fill_in
+
 
 class DefaultGroup(TyperGroup):
     """A group whose own callback is a command with arguments.
@@ -23,6 +25,10 @@ class DefaultGroup(TyperGroup):
             plain = TyperGroup(name=self.name, commands=dict(self.commands), help=self.help)
             return plain.make_context(info_name, args, parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As a group's, with the values that were left out."""
+        return super().parse_args(ctx, fill_in(args, self.params))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The command's own usage; the subcommands follow its options."""

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, make_engine, protocol
 from trlt.data.find_videos import find_videos
-from trlt.engine.model import locate
 from trlt.errors import VideoError, counted
 from trlt.files import file_digest
 from trlt.recipe import Recipe
 from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
-from trlt.rollout import RunFiles, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout import RunFiles, open_run, read_rows, run, videos_root
 from trlt.task.prompt import letter, render_span
 from trlt.task.sample import Sample, Span, read_samples
 from trlt.video.resolve import VideoIndex
+
+if TYPE_CHECKING:
+    from trlt.engine.servers.client import Servers
 
 SHOWN = 30
 """Rows of the table."""
@@ -33,9 +37,20 @@ FRAME_BYTES = 20_000_000
 
 
 def infer_rows(
-    data: Path, recipe: Recipe, *, out: Path | None, html: Path | None, fresh: bool, retry_errors: bool, output: Output
+    data: Path,
+    recipe: Recipe,
+    *,
+    out: Path | None,
+    html: Path | None,
+    fresh: bool,
+    retry_errors: bool,
+    output: Output,
+    servers: Servers | None = None,
+    vllm: int | None = None,
 ) -> dict[str, Any]:
     """Asks every sample once, as `trlt eval` does; an interrupted run resumes.
+
+    `servers` replace a model of this process, and so does vLLM, of which `vllm` servers are started (0: one a local GPU).
 
     Raises:
         TrltError: samples, videos, a model or a run folder that can't be used.
@@ -45,21 +60,30 @@ def infer_rows(
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     settings = recipe.eval
     given = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
+    run_files = RunFiles(out or RUNS / recipe.name / f"infer-{data.stem}")
+    log = run_files.server_log
+    own = own_servers(vllm, recipe, recipe.video, settings, samples, output, log=log, as_gqa=settings.as_gqa)
     folder = open_run(
-        out or RUNS / recipe.name / f"infer-{data.stem}",
+        run_files.out,
         "infer",
         recipe,
-        model=model_identity(locate(recipe.model.path)),
+        model=identity_of(servers, recipe),
         inputs={"data": given},
         protocol=protocol(settings, recipe.video),
+        sampler=sampler_of(own),
         fresh=fresh,
     )
     rows = folder.rows("infer")
-    output.note(f"infer: {counted(len(samples), 'sample')}, by {recipe.model.path}; rows in {rows}")
-    engine = make_engine(recipe.model, output.note)
+    by = servers.model if servers else recipe.model.path
+    output.note(f"infer: {counted(len(samples), 'sample')}, by {by}; rows in {rows}")
+    engine = own or servers or make_engine(recipe.model, output.note)
     from trlt.video.workers import ClipLoader
 
-    with ClipLoader(recipe.video) as loader, output.progress("infer", "answers") as progress:
+    with ExitStack() as ends:
+        ends.enter_context(own or nullcontext())
+        start_for(own, samples, rows, retry_errors=retry_errors)
+        loader = ends.enter_context(ClipLoader(recipe.video))
+        progress = ends.enter_context(output.progress("infer", "answers"))
         summary = run(
             samples,
             engine=engine,

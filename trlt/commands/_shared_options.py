@@ -30,6 +30,17 @@ Servers = Annotated[
         help="OpenAI-compatible server of the model (vLLM, SGLang), http://host:port; repeatable. Key: TRLT_API_KEY.",
     ),
 ]
+OwnVllm = Annotated[
+    int | None,
+    typer.Option(
+        "--vllm",
+        metavar="[N]",
+        help="Start N vLLM servers of the model, a GPU each, and end them afterwards; without N, one per local GPU, else one "
+        "on the CPU. Python of vLLM's environment: TRLT_VLLM_PYTHON, or the recipe's `train.vllm.python`.",
+        min=0,
+        show_default=False,
+    ),
+]
 Think = Annotated[bool | None, typer.Option("--think/--no-think", help="Ask for reasoning before the answer.")]
 ProbedSamples = Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")]
 StoreFolder = Annotated[Path | None, typer.Option(help="Folder of the frame store; default: the recipe's `video.store`.")]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trlt.commands._answerer import check_vllm, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers, Think
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
 from trlt.data.datasets import read_source
-from trlt.engine.model import find, locate
+from trlt.engine.model import find
 from trlt.errors import UsageError, VideoError
 from trlt.evaluate.benchmark import (
     LoadedBenchmark,
@@ -29,7 +31,7 @@ from trlt.recipe import Benchmark, Recipe, Video
 from trlt.report import results_table
 from trlt.report.model_card import add_results
 from trlt.report.results_files import write_results
-from trlt.rollout import model_identity, open_run, run
+from trlt.rollout import RunFiles, open_run, run
 from trlt.task.prompt import build
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def evaluate(
         Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} per line; needs no videos.')
     ] = None,
     servers: Servers = (),
+    vllm: OwnVllm = None,
     list_samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
     think: Think = None,
@@ -79,19 +82,21 @@ def evaluate(
         words += [word for one in sets for word in ("--set", one)]
         return _list_samples(places, recipe, out or RUNS / recipe.name / "samples", words, output)
     given = read_predictions(predictions) if predictions else None
-    if servers and given is not None:
-        raise UsageError("--server and --predictions: one of them answers the questions; leave the other out")
-    generator = connect(servers, model, output)
+    if (servers or vllm is not None) and given is not None:
+        flag = "--server" if servers else "--vllm"
+        raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
+    check_vllm(vllm, servers)
+    remote = connect(servers, model, output)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
-    if predictions:
-        identity = {"predictions": file_digest(predictions)}
-    else:
-        identity = generator.identity() if generator else model_identity(locate(recipe.model.path))
+    identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
     target = out or RUNS / recipe.name / default
     ready = [open_bench(name, place, recipe, given is None, allow_missing, target) for name, place in places.items()]
     extra = count_extra(ready, given) if given is not None else 0
     video = _video(recipe)
     settings = protocol(recipe.eval, video)
+    asked = [sample for bench in ready for sample in bench.samples]
+    log = RunFiles(target).server_log
+    own = own_servers(vllm, recipe, video, recipe.eval, asked, output, log=log, as_gqa=recipe.eval.as_gqa)
     folder = open_run(
         target,
         "eval",
@@ -99,17 +104,21 @@ def evaluate(
         model=identity,
         inputs={bench.name: bench.identity for bench in ready},
         protocol=settings,
+        sampler=sampler_of(own),
         fresh=fresh,
     )
-    engine = (generator or make_engine(recipe.model, output.note)) if given is None else None
+    engine = (own or remote or make_engine(recipe.model, output.note)) if given is None else None
+    if engine is not None:
+        with own or nullcontext():
+            for bench in ready:
+                start_for(own, bench.samples, folder.rows(bench.name), retry_errors=retry_errors)
+                _ask(bench, recipe, video, engine, folder.rows(bench.name), retry_errors, output)
+                if engine.parity:
+                    folder.note(parity=engine.parity.to_json())
     entries: dict[str, Any] = {}
     unread: list[str] = []
     for bench in ready:
         rows = folder.rows(bench.name)
-        if engine is not None:
-            _ask(bench, recipe, video, engine, rows, retry_errors, output)
-            if engine.parity:
-                folder.note(parity=engine.parity.to_json())
         if given is not None:
             write_prediction_rows(bench.samples, given, rows, settings=recipe.eval, weights=recipe.reward.weights())
         fault = broken_videos(bench, rows, target) if given is None else None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
+from trlt.commands._answerer import check_vllm, named, own_servers
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
-from trlt.commands._setup import make_engine, resolve
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Think
+from trlt.commands._setup import connect, make_engine, resolve
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
 from trlt.engine.model import locate
 from trlt.errors import DataError, UsageError
 from trlt.report import timeline
@@ -45,6 +47,8 @@ def infer(
     ] = None,
     options: Annotated[Sequence[str], typer.Option("--option", "-o", help="An answer to choose from; repeatable.")] = (),
     model: ModelName = None,
+    servers: Servers = (),
+    vllm: OwnVllm = None,
     recipe_path: RecipeFile = None,
     sets: Overrides = (),
     think: Think = None,
@@ -75,6 +79,7 @@ def infer(
         raise UsageError(f"--html {html}: a name that ends in .html is needed")
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
+    check_vllm(vllm, servers)
     flags = {"model.path": model, "eval.think": think, "video.root": videos}
     video = str(video)  # or a Path, from Python
     if video.endswith(".jsonl") and not is_remote(video):
@@ -82,7 +87,17 @@ def infer(
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
         recipe = resolve(recipe_path, sets, flags)
-        return infer_rows(Path(video), recipe, out=out, html=html, fresh=fresh, retry_errors=retry_errors, output=output)
+        return infer_rows(
+            Path(video),
+            recipe,
+            out=out,
+            html=html,
+            fresh=fresh,
+            retry_errors=retry_errors,
+            output=output,
+            servers=connect(servers, model, output),
+            vllm=vllm,
+        )
     given_rows = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
     if names := [name for name, value in given_rows.items() if value]:
         raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file), not with one video")
@@ -101,7 +116,10 @@ def infer(
         if sample.task == "multi_choice":
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
         check_target(clip_out, path)
-    locate(recipe.model.path)
+    remote = connect(servers, model, output)
+    own = own_servers(vllm, recipe, recipe.video, recipe.eval, [sample], output)
+    if remote is None:
+        locate(recipe.model.path)
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.workers import ClipLoader
@@ -109,10 +127,12 @@ def infer(
     with ClipLoader(recipe.video) as loader:
         clip = loader.load(path)
     settings = recipe.eval
-    output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {recipe.model.path}")
-    engine = make_engine(recipe.model, output.note)
+    by = named(remote, servers, own, recipe)
+    output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {by}")
+    engine = own or remote or make_engine(recipe.model, output.note)
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-    [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
+    with own or nullcontext():
+        [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
     answer = read_answer(sample, completion.text, settings)
     _show(answer, completion.text, sample, clip.duration, completion.finished, output)
     values = answer_values(answer, completion.text, finished=completion.finished)
@@ -121,7 +141,8 @@ def infer(
     if html is not None:
         from trlt.commands._answer_page import write_answer_page
 
-        write_answer_page(html, sample, values, clip, Path(recipe.model.path).name)
+        name = remote.model if remote else None
+        write_answer_page(html, sample, values, clip, name or Path(recipe.model.path).name)
         output.show(f"\nPage: {html}")
         result["page"] = str(html)
     if clip_out is not None:

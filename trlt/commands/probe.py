@@ -6,17 +6,19 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from trlt.commands._answerer import check_vllm, identity_of, named, own_servers, sampler_of, start_for
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, RecipeFile, RetryErrors, Servers
+from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers
 from trlt.commands.launch.ranks import (
     Ears,
     Ended,
@@ -32,14 +34,13 @@ from trlt.commands.launch.ranks import (
     teller,
 )
 from trlt.engine.agreement import join
-from trlt.engine.model import locate
 from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
 from trlt.errors.faults import tell
 from trlt.files import file_digest, sample_files
 from trlt.recipe import Recipe
 from trlt.report import histogram_table
 from trlt.report.plots import difficulty_png
-from trlt.rollout import Sharing, Summary, model_identity, open_run, read_rows, run, videos_root
+from trlt.rollout import RunFiles, Sharing, Summary, open_run, read_rows, run, videos_root
 from trlt.rollout.loop import CompletionGenerator
 from trlt.rollout.shared.rank_files import RowCounter, base_lines, prepare, settle, work_folder
 from trlt.select import nothing_taken, select
@@ -67,6 +68,7 @@ def probe(
     retry_errors: RetryErrors = False,
     processes: Annotated[int, typer.Option(help="Processes that share the work; 0: one per local GPU, else one.", min=0)] = 0,
     servers: Servers = (),
+    vllm: OwnVllm = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +87,8 @@ def probe(
     """Asks a model n times about each sample of `data`; see `trlt probe --help`.
 
     Started by `accelerate launch`, `torchrun` or `srun`, the processes share the work; `processes` starts as many here, 0 one a
-    local GPU. With `servers`, these are asked instead of a model of this process; with `ray`, the workers of that cluster.
+    local GPU. With `servers`, these are asked instead of a model of this process; with `vllm`, as many vLLM servers, which are
+    started here, 0 one a local GPU, and ended; with `ray`, the workers of that cluster.
 
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used; before any work, where it can be known.
@@ -109,6 +112,7 @@ def probe(
             retry_errors=retry_errors,
             processes=processes,
             servers=servers,
+            vllm=vllm,
             ray=ray,
             clips=estimate_clips,
             output=output,
@@ -121,8 +125,9 @@ def probe(
             "--fresh: each of several processes would forget what the others have written; remove the run's folder first, "
             "or give another --out"
         )
+    check_vllm(vllm, servers, processes, rank)
     if ray is not None:
-        check_cluster(processes, servers, rank)
+        check_cluster(processes, servers, rank, vllm)
     flags = {"probe.n": n, "model.path": model, "video.root": videos}
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)
@@ -130,20 +135,23 @@ def probe(
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     if servers and processes > 1:
         raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
-    generator = connect(servers, model, output)
-    identity = generator.identity() if generator else model_identity(locate(recipe.model.path))
+    remote = connect(servers, model, output)
+    run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
+    own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output, log=run_files.server_log)
+    generator = own or remote
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(
-        out or RUNS / recipe.name / f"probe-{data.stem}",
+        run_files.out,
         "probe",
         recipe,
-        model=identity,
+        model=identity_of(remote, recipe),
         inputs={"data": source},
         protocol=protocol(recipe.probe, recipe.video),
+        sampler=sampler_of(own),
         fresh=fresh,
     )
     rows = folder.rows("probe")
-    by = f"{generator.model} at {', '.join(servers)}" if generator else recipe.model.path
+    by = named(remote, servers, own, recipe)
     output.note(f"probe: {counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {by}; rows in {rows}")
     count = 1 if generator or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
@@ -156,7 +164,9 @@ def probe(
     elif ray is not None:
         summary = ask_cluster(ray, recipe, samples, root, rows, retry_errors, output)
     else:
-        summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, generator)
+        with own or nullcontext():
+            start_for(own, samples, rows, retry_errors=retry_errors)
+            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, generator)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from trlt.commands._answerer import check_vllm, identity_of, own_servers, sampler_of
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
 from trlt.commands.launch.ranks import count_processes, find_rank
-from trlt.engine.model import locate
 from trlt.errors import ResumeError, UsageError
 from trlt.files import file_digest
 from trlt.recipe import Recipe, Video
-from trlt.rollout import RunFiles, environment, model_identity, open_run, videos_root
+from trlt.rollout import RunFiles, environment, open_run, videos_root
 from trlt.task.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
 
@@ -64,6 +65,7 @@ def estimate(
     retry_errors: bool = False,
     processes: int = 1,
     servers: Sequence[str] = (),
+    vllm: int | None = None,
     ray: str | None = None,
     clips: int | None = None,
     output: Output,
@@ -74,7 +76,7 @@ def estimate(
     the frame store. One process measures; of several it is assumed that they share the work evenly, and don't slow each other.
 
     The arguments are those of `probe`, but for `clips`: how many are measured, where None takes what the interval of the time
-    needs. `ray` is refused, and with `servers`, tokens of prompts aren't known.
+    needs. `ray` is refused, and with `servers` or `vllm`, tokens of prompts aren't known.
 
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used.
@@ -83,6 +85,7 @@ def estimate(
         raise UsageError("--estimate: one process measures; start it without a launcher, and name the run's --processes")
     if ray is not None:
         raise UsageError("--estimate: a cluster isn't measured; leave out --ray, and give its GPUs as --processes")
+    check_vllm(vllm, servers, processes)
     if servers and processes > 1:
         raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
     flags = {"probe.n": n, "model.path": model, "video.root": videos}
@@ -90,12 +93,13 @@ def estimate(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    generator = connect(servers, model, output)
-    identity = generator.identity() if generator else model_identity(locate(recipe.model.path))
+    remote = connect(servers, model, output)
+    own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output)
+    generator = own or remote
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     run = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     if not fresh:
-        _compare(run, recipe, identity, source)
+        _compare(run, recipe, identity_of(remote, recipe), source, sampler_of(own))
     from trlt.rollout.estimate.probe_cost import clips_for, look, measure, pending
 
     left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
@@ -113,7 +117,11 @@ def estimate(
         engine = make_engine(recipe.model, output.note)
         text_tokens = partial(_text_tokens, engine.builder)
     there = _store_bytes(recipe.video)
-    with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder, output.progress("estimate", "answers") as progress:
+    with ExitStack() as ends:
+        if own:
+            ends.enter_context(own).start()
+        folder = ends.enter_context(tempfile.TemporaryDirectory(prefix="trlt-estimate-"))
+        progress = ends.enter_context(output.progress("estimate", "answers"))
         found = measure(
             pool,
             clips=clips,
@@ -144,7 +152,9 @@ def estimate(
     return result
 
 
-def _compare(run: RunFiles, recipe: Recipe, identity: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+def _compare(
+    run: RunFiles, recipe: Recipe, identity: Mapping[str, Any], source: Mapping[str, Any], sampler: Mapping[str, Any] | None
+) -> None:
     """Raises what `probe` would raise of a folder that belongs to another run; looks at copies, and leaves it as it is."""
     with tempfile.TemporaryDirectory(prefix="trlt-estimate-") as folder:
         copy = RunFiles(Path(folder) / run.out.name)
@@ -155,7 +165,7 @@ def _compare(run: RunFiles, recipe: Recipe, identity: Mapping[str, Any], source:
         try:
             inputs = {"data": source}
             made = protocol(recipe.probe, recipe.video)
-            open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made)
+            open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made, sampler=sampler)
         except ResumeError as error:
             raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None
 

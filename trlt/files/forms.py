@@ -46,6 +46,12 @@ class ParityForm(Form):
     tokens: Count
 
 
+class SamplerForm(Form):
+    """What drew answers in place of the engine, in a manifest."""
+
+    name: str
+
+
 class ManifestForm(Form):
     """`manifest.json` of any run."""
 
@@ -56,6 +62,7 @@ class ManifestForm(Form):
     inputs: dict[str, InputForm] = {}
     videos: str | None = None
     parity: ParityForm | None = None
+    sampler: SamplerForm | None = None
 
 
 class BootstrapForm(Form):

@@ -60,6 +60,10 @@ class RunFiles:
         """Plot of the difficulty of probed samples."""
         return self._beside("difficulty.png")
 
+    def server_log(self, number: int) -> Path:
+        """What a server wrote that the run started."""
+        return self._beside(f"vllm-{number}.log")
+
     def rows(self, name: str) -> Path:
         """The rows of one data set."""
         return self.out if self.out.suffix == ".jsonl" else self.out / "rows" / f"{name}.jsonl"
@@ -92,6 +96,7 @@ def open_run(
     model: Mapping[str, Any],
     inputs: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
+    sampler: Mapping[str, Any] | None = None,
     fresh: bool = False,
 ) -> RunFiles:
     """Opens a new run, or the existing one if it is the same. Several processes that open one all agree or fail.
@@ -103,6 +108,7 @@ def open_run(
         model: Identity of the model (`model_identity`).
         inputs: Checksums by name of the input; inputs may be added to a run, but existing ones must not change.
         protocol: The protocol behind the metrics.
+        sampler: What drew the model's answers in place of the engine; its `name` must not change.
         fresh: Discard existing rows.
 
     Raises:
@@ -126,6 +132,8 @@ def open_run(
         "model": dict(model),
         "inputs": {name: dict(given) for name, given in sorted(inputs.items())},
     }
+    if sampler is not None:
+        values["sampler"] = dict(sampler)
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     create_text(run.recipe, dump_recipe(recipe))
     found = tells_apart(kind, load_recipe(run.recipe), recipe)
@@ -229,6 +237,9 @@ def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found += _changed("model", before, now_there)
     if "files" in before and "files" in now_there:  # which earlier manifests don't name
         found += _changed("model", before["files"], now_there["files"])
+    drawn = [one["sampler"]["name"] if one.get("sampler") else "trlt's engine" for one in (old, new)]
+    if drawn[0] != drawn[1]:
+        found.append(f"what draws the answers: {drawn[0]} -> {drawn[1]}")
     for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
         found += _changed_input(name, old["inputs"][name], new["inputs"][name])
     return found

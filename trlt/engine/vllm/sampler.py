@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +20,10 @@ import torch
 from trlt.engine.forest import Completion, Engine, Tree
 from trlt.engine.inputs import ClipInputs
 from trlt.engine.model import folder_of
-from trlt.engine.mrope import LIBRARY, RULE
+from trlt.engine.mrope import RULE
 from trlt.engine.sampling import Sampling
 from trlt.engine.told_rate import told_rate
+from trlt.engine.vllm.environment import refuse_library_positions, vllm_python
 from trlt.engine.vllm.process import HostProcess
 from trlt.engine.vllm.together import together
 from trlt.engine.vllm.weight_transfer import hand_over
@@ -69,11 +69,7 @@ class VllmSampler:
 
     def __init__(self, engine: Engine, path: str, recipe: Recipe, words: Sequence[Prompt], log: Path) -> None:
         config = engine.model.config
-        if getattr(config, RULE, None) == LIBRARY:
-            raise ModelError(
-                f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; "
-                f"{advice('take train.rollouts: engine')}"
-            )
+        refuse_library_positions(path, getattr(config, RULE, None), advice("take train.rollouts: engine"))
         self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
         self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
         self._ends = frozenset(engine.builder.end_tokens)
@@ -111,7 +107,7 @@ class VllmSampler:
         if on_gpu:
             # To another process, blocks that torch keeps for later use are taken memory.
             torch.cuda.empty_cache()
-        self._host = _start(settings.python or sys.executable, told, engine.device, log)
+        self._host = _start(vllm_python(settings.python), told, engine.device, log)
         self._on_gpu = on_gpu
 
     def close(self) -> None:

@@ -1,0 +1,106 @@
+"""Who answers a command's questions in place of a model of its process: servers that are there, or vLLM that it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trlt.commands._output import Output
+from trlt.commands.launch.ranks import Rank
+from trlt.engine.model import locate
+from trlt.errors import UsageError
+from trlt.recipe import Decoding, Recipe, Video
+from trlt.rollout import model_identity
+from trlt.task.prompt import Prompt
+from trlt.task.sample import Sample
+
+if TYPE_CHECKING:
+    from trlt.engine.servers.client import Servers
+    from trlt.engine.vllm.servers import OwnServers
+
+
+def check_vllm(count: int | None, servers: Sequence[str] = (), processes: int = 0, rank: Rank | None = None) -> None:
+    """Refuses options that don't work with `--vllm`, before any work.
+
+    Raises:
+        UsageError: servers, several processes, or a launcher.
+    """
+    if count is None:
+        return
+    if servers:
+        raise UsageError("--vllm and --server: one starts servers, the other names some that are there; leave one out")
+    if processes > 1:
+        raise UsageError(
+            "--processes: one process asks the servers that --vllm starts; leave it out, and give their number there"
+        )
+    if rank:
+        raise UsageError("--vllm: one process starts the servers and asks them; start it without a launcher")
+
+
+def own_servers(
+    count: int | None,
+    recipe: Recipe,
+    video: Video,
+    settings: Decoding,
+    samples: Iterable[Sample],
+    output: Output,
+    *,
+    log: Callable[[int], Path] | None = None,
+    as_gqa: bool = False,
+) -> OwnServers | None:
+    """The vLLM servers of `--vllm`, not started yet; None without it.
+
+    Args:
+        count: How many; 0: one per GPU.
+        recipe: As resolved.
+        video: Its budget, or the benchmark's own.
+        settings: How the samples are asked.
+        samples: All that will be.
+        output: Gets notes of their start.
+        log: As `OwnServers` takes it.
+        as_gqa: As for the loop.
+
+    Raises:
+        UsageError: more than there are GPUs.
+        ModelError: no vLLM that can be used, or a model that it can't answer for.
+    """
+    if count is None:
+        return None
+    from trlt.engine.vllm.server_plan import plan_servers
+    from trlt.engine.vllm.servers import OwnServers
+    from trlt.rollout.loop import questions
+
+    # What can't be asked gets a row with its error later.
+    _, requests = questions(list(samples), settings, 1, lambda *_: None, as_gqa=as_gqa)
+    prompts = [Prompt(one.system, one.user) for one in requests]
+    python = recipe.train.vllm.python
+    plan = plan_servers(recipe.model, video, prompts, settings.max_new_tokens, count=count, python=python)
+    return OwnServers(plan, log, output.note)
+
+
+def start_for(own: OwnServers | None, samples: Sequence[Sample], rows: Path, *, retry_errors: bool) -> None:
+    """Has servers started unless all rows are there: before the progress, whose rate would count the minutes it takes."""
+    if own is None:
+        return
+    from trlt.rollout.estimate.probe_cost import pending
+
+    if pending(samples, rows, retry_errors=retry_errors):
+        own.start()
+
+
+def identity_of(servers: Servers | None, recipe: Recipe) -> dict[str, Any]:
+    """The model's identity in a manifest: of weights, or the name at servers whose weights can't be seen."""
+    return servers.identity() if servers else model_identity(locate(recipe.model.path))
+
+
+def sampler_of(own: OwnServers | None) -> dict[str, Any] | None:
+    """What draws the answers, for a manifest; None: the engine, or servers of whatever kind."""
+    return own.describe() if own else None
+
+
+def named(servers: Servers | None, urls: Sequence[str], own: OwnServers | None, recipe: Recipe) -> str:
+    """The model, for a note."""
+    if servers:
+        return f"{servers.model} at {', '.join(urls)}"
+    return f"{recipe.model.path} in vLLM" if own else recipe.model.path
