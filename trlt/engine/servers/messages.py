@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
@@ -30,6 +32,13 @@ Form = Literal["vllm", "sglang"]
 
 NEVER = -100
 """Bias of the logit of a token that mustn't be drawn."""
+SGLANG_VIDEO = {"fps": 1000, "max_frames": 100_000, "min_pixels": 28 * 28, "do_resize": False}
+"""Settings with which SGLang takes all frames of a file in their size: sampled above any rate, resized by nobody."""
+SGLANG_START = (
+    f"PYTHONPATH={Path(__file__).with_name('for_sglang')} SGLANG_EXTERNAL_MM_PROCESSOR_PACKAGE=trlt_sglang "
+    f"sglang serve --model-path MODEL --mm-process-config '{json.dumps({'video': SGLANG_VIDEO})}'"
+)
+"""Command whose server also knows the frame rate of each file; see `for_sglang/trlt_sglang/rate.py`."""
 UNKNOWN = -1
 """Stands for the id of a token that a server only counted."""
 TEMPLATE_TOKENS = 256
@@ -122,11 +131,7 @@ def question(
     """
     system = {"role": "system", "content": [{"type": "text", "text": request.system}]}
     messages: list[dict[str, Any]] = [system] if request.system else []
-    source: dict[str, Any] = {"url": video}
-    if form == "sglang":
-        # Above the true rate, so that its sampling, which rounds down, takes every frame; the times come from the file.
-        source |= {"fps": 2 * clip.sample_fps, "max_frames": len(clip.frames)}
-    parts = [{"type": "video_url", "video_url": source}, {"type": "text", "text": request.user}]
+    parts = [{"type": "video_url", "video_url": {"url": video}}, {"type": "text", "text": request.user}]
     messages.append({"role": "user", "content": parts})
     body = {
         "model": model,
@@ -148,7 +153,7 @@ def question(
     if textless:
         # As words (`bad_words`) they can't be named. Added to a logit, this leaves nothing to draw.
         body["logit_bias"] = {str(token): NEVER for token in textless}
-    return body | _vllm(clip) if form == "vllm" else body
+    return body | (_vllm(clip) if form == "vllm" else _sglang(clip))
 
 
 def _vllm(clip: Clip) -> dict[str, Any]:
@@ -170,6 +175,15 @@ def _vllm(clip: Clip) -> dict[str, Any]:
         "mm_processor_kwargs": {"fps": fps, "do_sample_frames": False, "do_resize": False},
         "bad_words": list(VISION_TOKENS),
         "return_token_ids": True,
+    }
+
+
+def _sglang(clip: Clip) -> dict[str, Any]:
+    """What SGLang can be told with a request; how it reads frames is settled when it is started (`remedy`)."""
+    return {
+        "return_token_ids": True,
+        # It keeps computed prompts by their pixels alone: the same frames at another rate would get the first one's positions.
+        "cache_salt": repr(clip.sample_fps),
     }
 
 
@@ -217,7 +231,7 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
         raise TransientFault(f"a completion ended with {reason!r} and the text {str(text)[:50]!r}")
     if reason == "stop":
         text = next((text.removesuffix(mark) for mark in END_TOKENS if text.endswith(mark)), text)
-    ids = choice.get("token_ids")
+    ids = choice.get("token_ids", choice.get("response_token_ids"))  # vLLM's name and SGLang's
     if ids is None and drawn is None:
         return None
     tokens = tuple(int(token) for token in ids) if ids is not None else (UNKNOWN,) * (drawn or 0)
@@ -251,7 +265,7 @@ def remedy(form: Form) -> str:
     """Ends an error about frames that didn't arrive as they were sent."""
     fault = "it ignores the video, or samples or resizes its frames again; "
     if form == "sglang":
-        return fault + """start it with --mm-process-config '{"video": {"fps": 1000, "min_pixels": 3136}}'"""
+        return f"{fault}start it with the settings and the processor of trlt:\n  {SGLANG_START}"
     return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
 
 
@@ -281,8 +295,11 @@ def likeliest(answer: Mapping[str, Any]) -> dict[str, float]:
     return {token: value for token, value in figures.items() if math.isfinite(value) and value > -1e3}
 
 
-def pattern(frames: int, fps: float = 2.0) -> Clip:
-    """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is."""
+def pattern(frames: int, fps: float = 30.0) -> Clip:
+    """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is.
+
+    Faster than a server samples on its own (SGLang: twice a second), so that one which does is found out.
+    """
     import numpy as np
 
     from trlt.video.clip import Clip
