@@ -295,6 +295,7 @@ def test_what_is_shown_of_a_log_is_what_helps():
     told = shown_lines(["RuntimeError: the first", "INFO y", "RuntimeError: CUDA error: out of memory", *many, ""])
     assert told.split("\n  ")[1:] == ["RuntimeError: CUDA error: out of memory", "…", *many[-8:]]
     assert shown_lines([*many, "ValueError: at the end"]).split("\n  ")[1:] == [*many[-7:], "ValueError: at the end"]
+    assert shown_lines(["", ""]) == " nothing was written"
     assert shown_lines(["config: " + "y" * 9000]) == f"\n  config: {'y' * 232}…"
 
 
