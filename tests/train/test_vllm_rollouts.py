@@ -20,7 +20,7 @@ from trlt.engine.sampling import Sampling
 from trlt.engine.shared_prefix import Group, attach, collate, forward
 from trlt.engine.vllm import VllmSampler, host
 from trlt.engine.vllm import weight_transfer as weights
-from trlt.engine.vllm.process import shown_lines
+from trlt.engine.vllm.process import HostProcess, shown_lines
 from trlt.errors import DataError, ModelError, ParityError, RecipeError
 from trlt.recipe import Lora, Model, load_recipe
 from trlt.recipe.sections import Vllm
@@ -278,10 +278,10 @@ def test_a_vllm_that_is_killed_ends_what_asks_it(tiny, recipe, tmp_path, asked, 
     assert not list(weights.MEMORY.glob("trlt-weights-*"))
 
 
-def test_vllm_sleeps_also_after_an_error(tiny, recipe, tmp_path, asked, training_data):  # noqa: F811
+def test_vllm_sleeps_also_after_an_error(tiny, recipe, tmp_path, asked, training_data, monkeypatch):  # noqa: F811
     sampler = VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, by_vllm(recipe), [], tmp_path / "vllm.log")
-    asks = []
-    ask, sampler._host.ask = sampler._host.ask, lambda message: asks.append(message["do"]) or ask(message)
+    asks, ask = [], HostProcess.ask
+    monkeypatch.setattr(HostProcess, "ask", lambda self, message: asks.append(message["do"]) or ask(self, message))
     with contextlib.closing(sampler):
         with pytest.raises(DataError, match="of the caller"), sampler.awake(tiny.model):
             raise DataError("of the caller")
@@ -295,6 +295,7 @@ def test_what_is_shown_of_a_log_is_what_helps():
     told = shown_lines(["RuntimeError: the first", "INFO y", "RuntimeError: CUDA error: out of memory", *many, ""])
     assert told.split("\n  ")[1:] == ["RuntimeError: CUDA error: out of memory", "…", *many[-8:]]
     assert shown_lines([*many, "ValueError: at the end"]).split("\n  ")[1:] == [*many[-7:], "ValueError: at the end"]
+    assert shown_lines(["", ""]) == " nothing was written"
     assert shown_lines(["config: " + "y" * 9000]) == f"\n  config: {'y' * 232}…"
 
 

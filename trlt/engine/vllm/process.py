@@ -152,6 +152,8 @@ def shown_lines(lines: Sequence[str]) -> str:
     last = lines[-SHOWN:]
     telling = [] if any(map(TELLING.search, last)) else [line for line in lines[:-SHOWN] if TELLING.search(line)]
     shown = [*telling[-1:], "…", *last] if telling else last
+    if not shown:
+        return " nothing was written"
     return "".join(f"\n  {line if len(line) <= WIDTH else f'{line[:WIDTH]}…'}" for line in shown)
 
 
