@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -226,15 +227,24 @@ def test_an_old_version_is_refused(trlt, environment, asked):
     assert "0.30.2, which drops the frame rate" in message and "'vllm>=0.31.0'" in message and not environment.told()
 
 
-def test_models_that_vllm_answers_for_otherwise_are_refused(trlt, environment, asked, tmp_path, tiny):
-    from trlt.engine.model import save_adapter, with_adapters
-    from trlt.recipe import Lora
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+def test_models_that_vllm_answers_for_otherwise_are_refused(trlt, environment, asked, tmp_path, tiny_path):
+    from peft import LoraConfig, get_peft_model
 
-    environment()
-    probe = [word for word in asked[1]]
-    probe[6] = "miniature-plain"
-    assert "text_after_video: library" in trlt(*probe, "--vllm", "--out", "p", code=5)
-    assert save_adapter and with_adapters and Lora and tiny
+    from trlt.engine.model import load
+    from trlt.recipe import Model
+
+    environment = environment()
+    base = load(Model(path=str(tiny_path), dtype="float32", device="cpu")).model
+    get_peft_model(base, LoraConfig(r=2, target_modules=r".*language_model\..*\.q_proj")).save_pretrained(tmp_path / "adapter")
+    config = tmp_path / "adapter/adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": str(tiny_path)}))
+    before, after = asked[1][:6], asked[1][7:]
+    message = trlt(*before, tmp_path / "adapter", *after, "--vllm", "--out", "p", code=5)
+    assert "is an adapter" in message and "`trlt train merge`" in message
+    message = trlt(*before, "miniature-plain", *after, "--vllm", "--out", "p", code=5)
+    assert "text_after_video: library" in message and message.endswith("leave out --vllm\n")
+    assert not environment.told() and not (tmp_path / "p").exists()
 
 
 def test_options_that_do_not_fit_are_named(trlt, environment, asked):
@@ -320,15 +330,15 @@ def test_a_number_that_is_none_is_named(asked):
     assert "--vllm" in shown and "[N]" in shown
 
 
-def test_one_video_of_samples(trlt, environment, tmp_path, tiny_path):
-    """The log of one question is kept in the temporary folder where it failed, and removed where it didn't."""
-    environment = environment(FAKE_VLLM_FAULT="start", TMPDIR=str(tmp_path))
-    import tempfile
-
-    tempfile.tempdir = None
+def test_the_log_of_one_question_is_kept_where_it_failed(trlt, environment, tmp_path, tiny_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    environment(FAKE_VLLM_FAULT="start")
     video = write_clip(tmp_path / "clip.mp4")
     ask = ("infer", video, "it moves", "--model", tiny_path, "--set", "video.workers=0", "--vllm")
     message = trlt(*ask, code=8)
     [log] = tmp_path.glob("trlt-vllm-*/vllm-0.log")
     assert str(log) in message
-    tempfile.tempdir = None
+    monkeypatch.delenv("FAKE_VLLM_FAULT")
+    log.unlink()
+    trlt(*ask)
+    assert not list(tmp_path.glob("trlt-vllm-*/vllm-0.log"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 PACKAGE = "trlt"
 COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 AGAIN = "install trlt again: `pip install -U trlt`, or `pip install -e .` in its folder"
+VLLM_PYTHON = "TRLT_VLLM_PYTHON"
+"""As `trlt.engine.vllm.environment` has it, whose import takes torch."""
 SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -92,11 +95,19 @@ def _software() -> list[Check]:
 
         return checks.decoder_checks(av)
 
+    def vllm() -> list[Check]:
+        from trlt.engine.vllm.environment import find_vllm
+
+        found = find_vllm(None)
+        return [Check("vLLM", "ok", f"{found.version}, of {found.python}")]
+
     return [
         *attempt("Python", python, AGAIN),
         *attempt("libraries", libraries, AGAIN),
         *attempt("TRL's methods", trl, AGAIN),
         *attempt("decoders", decoders, "pip install --force-reinstall --only-binary av av"),
+        # Only where somebody has named it: most do without.
+        *(attempt("vLLM", vllm, f"unset {VLLM_PYTHON}, if it isn't needed") if os.environ.get(VLLM_PYTHON) else []),
     ]
 
 

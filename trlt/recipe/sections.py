@@ -150,7 +150,8 @@ class Vllm(Section):
     """vLLM as the source of rollouts (`train.rollouts: vllm`): a process beside each training process, on the same GPU."""
 
     python: Means[str | None] = None
-    """Python of vLLM's environment, which may have another torch; null uses the current one."""
+    """Python of vLLM's environment, which may have another torch; null uses that of TRLT_VLLM_PYTHON, else the current one.
+    `--vllm` of probe, eval and infer takes it, too."""
     memory: Means[Share] = 0.3
     """Fraction of the GPU's memory used while sampling, for weights and KV cache."""
     sleep: Means[bool] = True

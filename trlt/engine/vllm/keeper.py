@@ -14,8 +14,8 @@ import subprocess
 import sys
 import time
 
-GRACE_S = 5.0
-"""Between SIGTERM, on which the command removes what it shares, and SIGKILL."""
+GRACE_S = 10.0
+"""Between SIGTERM, on which the command removes what it shares, and SIGKILL; on a busy machine vLLM takes some seconds."""
 LOOK_S = 0.1
 
 
@@ -47,12 +47,15 @@ def main() -> int:
             break
     code = process.poll()
     until = time.monotonic() + GRACE_S
-    # Also where the command has ended by itself: it may have left others of its group.
+    if code is None:
+        # To itself first: in order, it ends what it has started, and removes what they share.
+        process.terminate()
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(LOOK_S)
+    # Where the command has ended by itself, too: it may have left others of its group.
     _end(process.pid, signal.SIGTERM)
-    while time.monotonic() < until:
+    while _end(process.pid, 0) and time.monotonic() < until:
         process.poll()
-        if not _end(process.pid, 0):
-            break
         time.sleep(LOOK_S)
     _end(process.pid, signal.SIGKILL)
     ended = process.wait() if code is None else code
