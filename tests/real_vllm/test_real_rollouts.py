@@ -53,7 +53,7 @@ def train(trlt, questions, tmp_path):
     [
         ((), 1e-4, 1e-5, 1e-3),
         (("train.lora={rank: 4, alpha: 8}", "train.learning_rate=0.01"), 1e-4, 1e-5, 1e-3),
-        (("model.dtype=bfloat16",), 0.5, 0.05, 0.5),
+        (("model.dtype=bfloat16",), 1.0, 0.05, 0.6),
     ],
     ids=["full", "lora", "bfloat16"],
 )

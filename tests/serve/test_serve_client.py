@@ -125,8 +125,8 @@ def test_whoever_has_no_business_here_is_denied(run, connect, asked):
 def test_other_refusals_come_with_their_status_and_words(run, connect, asked):
     server = run(Scripted("one"), most_bytes=20_000)
     client = connect(server)
-    with pytest.raises(openai.NotFoundError, match=r"404 - /v1/embeddings: no such path"):
-        client.embeddings.create(model="made-model", input="a")
+    with pytest.raises(openai.NotFoundError, match="404 - /v1/responses: no such path; only /v1/chat/completions and "):
+        client.responses.create(model="made-model", input="a")
     with pytest.raises(openai.NotFoundError, match=r"404 - /models: no such path; the address .* ends in /v1"):
         connect(server, base_url=server.url).models.list()
     large = {"type": "video_url", "video_url": {"url": "data:video/mp4;base64," + "A" * 8_000_000}}

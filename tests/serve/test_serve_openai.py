@@ -74,8 +74,9 @@ def test_a_streamed_answer(server, address):
     assert server.answerer.asked[0][2].temperature == 0.01, "0 is the likeliest token"
 
 
-def test_models(server):
-    status, answer = server.call("GET", "/v1/models")
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/"])
+def test_models(server, path):
+    status, answer = server.call("GET", path)
     assert status == 200 and [(one["id"], one["owned_by"]) for one in answer["data"]] == [("made-model", "trlt")]
 
 

@@ -166,11 +166,15 @@ def test_a_full_line_says_when_to_come_back(run, video, monkeypatch):
     connection.close()
 
 
+SERVED = "only /v1/chat/completions and /v1/models are served"
+
+
 @pytest.mark.parametrize(
     "method, path, status, message, allow",
     [
-        ("GET", "/v1/nothing", 404, "/v1/nothing: no such path", None),
-        ("POST", "/v1/completions", 404, "/v1/completions: no such path", None),
+        ("GET", "/nothing", 404, "/nothing: no such path", None),
+        ("GET", "/v1/nothing", 404, f"/v1/nothing: no such path; {SERVED}", None),
+        ("POST", "/v1/completions", 404, f"/v1/completions: no such path; {SERVED}", None),
         ("GET", "/v1/chat/completions", 405, "/v1/chat/completions: GET isn't taken here", "POST"),
         ("DELETE", "/v1/models", 405, "/v1/models: DELETE isn't taken here", "GET, HEAD"),
         ("PUT", "/api/videos", 405, "/api/videos: PUT isn't taken here", "POST"),

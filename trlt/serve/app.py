@@ -68,8 +68,11 @@ async def _refuse(request: Request, error: HTTPException) -> Response:
     """No such path, or not by this method."""
     path = request.url.path
     what = {404: "no such path", 405: f"{request.method} isn't taken here"}.get(error.status_code, error.detail)
-    if error.status_code == 404 and path.startswith(("/models", "/chat/")):
-        what += "; the address for OpenAI's clients (base_url) ends in /v1"
+    if error.status_code == 404:
+        if path.startswith("/v1/"):
+            what += "; only /v1/chat/completions and /v1/models are served"
+        elif path.startswith(("/models", "/chat/")):
+            what += "; the address for OpenAI's clients (base_url) ends in /v1"
     return error_response(error.status_code, f"{path}: {what}", error.headers)
 
 

@@ -60,6 +60,8 @@ class OpenAI:
 
     async def _model(self, request: Request) -> Response:
         id = request.path_params["id"]
+        if not id:
+            return await self._models(request)
         return JSONResponse(self._card()) if id == self._site.settings.model else self._other_model(id)
 
     def _card(self) -> dict[str, Any]:
