@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import sys
 import threading
@@ -27,9 +28,16 @@ COMMON = {
     *("model", "messages", "n", "seed", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty"),
     *("presence_penalty", "frequency_penalty", "skip_special_tokens", "stream"),
 }
-FIELDS = {"vllm": COMMON | {"media_io_kwargs", "mm_processor_kwargs", "bad_words", "return_token_ids"}, "sglang": COMMON}
+FIELDS = {
+    "vllm": COMMON | {"media_io_kwargs", "mm_processor_kwargs", "bad_words", "return_token_ids"},
+    "sglang": COMMON | {"return_token_ids", "cache_salt"},
+}
 OPTIONAL = {"logprobs", "top_logprobs", "logit_bias"}
 NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0, "stream": False}
+
+
+SGLANG_VIDEO = {"fps": 1000, "max_frames": 100000, "min_pixels": 784, "do_resize": False}
+"""Of SGLang's `--mm-process-config`, unless given: it reads all frames as they are."""
 
 
 class Bad(Exception):
@@ -37,13 +45,14 @@ class Bad(Exception):
 
 
 class State:
-    def __init__(self, kind: str, name: str, model: str | None, root: str | None) -> None:
-        self.kind, self.name = kind, name
+    def __init__(self, kind: str, name: str, model: str | None, root: str | None, video: dict[str, Any]) -> None:
+        self.kind, self.name, self.video = kind, name, video
         self.lock = threading.Lock()
         self.queue: list[Any] = []
         self.traits: set[str] = set()
         self.log: list[dict[str, Any]] = []
         self.active = self.most = 0
+        self.cached: dict[tuple[str, str], float] = {}
         self.loaded = load(model) if model else None
         self.root = root or name
         self.texts = texts(self.loaded) if self.loaded else ["a"] * 500 + [""] * 12
@@ -75,11 +84,13 @@ def frames_of(state: State, body: dict[str, Any]) -> tuple[np.ndarray, float]:
         raise Bad("the user's turn must be a video and a text")
     source = parts[0]["video_url"]
     media, _, data = source["url"].partition(";base64,")
+    if set(source) != {"url"}:
+        raise Bad(f"video_url: {sorted(source)}")
     if state.kind == "sglang":
-        if media != "data:video/mp4" or set(source) != {"url", "fps", "max_frames"}:
+        if media != "data:video/mp4":
             raise Bad(f"sglang takes an mp4 file, got {media}")
-        return _mp4(base64.b64decode(data, validate=True), source)
-    if media != "data:video/jpeg" or set(source) != {"url"}:
+        return _mp4(base64.b64decode(data, validate=True), state.video)
+    if media != "data:video/jpeg":
         raise Bad(f"vllm takes frames, got {media}")
     return _pictures(data.split(","), body)
 
@@ -99,17 +110,30 @@ def _pictures(parts: list[str], body: dict[str, Any]) -> tuple[np.ndarray, float
     return np.stack(pictures), len(parts) / total * fps
 
 
-def _mp4(data: bytes, source: dict[str, Any]) -> tuple[np.ndarray, float]:
+def _mp4(data: bytes, settings: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """As SGLang 0.5.23 reads a file for a Qwen2.5-VL: settings come from its command line, none from the request."""
     import av
 
     with av.open(io.BytesIO(data)) as container:
         fps = float(container.streams.video[0].average_rate)
         frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
-    # SGLang's rule of how many frames it takes; all of them must be.
-    count = min(max(len(frames) / fps * source["fps"], 4), source["max_frames"], len(frames)) // 2 * 2
-    if count != len(frames):
-        raise Bad(f"{count} of {len(frames)} frames would be sampled")
-    return frames, fps
+    total = len(frames)
+    count = min(max(total / fps * settings.get("fps", 2.0), 4), settings.get("max_frames", min(768, total)) // 2 * 2, total)
+    frames = frames[np.unique(np.linspace(0, total - 1, int(count // 2 * 2), dtype=np.int64))]
+    frames = _sized(frames, settings.get("min_pixels", 128 * 784), settings.get("max_pixels", 768 * 784))
+    # transformers' processor has the last word, with the sizes that a model's folder has unless they are published ones.
+    return (_sized(frames, 128 * 784, 768 * 784) if settings.get("do_resize", True) else frames), fps
+
+
+def _sized(frames: np.ndarray, least: int, most: int) -> np.ndarray:
+    """Within a number of pixels each, sides in multiples of 28; by the nearest pixel."""
+    _, height, width, _ = frames.shape
+    rows, columns = (max(1, round(side / 28)) for side in (height, width))
+    if not least <= rows * columns * 784 <= most:
+        toward, bound = (math.ceil, least) if rows * columns * 784 < least else (math.floor, most)
+        rows, columns = (toward(side * math.sqrt(bound / height / width) / 28) for side in (height, width))
+    pick = [np.arange(28 * new) * old // (28 * new) for new, old in ((rows, height), (columns, width))]
+    return frames[:, pick[0]][:, :, pick[1]]
 
 
 def check(state: State, body: dict[str, Any]) -> None:
@@ -126,7 +150,8 @@ def check(state: State, body: dict[str, Any]) -> None:
     size = len(state.texts)
     if outside := [token for token in body.get("logit_bias", {}) if not 0 <= int(token) < size]:
         raise Bad(f"token_id(s) {outside} in logit_bias contain out-of-vocab token ids. Vocabulary size: {size}")
-    if body["model"] != state.name:
+    # SGLang answers to any name.
+    if body["model"] != state.name and state.kind != "sglang":
         raise KeyError(f"The model `{body['model']}` does not exist.")
     if any(body[name] != value for name, value in NEUTRAL.items()) or body["skip_special_tokens"] is not False:
         raise Bad("a setting that shapes the draw isn't neutral")
@@ -143,13 +168,16 @@ def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
     check(state, body)
     frames, fps = frames_of(state, body)
     digest = hashlib.sha256(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).tobytes()).hexdigest()
+    if state.kind == "sglang":
+        # Computed prompts are found again by their pixels and that mark, whatever the rate.
+        fps = state.cached.setdefault((digest, body["cache_salt"]), fps)
     asked = {"text": body["messages"][-1]["content"][1]["text"], "frames": digest, "shape": list(frames.shape), "fps": fps}
     with state.lock:
         state.log.append(
             {**asked, "n": body["n"], "seed": body["seed"], "biased": sorted(map(int, body.get("logit_bias", {})))}
         )
-    if "rateless" in state.traits:  # as vLLM before 0.31
-        fps = 2.0
+    if "rateless" in state.traits:  # as vLLM before 0.31, and SGLang without trlt's processor
+        fps = 2.0 if state.kind == "vllm" else 24.0
     if state.loaded:
         return answer_of_model(state, body, frames, fps)
     t, h, w, _ = frames.shape
@@ -158,7 +186,9 @@ def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
     video = t // 2 * (h // 28) * (w // 28)
     choices = []
     for index in range(body["n"]):
-        key = f"{body['messages']}"[-200:] + f"{digest}{fps:.6f}{body['seed'] + index}"
+        # SGLang draws the completions of one request from one seed, if it heeds seeds at all.
+        seed = body["seed"] + (index if state.kind == "vllm" else 0)
+        key = f"{body['messages']}"[-200:] + f"{digest}{fps:.6f}{seed}"
         number = hashlib.sha256(key.encode()).digest()[0]
         words = f"<answer> {'ABC'[number % 3]} </answer>"
         if "marked" in state.traits:
@@ -168,7 +198,7 @@ def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
             message["reasoning_content"] = "because"
         choice = {"index": index, "message": message, "finish_reason": "length" if number & 4 else "stop"}
         if body.get("return_token_ids") and "countless" not in state.traits:
-            choice["token_ids"] = [*range(number % 7 + 1)]
+            choice["token_ids" if state.kind == "vllm" else "response_token_ids"] = [*range(number % 7 + 1)]
         if body.get("logprobs") and "figureless" not in state.traits:
             choice["logprobs"] = said([(f"t{i}", -i - (fps + i) % 1.7) for i in range(body["top_logprobs"])])
         choices.append(choice)
@@ -375,10 +405,12 @@ def main() -> None:
     parser.add_argument("--name", default="tuned")
     parser.add_argument("--model")
     parser.add_argument("--root")
+    parser.add_argument("--mm-process-config", type=json.loads, default={"video": SGLANG_VIDEO})
     parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
     server = Server(("127.0.0.1", given.port), Handler)
-    server.state = State(given.kind, given.name, given.model, given.root)  # type: ignore[attr-defined]
+    video = given.mm_process_config["video"]
+    server.state = State(given.kind, given.name, given.model, given.root, video)  # type: ignore[attr-defined]
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()
     server.serve_forever()

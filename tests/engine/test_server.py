@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -26,6 +28,7 @@ from trlt.engine.servers import asking
 from trlt.engine.servers import transport as _transport
 from trlt.engine.servers.client import Limits, ServerError, Servers
 from trlt.engine.servers.messages import UNKNOWN
+from trlt.engine.servers.sglang import START
 from trlt.engine.servers.transport import ServerAddress
 from trlt.errors import ModelError, UsageError
 from trlt.recipe import Probe, Video
@@ -79,7 +82,7 @@ def test_frames_arrive_as_they_were_sent_with_their_rate(fake, trees, kind):
     assert servers.identity() == {"served": "tuned"}
     assert servers.describe() == [{"url": server.url, "kind": kind}]
     ids = {token for tree in done for r in tree for one in r for token in one.tokens}
-    assert (ids == {UNKNOWN}) == (kind == "sglang"), "ids where the server tells them, their number where not"
+    assert ids and UNKNOWN not in ids
     assert {one.finished for tree in done for r in tree for one in r} == {True, False}
 
 
@@ -102,6 +105,14 @@ def test_one_by_one_draws_the_same_seeds(fake, trees):
     assert texts[0] == texts[1] == texts[2]
     assert {entry["n"] for entry in together.log} == {3}
     assert {entry["n"] for entry in single.log} == {entry["n"] for entry in countless.log} == {1}
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+def test_ids_that_a_server_does_not_tell_are_counted(fake, trees, kind):
+    server = fake("--kind", kind)
+    server.control(traits=["countless"])
+    done = checked(server).generate(trees[:1], SAMPLING)
+    assert {one.tokens for r in done[0] for one in r} == {(UNKNOWN,) * 5}
 
 
 def test_a_server_that_stops_taking_n_is_asked_one_by_one(fake, trees):
@@ -361,8 +372,9 @@ def test_vllm_that_trusts_no_request_is_refused_with_the_flag(fake):
 def test_a_server_that_drops_the_rate_is_refused_before_any_work(fake, kind):
     server = fake("--kind", kind)
     server.control(traits=["rateless"])
-    with pytest.raises(ServerError, match=r"at 2 and at 0.25 .* differ by 0.0e\+00 at most, .*it drops the rate .*vLLM 0.31"):
+    with pytest.raises(ServerError, match=r"at 2 and at 0.25 .* differ by 0.0e\+00 at most, .*it drops the rate ") as error:
         checked(server)
+    assert ("vLLM 0.31" if kind == "vllm" else START) in str(error.value)
     server.control()
     checked(server)
 
@@ -415,6 +427,38 @@ def test_weights_of_another_rule_are_refused_where_they_can_be_seen(fake, tmp_pa
     (tmp_path / "config.json").write_text("{}")
     checked(server)
     checked(fake("--root", "/a/folder/of/another/machine"))
+
+
+@pytest.mark.parametrize(
+    "video", [{}, {"min_pixels": 784, "do_resize": False}, {"fps": 1000}, {"fps": 1000, "min_pixels": 784}]
+)
+def test_sglang_that_samples_or_resizes_is_refused(fake, video):
+    server = fake("--kind", "sglang", "--mm-process-config", json.dumps({"video": video}))
+    with pytest.raises(ServerError, match="tokens there|tokens to a prompt") as error:
+        checked(server)
+    assert START in str(error.value)
+
+
+def test_sglang_started_as_told_sees_every_frame_in_its_size(fake, noise_clip):
+    told = re.search(r"PYTHONPATH=(\S+) .*=trlt_sglang .* --mm-process-config '(.+)'", START)
+    assert told and (Path(told[1]) / "trlt_sglang" / "rate.py").is_file()
+    server = fake("--kind", "sglang", "--mm-process-config", told[2])
+    # The smallest frames, the slowest and the fastest, more than 768 of them, and the largest.
+    asked = ((34, 28, 0.027), (900, 28, 30.0), (2, 28, 2.0), (2, 756, 2.0))
+    clips = [noise_clip(frames=frames, side=side, fps=fps, seed=k) for k, (frames, side, fps) in enumerate(asked)]
+    trees = [Tree(clip, (PromptRequest("a", "system", "question", 1),)) for clip in clips]
+    checked(server, limits=replace(HASTY, timeout_s=60.0)).generate(trees, SAMPLING)
+    assert {entry["frames"] for entry in server.log} == {digest(clip) for clip in clips}
+
+
+def test_sglang_does_not_take_one_rate_for_another(fake, noise_clip):
+    """It keeps prompts by their pixels: the same frames, asked about again, would be seen at their first rate."""
+    server = fake("--kind", "sglang")
+    slow, fast = noise_clip(frames=8, fps=0.5), noise_clip(frames=8, fps=2.0)
+    assert digest(slow) == digest(fast)
+    for clip in (slow, fast):
+        checked(server).generate([Tree(clip, (PromptRequest("a", "system", "question", 1),))], SAMPLING)
+    assert list(dict.fromkeys(entry["fps"] for entry in server.log)) == [0.5, 2.0]
 
 
 @pytest.mark.parametrize("trait", ["blind", "cut"])

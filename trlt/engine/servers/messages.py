@@ -12,10 +12,10 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
+from trlt.engine.servers import sglang
 from trlt.engine.servers.transport import TransientFault
 from trlt.engine.told_rate import told_rate
 from trlt.errors import ServerError
@@ -39,7 +39,7 @@ TEMPLATE_TOKENS = 256
 def encode(clip: Clip, form: Form) -> str:
     """The frames as a data address of a video, bit for bit as the loader made them."""
     if form == "sglang":
-        return "data:video/mp4;base64," + base64.b64encode(_mp4(clip)).decode()
+        return "data:video/mp4;base64," + base64.b64encode(sglang.mp4(clip)).decode()
     # vLLM opens each part with Pillow, which goes by the content: PNG under this name is read, and loses nothing.
     # One video and not single images, which would be another prompt: without times,
     # each frame a block of its own, and no two of them merged into a patch.
@@ -55,25 +55,6 @@ def _pngs(clip: Clip) -> list[bytes]:
         Image.fromarray(frame.transpose(1, 2, 0)).save(buffer, "PNG", compress_level=1)
         pictures.append(buffer.getvalue())
     return pictures
-
-
-def _mp4(clip: Clip) -> bytes:
-    """Lossless H.264 in RGB at the sampled rate."""
-    import av
-
-    buffer = io.BytesIO()
-    # Players take the rate from a fraction of 32-bit numbers.
-    rate = Fraction(clip.sample_fps).limit_denominator(10_000)
-    with av.open(buffer, "w", format="mp4") as container:
-        # In RGB: 8 bits of YUV can't hold every color, so even `qp` 0 would lose some.
-        stream = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "preset": "veryfast", "bf": "0"})
-        stream.height, stream.width = clip.frames.shape[2:]
-        stream.pix_fmt = "rgb24"
-        for frame in clip.frames:
-            picture = av.VideoFrame.from_ndarray(frame.transpose(1, 2, 0).copy(), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    return buffer.getvalue()
 
 
 @dataclass
@@ -122,11 +103,7 @@ def question(
     """
     system = {"role": "system", "content": [{"type": "text", "text": request.system}]}
     messages: list[dict[str, Any]] = [system] if request.system else []
-    source: dict[str, Any] = {"url": video}
-    if form == "sglang":
-        # Above the true rate, so that its sampling, which rounds down, takes every frame; the times come from the file.
-        source |= {"fps": 2 * clip.sample_fps, "max_frames": len(clip.frames)}
-    parts = [{"type": "video_url", "video_url": source}, {"type": "text", "text": request.user}]
+    parts = [{"type": "video_url", "video_url": {"url": video}}, {"type": "text", "text": request.user}]
     messages.append({"role": "user", "content": parts})
     body = {
         "model": model,
@@ -148,7 +125,7 @@ def question(
     if textless:
         # As words (`bad_words`) they can't be named. Added to a logit, this leaves nothing to draw.
         body["logit_bias"] = {str(token): NEVER for token in textless}
-    return body | _vllm(clip) if form == "vllm" else body
+    return body | (_vllm(clip) if form == "vllm" else sglang.fields(clip))
 
 
 def _vllm(clip: Clip) -> dict[str, Any]:
@@ -217,7 +194,7 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
         raise TransientFault(f"a completion ended with {reason!r} and the text {str(text)[:50]!r}")
     if reason == "stop":
         text = next((text.removesuffix(mark) for mark in END_TOKENS if text.endswith(mark)), text)
-    ids = choice.get("token_ids")
+    ids = choice.get("token_ids", choice.get("response_token_ids"))  # vLLM's name and SGLang's
     if ids is None and drawn is None:
         return None
     tokens = tuple(int(token) for token in ids) if ids is not None else (UNKNOWN,) * (drawn or 0)
@@ -251,8 +228,15 @@ def remedy(form: Form) -> str:
     """Ends an error about frames that didn't arrive as they were sent."""
     fault = "it ignores the video, or samples or resizes its frames again; "
     if form == "sglang":
-        return fault + """start it with --mm-process-config '{"video": {"fps": 1000, "min_pixels": 3136}}'"""
+        return f"{fault}start it with the settings and the processor of trlt\n  {sglang.START}"
     return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
+
+
+def rate_remedy(form: Form) -> str:
+    """Ends an error about a rate that didn't arrive."""
+    if form == "sglang":
+        return f"SGLang needs the processor of trlt for it; start it with\n  {sglang.START}"
+    return "take vLLM 0.31 or later"
 
 
 def first_seed(seed: int, request: PromptRequest) -> int:
@@ -281,8 +265,11 @@ def likeliest(answer: Mapping[str, Any]) -> dict[str, float]:
     return {token: value for token, value in figures.items() if math.isfinite(value) and value > -1e3}
 
 
-def pattern(frames: int, fps: float = 2.0) -> Clip:
-    """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is."""
+def pattern(frames: int, fps: float = 30.0) -> Clip:
+    """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is.
+
+    Faster than a server samples on its own (SGLang: twice a second), so that one which does is found out.
+    """
     import numpy as np
 
     from trlt.video.clip import Clip
