@@ -176,8 +176,8 @@ def answer(state: State, body: dict[str, Any]) -> dict[str, Any]:
         state.log.append(
             {**asked, "n": body["n"], "seed": body["seed"], "biased": sorted(map(int, body.get("logit_bias", {})))}
         )
-    if "rateless" in state.traits:  # as vLLM before 0.31
-        fps = 2.0
+    if "rateless" in state.traits:  # as vLLM before 0.31, and SGLang without trlt's processor
+        fps = 2.0 if state.kind == "vllm" else 24.0
     if state.loaded:
         return answer_of_model(state, body, frames, fps)
     t, h, w, _ = frames.shape

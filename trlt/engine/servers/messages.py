@@ -8,16 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import json
 import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
+from trlt.engine.servers import sglang
 from trlt.engine.servers.transport import TransientFault
 from trlt.engine.told_rate import told_rate
 from trlt.errors import ServerError
@@ -32,13 +30,6 @@ Form = Literal["vllm", "sglang"]
 
 NEVER = -100
 """Bias of the logit of a token that mustn't be drawn."""
-SGLANG_VIDEO = {"fps": 1000, "max_frames": 100_000, "min_pixels": 28 * 28, "do_resize": False}
-"""Settings with which SGLang takes all frames of a file in their size: sampled above any rate, resized by nobody."""
-SGLANG_START = (
-    f"PYTHONPATH={Path(__file__).with_name('for_sglang')} SGLANG_EXTERNAL_MM_PROCESSOR_PACKAGE=trlt_sglang "
-    f"sglang serve --model-path MODEL --mm-process-config '{json.dumps({'video': SGLANG_VIDEO})}'"
-)
-"""Command whose server also knows the frame rate of each file; see `for_sglang/trlt_sglang/rate.py`."""
 UNKNOWN = -1
 """Stands for the id of a token that a server only counted."""
 TEMPLATE_TOKENS = 256
@@ -48,7 +39,7 @@ TEMPLATE_TOKENS = 256
 def encode(clip: Clip, form: Form) -> str:
     """The frames as a data address of a video, bit for bit as the loader made them."""
     if form == "sglang":
-        return "data:video/mp4;base64," + base64.b64encode(_mp4(clip)).decode()
+        return "data:video/mp4;base64," + base64.b64encode(sglang.mp4(clip)).decode()
     # vLLM opens each part with Pillow, which goes by the content: PNG under this name is read, and loses nothing.
     # One video and not single images, which would be another prompt: without times,
     # each frame a block of its own, and no two of them merged into a patch.
@@ -64,25 +55,6 @@ def _pngs(clip: Clip) -> list[bytes]:
         Image.fromarray(frame.transpose(1, 2, 0)).save(buffer, "PNG", compress_level=1)
         pictures.append(buffer.getvalue())
     return pictures
-
-
-def _mp4(clip: Clip) -> bytes:
-    """Lossless H.264 in RGB at the sampled rate."""
-    import av
-
-    buffer = io.BytesIO()
-    # Players take the rate from a fraction of 32-bit numbers.
-    rate = Fraction(clip.sample_fps).limit_denominator(10_000)
-    with av.open(buffer, "w", format="mp4") as container:
-        # In RGB: 8 bits of YUV can't hold every color, so even `qp` 0 would lose some.
-        stream = container.add_stream("libx264rgb", rate=rate, options={"qp": "0", "preset": "veryfast", "bf": "0"})
-        stream.height, stream.width = clip.frames.shape[2:]
-        stream.pix_fmt = "rgb24"
-        for frame in clip.frames:
-            picture = av.VideoFrame.from_ndarray(frame.transpose(1, 2, 0).copy(), format="rgb24")
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-    return buffer.getvalue()
 
 
 @dataclass
@@ -153,7 +125,7 @@ def question(
     if textless:
         # As words (`bad_words`) they can't be named. Added to a logit, this leaves nothing to draw.
         body["logit_bias"] = {str(token): NEVER for token in textless}
-    return body | (_vllm(clip) if form == "vllm" else _sglang(clip))
+    return body | (_vllm(clip) if form == "vllm" else sglang.fields(clip))
 
 
 def _vllm(clip: Clip) -> dict[str, Any]:
@@ -175,15 +147,6 @@ def _vllm(clip: Clip) -> dict[str, Any]:
         "mm_processor_kwargs": {"fps": fps, "do_sample_frames": False, "do_resize": False},
         "bad_words": list(VISION_TOKENS),
         "return_token_ids": True,
-    }
-
-
-def _sglang(clip: Clip) -> dict[str, Any]:
-    """What SGLang can be told with a request; how it reads frames is settled when it is started (`remedy`)."""
-    return {
-        "return_token_ids": True,
-        # It keeps computed prompts by their pixels alone: the same frames at another rate would get the first one's positions.
-        "cache_salt": repr(clip.sample_fps),
     }
 
 
@@ -265,8 +228,15 @@ def remedy(form: Form) -> str:
     """Ends an error about frames that didn't arrive as they were sent."""
     fault = "it ignores the video, or samples or resizes its frames again; "
     if form == "sglang":
-        return f"{fault}start it with the settings and the processor of trlt:\n  {SGLANG_START}"
+        return f"{fault}start it with the settings and the processor of trlt\n  {sglang.START}"
     return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
+
+
+def rate_remedy(form: Form) -> str:
+    """Ends an error about a rate that didn't arrive."""
+    if form == "sglang":
+        return f"SGLang needs the processor of trlt for it; start it with\n  {sglang.START}"
+    return "take vLLM 0.31 or later"
 
 
 def first_seed(seed: int, request: PromptRequest) -> int:

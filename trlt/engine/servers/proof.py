@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trlt.engine.servers.asking import Asker
 from trlt.engine.servers.crew import ServerJob
-from trlt.engine.servers.messages import Videos, likeliest, pattern, remedy
+from trlt.engine.servers.messages import Videos, likeliest, pattern, rate_remedy, remedy
 from trlt.engine.servers.pool import Server
 from trlt.engine.servers.transport import Refused, TransientFault
 from trlt.errors import ServerError, TrltError
@@ -141,8 +141,7 @@ class Proof:
             raise ServerError(
                 f"{server.address}: the same {FRAMES[1]} frames at {RATES[0]:g} and at {RATES[1]:g} frames a second gave "
                 f"log-probabilities that differ by {effect:.1e} at most, and two equal requests by {noise:.1e}: "
-                "it drops the rate of the frames, and every time in its answers would be wrong; "
-                "take vLLM 0.31 or later, or an SGLang that hands a file's rate to the processor"
+                f"it drops the rate of the frames, and every time in its answers would be wrong; {rate_remedy(server.form)}"
             )
 
     def _figures(self, server: Server, clip: Clip) -> dict[str, float]:
