@@ -215,6 +215,18 @@ def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe,
     assert asked("start")
 
 
+@pytest.mark.parametrize(("memory", "takes"), [(0.3, True), (1e-4, False)])
+def test_on_the_cpu_the_cache_is_no_larger_than_it_is_of_use(tiny, recipe, tmp_path, asked, memory, takes):  # noqa: F811
+    """vLLM fills its share of the machine's memory otherwise: 5.9 GiB for a model of 1.1M weights."""
+    settings = by_vllm(recipe, vllm=Vllm(memory=memory), max_sequences=3)
+    VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, settings, [], tmp_path / "vllm.log").close()
+    [row] = asked("start")
+    text = tiny.model.config.text_config
+    # Keys and values in float32, of 3 sequences and a block of 128 each.
+    token = 2 * 4 * text.num_hidden_layers * text.num_key_value_heads * text.hidden_size // text.num_attention_heads
+    assert row["cache"] == (token * 3 * (row["max_model_len"] + 128) if takes else None) and row["memory"] == memory
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
     [
