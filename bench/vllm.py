@@ -91,6 +91,8 @@ class Peer:
             "limit_mm_per_prompt": {"image": 0, "video": 1},
             "generation_config": "vllm",
             "gpu_memory_utilization": 0.3,
+            # It would start with a video of 16,384 tokens, for minutes on the CPU.
+            "skip_mm_profiling": True,
             "enforce_eager": args.eager,
         }
         self.setup = self.ask({"llm": llm})
