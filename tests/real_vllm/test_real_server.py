@@ -32,7 +32,7 @@ from trlt.video.clip import Clip
 pytestmark = [needs_vllm, pytest.mark.slow]
 
 PROMPT_S = 180
-"""Within so much a run ends whose server is gone, on a busy machine, too; an idle one takes 20."""
+"""Within so much a run ends whose server is gone, on a busy machine, too; the pool itself waits 20 s for one."""
 BENCHES = ("charades", "nextgqa", "mvbench", "tempcompass")
 
 
