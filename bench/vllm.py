@@ -15,6 +15,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,8 @@ class Peer:
             "limit_mm_per_prompt": {"image": 0, "video": 1},
             "generation_config": "vllm",
             "gpu_memory_utilization": 0.3,
+            # It would start with a video of 16,384 tokens, for minutes on the CPU.
+            "skip_mm_profiling": True,
             "enforce_eager": args.eager,
         }
         self.setup = self.ask({"llm": llm})
@@ -164,14 +168,77 @@ def written(args: argparse.Namespace, folder: Path) -> Path:
 
 def profile(sides: Sides, clip: Clip, length: int) -> str:
     """The operations that the engine spends most of its time in."""
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if torch.cuda.is_available():
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    on_gpu = sides.engine.device.type == "cuda"
+    kinds = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if on_gpu else [])]
     with torch.profiler.profile(activities=kinds) as seen:
         sides.mine(clip, length)
-    by = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    by = "self_cuda_time_total" if on_gpu else "self_cpu_time_total"
     table: str = seen.key_averages().table(sort_by=by, row_limit=15, max_name_column_width=48)
     return table
+
+
+@dataclass
+class Measured:
+    """Seconds of each side's runs, and how far they lie apart."""
+
+    engine_s: list[float] = field(default_factory=list)
+    vllm_s: list[float] = field(default_factory=list)
+    gaps: list[float] = field(default_factory=list)
+    """Of log-probabilities, token by token."""
+    settled: int = 0
+
+
+def measure(sides: Sides, peer: Peer | None, clips: list[Clip], length: int) -> Measured:
+    """Both sides in turn, about one clip after another."""
+    found = Measured()
+    before = sides.engine.settled
+    for clip in clips:
+        took, mine = common.timed(partial(sides.mine, clip, length))
+        found.engine_s.append(took)
+        lengths = {len(one.tokens) for one in mine}
+        if peer:
+            answer = sides.theirs(peer, clip, length)
+            found.vllm_s.append(answer["seconds"])
+            lengths |= {len(tokens) for tokens in answer["completions"]}
+            found.gaps += sides.gaps(clip, answer)
+        assert lengths == {length}, f"completions of unequal length: {sorted(lengths)}"
+    found.settled = sides.engine.settled - before
+    return found
+
+
+def metrics(args: argparse.Namespace, sides: Sides, found: Measured) -> dict[str, Any]:
+    """What both sides took, by name."""
+    engine_s = statistics.median(found.engine_s)
+    made: dict[str, Any] = {"engine_s": engine_s, "engine_samples_per_s": args.n / engine_s, "exact": sides.engine.exact}
+    made |= {"settled": found.settled, "parameters": common.parameters(sides.model)}
+    if found.vllm_s:
+        vllm_s = statistics.median(found.vllm_s)
+        made |= {"vllm_s": vllm_s, "vllm_samples_per_s": args.n / vllm_s, "speedup": vllm_s / engine_s}
+        made |= {"logp_max_diff": max(found.gaps), "logp_mean_diff": statistics.mean(found.gaps)}
+    return made
+
+
+def show(args: argparse.Namespace, found: Measured, made: dict[str, Any], setup: dict[str, Any]) -> None:
+    """The figures in words, and how both sides are set up."""
+    print(f"{args.n} completions of {args.length} tokens after a clip of {args.tokens} tokens and about {args.text} of text,")
+    print(f"{args.model}: {made['parameters'] / 1e6:.1f}M weights in {args.dtype} on {args.device}:")
+    print(f"  engine   {common.summary(found.engine_s)}   {made['engine_samples_per_s']:.2f} samples/s")
+    print(f"           torch {torch.__version__}, {torch.get_num_threads()} threads, one tree of {args.n} branches")
+    if made["exact"]:
+        print(f"           draws settled alone: {found.settled} of {args.repeats * args.n * args.length}")
+    if not setup:
+        return
+    print(f"  vLLM     {common.summary(found.vllm_s)}   {made['vllm_samples_per_s']:.2f} samples/s")
+    compiled = "nothing compiled" if setup["eager"] else "compiled"
+    prefixes = "with" if setup["prefix_caching"] else "without"
+    prefills = "in chunks" if setup["chunked_prefill"] else "whole"
+    print(f"           vLLM {setup['vllm']}, torch {setup['torch']}, {setup['threads']} threads, {setup['dtype']}, {compiled},")
+    print(f"           {prefixes} a cache of prefixes, prefills {prefills}, up to {setup['batched_tokens']} tokens a pass")
+    print(f"  the engine is {made['speedup']:.2f} times as fast")
+    print(
+        f"  agreement: log-probabilities differ by at most {made['logp_max_diff']:.2e}, and {made['logp_mean_diff']:.2e} on "
+        f"average, over {len(found.gaps)} tokens of vLLM's"
+    )
 
 
 def main() -> None:
@@ -184,99 +251,19 @@ def main() -> None:
         model = written(args, Path(folder) / "model")
         sides = Sides(model, args)
         peer = None if args.engine_alone else Peer(python, model, args)
-    clips = [common.noise_clip(args.tokens, args.seed + repeat) for repeat in range(args.repeats + 1)]
-    seconds: dict[str, list[float]] = {"engine": [], "vllm": []}
-    gaps: list[float] = []
-    settled = 0
-    for repeat, clip in enumerate(clips):
-        warm = repeat == 0
-        length = min(8, args.length) if warm else args.length
-        before = sides.engine.settled
-        took, mine = common.timed(lambda clip=clip, length=length: sides.mine(clip, length))
-        lengths = {len(one.tokens) for one in mine}
-        if peer:
-            answer = sides.theirs(peer, clip, length)
-            lengths |= {len(tokens) for tokens in answer["completions"]}
-        assert lengths == {length}, f"completions of unequal length: {sorted(lengths)}"
-        if warm:
-            continue
-        settled += sides.engine.settled - before
-        seconds["engine"].append(took)
-        if peer:
-            seconds["vllm"].append(answer["seconds"])
-            gaps += sides.gaps(clip, answer)
+        try:
+            first, *clips = (common.noise_clip(args.tokens, args.seed + repeat) for repeat in range(args.repeats + 1))
+            measure(sides, peer, [first], min(8, args.length))  # warms up
+            found = measure(sides, peer, clips, args.length)
+        finally:
+            if peer:
+                peer.close()
     setup = peer.setup if peer else {}
-    if peer:
-        peer.close()
-    report(args, sides, seconds, gaps, settled, setup)
+    made = metrics(args, sides, found)
+    show(args, found, made, setup)
     if args.profile:
-        print(profile(sides, clips[0], args.length))
-    finish(args, sides, seconds, gaps, settled, setup)
-
-
-def report(
-    args: argparse.Namespace,
-    sides: Sides,
-    seconds: dict[str, list[float]],
-    gaps: list[float],
-    settled: int,
-    setup: dict[str, Any],
-) -> None:
-    print(f"{args.n} completions of {args.length} tokens after a clip of {args.tokens} tokens and about {args.text} of text,")
-    print(f"{args.model}: {common.parameters(sides.model) / 1e6:.1f}M weights in {args.dtype} on {args.device}:")
-    print(f"  engine   {common.summary(seconds['engine'])}   {rate(args, seconds['engine']):.2f} samples/s")
-    print(f"           torch {torch.__version__}, {torch.get_num_threads()} threads, one tree of {args.n} branches")
-    if sides.engine.exact:
-        print(f"           draws settled alone: {settled} of {args.repeats * args.n * args.length}")
-    if not seconds["vllm"]:
-        return
-    print(f"  vLLM     {common.summary(seconds['vllm'])}   {rate(args, seconds['vllm']):.2f} samples/s")
-    print(
-        f"           vLLM {setup['vllm']}, torch {setup['torch']}, {setup['threads']} threads, {setup['dtype']}, "
-        f"{'eager' if setup['eager'] else 'compiled'}, prefix caching {'on' if setup['prefix_caching'] else 'off'}, "
-        f"prefills {'in chunks' if setup['chunked_prefill'] else 'whole'} of up to {setup['batched_tokens']} tokens"
-    )
-    print(f"  the engine is {speedup(seconds):.2f} times as fast")
-    print(
-        f"  agreement: log-probabilities differ by at most {max(gaps):.2e}, and {sum(gaps) / len(gaps):.2e} on average, "
-        f"over {len(gaps)} tokens of vLLM's"
-    )
-
-
-def rate(args: argparse.Namespace, seconds: list[float]) -> float:
-    """Completions a second."""
-    return float(args.n / statistics.median(seconds))
-
-
-def speedup(seconds: dict[str, list[float]]) -> float:
-    return statistics.median(seconds["vllm"]) / statistics.median(seconds["engine"])
-
-
-def finish(
-    args: argparse.Namespace,
-    sides: Sides,
-    seconds: dict[str, list[float]],
-    gaps: list[float],
-    settled: int,
-    setup: dict[str, Any],
-) -> None:
-    metrics: dict[str, Any] = {
-        "engine_s": statistics.median(seconds["engine"]),
-        "engine_samples_per_s": rate(args, seconds["engine"]),
-        "exact": sides.engine.exact,
-        "settled": settled,
-        "parameters": common.parameters(sides.model),
-    }
-    if seconds["vllm"]:
-        metrics |= {
-            "vllm_s": statistics.median(seconds["vllm"]),
-            "vllm_samples_per_s": rate(args, seconds["vllm"]),
-            "speedup": speedup(seconds),
-            "logp_max_diff": max(gaps),
-            "logp_mean_diff": sum(gaps) / len(gaps),
-            "peer": setup,
-        }
-    common.finish(args, metrics)
+        print(profile(sides, first, args.length))
+    common.finish(args, made | ({"peer": setup} if setup else {}))
 
 
 if __name__ == "__main__":
