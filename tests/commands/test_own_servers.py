@@ -84,6 +84,8 @@ def asked(tmp_path, tiny_path):
 def test_servers_are_started_asked_and_ended(trlt, environment, asked, tmp_path, tiny_path):
     environment = environment()
     samples, probe = asked
+    (tmp_path / "vllm").mkdir()  # somebody's folder, where `python -m vllm...` would look first
+    (tmp_path / "vllm/__init__.py").write_text("raise SystemExit('not this one')")
     summary = trlt(*probe, "--vllm", "2", "--out", "p", "--json")["summary"]
     assert summary["rows"] == len(samples) and summary["errors"] == 2  # a broken video and a missing one
     one, two = environment.told()
