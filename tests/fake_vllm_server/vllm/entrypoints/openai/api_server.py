@@ -74,7 +74,7 @@ def main() -> None:
     os.environ["FAKE_KEY"] = os.environ["VLLM_API_KEY"]
     server = Server((given.host, given.port), Dying)
     model = given.model if os.environ.get("FAKE_VLLM_ANSWERS") else None
-    server.state = State("vllm", given.served_model_name, model, given.model)
+    server.state = State(kind="vllm", name=given.served_model_name, model=model, root=given.model, video={})
     sys.stderr.write("INFO:     Application startup complete.\n")
     sys.stderr.flush()
     server.serve_forever()
