@@ -169,11 +169,9 @@ class OwnServers:
             with contextlib.suppress(OSError):
                 process.stdin.close()
         for process in self._keepers:
-            try:
-                process.wait(2 * keeper.GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # Not ended itself where that takes long: it goes on to end them, whatever becomes of this process.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(3 * keeper.GRACE_S)
         self._servers = None
         if self._scratch is not None and not failed:
             shutil.rmtree(self._scratch, ignore_errors=True)
