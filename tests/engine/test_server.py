@@ -165,11 +165,11 @@ NEVER_ENDING = ["continue", "slow status", "slow headers", "slow chunks", "slow 
 @pytest.mark.parametrize("fault", NEVER_ENDING)
 def test_answers_that_trickle_end_in_time(fake, trees, fault):
     server = fake()
-    servers = checked(server, limits=replace(HASTY, timeout_s=0.5))
+    servers = checked(server, limits=replace(HASTY, timeout_s=1.5))
     server.control(queue=[f"raw {fault}"])
     began = time.monotonic()
     assert len(servers.generate(trees[:1], SAMPLING)[0]) == 2
-    assert 0.5 <= time.monotonic() - began < 3
+    assert 1.5 <= time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("fault", ["endless", "endless chunks"])

@@ -19,7 +19,7 @@ def positions(frames: int, fps: float) -> list[int]:
 
 @pytest.mark.parametrize(("frames", "thirtieths"), [(8, 20879), (56, 34669), (8, 240), (40, 604)])
 def test_a_files_rate_is_the_clips(frames, thirtieths):
-    """Of long videos, too: 8 frames of 20879/30 s are at 0, 347.98 s ...; a rate that is a little off gives a second less."""
+    """Of long videos, too: with a rate that is a little off, a place that is whole falls one lower."""
     fps = frames / (thirtieths / 30)
     clip = Clip.of(np.zeros((frames, 3, 28, 28), np.uint8), np.arange(frames) / fps, sample_fps=fps, duration=frames / fps)
     with av.open(io.BytesIO(mp4(clip))) as container:

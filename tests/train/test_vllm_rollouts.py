@@ -25,6 +25,7 @@ from trlt.errors import DataError, ModelError, ParityError, RecipeError
 from trlt.recipe import Lora, Model, load_recipe
 from trlt.recipe.sections import Vllm
 from trlt.task.prompt import build
+from trlt.train.vllm_parity import check
 
 FAKE = TESTS / "fake_vllm"
 
@@ -214,6 +215,18 @@ def test_a_vllm_that_cannot_normalize_in_the_model_is_not_asked_to(tiny, recipe,
     assert asked("start")
 
 
+@pytest.mark.parametrize(("memory", "takes"), [(0.3, True), (1e-4, False)])
+def test_on_the_cpu_the_cache_is_no_larger_than_it_is_of_use(tiny, recipe, tmp_path, asked, memory, takes):  # noqa: F811
+    """vLLM fills its share of the machine's memory otherwise: 5.9 GiB for a model of 1.1M weights."""
+    settings = by_vllm(recipe, vllm=Vllm(memory=memory), max_sequences=3)
+    VllmSampler(Engine(tiny.model, tiny.processor), tiny.path, settings, [], tmp_path / "vllm.log").close()
+    [row] = asked("start")
+    text = tiny.model.config.text_config
+    # Keys and values in float32, of 3 sequences and a block of 128 each.
+    token = 2 * 4 * text.num_hidden_layers * text.num_key_value_heads * text.hidden_size // text.num_attention_heads
+    assert row["cache"] == (token * 3 * (row["max_model_len"] + 128) if takes else None) and row["memory"] == memory
+
+
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
     [
@@ -276,6 +289,28 @@ def test_a_vllm_that_is_killed_ends_what_asks_it(tiny, recipe, tmp_path, asked, 
     assert "ended by SIGKILL (as the system does where memory runs out; train.vllm.memory is the share" in told
     assert "another run" not in told and ("what a library prints" in told) == (place != "at start")
     assert not list(weights.MEMORY.glob("trlt-weights-*"))
+
+
+def test_a_clip_whose_times_round_both_ways_passes_and_is_told(tiny, recipe, tmp_path, asked, training_data, noise_clip):  # noqa: F811
+    """No rate that can be told gives the trainer's positions: grids 5 and 10 of 4.2 positions each would end at 21 and 42."""
+    attach(tiny.model)
+    engine, words = Engine(tiny.model, tiny.processor), build(training_data.samples[0], think=True, answer_format="letter")
+    sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
+
+    def made(clip, words):
+        inputs = engine.builder.clip(clip)
+        return inputs, engine.builder.prompt(words.system, words.user, inputs)
+
+    with contextlib.closing(sampler), sampler.awake(tiny.model):
+        found = check(
+            sampler, engine, [("a", noise_clip(frames=32, side=28, fps=20 / 21), words)], made, Sampling(max_new_tokens=8)
+        )
+    assert found.largest < 1e-4, "at vLLM's positions, it computes the same"
+    assert (found.clips_rounded, found.grids_rounded, found.grids) in ((1, 2, 16), (2, 4, 32))
+    assert found.shift > 1e-4
+    assert (
+        f"one position lower at {found.grids_rounded} of {found.grids} grids, by which log-probabilities change" in found.words
+    )
 
 
 def test_vllm_sleeps_also_after_an_error(tiny, recipe, tmp_path, asked, training_data, monkeypatch):  # noqa: F811

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from trlt.engine.vllm.servers import OwnServers
 
 
-def check_vllm(count: int | None, servers: Sequence[str] = (), processes: int = 0, rank: Rank | None = None) -> None:
-    """Refuses options that don't work with `--vllm`, before any work.
+def check_answerer(servers: Sequence[str], count: int | None, processes: int = 0, rank: Rank | None = None) -> None:
+    """Refuses options that don't work with `--server` or `--vllm`, before any work.
 
     Raises:
-        UsageError: servers, several processes, or a launcher.
+        UsageError: both, several processes, or, where servers are to be started, a launcher.
     """
+    if servers and processes > 1:
+        raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
     if count is None:
         return
     if servers:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trlt.commands._answerer import check_vllm, identity_of, own_servers, sampler_of, start_for
+from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
@@ -85,7 +85,7 @@ def evaluate(
     if (servers or vllm is not None) and given is not None:
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
-    check_vllm(vllm, servers)
+    check_answerer(servers, vllm)
     remote = connect(servers, model, output)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from trlt.commands._answerer import check_vllm, named, own_servers
+from trlt.commands._answerer import check_answerer, named, own_servers
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
 from trlt.commands._setup import connect, make_engine, resolve
@@ -79,7 +79,7 @@ def infer(
         raise UsageError(f"--html {html}: a name that ends in .html is needed")
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
-    check_vllm(vllm, servers)
+    check_answerer(servers, vllm)
     flags = {"model.path": model, "eval.think": think, "video.root": videos}
     video = str(video)  # or a Path, from Python
     if video.endswith(".jsonl") and not is_remote(video):

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trlt.commands._answerer import check_vllm, identity_of, named, own_servers, sampler_of, start_for
+from trlt.commands._answerer import check_answerer, identity_of, named, own_servers, sampler_of, start_for
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
@@ -87,8 +87,7 @@ def probe(
     """Asks a model n times about each sample of `data`; see `trlt probe --help`.
 
     Started by `accelerate launch`, `torchrun` or `srun`, the processes share the work; `processes` starts as many here, 0 one a
-    local GPU. With `servers`, these are asked instead of a model of this process; with `vllm`, as many vLLM servers, which are
-    started here, 0 one a local GPU, and ended; with `ray`, the workers of that cluster.
+    local GPU. Instead of a model of this process, `servers` are asked, or as many of vLLM as `vllm` says, or `ray`'s workers.
 
     Raises:
         TrltError: a recipe, file, model or run folder that can't be used; before any work, where it can be known.
@@ -125,7 +124,7 @@ def probe(
             "--fresh: each of several processes would forget what the others have written; remove the run's folder first, "
             "or give another --out"
         )
-    check_vllm(vllm, servers, processes, rank)
+    check_answerer(servers, vllm, processes, rank)
     if ray is not None:
         check_cluster(processes, servers, rank, vllm)
     flags = {"probe.n": n, "model.path": model, "video.root": videos}
@@ -133,12 +132,9 @@ def probe(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    if servers and processes > 1:
-        raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
     remote = connect(servers, model, output)
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output, log=run_files.server_log)
-    generator = own or remote
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(
         run_files.out,
@@ -151,9 +147,9 @@ def probe(
         fresh=fresh,
     )
     rows = folder.rows("probe")
-    by = named(remote, servers, own, recipe)
-    output.note(f"probe: {counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {by}; rows in {rows}")
-    count = 1 if generator or ray is not None else count_processes(processes, rank, recipe.model.device)
+    asked = f"{counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {named(remote, servers, own, recipe)}"
+    output.note(f"probe: {asked}; rows in {rows}")
+    count = 1 if own or remote or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
         given = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
@@ -166,7 +162,7 @@ def probe(
     else:
         with own or nullcontext():
             start_for(own, samples, rows, retry_errors=retry_errors)
-            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, generator)
+            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, own or remote)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from trlt.commands._answerer import check_vllm, identity_of, own_servers, sampler_of
+from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
 from trlt.commands.launch.ranks import count_processes, find_rank
@@ -85,9 +85,7 @@ def estimate(
         raise UsageError("--estimate: one process measures; start it without a launcher, and name the run's --processes")
     if ray is not None:
         raise UsageError("--estimate: a cluster isn't measured; leave out --ray, and give its GPUs as --processes")
-    check_vllm(vllm, servers, processes)
-    if servers and processes > 1:
-        raise UsageError("--processes: servers are asked side by side by one process; leave it out with --server")
+    check_answerer(servers, vllm, processes)
     flags = {"probe.n": n, "model.path": model, "video.root": videos}
     recipe = resolve(recipe_path, sets, flags)
     samples = read_samples(data)

@@ -180,6 +180,7 @@ class LLM:
         trust_remote_code: bool | None = None,
         enable_chunked_prefill: bool = True,
         enforce_eager: bool = False,
+        kv_cache_memory_bytes: int | None = None,
         **more: bool,
     ) -> None:
         die("at start")
@@ -199,7 +200,13 @@ class LLM:
         self.longest = max_model_len
         self.llm_engine = Engine(self)
         print("what a library prints")  # noqa: T201
-        note(did="start", max_model_len=max_model_len, max_num_seqs=max_num_seqs, memory=gpu_memory_utilization)
+        note(
+            did="start",
+            max_model_len=max_model_len,
+            max_num_seqs=max_num_seqs,
+            memory=gpu_memory_utilization,
+            cache=kv_cache_memory_bytes,
+        )
 
     def apply_model(self, func: Any) -> list[Any]:
         return [func(self.model)]

@@ -66,8 +66,8 @@ class Host:
     """vLLM with one model.
 
     Args:
-        settings: `llm`, arguments of `vllm.LLM`; `sleep`, whether memory is given back between rollouts; `banned` and `ends`,
-            token ids that are never drawn, and that end a completion.
+        settings: `llm`, arguments of `vllm.LLM`; `cache`, bytes that its cache can make use of; `sleep`, whether memory is
+            given back between rollouts; `banned` and `ends`, token ids that are never drawn, and that end a completion.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ class Host:
         on_cpu = importlib.import_module("vllm.platforms").current_platform.is_cpu()
         if on_cpu:
             _leave_unpacked()
-        here = ON_THE_CPU if on_cpu else {}
+        here = ON_THE_CPU | _memory(settings) if on_cpu else {}
         known = _known(self._vllm, BY_THE_PROCESSOR)
         self._llm: Any = self._vllm.LLM(**settings["llm"], trust_remote_code=False, **known, **here)
         if on_cpu:
@@ -218,6 +218,12 @@ class Host:
 def _known(vllm: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some settings that this version of vLLM has."""
     return {key: value for key, value in settings.items() if key in vllm.EngineArgs.__dataclass_fields__}
+
+
+def _memory(settings: Mapping[str, Any]) -> dict[str, int]:
+    """A cache no larger than it can be made use of: vLLM would fill its share of the machine's memory, which others need."""
+    share = settings["llm"]["gpu_memory_utilization"] * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"kv_cache_memory_bytes": settings["cache"]} if settings["cache"] < share else {}
 
 
 def _leave_unpacked() -> None:

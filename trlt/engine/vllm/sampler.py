@@ -34,6 +34,8 @@ from trlt.video.clip import TEMPORAL_PATCH, Clip
 
 TEMPLATE_TOKENS = 64
 """Most tokens that a chat template adds to the words."""
+BLOCK = 128
+"""Most tokens of a block of vLLM's cache."""
 BATCHED_TOKENS = 8192
 """Least tokens that vLLM computes at once; a clip must fit in whole."""
 
@@ -100,6 +102,7 @@ class VllmSampler:
                 "gpu_memory_utilization": settings.memory,
                 "enable_sleep_mode": settings.sleep and on_gpu,
             },
+            "cache": _cache_bytes(config.text_config, self._dtype, recipe.train.max_sequences, length),
             "sleep": settings.sleep and on_gpu,
             "banned": sorted(self._banned),
             "ends": sorted(self._ends),
@@ -241,6 +244,13 @@ def _clip(tree: Tree) -> Clip:
     if not isinstance(tree.clip, Clip):
         raise TypeError("vLLM is asked with frames, not with what a tower made of them")
     return tree.clip
+
+
+def _cache_bytes(text: Any, dtype: torch.dtype, sequences: int, length: int) -> int:
+    """Keys and values of so many sequences that are as long as they may be, in whole blocks."""
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * dtype.itemsize
+    return int(token * sequences * (length + BLOCK))
 
 
 def _most_tokens(video: Video, words: Sequence[Prompt]) -> int:

@@ -14,8 +14,10 @@ TAIL_BYTES = 1 << 20
 
 _PREFIX = re.compile(r"^(\([\w ]+pid=\d+\)\s*)?((DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d [\d:.]+ \[[^\]]*\]\s?)?")
 """What vLLM puts before its lines: `(EngineCore pid=123) ERROR 11-30 14:31:10 [core.py:1108] `."""
-_CAUSE = re.compile(r"^\s*([\w.]*(Error|Exception|Failure)\b|torch\.\w+|\S+: error): \S")
-"""The last line of a traceback, or of a refusal of arguments."""
+_CAUSE = re.compile(r"^\s*([\w.]*(Error|Exception)|\S+: error): \S|^\s*Value error, ")
+"""The last line of a traceback, of a refusal of arguments, or of settings that don't fit."""
+_STEP = re.compile(r"\b(INFO|WARNING|ERROR) \d\d-\d\d |\d+%\|")
+"""In a line of vLLM's own, or a bar: what libraries warn of is neither."""
 _ECHO = ("See root cause above", "check the stack trace above")
 """In lines by which one process tells that another has failed."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -35,9 +37,10 @@ def tail(log: Path) -> list[str]:
 
 
 def said_last(log: Path) -> str:
-    """Its last line, without what vLLM puts before each."""
+    """The last step that it tells of, without what vLLM puts before each line; else its last line."""
     lines = tail(log)
-    return _PREFIX.sub("", lines[-1]).strip()[:200] if lines else ""
+    last = next((line for line in reversed(lines) if _STEP.search(line)), lines[-1] if lines else "")
+    return _PREFIX.sub("", last).strip()[:200]
 
 
 def reasons(log: Path) -> list[str]:

@@ -86,11 +86,12 @@ class OwnServers:
         # Made anew for each start, and told to the servers' processes alone.
         key = secrets.token_hex(32)
         self._keepers, urls = [], []
-        for place, port in enumerate(_free_ports(count)):
-            urls.append(f"http://127.0.0.1:{port}")
-            self._keepers.append(self._keep(place, port, key))
-        self._places = {url: place for place, url in enumerate(urls)}
-        self._await(urls)
+        with _free_ports(count) as ports:
+            for place, port in enumerate(ports):
+                urls.append(f"http://127.0.0.1:{port}")
+                self._keepers.append(self._keep(place, port, key))
+            self._places = {url: place for place, url in enumerate(urls)}
+            self._await(urls)
         servers = Servers(urls, model=SERVED, key=key, gone=self.gone, on_event=self._on_event)
         servers.check()
         self._servers = servers
@@ -219,10 +220,16 @@ def _is_up(url: str) -> bool:
     return True
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on, all different."""
+@contextlib.contextmanager
+def _free_ports(count: int) -> Iterator[list[int]]:
+    """Ports that nothing listens on, all different, and which nobody else is given meanwhile.
+
+    vLLM takes its port a minute after its start. Until then another program could be given it, or the next server, for itself.
+    Linux lets a second socket have an address and listen there as long as both ask for that, and the first doesn't listen.
+    """
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        yield [int(one.getsockname()[1]) for one in sockets]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,16 @@ class Dying(Handler):
         super().chat(body)
 
 
+def is_held(port: int) -> bool:
+    """Whether another program couldn't have the port now."""
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="api_server.py", allow_abbrev=False)
     for name in ("model", "served-model-name", "host", "dtype", "generation-config"):
@@ -65,7 +76,8 @@ def main() -> None:
     engine = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     told = Path(os.environ["FAKE_VLLM_TOLD"], f"{given.port}.json")
     env = {name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "VLLM_NO_USAGE_STATS", "HF_HUB_OFFLINE", "RANK")}
-    text = json.dumps({"args": vars(given), "env": env, "key": os.environ["VLLM_API_KEY"], "pids": [os.getpid(), engine.pid]})
+    told_all = {"args": vars(given), "env": env, "key": os.environ["VLLM_API_KEY"], "pids": [os.getpid(), engine.pid]}
+    text = json.dumps(told_all | {"held": is_held(given.port)})
     # In one step: whoever waits for the file reads it at once.
     told.with_suffix(".new").write_text(text)
     told.with_suffix(".new").rename(told)
@@ -74,7 +86,7 @@ def main() -> None:
     os.environ["FAKE_KEY"] = os.environ["VLLM_API_KEY"]
     server = Server((given.host, given.port), Dying)
     model = given.model if os.environ.get("FAKE_VLLM_ANSWERS") else None
-    server.state = State("vllm", given.served_model_name, model, given.model)
+    server.state = State(kind="vllm", name=given.served_model_name, model=model, root=given.model, video={})
     sys.stderr.write("INFO:     Application startup complete.\n")
     sys.stderr.flush()
     server.serve_forever()
