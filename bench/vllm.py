@@ -95,7 +95,11 @@ class Peer:
             "skip_mm_profiling": True,
             "enforce_eager": args.eager,
         }
-        self.setup = self.ask({"llm": llm})
+        try:
+            self.setup = self.ask({"llm": llm})
+        except BaseException:
+            self.close()
+            raise
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin and self._process.stdout
