@@ -70,7 +70,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
                 names = [node.module]
             used |= {name.partition(".")[0]: str(path.relative_to(ROOT)) for name in names}
     # Imported by SGLang itself, in its own environment.
-    assert used.pop("sglang") == "trlt/engine/servers/for_sglang/trlt_sglang/rate.py"
+    assert used.pop("sglang").startswith("trlt/engine/servers/for_sglang/")
     libraries = {name: path for name, path in used.items() if name not in sys.stdlib_module_names | {"trlt"}}
     assert {"torch", "datasets", "huggingface_hub"} <= libraries.keys()
     for name, path in libraries.items():

@@ -18,9 +18,10 @@ VIDEO = {"fps": 1000, "max_frames": 100_000, "min_pixels": 28 * 28, "do_resize":
 """Settings with which SGLang takes all frames of a file in their size: sampled above any rate, resized by nobody."""
 START = (
     f"PYTHONPATH={Path(__file__).with_name('for_sglang')} SGLANG_EXTERNAL_MM_PROCESSOR_PACKAGE=trlt_sglang "
+    "SGLANG_EXTERNAL_MODEL_PACKAGE=trlt_sglang_model "
     f"sglang serve --model-path MODEL --mm-process-config '{json.dumps({'video': VIDEO})}'"
 )
-"""Command whose server also knows the frame rate of each file; see `for_sglang/trlt_sglang/rate.py`."""
+"""Command whose server also knows the frame rate of each file; see `for_sglang/`."""
 
 
 def mp4(clip: Clip) -> bytes:

@@ -1,0 +1,1 @@
+"""Read by SGLang, in its own process: see `vision.py`."""
