@@ -233,7 +233,7 @@ def test_on_the_cpu_the_cache_is_no_larger_than_it_is_of_use(tiny, recipe, tmp_p
         (
             "fps",
             ParityError,
-            r"sample '.+' \(.+\.mp4\), slowed 3 times: positions .*differ: vLLM has .*; take another version of vLLM, or "
+            r"sample '.+' \(.+\.mp4\), slowed \d+ times: positions .*differ: .*vLLM has .*; take another version of vLLM, or "
             "train.rollouts: engine in a new run",
         ),
         ("resampled", ParityError, r"a prompt's tokens .*differ"),
@@ -311,6 +311,38 @@ def test_a_clip_whose_times_round_both_ways_passes_and_is_told(tiny, recipe, tmp
     assert (
         f"one position lower at {found.grids_rounded} of {found.grids} grids, by which log-probabilities change" in found.words
     )
+
+
+@pytest.mark.parametrize("fault", ["fps", "library"])
+@pytest.mark.parametrize(("frames", "side"), [(2, 28), (2, 140), (4, 140)])
+def test_short_clips_show_a_wrong_rate_or_rule_too(
+    tiny,
+    recipe,  # noqa: F811
+    tmp_path,
+    asked,
+    training_data,
+    noise_clip,
+    monkeypatch,
+    fault,
+    frames,
+    side,
+):
+    """Of two frames no position depends on either; of few and large ones the text goes on after their width."""
+    monkeypatch.setenv("FAKE_VLLM_FAULT", fault)
+    attach(tiny.model)
+    engine, words = Engine(tiny.model, tiny.processor), build(training_data.samples[0], think=True, answer_format="letter")
+    sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
+
+    def made(clip, words):
+        inputs = engine.builder.clip(clip)
+        return inputs, engine.builder.prompt(words.system, words.user, inputs)
+
+    with (
+        contextlib.closing(sampler),
+        sampler.awake(tiny.model),
+        pytest.raises(ParityError, match=r"slowed \d+ times: positions .*differ"),
+    ):
+        check(sampler, engine, [("a", noise_clip(frames=frames, side=side), words)], made, Sampling(max_new_tokens=4))
 
 
 def test_vllm_sleeps_also_after_an_error(tiny, recipe, tmp_path, asked, training_data, monkeypatch):  # noqa: F811

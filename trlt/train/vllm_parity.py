@@ -6,9 +6,11 @@ every weight arrives by the way it takes in each step.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from trlt.engine.agreement import TOLERANCES, Agreement
@@ -22,9 +24,12 @@ from trlt.errors import ParityError, counted
 from trlt.recipe import advice
 from trlt.task.prompt import Prompt
 from trlt.train.parity import MakeInputs
-from trlt.video.clip import Clip
+from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
 
 SLOWER = 3
+"""Least factor that a clip is slowed by."""
+CORNER = 56
+"""Side in pixels of what is taken of a clip that is too short, and shown several times."""
 REMEDY = f"take another version of vLLM, or {advice('train.rollouts: engine')}"
 
 
@@ -70,7 +75,7 @@ def check(
     Where vLLM rounds a grid's time differently (`engine.vllm.positions`), its log-probabilities are compared at its positions:
     that shows whether it computes the same, and what the positions change is measured by itself.
 
-    The first clip is looked at once more, told as a slower one: most clips have the rate that is assumed where none is told.
+    The longest clip is looked at once more, told as a slower one: most clips have the rate that is assumed where none is told.
 
     Args:
         sampler: Awake, with the weights of the engine's model.
@@ -89,7 +94,7 @@ def check(
     shifts = [0.0]
     # At 2 frames a second a grid covers one second, which vLLM assumes where
     # it isn't told: only another rate shows that the rate is used.
-    for name, clip, words in [*clips, _slower(*clips[0])]:
+    for name, clip, words in [*clips, _slower(*max(clips, key=lambda one: len(one[1].frames)), tokens_per_second)]:
         clip_inputs, prompt = make_inputs(clip, words)
         found = sampler.explain(clip, words, sampling)
         here: list[float] = []
@@ -125,10 +130,21 @@ def check(
     return parity
 
 
-def _slower(name: str, clip: Clip, words: Prompt) -> tuple[str, Clip, Prompt]:
-    """The same frames, further apart."""
-    slow = Clip.of(clip.frames, clip.times * SLOWER, sample_fps=clip.sample_fps / SLOWER, duration=clip.duration * SLOWER)
-    return f"{name}, slowed {SLOWER} times", slow, words
+def _slower(name: str, clip: Clip, words: Prompt, tokens_per_second: float) -> tuple[str, Clip, Prompt]:
+    """The same frames, so far apart that the last ones stand beyond the frames' height and width.
+
+    Only then the place of the text depends on the rate, and on the rule that it follows the largest position on any axis.
+    """
+    frames = clip.frames
+    if clip.grid[0] == 1:
+        # Its only grid stands at 0 whatever the rate.
+        frames = np.concatenate([frames[:, :, :CORNER, :CORNER]] * 4)
+    last = (len(frames) // TEMPORAL_PATCH - 1) * TEMPORAL_PATCH / clip.sample_fps * tokens_per_second
+    side = max(frames.shape[2:]) // (PATCH * MERGE)
+    slower = max(SLOWER, math.ceil((side + 1) / last))
+    fps = clip.sample_fps / slower
+    slow = Clip.of(frames, np.arange(len(frames)) / fps, sample_fps=fps, duration=len(frames) / fps)
+    return f"{name}, slowed {slower} times", slow, words
 
 
 def _score(engine: Engine, clip: ClipInputs, prompt: PromptInputs, found: Explained) -> list[float]:
