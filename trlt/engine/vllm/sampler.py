@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,20 +23,17 @@ from trlt.engine.mrope import RULE
 from trlt.engine.sampling import Sampling
 from trlt.engine.told_rate import told_rate
 from trlt.engine.vllm.environment import refuse_library_positions, vllm_python
+from trlt.engine.vllm.limits import BATCHED_TOKENS, most_tokens, per_prompt
 from trlt.engine.vllm.process import HostProcess
 from trlt.engine.vllm.together import together
 from trlt.engine.vllm.weight_transfer import hand_over
 from trlt.errors import ModelError
-from trlt.recipe import Recipe, Video, advice
+from trlt.recipe import Recipe, advice
 from trlt.task.prompt import Prompt
-from trlt.video.clip import TEMPORAL_PATCH, Clip
+from trlt.video.clip import Clip
 
-TEMPLATE_TOKENS = 64
-"""Most tokens that a chat template adds to the words."""
 BLOCK = 128
 """Most tokens of a block of vLLM's cache."""
-BATCHED_TOKENS = 8192
-"""Least tokens that vLLM computes at once; a clip must fit in whole."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +74,7 @@ class VllmSampler:
         self._tokens_per_second = float(config.vision_config.tokens_per_second)
         self._tells = recipe.train.corrects != "none"
         settings = recipe.train.vllm
-        length = min(
-            _most_tokens(recipe.video, words) + recipe.train.max_new_tokens, config.text_config.max_position_embeddings
-        )
+        length = min(most_tokens(recipe.video, words) + recipe.train.max_new_tokens, config.text_config.max_position_embeddings)
         on_gpu = engine.device.type == "cuda"
         told = {
             "llm": {
@@ -92,8 +86,7 @@ class VllmSampler:
                 "max_model_len": length,
                 "max_num_seqs": recipe.train.max_sequences,
                 "max_num_batched_tokens": max(length, BATCHED_TOKENS),
-                # Otherwise memory is reserved for images that never come.
-                "limit_mm_per_prompt": {"image": 0, "video": 1},
+                "limit_mm_per_prompt": per_prompt(recipe.video),
                 # Not the processed ones: these are of the nucleus without banned tokens, so
                 # every ratio would be 1 or less (docs/decisions/vllm-rollouts.md).
                 "logprobs_mode": "raw_logprobs",
@@ -251,14 +244,6 @@ def _cache_bytes(text: Any, dtype: torch.dtype, sequences: int, length: int) -> 
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * dtype.itemsize
     return int(token * sequences * (length + BLOCK))
-
-
-def _most_tokens(video: Video, words: Sequence[Prompt]) -> int:
-    """A bound on a prompt's tokens: a token of text has at least one byte."""
-    # A frame's least size goes before the budget, and sides are whole tokens: a little above what the numbers say.
-    clip = 1.25 * max(video.max_tokens, video.max_frames // TEMPORAL_PATCH * video.min_tokens)
-    text = max((len(f"{one.system}{one.user}".encode("utf-8", "surrogatepass")) for one in words), default=0)
-    return math.ceil(clip) + text + TEMPLATE_TOKENS
 
 
 def _seed(seed: int, *key: str) -> int:

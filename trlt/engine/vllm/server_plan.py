@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import torch
 from trlt.engine.model import CONFIG, check_config, folder_of, load_processor, locate, resolve
 from trlt.engine.mrope import RULE
 from trlt.engine.vllm.environment import FoundVllm, find_vllm, refuse_library_positions
+from trlt.engine.vllm.limits import BATCHED_TOKENS, most_tokens, per_prompt
 from trlt.engine.vllm.process import LAUNCHERS
-from trlt.engine.vllm.sampler import BATCHED_TOKENS, _most_tokens
 from trlt.errors import ModelError, UsageError, counted
 from trlt.recipe import Model, Video
 from trlt.task.prompt import Prompt
@@ -46,6 +46,8 @@ class ServerPlan:
     """Tokens of the longest prompt with its answer."""
     cache_gib: int
     """Memory for keys and values of a server on the CPU."""
+    per_prompt: Mapping[str, Any]
+    """See `limits.per_prompt`."""
 
     @property
     def batched(self) -> int:
@@ -84,8 +86,7 @@ class ServerPlan:
             "max-model-len": self.length,
             "max-num-batched-tokens": self.batched,
             "max-num-seqs": SEQUENCES,
-            # Otherwise memory is reserved for images that never come.
-            "limit-mm-per-prompt": json.dumps({"image": 0, "video": 1}),
+            "limit-mm-per-prompt": json.dumps(self.per_prompt),
             # Not the model's own file, which asks for a repetition penalty of 1.05.
             "generation-config": "vllm",
             "max-logprobs": 20,
@@ -152,13 +153,13 @@ def plan_servers(
     gpus = _gpus(model.device, count, found)
     config = check_config(folder / CONFIG)
     text = config.get("text_config", config)
-    length = min(_most_tokens(video, prompts) + max_new_tokens, text["max_position_embeddings"])
+    length = min(most_tokens(video, prompts) + max_new_tokens, text["max_position_embeddings"])
     # Its template and pixels are held to what the engine takes: vLLM takes whatever the files say.
     load_processor(str(folder))
     head = text["hidden_size"] // text["num_attention_heads"]
     numbers = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head
     cache = CPU_SEQUENCES * length * numbers * getattr(torch, model.dtype).itemsize
-    return ServerPlan(found, folder, model.dtype, gpus, length, math.ceil(cache / GIB))
+    return ServerPlan(found, folder, model.dtype, gpus, length, math.ceil(cache / GIB), per_prompt(video))
 
 
 def _served_folder(name: str) -> Path:
