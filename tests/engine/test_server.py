@@ -364,7 +364,7 @@ def test_a_server_that_does_not_see_the_frames_is_refused_at_the_start(fake, kin
 def test_vllm_that_trusts_no_request_is_refused_with_the_flag(fake):
     server = fake()
     server.control(traits=["untrusting"])
-    with pytest.raises(ServerError, match=r"400: Per-request mm_processor_kwargs are .*`vllm serve MODEL --trust-request-mm-k"):
+    with pytest.raises(ServerError, match=r"400: Per-request mm_processor_kwargs are .*start vLLM with --trust-request-mm-k"):
         checked(server)
 
 
@@ -512,6 +512,16 @@ def test_addresses_that_are_refused(url):
     with pytest.raises(UsageError, match="--server ") as error:
         Servers([url])
     assert "secret" not in str(error.value)
+
+
+def test_addresses_of_something_else_are_told(fake):
+    with pytest.raises(UsageError, match="--server box:8000: give an http or https address"):
+        Servers(["box:8000"])
+    server = fake()
+    with pytest.raises(ServerError, match=r"/foo: no OpenAI-compatible server, for it has no /v1/models"):
+        Servers([f"{server.url}/foo"], limits=HASTY).check()
+    with pytest.raises(ServerError, match=r"it doesn't speak TLS; is it http:// \?"):
+        Servers([server.url.replace("http:", "https:")], limits=HASTY).check()
 
 
 def test_the_key_is_sent_and_never_said(fake, trees, monkeypatch):

@@ -37,7 +37,7 @@ def refused(trlt, questions, servers, tmp_path):
 
 
 def test_one_that_takes_no_word_on_how_frames_are_processed(refused):
-    assert f"start it with `vllm serve MODEL {TRUSTING}`" in refused("untrusting")
+    assert f"start vLLM with {TRUSTING}" in refused("untrusting")
 
 
 def test_one_that_drops_the_rate(refused, servers):

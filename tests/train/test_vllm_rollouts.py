@@ -438,7 +438,9 @@ def test_no_room_for_the_weights_is_said(tiny, monkeypatch):
 
 
 def test_without_vllm_it_says_how_to_get_it(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
-    with pytest.raises(ModelError, match=r"has no vLLM; install it .*train\.vllm\.python, or take train\.rollouts: engine"):
+    with pytest.raises(
+        ModelError, match=r"has no vLLM; install it .*train\.vllm\.python or TRLT_VLLM_PYTHON, or take train\.rollouts: engine"
+    ):
         run(tiny_path, training_data, by_vllm(recipe), tmp_path / "run")
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
 from trlt.engine.model import SHIPPED, load
+from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 from trlt.rollout import RunFiles
 from trlt.task.prompt import VERSION
@@ -130,6 +131,7 @@ def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers |
         return None
     from trlt.engine.servers.client import Servers
 
+    output.note(f"trying {counted(len(urls), 'server')} with small clips")
     servers = Servers(urls, model=model, on_event=output.note)
     servers.check()
     return servers

@@ -50,6 +50,7 @@ def doctor(
     found += attempt(
         "recipe", lambda: _recipe(recipe, recipe_path, sets), "correct the recipe; docs/recipe.md lists its fields"
     )
+    found += _vllm(recipe[0].train.vllm.python if recipe else None)
     gpus: list[checks.Card] = []
     found += attempt("CUDA", lambda: _gpus(gpus), AGAIN)
     found += _machine(recipe[0] if recipe else None, len(gpus), planned=recipe_path is not None)
@@ -95,20 +96,26 @@ def _software() -> list[Check]:
 
         return checks.decoder_checks(av)
 
-    def vllm() -> list[Check]:
-        from trlt.engine.vllm.environment import find_vllm
-
-        found = find_vllm(None)
-        return [Check("vLLM", "ok", f"{found.version}, of {found.python}")]
-
     return [
         *attempt("Python", python, AGAIN),
         *attempt("libraries", libraries, AGAIN),
         *attempt("TRL's methods", trl, AGAIN),
         *attempt("decoders", decoders, "pip install --force-reinstall --only-binary av av"),
-        # Only where somebody has named it: most do without.
-        *(attempt("vLLM", vllm, f"unset {VLLM_PYTHON}, if it isn't needed") if os.environ.get(VLLM_PYTHON) else []),
     ]
+
+
+def _vllm(named: str | None) -> list[Check]:
+    """The environment that holds vLLM, where somebody has named one: most do without."""
+
+    def look() -> list[Check]:
+        from trlt.engine.vllm.environment import find_vllm
+
+        found = find_vllm(named)
+        return [Check("vLLM", "ok", f"{found.version}, of {found.python}")]
+
+    if not named and not os.environ.get(VLLM_PYTHON):
+        return []
+    return attempt("vLLM", look, f"leave out {'train.vllm.python' if named else VLLM_PYTHON}, if it isn't needed")
 
 
 def _recipe(kept: list[Recipe], path: Path | None, sets: Sequence[str]) -> list[Check]:

@@ -120,6 +120,10 @@ def _system_error(error: BaseException) -> OSError | None:
 
 def _words(error: BaseException, cause: OSError | None) -> str:
     """The system's message if there is one: "Connection refused", not "All connection attempts failed"."""
+    import ssl
+
+    if isinstance(cause, ssl.SSLError):  # whose numbers aren't the system's
+        return "it doesn't speak TLS; is it http:// ?" if cause.reason == "WRONG_VERSION_NUMBER" else f"TLS: {cause.reason}"
     if cause is not None and cause.errno is not None:
         return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
     return str(error) or type(error).__name__

@@ -237,12 +237,19 @@ def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found += _changed("model", before, now_there)
     if "files" in before and "files" in now_there:  # which earlier manifests don't name
         found += _changed("model", before["files"], now_there["files"])
-    drawn = [one["sampler"]["name"] if one.get("sampler") else "trlt's engine" for one in (old, new)]
+    drawn = [_drawn_by(one) for one in (old, new)]
     if drawn[0] != drawn[1]:
         found.append(f"what draws the answers: {drawn[0]} -> {drawn[1]}")
     for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
         found += _changed_input(name, old["inputs"][name], new["inputs"][name])
     return found
+
+
+def _drawn_by(values: Mapping[str, Any]) -> str:
+    """What draws a run's answers, by its manifest."""
+    if values.get("sampler"):
+        return str(values["sampler"]["name"])
+    return "a server" if "served" in values.get("model", {}) else "trlt's engine"
 
 
 def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -45,7 +45,7 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
         "prompts_per_step": batch.examples,
         "completions_per_prompt": group,
         "completions_per_step": batch.examples * group,
-        "rollouts": _rollouts(settings),
+        "rollouts": _rollouts(settings, recipe.model.device),
         "prompts_per_process_and_step": batch.step // processes,
         "passes_per_process_and_step": batch.step // (batch.rows * processes) if grpo else None,
         "steps": settings.max_steps if count is None else count_steps(settings, count, batch),
@@ -56,11 +56,13 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
     }
 
 
-def _rollouts(settings: Train) -> str:
+def _rollouts(settings: Train, device: str) -> str:
     """Who draws the completions."""
     if settings.method == "sft":
         return "none"
-    return f"vLLM, with {settings.vllm.memory:.0%} of each GPU" if settings.rollouts == "vllm" else "engine"
+    if settings.rollouts == "engine":
+        return "engine"
+    return f"vLLM, with {settings.vllm.memory:.0%} of {'the machine' if device == 'cpu' else 'each GPU'}'s memory"
 
 
 def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool = False) -> None:

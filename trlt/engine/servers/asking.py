@@ -114,7 +114,7 @@ class Asker:
         }.get(refused.status, "")
         if "mm_processor_kwargs" in str(refused) or "media_io_kwargs" in str(refused):
             hint = (
-                "; trlt sends frames as they are, with their rate, which vLLM takes from trusted clients only: start it with "
-                f"`vllm serve MODEL {TRUST}`"
+                "; trlt sends frames as they are, with their rate, which vLLM takes from trusted clients only: start vLLM "
+                f"with {TRUST}"
             )
         return ServerError(f"{server.address}: refused a request with {refused}{hint}")

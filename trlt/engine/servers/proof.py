@@ -105,6 +105,10 @@ class Proof:
             cards = {str(card["id"]): card for card in answer["data"]}
             owners = {name: str(card.get("owned_by", "")) for name, card in cards.items()}
         except Refused as refused:
+            if refused.status == 404:
+                raise ServerError(
+                    f"{server.address}: no OpenAI-compatible server, for it has no /v1/models; correct --server"
+                ) from None
             raise self._asker.refusal(server, refused) from None
         except (KeyError, TypeError, AttributeError):
             raise TransientFault("/v1/models doesn't list models as OpenAI's does") from None
@@ -114,7 +118,10 @@ class Proof:
         if asker.model is None:
             raise ServerError(f"{server.address}: serves {len(owners)} models ({names}); name one with --model")
         if owners and asker.model not in owners:  # one that lists none may still know the name
-            raise ServerError(f"{server.address}: doesn't serve {asker.model!r}, but {names}; all servers must serve one model")
+            raise ServerError(
+                f"{server.address}: doesn't serve {asker.model!r}, but {names}; all servers must serve one model: leave out "
+                "--model, or give its name at the servers"
+            )
         owner = owners.get(asker.model)
         server.kind = "sglang" if owner == "sglang" else "trlt" if owner == "trlt" else "vllm"
         if server.kind != "trlt":

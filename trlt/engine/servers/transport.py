@@ -68,6 +68,8 @@ class ServerAddress:
         parts = urlsplit(url.strip())
         shown = f"--server {parts.scheme}://{parts.hostname or ''}"
         if parts.scheme not in ("http", "https") or not parts.hostname:
+            if not set("@?#") & set(url):  # it holds no secret, and may be shown as it was typed
+                shown = f"--server {url.strip()}"
             raise UsageError(f"{shown}: give an http or https address, such as http://localhost:8000")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise UsageError(

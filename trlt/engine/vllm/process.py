@@ -117,12 +117,12 @@ class HostProcess:
         if answer.get("missing"):
             raise ModelError(
                 f"train.rollouts: vllm: {self._python} has no vLLM; install it into an environment of its own (`python -m venv "
-                "vllm-env && vllm-env/bin/pip install vllm`) and give that one's Python as train.vllm.python, or take "
-                f"{advice('train.rollouts: engine')}"
+                "vllm-env && vllm-env/bin/pip install vllm`) and give that one's Python as train.vllm.python or "
+                f"TRLT_VLLM_PYTHON, or take {advice('train.rollouts: engine')}"
             )
         if "error" in answer:
             without = advice("take train.rollouts: engine")
-            share = "train.vllm.memory is the share that it takes; " if SHARE.search(answer["error"]) else ""
+            share = "raise train.vllm.memory, its share, or free some; " if SHARE.search(answer["error"]) else ""
             raise ModelError(f"vLLM failed: {answer['error']}\n({share}more in {self._log}; to do without, {without})")
         return answer
 

@@ -184,7 +184,7 @@ def _gpus(device: str, count: int, found: FoundVllm) -> tuple[str | None, ...]:
     """The GPU of each server, as CUDA_VISIBLE_DEVICES names it; None: the CPU.
 
     Raises:
-        UsageError: more servers than GPUs.
+        UsageError: more servers than GPUs, or on the CPU than cores.
         ModelError: the recipe names a GPU, and there is none, or vLLM can't use it.
     """
     wanted = device.startswith("cuda")
@@ -194,6 +194,8 @@ def _gpus(device: str, count: int, found: FoundVllm) -> tuple[str | None, ...]:
     if wanted and not seen:
         raise ModelError(f"model.device: {device} was asked for, but torch sees no GPU; use --set model.device=cpu")
     if not seen:
+        if count > (cores := os.cpu_count() or 1):
+            raise UsageError(f"--vllm {count}: on the CPU servers share its {cores} cores; one is mostly the fastest")
         return (None,) * (count or 1)
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = visible[:seen] or [str(index) for index in range(seen)]
