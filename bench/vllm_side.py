@@ -20,7 +20,7 @@ def prepare(told: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """vLLM with the model, and how it is set up."""
     vllm, torch = importlib.import_module("vllm"), importlib.import_module("torch")
     known = vllm.EngineArgs.__dataclass_fields__
-    llm = vllm.LLM(**{key: value for key, value in told["llm"].items() if key in known})
+    llm = vllm.LLM(trust_remote_code=False, **{key: value for key, value in told["llm"].items() if key in known})
     config = llm.llm_engine.vllm_config
     found = {
         "vllm": vllm.__version__,

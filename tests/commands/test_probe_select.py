@@ -122,7 +122,7 @@ def test_the_line_that_people_type_fails_before_any_work_without_its_model(trlt,
     def unreachable(name):
         raise ModelError(f"model.path: {name} is not in the local cache; try `--model miniature`")
 
-    monkeypatch.setattr("trlt.commands.probe.locate", unreachable)
+    monkeypatch.setattr("trlt.commands._answerer.locate", unreachable)
     message = trlt("probe", "--data", "pool.jsonl", "-n", "8", code=5)
     assert "Qwen/Qwen2.5-VL-7B-Instruct" in message and "--model miniature" in message
     assert not (tmp_path / "runs").exists()

@@ -25,7 +25,7 @@ NO_RUN = {
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",
-    "serve/_chat.py": "a server has no run",
+    "serve/_frames.py": "a server has no run",
     "commands/infer.py": "a single question has no run",
     "commands/probe_estimate.py": "an estimate has no run",
 }
@@ -93,7 +93,7 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
     assert set(NO_RUN) <= set(FILES)
 
 
-OTHERS = "force-reinstall only-binary shm-size media-io-kwargs reasoning-parser tool-call-parser mm-process-config".split()
+OTHERS = "force-reinstall only-binary shm-size media-io-kwargs reasoning-parser tool-call-parser mm-process-config model-path max-logprobs".split()
 """Options of pip, of containers and of vLLM."""
 
 
@@ -154,6 +154,7 @@ NOT_FOLLOWED = {
     "train.launch.gpu_gb": "of the plan",
     "train.lora.quantize": "has no other value without a GPU",
     "train.report_to": "needs a tracker",
+    "train.vllm.memory": "needs vLLM",
     "video.root": "the same videos at another place",
     "video.max_frames": "of a recipe's checks",
     "video.min_frames": "of a recipe's checks",

@@ -79,11 +79,11 @@ def test_servers_that_cannot_be_used_are_named(trlt, fake, bench, write_jsonl, t
 def test_what_one_question_raises_on_its_way_is_its_own_error(trlt, fake, tmp_path, monkeypatch):
     from commands.test_faults import fails_on
 
-    from trlt.engine.servers import client as servers
+    from trlt.engine.servers import asking
 
     samples = pool(tmp_path / "videos")
     write_samples(tmp_path / "pool.jsonl", samples)
-    fails_on(servers, "question", lambda args: args[2].key == samples[1].id, monkeypatch)
+    fails_on(asking, "question", lambda args: args[2].key == samples[1].id, monkeypatch)
     args = ("probe", "--data", "pool.jsonl", "--videos", "videos", "-n", "2", *FEW, "--server", fake("--kind", "vllm").url)
     assert trlt(*args, "--out", "p", "--json")["summary"]["errors"] == 3
     rows = {row["id"]: row for row in read_rows(tmp_path / "p/rows/probe.jsonl")}
