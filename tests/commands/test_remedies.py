@@ -93,8 +93,11 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
     assert set(NO_RUN) <= set(FILES)
 
 
-OTHERS = "force-reinstall only-binary shm-size media-io-kwargs reasoning-parser tool-call-parser mm-process-config model-path max-logprobs".split()
-"""Options of pip, of containers and of vLLM."""
+OTHERS = (
+    *("force-reinstall", "only-binary", "shm-size"),
+    *("media-io-kwargs", "reasoning-parser", "tool-call-parser", "mm-process-config", "model-path", "max-logprobs"),
+)
+"""Options of pip and of containers, and of vLLM and SGLang."""
 
 
 def test_flags_that_messages_name_are_options():
