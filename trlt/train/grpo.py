@@ -100,7 +100,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
         broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
         tower = self._frozen_tower(lambda clip: engine.encode(clip))
-        vllm = _vllm(engine, loaded.path, training_data, recipe, folder / f"vllm-{self.accelerator.process_index}.log")
+        log = folder / f"vllm-{self.accelerator.process_index}.log"
+        if recipe.train.rollouts == "vllm" and training_data.on_event and self.accelerator.is_main_process:
+            training_data.on_event(f"train: starting vLLM, which may take minutes; its log is {log}")
+        vllm = _vllm(engine, loaded.path, training_data, recipe, log)
         self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, self.accelerator.autocast, tower, vllm)
         writes = self.accelerator.is_main_process
         self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
