@@ -188,7 +188,7 @@ def test_bytes_of_a_token(tiny):
             branches=recorder,
         )
     held = sum(t.nbytes for side in (recorder.keys, recorder.values) for t in side.values())
-    assert memory.token_bytes(tiny.model) * 5 == held
+    assert memory.token_bytes(tiny.model.config.text_config, tiny.model.dtype) * 5 == held
 
 
 def test_what_is_put_back_is_taken_first(trees):

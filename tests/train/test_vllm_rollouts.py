@@ -291,20 +291,23 @@ def test_a_vllm_that_is_killed_ends_what_asks_it(tiny, recipe, tmp_path, asked, 
     assert not list(weights.MEMORY.glob("trlt-weights-*"))
 
 
-def test_a_clip_whose_times_round_both_ways_passes_and_is_told(tiny, recipe, tmp_path, asked, training_data, noise_clip):  # noqa: F811
-    """No rate that can be told gives the trainer's positions: grids 5 and 10 of 4.2 positions each would end at 21 and 42."""
+def looked_at(tiny, settings, training_data, clip, log):
+    """What the check before the first step finds for one clip."""
     attach(tiny.model)
     engine, words = Engine(tiny.model, tiny.processor), build(training_data.samples[0], think=True, answer_format="letter")
-    sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
+    sampler = VllmSampler(engine, tiny.path, settings, [words], log)
 
     def made(clip, words):
         inputs = engine.builder.clip(clip)
         return inputs, engine.builder.prompt(words.system, words.user, inputs)
 
     with contextlib.closing(sampler), sampler.awake(tiny.model):
-        found = check(
-            sampler, engine, [("a", noise_clip(frames=32, side=28, fps=20 / 21), words)], made, Sampling(max_new_tokens=8)
-        )
+        return check(sampler, engine, [("a", clip, words)], made, Sampling(max_new_tokens=8))
+
+
+def test_a_clip_whose_times_round_both_ways_passes_and_is_told(tiny, recipe, tmp_path, asked, training_data, noise_clip):  # noqa: F811
+    """No rate that can be told gives the trainer's positions: grids 5 and 10 of 4.2 positions each would end at 21 and 42."""
+    found = looked_at(tiny, by_vllm(recipe), training_data, noise_clip(frames=32, side=28, fps=20 / 21), tmp_path / "vllm.log")
     assert found.largest < 1e-4, "at vLLM's positions, it computes the same"
     assert (found.clips_rounded, found.grids_rounded, found.grids) in ((1, 2, 16), (2, 4, 32))
     assert found.shift > 1e-4
@@ -329,20 +332,9 @@ def test_short_clips_show_a_wrong_rate_or_rule_too(
 ):
     """Of two frames no position depends on either; of few and large ones the text goes on after their width."""
     monkeypatch.setenv("FAKE_VLLM_FAULT", fault)
-    attach(tiny.model)
-    engine, words = Engine(tiny.model, tiny.processor), build(training_data.samples[0], think=True, answer_format="letter")
-    sampler = VllmSampler(engine, tiny.path, by_vllm(recipe), [words], tmp_path / "vllm.log")
-
-    def made(clip, words):
-        inputs = engine.builder.clip(clip)
-        return inputs, engine.builder.prompt(words.system, words.user, inputs)
-
-    with (
-        contextlib.closing(sampler),
-        sampler.awake(tiny.model),
-        pytest.raises(ParityError, match=r"slowed \d+ times: positions .*differ"),
-    ):
-        check(sampler, engine, [("a", noise_clip(frames=frames, side=side), words)], made, Sampling(max_new_tokens=4))
+    clip = noise_clip(frames=frames, side=side)
+    with pytest.raises(ParityError, match=r"slowed \d+ times: positions .*differ"):
+        looked_at(tiny, by_vllm(recipe), training_data, clip, tmp_path / "vllm.log")
 
 
 def test_vllm_sleeps_also_after_an_error(tiny, recipe, tmp_path, asked, training_data, monkeypatch):  # noqa: F811

@@ -17,11 +17,15 @@ MEMINFO = Path("/proc/meminfo")
 T = TypeVar("T")
 
 
-def token_bytes(model: Any) -> int:
-    """Bytes of one token's keys and values in all layers of a Qwen2.5-VL."""
-    text = model.config.text_config
+def token_bytes(text: Any, dtype: torch.dtype) -> int:
+    """Bytes of one token's keys and values in all layers.
+
+    Args:
+        text: The `text_config` of a Qwen2.5-VL.
+        dtype: What they are held in.
+    """
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return int(2 * text.num_hidden_layers * text.num_key_value_heads * head * model.dtype.itemsize)
+    return int(2 * text.num_hidden_layers * text.num_key_value_heads * head * dtype.itemsize)
 
 
 def free_bytes(device: torch.device) -> float:
@@ -38,7 +42,7 @@ def free_bytes(device: torch.device) -> float:
 
 def room_for_tokens(model: Any) -> float:
     """Tokens whose keys and values may be held."""
-    return SHARE * free_bytes(model.device) / token_bytes(model)
+    return SHARE * free_bytes(model.device) / token_bytes(model.config.text_config, model.dtype)
 
 
 def fits(work: Callable[[], T]) -> T | None:

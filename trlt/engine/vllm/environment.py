@@ -21,6 +21,8 @@ PYTHON = "TRLT_VLLM_PYTHON"
 OLDEST = Version("0.31.0")
 """First release that hands a video's frame rate to the model: those before compute positions as if it were 2 a second."""
 INSTALL = "`python -m venv vllm-env && vllm-env/bin/pip install vllm`"
+LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What tells a process that it is one of several; vLLM's stands alone."""
 LOOK_S = 60.0
 """Longest time that a Python may take to look for vLLM; on a cold network disk it is some seconds."""
 
@@ -56,6 +58,16 @@ class FoundVllm:
 def vllm_python(named: str | None) -> str:
     """The Python of vLLM's environment: the recipe's `train.vllm.python`, else that of `TRLT_VLLM_PYTHON`, else this one."""
     return named or os.environ.get(PYTHON) or sys.executable
+
+
+def standing_alone() -> dict[str, str]:
+    """This process's environment variables, without what a launcher told it."""
+    return {key: value for key, value in os.environ.items() if key not in LAUNCHERS and not key.startswith("TORCHELASTIC_")}
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use; empty where nobody has restricted it."""
+    return [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
 
 
 def refuse_library_positions(path: str, rule: object, without: str) -> None:

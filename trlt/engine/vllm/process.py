@@ -15,11 +15,10 @@ from typing import Any
 import torch
 
 from trlt.engine.vllm import host
+from trlt.engine.vllm.environment import standing_alone, visible_gpus
 from trlt.errors import ModelError
 from trlt.recipe import advice
 
-LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""What tells a process that it is one of several; vLLM's stands alone."""
 SHOWN = 8
 """Last lines of a log that an error shows,"""
 WIDTH = 240
@@ -159,13 +158,13 @@ def shown_lines(lines: Sequence[str]) -> str:
 
 def _environment(device: torch.device) -> dict[str, str]:
     """This process's, without what a launcher told it, and with its own GPU alone."""
-    kept = {key: value for key, value in os.environ.items() if key not in LAUNCHERS and not key.startswith("TORCHELASTIC_")}
+    kept = standing_alone()
     # In one process with its model, so that weights can be put into it.
     kept["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     # It would report its use to its makers.
     kept.setdefault("VLLM_NO_USAGE_STATS", "1")
     if device.type == "cuda":
-        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        visible = visible_gpus()
         index = torch.cuda.current_device() if device.index is None else device.index
         kept["CUDA_VISIBLE_DEVICES"] = visible[index] if visible else str(index)
     return kept

@@ -18,6 +18,7 @@ import torch
 
 from trlt.engine.forest import Completion, Engine, Tree
 from trlt.engine.inputs import ClipInputs
+from trlt.engine.memory import token_bytes
 from trlt.engine.model import folder_of
 from trlt.engine.mrope import RULE
 from trlt.engine.sampling import Sampling
@@ -95,7 +96,8 @@ class VllmSampler:
                 "gpu_memory_utilization": settings.memory,
                 "enable_sleep_mode": settings.sleep and on_gpu,
             },
-            "cache": _cache_bytes(config.text_config, self._dtype, recipe.train.max_sequences, length),
+            # Of so many sequences that are as long as they may be, in whole blocks.
+            "cache": token_bytes(config.text_config, self._dtype) * recipe.train.max_sequences * (length + BLOCK),
             "sleep": settings.sleep and on_gpu,
             "banned": sorted(self._banned),
             "ends": sorted(self._ends),
@@ -237,13 +239,6 @@ def _clip(tree: Tree) -> Clip:
     if not isinstance(tree.clip, Clip):
         raise TypeError("vLLM is asked with frames, not with what a tower made of them")
     return tree.clip
-
-
-def _cache_bytes(text: Any, dtype: torch.dtype, sequences: int, length: int) -> int:
-    """Keys and values of so many sequences that are as long as they may be, in whole blocks."""
-    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * dtype.itemsize
-    return int(token * sequences * (length + BLOCK))
 
 
 def _seed(seed: int, *key: str) -> int:

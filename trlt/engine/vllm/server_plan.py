@@ -8,15 +8,16 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+from trlt.engine.memory import token_bytes
 from trlt.engine.model import CONFIG, check_config, folder_of, load_processor, locate, resolve
 from trlt.engine.mrope import RULE
-from trlt.engine.vllm.environment import FoundVllm, find_vllm, refuse_library_positions
+from trlt.engine.vllm.environment import FoundVllm, find_vllm, refuse_library_positions, standing_alone, visible_gpus
 from trlt.engine.vllm.limits import BATCHED_TOKENS, most_tokens, per_prompt
-from trlt.engine.vllm.process import LAUNCHERS
 from trlt.errors import ModelError, UsageError, counted
 from trlt.recipe import Model, Video
 from trlt.task.prompt import Prompt
@@ -107,7 +108,7 @@ class ServerPlan:
 
     def environment(self, place: int, key: str) -> dict[str, str]:
         """Of one server's process: its GPU alone, and the key that its clients need, which no other place holds."""
-        env = {name: value for name, value in os.environ.items() if name not in LAUNCHERS and "TORCHELASTIC" not in name}
+        env = standing_alone()
         env["VLLM_API_KEY"] = key
         gpu = self.gpus[place]
         env["CUDA_VISIBLE_DEVICES"] = gpu or ""
@@ -156,9 +157,7 @@ def plan_servers(
     length = min(most_tokens(video, prompts) + max_new_tokens, text["max_position_embeddings"])
     # Its template and pixels are held to what the engine takes: vLLM takes whatever the files say.
     load_processor(str(folder))
-    head = text["hidden_size"] // text["num_attention_heads"]
-    numbers = 2 * text["num_hidden_layers"] * text["num_key_value_heads"] * head
-    cache = CPU_SEQUENCES * length * numbers * getattr(torch, model.dtype).itemsize
+    cache = CPU_SEQUENCES * length * token_bytes(SimpleNamespace(**text), getattr(torch, model.dtype))
     return ServerPlan(found, folder, model.dtype, gpus, length, math.ceil(cache / GIB), per_prompt(video))
 
 
@@ -197,8 +196,7 @@ def _gpus(device: str, count: int, found: FoundVllm) -> tuple[str | None, ...]:
         if count > (cores := os.cpu_count() or 1):
             raise UsageError(f"--vllm {count}: on the CPU servers share its {cores} cores; one is mostly the fastest")
         return (None,) * (count or 1)
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    names = visible[:seen] or [str(index) for index in range(seen)]
+    names = visible_gpus()[:seen] or [str(index) for index in range(seen)]
     if ":" in device:
         names = names[int(device.partition(":")[2]) :][:1]
     if count > len(names):
