@@ -126,7 +126,7 @@ class TrainingData:
         try:
             clip = self.builder.clip(frames)
             words = prompts.build(self.samples[index], think=think, answer_format=answer_format)
-            return clip, self.builder.prompt(words.system, words.user, clip)
+            return clip, self.builder.prompt(words.system, words.user, clip, think=words.think)
         except Exception as error:  # of this sample alone
             raise fault_of(error) from None
 

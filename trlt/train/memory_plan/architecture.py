@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trlt.engine.model import CONFIG, SHIPPED, check_config, find, resolve
-from trlt.engine.model.hub import cached
+from trlt.engine.model import check_config, config_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +114,13 @@ def find_architecture(name: str) -> Architecture | None:
     Raises:
         ModelError: a config.json that isn't a Qwen2.5-VL's.
     """
-    there = name in SHIPPED or Path(name).expanduser().exists()
-    base = resolve(find(name)).base if there else name
-    config = Path(base) / CONFIG if Path(base).is_dir() else _cached(base)
-    if config is not None and config.is_file():
+    config = config_at(name)
+    if config is not None:
         return _read(config)
     for size, architecture in PUBLISHED.items():
         if f"qwen2.5-vl-{size}".lower() in name.rpartition("/")[2].lower():
             return replace(architecture, source=f"that published for Qwen2.5-VL-{size}; its config.json isn't at hand")
     return None
-
-
-def _cached(name: str) -> Path | None:
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        return None
-    folder = cached(name)
-    return folder / CONFIG if folder else None
 
 
 def _read(path: Path) -> Architecture:
