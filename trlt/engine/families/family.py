@@ -66,6 +66,10 @@ class Family:
     """Linear layers of MLPs, which adapters may go to."""
     blocks: ClassVar[tuple[str, str]]
     """Classes of a decoder layer and of a vision block: what is shared out, and computed again, as one."""
+    unloaded: ClassVar[tuple[str, ...]] = ()
+    """How names of published tensors begin for which the library has no use; what is saved lacks them."""
+    turned: ClassVar[tuple[str, ...]] = ()
+    """How names of weights end of which published files hold the last two axes the other way round."""
     time_tokens: ClassVar[int] = 0
     """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
 
