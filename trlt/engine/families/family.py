@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trlt.engine.attention import Branches
+    from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
 
 VIDEO, START, END = "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
@@ -87,6 +88,10 @@ class Family:
         Raises:
             ConfigFault: names the key.
         """
+        raise NotImplementedError
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """What a checked config.json says of parameters and widths; see `layouts` for what families share."""
         raise NotImplementedError
 
     def adapt(self, model: Any) -> None:
