@@ -18,11 +18,13 @@ import torch
 from real_shapes import published as rig
 from safetensors.torch import load_file, save_file
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.model import check_config, load, locate
-from trlt.engine.model.template import MOST, VIDEO, try_out
+from trlt.engine.model.template import MOST, try_out
 from trlt.errors import ModelError
 from trlt.recipe import Model
 
+VIDEO = FAMILIES[0].placeholder
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
 
@@ -272,10 +274,10 @@ def test_templates_of_real_models_pass():
     from trl import chat_templates  # noqa: F401
 
     special = (("eos_token", "<|im_end|>"), ("pad_token", "<|endoftext|>"))
-    texts = try_out(rig.chat_template(), special, "published")
+    texts = try_out(rig.chat_template(), special, VIDEO, "published")
     assert len(texts) == 4 and all(text.endswith("<|im_start|>assistant\n") for text in texts)
     marked = "{% generation %}" + SHOWS + "{% endgeneration %}{% break %}"
-    assert try_out("{% for i in [1] %}" + marked + "{% endfor %}", special, "marked")[0].count(VIDEO) == 1
+    assert try_out("{% for i in [1] %}" + marked + "{% endfor %}", special, VIDEO, "marked")[0].count(VIDEO) == 1
 
 
 # -- the cache of the hub -----------------------------------------------------------------------------------------------

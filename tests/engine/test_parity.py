@@ -110,8 +110,7 @@ def changed_clip(monkeypatch, **changes):
 
 
 def test_positions_by_the_librarys_rule(tiny_path, trees, monkeypatch):
-    for place in ("trlt.engine.mrope", "trlt.engine.inputs"):
-        monkeypatch.setattr(f"{place}.follow_published_positions", lambda model: None)
+    monkeypatch.setattr("trlt.engine.mrope.follow_published_positions", lambda model: None)
     loaded = load(Model(path=str(tiny_path), dtype="float32", device="cpu"))
     engine = Engine(loaded.model, loaded.processor, compare_first=True)
     refused(
@@ -161,7 +160,7 @@ def test_a_clip_that_is_told_as_another_rate_than_it_was_sampled_at(engine, tree
 
 def test_other_tokens(engine, trees, monkeypatch):
     honest = InputBuilder.prompt
-    monkeypatch.setattr(InputBuilder, "prompt", lambda self, system, user, clip: honest(self, "", user, clip))
+    monkeypatch.setattr(InputBuilder, "prompt", lambda self, system, user, clip, **how: honest(self, "", user, clip, **how))
     refused(engine, trees, r"sample '0': tokens differ .*: \d+ and \d+, of which number \d+ is the first that differs")
 
 
@@ -191,8 +190,8 @@ def test_windows_of_the_vision_tower_that_are_mixed_up(engine, trees, monkeypatc
 def test_what_is_not_a_number(engine, trees, monkeypatch):
     honest = first.score
 
-    def score(*args):
-        found = honest(*args)
+    def score(*args, **kwargs):
+        found = honest(*args, **kwargs)
         return found._replace(logps=found.logps * torch.nan)
 
     monkeypatch.setattr(first, "score", score)
@@ -239,11 +238,11 @@ def test_too_little_memory_for_it_makes_room(tiny, engine, trees, monkeypatch):
     honest, tries, said = first.score, [], []
     engine.on_event = said.append
 
-    def score(*args):
+    def score(*args, **kwargs):
         tries.append(len(args))
         if len(tries) < 2:
             raise torch.OutOfMemoryError("no more")
-        return honest(*args)
+        return honest(*args, **kwargs)
 
     monkeypatch.setattr(first, "score", score)
     assert engine.generate(trees, SAMPLING) == plain
@@ -251,7 +250,7 @@ def test_too_little_memory_for_it_makes_room(tiny, engine, trees, monkeypatch):
 
 
 def test_never_enough_memory_for_it_is_an_error(engine, trees, monkeypatch):
-    def score(*args):
+    def score(*args, **kwargs):
         raise torch.OutOfMemoryError("no more")
 
     monkeypatch.setattr(first, "score", score)

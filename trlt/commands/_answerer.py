@@ -75,7 +75,7 @@ def own_servers(
 
     # What can't be asked gets a row with its error later.
     _, requests = questions(list(samples), settings, 1, lambda *_: None, as_gqa=as_gqa)
-    prompts = [Prompt(one.system, one.user) for one in requests]
+    prompts = [Prompt(one.system, one.user, one.think) for one in requests]
     python = recipe.train.vllm.python
     plan = plan_servers(recipe.model, video, prompts, settings.max_new_tokens, count=count, python=python)
     return OwnServers(plan, log, output.note)

@@ -175,7 +175,7 @@ def _text_tokens(builder: InputBuilder, request: PromptRequest) -> int:
     from trlt.engine.inputs import ClipInputs
 
     nothing = ClipInputs(torch.empty(0), torch.tensor([[1, 2, 2]]), 1.0, 1)
-    prompt = builder.prompt(request.system, request.user, nothing)
+    prompt = builder.prompt(request.system, request.user, nothing, think=request.think)
     return len(prompt.prefix) + len(prompt.suffix) - nothing.tokens
 
 

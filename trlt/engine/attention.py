@@ -208,6 +208,6 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
 def use_branches(model: Any) -> None:
-    """Makes the language model of a Qwen2.5-VL take `branches=`; without it, it stays plain SDPA."""
+    """Makes a language model take `branches=`; without it, it stays plain SDPA."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     base.model.language_model.config._attn_implementation = NAME

@@ -114,7 +114,7 @@ def compare(drawn: Drawn, model: Any, processor: Any, precision: str) -> Agreeme
     """
     clip, request = drawn.job.clip, drawn.job.request
     assert isinstance(clip, Clip), "the library starts from frames"
-    found = score(model, processor, clip, request.system, request.user, drawn.tokens)
+    found = score(model, processor, clip, request.system, request.user, drawn.tokens, think=request.think)
     require_same(request.key, "the engine", drawn.scored.entered, found.entered)
     apart = (drawn.scored.logps - found.logps).abs()
     return require_agreement(f"sample {request.key!r}", "the engine and the library's forward", [apart], precision)

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from trlt.engine.agreement import Agreement
-from trlt.engine.attention import Branches, use_branches
+from trlt.engine.attention import Branches
 from trlt.engine.cohort import Branch, Cohort, Nodes, Recorder, Together
+from trlt.engine.families import family_of
 from trlt.engine.first_completion import Drawn, FirstClip, compare
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.engine.memory import fits, room_for_tokens
 from trlt.engine.request_queue import CompletionJob, PromptRequest, Queue, Room, Tree
 from trlt.engine.sampling import Sampling, draw, uniforms
-from trlt.engine.window_attention import use_windows
 from trlt.errors import ModelError, VideoError
 from trlt.errors.faults import fault_of
 
@@ -41,6 +41,7 @@ class Completion:
     """The model's output."""
 
     text: str
+    """With the opening that the chat template has written for it, where it writes one."""
     tokens: tuple[int, ...]
     """Sampled ids, including the end mark if there is one."""
     finished: bool
@@ -74,10 +75,10 @@ def by_tree(trees: Sequence[Tree], answered: Iterable[Answered]) -> list[list[li
 
 
 class Engine:
-    """Completions for trees of prompts, from a Qwen2.5-VL.
+    """Completions for trees of prompts, from a model of any family.
 
     Args:
-        model: A `Qwen2_5_VLForConditionalGeneration`; its language model keeps the branching attention.
+        model: Of a family that trlt knows; its language model keeps the branching attention.
         processor: The model's own processor.
         exact: Prefill each clip and prompt alone, and settle draws near a boundary one by one (see `sampling`); None means in
             float32.
@@ -94,8 +95,8 @@ class Engine:
         on_event: Callable[[str], None] | None = None,
         compare_first: bool = False,
     ) -> None:
-        use_branches(model)
-        use_windows(model)
+        self.family = family_of(model)
+        self.family.attach(model)
         self.model = model
         self.builder = InputBuilder(model, processor)
         self.device: torch.device = model.device
@@ -205,7 +206,13 @@ class Engine:
             for branch in branches:
                 # The end mark is a token that is scored and learned, but no text.
                 body = branch.tokens[:-1] if branch.finished else branch.tokens
-                completion = Completion(self.builder.decode(body), tuple(branch.tokens), branch.finished, tuple(branch.logps))
+                text = branch.prompt.opening + self.builder.decode(body)
+                completion = Completion(
+                    text,
+                    tuple(branch.tokens),
+                    branch.finished,
+                    tuple(branch.logps),
+                )
                 if answered := done.add(branch, completion):
                     # Those that failed were there sooner; one at a time, so that a reader sees how many of how many they are.
                     held += [answered, *done.failures(1)]
@@ -320,7 +327,10 @@ class Engine:
         place = {name: i for i, name in enumerate(distinct)}
         owners = [place[id(job.clip)] for job in jobs]
         clips = [clip if isinstance(clip, ClipInputs) else self.builder.clip(clip) for clip in distinct.values()]
-        prompts = [self.builder.prompt(j.request.system, j.request.user, clips[o]) for o, j in zip(owners, jobs, strict=True)]
+        prompts = [
+            self.builder.prompt(j.request.system, j.request.user, clips[o], think=j.request.think)
+            for o, j in zip(owners, jobs, strict=True)
+        ]
         # Prompts of a clip share its prefix when their system texts agree; each distinct prefix is prefilled once.
         keys = [(owner, job.request.system) for owner, job in zip(owners, jobs, strict=True)]
         heads = list(dict.fromkeys(keys))
@@ -379,20 +389,15 @@ class Engine:
             few = [left[place] for place in some]
             pixels = torch.cat([pixels for i in few if (pixels := clips[i].pixels) is not None]).to(self.device)
             grid = torch.cat([clips[i].grid for i in few]).to(self.device)
-            features.update(zip(few, self.model.model.get_video_features(pixels, grid).pooler_output, strict=True))
+            features.update(zip(few, self.family.encode(self.model, pixels, grid), strict=True))
         return [features[i] for i in range(len(clips))]
 
     def _prefill_clips(self, prompts: Sequence[PromptInputs], features: Sequence[Tensor]) -> Nodes:
         """Keys and values of each distinct prefix."""
         ids, lengths = _pad([p.prefix for p in prompts])
-        ids = ids.to(self.device)
-        embeds = self.model.get_input_embeddings()(ids)
-        # Row by row, in the order of the features. Padding holds no video token, and stands where no causal row sees it.
-        video = ids == self.model.config.video_token_id
-        embeds = embeds.masked_scatter(video[..., None], torch.cat(list(features)).to(embeds.dtype))
         positions, _ = _pad([p.positions[:, : len(p.prefix)] for p in prompts])
         recorder = Recorder()
-        self._forward(embeds, positions, recorder)
+        self._forward(ids, positions, recorder, torch.cat(list(features)))
         return recorder.nodes(lengths)
 
     def _prefill_prompts(self, prompts: Sequence[PromptInputs], top: Nodes, nodes: Sequence[int]) -> tuple[Nodes, Tensor]:
@@ -402,23 +407,14 @@ class Engine:
         # Exact draws prefill one prompt a pass, over its clip as if no other were there: padding would
         # change the shapes of the products, and with them the last bits of the prompt's keys.
         recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)])
-        hidden = self._forward(self.model.get_input_embeddings()(ids.to(self.device)), positions, recorder)
+        hidden = self._forward(ids, positions, recorder)
         # Of the last tokens alone: 152k logits take more memory than a token's keys and values do.
         last = torch.tensor(lengths, device=self.device) - 1
         return recorder.nodes(lengths), self.model.lm_head(hidden[torch.arange(len(prompts), device=self.device), last])
 
-    def _forward(self, embeds: Tensor, positions: Tensor, branches: Branches) -> Tensor:
-        """Hidden states (R, T, d); positions (3, R, T)."""
-        # A dictionary is taken for masks that are made already: the library makes none, as `branches` knows who sees whom.
-        out = self.model.model.language_model(
-            inputs_embeds=embeds,
-            position_ids=positions.to(self.device),
-            attention_mask={"full_attention": None},
-            # `branches` records keys and values; the library's cache would hold them a second time.
-            use_cache=False,
-            branches=branches,
-        )
-        return out.last_hidden_state  # type: ignore[no-any-return]
+    def _forward(self, ids: Tensor, positions: Tensor, branches: Branches, features: Tensor | None = None) -> Tensor:
+        """Hidden states (R, T, d) of ids (R, T); positions (3, R, T)."""
+        return self.family.states(self.model, ids.to(self.device), positions.to(self.device), features, branches)
 
     def _look(self, growing: Sequence[Cohort]) -> bool:
         """Feeds the last drawn tokens to the model; after this, all have logits."""
@@ -427,8 +423,7 @@ class Engine:
         if blind:
             last = torch.tensor([branch.tokens[-1] for cohort in blind for branch in cohort.branches], device=self.device)
             positions = torch.cat([cohort.positions for cohort in blind])
-            embeds = self.model.get_input_embeddings()(last[:, None])
-            hidden = self._forward(embeds, positions[None, :, None].expand(3, -1, -1), Together(blind))
+            hidden = self._forward(last[:, None], positions[None, :, None].expand(3, -1, -1), Together(blind))
             logits = torch.split(self.model.lm_head(hidden[:, 0]), [len(cohort) for cohort in blind])
             for cohort, some in zip(blind, logits, strict=True):
                 cohort.logits = some
@@ -453,9 +448,9 @@ class Engine:
         # All its tokens anew: the cached keys of the earlier ones came out of batched products.
         self.settled += 1
         branch = cohort.branches[row]
-        embeds = self.model.get_input_embeddings()(torch.tensor([branch.tokens], device=self.device))
+        ids = torch.tensor([branch.tokens])
         positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
-        hidden = self._forward(embeds, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
+        hidden = self._forward(ids, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
         logits = self.model.lm_head(hidden[:, -1])
         drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self.banned)
         return int(drawn.tokens), float(drawn.logps)

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trlt.engine.families import Rendered, chat, family_of
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
-from trlt.engine.mrope import follow_published_positions
 from trlt.errors import ModelError
 from trlt.video.clip import Clip
+
+OPENING = "<think>\n"
+"""What chat templates of models that reason begin a completion with."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class ClipInputs:
     """A clip as the vision tower takes it."""
 
     pixels: Tensor | None
-    """(patches, channels * 2 * 14 * 14) float32; None where `features` stand in for them."""
+    """(patches, values of a patch) float32; None where `features` stand in for them."""
     grid: Tensor
     """(1, 3) int64: temporal patches, rows, columns."""
     seconds_per_grid: float
@@ -30,7 +33,7 @@ class ClipInputs:
     tokens: int
     """Video tokens after merging 2 x 2 patches."""
     features: Tensor | None = None
-    """(tokens, hidden): what the vision tower makes of it, where that is known and doesn't change."""
+    """(tokens, width): what the vision tower makes of it, where that is known and doesn't change."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class PromptInputs:
     """A prompt as the language model takes it: the part up to the end of the video, and the rest."""
 
     prefix: Tensor
-    """(P,) int64 token ids up to and with `<|vision_end|>`; equal for all prompts of a clip under one system text."""
+    """(P,) int64 token ids up to the end of the video and its marks; equal for all prompts of a clip under one system text."""
     suffix: Tensor
     """(S,) int64 token ids after the video, up to the start of the completion."""
     positions: Tensor
     """(3, P + S) int64 M-RoPE positions."""
+    opening: str = ""
+    """What the chat template has begun of the completion, at the end of `suffix`."""
 
     @property
     def next_position(self) -> int:
@@ -58,60 +63,40 @@ class InputBuilder:
     """
 
     def __init__(self, model: Any, processor: Any) -> None:
-        follow_published_positions(model)
-        self._rope = model.model.get_rope_index
+        self._family = family_of(model)
+        self._family.adapt(model)
+        self._model = model
         self._processor = processor
         self._tokenizer = processor.tokenizer
-        self._video_token: int = processor.video_token_id
 
     def clip(self, clip: Clip) -> ClipInputs:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
-        video = self._processor.video_processor
-        out = video(
-            videos=[torch.from_numpy(clip.frames)],
-            do_resize=False,
-            do_sample_frames=False,
-            cap_pixels_per_frame=False,
-            return_tensors="pt",
-        )
-        grid = out["video_grid_thw"]
-        tokens = int(grid.prod()) // video.merge_size**2
-        return ClipInputs(out["pixel_values_videos"], grid, float(clip.seconds_per_grid), tokens)
+        pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
+        tokens = int(grid.prod()) // self._family.geometry.merge**2
+        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens)
 
-    def prompt(self, system: str, user: str, clip: ClipInputs) -> PromptInputs:
+    def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""
-        head, tail = self._render(system, user)
+        text = self._render(system, user, think)
         # Each part by itself: special tokens stand on both sides of the cut, and no
         # merge of bytes reaches over them, so the ids are those of the whole text.
-        before, after = (self._tokenizer(text, add_special_tokens=False)["input_ids"] for text in (head, tail))
-        marks = self._tokenizer.convert_tokens_to_ids(["<|vision_end|>"])
-        prefix = torch.tensor([*before, *[self._video_token] * clip.tokens, *marks])
+        before, after = (self._tokenizer(part, add_special_tokens=False)["input_ids"] for part in (text.head, text.tail))
+        prefix = torch.tensor([*before, *self._family.video_ids(self._tokenizer, clip)])
         suffix = torch.tensor(after)
-        ids = torch.cat([prefix, suffix])[None]
-        positions, _ = self._rope(
-            ids,
-            # The library's kinds: 2 is video, 0 is text.
-            mm_token_type_ids=(ids == self._video_token).int() * 2,
-            video_grid_thw=clip.grid,
-            # As a fraction: in versions of the library that cut it to whole seconds, frames stand at other times.
-            second_per_grid_ts=torch.tensor([clip.seconds_per_grid]),
-        )
-        return PromptInputs(prefix, suffix, positions[:, 0])
+        positions = self._family.positions(self._model, torch.cat([prefix, suffix]), clip)
+        return PromptInputs(prefix, suffix, positions, text.opening)
 
-    def _render(self, system: str, user: str) -> tuple[str, str]:
-        """The chat text before the video's placeholder, and the text after the end of the video."""
-        messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-        messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
-        text = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        # `head` ends with the video's own `<|vision_start|>`, the one mark that may stand there.
-        head, found, tail = text.partition("<|video_pad|><|vision_end|>")
+    def _render(self, system: str, user: str, think: bool | None) -> Rendered:
+        """The chat text around the video."""
+        text = self._family.chat(self._processor, chat(system, user), think)
+        head, found, tail = text.partition(self._family.placeholder)
         # A mark in a question would become the special token itself: a second video, without frames.
-        if not found or any(mark in head[:-1].removesuffix("<|vision_start|") + tail for mark in VISION_TOKENS):
+        if not found or any(mark in head + tail for mark in VISION_TOKENS):
             raise ModelError(
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
-                "without `<|vision_start|><|video_pad|><|vision_end|>` breaks this"
+                f"without `{self._family.placeholder}` breaks this"
             )
-        return head, tail
+        return Rendered(head, tail, OPENING if tail.endswith(OPENING) else "")
 
     def suppressed(self, vocabulary: int) -> Tensor:
         """(vocabulary,) True for tokens that must never be sampled: vision marks and ids that no text has."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trlt.engine.agreement import TOLERANCES, Agreement
+from trlt.engine.families import family_of
 from trlt.engine.mrope import LIBRARY, RULE
 from trlt.engine.window_attention import plain_windows
 from trlt.errors import ParityError
@@ -103,7 +104,15 @@ def watch(model: Any, *, clips: int | None = None) -> Iterator[ModelInputs]:
 
 @torch.no_grad()
 def score(
-    model: Any, processor: Any, clip: Clip, system: str, user: str, tokens: Sequence[int], temperature: float = 1.0
+    model: Any,
+    processor: Any,
+    clip: Clip,
+    system: str,
+    user: str,
+    tokens: Sequence[int],
+    temperature: float = 1.0,
+    *,
+    think: bool | None = None,
 ) -> ScoredCompletion:
     """A completion's log-probabilities by the library alone.
 
@@ -115,10 +124,11 @@ def score(
         user: The question.
         tokens: The completion. Only its (T, vocabulary) logits are held.
         temperature: Divides the logits.
+        think: As for the prompt.
     """
     messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
     messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
-    text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    text = family_of(model).chat(processor, messages, think)
     count = len(clip.frames)
     # The true rate and nothing derived from it: what a grid covers in seconds is left to the processor.
     shown = {"fps": clip.sample_fps, "total_num_frames": count, "frames_indices": list(range(count))}

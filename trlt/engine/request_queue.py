@@ -22,6 +22,8 @@ class PromptRequest:
     system: str
     user: str
     n: int = 1
+    think: bool | None = None
+    """Whether reasoning is asked for, to chat templates that have a say in it; None leaves it to them."""
 
 
 @dataclass(frozen=True)

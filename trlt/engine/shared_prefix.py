@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from trlt.engine.attention import use_branches
+# For what it registers: a model that was pickled after `attach` finds its tower's attention in another process.
+import trlt.engine.window_attention  # noqa: F401
+from trlt.engine.families import family_of
 from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sharding import most_calls
 from trlt.engine.tree_mask import GroupSlice, Kind, index_of, places, tree_mask
-from trlt.engine.window_attention import use_windows
 
 CHUNK_BYTES = 10**9
 """Maximum bytes of logits held at once: never all of (tokens x vocabulary)."""
@@ -138,7 +139,7 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
     """Log-probabilities of every completion token of a batch.
 
     Args:
-        model: A `Qwen2_5_VLForConditionalGeneration` whose language model takes branches (`attach`).
+        model: Of a family that trlt knows, whose language model takes branches (`attach`).
         batch: On the model's device.
         temperature: Divides the logits, as sampling did.
     """
@@ -147,7 +148,7 @@ def forward(model: Any, batch: TreeBatch, *, temperature: float = 1.0) -> TreeOu
         hidden = _full_hidden(model, batch)
     else:
         mask = tree_mask(batch.attention, batch.row, batch.ids.device)
-        states = _language_model(model, batch.ids[None], batch.positions[:, None], _features(model, batch), branches=mask)
+        states = family_of(model).states(model, batch.ids[None], batch.positions[:, None], _features(model, batch), mask)
         # Only what predicts a completion's token goes through the head: no logits of prompts or videos are computed.
         hidden = states[0, batch.predictors]
     scored = _score(model.lm_head, hidden, batch.ids[batch.targets], temperature)
@@ -173,7 +174,7 @@ def _full_hidden(model: Any, batch: TreeBatch) -> Tensor:
     features = _features(model, batch, times=size)
     # Padded on the right, where no causal row sees it, so that no mask is needed.
     rows, places_ = ([torch.nn.functional.pad(t, (0, width - t.shape[-1])) for t in side] for side in (ids, positions))
-    states = _language_model(model, torch.stack(rows), torch.stack(places_, dim=1), features)
+    states = family_of(model).states(model, torch.stack(rows), torch.stack(places_, dim=1), features)
     return torch.cat([states[r, index] for r, index in enumerate(wanted)])
 
 
@@ -185,23 +186,7 @@ def _features(model: Any, batch: TreeBatch, *, times: int = 1) -> Tensor:
     assert batch.pixels is not None
     pixels = torch.cat([one.repeat(times, 1) for one in torch.split(batch.pixels, batch.grid.prod(-1).tolist())])
     grid = batch.grid.repeat_interleave(times, dim=0)
-    return torch.cat(list(model.model.get_video_features(pixels, grid).pooler_output))
-
-
-def _language_model(model: Any, ids: Tensor, positions: Tensor, features: Tensor, **attention: Any) -> Tensor:
-    """Hidden states (rows, length, d) with the clips' features in place of their tokens."""
-    embeds = model.get_input_embeddings()(ids)
-    video = (ids == model.config.video_token_id)[..., None]
-    embeds = embeds.masked_scatter(video, features.to(embeds.dtype))
-    out = model.model.language_model(
-        inputs_embeds=embeds,
-        position_ids=positions,
-        # A mask that counts as made already: the library makes none, since `branches` or causality says who sees whom.
-        attention_mask={"full_attention": None},
-        use_cache=False,
-        **attention,
-    )
-    return out.last_hidden_state  # type: ignore[no-any-return]
+    return torch.cat(family_of(model).encode(model, pixels, grid))
 
 
 def chunk_tokens(vocabulary: int) -> int:
@@ -256,7 +241,6 @@ def attach(model: Any) -> None:
 
     A second call changes nothing. The model is saved as before.
     """
-    use_branches(model)
-    use_windows(model)
+    family_of(model).attach(model)
     if not isinstance(model.forward, _Forward):
         model.forward = _Forward(model, model.forward)

@@ -98,7 +98,7 @@ AttentionInterface.register(NAME, window_attention)
 
 
 def use_windows(model: Any) -> None:
-    """Makes the vision tower of a Qwen2.5-VL attend to windows of equal size as one batch.
+    """Makes a vision tower attend to windows of equal size as one batch.
 
     In a configuration of the tower's own: the library can't make another model from one that names this implementation.
     """

@@ -90,7 +90,7 @@ def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False)
     from trlt.engine.forest import PromptRequest
 
     prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=as_gqa)
-    return PromptRequest(sample.id, prompt.system, prompt.user, n)
+    return PromptRequest(sample.id, prompt.system, prompt.user, n, prompt.think)
 
 
 def run(

@@ -85,7 +85,7 @@ class EngineAnswerer:
         """
         builder = self._engine.builder
         inputs = builder.clip(clip)
-        prompt = builder.prompt(request.system, request.user, inputs)
+        prompt = builder.prompt(request.system, request.user, inputs, think=request.think)
         told: dict[int, str] = {}
         ended: dict[int, Completion] = {}
 

@@ -38,6 +38,8 @@ class Prompt(NamedTuple):
 
     system: str
     user: str
+    think: bool | None = None
+    """Whether it asks for reasoning, to chat templates that have a say in it; None leaves it to them."""
 
 
 def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: bool = False) -> Prompt:
@@ -65,7 +67,7 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         ask, shape = f"the {_TIMES} of what shows the answer, then {ask}", f"<observe> start to end </observe> {shape}"
     if think:
         ask, shape = f"your reasoning, then {ask}", f"<think> reasoning </think> {shape}"
-    return Prompt(SYSTEM, "\n".join([*lines, f"Give {ask}: {shape}"]))
+    return Prompt(SYSTEM, "\n".join([*lines, f"Give {ask}: {shape}"]), think)
 
 
 def unaskable(sample: Sample) -> str | None:

@@ -114,11 +114,11 @@ def _parity(
 
     def made(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
         inputs = trainer.group_rollouts.inputs(clip)
-        return inputs, training_data.builder.prompt(words.system, words.user, inputs)
+        return inputs, training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
 
     def seen(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
         inputs = training_data.builder.clip(clip)
-        return inputs, training_data.builder.prompt(words.system, words.user, inputs)
+        return inputs, training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
 
     sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
     named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]

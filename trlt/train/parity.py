@@ -131,11 +131,12 @@ def _ask(
     """Completions by the engine, and the first of them by the library."""
     told: list[Drawn] = []
     engine.first = FirstClip(told.append)
-    request = PromptRequest(f"parity:{name}", words.system, words.user, COMPLETIONS)
+    request = PromptRequest(f"parity:{name}", words.system, words.user, COMPLETIONS, words.think)
     clip_inputs, prompt = make_inputs(clip, words)
     [[completions]] = engine.generate([Tree(clip_inputs, (request,))], sampling)
     [drawn] = told
-    library = score(engine.model, processor, clip, words.system, words.user, drawn.tokens, sampling.temperature)
+    asked = (words.system, words.user, drawn.tokens, sampling.temperature)
+    library = score(engine.model, processor, clip, *asked, think=words.think)
     return _ParitySample(name, drawn, completions, Group(clip_inputs, prompt, tuple(c.tokens for c in completions)), library)
 
 

@@ -96,13 +96,13 @@ class GroupRollouts:
                 try:
                     words = prompts.build(sample, think=train.think, answer_format=train.answer_format)
                     inputs = self.inputs(clip)
-                    prompt = training_data.builder.prompt(words.system, words.user, inputs)
+                    prompt = training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
                 except Exception as error:  # of this sample alone
                     self._broken.add(sample, fault_of(error), step)
                     continue
                 # The step is part of the name, so a sample that comes again is
                 # answered anew, and a resumed run draws as the other did.
-                request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size)
+                request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size, words.think)
                 # The update gets these very inputs, so what was answered and what is learned can't be different prompts.
                 asked.append(_GroupRequest(place, Tree(clip if self.vllm else inputs, (request,)), inputs, prompt))
             trees = [one.tree for one in asked]

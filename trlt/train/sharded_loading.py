@@ -17,9 +17,9 @@ from accelerate import PartialState
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import nn
-from transformers import Qwen2_5_VLForConditionalGeneration
 
 from trlt.engine.model import (
+    CONFIG,
     LoadedModel,
     draw_adapters,
     folder_of,
@@ -32,10 +32,10 @@ from trlt.engine.model import (
     with_adapters,
 )
 from trlt.engine.model.adapter import Change, changes
+from trlt.engine.model.config import read_config
 from trlt.engine.model.find import full_name
 from trlt.engine.model.load import precision_of
 from trlt.engine.model.tensors import UNEXPECTED
-from trlt.engine.mrope import follow_published_positions
 from trlt.engine.sharding import WholeCopy, by_deepspeed, by_fsdp, in_zero3_slices, join, own_slice, shard, with_slice
 from trlt.errors import ModelError, RecipeError
 from trlt.recipe import Model, Recipe
@@ -143,10 +143,11 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
     Raises:
         ModelError: it isn't found or available.
     """
-    folder = str(folder_of(path))
+    folder = folder_of(path)
+    _, family = read_config(folder / CONFIG)
     try:
-        model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            folder,
+        model = family.classes().model.from_pretrained(
+            str(folder),
             dtype=dtype,
             attn_implementation="sdpa",
             use_safetensors=True,
@@ -161,12 +162,12 @@ def skeleton(path: str, dtype: torch.dtype, device: torch.device | str) -> Any:
             # they are computed as `from_pretrained` does, and then moved.
             module.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
         if module._buffers:
-            model._init_weights(module)  # type: ignore[no-untyped-call]  # as `from_pretrained` computes them
+            model._init_weights(module)  # as `from_pretrained` computes them
         for name, buffer in module.named_buffers(recurse=False):
             module.register_buffer(name, buffer.to(device), persistent=False)
     model.name_or_path = full_name(path)  # which PEFT notes in the checkpoints of adapters
     model.train(False)
-    follow_published_positions(model)
+    family.adapt(model)
     return model
 
 

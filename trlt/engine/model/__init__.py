@@ -1,8 +1,9 @@
 """Loads and saves a model with its processor. Only safetensors, never remote code.
 
-`find` says what a name stands for (`hub`: in the cache); `config` and `files` look at it before weights are read; `tensors`
-holds these to the model; `processor` and `template` do so for the tokenizer and the chat template; `load` and `write` are what
-commands call; `adapter` adds an adapter that is there, `lora` begins one, and `four_bits` holds a base in 4 bits.
+`find` says what a name stands for (`hub`: in the cache), and `which` to which family it belongs; `config` and `files` look at
+it before weights are read; `tensors` holds these to the model; `processor` and `template` do so for the tokenizer and the chat
+template; `load` and `write` are what commands call; `adapter` adds an adapter that is there, `lora` begins one, and `four_bits`
+holds a base in 4 bits.
 """
 
 from trlt.engine.model.adapter import check_adapter, named_base
@@ -12,6 +13,7 @@ from trlt.engine.model.load import LoadedModel, load, precision_of
 from trlt.engine.model.lora import draw_adapters, in_float32, save_adapter, with_adapters
 from trlt.engine.model.processor import load_processor
 from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
+from trlt.engine.model.which import config_at, family_at, published_family
 from trlt.engine.model.write import draw_as, save
 
 __all__ = [
@@ -22,8 +24,10 @@ __all__ = [
     "LoadedModel",
     "check_adapter",
     "check_config",
+    "config_at",
     "draw_adapters",
     "draw_as",
+    "family_at",
     "find",
     "folder_of",
     "in_float32",
@@ -34,6 +38,7 @@ __all__ = [
     "miniature_path",
     "named_base",
     "precision_of",
+    "published_family",
     "refuse_not_finite",
     "refuse_tied",
     "resolve",

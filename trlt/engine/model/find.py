@@ -50,7 +50,8 @@ def locate(name: str, base: str | None = None) -> str:
         base: Of an adapter, in place of the one that it names.
 
     Raises:
-        ModelError: the folder isn't a Qwen2.5-VL or an adapter of one, or the hub id is neither cached nor reachable.
+        ModelError: the folder isn't a model of a known family or an adapter of one, or the hub id is neither cached nor
+            reachable.
     """
     found = find(name)
     place = resolve(found, base)

@@ -16,7 +16,7 @@ def check_on_hub(name: str) -> None:
     """Looks at what the cache holds of a hub id; what it lacks must be reachable.
 
     Raises:
-        ModelError: it isn't a Qwen2.5-VL, its files are damaged, or some are neither cached nor reachable.
+        ModelError: it isn't of a family that trlt knows, its files are damaged, or some are neither cached nor reachable.
     """
     folder = cached(name)
     if folder is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.engine.model.adapter import changes
-from trlt.engine.model.config import CONFIG, check_config
+from trlt.engine.model.config import CONFIG, check_config, read_config
 from trlt.engine.model.files import Stored
 from trlt.engine.model.find import folder_of, full_name, locate, resolve
 from trlt.engine.model.four_bits import in_4_bits, keep_layout
@@ -22,9 +22,9 @@ class LoadedModel:
     """A model ready for use, and where it came from."""
 
     model: Any
-    """`Qwen2_5_VLForConditionalGeneration` in evaluation mode on its device."""
+    """In evaluation mode on its device; its class is that of its family."""
     processor: Any
-    """`Qwen2_5_VLProcessor` with the model's own tokenizer and chat template."""
+    """With the model's own tokenizer and chat template."""
     path: str
     """Folder or hub id."""
     trained: Any = None
@@ -42,13 +42,10 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         base: Of an adapter, in place of the one that it names.
 
     Raises:
-        ModelError: it isn't found or available, isn't a Qwen2.5-VL, or the device isn't there; bitsandbytes is missing.
+        ModelError: it isn't found or available, isn't of a known family, or the device isn't there; bitsandbytes is missing.
     """
     import torch
-    from transformers import Qwen2_5_VLForConditionalGeneration
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-
-    from trlt.engine.mrope import follow_published_positions
 
     path = locate(settings.path, base)
     place = resolve(path, base)
@@ -69,12 +66,13 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
     folder = folder_of(place.base)
     # Headers take milliseconds, so names and shapes are compared before
     # gigabytes are read. The library would draw at random what is missing.
+    _, family = read_config(folder / CONFIG)
     empty = blank(folder)
     stored = match(empty, folder)
     # Before the weights: a fault of the tokenizer or the template shows at once.
     processor = load_processor(place.base)
     try:
-        read_in: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+        read_in: Any = family.classes().model.from_pretrained(
             str(folder),
             dtype=getattr(torch, settings.dtype),
             attn_implementation="sdpa",
@@ -99,7 +97,7 @@ def load(settings: Model, *, quantize: str | None = None, base: str | None = Non
         # Before anything is evaluated: the first evaluation would repack the layers for good.
         keep_layout(model)
     model.train(False)
-    follow_published_positions(model)
+    family.adapt(model)
     return LoadedModel(model, processor, path)
 
 

@@ -6,21 +6,17 @@ import math
 from pathlib import Path
 from typing import Any
 
+from trlt.engine.families import Family, family_of
 from trlt.engine.model.find import full_name
 from trlt.errors.system import named
 from trlt.recipe import Lora
 
-ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
-MLP = ("gate_proj", "up_proj", "down_proj")
 
-
-def adapters(settings: Lora | None) -> Any:
-    """PEFT's configuration of low-rank adapters on the language model's linear layers; None where there are none."""
-    if settings is None:
-        return None
+def adapters(settings: Lora, family: Family) -> Any:
+    """PEFT's configuration of low-rank adapters on the linear layers of a family's language model."""
     from peft import LoraConfig
 
-    layers = ATTENTION if settings.targets == "attention" else ATTENTION + MLP
+    layers = family.attention_layers + (() if settings.targets == "attention" else family.mlp_layers)
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -43,7 +39,7 @@ def with_adapters(model: Any, settings: Lora | None, seed: int = 0) -> Any:
         return model
     from peft import get_peft_model
 
-    adapted = get_peft_model(model, adapters(settings))
+    adapted = get_peft_model(model, adapters(settings, family_of(model)))
     if model.device.type != "meta":
         draw_adapters(adapted, seed, model.device)
     return adapted

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trlt.engine.families import Family
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
-from trlt.engine.model.config import CONFIG, check_config
+from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.files import object_in
 from trlt.engine.model.find import folder_of
 from trlt.engine.model.template import try_out
@@ -29,14 +30,6 @@ WORDS = "12.5 to"
 """What any tokenizer gives back."""
 SIZES = {"patch_size": "patch_size", "temporal_patch_size": "temporal_patch_size", "merge_size": "spatial_merge_size"}
 """Settings of the processor to those of the vision tower that must be the same."""
-PIXELS: Mapping[str, Sequence[float]] = {
-    "image_mean": (0.48145466, 0.4578275, 0.40821073),
-    "image_std": (0.26862954, 0.26130258, 0.27577711),
-    "rescale_factor": (1 / 255,),
-    "do_rescale": (True,),
-    "do_normalize": (True,),
-}
-"""What every Qwen2.5-VL's tower has seen pixels by: (value x factor - mean) / std, by channel."""
 GENERATION = "generation_config.json"
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
 
@@ -48,17 +41,18 @@ def load_processor(located: str) -> Any:
         ModelError: it isn't found or available, or isn't that of the model.
     """
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import GenerationConfig, Qwen2_5_VLProcessor
+    from transformers import GenerationConfig
 
     folder = folder_of(located)
     path = str(folder)
+    config, family = read_config(folder / CONFIG)
     if (folder / GENERATION).is_file():
         try:
             GenerationConfig.from_pretrained(path)
         except UNEXPECTED as error:
             raise ModelError(f"model.path: {folder / GENERATION}: {shown(str(error))}; download it again") from error
     try:
-        processor: Any = Qwen2_5_VLProcessor.from_pretrained(path, trust_remote_code=False)
+        processor: Any = family.classes().processor.from_pretrained(path, trust_remote_code=False)
     except (StrictDataclassError, *UNEXPECTED) as error:
         raise _unread(folder, error) from error
     except Exception as error:
@@ -70,10 +64,10 @@ def load_processor(located: str) -> Any:
         raise ModelError(
             f"model.path: {path} holds no tokenizer (tokenizer.json, or vocab.json and merges.txt); download it again"
         )
-    config = check_config(folder / CONFIG)
-    _check_vocabulary(processor.tokenizer, config, folder)
-    _check_template(processor, path)
-    _check_frames(processor.video_processor, config["vision_config"], path)
+    family.adapt_processor(processor, config)
+    _check_vocabulary(processor.tokenizer, config, folder, family)
+    _check_template(processor, family, path)
+    _check_frames(processor.video_processor, config["vision_config"], family, path)
     return processor
 
 
@@ -88,7 +82,7 @@ def _unread(folder: Path, error: Exception) -> ModelError:
     )
 
 
-def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -> None:
+def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path, family: Family) -> None:
     """Ends where the tokenizer's numbers aren't rows of the embedding, or marks that prompts are made of are missing."""
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -104,7 +98,7 @@ def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -
     # To be in the vocabulary isn't enough: a tokenizer that doesn't know a mark as special cuts it into pieces.
     for mark in MARKS:
         if ids.get(mark) is None or tokenizer.encode(mark, add_special_tokens=False) != [ids[mark]]:
-            raise ModelError(f"{where}: {mark} is no token of its own; take the tokenizer of a Qwen2.5-VL")
+            raise ModelError(f"{where}: {mark} is no token of its own; take the tokenizer of a {family.name}")
     for key, mark in NAMED.items():
         if config.get(key) not in (None, ids[mark]):
             raise ModelError(
@@ -119,7 +113,7 @@ def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path) -
         raise ModelError(f"{where}: its {len(ids)} tokens aren't numbered from 0 to {len(ids) - 1}; download it again")
 
 
-def _check_template(processor: Any, path: str) -> None:
+def _check_template(processor: Any, family: Family, path: str) -> None:
     template = processor.chat_template
     if isinstance(template, dict):
         template = template.get("default")
@@ -128,7 +122,7 @@ def _check_template(processor: Any, path: str) -> None:
     tokenizer = processor.tokenizer
     special = tuple(sorted((name, token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)))
     known = tokenizer.get_vocab()
-    for text in try_out(template, special, f"model.path: {path}"):
+    for text in try_out(template, special, family.placeholder, f"model.path: {path}"):
         if unknown := [mark for mark in re.findall(r"<\|[^<>|\s]+\|>", text) if mark not in known]:
             raise ModelError(
                 f"model.path: {path}: the chat template writes {unknown[0]}, which is no token of the tokenizer; download "
@@ -136,7 +130,7 @@ def _check_template(processor: Any, path: str) -> None:
             )
 
 
-def _check_frames(video: Any, vision: Mapping[str, Any], path: str) -> None:
+def _check_frames(video: Any, vision: Mapping[str, Any], family: Family, path: str) -> None:
     """Ends where frames would be cut into other patches than the tower takes, or aren't scaled by numbers."""
     again = "download preprocessor_config.json again"
     for mine, its in SIZES.items():
@@ -146,7 +140,7 @@ def _check_frames(video: Any, vision: Mapping[str, Any], path: str) -> None:
                 f"{CONFIG} {vision[its]}; {again}"
             )
     # Neither shapes nor outputs show that a tower sees pixels by another mean or scale.
-    for name, wanted in PIXELS.items():
+    for name, wanted in family.pixels.items():
         value: Any = getattr(video, name, None)
         found = value if isinstance(value, (list, tuple)) else [value]
         if len(found) != len(wanted) or not all(map(_is_near, found, wanted)):

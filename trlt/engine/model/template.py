@@ -12,8 +12,8 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+from trlt.engine.families import chat
 from trlt.errors import ModelError
 
 SCRIPT = Path(__file__).with_name("_render.py")
@@ -23,22 +23,16 @@ MOST = 20_000
 """Characters that a template may add to a chat; that of a real model adds some hundred."""
 SYSTEM = "You answer questions about a video."
 QUESTIONS = ("Question: what moves left\nA. the red circle\nB. the blue square", " ".join(["When does a dog jump?"] * 200))
-VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
-
-
-def chat(system: str, user: str) -> list[dict[str, Any]]:
-    """One turn that shows a video and asks, as prompts are made of."""
-    messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-    return [*messages, {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]}]
 
 
 @lru_cache(maxsize=16)
-def try_out(template: str, special: tuple[tuple[str, str], ...], where: str) -> tuple[str, ...]:
+def try_out(template: str, special: tuple[tuple[str, str], ...], video: str, where: str) -> tuple[str, ...]:
     """What a template makes of a few chats.
 
     Args:
         template: In Jinja's language.
         special: Names and texts of the tokenizer's special tokens, which templates may use.
+        video: What it has to write for a video.
         where: Whose it is, for errors.
 
     Raises:
@@ -58,9 +52,9 @@ def try_out(template: str, special: tuple[tuple[str, str], ...], where: str) -> 
     for text, (system, question) in zip(answer["texts"], asked, strict=True):
         if len(text) > most:
             raise ModelError(f"{where}: the chat template makes more than {MOST:,} characters of its own; download it again")
-        if text.count(VIDEO) != 1 or system not in text or question not in text.partition(VIDEO)[2]:
+        if text.count(video) != 1 or system not in text or question not in text.partition(video)[2]:
             raise ModelError(
-                f"{where}: the chat template doesn't show {VIDEO} once, and then the question, whole; download it again"
+                f"{where}: the chat template doesn't show {video} once, and then the question, whole; download it again"
             )
     return tuple(answer["texts"])
 

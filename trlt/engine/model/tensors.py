@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from trlt.engine.model.config import CONFIG
+from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.files import Stored, stored_tensors
 from trlt.errors import ModelError, shown
 
@@ -27,12 +27,13 @@ def blank(folder: Path) -> Any:
     """
     import torch
     from huggingface_hub.errors import StrictDataclassError
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
+    _, family = read_config(folder / CONFIG)
+    classes = family.classes()
     try:
-        config = Qwen2_5_VLConfig.from_pretrained(str(folder), trust_remote_code=False)
+        config = classes.config.from_pretrained(str(folder), trust_remote_code=False)
         with torch.device("meta"):
-            return Qwen2_5_VLForConditionalGeneration(config)
+            return classes.model(config)
     except (StrictDataclassError, *UNEXPECTED) as error:
         raise ModelError(
             f"model.path: {folder / CONFIG}: the library can't make a model by it ({type(error).__name__}: "

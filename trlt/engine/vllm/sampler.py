@@ -147,7 +147,7 @@ class VllmSampler:
         prompts = [
             {
                 "clip": place,
-                "ids": self._prompt(_clip(trees[place]), Prompt(request.system, request.user)),
+                "ids": self._prompt(_clip(trees[place]), Prompt(request.system, request.user, request.think)),
                 "n": request.n,
                 "seed": _seed(sampling.seed, request.key, request.system, request.user),
             }
@@ -210,7 +210,7 @@ class VllmSampler:
     def _prompt(self, clip: Clip, words: Prompt) -> list[int]:
         """Token ids with one video token, which vLLM expands to as many as the clip has."""
         inputs = ClipInputs(None, torch.tensor([clip.grid]), float(clip.seconds_per_grid), clip.tokens)
-        made = self._builder.prompt(words.system, words.user, inputs)
+        made = self._builder.prompt(words.system, words.user, inputs, think=words.think)
         prefix, video = made.prefix.tolist(), clip.tokens
         return [*prefix[: -1 - video], prefix[-2], prefix[-1], *made.suffix.tolist()]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from trlt.engine.families import FAMILIES
 from trlt.task import prompt as prompts
 from trlt.task.answer import LETTERS, AnswerFormat
 from trlt.task.sample import Sample
@@ -101,62 +102,7 @@ def build(corpus: Iterable[str], *, seed: int = 0, hidden: int = 128, layers: in
         hidden: Width of the language model, a multiple of 32.
         layers: Its depth.
     """
-    import torch
-    from transformers import (
-        Qwen2_5_VLConfig,
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2_5_VLProcessor,
-        Qwen2VLImageProcessor,
-        Qwen2VLVideoProcessor,
-    )
-
-    tokenizer = train_tokenizer(corpus)
-    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL}
-    config = Qwen2_5_VLConfig(
-        text_config={
-            "vocab_size": -(-len(tokenizer) // 64) * 64,
-            "hidden_size": hidden,
-            "intermediate_size": hidden * 3,
-            "num_hidden_layers": layers,
-            "num_attention_heads": hidden // 32,
-            "num_key_value_heads": hidden // 64,
-            "max_position_embeddings": 32768,
-            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0},
-            "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
-            "pad_token_id": ids["<|endoftext|>"],
-            "tie_word_embeddings": True,
-            # 1 / sqrt(width): the published 0.02 suits models that are thirty times as wide.
-            "initializer_range": hidden**-0.5,
-        },
-        vision_config={
-            "initializer_range": 64**-0.5,
-            "depth": 2,
-            "hidden_size": 64,
-            "intermediate_size": 192,
-            "num_heads": 2,
-            "out_hidden_size": hidden,
-            "tokens_per_second": 2,
-            "window_size": 112,
-            "fullatt_block_indexes": [1],
-        },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(seed)
-    model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config.update(  # type: ignore[no-untyped-call]
-        bos_token_id=ids["<|endoftext|>"],
-        eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]],
-        pad_token_id=ids["<|endoftext|>"],
-    )
-    processor = Qwen2_5_VLProcessor(  # type: ignore[no-untyped-call]
-        Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=CHAT_TEMPLATE
-    )
-    return model, processor
+    return FAMILIES[0].tiny(train_tokenizer(corpus), CHAT_TEMPLATE, seed=seed, hidden=hidden, layers=layers)
 
 
 def sharpen(model: Any, factor: float) -> None:

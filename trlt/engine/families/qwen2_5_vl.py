@@ -1,0 +1,117 @@
+"""Qwen2.5-VL: windows in the vision tower, and positions that count seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trlt.engine.families import keys, layouts
+from trlt.engine.families.family import Family
+from trlt.engine.families.tiny import tiny_model, tiny_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trlt.engine.families.shape import Architecture
+    from trlt.engine.inputs import ClipInputs
+
+TEXT = (
+    *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size"),
+    "max_position_embeddings",
+)
+"""Counts of the language model."""
+VISION = (
+    *("depth", "hidden_size", "intermediate_size", "num_heads", "out_hidden_size", "patch_size", "spatial_merge_size"),
+    *("temporal_patch_size", "window_size"),
+)
+"""Counts of the vision tower."""
+CLIP_PIXELS = {
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+    "rescale_factor": (1 / 255,),
+    "do_rescale": (True,),
+    "do_normalize": (True,),
+}
+"""As CLIP has seen pixels."""
+
+
+class Qwen25VL(Family):
+    """Qwen2.5-VL, 3B to 72B."""
+
+    name = "Qwen2.5-VL"
+    model_types = ("qwen2_5_vl",)
+    hub_names = ("qwen2.5-vl",)
+    class_names = ("Qwen2_5_VLConfig", "Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLProcessor")
+    pixels = CLIP_PIXELS
+    blocks = ("Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock")
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See `Family.check`."""
+        text, where = keys.text_section(config)
+        vision = keys.section(config, "vision_config")
+        for found, counts, name in ((text, TEXT, where), (vision, VISION, "vision_config.")):
+            keys.whole(found, counts, name)
+            keys.function(found, name)
+        heads = text["num_attention_heads"]
+        keys.divides(text, "hidden_size", heads, f"{where}num_attention_heads", where)
+        keys.divides(text, "num_attention_heads", text["num_key_value_heads"], f"{where}num_key_value_heads", where)
+        keys.divides(vision, "hidden_size", 4 * vision["num_heads"], "4 x vision_config.num_heads", "vision_config.")
+        cell = vision["patch_size"] * vision["spatial_merge_size"]
+        keys.divides(vision, "window_size", cell, "vision_config.patch_size x spatial_merge_size", "vision_config.")
+        if vision["out_hidden_size"] != text["hidden_size"]:
+            wanted = f"{where}hidden_size ({text['hidden_size']}) is expected"
+            raise keys.ConfigFault("vision_config.out_hidden_size", vision["out_hidden_size"], wanted)
+        keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
+        # 2 in all published files, and 4 in the library where nothing is said: it can't be left out.
+        keys.number(vision.get("tokens_per_second"), "vision_config.tokens_per_second")
+        keys.rope(text, where, text["hidden_size"] // heads)
+        keys.indexes(vision, "fullatt_block_indexes", vision["depth"], "vision_config.")
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """See `Family.shape`."""
+        return layouts.qwen2_5_vl(config)
+
+    def adapt(self, model: Any) -> None:
+        """Places text after a video as the weights were trained; see `trlt.engine.mrope`."""
+        from trlt.engine.mrope import follow_published_positions
+
+        follow_published_positions(model)
+
+    def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
+        """See `Family.tiny`."""
+        from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+        vision = {
+            "initializer_range": 64**-0.5,
+            "depth": 2,
+            "hidden_size": 64,
+            "intermediate_size": 192,
+            "num_heads": 2,
+            "out_hidden_size": hidden,
+            "tokens_per_second": 2,
+            "window_size": 112,
+            "fullatt_block_indexes": [1],
+        }
+        text = tiny_text(tokenizer, hidden, layers) | {
+            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0}
+        }
+        model = tiny_model(self, tokenizer, text, vision, seed)
+        processor = self.classes().processor(
+            Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=template
+        )
+        return model, processor
+
+    def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
+        """See `Family.positions`; time counts in seconds x `tokens_per_second`."""
+        import torch
+
+        row = ids[None]
+        positions, _ = model.model.get_rope_index(
+            row,
+            # The library's kinds: 2 is video, 0 is text.
+            mm_token_type_ids=(row == model.config.video_token_id).int() * 2,
+            video_grid_thw=clip.grid,
+            # As a fraction: in versions of the library that cut it to whole seconds, frames stand at other times.
+            second_per_grid_ts=torch.tensor([clip.seconds_per_grid]),
+        )
+        return positions[:, 0]  # type: ignore[no-any-return]
