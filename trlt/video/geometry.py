@@ -1,22 +1,20 @@
-"""How a family of models cuts frames into tokens. Pure numbers; the families themselves are the engine's."""
+"""How a model family cuts frames into tokens. Pure numbers, without torch: decoding processes read them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-CHANNELS = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Sizes of patches and tokens: `Geometry()` is Qwen2-VL's and Qwen2.5-VL's, `Geometry(16)` Qwen3-VL's and Qwen3.5's."""
+    """Patches of a vision tower, and how many of them make a token; that of Qwen2-VL and Qwen2.5-VL by default."""
 
     patch: int = 14
-    """Pixels a side of a vision patch."""
+    """Side of a patch in pixels."""
     merge: int = 2
     """Patches a side of a token."""
     temporal: int = 2
-    """Frames that become one temporal patch, the reason why frame counts are even."""
+    """Frames that are merged into one temporal patch, the reason why frame counts are even."""
 
     @property
     def side(self) -> int:
@@ -25,5 +23,5 @@ class Geometry:
 
     @property
     def values(self) -> int:
-        """Numbers a patch, as the vision tower takes it: colors x frames x pixels."""
-        return CHANNELS * self.temporal * self.patch**2
+        """Numbers of a patch: channels x frames x height x width."""
+        return 3 * self.temporal * self.patch**2
