@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trlt.engine.attention import Branches
+    from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
 
 THINKING = "enable_thinking"
@@ -68,6 +69,10 @@ class Family:
     """Linear layers of MLPs, which adapters may go to."""
     blocks: ClassVar[tuple[str, str]]
     """Classes of a decoder layer and of a vision block: what is shared out, and computed again, as one."""
+    unloaded: ClassVar[tuple[str, ...]] = ()
+    """How names of published tensors begin for which the library has no use; what is saved lacks them."""
+    turned: ClassVar[tuple[str, ...]] = ()
+    """How names of weights end of which published files hold the last two axes the other way round."""
     time_tokens: ClassVar[int] = 0
     """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
 
@@ -85,6 +90,10 @@ class Family:
         Raises:
             ConfigFault: names the key.
         """
+        raise NotImplementedError
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """What a checked config.json says of parameters and widths; see `layouts` for what families share."""
         raise NotImplementedError
 
     def adapt(self, model: Any) -> None:
