@@ -1,8 +1,8 @@
 """Attention under the tree mask of packed groups: `prompt | completion 1 | ... | completion G`, group after group, in one row.
 
 A prompt attends causally to itself; a completion attends to its whole prompt and causally to itself, never to its siblings or
-to another group. In linear layers, each completion starts from the state at the end of its prompt. Knows where what stands in the
-row, and tensors of a layer. Nothing is kept between layers or calls: a layer can be computed again for checkpointing.
+to another group. In linear layers, each completion starts from the state at the end of its prompt. Knows where what stands in
+the row, and tensors of a layer. Nothing is kept between layers or calls: a layer can be computed again for checkpointing.
 """
 
 from __future__ import annotations
