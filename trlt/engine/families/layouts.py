@@ -84,7 +84,14 @@ def qwen3_vl(config: Mapping[str, Any]) -> Architecture:
 def qwen3_5(config: Mapping[str, Any]) -> Architecture:
     """Qwen3.5: one layer in four has attention, which is gated; its tower has no DeepStack."""
     text, _ = text_section(config)
-    linear = LinearAttention(
+    return Architecture(**language(config), **tower3(config["vision_config"]), gated=True, linear=linear(text))
+
+
+def linear(text: Mapping[str, Any]) -> LinearAttention | None:
+    """The linear layers of a language model, from its keys; None where there are none."""
+    if "linear_num_key_heads" not in text:
+        return None
+    return LinearAttention(
         layers=linear_layers(text),
         key_heads=text["linear_num_key_heads"],
         value_heads=text["linear_num_value_heads"],
@@ -92,7 +99,6 @@ def qwen3_5(config: Mapping[str, Any]) -> Architecture:
         value_head=text["linear_value_head_dim"],
         kernel=text["linear_conv_kernel_dim"],
     )
-    return Architecture(**language(config), **tower3(config["vision_config"]), gated=True, linear=linear)
 
 
 def linear_layers(text: Mapping[str, Any]) -> int:
