@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from trlt.engine.families import Rendered, chat, family_of
+from trlt.engine.families.family import END, START
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.errors import ModelError
 from trlt.video.clip import Clip
@@ -36,12 +37,6 @@ class ClipInputs:
     """(tokens, width): what the vision tower makes of it, where that is known and doesn't change."""
     stamps: tuple[float, ...] = ()
     """Seconds of each frame as the family counts them, for families that tell times as text."""
-
-
-def stamps_of(clip: Clip) -> tuple[float, ...]:
-    """Seconds of each of a clip's frames."""
-    # TODO: `clip.stamps`, which count by the file's numbers of frames and its rate.
-    return tuple(map(float, clip.times))
 
 
 @dataclass(frozen=True)
@@ -76,12 +71,24 @@ class InputBuilder:
         self._model = model
         self._processor = processor
         self._tokenizer = processor.tokenizer
+        self._outer = self._family.has_outer_marks(model.config)
 
     def clip(self, clip: Clip) -> ClipInputs:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
         pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
+        return self._inputs(clip, grid, pixels=pixels)
+
+    def without_patches(self, clip: Clip, features: Tensor | None = None) -> ClipInputs:
+        """The same, with features in place of patches, or without either: what prompts need."""
+        geometry, (count, _, height, width) = self._family.geometry, clip.frames.shape
+        grid = torch.tensor([[count // geometry.temporal, height // geometry.patch, width // geometry.patch]])
+        return self._inputs(clip, grid, features=features)
+
+    def _inputs(self, clip: Clip, grid: Tensor, pixels: Tensor | None = None, features: Tensor | None = None) -> ClipInputs:
         tokens = int(grid.prod()) // self._family.geometry.merge**2
-        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens, stamps=stamps_of(clip))
+        # TODO: `clip.stamps`, which count by the file's numbers of frames and its rate.
+        stamps = tuple(map(float, clip.times))
+        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens, features, stamps)
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""
@@ -98,8 +105,10 @@ class InputBuilder:
         """The chat text around the video."""
         text = self._family.chat(self._processor, chat(system, user), think)
         head, found, tail = text.partition(self._family.placeholder)
+        # What weights were tuned with stays, as text around the video.
+        words = head.removesuffix(START) + tail.removeprefix(END) if self._outer else head + tail
         # A mark in a question would become the special token itself: a second video, without frames.
-        if not found or any(mark in head + tail for mark in VISION_TOKENS):
+        if not found or any(mark in words for mark in VISION_TOKENS):
             raise ModelError(
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
                 f"without `{self._family.placeholder}` breaks this"
