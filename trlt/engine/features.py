@@ -77,7 +77,6 @@ class FrozenTower:
             self.passes += 1
             if self._store:
                 self._store.put(key, features)
-        # By the clip's size, since no patches are made where features are known.
         return self._builder.without_patches(clip, features.to(self._device))
 
     def _key(self, clip: Clip) -> str:

@@ -5,7 +5,7 @@ Knows tensors and token ids; never answers or rewards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -74,19 +74,14 @@ class InputBuilder:
     def clip(self, clip: Clip) -> ClipInputs:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
         pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
-        return self._inputs(clip, grid, pixels=pixels)
+        return replace(self.without_patches(clip), pixels=pixels, grid=grid)
 
     def without_patches(self, clip: Clip, features: Tensor | None = None) -> ClipInputs:
-        """The same, with features in place of patches, or without either: what prompts need."""
-        geometry, (count, _, height, width) = self._family.geometry, clip.frames.shape
-        grid = torch.tensor([[count // geometry.temporal, height // geometry.patch, width // geometry.patch]])
-        return self._inputs(clip, grid, features=features)
-
-    def _inputs(self, clip: Clip, grid: Tensor, pixels: Tensor | None = None, features: Tensor | None = None) -> ClipInputs:
-        tokens = int(grid.prod()) // self._family.geometry.merge**2
-        # TODO: `clip.stamps`, which count by the file's numbers of frames and its rate.
-        stamps = tuple(map(float, clip.times))
-        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens, features, stamps)
+        """The same with features in place of patches, or with neither: what prompts need."""
+        # Sides that suit both would else be cut into other tokens without a word.
+        assert clip.geometry == self._family.geometry, "the clip's frames are sized for another family"
+        grid, stamps = torch.tensor([clip.grid]), tuple(clip.stamps.tolist())
+        return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features, stamps)
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""

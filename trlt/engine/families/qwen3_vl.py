@@ -156,7 +156,7 @@ class Qwen3VL(Family):
 
     def told(self, clip: Clip) -> dict[str, Any]:
         """See `Family.told`: the frames' seconds, as frames of a video with one a second."""
-        seconds = list(map(float, clip.times))  # TODO: `clip.stamps`
+        seconds = clip.stamps.tolist()
         return {"fps": 1.0, "total_num_frames": len(seconds), "frames_indices": seconds}
 
     def video_ids(self, tokenizer: Any, clip: ClipInputs) -> list[int]:
