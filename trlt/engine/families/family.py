@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from trlt.engine.attention import Branches
     from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
+    from trlt.video.clip import Clip
 
 THINKING = "enable_thinking"
 """Variable of chat templates that begin a completion by whether reasoning is asked for."""
@@ -60,7 +61,7 @@ class Family:
     class_names: ClassVar[tuple[str, str, str]]
     """Names of transformers' classes of configuration, model and processor."""
     placeholder: ClassVar[str] = f"{START}{VIDEO}{END}"
-    """What a chat template writes for a video; `video_ids` takes the place of all of it."""
+    """What a chat template writes for a video, once `adapt_processor` has seen it; `video_ids` takes the place of all of it."""
     pixels: ClassVar[Mapping[str, Sequence[float]]]
     """What every tower of the family has seen pixels by: (value x factor - mean) / std, by channel."""
     attention_layers: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -102,6 +103,10 @@ class Family:
     def adapt_processor(self, processor: Any, config: Mapping[str, Any]) -> None:
         """The same for a loaded processor, before its chat template is looked at."""
 
+    def has_outer_marks(self, config: Any) -> bool:
+        """Whether chat templates write vision marks around `placeholder`, by a config.json or a loaded configuration."""
+        return False
+
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """(model, processor) with random weights, in float32: the real classes, small.
 
@@ -123,8 +128,13 @@ class Family:
         )
         return out["pixel_values_videos"], out["video_grid_thw"]
 
+    def told(self, clip: Clip) -> dict[str, Any]:
+        """What the library's processor is told of a clip's frames, as its `video_metadata`: their true rate."""
+        count = len(clip.frames)
+        return {"fps": clip.sample_fps, "total_num_frames": count, "frames_indices": list(range(count))}
+
     def video_ids(self, tokenizer: Any, clip: ClipInputs) -> list[int]:
-        """All tokens that a clip becomes, its marks included."""
+        """All tokens that a clip becomes, its marks included; in place of `placeholder`."""
         start, video, end = tokenizer.convert_tokens_to_ids([START, VIDEO, END])
         return [start, *[video] * clip.tokens, end]
 

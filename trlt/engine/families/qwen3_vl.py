@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trlt.engine.inputs import ClipInputs
+    from trlt.video.clip import Clip
 
 TEXT = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size", "head_dim"),
@@ -98,10 +99,15 @@ class Qwen3VL(Family):
 
     def adapt_processor(self, processor: Any, config: Mapping[str, Any]) -> None:
         """Takes the marks around a whole video out of chat templates, unless the weights were tuned with them."""
-        if config.get(MARKS_KEY) == OUTER:
+        if self.has_outer_marks(config):
             return
         for holder in (processor, processor.tokenizer):
             holder.chat_template = _without_marks(holder.chat_template)
+
+    def has_outer_marks(self, config: Any) -> bool:
+        """See `Family.has_outer_marks`: weights that were tuned with them say so."""
+        said = config.get(MARKS_KEY) if isinstance(config, Mapping) else getattr(config, MARKS_KEY, None)
+        return bool(said == OUTER)
 
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """See `Family.tiny`; the template is rewritten as that of a loaded processor is."""
@@ -147,6 +153,11 @@ class Qwen3VL(Family):
         }
 
     # -- inputs ---------------------------------------------------------------------------------------------------
+
+    def told(self, clip: Clip) -> dict[str, Any]:
+        """See `Family.told`: the frames' seconds, as frames of a video with one a second."""
+        seconds = clip.stamps.tolist()
+        return {"fps": 1.0, "total_num_frames": len(seconds), "frames_indices": seconds}
 
     def video_ids(self, tokenizer: Any, clip: ClipInputs) -> list[int]:
         """See `Family.video_ids`: of each pair of frames the time, and its tokens between marks."""
