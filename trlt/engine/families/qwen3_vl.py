@@ -74,8 +74,12 @@ class Qwen3VL(Family):
         keys.function(text, where)
         keys.divides(text, "num_attention_heads", text["num_key_value_heads"], f"{where}num_key_value_heads", where)
         keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
-        keys.rope(text, where, text["head_dim"])
+        self.check_rope(text, where)
         keys.interleaved(text, where)
+
+    def check_rope(self, text: Mapping[str, Any], where: str) -> None:
+        """Which of a head's numbers are turned: all."""
+        keys.rope(text, where, text["head_dim"])
 
     def check_vision(self, vision: Mapping[str, Any], text: Mapping[str, Any], where: str) -> None:
         """The same for the tower's keys."""
