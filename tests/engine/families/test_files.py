@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from trlt.engine.families import Family
-from trlt.engine.model import load, match, save
+from trlt.engine.model import load, match, published_family, save
 from trlt.engine.model.tensors import blank
 from trlt.errors import ModelError
 from trlt.recipe import Model
@@ -106,3 +106,19 @@ def test_tensors_that_do_not_belong_are_named(hub):
     save_file(held, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=rf"{odd} has shape .* is expected by config.json \(1 such tensors\)"):
         match(blank(folder), folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("Qwen/Qwen2-VL-7B-Instruct", "Qwen2-VL"),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL"),
+        ("Qwen/Qwen3-VL-8B-Thinking", "Qwen3-VL"),
+        ("Qwen/Qwen3-VL-30B-A3B-Instruct", "Qwen3-VL-MoE"),
+        ("Qwen/Qwen3-VL-235B-A22B-Thinking", "Qwen3-VL-MoE"),
+        ("Qwen/Qwen3-30B-A3B", None),
+    ],
+)
+def test_families_go_by_their_published_names(name, known):
+    found = published_family(name)
+    assert (found and found.name) == known
