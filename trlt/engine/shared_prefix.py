@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+# For what it registers: a model that was pickled after `attach` finds its tower's attention in another process.
+import trlt.engine.window_attention  # noqa: F401
 from trlt.engine.families import family_of
 from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sharding import most_calls

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trlt.engine.families import keys
+from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import Family
 from trlt.engine.families.tiny import tiny_model, tiny_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
 
 TEXT = (
@@ -63,6 +64,10 @@ class Qwen25VL(Family):
         keys.number(vision.get("tokens_per_second"), "vision_config.tokens_per_second")
         keys.rope(text, where, text["hidden_size"] // heads)
         keys.indexes(vision, "fullatt_block_indexes", vision["depth"], "vision_config.")
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """See `Family.shape`."""
+        return layouts.qwen2_5_vl(config)
 
     def adapt(self, model: Any) -> None:
         """Places text after a video as the weights were trained; see `trlt.engine.mrope`."""
