@@ -68,6 +68,8 @@ class Family:
     """Linear layers of attention, which adapters may go to."""
     mlp_layers: ClassVar[tuple[str, ...]] = ("gate_proj", "up_proj", "down_proj")
     """Linear layers of MLPs, which adapters may go to."""
+    experts: ClassVar[tuple[str, ...]] = ()
+    """How names of weights end of which each holds a matrix of all experts of a layer, which adapters may go to."""
     blocks: ClassVar[tuple[str, str]]
     """Classes of a decoder layer and of a vision block: what is shared out, and computed again, as one."""
     unloaded: ClassVar[tuple[str, ...]] = ()
@@ -106,6 +108,10 @@ class Family:
     def has_outer_marks(self, config: Any) -> bool:
         """Whether chat templates write vision marks around `placeholder`, by a config.json or a loaded configuration."""
         return False
+
+    def as_published(self, name: str, value: Tensor) -> Tensor:
+        """A whole weight as published files hold it, by its name in the model; a view where that is another layout."""
+        return value.transpose(-1, -2) if name.endswith(self.turned) else value
 
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """(model, processor) with random weights, in float32: the real classes, small.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trlt.engine.families import keys
 from trlt.engine.families.family import END, START, VIDEO, Family
@@ -47,7 +47,7 @@ class Qwen3VL(Family):
 
     name = "Qwen3-VL"
     model_types = ("qwen3_vl",)
-    hub_names = ("qwen3-vl",)
+    hub_names: ClassVar[tuple[str, ...]] = ("qwen3-vl",)
     geometry = Geometry(16)
     class_names = ("Qwen3VLConfig", "Qwen3VLForConditionalGeneration", "Qwen3VLProcessor")
     placeholder = VIDEO
