@@ -35,6 +35,7 @@ TOLD = {
     "train.lora.quantize: bitsandbytes isn't installed": "begins with the key at fault; the advice follows",
     "train.rollouts: vllm: ": "begins with the key at fault; the advice follows",
     "meta.reasoning: train.sft.targets is": "told before the first step, where nothing is lost",
+    "train.sft.targets is {}": "names what asks; the advice follows, before any run is there",
     "is never reached; ": "names the key that isn't reached; the advice follows",
 }
 """Messages that name such a key without advising to change it."""
