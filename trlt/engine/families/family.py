@@ -175,6 +175,9 @@ class Family:
             # Row by row, in the order of the features. Padding holds no video token, and stands where no causal row sees it.
             embeds, given = self.placed(embeds, ids == model.config.video_token_id, features)
         if branches is not None:
+            from trlt.engine.linear_attention import require_forked
+
+            require_forked(model.model.language_model, branches)
             given["branches"] = branches
         out = model.model.language_model(
             inputs_embeds=embeds,
