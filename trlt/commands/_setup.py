@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, config_at, family_at, load, published_family
+from trlt.engine.model import SHIPPED, config_at, family_at, folder_of, load, locate, published_family, refuse_begun_reasoning
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 from trlt.rollout import RunFiles
@@ -94,6 +94,29 @@ def quiet() -> None:
     drop_advice()
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def refuse_plain(recipe: Recipe, section: str, folder: Path | None = None) -> None:
+    """Ends where a section asks for answers without reasoning, and the model's chat template begins each with it.
+
+    Args:
+        recipe: As resolved.
+        section: `eval`, `probe` or `train`.
+        folder: Of the model; None finds it, and downloads a hub id's.
+
+    Raises:
+        ModelError: names the key and the remedy, before any weights are read; or there is no such model.
+    """
+    if section == "train" and recipe.train.method == "sft":
+        asked, needed = f"train.sft.targets is {recipe.train.sft.targets}", "train.sft.targets: reasoning"
+        if recipe.train.sft.targets == "reasoning":
+            return
+    else:
+        flag = " (--think)" if section == "eval" else ""
+        asked, needed = f"{section}.think is false", f"{section}.think: true{flag}"
+        if getattr(recipe, section).think:
+            return
+    refuse_begun_reasoning(folder or folder_of(locate(recipe.model.path)), asked, f"set {needed}")
 
 
 def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) -> Engine:

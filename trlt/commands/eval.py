@@ -11,7 +11,7 @@ import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
 from trlt.data.datasets import read_source
 from trlt.engine.model import find
@@ -88,6 +88,8 @@ def evaluate(
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm)
     remote = connect(servers, model, output)
+    if given is None and remote is None:
+        refuse_plain(recipe, "eval")
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
     target = out or RUNS / recipe.name / default

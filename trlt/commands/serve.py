@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from trlt.commands._output import Output
-from trlt.commands._setup import limit_threads, quiet, resolve
+from trlt.commands._setup import limit_threads, quiet, refuse_plain, resolve
 from trlt.commands._shared_options import ModelName, Overrides, RecipeFile, Think
 from trlt.engine.model import load, locate
 from trlt.errors import UsageError
@@ -49,6 +49,7 @@ def serve(
         raise UsageError(f"--max-mb {max_mb:g}, --keep-minutes {keep_minutes:g}: both must be above 0")
     recipe = resolve(recipe_path, sets, {"model.path": model, "eval.think": think})
     locate(recipe.model.path)
+    refuse_plain(recipe, "eval")
     with _bind(host, port) as bound:
         if not _is_loopback(host):
             output.note(

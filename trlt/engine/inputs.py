@@ -84,7 +84,11 @@ class InputBuilder:
         return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features, stamps)
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
-        """Token ids and positions of one user turn that shows the clip and then asks `user`."""
+        """Token ids and positions of one user turn that shows the clip and then asks `user`.
+
+        Raises:
+            ModelError: a mark of the vision tower in a text, or a template that begins reasoning where `think` is False.
+        """
         text = self._render(system, user, think)
         # Each part by itself: special tokens stand on both sides of the cut, and no
         # merge of bytes reaches over them, so the ids are those of the whole text.
@@ -106,7 +110,12 @@ class InputBuilder:
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
                 f"without `{self._family.placeholder}` breaks this"
             )
-        return Rendered(head, tail, opening_of(tail))
+        opening = opening_of(tail)
+        if opening and think is False:
+            raise ModelError(
+                f"prompt: the model's chat template begins every answer with {opening.strip()}; ask it with reasoning"
+            )
+        return Rendered(head, tail, opening)
 
     def opening(self, system: str, user: str, think: bool | None) -> str:
         """What the chat template begins of a prompt's completion."""

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from trlt.engine import linear_attention, memory, sampling
 from trlt.engine.attention import causal_attention
 from trlt.engine.cohort import Recorder
 from trlt.engine.families import family_named
