@@ -44,9 +44,10 @@ def family_at(name: str) -> Family:
 
 
 def published_family(name: str) -> Family | None:
-    """The family that publishes models by such names; None if none does."""
+    """The family that publishes models by such names; None if none does. Of several, that which knows most of the name."""
     last = name.rpartition("/")[2].lower()
-    return next((family for family in FAMILIES if any(part in last for part in family.hub_names)), None)
+    known = [(len(part), family) for family in FAMILIES for part in family.hub_names if part in last]
+    return max(known, key=lambda one: one[0])[1] if known else None
 
 
 def _cached(name: str) -> Path | None:
