@@ -44,7 +44,7 @@ def qwen3_vl(config: Mapping[str, Any]) -> Architecture:
 def qwen3_5(config: Mapping[str, Any]) -> Architecture:
     """Qwen3.5: most layers keep a state, and the others' attention is gated; its tower has no DeepStack."""
     text, _ = text_section(config)
-    return Architecture(**_third(config), gated=True, float_norms=True, linear=_linear_attention(text))
+    return Architecture(**_third(config), gated=True, float_norms=True, linear=linear(text))
 
 
 def _third(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,7 +73,10 @@ def _experts(text: Mapping[str, Any]) -> Experts:
     return Experts(layers, count, text["num_experts_per_tok"], text["moe_intermediate_size"])
 
 
-def _linear_attention(text: Mapping[str, Any]) -> LinearAttention:
+def linear(text: Mapping[str, Any]) -> LinearAttention | None:
+    """The linear layers of a language model, from its keys; None where there are none."""
+    if "linear_num_key_heads" not in text:
+        return None
     return LinearAttention(
         layers=_linear_layers(text),
         key_heads=text["linear_num_key_heads"],
