@@ -174,10 +174,14 @@ class Architecture:
         return self.experts.parameters(self.hidden) if self.experts else 3 * self.hidden * self.intermediate
 
     @property
+    def all_experts(self) -> int:
+        """Parameters of all layers' experts and routers."""
+        return self.experts.layers * self.experts.parameters(self.hidden) if self.experts else 0
+
+    @property
     def mlps(self) -> int:
         """Parameters of all layers' MLPs, experts and routers included."""
-        experts = self.experts.layers * self.experts.parameters(self.hidden) if self.experts else 0
-        return experts + self.plain_mlps
+        return self.all_experts + self.plain_mlps
 
     @property
     def plain_mlps(self) -> int:
@@ -259,6 +263,11 @@ class Architecture:
         return self.language + self.head + self.vision
 
     @property
+    def largest(self) -> int:
+        """Numbers of the largest weight: the embedding, or a layer's experts' first matrices, which are one weight."""
+        return max(self.embedding, 2 * self.experts.count * self.experts.width * self.hidden if self.experts else 0)
+
+    @property
     def active(self) -> int:
         """Those that a token meets: all but the experts that it doesn't take."""
         if not self.experts:
@@ -274,8 +283,7 @@ class Architecture:
         head, and the norm.
         """
         norms = (2 * self.layers + 1) * self.hidden + (2 * self.head_size * self.attention_layers if self.head_norms else 0)
-        if self.experts:
-            norms += self.experts.layers * self.experts.parameters(self.hidden)
+        norms += self.all_experts
         if self.linear:
             norms += self.linear.layers * (self.linear.parameters(self.hidden) - self.linear.matrices(self.hidden))
         tower = self._norm((2 * self.vision_layers + 1) * self.vision_hidden)
