@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import Family
+from trlt.engine.families.shape import Architecture
 from trlt.engine.families.tiny import tiny_model, tiny_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
 
 TEXT = (
@@ -67,7 +67,13 @@ class Qwen25VL(Family):
 
     def shape(self, config: Mapping[str, Any]) -> Architecture:
         """See `Family.shape`."""
-        return layouts.qwen2_5_vl(config)
+        vision = config["vision_config"]
+        return Architecture(
+            **layouts.language(config),
+            **layouts.patches(vision),
+            vision_hidden=vision["hidden_size"],
+            vision_intermediate=vision["intermediate_size"],
+        )
 
     def adapt(self, model: Any) -> None:
         """Places text after a video as the weights were trained; see `trlt.engine.mrope`."""

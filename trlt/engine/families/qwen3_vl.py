@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from trlt.engine.families import keys
+from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import END, START, VIDEO, Family
+from trlt.engine.families.shape import TIME_TOKENS, Architecture
 from trlt.engine.families.tiny import tiny_model, tiny_text
 from trlt.video.geometry import Geometry
 
@@ -53,8 +54,7 @@ class Qwen3VL(Family):
     placeholder = VIDEO
     pixels = EVEN_PIXELS
     blocks = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
-    # `<`, five digits (up to 27 hours), `.`, a digit, ` seconds`, `>`, and the two marks.
-    time_tokens = 12
+    time_tokens = TIME_TOKENS
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -100,6 +100,10 @@ class Qwen3VL(Family):
         if len(vision[key]) > text["num_hidden_layers"] or sorted(set(vision[key])) != vision[key]:
             wanted = f"blocks in ascending order are expected, at most {where}num_hidden_layers ({text['num_hidden_layers']})"
             raise keys.ConfigFault(f"vision_config.{key}", vision[key], wanted)
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """See `Family.shape`."""
+        return layouts.qwen3_vl(config)
 
     def adapt_processor(self, processor: Any, config: Mapping[str, Any]) -> None:
         """Takes the marks around a whole video out of chat templates, unless the weights were tuned with them."""
