@@ -34,6 +34,14 @@ class ClipInputs:
     """Video tokens after merging 2 x 2 patches."""
     features: Tensor | None = None
     """(tokens, width): what the vision tower makes of it, where that is known and doesn't change."""
+    stamps: tuple[float, ...] = ()
+    """Seconds of each frame as the family counts them, for families that tell times as text."""
+
+
+def stamps_of(clip: Clip) -> tuple[float, ...]:
+    """Seconds of each of a clip's frames."""
+    # TODO: `clip.stamps`, which count by the file's numbers of frames and its rate.
+    return tuple(map(float, clip.times))
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class InputBuilder:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
         pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
         tokens = int(grid.prod()) // self._family.geometry.merge**2
-        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens)
+        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens, stamps=stamps_of(clip))
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""
