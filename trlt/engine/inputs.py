@@ -13,11 +13,9 @@ from torch import Tensor
 
 from trlt.engine.families import Rendered, chat, family_of
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
+from trlt.engine.opening import opening_of, without_opening
 from trlt.errors import ModelError
 from trlt.video.clip import Clip
-
-OPENING = "<think>\n"
-"""What chat templates of models that reason begin a completion with."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,11 @@ class InputBuilder:
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
                 f"without `{self._family.placeholder}` breaks this"
             )
-        return Rendered(head, tail, OPENING if tail.endswith(OPENING) else "")
+        return Rendered(head, tail, opening_of(tail))
+
+    def opening(self, system: str, user: str, think: bool | None) -> str:
+        """What the chat template begins of a prompt's completion."""
+        return self._render(system, user, think).opening
 
     def suppressed(self, vocabulary: int) -> Tensor:
         """(vocabulary,) True for tokens that must never be sampled: vision marks and ids that no text has."""
@@ -124,9 +126,9 @@ class InputBuilder:
         """Text of sampled tokens; special tokens stay visible, so that a strict format check sees them."""
         return str(self._tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a completion's text, without an end mark."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+    def encode(self, text: str, opening: str = "") -> list[int]:
+        """Token ids of a completion's text, without an end mark and without the opening that its prompt ends with."""
+        return list(self._tokenizer(without_opening(text, opening), add_special_tokens=False)["input_ids"])
 
     @property
     def end_tokens(self) -> list[int]:

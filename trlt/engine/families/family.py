@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from trlt.engine.inputs import ClipInputs
     from trlt.video.clip import Clip
 
+THINKING = "enable_thinking"
+"""Variable of chat templates that begin a completion by whether reasoning is asked for."""
 VIDEO, START, END = "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
 
 
@@ -148,9 +150,10 @@ class Family:
         Args:
             processor: With the chat template.
             messages: As the library takes them.
-            think: Whether reasoning is asked for; None leaves it to the template.
+            think: Whether reasoning is asked for; None, and templates that have no say in it, leave it out.
         """
-        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        asked = {} if think is None or THINKING not in str(processor.chat_template) else {THINKING: think}
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **asked))
 
     def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
         """M-RoPE positions (3, N) of ids (N,) that hold one clip."""
@@ -188,6 +191,9 @@ class Family:
             # Row by row, in the order of the features. Padding holds no video token, and stands where no causal row sees it.
             embeds, given = self.placed(embeds, ids == model.config.video_token_id, features)
         if branches is not None:
+            from trlt.engine.linear_attention import require_forked
+
+            require_forked(model.model.language_model, branches)
             given["branches"] = branches
         out = model.model.language_model(
             inputs_embeds=embeds,
