@@ -46,6 +46,37 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def family_path(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any], Path]:
+    """Folders of a random tiny model of a family: `family_path(family)`; made once for all test processes.
+
+    As published: with the marks around a video in the chat template, which loading takes out where they don't belong.
+    """
+    from trlt.engine.model import save
+    from trlt.lab.miniature.tiny import CHAT_TEMPLATE, train_tokenizer
+
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+
+    def get(family: Any) -> Path:
+        folder = shared / f"family-{family.name}"
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                tokenizer = train_tokenizer(CORPUS)
+                if family.model_types[0].startswith("qwen3"):
+                    tokenizer.add_tokens(["<think>", "</think>"])  # as published: tokens, but not special ones
+                model, processor = family.tiny(tokenizer, CHAT_TEMPLATE, seed=3)
+                processor.chat_template = CHAT_TEMPLATE
+                partial = folder.with_suffix(".partial")
+                save(model, processor, partial)
+                partial.rename(folder)
+        return folder
+
+    return get
+
+
 @pytest.fixture
 def tiny(tiny_path: Path) -> Any:
     """The random model, loaded afresh in float32 on the CPU."""

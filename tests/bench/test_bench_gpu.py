@@ -137,7 +137,7 @@ def test_plans_are_of_what_was_measured(float32, module):
 def test_shapes_are_the_published_ones(module, name, size):
     models = module("models")
     shape, model = models.SHAPES[name], models.build(models.SHAPES[name], torch.device("meta"))
-    published = PUBLISHED[size]
+    published = PUBLISHED[f"Qwen2.5-VL-{size}"]
     assert sum(weight.numel() for weight in model.parameters()) == published.parameters
     assert (shape.layers, shape.heads, shape.kv_heads) == (published.layers, published.heads, published.kv_heads)
     assert {weight.device.type for weight in [*model.parameters(), *model.buffers()]} == {"meta"}

@@ -17,7 +17,8 @@ from test_train import RECIPE
 from trlt.commands.launch import train_processes as _launch
 from trlt.commands.launch.ranks import Rank
 from trlt.commands.launch.train_processes import adopt, check_strategy, first_host, free_port, launch_together, set_strategy
-from trlt.engine.sharding import leave
+from trlt.engine.model.tensors import blank
+from trlt.engine.sharding import leave, shard
 from trlt.errors import RecipeError, TrltError, UsageError
 
 SLURM = {
@@ -75,11 +76,18 @@ def test_accelerate_reads_the_recipes_strategy(monkeypatch):
 
     plugin = FullyShardedDataParallelPlugin()
     assert env["ACCELERATE_USE_FSDP"] == "true" and plugin.fsdp_version == 2 and plugin.reshard_after_forward is True
-    assert plugin.transformer_cls_names_to_wrap == ["Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock"]
+    assert plugin.transformer_cls_names_to_wrap is None, "which layers there are is the model's own"
     assert plugin.cpu_ram_efficient_loading is False and "FULL" in str(plugin.state_dict_type)
-    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
-    assert all(hasattr(modeling_qwen2_5_vl, name) for name in plugin.transformer_cls_names_to_wrap)
+
+def test_layers_that_the_model_has_not_are_refused(tiny_path, monkeypatch):
+    """A file for Accelerate that was written for another family; Accelerate's own error has a traceback and no remedy."""
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("FSDP_AUTO_WRAP_POLICY", "TRANSFORMER_BASED_WRAP")
+    monkeypatch.setenv("FSDP_TRANSFORMER_CLS_TO_WRAP", "Qwen2_5_VLDecoderLayer,GPT2Block")
+    told = "FSDP_TRANSFORMER_CLS_TO_WRAP: the model has no layer of class GPT2Block; name Qwen2_5_VLDecoderLayer,Qwen2"
+    with pytest.raises(RecipeError, match=told):
+        shard(blank(tiny_path), torch.float32)
 
 
 def test_zero_and_what_a_launcher_has_chosen():

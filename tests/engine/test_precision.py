@@ -33,7 +33,7 @@ def states(mean: float, seed: int):
 def test_a_decoding_step_errs_no_more_than_sdpa(mean, autocast):
     query, key, value, keys, values = states(mean, seed=mean)
     nodes, scale = [0, 0, 0, 1, 1, 1], DIM**-0.5
-    level = make_level([keys], [values], [ABOVE, ABOVE], nodes)
+    level = make_level({0: keys}, {0: values}, [ABOVE, ABOVE], nodes)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         ours = branch_attention(query, key, value, [level], 0, scale)
     all_keys, all_values = (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trlt.engine.families import FAMILIES, Family
 from trlt.recipe import load_recipe
 from trlt.recipe._yaml import from_yaml
 from trlt.report.model_card import add_results, model_card, write_card
@@ -16,7 +17,7 @@ OUTCOME = {"steps": 66, "reward_first": 0.5, "reward_last": 0.75, "parity": None
 
 def test_a_card_tells_base_data_recipe_and_protocol() -> None:
     recipe = load_recipe(Path("recipes/32k.yaml"), sets=["model.path=Qwen/a|b"])
-    text = model_card(recipe, MANIFEST, OUTCOME)
+    text = model_card(recipe, MANIFEST, OUTCOME, FAMILIES[0])
     head = from_yaml(text.split("---")[1], "x")
     assert head["base_model"] == "Qwen/a|b" and head["library_name"] == "transformers" and "grpo" in head["tags"]
     for said in ("| base | Qwen/a\\|b |", "| samples | 3200 |", "| optimizer steps | 66 |", "48 x 8", "cd34", "ab12"):
@@ -27,13 +28,13 @@ def test_a_card_tells_base_data_recipe_and_protocol() -> None:
 
 
 def test_a_supervised_models_card_speaks_of_lessons() -> None:
-    text = model_card(load_recipe(Path("recipes/sft.yaml")), MANIFEST, {"steps": 5})
+    text = model_card(load_recipe(Path("recipes/sft.yaml")), MANIFEST, {"steps": 5}, FAMILIES[0])
     assert "with SFT" in text and "| targets |" in text and "KL weight" not in text
 
 
 def test_results_are_put_in_and_replaced(tmp_path: Path) -> None:
     assert not add_results(tmp_path, {"benchmarks": {}}), "no card, nothing to do"
-    write_card(tmp_path, model_card(load_recipe(None), MANIFEST, OUTCOME))
+    write_card(tmp_path, model_card(load_recipe(None), MANIFEST, OUTCOME, FAMILIES[0]))
     card = tmp_path / "README.md"
     before = card.read_text()
     assert "None yet" in before
@@ -45,3 +46,13 @@ def test_results_are_put_in_and_replaced(tmp_path: Path) -> None:
     assert card.read_text() == once
     (tmp_path / "README.md").write_text("a card of somebody else's")
     assert not add_results(tmp_path, {"benchmarks": {}}) and card.read_text() == "a card of somebody else's"
+
+
+def test_a_card_names_the_family_and_what_the_library_leaves_out() -> None:
+    class Drafting(Family):
+        name = "Qwen9-VL"
+        unloaded = ("mtp.",)
+
+    text = model_card(load_recipe(None), MANIFEST, OUTCOME, Drafting())
+    assert "A Qwen9-VL, tuned on videos with GRPO" in text and "tensors `mtp.*` aren't in it" in text
+    assert "aren't in it" not in model_card(load_recipe(None), MANIFEST, OUTCOME, FAMILIES[0])

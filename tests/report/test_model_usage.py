@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import draw_as, load, save
 from trlt.engine.shared_prefix import Group, attach, collate
@@ -69,7 +70,7 @@ def test_a_cards_code_gives_the_engines_log_probabilities(request, noise_clip, t
     draw_as(loaded.model, loaded.processor, recipe.eval)
     folder = tmp_path / "model"
     save(loaded.model, loaded.processor, folder)
-    write_card(folder, model_card(recipe, {}, {}, library_positions=rule == "library"))
+    write_card(folder, model_card(recipe, {}, {}, FAMILIES[0], library_positions=rule == "library"))
     clip = noise_clip(frames=8, fps=FPS)
     pictures = [str(tmp_path / f"{i}.png") for i in range(8)]
     for frame, name in zip(clip.frames, pictures, strict=True):
@@ -110,7 +111,7 @@ def test_the_library_alone_gives_others(tiny, noise_clip):
 
 
 def test_a_card_says_which_versions_need_what(tmp_path):
-    published, library = (model_card(load_recipe(None), {}, {}, library_positions=rule) for rule in (False, True))
+    published, library = (model_card(load_recipe(None), {}, {}, FAMILIES[0], library_positions=rule) for rule in (False, True))
     for card in (published, library):
         assert "transformers 5.2 or newer" in card and "5.3" in card and "pip install transformers" in card
         assert '"total_pixels": 1605632' in card, "2048 tokens of 28 x 28 pixels"

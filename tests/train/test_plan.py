@@ -28,6 +28,8 @@ from trlt.train.memory_plan import gpu_memory as formulas
 from trlt.train.memory_plan import lines as constants
 from trlt.train.memory_plan import sizes as filled
 
+SIZES = {size: PUBLISHED[f"Qwen2.5-VL-{size}"] for size in ("3B", "7B", "32B", "72B")}
+
 
 def recipe(*sets: str) -> Recipe:
     return load_recipe(None, sets=sets)
@@ -45,7 +47,7 @@ def shape(tiny_path):
 def test_parameters_of_the_published_sizes(size, billions):
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    a = PUBLISHED[size]
+    a = SIZES[size]
     text = {"vocab_size": a.vocabulary, "hidden_size": a.hidden, "intermediate_size": a.intermediate}
     text |= {"num_hidden_layers": a.layers, "num_attention_heads": a.heads, "num_key_value_heads": a.kv_heads}
     vision = {"hidden_size": a.vision_hidden, "intermediate_size": a.vision_intermediate, "depth": a.vision_layers}
@@ -71,7 +73,7 @@ def test_published_shapes_only_where_no_config_is_at_hand(tmp_path):
     assert found is not None and "that published for Qwen2.5-VL-3B" in found.source and found.parameters == 3_754_622_976
     assert find_architecture("someone/another-model") is None
     # The published layout, with the language model's keys at the top.
-    a = PUBLISHED["3B"]
+    a = SIZES["3B"]
     config = {"model_type": "qwen2_5_vl", "hidden_size": a.hidden, "intermediate_size": a.intermediate}
     config |= {"num_hidden_layers": a.layers, "num_attention_heads": a.heads, "num_key_value_heads": a.kv_heads}
     config |= {
@@ -117,18 +119,18 @@ def test_adapters_bytes_are_those_of_peft(shape, tiny):
 
 
 def test_four_bits_take_a_quarter_of_bf16():
-    seven = PUBLISHED["7B"]
+    seven = SIZES["7B"]
     whole, half, quarter = (
         lines(estimate(seven, recipe("train.prompts_per_step=8", *sets), 1, 80 * GB))["weights"] / GB
         for sets in ([], ["train.lora={}"], ["train.lora={quantize: nf4}"])
     )
     assert whole == pytest.approx(33.2, abs=0.1) and half == pytest.approx(16.6, abs=0.1)
     assert quarter == pytest.approx(6.5 * 0.516 + 2 * (8.29 - 6.53), abs=0.2)
-    big = PUBLISHED["72B"]
+    big = SIZES["72B"]
     refused = recipe("train.prompts_per_step=8", "train.launch.processes=8")
     assert not estimate(big, refused, 8, 80 * GB).fits
     alone = recipe("train.prompts_per_step=8", "train.lora={quantize: nf4}", "train.launch.strategy=ddp")
-    assert estimate(PUBLISHED["32B"], alone, 8, 80 * GB).fits
+    assert estimate(SIZES["32B"], alone, 8, 80 * GB).fits
 
 
 def test_packed_passes_hold_as_many_groups_as_fit():
@@ -151,13 +153,13 @@ def test_held_bytes_are_those_of_torch(shape, tiny):
 
 
 def test_strategies_share_what_they_should():
-    p = PUBLISHED["7B"].parameters
+    p = SIZES["7B"].parameters
 
     def held(strategy, processes=8, *sets):
-        found = estimate(PUBLISHED["7B"], recipe(f"train.launch.strategy={strategy}", *sets), processes, 80 * GB)
+        found = estimate(SIZES["7B"], recipe(f"train.launch.strategy={strategy}", *sets), processes, 80 * GB)
         return [round(size / p, 3) for size in lines(found).values()]
 
-    kept = (PUBLISHED["7B"].embedding + PUBLISHED["7B"].norms) / p
+    kept = SIZES["7B"].unrounded / p
     assert held("fsdp2") == [0.5, 0.5, 1.0, 0.25]
     assert held("fsdp2", 8, "model.dtype=float32") == [0.5, 0.5, 1.0, 0.5]
     assert held("ddp") == [4, 8, 8, round(2 + 2 * kept, 3)], "DDP keeps its buckets beside the gradients"
@@ -165,8 +167,8 @@ def test_strategies_share_what_they_should():
     assert held("fsdp2", 1, "model.dtype=float32")[3] == 4
     assert held("zero2")[0] == 2.5 and held("zero2")[2:] == [1.0, 2.0] and held("zero3")[0] == 0.75
     assert held("fsdp2", 8, "train.beta=0") == [0.5, 0.5, 1.0], "no reference model"
-    frozen = lines(estimate(PUBLISHED["7B"], recipe("train.freeze_vision=true"), 8, 80 * GB))
-    assert frozen["AdamW states"] == 8 * (p - PUBLISHED["7B"].vision) // 8
+    frozen = lines(estimate(SIZES["7B"], recipe("train.freeze_vision=true"), 8, 80 * GB))
+    assert frozen["AdamW states"] == 8 * (p - SIZES["7B"].vision) // 8
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -183,9 +185,9 @@ def test_the_references_bytes_are_those_of_torch(tiny_path, published, kind, dty
 def test_slices_of_4_bits_there_are_none():
     whole, adapters = recipe("train.lora={quantize: nf4}"), recipe("train.lora={}")
     assert (whole.train.strategy, adapters.train.strategy) == ("ddp", "fsdp2")
-    alone, shared = (estimate(PUBLISHED["7B"], one, n, 80 * GB) for one, n in ((whole, 1), (whole, 8)))
+    alone, shared = (estimate(SIZES["7B"], one, n, 80 * GB) for one, n in ((whole, 1), (whole, 8)))
     assert lines(alone) == lines(shared)
-    assert lines(estimate(PUBLISHED["7B"], adapters, 8, 80 * GB))["weights"] == PUBLISHED["7B"].parameters * 2 // 8
+    assert lines(estimate(SIZES["7B"], adapters, 8, 80 * GB))["weights"] == SIZES["7B"].parameters * 2 // 8
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -357,22 +359,22 @@ def test_constants_are_the_modules():
 
 
 def test_the_papers_setting_fits():
-    found = estimate(PUBLISHED["7B"], recipe(), 8, 80 * GB)
+    found = estimate(SIZES["7B"], recipe(), 8, 80 * GB)
     assert found.fits and found.headroom == found.gpu - found.peak > 0
     assert found.peak > found.of("held") + max(found.of("pass"), found.of("rollout"))
-    assert estimate(PUBLISHED["7B"], load_recipe(ROOT / "recipes/32k.yaml"), 8, 80 * GB).peak <= 55 * GB
-    assert not estimate(PUBLISHED["7B"], recipe(), 1, 80 * GB).fits
-    assert not estimate(PUBLISHED["32B"], recipe(), 64, 80 * GB).fits, "each GPU samples with all weights"
+    assert estimate(SIZES["7B"], load_recipe(ROOT / "recipes/32k.yaml"), 8, 80 * GB).peak <= 55 * GB
+    assert not estimate(SIZES["7B"], recipe(), 1, 80 * GB).fits
+    assert not estimate(SIZES["32B"], recipe(), 64, 80 * GB).fits, "each GPU samples with all weights"
     size = filled.sizes(recipe(), 8)
     assert size.tokens == 2048 + filled.TEXT_TOKENS + 8 * 768
     assert replace(size, shared=False).tokens == 8 * (2048 + filled.TEXT_TOKENS + 768)
-    sft = estimate(PUBLISHED["7B"], recipe("train.method=sft"), 8, 80 * GB)
+    sft = estimate(SIZES["7B"], recipe("train.method=sft"), 8, 80 * GB)
     assert not sft.of("rollout") and "reference model" not in lines(sft)
 
 
 def test_a_run_starts_with_slices():
-    p, vd = PUBLISHED["7B"].parameters, PUBLISHED["7B"].embedding
-    shared, whole = (estimate(PUBLISHED["7B"], recipe(), n, 80 * GB) for n in (8, 1))
+    p, vd = SIZES["7B"].parameters, SIZES["7B"].embedding
+    shared, whole = (estimate(SIZES["7B"], recipe(), n, 80 * GB) for n in (8, 1))
     assert shared.start == 4 * p // 8 + 2 * p // 8 and whole.start > 6 * p
     assert (shared.loading, whole.loading) == (4 * vd // 8, 4 * vd)
     assert shared.saving == 8 * p and not whole.saving
@@ -397,29 +399,29 @@ def pasted(change):
 )
 def test_advice_makes_it_fit(sets, gpu, expected):
     tried = recipe(*sets)
-    assert not estimate(PUBLISHED["7B"], tried, 8, gpu * GB).fits
-    changes = advise(PUBLISHED["7B"], tried, 8, gpu * GB)
+    assert not estimate(SIZES["7B"], tried, 8, gpu * GB).fits
+    changes = advise(SIZES["7B"], tried, 8, gpu * GB)
     assert expected in [str(change) for change in changes]
     for change in changes:
         text, processes = pasted(change)
-        assert estimate(PUBLISHED["7B"], recipe(*sets, *text), processes or 8, gpu * GB).fits, str(change)
+        assert estimate(SIZES["7B"], recipe(*sets, *text), processes or 8, gpu * GB).fits, str(change)
 
 
 def test_several_changes_where_one_is_not_enough_and_none_where_nothing_helps():
     hard = recipe("train.launch.strategy=ddp", "train.gradient_checkpointing=false", "train.prompts_per_pass=6")
-    changes = advise(PUBLISHED["7B"], hard, 8, 60 * GB)
+    changes = advise(SIZES["7B"], hard, 8, 60 * GB)
     assert changes and all(len(change.keys) > 1 for change in changes)
     assert any("train.launch.strategy=fsdp2 --set" in str(change) for change in changes)
-    assert advise(PUBLISHED["72B"], recipe(), 8, 40 * GB) == []
+    assert advise(SIZES["72B"], recipe(), 8, 40 * GB) == []
 
 
 def test_each_step_of_a_change_is_needed():
     """Pairs climb together, and each key is then taken back as far as it still fits."""
     tried, gpu = recipe("train.lora={}"), 24 * GB
-    [change] = [one for one in advise(PUBLISHED["7B"], tried, 1, gpu) if not pasted(one)[1]]
+    [change] = [one for one in advise(SIZES["7B"], tried, 1, gpu) if not pasted(one)[1]]
     assert str(change) == "--set train.max_sequences=32 --set train.lora.quantize=nf4"
     for milder in (["train.max_sequences=64", "train.lora={quantize: nf4}"], ["train.max_sequences=32", "train.lora={}"]):
-        assert not estimate(PUBLISHED["7B"], recipe(*milder), 1, gpu).fits
+        assert not estimate(SIZES["7B"], recipe(*milder), 1, gpu).fits
 
 
 ONE_GPU = {
@@ -442,7 +444,7 @@ ONE_GPU = {
 @pytest.mark.parametrize(("size", "lora", "gpu"), ONE_GPU)
 def test_one_gpu_is_enough_or_is_told_what_makes_it_enough(size, lora, gpu):
     sets = [f"train.lora={lora}", "train.launch.processes=1"]
-    tried, model = load_recipe(ROOT / "recipes/32k.yaml", sets=sets), PUBLISHED[size]
+    tried, model = load_recipe(ROOT / "recipes/32k.yaml", sets=sets), SIZES[size]
     expected = ONE_GPU[size, lora, gpu]
     assert estimate(model, tried, 1, gpu * GB).fits is (expected is None)
     if expected:
@@ -458,7 +460,7 @@ def test_the_table_of_one_gpu_is_what_the_plan_says():
     text = (ROOT / "docs/scaling-out.md").read_text(encoding="utf-8")
     for (size, lora, gpu), expected in ONE_GPU.items():
         recipe_ = load_recipe(ROOT / "recipes/32k.yaml", sets=[f"train.lora={lora}", "train.launch.processes=1"])
-        peak = estimate(PUBLISHED[size], recipe_, 1, gpu * GB).peak / GB
+        peak = estimate(SIZES[size], recipe_, 1, gpu * GB).peak / GB
         kind = "LoRA" if lora == "{}" else "QLoRA"
         told = f"`{expected}`" if expected else "fits"
         assert f"| {size}, {kind} | {gpu} GB | {peak:.1f} GB | {told} |" in text

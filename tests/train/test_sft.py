@@ -6,9 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import load
 from trlt.errors import DataError, VideoError
 from trlt.files import read_log
+from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.recipe import Model, Sft, load_recipe
 from trlt.task.answer import parse
 from trlt.train import sft
@@ -135,3 +137,23 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_cut(tiny_path, training_data
         _, rows = run(tiny_path, training_data, cut, tmp_path / str(passes))
         losses.append([loss for _, loss in rows])
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_a_target_goes_on_from_what_the_template_has_begun(training_data, tiny, tmp_path):
+    """`<think>` is the prompt's, so it isn't learned a second time; what is read is the gold completion all the same."""
+    tiny.processor.chat_template = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+    training_data = replace(training_data, builder=InputBuilder(tiny.model, tiny.processor))
+    every = sft.SftDataset(training_data.samples, Sft(targets="reasoning"), 0)
+    examples = [every[index] for index in range(6)]
+    batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0))(examples)
+    builder = training_data.builder
+    for row, example in enumerate(examples):
+        sample = training_data.samples[example.sample]
+        tokens = batch["tree"].completions[row, 0][batch["mask"][row]].tolist()
+        said = builder.decode(tokens[:-1])
+        assert said.startswith(sample.meta["reasoning"].strip() + " </think> <") and tokens[-1] == builder.end_tokens[0]
+        prompt = training_data.inputs(example.sample, think=True, answer_format="letter")[1]
+        after = [*prompt.suffix.tolist(), *tokens[:-1]]
+        assert after == builder.encode(builder.decode(after)), "as the whole text is cut into tokens"
+        answer = parse("<think>\n" + said, task=sample.task, think=True, options=sample.options, answer_format="letter")
+        assert answer.well_formed and answer.option == sample.answer_index

@@ -22,6 +22,7 @@ from trlt.engine.vllm import VllmSampler, host
 from trlt.engine.vllm import weight_transfer as weights
 from trlt.engine.vllm.process import HostProcess, shown_lines
 from trlt.errors import DataError, ModelError, ParityError, RecipeError
+from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.recipe import Lora, Model, load_recipe
 from trlt.recipe.sections import Vllm
 from trlt.task.prompt import build
@@ -98,6 +99,7 @@ def test_it_trains_on_what_vllm_draws_with_each_steps_weights(tiny_path, trainin
 
 
 def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_path, asked, training_data):  # noqa: F811
+    tiny.processor.chat_template = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
     engine = Engine(tiny.model, tiny.processor)
     words = [build(sample, think=True, answer_format="letter") for sample in training_data.samples[:2]]
     clips = [noise_clip(frames=8, seed=1, fps=2.0), noise_clip(frames=4, side=84, seed=2, fps=0.7)]
@@ -116,6 +118,9 @@ def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_pa
     assert [[len(some) for some in one] for one in found] == [[3, 1], [3, 1]]
     assert found[1:] == again != other, "a prompt's draws depend on its own seed alone"
     assert len({one.tokens for one in found[0][0]}) > 1
+    for one in [one for of_tree in found for some in of_tree for one in some]:
+        drawn = [token for token in one.tokens if token not in engine.ends]
+        assert one.text == "<think>\n" + engine.builder.decode(drawn), "what the template begins is read with it"
     rows = asked("generate")[:4]
     assert [row["frames"] for row in rows] == [[8, 56, 56, 3]] * 2 + [[4, 84, 84, 3]] * 2
     assert [row["fps"] for row in rows] == pytest.approx([2, 2, 0.7, 0.7])

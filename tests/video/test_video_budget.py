@@ -10,6 +10,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
 from trlt.video.budget import Budget, fit_size, frame_count, spread
+from trlt.video.geometry import Geometry
 from trlt.video.resize import resize
 
 RATES = (7.3, 10, 23.976023976023978, 24, 25, 29.97002997002997, 30, 50, 59.94005994005994, 60)
@@ -42,19 +43,23 @@ def test_frame_numbers_are_torchs() -> None:
         assert spread(first, first + total - 1, count).tolist() == expected, (first, total, count)
 
 
-def test_sizes_are_those_of_fetch_video(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("geometry", [Geometry(), Geometry(16)], ids=["14", "16"])
+def test_sizes_are_those_of_fetch_video(geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
+    area = geometry.side**2
     video = torch.zeros(1, dtype=torch.uint8)
     sizes: list[tuple[int, ...]] = []
     monkeypatch.setitem(vision_process.VIDEO_READER_BACKENDS, "made", lambda element: (video, {}, 2.0))
     monkeypatch.setattr(vision_process, "get_video_reader_backend", lambda: "made")
     monkeypatch.setattr(transforms, "resize", lambda video, size, **_: sizes.append(tuple(size)) or video[:1, :, :1, :1])
-    for height, width in [(240, 320), (1080, 1920), (720, 406), (96, 128), (250, 1000), (28, 28), (500, 501)]:
+    for height, width in [(240, 320), (1080, 1920), (720, 406), (96, 128), (250, 1000), (28, 28), (500, 501), (336, 400)]:
         for count in (2, 4, 16, 128, 768):
             for tokens in (128, 2048, 4096):
                 video = torch.zeros(1, dtype=torch.uint8).expand(count, 3, height, width)
-                vision_process.fetch_video({"video": "x", "total_pixels": tokens * 784, "min_pixels": 4 * 784})
-                assert fit_size(height, width, count, Budget(max_tokens=tokens)) == sizes[-1], (height, width, count, tokens)
-    assert len(sizes) == 105
+                element = {"video": "x", "total_pixels": tokens * area, "min_pixels": 4 * area}
+                vision_process.fetch_video(element, image_patch_size=geometry.patch)
+                made = fit_size(height, width, count, Budget(max_tokens=tokens), geometry)
+                assert made == sizes[-1], (height, width, count, tokens)
+    assert len(sizes) == 120
 
 
 def test_very_many_frames_pass_a_small_budget_as_in_the_family() -> None:

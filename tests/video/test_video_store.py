@@ -1,9 +1,13 @@
 """The frame store: same clip again, damage noticed, bounded, shared by processes."""
 
+import hashlib
+import json
 import logging
 import os
 import subprocess
 import sys
+import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +17,21 @@ from trlt.errors import VideoError
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
 from trlt.video.clip_cache import ClipCache, store_key
+from trlt.video.decode import VERSION
+from trlt.video.geometry import Geometry
 
 
 def clip(seed: int = 0, count: int = 4) -> Clip:
-    frames = np.random.default_rng(seed).integers(0, 256, (count, 3, 28, 56), dtype=np.uint8)
-    return Clip.of(frames, np.arange(count) / 3, sample_fps=1.9, duration=0.1 + 0.2, warnings=("at 0.10 s: örks",))
+    frames = np.random.default_rng(seed).integers(0, 256, (count, 3, 32, 64), dtype=np.uint8)
+    return Clip.of(
+        frames,
+        7 + np.arange(count) / 3,
+        sample_fps=1.9,
+        duration=0.1 + 0.2,
+        stamps=np.arange(count) * 5 / (30000 / 1001),
+        geometry=Geometry(16),
+        warnings=("at 0.10 s: örks",),
+    )
 
 
 def same(a: Clip | None, b: Clip) -> bool:
@@ -25,7 +39,8 @@ def same(a: Clip | None, b: Clip) -> bool:
         a is not None
         and (a.frames == b.frames).all()
         and (a.times == b.times).all()
-        and (a.sample_fps, a.duration, a.grid, a.warnings) == (b.sample_fps, b.duration, b.grid, b.warnings)
+        and (a.stamps == b.stamps).all()
+        and (a.sample_fps, a.duration, a.geometry, a.warnings) == (b.sample_fps, b.duration, b.geometry, b.warnings)
     )
 
 
@@ -39,8 +54,25 @@ def test_a_clip_comes_back_as_it_was(tmp_path: Path) -> None:
     store.put("ab1", clip())
     assert same(store.get("ab1"), clip()) and same(ClipCache(store.root, 10**6).get("ab1"), clip())
     assert store.info().entries == 1 and store.info().bytes == entry(store, "ab1").stat().st_size
+    found = store.get("ab1")
+    assert found is not None and found.grid == (2, 2, 4) and found.tokens == 4, "by 16-pixel patches"
     store.clear()
     assert store.get("ab1") is None and store.info().bytes == 0
+
+
+def test_an_entry_without_stamps_counts_as_missing(tmp_path: Path) -> None:
+    """As an earlier version wrote it, whole: its clip is decoded again, and no times are made up for it."""
+    store = ClipCache(tmp_path, 10**6)
+    values = {"shape": [2, 3, 28, 28], "times": [0.0, 0.5], "sample_fps": 2.0, "duration": 1.0, "warnings": []}
+    header = json.dumps(values).encode()
+    header += b" " * (-(16 + len(header)) % 64)
+    rest = header + bytes(2 * 3 * 28 * 28)
+    check = zlib.crc32(rest, zlib.crc32(len(header).to_bytes(4, "little")))
+    store.write("ab1", b"TRLTCLP2" + check.to_bytes(4, "little") + len(header).to_bytes(4, "little") + rest)
+    assert not store.has("ab1") and not store.has("ab2")
+    assert store.get("ab1") is None and not entry(store, "ab1").exists()
+    store.put("ab1", clip())
+    assert store.has("ab1") and same(store.get("ab1"), clip())
 
 
 @pytest.mark.parametrize("damage", ["flip", "head", "cut", "empty", "text"])
@@ -148,7 +180,12 @@ def test_the_key_follows_all_that_the_frames_depend_on(tmp_path: Path) -> None:
         store_key(path, Budget(), None, None),
         store_key(path, Budget(), 0.0, 2.0),
         store_key(path, Budget(max_tokens=128), None, None),
+        store_key(path, Budget(), None, None, Geometry(16)),
     ]
+    assert store_key(path, Budget(), None, None, Geometry(14)) == keys[0]
+    stat = path.stat()
+    named = [os.path.realpath(path), stat.st_size, stat.st_mtime_ns, None, None, asdict(Budget()), VERSION]
+    assert keys[0] == hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest(), "as before there was a geometry"
     assert store_key(tmp_path / "." / "a.mp4", Budget(), None, None) == keys[0]
     os.utime(path, (1, 1))
     keys.append(store_key(path, Budget(), None, None))

@@ -16,6 +16,9 @@ from processes import children
 
 from trlt.errors import VideoError
 from trlt.recipe import Video
+from trlt.video.deep import LOAD_CLIP as DEEP
+from trlt.video.geometry import Geometry
+from trlt.video.peek import PEEK
 from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
 
 MADE = "decoders:load"
@@ -189,6 +192,33 @@ def test_the_store_is_read_instead_of_the_video(tmp_path: Path, workers: int) ->
     with ClipLoader(settings(workers=workers, store=str(store))) as loader:
         assert (loader.load(path).frames == first.frames).all()
         assert len(list(store.glob("??/*.clip"))) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_frames_of_each_geometry(tmp_path: Path, workers: int) -> None:
+    """96 x 128 at 256 tokens: 3 rows and 5 columns of 28 pixels (4.6 are nearest to 5), or 3 and 4 of 32; stored apart."""
+    path = make(tmp_path / "a.mp4", 50, 10)
+    made = settings(workers=workers, store=str(tmp_path / "store"))
+    shapes = {Geometry(): (84, 140), Geometry(16): (96, 128)}
+    for entries, (geometry, shape) in enumerate(shapes.items(), 1):
+        with ClipLoader(made, geometry) as loader:
+            assert not loader.is_stored(path)
+            clip = loader.load(path)
+            assert loader.is_stored(path) and len(list((tmp_path / "store").glob("??/*.clip"))) == entries
+        assert clip.frames.shape[2:] == shape and clip.geometry == geometry
+        assert clip.grid == (5, shape[0] // geometry.patch, shape[1] // geometry.patch) and clip.seconds_per_grid == 1.0
+        assert clip.tokens == {14: 75, 16: 60}[geometry.patch]
+    for geometry, shape in shapes.items():
+        with ClipLoader(made.model_copy(update={"workers": 1}), geometry, decoder="decoders:none") as loader:
+            assert loader.load(path).frames.shape[2:] == shape and loader.load(path).geometry == geometry
+
+
+@pytest.mark.parametrize("decoder", [DEEP, PEEK])
+def test_other_decoders_know_the_geometry(tmp_path: Path, decoder: str) -> None:
+    path = make(tmp_path / "a.mp4", 20, 10)
+    with ClipLoader(settings(workers=1), Geometry(16), decoder=decoder) as loader:
+        clip = loader.load(path)
+    assert clip.geometry == Geometry(16) and clip.frames.shape[2] % 32 == clip.frames.shape[3] % 32 == 0 and clip.tokens > 0
 
 
 def test_announced_clips_are_loaded_once_and_before_they_are_asked_for(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
         on_event: Called when the model is loaded, with the result of the check, and when memory runs short.
 
     Raises:
-        ModelError: it isn't found or available, isn't a Qwen2.5-VL, or the device isn't there.
+        ModelError: it isn't found or available, isn't of a known family, or the device isn't there.
     """
     quiet()
     from trlt.engine.forest import Engine

@@ -52,6 +52,7 @@ def tune(
     # What libraries say about their next versions is for whoever raises the pins.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\b")
     from trlt.engine import model as models
+    from trlt.engine.families import family_of
     from trlt.engine.inputs import InputBuilder
     from trlt.engine.mrope import follows_library
     from trlt.engine.sharding import by_deepspeed, by_fsdp
@@ -104,7 +105,8 @@ def tune(
         "reward_last": sum(rewards[-some:]) / some if rewards else None,
     }
     manifest = read_object(folder / "manifest.json", remedy="start anew with --fresh")
-    card = model_card(recipe, manifest, outcome, library_positions=follows_library(loaded.model.config))
+    family, library_positions = family_of(loaded.model), follows_library(loaded.model.config)
+    card = model_card(recipe, manifest, outcome, family, library_positions=library_positions)
     if settings.lora:
         _merge(folder, located, rank, card)
     else:

@@ -10,13 +10,14 @@ import typer
 from trlt import __version__
 from trlt.commands._output import Output
 from trlt.commands._setup import next_after_tuning, quiet
+from trlt.engine.families import family_of
 from trlt.engine.model import save
 from trlt.errors import UsageError
 from trlt.files import new_folder
 from trlt.recipe import Recipe
 from trlt.report.model_card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.rollout import RunFiles
-from trlt.train.merge_adapter import adapter_in, base_of, locate_adapter, merge_adapter
+from trlt.train.merge_adapter import Merged, adapter_in, base_of, locate_adapter, merge_adapter
 
 
 def merge(
@@ -42,8 +43,6 @@ def merge(
     name = base_of(adapter, base)
     located = locate_adapter(adapter, base)  # before anything heavy is imported
     quiet()
-    from trlt.engine.mrope import follows_library
-
     output.note(f"train merge: {adapter} into {name}")
     with output.stages(["train merge"]) as stage:
         stage(0, "loading the base, and adding the adapter")
@@ -51,7 +50,7 @@ def merge(
         stage(0, "writing the model")
         with new_folder(out) as new:
             save(merged.model, merged.processor, new)
-            write_card(new, _card(adapter, name, out.name, merged.recipe, follows_library(merged.model.config)))
+            write_card(new, _card(adapter, name, out.name, merged))
         stage(0, "")
     output.show(f"Model: {out}")
     if line := _next(adapter, out, merged.recipe):
@@ -66,11 +65,14 @@ def _next(adapter: Path, out: Path, recipe: Recipe) -> str | None:
     return next_after_tuning(out, run.recipe, recipe, Path(data) if data else None, f"{out}-")
 
 
-def _card(adapter: Path, base: str, title: str, recipe: Recipe, library_positions: bool) -> str:
+def _card(adapter: Path, base: str, title: str, merged: Merged) -> str:
     """The adapter's card where trlt wrote it, else a short one: PEFT's own says how to load an adapter."""
     path = adapter / NAME
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if BEGIN in text:
         return text
-    made = f"A Qwen2.5-VL: the base `{base}` with a LoRA adapter added to its weights by trlt {__version__}."
-    return "\n\n".join([*opening(base, title, made, recipe, [], library_positions), RESULTS]) + "\n"
+    from trlt.engine.mrope import follows_library
+
+    family, library_positions = family_of(merged.model), follows_library(merged.model.config)
+    made = f"A {family.name}: the base `{base}` with a LoRA adapter added to its weights by trlt {__version__}."
+    return "\n\n".join([*opening(base, title, made, merged.recipe, [], family, library_positions), RESULTS]) + "\n"

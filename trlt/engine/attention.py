@@ -9,7 +9,7 @@ may keep it permanently; gradient checkpointing then recomputes a layer with the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,8 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from trlt.engine.linear_attention import fork_linear_layers
+
 NAME = "trlt_branches"
 
 
@@ -27,9 +29,9 @@ NAME = "trlt_branches"
 class Level:
     """Nodes that rows hang from: N nodes of up to L keys, over R rows."""
 
-    keys: Sequence[Tensor]
-    """For each layer (N, H_kv, L, D), padded on the right."""
-    values: Sequence[Tensor]
+    keys: Mapping[int, Tensor]
+    """By layer (N, H_kv, L, D), padded on the right; linear layers have none."""
+    values: Mapping[int, Tensor]
     hidden: Tensor | None
     """(N, L) True where a key is padding; None without padding."""
     rows: Tensor
@@ -43,7 +45,7 @@ class Level:
 
 
 class Branches(Protocol):
-    """What a forward pass passes to the attention of each layer."""
+    """What a forward pass passes to the attention of each layer; linear layers need a `mix` besides (`MixingBranches`)."""
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Output (R, H, T, D) for queries (R, H, T, D) and new keys and values (R, H_kv, T, D)."""
@@ -210,4 +212,5 @@ AttentionMaskInterface.register(NAME, sdpa_mask)
 def use_branches(model: Any) -> None:
     """Makes a language model take `branches=`; without it, it stays plain SDPA."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    fork_linear_layers(base.model.language_model)
     base.model.language_model.config._attn_implementation = NAME

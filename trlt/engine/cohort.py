@@ -1,24 +1,28 @@
-"""Branches that grow together: their shared keys and values, their own, and their tokens.
+"""Branches that grow together: their shared keys and values, their own, the states of linear layers, and their tokens.
 
-Knows key, value and logit tensors and token ids; runs no model.
+Knows key, value, state and logit tensors and token ids; runs no model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from trlt.engine.attention import Level, branch_attention, causal_attention
 from trlt.engine.inputs import PromptInputs
+from trlt.engine.linear_attention import Carried, LinearLayer, Projected, States
 from trlt.engine.request_queue import CompletionJob
 
+COPIES = 2
+"""States of a branch held at most: before and after a step."""
 
-def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
-    """A level from keys and values (N, H_kv, L, D) per layer, the N true lengths, and each row's node."""
-    device, width = keys[0].device, keys[0].shape[2]
+
+def make_level(keys: Mapping[int, Tensor], values: Mapping[int, Tensor], lengths: Sequence[int], nodes: Sequence[int]) -> Level:
+    """A level from keys and values (N, H_kv, L, D) by layer, the N true lengths, and each row's node."""
+    device, width = _any(keys).device, _any(keys).shape[2]
     hidden = None  # where nothing is padded, so that scores need no pass more
     if min(lengths) < width:
         hidden = torch.arange(width, device=device) >= torch.tensor(lengths, device=device)[:, None]
@@ -38,20 +42,27 @@ def make_level(keys: Sequence[Tensor], values: Sequence[Tensor], lengths: Sequen
     return Level(keys, values, hidden, *index, even)
 
 
+def _any(states: Mapping[int, Tensor]) -> Tensor:
+    """One layer's: of all layers with keys, shapes and device are the same."""
+    return next(iter(states.values()))
+
+
 @dataclass(frozen=True)
 class Nodes:
     """Keys and values stored once for all branches below them: N clips or prompts, padded on the right."""
 
-    keys: Sequence[Tensor]
-    """For each layer (N, H_kv, L, D)."""
-    values: Sequence[Tensor]
+    keys: Mapping[int, Tensor]
+    """By layer (N, H_kv, L, D)."""
+    values: Mapping[int, Tensor]
     lengths: tuple[int, ...]
     """Without padding."""
+    states: States = field(default_factory=dict)
+    """What linear layers carry on from each node and all above it; copied for each branch, as it can't be shared."""
 
     @property
     def tokens(self) -> int:
         """Number of tokens held, including padding."""
-        return len(self.lengths) * int(self.keys[0].shape[2])
+        return len(self.lengths) * int(_any(self.keys).shape[2])
 
     def level(self, nodes: Sequence[int]) -> Level:
         """The level for rows below `nodes`."""
@@ -60,8 +71,22 @@ class Nodes:
     def alone(self, node: int) -> Level:
         """One node for one row, laid out in memory as if alone, so that products over it are identical."""
         length = self.lengths[node]
-        keys, values = ([t[node : node + 1, :, :length].contiguous() for t in side] for side in (self.keys, self.values))
+        keys, values = (
+            {layer: t[node : node + 1, :, :length].contiguous() for layer, t in side.items()}
+            for side in (self.keys, self.values)
+        )
         return make_level(keys, values, [length], [0])
+
+    def carried(self, nodes: Sequence[int]) -> dict[int, Carried]:
+        """What rows below `nodes` start from, each with a copy of its own."""
+        if not self.states:
+            return {}
+        index = torch.tensor(nodes, device=_any(self.keys).device)
+        return {layer: one.rows(index) for layer, one in self.states.items()}
+
+    def without_states(self) -> Nodes:
+        """The same, once all that begins below has what it starts from."""
+        return replace(self, states={})
 
     @classmethod
     def join(cls, parts: Sequence[Nodes]) -> Nodes:
@@ -69,10 +94,14 @@ class Nodes:
         if len(parts) == 1:
             return parts[0]  # no second copy of a clip's keys and values
         keys, values = (
-            [_stack(layer) for layer in zip(*(getattr(part, side) for part in parts), strict=True)]
+            {layer: _stack([getattr(part, side)[layer] for part in parts]) for layer in getattr(parts[0], side)}
             for side in ("keys", "values")
         )
-        return cls(keys, values, tuple(length for part in parts for length in part.lengths))
+        states = {
+            layer: Carried(*(torch.cat(list(t)) for t in zip(*(part.states[layer] for part in parts), strict=True)))
+            for layer in parts[0].states
+        }
+        return cls(keys, values, tuple(length for part in parts for length in part.lengths), states)
 
 
 def _stack(states: Sequence[Tensor]) -> Tensor:
@@ -81,12 +110,25 @@ def _stack(states: Sequence[Tensor]) -> Tensor:
 
 
 class Recorder:
-    """Attention of one phase: reads the levels above, records the keys and values of its calls."""
+    """Attention of one phase: reads the levels above, records the keys and values of its calls.
 
-    def __init__(self, levels: Sequence[Level] = ()) -> None:
+    Args:
+        levels: Above the rows.
+        carried: What linear layers carry on from these, row by row.
+        lengths: True lengths of rows that are padded on the right; None without padding. Keys can be hidden afterwards, but a
+            state that has seen padding is another one.
+    """
+
+    def __init__(
+        self, levels: Sequence[Level] = (), carried: States | None = None, lengths: Sequence[int] | None = None
+    ) -> None:
         self.levels = levels
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
+        self.states: dict[int, Carried] = dict(carried or {})
+        self._before: dict[int, Carried | None] = {}
+        """The states before the pass under way, in layers that it has been through."""
+        self._lengths = lengths
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Branches.attend`."""
@@ -102,22 +144,45 @@ class Recorder:
             return causal_attention(query, key, value, scale)
         return branch_attention(query, key, value, self.levels, layer, scale)
 
+    def mix(self, layer: LinearLayer, given: Projected) -> Tensor:
+        """See `MixingBranches.mix`."""
+        before = self.states.get(layer.index)
+        lengths = None
+        if self._lengths is not None and min(self._lengths) < given.mixed.shape[1]:
+            lengths = torch.tensor(self._lengths, device=given.mixed.device)
+        out, after = layer.advance(given, before, lengths, step=before is not None and given.mixed.shape[1] == 1)
+        # A state can't be cut as keys are: until the pass is complete, the one before it is kept.
+        self._before[layer.index], self.states[layer.index] = before, after
+        return out
+
+    def complete(self) -> None:
+        """The pass under way has succeeded: nothing of it will be undone."""
+        self._before.clear()
+
     def keep(self, rows: Tensor) -> None:
-        """Drops all other rows' own keys and values."""
+        """Drops all other rows' own keys and values, and their states."""
         self.keys = {layer: t.index_select(0, rows) for layer, t in self.keys.items()}
         self.values = {layer: t.index_select(0, rows) for layer, t in self.values.items()}
+        # Layer by layer in place: these are the larger part, and aren't to be held twice.
+        for layer, one in self.states.items():
+            self.states[layer] = one.rows(rows)
 
     def cut(self, length: int) -> None:
-        """Drops everything after the first `length` positions, in layers that have more."""
+        """Drops everything after the first `length` positions, in layers that have more; states of a part of a pass go back."""
         # At a length of 0 a layer goes, so that its next keys are taken for its first.
         self.keys, self.values = (
             {layer: t[:, :, :length] for layer, t in side.items() if length} for side in (self.keys, self.values)
         )
+        for layer, before in self._before.items():
+            if before is None:
+                del self.states[layer]
+            else:
+                self.states[layer] = before
+        self._before.clear()
 
     def nodes(self, lengths: Sequence[int]) -> Nodes:
-        """The recorded keys and values, as parents of branches; `lengths` without padding."""
-        layers = range(len(self.keys))
-        return Nodes([self.keys[i] for i in layers], [self.values[i] for i in layers], tuple(lengths))
+        """The recorded keys, values and states, as parents of branches; `lengths` without padding."""
+        return Nodes(self.keys, self.values, tuple(lengths), self.states)
 
 
 @dataclass(eq=False)
@@ -165,8 +230,8 @@ class Cohort:
         """Logits of the next tokens; None once these are drawn, until the model has processed them."""
         self.steps = 0
         """Number of tokens of each branch."""
-        self.own = Recorder()
         self._prompts, self._clips = list(prompts), list(clips)
+        self.own = Recorder(carried=middle.carried(self._prompts))
         self.streams = torch.stack([branch.stream for branch in branches])
         self._start = torch.tensor([branch.prompt.next_position for branch in branches], device=logits.device)
         self._hang()
@@ -185,10 +250,21 @@ class Cohort:
         """(rows,) of the last drawn tokens."""
         return self._start + (self.steps - 1)
 
-    def above(self, row: int) -> list[Level]:
-        """The levels of one row, as if it were alone."""
+    @property
+    def states(self) -> int:
+        """Number of sequences whose states are held: of prompts, and of branches before and after a step."""
+        return len(self.middle.lengths) + COPIES * len(self)
+
+    def above(self, row: int) -> Recorder:
+        """For all tokens of one row, as if it were alone: reads what is above it, and starts from its prompt's states."""
         prompt = self._prompts[row]
-        return [self.top.alone(self._clips[prompt]), self.middle.alone(prompt)]
+        levels = [self.top.alone(self._clips[prompt]), self.middle.alone(prompt)]
+        return Recorder(levels, self.middle.carried([prompt]))
+
+    def seen(self, logits: Tensor) -> None:
+        """The model has processed the last drawn tokens, and gives (rows, V) logits of the next."""
+        self.logits = logits
+        self.own.complete()
 
     def keep(self, rows: Sequence[int]) -> None:
         """Drops all other rows; the clips and prompts stay."""
@@ -226,6 +302,11 @@ class Together:
         """See `Branches.attend`."""
         if len(self._cohorts) == 1:
             return self._cohorts[0].own.attend(layer, query, key, value, scale)
-        # Linear layers take all rows at once; here cohorts differ, in the length of their own keys and in what is above.
+        # The layers' products take all rows at once; here cohorts differ, in the length of their own keys and in what is above.
         parts = zip(self._cohorts, *(torch.split(t, self._sizes) for t in (query, key, value)), strict=True)
         return torch.cat([cohort.own.attend(layer, q, k, v, scale) for cohort, q, k, v in parts])
+
+    def mix(self, layer: LinearLayer, given: Projected) -> Tensor:
+        """See `MixingBranches.mix`."""
+        parts = zip(self._cohorts, *(torch.split(t, self._sizes) for t in given), strict=True)
+        return torch.cat([cohort.own.mix(layer, Projected(*some)) for cohort, *some in parts])

@@ -356,7 +356,8 @@ class Engine:
             for job, prompt in zip(jobs, prompts, strict=True)
             for index in job.indices
         ]
-        return Cohort(jobs, branches, of_prompt, nodes, top, middle, logits[torch.tensor(of_prompt, device=self.device)])
+        first_logits = logits[torch.tensor(of_prompt, device=self.device)]
+        return Cohort(jobs, branches, of_prompt, nodes, top.without_states(), middle, first_logits)
 
     def _passes(self, lengths: Sequence[int]) -> list[list[int]]:
         """The sequences of each prefill pass: one if draws are exact, else as many as fit."""
@@ -396,7 +397,7 @@ class Engine:
         """Keys and values of each distinct prefix."""
         ids, lengths = _pad([p.prefix for p in prompts])
         positions, _ = _pad([p.positions[:, : len(p.prefix)] for p in prompts])
-        recorder = Recorder()
+        recorder = Recorder(lengths=lengths)
         self._forward(ids, positions, recorder, torch.cat(list(features)))
         return recorder.nodes(lengths)
 
@@ -406,7 +407,7 @@ class Engine:
         positions, _ = _pad([p.positions[:, len(p.prefix) :] for p in prompts])
         # Exact draws prefill one prompt a pass, over its clip as if no other were there: padding would
         # change the shapes of the products, and with them the last bits of the prompt's keys.
-        recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)])
+        recorder = Recorder([top.alone(nodes[0]) if self.exact else top.level(nodes)], top.carried(nodes), lengths)
         hidden = self._forward(ids, positions, recorder)
         # Of the last tokens alone: 152k logits take more memory than a token's keys and values do.
         last = torch.tensor(lengths, device=self.device) - 1
@@ -426,7 +427,7 @@ class Engine:
             hidden = self._forward(last[:, None], positions[None, :, None].expand(3, -1, -1), Together(blind))
             logits = torch.split(self.model.lm_head(hidden[:, 0]), [len(cohort) for cohort in blind])
             for cohort, some in zip(blind, logits, strict=True):
-                cohort.logits = some
+                cohort.seen(some)
         return True
 
     def _draw(self, growing: Sequence[Cohort], sampling: Sampling) -> tuple[list[int], list[float]]:
@@ -450,7 +451,7 @@ class Engine:
         branch = cohort.branches[row]
         ids = torch.tensor([branch.tokens])
         positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
-        hidden = self._forward(ids, positions[None, None, :].expand(3, -1, -1), Recorder(cohort.above(row)))
+        hidden = self._forward(ids, positions[None, None, :].expand(3, -1, -1), cohort.above(row))
         logits = self.model.lm_head(hidden[:, -1])
         drawn = draw(logits, branch.stream[cohort.steps : cohort.steps + 1], sampling, self.banned)
         return int(drawn.tokens), float(drawn.logps)

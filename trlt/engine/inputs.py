@@ -13,11 +13,9 @@ from torch import Tensor
 
 from trlt.engine.families import Rendered, chat, family_of
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
+from trlt.engine.opening import opening_of, without_opening
 from trlt.errors import ModelError
 from trlt.video.clip import Clip
-
-OPENING = "<think>\n"
-"""What chat templates of models that reason begin a completion with."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,14 @@ class ClipInputs:
     """Video tokens after merging 2 x 2 patches."""
     features: Tensor | None = None
     """(tokens, width): what the vision tower makes of it, where that is known and doesn't change."""
+    stamps: tuple[float, ...] = ()
+    """Seconds of each frame as the family counts them, for families that tell times as text."""
+
+
+def stamps_of(clip: Clip) -> tuple[float, ...]:
+    """Seconds of each of a clip's frames."""
+    # TODO: `clip.stamps`, which count by the file's numbers of frames and its rate.
+    return tuple(map(float, clip.times))
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class InputBuilder:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
         pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
         tokens = int(grid.prod()) // self._family.geometry.merge**2
-        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens)
+        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens, stamps=stamps_of(clip))
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
         """Token ids and positions of one user turn that shows the clip and then asks `user`."""
@@ -96,7 +102,11 @@ class InputBuilder:
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
                 f"without `{self._family.placeholder}` breaks this"
             )
-        return Rendered(head, tail, OPENING if tail.endswith(OPENING) else "")
+        return Rendered(head, tail, opening_of(tail))
+
+    def opening(self, system: str, user: str, think: bool | None) -> str:
+        """What the chat template begins of a prompt's completion."""
+        return self._render(system, user, think).opening
 
     def suppressed(self, vocabulary: int) -> Tensor:
         """(vocabulary,) True for tokens that must never be sampled: vision marks and ids that no text has."""
@@ -110,9 +120,9 @@ class InputBuilder:
         """Text of sampled tokens; special tokens stay visible, so that a strict format check sees them."""
         return str(self._tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a completion's text, without an end mark."""
-        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+    def encode(self, text: str, opening: str = "") -> list[int]:
+        """Token ids of a completion's text, without an end mark and without the opening that its prompt ends with."""
+        return list(self._tokenizer(without_opening(text, opening), add_special_tokens=False)["input_ids"])
 
     @property
     def end_tokens(self) -> list[int]:

@@ -24,6 +24,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy
 from torch.distributed.tensor import DTensor
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
 
+from trlt.engine.families import family_of
 from trlt.errors import RecipeError
 
 PATIENCE = timedelta(hours=6)
@@ -113,7 +114,7 @@ def shard(model: nn.Module, computed: torch.dtype) -> None:
         computed: Precision that a layer's weights are gathered in; gradients are added up in float32.
 
     Raises:
-        RecipeError: the launcher asks for FSDP's first version.
+        RecipeError: the launcher asks for FSDP's first version, or for layers that the model hasn't.
     """
     from accelerate import FullyShardedDataParallelPlugin, PartialState
     from accelerate.utils import fsdp2_prepare_model
@@ -125,12 +126,25 @@ def shard(model: nn.Module, computed: torch.dtype) -> None:
         )
     # Accelerate's own policy for BF16 rounds what the model returns, log-probabilities too, and adds up gradients in BF16.
     plugin.mixed_precision_policy = gathered_in(computed)
+    plugin.transformer_cls_names_to_wrap = _wrapped(model, plugin.transformer_cls_names_to_wrap)
     # What the function reads of an Accelerator, of which there is none before the trainer's.
     state = SimpleNamespace(fsdp_plugin=plugin)
     # mixed_precision "no", although a pass may compute in BF16: otherwise Accelerate casts trained weights to float32 here.
     fsdp2_prepare_model(
         SimpleNamespace(state=state, device=PartialState().device, is_main_process=is_main(), mixed_precision="no"), model
     )
+
+
+def _wrapped(model: nn.Module, asked: list[str] | None) -> list[str]:
+    """Classes of the modules that are gathered one at a time: those that a launcher names, else the family's."""
+    own = family_of(model).blocks
+    there = {type(module).__name__ for module in model.modules()}
+    if odd := [name for name in asked or () if name not in there]:
+        raise RecipeError(
+            f"FSDP_TRANSFORMER_CLS_TO_WRAP: the model has no layer of class {odd[0]}; name {','.join(own)} in Accelerate's "
+            "file (fsdp_transformer_layer_cls_to_wrap), or leave it out there"
+        )
+    return asked or list(own)
 
 
 def gathered_in(computed: torch.dtype) -> MixedPrecisionPolicy | None:

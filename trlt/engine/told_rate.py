@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from trlt.video.clip import TEMPORAL_PATCH, Clip
+from trlt.video.clip import Clip
 
 TOKENS_PER_SECOND = 2
 """`vision_config.tokens_per_second` of every published Qwen2.5-VL."""
@@ -28,14 +28,15 @@ def told_rate(clip: Clip, tokens_per_second: float = TOKENS_PER_SECOND) -> float
     Returns:
         Frames a second; the clip's own where none is found, which leaves a grid one position lower in the other program.
     """
-    seconds = np.float32(TEMPORAL_PATCH / clip.sample_fps)
-    grids = np.arange(len(clip.frames) // TEMPORAL_PATCH)
+    temporal = clip.geometry.temporal
+    seconds = np.float32(temporal / clip.sample_fps)
+    grids = np.arange(len(clip.frames) // temporal)
     due = _rounded(grids, seconds, tokens_per_second)
     for candidate in _around(seconds):
-        rate = clip.sample_fps if candidate == seconds else TEMPORAL_PATCH / float(candidate)
+        rate = clip.sample_fps if candidate == seconds else temporal / float(candidate)
         alike = (way(grids, candidate, tokens_per_second) for way in (_rounded, _exact))
         # The rate is divided again where it arrives, and must give these seconds there.
-        if np.float32(TEMPORAL_PATCH / rate) == candidate and all(np.array_equal(due, found) for found in alike):
+        if np.float32(temporal / rate) == candidate and all(np.array_equal(due, found) for found in alike):
             return rate
     return clip.sample_fps
 

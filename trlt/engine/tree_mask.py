@@ -1,8 +1,8 @@
 """Attention under the tree mask of packed groups: `prompt | completion 1 | ... | completion G`, group after group, in one row.
 
 A prompt attends causally to itself; a completion attends to its whole prompt and causally to itself, never to its siblings or
-to another group. Knows where what stands in the row, and query, key and value tensors. Nothing here is a state: a layer can be
-computed again for checkpointing.
+to another group. In linear layers, each completion starts from the state at the end of its prompt. Knows where what stands in
+the row, and tensors of a layer. Nothing is kept between layers or calls: a layer can be computed again for checkpointing.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 
 from trlt.engine.attention import branch_attention, causal_attention
 from trlt.engine.cohort import make_level
+from trlt.engine.linear_attention import LinearLayer, Projected
 
 Kind = Literal["blocks", "flex"]
 
@@ -65,19 +66,47 @@ def index_of(place: GroupSlice, width: int | None = None) -> tuple[Tensor, Tenso
     return ((lengths.cumsum(0) - lengths)[:, None] + steps) * there, there
 
 
-class Blocks:
+Ragged = tuple[Tensor, Tensor] | None
+"""(G * T,) which token of the group's completions each place of their padded rows takes, and (tokens,) which places are true;
+None where completions have one length, and become rows by a view."""
+
+
+class _Mixed:
+    """Linear layers: each prompt once, then its completions as rows that start from its state."""
+
+    def __init__(self, row: Sequence[GroupSlice], device: torch.device) -> None:
+        self._row: list[tuple[GroupSlice, Ragged]] = []
+        for place in row:
+            index, there = (t.to(device) for t in index_of(place))
+            even = len(set(place.completions)) == 1
+            self._row.append((place, None if even else (index.flatten(), there.flatten().nonzero()[:, 0])))
+
+    def mix(self, layer: LinearLayer, given: Projected) -> Tensor:
+        """See `trlt.engine.linear_attention.MixingBranches`; one row."""
+        out: list[Tensor] = []
+        for place, ragged in self._row:
+            size = len(place.completions)
+            prompt = Projected(*(t[:, place.start : place.first] for t in given))
+            rows = Projected(*(_rows(t[:, None, place.first : place.end], size, ragged)[:, 0] for t in given))
+            read, carried = layer.advance(prompt)
+            # Gradients of all completions add up in the prompt's state. Padding comes after what is read, and needs no mask.
+            branches, _ = layer.advance(rows, carried.spread(size))
+            flat = branches.flatten(0, 1)[None]
+            out += [read, flat if ragged is None else flat.index_select(1, ragged[1])]
+        return torch.cat(out, dim=1)
+
+
+class Blocks(_Mixed):
     """The mask by blocks, with plain SDPA: each prompt causally, then its completions as rows that read its keys as a level."""
 
     def __init__(self, row: Sequence[GroupSlice], device: torch.device) -> None:
+        super().__init__(row, device)
         self._groups = []
-        for place in row:
-            index, there = (t.to(device) for t in index_of(place))
+        for place, ragged in self._row:
             # Who reads whom is the same in all layers, so the level is made once, over
             # blank keys of the prompt's length; each layer then puts its own keys in.
-            blank = [torch.zeros(1, 1, place.prompt, 1, device=device)]
+            blank = {0: torch.zeros(1, 1, place.prompt, 1, device=device)}
             level = make_level(blank, blank, [place.prompt], [0] * len(place.completions))
-            # Completions of one length become rows by a view, without gathering and scattering.
-            ragged = None if len(set(place.completions)) == 1 else (index.flatten(), there.flatten().nonzero()[:, 0])
             self._groups.append((place, level, ragged))
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
@@ -90,7 +119,7 @@ class Blocks:
             out.append(causal_attention(q, k, v, scale))
             # Not kept anywhere: checkpointing computes the layer again in
             # the backward pass, and must get the keys of that pass.
-            above = replace(level, keys=[k], values=[v])
+            above = replace(level, keys={0: k}, values={0: v})
             size = len(place.completions)
             q, k, v = (_rows(t[:, :, place.first : place.end], size, ragged) for t in (query, key, value))
             branches = branch_attention(q, k, v, [above], 0, scale)
@@ -99,7 +128,7 @@ class Blocks:
         return torch.cat(out, dim=2)
 
 
-def _rows(states: Tensor, size: int, ragged: tuple[Tensor, Tensor] | None) -> Tensor:
+def _rows(states: Tensor, size: int, ragged: Ragged) -> Tensor:
     """(1, H, tokens of all completions, D) -> (G, H, T, D), padded on the right."""
     if ragged is not None:
         states = states.index_select(2, ragged[0])
@@ -107,10 +136,11 @@ def _rows(states: Tensor, size: int, ragged: tuple[Tensor, Tensor] | None) -> Te
     return states.view(heads, size, -1, dim).transpose(0, 1)
 
 
-class Flex:
+class Flex(_Mixed):
     """The mask as a FlexAttention block mask: one kernel for all groups, compiled on a GPU."""
 
     def __init__(self, row: Sequence[GroupSlice], device: torch.device) -> None:
+        super().__init__(row, device)
         total = row[-1].end
         group = torch.empty(total, dtype=torch.int32)
         branch = torch.zeros(total, dtype=torch.int32)  # 0 is the prompt

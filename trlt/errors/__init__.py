@@ -6,7 +6,7 @@ TrltError                  1  something the user can act on, a full disk too (`s
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
 ├── VideoError             4  a video that can't be read; names file, time and reason
 │   └── UnforeseenError    1  an exception of no foreseen kind, caused by one sample's own input; keeps its traceback
-├── ModelError             5  a model that isn't found or available, or isn't a Qwen2.5-VL
+├── ModelError             5  a model that isn't found or available, or is of a family that trlt doesn't know
 ├── ParityError            6  engine, trainer and the library's own forward disagree about the same input
 ├── ResumeError            7  a run's folder belongs to another recipe or data set
 └── ServerError            8  a model server that can't be used, or no server left
@@ -67,7 +67,7 @@ class UnforeseenError(VideoError):
 
 
 class ModelError(TrltError):
-    """A model that isn't found or available, or isn't a Qwen2.5-VL."""
+    """A model that isn't found or available, or is of a family that trlt doesn't know."""
 
     exit_code = 5
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt import __version__
+from trlt.engine.families import Family
 from trlt.files import write_text_atomic
 from trlt.recipe import Recipe, dump_recipe, to_yaml
 from trlt.report import markdown
@@ -24,7 +25,12 @@ RESULTS = f"## Results\n\n{BEGIN}\nNone yet: `trlt eval --bench all --model` wit
 
 
 def model_card(
-    recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str, Any], *, library_positions: bool = False
+    recipe: Recipe,
+    manifest: Mapping[str, Any],
+    outcome: Mapping[str, Any],
+    family: Family,
+    *,
+    library_positions: bool = False,
 ) -> str:
     """The card of a finished training.
 
@@ -32,13 +38,14 @@ def model_card(
         recipe: As resolved.
         manifest: Of the run.
         outcome: Result of training: `steps`, `reward_first`, `reward_last`, `parity`.
+        family: The model's.
         library_positions: See `trlt.report.model_usage.use`.
     """
     train = recipe.train
-    made = f"A Qwen2.5-VL, tuned on videos with {train.method.upper()} by trlt {__version__}."
+    made = f"A {family.name}, tuned on videos with {train.method.upper()} by trlt {__version__}."
     data = manifest.get("inputs", {}).get("data", {})
     parts = [
-        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], library_positions),
+        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], family, library_positions),
         f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
         f"## Protocol\n\nHow videos and questions were presented; other frames or prompts give other answers.\n\n"
         f"{_table(_protocol(recipe, manifest))}",
@@ -48,15 +55,26 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def opening(base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str], library_positions: bool) -> list[str]:
-    """The beginning of a card: head, title, how the model was made, and how to use it."""
+def opening(
+    base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str], family: Family, library_positions: bool
+) -> list[str]:
+    """The beginning of a card: head, title, how the model was made and what it lacks, and how to use it."""
     head = {
         "base_model": base,
         "library_name": "transformers",
         "pipeline_tag": "video-text-to-text",
         "tags": ["video", "temporal-grounding", *tags, "trlt"],
     }
-    return [f"---\n{to_yaml(head)}---", f"# {title}", made, f"## Use\n\n{use(recipe, library_positions=library_positions)}"]
+    about = " ".join([made, *_lacking(family)])
+    return [f"---\n{to_yaml(head)}---", f"# {title}", about, f"## Use\n\n{use(recipe, library_positions=library_positions)}"]
+
+
+def _lacking(family: Family) -> list[str]:
+    """What published files of the family hold, and this model doesn't."""
+    if not family.unloaded:
+        return []
+    names = " and ".join(f"`{start}*`" for start in family.unloaded)
+    return [f"The published tensors {names} aren't in it, as transformers doesn't load them: it can't draft tokens by them."]
 
 
 def write_card(folder: Path, text: str) -> None:

@@ -11,7 +11,7 @@ import json
 from trlt.recipe import Recipe
 from trlt.task.prompt import build
 from trlt.task.user_question import question_sample
-from trlt.video.budget import FACTOR
+from trlt.video.geometry import Geometry
 
 EVENT = "a person opens the door"
 """The event of the example."""
@@ -101,14 +101,14 @@ def use(recipe: Recipe, *, library_positions: bool = False) -> str:
 
 def snippet(recipe: Recipe, *, library_positions: bool = False) -> str:
     """The code of `use`; readers replace `FOLDER` and `VIDEO.mp4`."""
-    video, train = recipe.video, recipe.train
+    video, train, side = recipe.video, recipe.train, Geometry().side
     words = build(question_sample("VIDEO.mp4", EVENT, "grounding", ()), think=train.think, answer_format=train.answer_format)
     budget = {
         "fps": video.fps,
         "min_frames": video.min_frames,
         "max_frames": video.max_frames,
-        "min_pixels": video.min_tokens * FACTOR**2,
-        "total_pixels": video.max_tokens * FACTOR**2,
+        "min_pixels": video.min_tokens * side**2,
+        "total_pixels": video.max_tokens * side**2,
     }
     ask = ASK.replace("BUDGET", json.dumps(budget)).replace("SYSTEM", json.dumps(words.system))
     ask = ask.replace("USER", json.dumps(words.user, ensure_ascii=False))

@@ -12,7 +12,8 @@ from PIL import Image
 
 from trlt.serve._body import Body
 from trlt.serve._refusals import BadRequest
-from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
+from trlt.video.clip import Clip
+from trlt.video.geometry import Geometry
 
 LEAST_TOKENS = 256
 """Frames of so many tokens (1.2 MB of pixels) are taken whatever the budget for videos. `trlt probe --server` first tries a
@@ -20,13 +21,14 @@ server with an invented clip of a fixed size (80 tokens), since it knows no serv
 all."""
 
 
-def read_frames(data: str, body: Body, most_tokens: int) -> Clip:
-    """The clip of frames in base64, with commas between.
+def read_frames(data: str, body: Body, most_tokens: int, geometry: Geometry) -> Clip:
+    """The clip of frames in base64, with commas between; prompts state their times as number / rate.
 
     Args:
         data: The frames.
         body: Says their rate and number.
         most_tokens: The budget for videos.
+        geometry: Of the model.
 
     Raises:
         BadRequest: they don't fit, or are no pictures.
@@ -35,14 +37,14 @@ def read_frames(data: str, body: Body, most_tokens: int) -> Clip:
         raise BadRequest("media_io_kwargs, mm_processor_kwargs: frames need both; send a video file, or name rate and frames")
     source, parts = body.media_io_kwargs.video, data.split(",")
     count = len(parts)
-    if source.total_num_frames != count or source.frames_indices != list(range(count)) or count % TEMPORAL_PATCH:
+    if source.total_num_frames != count or source.frames_indices != list(range(count)) or count % geometry.temporal:
         raise BadRequest(f"media_io_kwargs: {count} frames came; an even number, all of them, in their order are needed")
     most = max(most_tokens, LEAST_TOKENS)
-    pictures = [_picture(decoded(part), most * TEMPORAL_PATCH // count, most_tokens) for part in parts]
+    pictures = [_picture(decoded(part), most * geometry.temporal // count, most_tokens, geometry.side) for part in parts]
     if len({picture.shape for picture in pictures}) > 1:
         raise BadRequest("video_url: frames of several sizes")
     times = np.arange(count) / source.fps
-    return Clip.of(np.stack(pictures), times, sample_fps=source.fps, duration=source.duration)
+    return Clip.of(np.stack(pictures), times, sample_fps=source.fps, duration=source.duration, geometry=geometry)
 
 
 def decoded(data: str) -> bytes:
@@ -57,9 +59,8 @@ def decoded(data: str) -> bytes:
         raise BadRequest("video_url: no base64") from None
 
 
-def _picture(data: bytes, most: int, budget: int) -> Any:
+def _picture(data: bytes, most: int, budget: int, side: int) -> Any:
     """(C, H, W); its size is looked at before its pixels."""
-    side = PATCH * MERGE
     try:
         with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
             width, height = picture.size

@@ -147,7 +147,13 @@ class OpenAI:
 
     def _read(self, data: bytes) -> tuple[Chat, bytes | Clip]:
         settings = self._site.settings
-        return read_chat(read_body(data), settings.decoding, most_bytes=settings.most_bytes, most_tokens=settings.most_tokens)
+        return read_chat(
+            read_body(data),
+            settings.decoding,
+            most_bytes=settings.most_bytes,
+            most_tokens=settings.most_tokens,
+            geometry=settings.geometry,
+        )
 
 
 class _OtherModel(Exception):

@@ -11,6 +11,7 @@ from trlt.errors import VideoError
 from trlt.recipe import Decoding
 from trlt.serve.uploads import Upload, Uploads
 from trlt.serve.worker import Worker
+from trlt.video.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,8 @@ class Settings:
     """Seconds after which an unused video is deleted."""
     most_tokens: int
     """Most video tokens of frames that come ready made."""
+    geometry: Geometry = Geometry()
+    """Of the model; such frames must be whole tokens."""
 
 
 @dataclass(frozen=True, slots=True)

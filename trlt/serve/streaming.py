@@ -86,6 +86,7 @@ class EngineAnswerer:
         builder = self._engine.builder
         inputs = builder.clip(clip)
         prompt = builder.prompt(request.system, request.user, inputs, think=request.think)
+        opening = prompt.opening
         told: dict[int, str] = {}
         ended: dict[int, Completion] = {}
 
@@ -104,12 +105,12 @@ class EngineAnswerer:
                 text = builder.decode(branch.tokens[:-1] if branch.finished else branch.tokens)
                 # The last character may be one of which some bytes are still to come.
                 ready, stopped = before_stop(text.rstrip("\ufffd"), stops)
-                tell(branch.index, ready)
+                tell(branch.index, opening + ready)
                 if stopped:
-                    ended[branch.index] = Completion(ready, tuple(branch.tokens), True, tuple(branch.logps))
+                    ended[branch.index] = Completion(opening + ready, tuple(branch.tokens), True, tuple(branch.logps))
                 elif branch.finished and stops:
                     text, _ = before_stop(text, stops, whole=True)
-                    ended[branch.index] = Completion(text, tuple(branch.tokens), True, tuple(branch.logps))
+                    ended[branch.index] = Completion(opening + text, tuple(branch.tokens), True, tuple(branch.logps))
             if len(ended) == request.n:
                 raise _AllEnded
 
@@ -118,7 +119,7 @@ class EngineAnswerer:
         except _AllEnded:
             completions = [ended[index] for index in range(request.n)]
         else:
-            completions = [ended.get(index) or _cut(one, stops) for index, one in enumerate(completions)]
+            completions = [ended.get(index) or _cut(one, opening, stops) for index, one in enumerate(completions)]
         for index, completion in enumerate(completions):
             tell(index, completion.text)
         return PromptReply(completions, len(prompt.prefix) + len(prompt.suffix))
@@ -138,6 +139,7 @@ class EngineAnswerer:
         self._engine.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))
 
 
-def _cut(completion: Completion, stops: Sequence[str]) -> Completion:
-    text, stopped = before_stop(completion.text, stops, whole=True)
-    return replace(completion, text=text, finished=True) if stopped else completion
+def _cut(completion: Completion, opening: str, stops: Sequence[str]) -> Completion:
+    # Stop texts are looked for in what was drawn: the opening is the prompt's.
+    text, stopped = before_stop(completion.text.removeprefix(opening), stops, whole=True)
+    return replace(completion, text=opening + text, finished=True) if stopped else completion

@@ -416,7 +416,7 @@ def unknown(recipe: Recipe) -> list[str]:
 
 
 def _base(model: Any) -> Any:
-    """The Qwen2.5-VL itself, within its adapters where it has some."""
+    """The model itself, within its adapters where it has some."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

@@ -25,7 +25,7 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
 
     Raises:
         RecipeError: a step's prompts can't be spread over the processes.
-        ModelError: a config.json that isn't a Qwen2.5-VL's.
+        ModelError: a config.json of no known family.
     """
     settings = recipe.train
     grpo = settings.method == "grpo"

@@ -147,7 +147,8 @@ class Collator:
                 clip, prompt = training_data.inputs(example.sample, think=example.think, answer_format=form)
                 reasoning = sample.meta.get("reasoning") if example.think else None
                 target = prompts.render_answer(sample, think=example.think, answer_format=form, reasoning=reasoning)
-                return Group(clip, prompt, ((*training_data.builder.encode(target), training_data.builder.end_tokens[0]),))
+                tokens = training_data.builder.encode(target, prompt.opening)
+                return Group(clip, prompt, ((*tokens, training_data.builder.end_tokens[0]),))
             except Exception as error:  # of this sample alone
                 self._broken.add(sample, fault_of(error), self._step())
         raise DataError("none of the samples can be used; `video.root` may be wrong")

@@ -148,7 +148,7 @@ class _AllDone(Exception):
 class ResumableTrainer:
     """A mix-in for transformers' Trainer: resuming really loads the weights, and goes on in the same order of samples.
 
-    Qwen2.5-VL is saved under its published tensor names, which differ from the module's; transformers 5.23 maps them
+    Qwen2.5-VL, for one, is saved under its published tensor names, which differ from the module's; transformers 5.23 maps them
     back in `from_pretrained`, but its trainer loads them as they are, finds none, warns, and trains on from the base.
 
     A sampler's generator moves on from epoch to epoch and isn't part of a checkpoint, so a run resumed in its second

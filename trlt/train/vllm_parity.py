@@ -24,7 +24,7 @@ from trlt.errors import ParityError, counted
 from trlt.recipe import advice
 from trlt.task.prompt import Prompt
 from trlt.train.parity import MakeInputs
-from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
+from trlt.video.clip import Clip
 
 SLOWER = 3
 """Least factor that a clip is slowed by."""
@@ -139,11 +139,11 @@ def _slower(name: str, clip: Clip, words: Prompt, tokens_per_second: float) -> t
     if clip.grid[0] == 1:
         # Its only grid stands at 0 whatever the rate.
         frames = np.concatenate([frames[:, :, :CORNER, :CORNER]] * 4)
-    last = (len(frames) // TEMPORAL_PATCH - 1) * TEMPORAL_PATCH / clip.sample_fps * tokens_per_second
-    side = max(frames.shape[2:]) // (PATCH * MERGE)
+    last = (len(frames) // clip.geometry.temporal - 1) * clip.geometry.temporal / clip.sample_fps * tokens_per_second
+    side = max(frames.shape[2:]) // clip.geometry.side
     slower = max(SLOWER, math.ceil((side + 1) / last))
     fps = clip.sample_fps / slower
-    slow = Clip.of(frames, np.arange(len(frames)) / fps, sample_fps=fps, duration=len(frames) / fps)
+    slow = Clip.of(frames, np.arange(len(frames)) / fps, sample_fps=fps, duration=len(frames) / fps, geometry=clip.geometry)
     return f"{name}, slowed {slower} times", slow, words
 
 

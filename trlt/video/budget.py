@@ -1,7 +1,8 @@
-"""Number, choice and size of a video's sampled frames: the Qwen2.5-VL rule. Pure arithmetic, no files.
+"""Number, choice and size of a video's sampled frames: the rule of the Qwen-VL families. Pure arithmetic, no files.
 
-The same results as `qwen_vl_utils` 0.0.14 (`smart_nframes`, `smart_resize`, `fetch_video`), restated here because that package
-imports torch, which the decoding processes do without. A test compares both over many settings.
+The same results as `qwen_vl_utils` 0.0.14 (`smart_nframes`, `smart_resize`, `fetch_video` with the geometry's
+`image_patch_size`), restated here because that package imports torch, which the decoding processes do without. A test compares
+both over many settings.
 """
 
 from __future__ import annotations
@@ -12,14 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH
+from trlt.video.geometry import Geometry
 
-FACTOR = PATCH * MERGE
-"""Side of a token in pixels; frames are resized to multiples of it."""
 FRAME_MAX_TOKENS = 768
-"""The family's cap on one frame, whatever the budget."""
+"""The families' cap on one frame, whatever the budget."""
 MAX_RATIO = 200
-"""Most elongated frame that the family accepts."""
+"""Most elongated frame that the families accept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Budget:
     family."""
 
 
-def frame_count(total: int, rate: float, budget: Budget) -> int:
+def frame_count(total: int, rate: float, budget: Budget, geometry: Geometry = Geometry()) -> int:
     """Frames to take of `total` frames at `rate` per second: even, at least 2 and at most `total`.
 
     A video that has fewer frames than `min_frames` gives all that it has, minus one if that is odd.
@@ -44,12 +43,13 @@ def frame_count(total: int, rate: float, budget: Budget) -> int:
     Raises:
         ValueError: fewer than two frames; the family's rule has no answer for them.
     """
-    low = math.ceil(budget.min_frames / TEMPORAL_PATCH) * TEMPORAL_PATCH
-    high = math.floor(budget.max_frames / TEMPORAL_PATCH) * TEMPORAL_PATCH
+    temporal = geometry.temporal
+    low = math.ceil(budget.min_frames / temporal) * temporal
+    high = math.floor(budget.max_frames / temporal) * temporal
     wanted = min(max(total / rate * budget.fps, low), high, total)
-    count = math.floor(wanted / TEMPORAL_PATCH) * TEMPORAL_PATCH
-    if count < TEMPORAL_PATCH:
-        raise ValueError(f"{total} frame{'' if total == 1 else 's'}, but at least {TEMPORAL_PATCH} are needed")
+    count = math.floor(wanted / temporal) * temporal
+    if count < temporal:
+        raise ValueError(f"{total} frame{'' if total == 1 else 's'}, but at least {temporal} are needed")
     return count
 
 
@@ -66,22 +66,23 @@ def spread(first: int, last: int, count: int) -> NDArray[np.int64]:
     return np.rint(values.astype(np.float32)).astype(np.int64)
 
 
-def fit_size(height: float, width: float, count: int, budget: Budget) -> tuple[int, int]:
-    """(height, width) in pixels that `count` frames of `height` x `width` are resized to: multiples of 28 within the budget.
+def fit_size(height: float, width: float, count: int, budget: Budget, geometry: Geometry = Geometry()) -> tuple[int, int]:
+    """(height, width) in pixels that `count` frames of `height` x `width` are resized to: whole tokens, within the budget.
 
     Raises:
-        ValueError: the frame is more elongated than the family accepts.
+        ValueError: the frame is more elongated than the families accept.
     """
     if max(height, width) > MAX_RATIO * min(height, width):
         raise ValueError(f"frames of {width:g}x{height:g} pixels are more elongated than {MAX_RATIO}:1")
-    area = FACTOR * FACTOR
+    side = geometry.side
+    area = side * side
     least = budget.min_tokens * area
-    most = max(min(FRAME_MAX_TOKENS * area, budget.max_tokens * area / count * TEMPORAL_PATCH), int(least * 1.05))
-    rows, columns = max(1, round(height / FACTOR)), max(1, round(width / FACTOR))
+    most = max(min(FRAME_MAX_TOKENS * area, budget.max_tokens * area / count * geometry.temporal), int(least * 1.05))
+    rows, columns = max(1, round(height / side)), max(1, round(width / side))
     if rows * columns * area > most:
         shrink = math.sqrt(height * width / most)
-        rows, columns = math.floor(height / shrink / FACTOR), math.floor(width / shrink / FACTOR)
+        rows, columns = math.floor(height / shrink / side), math.floor(width / shrink / side)
     elif rows * columns * area < least:
         grow = math.sqrt(least / (height * width))
-        rows, columns = math.ceil(height * grow / FACTOR), math.ceil(width * grow / FACTOR)
-    return max(1, rows) * FACTOR, max(1, columns) * FACTOR
+        rows, columns = math.ceil(height * grow / side), math.ceil(width * grow / side)
+    return max(1, rows) * side, max(1, columns) * side

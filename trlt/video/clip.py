@@ -7,11 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PATCH = 14
-"""Side of a vision patch in pixels; 2 x 2 patches of two frames make a token."""
-MERGE = 2
-TEMPORAL_PATCH = 2
-"""Frames that the model merges into one temporal patch, the reason why frame counts are even."""
+from trlt.video.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,17 +15,18 @@ class Clip:
     """Frames sampled from a video, resized to the token budget."""
 
     frames: NDArray[np.uint8]
-    """(T, C, H, W) RGB; T is even, H and W are multiples of 28."""
+    """(T, C, H, W) RGB; T is a multiple of the geometry's `temporal`, H and W of its `side`."""
     times: NDArray[np.float64]
     """(T,) seconds of a player's clock at which each frame is on screen; with bounds they start at the bound, not at 0."""
+    stamps: NDArray[np.float64]
+    """(T,) seconds of each frame from the clip's start on, as prompts state them where a family writes times into its text. Why
+    not `times`: docs/decisions/times-in-the-prompt.md."""
     sample_fps: float
     """Frames per second after sampling, as the model family counts it: frames over the clip's duration."""
-    seconds_per_grid: float
-    """Seconds from one temporal patch to the next, as transformers' `second_per_grid_ts`."""
     duration: float
     """Seconds of the clip; of the whole file without bounds."""
-    grid: tuple[int, int, int]
-    """(t, h, w): temporal patches, and rows and columns of 14-pixel patches, as transformers' `video_grid_thw`."""
+    geometry: Geometry = Geometry()
+    """By which the frames were resized, and will be cut into tokens."""
     warnings: tuple[str, ...] = ()
     """Problems of the file that still allowed reading frames."""
 
@@ -41,15 +38,28 @@ class Clip:
         *,
         sample_fps: float,
         duration: float,
+        stamps: NDArray[np.float64] | None = None,
+        geometry: Geometry = Geometry(),
         warnings: tuple[str, ...] = (),
     ) -> Clip:
-        """A clip whose grid and seconds per grid follow from the rest."""
-        count, _, height, width = frames.shape
-        grid = (count // TEMPORAL_PATCH, height // PATCH, width // PATCH)
-        return cls(frames, times, sample_fps, TEMPORAL_PATCH / sample_fps, duration, grid, warnings)
+        """A clip; without `stamps`, of frames that came ready made, one every 1 / `sample_fps` seconds from 0 on."""
+        if stamps is None:
+            stamps = np.arange(len(frames)) / sample_fps
+        return cls(frames, times, stamps, sample_fps, duration, geometry, warnings)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """(t, h, w): temporal patches, and rows and columns of vision patches, as transformers' `video_grid_thw`."""
+        count, _, height, width = self.frames.shape
+        return count // self.geometry.temporal, height // self.geometry.patch, width // self.geometry.patch
+
+    @property
+    def seconds_per_grid(self) -> float:
+        """Seconds from one temporal patch to the next, as transformers' `second_per_grid_ts`."""
+        return self.geometry.temporal / self.sample_fps
 
     @property
     def tokens(self) -> int:
-        """Tokens that the model sees of this clip."""
+        """Tokens that the model sees of this clip's frames; the text of times, where a family states them, comes on top."""
         t, h, w = self.grid
-        return t * h * w // (MERGE * MERGE)
+        return t * h * w // self.geometry.merge**2

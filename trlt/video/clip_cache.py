@@ -14,10 +14,11 @@ from pathlib import Path
 from trlt.errors import VideoError
 from trlt.video.budget import Budget
 from trlt.video.clip import Clip
-from trlt.video.clip_codec import DamagedEntry, pack, unpack
+from trlt.video.clip_codec import MAGIC, DamagedEntry, pack, unpack
 from trlt.video.decode import VERSION
 from trlt.video.disk_cache import DiskCache, StoreInfo
 from trlt.video.frame_folder import FOLDER_FPS
+from trlt.video.geometry import Geometry
 
 __all__ = ["ClipCache", "StoreInfo", "store_key"]
 
@@ -27,6 +28,14 @@ class ClipCache(DiskCache):
 
     SUFFIX = ".clip"
     FIELD = "video.store"
+
+    def has(self, key: str) -> bool:
+        """Whether a clip is there, in the form of this version; no more than its first bytes are looked at."""
+        try:
+            with self._path(key).open("rb") as entry:
+                return entry.read(len(MAGIC)) == MAGIC
+        except FileNotFoundError:
+            return False
 
     def get(self, key: str) -> Clip | None:
         """The clip, or None if it is missing or damaged (then the entry is dropped)."""
@@ -44,8 +53,11 @@ class ClipCache(DiskCache):
         self.write(key, *pack(clip))
 
 
-def store_key(path: str | Path, budget: Budget, start: float | None, end: float | None) -> str:
-    """The name of an entry: a hash of the file's path, size and time of change, the clip, the budget and the loader's version.
+def store_key(path: str | Path, budget: Budget, start: float | None, end: float | None, geometry: Geometry = Geometry()) -> str:
+    """The name of an entry: a hash of all that the frames depend on.
+
+    That is the file's path, size and time of change, the clip, the budget, the loader's version, and the geometry where it
+    isn't the default one: entries were named before there was another, and keep their names.
 
     Raises:
         VideoError: no such file.
@@ -63,4 +75,6 @@ def store_key(path: str | Path, budget: Budget, start: float | None, end: float 
     except OSError as error:
         raise VideoError(f"{path}: {'no such file' if isinstance(error, FileNotFoundError) else error.strerror}") from None
     wanted = [*content, start, end, asdict(budget), VERSION]
+    if geometry != Geometry():
+        wanted.append(asdict(geometry))
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trlt.video.clip import Clip
+from trlt.video.geometry import Geometry
 
 _HEAD = struct.Struct("<8sII")
 """Magic, CRC-32 of all else, length of the JSON header."""
-_MAGIC = b"TRLTCLP2"
+MAGIC = b"TRLTCLP3"
+"""Begins an entry; counts up with its form, so that one which lacks something counts as damaged, and is decoded again."""
 _ALIGN = 64
 
 
@@ -26,7 +29,7 @@ def pack(clip: Clip) -> tuple[bytes, memoryview]:
     """Header and frames, to be written one after the other."""
     header = _header(clip)
     frames = np.ascontiguousarray(clip.frames).data.cast("B")
-    return _HEAD.pack(_MAGIC, _checksum(len(header), header, frames), len(header)) + header, frames
+    return _HEAD.pack(MAGIC, _checksum(len(header), header, frames), len(header)) + header, frames
 
 
 def packed_size(clip: Clip) -> int:
@@ -39,8 +42,10 @@ def _header(clip: Clip) -> bytes:
         {
             "shape": clip.frames.shape,
             "times": clip.times.tolist(),
+            "stamps": clip.stamps.tolist(),
             "sample_fps": clip.sample_fps,
             "duration": clip.duration,
+            "geometry": asdict(clip.geometry),
             "warnings": clip.warnings,
         }
     ).encode()
@@ -64,7 +69,7 @@ def unpack(data: NDArray[np.uint8]) -> Clip:
     if len(data) < _HEAD.size:
         raise DamagedEntry("cut off")
     magic, checksum, length = _HEAD.unpack(data[: _HEAD.size].tobytes())
-    if magic != _MAGIC or _checksum(length, data[_HEAD.size :].data) != checksum:
+    if magic != MAGIC or _checksum(length, data[_HEAD.size :].data) != checksum:
         raise DamagedEntry("checksum differs")
     body = _HEAD.size + length
     header: dict[str, Any] = json.loads(data[_HEAD.size : body].tobytes())
@@ -73,5 +78,7 @@ def unpack(data: NDArray[np.uint8]) -> Clip:
         np.array(header["times"], np.float64),
         sample_fps=header["sample_fps"],
         duration=header["duration"],
+        stamps=np.array(header["stamps"], np.float64),
+        geometry=Geometry(**header["geometry"]),
         warnings=tuple(header["warnings"]),
     )

@@ -21,6 +21,7 @@ from trlt.video.budget import Budget
 from trlt.video.clip import Clip
 from trlt.video.container import Listing, fault, list_packets, opened
 from trlt.video.frame_folder import sample_folder
+from trlt.video.geometry import Geometry
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 from trlt.video.webp import is_animated, sample_webp
@@ -67,6 +68,7 @@ def load_clip(
     start: float | None = None,
     end: float | None = None,
     threads: int = 0,
+    geometry: Geometry = Geometry(),
 ) -> Clip:
     """The frames that the budget takes of a video, or of the half-open stretch [start, end) of it.
 
@@ -80,18 +82,21 @@ def load_clip(
         start: Seconds of a player's clock; a frame on it belongs to the clip.
         end: Seconds of that clock; a frame on it doesn't.
         threads: Threads of the decoder; 0 uses one per core.
+        geometry: Of the model that the clip is for.
 
     Raises:
         VideoError: it can't be read, holds one frame only, or nothing in the stretch; names file, time and reason.
         MemoryError: it is too large.
     """
     budget = Budget(fps, min_frames, max_frames, min_tokens, max_tokens)
-    sampled = sample(Path(path), budget, start, end, threads=threads)
+    sampled = sample(Path(path), budget, start, end, threads=threads, geometry=geometry)
     return Clip.of(
         np.stack(sampled.images),
         sampled.choice.times,
         sample_fps=sampled.choice.sample_fps,
         duration=sampled.choice.duration,
+        stamps=sampled.choice.stamps,
+        geometry=geometry,
         warnings=sampled.warnings,
     )
 
@@ -104,6 +109,7 @@ def sample(
     *,
     fit: bool = True,
     threads: int = 0,
+    geometry: Geometry = Geometry(),
 ) -> Sampled:
     """The sampled frames; `fit` false keeps their own size.
 
@@ -114,10 +120,10 @@ def sample(
         raise fault(path, f"clip bounds [{start}, {end}) must be finite seconds with 0 <= start < end")
     try:
         if path.is_dir():
-            return Sampled(*sample_folder(path, budget, start, end, fit=fit))
+            return Sampled(*sample_folder(path, budget, start, end, fit=fit, geometry=geometry))
         if path.is_file() and is_animated(path):
-            return Sampled(*sample_webp(path, budget, start, end, fit=fit))
-        return _sample_file(path, budget, start, end, fit, threads)
+            return Sampled(*sample_webp(path, budget, start, end, fit=fit, geometry=geometry))
+        return _sample_file(path, budget, start, end, fit, threads, geometry)
     except ValueError as error:
         raise fault(path, str(error), start) from None
     except (av.error.FFmpegError, OSError) as error:
@@ -126,12 +132,14 @@ def sample(
         raise fault(path, f"can't be decoded ({error.strerror or type(error).__name__})", start) from None
 
 
-def _sample_file(path: Path, budget: Budget, start: float | None, end: float | None, fit: bool, threads: int) -> Sampled:
+def _sample_file(
+    path: Path, budget: Budget, start: float | None, end: float | None, fit: bool, threads: int, geometry: Geometry
+) -> Sampled:
     said: list[tuple[str, str]] = []
     with opened(path, 1, said) as (container, stream):
         listing = list_packets(path, container, stream, said)
         line = timeline(listing.times, listing.rate, listing.last_s)
-        choice = choose(line, budget, start, end)
+        choice = choose(line, budget, start, end, geometry)
         aspect = float(stream.sample_aspect_ratio or 1)
         area = stream.codec_context.width * stream.codec_context.height
         # Where frames go by number, one that is left out would shift the numbers of all that follow.
@@ -144,7 +152,7 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
 
             def part(runs: Runs, wanted: set[int], threads: int, *, alone: bool = False) -> _Pass:
                 # One a part: it isn't made for several threads, and its first frame fixes the size of all others.
-                painter = Painter(budget if fit else None, len(picked.indices), aspect)
+                painter = Painter(budget if fit else None, len(picked.indices), aspect, geometry)
                 if alone and listing.kept is not None:  # no need to open the file once more
                     context = stream.codec_context
                     # The decoder takes its number of threads once, when it is opened.
@@ -182,7 +190,8 @@ def _sample_file(path: Path, budget: Budget, start: float | None, end: float | N
                 raise fault(path, f"only {len(alive)} of {len(names)} frames can be decoded; the file is damaged", lost)
             warnings.append(f"at {lost:.2f} s: damaged; {len(names) - len(alive)} of {len(names)} frames can't be decoded")
             # Chosen anew among the frames that are there, by the clock: no frame stands in for another that was lost.
-            choice = choose(timeline(listing.times[alive], listing.rate, listing.last_s), budget, start, end)
+            left = timeline(listing.times[alive], listing.rate, listing.last_s)
+            choice = choose(left, budget, start, end, geometry)
             names = [names[i] for i in alive]
             result = decode(choice, names, whole)
             if result.missing:

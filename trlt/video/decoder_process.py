@@ -20,6 +20,7 @@ from trlt.errors.faults import unforeseen
 from trlt.video.budget import Budget
 from trlt.video.clip_cache import ClipCache
 from trlt.video.clip_codec import pack
+from trlt.video.geometry import Geometry
 
 READY, CLIP, ERROR, SYSTEM, UNFORESEEN = b"R", b"C", b"E", b"S", b"U"
 HEAD = struct.Struct("<cQ")
@@ -38,6 +39,8 @@ class Config:
     store_bytes: int
     memory_bytes: int
     """What the process may allocate; files that want more are refused."""
+    geometry: Geometry = Geometry()
+    """Of the model that the clips are for."""
 
     def to_json(self) -> str:
         """As a command line argument."""
@@ -50,7 +53,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     values = json.loads(sys.argv[1])
-    config = Config(**{**values, "budget": Budget(**values["budget"])})
+    made = {"budget": Budget(**values["budget"]), "geometry": Geometry(**values["geometry"])}
+    config = Config(**{**values, **made})
     module, _, name = config.decoder.partition(":")
     decoder = getattr(importlib.import_module(module), name)
     _limit_memory(config.memory_bytes)
@@ -69,6 +73,7 @@ def main() -> None:
                 start=request["start"],
                 end=request["end"],
                 threads=config.threads,
+                geometry=config.geometry,
             )
         except VideoError as error:
             reason = str(error)

@@ -17,6 +17,7 @@ from trlt.video.clip import Clip
 from trlt.video.container import Listing, list_packets, opened
 from trlt.video.decode import plan
 from trlt.video.frame_folder import unreadable
+from trlt.video.geometry import Geometry
 from trlt.video.timeline import on_screen, timeline
 from trlt.video.webp import is_animated
 
@@ -26,7 +27,13 @@ SHALLOW = ("can't be decoded", "can't be read (")
 
 
 def load_clip(
-    path: str | Path, *, start: float | None = None, end: float | None = None, threads: int = 0, **budget: Any
+    path: str | Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    threads: int = 0,
+    geometry: Geometry = Geometry(),
+    **budget: Any,
 ) -> Clip:
     """As `decode.load_clip`, after which every frame of the stretch is decoded.
 
@@ -34,13 +41,15 @@ def load_clip(
         VideoError: as there.
         MemoryError: as there.
     """
-    clip = decode.load_clip(path, start=start, end=end, threads=threads, **budget)
-    found = damage(Path(path), start, end, threads)
+    clip = decode.load_clip(path, start=start, end=end, threads=threads, geometry=geometry, **budget)
+    found = damage(Path(path), start, end, threads, geometry)
     kept = tuple(warning for warning in clip.warnings if not found or not any(part in warning for part in SHALLOW))
     return replace(clip, warnings=(*kept, *found))
 
 
-def damage(path: Path, start: float | None, end: float | None, threads: int) -> tuple[str, ...]:
+def damage(
+    path: Path, start: float | None, end: float | None, threads: int, geometry: Geometry = Geometry()
+) -> tuple[str, ...]:
     """What is wrong with the frames of [start, end) of a file that can be read."""
     if path.is_dir():
         return tuple(f"{name} can't be read ({why})" for name, why in unreadable(path).items())
@@ -48,7 +57,7 @@ def damage(path: Path, start: float | None, end: float | None, threads: int) -> 
         return ()
     with opened(path, 1) as (container, stream):
         listing = list_packets(path, container, stream)
-    first, stop, _ = on_screen(timeline(listing.times, listing.rate, listing.last_s), start, end)
+    first, stop, _ = on_screen(timeline(listing.times, listing.rate, listing.last_s), start, end, geometry)
     wanted = dict(zip(listing.names[first:stop], listing.times[first:stop].tolist(), strict=True))
     with opened(path, threads) as (container, stream):
         seen, faults = _decoded(listing, container, stream, set(wanted))

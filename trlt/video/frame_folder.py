@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trlt.video.budget import Budget
 from trlt.video.container import PLAYLISTS, fault
+from trlt.video.geometry import Geometry
 from trlt.video.numbering import number_frames
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
@@ -27,7 +28,7 @@ FOLDER_FPS = 3.0
 
 
 def sample_folder(
-    folder: Path, budget: Budget, start: float | None, end: float | None, *, fit: bool
+    folder: Path, budget: Budget, start: float | None, end: float | None, *, fit: bool, geometry: Geometry
 ) -> tuple[list[NDArray[np.uint8]], Choice, tuple[str, ...]]:
     """The sampled images, what was chosen, and warnings.
 
@@ -50,7 +51,7 @@ def sample_folder(
                 f"{len(unreadable)} frames of the folder can't be read ({next(iter(unreadable.values()))})",
             )
         times = np.array([(numbers[file] - origin) / FOLDER_FPS for file in usable])
-        choice = choose(timeline(times, FOLDER_FPS, 1 / FOLDER_FPS), budget, start, end)
+        choice = choose(timeline(times, FOLDER_FPS, 1 / FOLDER_FPS), budget, start, end, geometry)
         chosen = [usable[i] for i in choice.indices]
         for file in chosen:
             if file not in decoded and file not in unreadable:
@@ -60,7 +61,7 @@ def sample_folder(
                     unreadable[file] = error.strerror or type(error).__name__
         if not any(file in unreadable for file in chosen):
             break
-    painter = Painter(budget if fit else None, len(chosen))
+    painter = Painter(budget if fit else None, len(chosen), geometry=geometry)
     warnings = tuple(f"{file.name} can't be read ({why})" for file, why in unreadable.items())
     return [painter(decoded[file]) for file in chosen], choice, warnings
 

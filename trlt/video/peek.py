@@ -8,8 +8,9 @@ from typing import Any
 import av.error
 import numpy as np
 
-from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH, Clip
+from trlt.video.clip import Clip
 from trlt.video.container import fault, opened, packets_of
+from trlt.video.geometry import Geometry
 from trlt.video.webp import is_animated
 
 PEEK = "trlt.video.peek:peek"
@@ -18,7 +19,7 @@ _PICTURE = "_pipe"
 """Ends the names of FFmpeg's formats of single pictures."""
 
 
-def peek(path: str | Path, **_: Any) -> Clip:
+def peek(path: str | Path, *, geometry: Geometry = Geometry(), **_: Any) -> Clip:
     """A black clip that says nothing but that the file opens; only whether this raises is of use.
 
     Raises:
@@ -35,5 +36,6 @@ def peek(path: str | Path, **_: Any) -> Clip:
                 raise fault(path, f"can't be read ({error.strerror})") from None
             if first is None:
                 raise fault(path, "holds no video frames")
-    side = PATCH * MERGE
-    return Clip.of(np.zeros((TEMPORAL_PATCH, 3, side, side), np.uint8), np.arange(2.0), sample_fps=1.0, duration=2.0)
+    count, side = geometry.temporal, geometry.side
+    black = np.zeros((count, 3, side, side), np.uint8)
+    return Clip.of(black, np.arange(float(count)), sample_fps=1.0, duration=float(count), geometry=geometry)

@@ -11,6 +11,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from trlt.video.budget import Budget, fit_size
+from trlt.video.geometry import Geometry
 from trlt.video.resize import resize
 
 SQUARE = 0.02
@@ -26,16 +27,18 @@ Image = NDArray[np.uint8]
 class Painter:
     """Turns decoded frames into arrays of one size."""
 
-    def __init__(self, budget: Budget | None, count: int, pixel_aspect: float = 1.0) -> None:
+    def __init__(self, budget: Budget | None, count: int, pixel_aspect: float = 1.0, geometry: Geometry = Geometry()) -> None:
         """What all frames of a clip have in common.
 
         Args:
             budget: None keeps the frames' own size.
             count: Frames that share the budget.
             pixel_aspect: Width of a pixel over its height.
+            geometry: Of the model; its `side` divides the sides of what a budget resizes.
         """
         self._budget = budget
         self._count = count
+        self._geometry = geometry
         self._aspect = pixel_aspect if pixel_aspect > 0 and abs(pixel_aspect - 1) > SQUARE else 1.0
         self._size: tuple[int, int] | None = None
         self._reformatter = VideoReformatter()
@@ -54,7 +57,9 @@ class Painter:
         else:
             width *= self._aspect
         if self._size is None:
-            self._size = fit_size(height, width, self._count, self._budget) if self._budget else (rgb.shape[0], rgb.shape[1])
+            self._size = rgb.shape[0], rgb.shape[1]
+            if self._budget:
+                self._size = fit_size(height, width, self._count, self._budget, self._geometry)
         return resize(rgb, *self._size)
 
     def _rgb(self, frame: Any) -> Image:

@@ -63,7 +63,7 @@ class Scan:
     def __init__(self, cache: Path, settings: Video) -> None:
         self._cache = cache
         self._settings = settings.model_copy(
-            # Frames of 28 x 28, four of the whole file: the least that every decoder has to do.
+            # Frames of one token, four of the whole file: the least that every decoder has to do.
             update={"fps": 1e-4, "min_frames": FRAMES, "max_frames": FRAMES, "min_tokens": 1, "max_tokens": FRAMES // 2}
             | {"store": None, "workers": cores()}
         )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trlt.video.budget import Budget, frame_count, spread
-from trlt.video.clip import TEMPORAL_PATCH
+from trlt.video.geometry import Geometry
 
 SLACK_S = 1e-6
 """Bounds written as decimals meet times that are fractions; a frame this close to a bound is on it."""
@@ -40,6 +40,8 @@ class Choice:
     """Seconds of a player's clock at which each is on screen."""
     by_time: bool
     """Taken by the clock, not by number; `times` are then the evenly spaced moments."""
+    stamps: NDArray[np.float64]
+    """Seconds from the beginning of the clip, as `Clip.stamps`."""
     total: int
     """Frames of the clip before sampling."""
     rate: float
@@ -71,7 +73,7 @@ def timeline(times: NDArray[np.float64], stated_rate: float | None, last_s: floa
     return Timeline(times, len(times) / (end - first), False, end)
 
 
-def on_screen(line: Timeline, start: float | None, end: float | None) -> tuple[int, int, bool]:
+def on_screen(line: Timeline, start: float | None, end: float | None, geometry: Geometry = Geometry()) -> tuple[int, int, bool]:
     """(first, stop, by time): the pictures of [start, end) in seconds of a player's clock, and whether the clock picks them.
 
     At a constant rate they are those that are presented in the stretch, as the model family counts them. Where the rate varies,
@@ -87,7 +89,7 @@ def on_screen(line: Timeline, start: float | None, end: float | None) -> tuple[i
     late = begin < line.times[0] - LATE_S
     # By number, as the model's own package does, where nothing speaks against it. A stretch
     # with fewer pictures than make a temporal patch takes what is on screen instead.
-    if line.regular and not late and stop - first >= TEMPORAL_PATCH:
+    if line.regular and not late and stop - first >= geometry.temporal:
         return first, stop, False
     until = line.end if end is None else min(end, line.end)
     if until - begin <= SLACK_S or stop == 0:
@@ -99,7 +101,7 @@ def on_screen(line: Timeline, start: float | None, end: float | None) -> tuple[i
     return first, stop, True
 
 
-def choose(line: Timeline, budget: Budget, start: float | None, end: float | None) -> Choice:
+def choose(line: Timeline, budget: Budget, start: float | None, end: float | None, geometry: Geometry = Geometry()) -> Choice:
     """The frames that a budget takes of the half-open stretch [start, end) in seconds of a player's clock.
 
     At a constant rate these are the model family's frames: evenly by number. Elsewhere they are those that a player shows at
@@ -110,21 +112,25 @@ def choose(line: Timeline, budget: Budget, start: float | None, end: float | Non
         ValueError: a video of one frame, or a stretch in which nothing is shown.
     """
     begin = 0.0 if start is None else start
-    if len(line.times) < TEMPORAL_PATCH:
+    if len(line.times) < geometry.temporal:
         # For its error, which says how many frames there are.
-        frame_count(len(line.times), line.rate, budget)
-    first, stop, by_time = on_screen(line, start, end)
+        frame_count(len(line.times), line.rate, budget, geometry)
+    first, stop, by_time = on_screen(line, start, end, geometry)
     duration = (line.end if end is None else min(end, line.end)) - begin
     if not by_time:
         total = stop - first
-        count = frame_count(total, line.rate, budget)
+        count = frame_count(total, line.rate, budget, geometry)
         # The last frame taken is the last of the file, while the model places it a step earlier, since it
         # spreads them over the whole length. The models were trained like this, so it stays.
         indices = spread(first, stop - 1, count)
-        return Choice(indices, line.times[indices], False, total, line.rate, count / total * line.rate, duration)
-    total = max(stop - first, round(duration * line.rate), TEMPORAL_PATCH)
-    count = frame_count(total, total / duration, budget)
-    moments: NDArray[np.float64] = begin + np.arange(count, dtype=np.float64) * (duration / count)
+        # By number and rate, not by presentation times, which containers round: written with one decimal, a half must fall
+        # to the side to which it falls in the family's own processor.
+        stamps = (indices - first) / line.rate
+        return Choice(indices, line.times[indices], False, stamps, total, line.rate, count / total * line.rate, duration)
+    total = max(stop - first, round(duration * line.rate), geometry.temporal)
+    count = frame_count(total, total / duration, budget, geometry)
+    stamps = np.arange(count, dtype=np.float64) * (duration / count)
+    moments = begin + stamps
     # Before the first picture, the first is shown, as most players do.
     indices = np.maximum(np.searchsorted(line.times, moments + SLACK_S, side="right") - 1, 0)
-    return Choice(indices, moments, True, total, total / duration, count / duration, duration)
+    return Choice(indices, moments, True, stamps, total, total / duration, count / duration, duration)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trlt.video.budget import Budget
 from trlt.video.container import fault
+from trlt.video.geometry import Geometry
 from trlt.video.picture import Painter
 from trlt.video.timeline import Choice, choose, timeline
 
@@ -33,7 +34,7 @@ def is_animated(path: Path) -> bool:
 
 
 def sample_webp(
-    path: Path, budget: Budget, start: float | None, end: float | None, *, fit: bool
+    path: Path, budget: Budget, start: float | None, end: float | None, *, fit: bool, geometry: Geometry
 ) -> tuple[list[NDArray[np.uint8]], Choice, tuple[str, ...]]:
     """The sampled images, what was chosen, and warnings.
 
@@ -47,8 +48,8 @@ def sample_webp(
     if not lengths_ms:
         raise fault(path, "holds no video frames")
     times = np.cumsum([0, *lengths_ms[:-1]]) / 1000
-    choice = choose(timeline(times, None, lengths_ms[-1] / 1000), budget, start, end)
-    painter = Painter(budget if fit else None, len(choice.indices))
+    choice = choose(timeline(times, None, lengths_ms[-1] / 1000), budget, start, end, geometry)
+    painter = Painter(budget if fit else None, len(choice.indices), geometry=geometry)
     images: dict[int, NDArray[np.uint8]] = {}
     try:
         with Image.open(path, formats=("WEBP",)) as picture:

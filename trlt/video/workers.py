@@ -26,6 +26,7 @@ from trlt.video.clip_cache import ClipCache, store_key
 from trlt.video.decode import cores, load_clip
 from trlt.video.decoder_handle import Decoder
 from trlt.video.decoder_process import Config
+from trlt.video.geometry import Geometry
 
 LOAD_CLIP = "trlt.video.decode:load_clip"
 
@@ -59,12 +60,21 @@ class ClipLoader:
 
     Args:
         settings: The recipe's `video` section.
+        geometry: Of the model that the clips are for; part of the frame store's keys.
         ahead: Clips that `map` loads before they are asked for, at most; bounds memory (a clip is up to 10 MB at 2048 tokens).
         decoder: `module:function` that the processes call; as `decode.load_clip`.
     """
 
-    def __init__(self, settings: Video, *, ahead: int | None = None, decoder: str = LOAD_CLIP) -> None:
+    def __init__(
+        self,
+        settings: Video,
+        geometry: Geometry = Geometry(),
+        *,
+        ahead: int | None = None,
+        decoder: str = LOAD_CLIP,
+    ) -> None:
         self.budget = Budget(settings.fps, settings.min_frames, settings.max_frames, settings.min_tokens, settings.max_tokens)
+        self.geometry = geometry
         self.limits = limits_of(settings)
         self.waited_s = 0.0
         """Seconds that `load` and `map` kept their callers waiting, so far."""
@@ -74,7 +84,7 @@ class ClipLoader:
         self._ahead = max(1, ahead if ahead is not None else max(4, 2 * settings.workers))
         # All processes together take each core once.
         threads = max(1, cores() // max(1, settings.workers))
-        config = Config(decoder, self.budget, threads, settings.store, size, int(settings.memory_gb * 1e9))
+        config = Config(decoder, self.budget, threads, settings.store, size, int(settings.memory_gb * 1e9), geometry)
         self._decoders = [Decoder(config, settings.timeout_s) for _ in range(settings.workers)]
         self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()
         # Last in, first out, with the first on top: a process starts with its
@@ -103,12 +113,12 @@ class ClipLoader:
             self._announced.popitem(last=False)[1].cancel()
 
     def key(self, path: str | Path, start: float | None = None, end: float | None = None) -> str:
-        """Name of a clip in the frame store; changes with the file, the bounds, the budget and the loader's version.
+        """Name of a clip in the frame store; changes with all that its frames depend on (`store_key`).
 
         Raises:
             VideoError: no such file.
         """
-        return store_key(path, self.budget, start, end)
+        return store_key(path, self.budget, start, end, self.geometry)
 
     def stored(self, key: str) -> bool:
         """Whether the frame store has a clip."""
@@ -147,7 +157,7 @@ class ClipLoader:
             finally:
                 # Also after a failure: where that has ended the process, the next request starts another.
                 self._idle.put(decoder)
-        clip = load_clip(path, **asdict(self.budget), start=start, end=end)
+        clip = load_clip(path, **asdict(self.budget), start=start, end=end, geometry=self.geometry)
         if self._store and key:
             self._store.put(key, clip)
         return clip

@@ -21,8 +21,6 @@ from trlt.commands.launch.ranks import TICK_S, Ended, Rank, end, environment, fi
 from trlt.errors import Interrupted, RecipeError, TrltError, UsageError
 from trlt.errors.interruption import Interruption
 
-LAYERS = "Qwen2_5_VLDecoderLayer,Qwen2_5_VLVisionBlock"
-"""Classes of the modules that FSDP gathers one at a time."""
 OTHERS_S = 5.0
 """Seconds that the others have to end when one of the processes has failed."""
 LEFT = (130, 143, -signal.SIGINT, -signal.SIGTERM)
@@ -34,13 +32,15 @@ PORTS = (20_000, 10_000)
 
 
 def strategy_environment(strategy: str) -> dict[str, str]:
-    """What Accelerate 1.15 reads instead of a configuration file, for `train.launch.strategy`."""
+    """What Accelerate 1.15 reads instead of a configuration file, for `train.launch.strategy`.
+
+    Which layers FSDP gathers one at a time isn't said: `trlt.engine.sharding.shard` asks the model's family.
+    """
     if strategy == "fsdp2":
         return {
             "ACCELERATE_USE_FSDP": "true",
             "FSDP_VERSION": "2",
             "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-            "FSDP_TRANSFORMER_CLS_TO_WRAP": LAYERS,
             "FSDP_RESHARD_AFTER_FORWARD": "true",
             "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
             "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from trlt.engine.families.family import Family, Rendered, chat
+from trlt.engine.families.family import THINKING, Family, Rendered, chat
 from trlt.engine.families.keys import ConfigFault
 from trlt.engine.families.qwen2_5_vl import Qwen25VL
+from trlt.engine.families.qwen2_vl import Qwen2VL
+from trlt.engine.families.qwen3_vl import Qwen3VL
 
-__all__ = ["FAMILIES", "ConfigFault", "Family", "Rendered", "chat", "family_named", "family_of"]
+__all__ = ["FAMILIES", "THINKING", "ConfigFault", "Family", "Rendered", "chat", "family_named", "family_of"]
 
-FAMILIES: tuple[Family, ...] = (Qwen25VL(),)
+FAMILIES: tuple[Family, ...] = (Qwen25VL(), Qwen2VL(), Qwen3VL())
 
 
 def family_named(model_type: object) -> Family | None:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trlt.engine.attention import Branches
+    from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
 
+THINKING = "enable_thinking"
+"""Variable of chat templates that begin a completion by whether reasoning is asked for."""
 VIDEO, START, END = "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
 
 
@@ -66,6 +69,10 @@ class Family:
     """Linear layers of MLPs, which adapters may go to."""
     blocks: ClassVar[tuple[str, str]]
     """Classes of a decoder layer and of a vision block: what is shared out, and computed again, as one."""
+    unloaded: ClassVar[tuple[str, ...]] = ()
+    """How names of published tensors begin for which the library has no use; what is saved lacks them."""
+    turned: ClassVar[tuple[str, ...]] = ()
+    """How names of weights end of which published files hold the last two axes the other way round."""
     time_tokens: ClassVar[int] = 0
     """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
 
@@ -83,6 +90,10 @@ class Family:
         Raises:
             ConfigFault: names the key.
         """
+        raise NotImplementedError
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """What a checked config.json says of parameters and widths; see `layouts` for what families share."""
         raise NotImplementedError
 
     def adapt(self, model: Any) -> None:
@@ -123,9 +134,10 @@ class Family:
         Args:
             processor: With the chat template.
             messages: As the library takes them.
-            think: Whether reasoning is asked for; None leaves it to the template.
+            think: Whether reasoning is asked for; None, and templates that have no say in it, leave it out.
         """
-        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        asked = {} if think is None or THINKING not in str(processor.chat_template) else {THINKING: think}
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False, **asked))
 
     def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
         """M-RoPE positions (3, N) of ids (N,) that hold one clip."""
@@ -163,6 +175,9 @@ class Family:
             # Row by row, in the order of the features. Padding holds no video token, and stands where no causal row sees it.
             embeds, given = self.placed(embeds, ids == model.config.video_token_id, features)
         if branches is not None:
+            from trlt.engine.linear_attention import require_forked
+
+            require_forked(model.model.language_model, branches)
             given["branches"] = branches
         out = model.model.language_model(
             inputs_embeds=embeds,

@@ -96,6 +96,38 @@ def indexes(found: Mapping[str, Any], key: str, depth: int, where: str) -> None:
         raise ConfigFault(f"{where}{key}", blocks, f"a list of blocks, from 0 to {depth - 1}, is expected")
 
 
+def width_of_features(vision: Mapping[str, Any], text: Mapping[str, Any], where: str, key: str = "out_hidden_size") -> None:
+    """Holds the width of a tower's features to that of the language model's states.
+
+    Raises:
+        ConfigFault: they differ.
+    """
+    if vision[key] != text["hidden_size"]:
+        raise ConfigFault(f"vision_config.{key}", vision[key], f"{where}hidden_size ({text['hidden_size']}) is expected")
+
+
+def no_sliding_window(text: Mapping[str, Any], where: str) -> None:
+    """Every token sees all before it in published models.
+
+    Raises:
+        ConfigFault: some layers have a sliding window.
+    """
+    if text.get("use_sliding_window"):
+        raise ConfigFault(f"{where}use_sliding_window", text["use_sliding_window"], "false is expected, as published")
+
+
+def interleaved(text: Mapping[str, Any], where: str) -> None:
+    """M-RoPE turns by time, row and column in turn, and not section by section.
+
+    Raises:
+        ConfigFault: the configuration doesn't say so; the library takes it for granted, other programs don't.
+    """
+    name = "rope_parameters" if text.get("rope_parameters") is not None else "rope_scaling"
+    found = section(text, name, where).get("mrope_interleaved")
+    if found is not True:
+        raise ConfigFault(f"{where}{name}.mrope_interleaved", found, "true is expected")
+
+
 def rope(text: Mapping[str, Any], where: str, turned: int) -> None:
     """M-RoPE turns pairs of a head's numbers: some by time, some by row, some by column.
 

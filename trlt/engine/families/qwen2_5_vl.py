@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trlt.engine.families import keys
+from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import Family
 from trlt.engine.families.tiny import tiny_model, tiny_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from trlt.engine.families.shape import Architecture
     from trlt.engine.inputs import ClipInputs
 
 TEXT = (
@@ -57,14 +58,16 @@ class Qwen25VL(Family):
         keys.divides(vision, "hidden_size", 4 * vision["num_heads"], "4 x vision_config.num_heads", "vision_config.")
         cell = vision["patch_size"] * vision["spatial_merge_size"]
         keys.divides(vision, "window_size", cell, "vision_config.patch_size x spatial_merge_size", "vision_config.")
-        if vision["out_hidden_size"] != text["hidden_size"]:
-            wanted = f"{where}hidden_size ({text['hidden_size']}) is expected"
-            raise keys.ConfigFault("vision_config.out_hidden_size", vision["out_hidden_size"], wanted)
+        keys.width_of_features(vision, text, where)
         keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
         # 2 in all published files, and 4 in the library where nothing is said: it can't be left out.
         keys.number(vision.get("tokens_per_second"), "vision_config.tokens_per_second")
         keys.rope(text, where, text["hidden_size"] // heads)
         keys.indexes(vision, "fullatt_block_indexes", vision["depth"], "vision_config.")
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """See `Family.shape`."""
+        return layouts.qwen2_5_vl(config)
 
     def adapt(self, model: Any) -> None:
         """Places text after a video as the weights were trained; see `trlt.engine.mrope`."""

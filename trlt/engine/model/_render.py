@@ -49,7 +49,7 @@ def _limit() -> None:
 
 
 def render(template: str, given: dict[str, Any], chats: list[Any], most: int) -> list[str]:
-    """The text of each chat; a longer one is cut after `most` characters.
+    """The text of each chat, of its messages and what else it gives the template; a longer one is cut after `most` characters.
 
     The environment is that which Transformers renders in: the same sandbox, functions and blocks.
     """
@@ -58,10 +58,10 @@ def render(template: str, given: dict[str, Any], chats: list[Any], most: int) ->
     environment.globals.update(raise_exception=_refuse, strftime_now=lambda form: form)
     compiled = environment.from_string(template)
     texts = []
-    for messages in chats:
+    for one in chats:
         text = ""
         # Part by part: a text that doubles is cut off before it fills the memory.
-        for part in compiled.generate(messages=messages, tools=None, documents=None, add_generation_prompt=True, **given):
+        for part in compiled.generate(tools=None, documents=None, add_generation_prompt=True, **given, **one):
             text += part
             if len(text) > most:
                 break

@@ -13,7 +13,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from trlt.engine.families import chat
+from trlt.engine.families import THINKING, chat
 from trlt.errors import ModelError
 
 SCRIPT = Path(__file__).with_name("_render.py")
@@ -27,7 +27,7 @@ QUESTIONS = ("Question: what moves left\nA. the red circle\nB. the blue square",
 
 @lru_cache(maxsize=16)
 def try_out(template: str, special: tuple[tuple[str, str], ...], video: str, where: str) -> tuple[str, ...]:
-    """What a template makes of a few chats.
+    """What a template makes of a few chats; of each thrice, if it has a say in whether reasoning is asked for.
 
     Args:
         template: In Jinja's language.
@@ -38,9 +38,13 @@ def try_out(template: str, special: tuple[tuple[str, str], ...], video: str, whe
     Raises:
         ModelError: it doesn't end, takes too much, fails, or doesn't say what it was given.
     """
-    asked = [(system, question) for system in ("", SYSTEM) for question in QUESTIONS]
-    most = MOST + max(len(system) + len(question) for system, question in asked)
-    chats = [chat(system, question) for system, question in asked]
+    thinks = (None, True, False) if THINKING in template else (None,)
+    asked = [(system, question, think) for system in ("", SYSTEM) for question in QUESTIONS for think in thinks]
+    most = MOST + max(len(system) + len(question) for system, question, _ in asked)
+    chats = [
+        {"messages": chat(system, question), **({} if think is None else {THINKING: think})}
+        for system, question, think in asked
+    ]
     request = json.dumps({"template": template, "given": dict(special), "chats": chats, "most": most})
     try:
         done = subprocess.run([sys.executable, str(SCRIPT)], input=request, capture_output=True, text=True, timeout=WAIT_S)
@@ -49,7 +53,7 @@ def try_out(template: str, special: tuple[tuple[str, str], ...], video: str, whe
         answer = {"error": f"it didn't end within {WAIT_S} s"}
     if "error" in answer:
         raise ModelError(f"{where}: the chat template can't be used ({answer['error']}); download it again")
-    for text, (system, question) in zip(answer["texts"], asked, strict=True):
+    for text, (system, question, _) in zip(answer["texts"], asked, strict=True):
         if len(text) > most:
             raise ModelError(f"{where}: the chat template makes more than {MOST:,} characters of its own; download it again")
         if text.count(video) != 1 or system not in text or question not in text.partition(video)[2]:

@@ -8,7 +8,9 @@ from typing import Any
 
 from trlt.recipe import Video
 from trlt.task.prompt import Prompt
-from trlt.video.clip import MERGE, PATCH, TEMPORAL_PATCH
+from trlt.video.geometry import Geometry
+
+GEOMETRY = Geometry()
 
 TEMPLATE_TOKENS = 64
 """Most tokens that a chat template adds to the words."""
@@ -20,7 +22,7 @@ SIDE = 16
 
 def clip_tokens(video: Video) -> int:
     """A bound on a clip's tokens: a frame's least size goes before the budget, and sides are whole tokens."""
-    return math.ceil(1.25 * max(video.max_tokens, video.max_frames // TEMPORAL_PATCH * video.min_tokens))
+    return math.ceil(1.25 * max(video.max_tokens, video.max_frames // GEOMETRY.temporal * video.min_tokens))
 
 
 def most_tokens(video: Video, words: Sequence[Prompt]) -> int:
@@ -35,5 +37,5 @@ def per_prompt(video: Video) -> dict[str, Any]:
     Otherwise memory is set aside for pictures that never come, and for a video of 16,384 tokens.
     """
     grids = math.ceil(clip_tokens(video) / SIDE**2)
-    pixels = SIDE * PATCH * MERGE
-    return {"image": 0, "video": {"count": 1, "num_frames": grids * TEMPORAL_PATCH, "width": pixels, "height": pixels}}
+    pixels = SIDE * GEOMETRY.side
+    return {"image": 0, "video": {"count": 1, "num_frames": grids * GEOMETRY.temporal, "width": pixels, "height": pixels}}

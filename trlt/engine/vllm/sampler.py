@@ -158,9 +158,10 @@ class VllmSampler:
         clips = [_clip(tree) for tree in trees]
         answer = self._ask(clips, prompts, sampling.temperature, sampling.top_p, sampling, logps=self._tells)
         results: list[list[list[Completion]]] = [[] for _ in trees]
-        for (place, _), one in zip(asked, answer["answers"], strict=True):
+        for (place, request), one in zip(asked, answer["answers"], strict=True):
             told = one["logps"] if self._tells else [()] * len(one["completions"])
-            results[place].append([self._completion(*some) for some in zip(one["completions"], told, strict=True)])
+            opening = self._builder.opening(request.system, request.user, request.think)
+            results[place].append([self._completion(*some, opening) for some in zip(one["completions"], told, strict=True)])
         return results
 
     def explain(self, clip: Clip, words: Prompt, sampling: Sampling) -> list[Explained]:
@@ -214,14 +215,14 @@ class VllmSampler:
         prefix, video = made.prefix.tolist(), clip.tokens
         return [*prefix[: -1 - video], prefix[-2], prefix[-1], *made.suffix.tolist()]
 
-    def _completion(self, tokens: Sequence[int], logps: Sequence[float]) -> Completion:
+    def _completion(self, tokens: Sequence[int], logps: Sequence[float], opening: str = "") -> Completion:
         if drawn := self._banned.intersection(tokens):
             raise ModelError(
                 f"vLLM drew token {min(drawn)}, which it was told never to draw; take another version of vLLM, or "
                 f"{advice('train.rollouts: engine')}"
             )
         finished = bool(tokens) and tokens[-1] in self._ends
-        text = self._builder.decode(list(tokens[:-1] if finished else tokens))
+        text = opening + self._builder.decode(list(tokens[:-1] if finished else tokens))
         return Completion(text, tuple(tokens), finished, tuple(logps))
 
 

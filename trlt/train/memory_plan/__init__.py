@@ -3,8 +3,10 @@
 Knows configurations and recipes; neither torch nor weights. Everything is computed, nothing is measured.
 """
 
+from trlt.engine.families.published import PUBLISHED
+from trlt.engine.families.shape import Architecture
 from trlt.train.memory_plan.advice import advise
-from trlt.train.memory_plan.architecture import PUBLISHED, Architecture, find_architecture
+from trlt.train.memory_plan.architecture import find_architecture
 from trlt.train.memory_plan.gpu_memory import Memory, estimate
 from trlt.train.memory_plan.lines import GB
 

@@ -5,8 +5,8 @@ The formulas follow the trainer: one decoder layer or vision block computed agai
 
 from __future__ import annotations
 
+from trlt.engine.families.shape import Architecture
 from trlt.recipe import Lora
-from trlt.train.memory_plan.architecture import Architecture
 from trlt.train.memory_plan.lines import CHUNK_BYTES, PER_LOGIT, MemoryLine
 from trlt.train.memory_plan.sizes import ModelSizes
 from trlt.train.memory_plan.weights import copies

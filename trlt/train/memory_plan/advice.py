@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from trlt.engine.families.shape import Architecture
 from trlt.recipe import Lora, Recipe
-from trlt.train.memory_plan.architecture import Architecture
 from trlt.train.memory_plan.gpu_memory import estimate
 
 MOST_PROCESSES = 64

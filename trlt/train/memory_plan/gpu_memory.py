@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trlt.engine.families.shape import Architecture
 from trlt.errors import counted
 from trlt.recipe import Lora, Recipe
 from trlt.recipe.sections import Vllm
 from trlt.train.memory_plan.activations import pass_lines
-from trlt.train.memory_plan.architecture import Architecture
 from trlt.train.memory_plan.lines import CONTEXT, DRAWN, FRAGMENTS, PREFILL_TOKENS, MemoryLine, When
 from trlt.train.memory_plan.sizes import ModelSizes, sizes
 from trlt.train.memory_plan.weights import copies, held, held_with_adapters
@@ -96,7 +96,7 @@ def _saving(model: Architecture, size: ModelSizes, trained: int, lora: Lora | No
 
 def cache_bytes(model: Architecture, size: ModelSizes, tokens: int) -> int:
     """Keys and values of tokens in all layers: 2 c x layers x KV heads x head size."""
-    return 2 * size.computed * model.layers * model.kv_width * tokens
+    return model.cache(size.computed) * tokens
 
 
 def drawing_bytes(model: Architecture, size: ModelSizes, sequences: int) -> int:

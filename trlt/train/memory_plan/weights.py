@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trlt.engine.families.shape import Architecture
 from trlt.recipe import Lora
-from trlt.train.memory_plan.architecture import Architecture
 from trlt.train.memory_plan.lines import BUCKET, IN_4_BITS, LIVE, MemoryLine
 from trlt.train.memory_plan.sizes import ModelSizes
 
@@ -17,7 +17,7 @@ def held(model: Architecture, size: ModelSizes, trained: int, *, reference: bool
     gradients 4 T/N and two buckets.
     """
     p, t, n, c = model.parameters, trained, size.processes, size.computed
-    kept = model.embedding + model.norms
+    kept = model.unrounded
     rounded = (c * (p - kept) + 4 * kept, "c P + (4 - c) V d" if c < 4 else "4 P")
     weights, gradients, states, frozen = {
         "single": ((4 * p, "4 P"), (4 * t, "4 T"), (8 * t, "8 T"), rounded),

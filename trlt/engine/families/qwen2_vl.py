@@ -1,0 +1,87 @@
+"""Qwen2-VL: a tower without windows, and positions that count temporal patches whatever time they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from trlt.engine.families import keys
+from trlt.engine.families.family import Family
+from trlt.engine.families.qwen2_5_vl import CLIP_PIXELS, TEXT
+from trlt.engine.families.tiny import tiny_model, tiny_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from trlt.engine.inputs import ClipInputs
+
+VISION = (
+    *("depth", "embed_dim", "hidden_size", "num_heads", "mlp_ratio", "patch_size", "spatial_merge_size"),
+    "temporal_patch_size",
+)
+"""Counts of the vision tower; its `hidden_size` is the width of its features."""
+
+
+class Qwen2VL(Family):
+    """Qwen2-VL, 2B to 72B."""
+
+    name = "Qwen2-VL"
+    model_types = ("qwen2_vl",)
+    hub_names = ("qwen2-vl",)
+    class_names = ("Qwen2VLConfig", "Qwen2VLForConditionalGeneration", "Qwen2VLProcessor")
+    pixels = CLIP_PIXELS
+    blocks = ("Qwen2VLDecoderLayer", "Qwen2VLVisionBlock")
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """See `Family.check`."""
+        text, where = keys.text_section(config)
+        vision = keys.section(config, "vision_config")
+        keys.whole(text, TEXT, where)
+        keys.whole(vision, VISION, "vision_config.")
+        keys.function(text, where)
+        # Published files leave the tower's function to the library: only there it is the right one.
+        if vision.get("hidden_act") is not None:
+            keys.function(vision, "vision_config.")
+        heads = text["num_attention_heads"]
+        keys.divides(text, "hidden_size", heads, f"{where}num_attention_heads", where)
+        keys.divides(text, "num_attention_heads", text["num_key_value_heads"], f"{where}num_key_value_heads", where)
+        keys.divides(vision, "embed_dim", 4 * vision["num_heads"], "4 x vision_config.num_heads", "vision_config.")
+        keys.width_of_features(vision, text, where, "hidden_size")
+        keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
+        keys.rope(text, where, text["hidden_size"] // heads)
+        keys.no_sliding_window(text, where)
+
+    def adapt(self, model: Any) -> None:
+        """Places text after a video as the weights were trained; see `trlt.engine.mrope`."""
+        from trlt.engine.mrope import follow_published_positions
+
+        follow_published_positions(model)
+
+    def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
+        """See `Family.tiny`."""
+        from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+        vision = {
+            "initializer_range": 64**-0.5,
+            "depth": 2,
+            "embed_dim": 64,
+            "hidden_size": hidden,
+            "num_heads": 2,
+            "mlp_ratio": 3,
+        }
+        text = tiny_text(tokenizer, hidden, layers) | {
+            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0}
+        }
+        model = tiny_model(self, tokenizer, text, vision, seed)
+        processor = self.classes().processor(
+            Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=template
+        )
+        return model, processor
+
+    def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
+        """See `Family.positions`."""
+        row = ids[None]
+        # The library's kinds: 2 is video, 0 is text.
+        kinds = (row == model.config.video_token_id).int() * 2
+        positions, _ = model.model.get_rope_index(row, mm_token_type_ids=kinds, video_grid_thw=clip.grid)
+        return positions[:, 0]  # type: ignore[no-any-return]
