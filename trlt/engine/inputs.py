@@ -98,6 +98,12 @@ class InputBuilder:
         positions = self._family.positions(self._model, torch.cat([prefix, suffix]), clip)
         return PromptInputs(prefix, suffix, positions, text.opening)
 
+    def unexpanded(self, system: str, user: str, *, think: bool | None = None) -> list[int]:
+        """Token ids of a prompt whose video is one placeholder, for a program that puts the video's tokens in itself."""
+        text = self._render(system, user, think)
+        parts = (text.head, self._family.placeholder, text.tail)
+        return [token for part in parts for token in self._tokenizer(part, add_special_tokens=False)["input_ids"]]
+
     def _render(self, system: str, user: str, think: bool | None) -> Rendered:
         """The chat text around the video."""
         text = self._family.chat(self._processor, chat(system, user), think)

@@ -149,7 +149,8 @@ def broken(monkeypatch, fault):
     plain = ForkedLayer.advance
     if fault == "states aren't forked":
         monkeypatch.setattr(Carried, "spread", lambda self, size: Carried(*(torch.zeros(size, *t.shape[1:]) for t in self)))
-        monkeypatch.setattr(Carried, "rows", lambda self, index: Carried(*(t.new_zeros(len(index), *t.shape[1:]) for t in self)))
+        blank = lambda self, index: Carried(*(t.new_zeros(len(index), *t.shape[1:]) for t in self))  # noqa: E731
+        monkeypatch.setattr(Carried, "rows", blank)
     elif fault == "inputs of the convolution aren't":
         blank = lambda self: Carried(torch.zeros_like(self.inputs), self.state)  # noqa: E731
         spread, rows = Carried.spread, Carried.rows
@@ -178,7 +179,12 @@ def test_the_shared_prefix_without_its_states_is_wrong(tiny, groups, monkeypatch
     assert gap > 0.05 if fault else gap < 2e-5
 
 
-FAULTS = ["states aren't forked", "inputs of the convolution aren't", "one row's state goes to the next", "padding is taken for tokens"]
+FAULTS = [
+    "states aren't forked",
+    "inputs of the convolution aren't",
+    "one row's state goes to the next",
+    "padding is taken for tokens",
+]
 
 
 @pytest.mark.parametrize("fault", ["", *FAULTS])

@@ -6,7 +6,7 @@ Geometry, keys of a config.json and names need no torch: decoding processes and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from trlt.video.geometry import Geometry
 
@@ -40,6 +40,17 @@ class Rendered(NamedTuple):
     """After them, up to the start of the completion."""
     opening: str = ""
     """What the template has begun of the completion: the end of `tail`, which parsing and rewards take for its beginning."""
+
+
+class Told(NamedTuple):
+    """What another program is told of a clip's frames, so that it makes the same of their times."""
+
+    fps: float
+    """Frames a second of the file that they would be from,"""
+    indices: list[int]
+    """and their numbers in it."""
+    duration: float
+    """Seconds of the clip."""
 
 
 def chat(system: str, user: str) -> list[dict[str, Any]]:
@@ -78,6 +89,10 @@ class Family:
     """How names of weights end of which published files hold the last two axes the other way round."""
     time_tokens: ClassVar[int] = 0
     """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
+    time_in: ClassVar[Literal["positions", "text"] | None] = None
+    """Where a prompt holds the times of its frames; None: nowhere."""
+    sglang: ClassVar[bool] = False
+    """Whether SGLang, started as `servers.sglang` says, was seen to read videos of the family as the engine does."""
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -212,3 +227,22 @@ class Family:
     def no_mask(self) -> Any:
         """What the language model takes for masks that are made already, so that the library makes none."""
         return {"full_attention": None}
+
+    # -- other programs -------------------------------------------------------------------------------------------
+
+    def told(self, clip: Clip, config: Any = None) -> Told:
+        """What vLLM is told of a clip's times.
+
+        Args:
+            clip: Its frames' times, and how many there are.
+            config: Of the model; None takes what is published.
+        """
+        return Told(clip.sample_fps, list(range(len(clip.frames))), len(clip.frames) / clip.sample_fps)
+
+    def text(self, clip: Clip) -> str:
+        """What a clip becomes in a prompt, marks included; as `video_ids`, for those who have no tokenizer."""
+        return f"{START}{VIDEO * clip.tokens}{END}"
+
+    def length(self, clip: Clip) -> int:
+        """How many tokens that is, but for marks around all of it, where a family has them."""
+        return clip.tokens

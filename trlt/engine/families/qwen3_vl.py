@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from trlt.engine.families import keys, layouts
-from trlt.engine.families.family import END, START, VIDEO, Family
+from trlt.engine.families.family import END, START, VIDEO, Family, Told
 from trlt.engine.families.shape import TIME_TOKENS, Architecture
 from trlt.engine.families.tiny import tiny_model, tiny_text
 from trlt.video.geometry import Geometry
@@ -55,6 +55,7 @@ class Qwen3VL(Family):
     pixels = EVEN_PIXELS
     blocks = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
     time_tokens = TIME_TOKENS
+    time_in = "text"
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -174,18 +175,18 @@ class Qwen3VL(Family):
         assert len(times) == int(clip.grid[0, 0]), "each temporal patch has a time"
         patch = [start, *[video] * (clip.tokens // len(times)), end]
         # Special tokens stand on both sides of a time, and a line's end or one of them before the first.
-        texts = tokenizer([f"<{time:.1f} seconds>" for time in times], add_special_tokens=False)["input_ids"]
+        texts = tokenizer([f"<{time} seconds>" for time in times], add_special_tokens=False)["input_ids"]
         return [token for text in texts for token in (*text, *patch)]
 
-    def times(self, stamps: Sequence[float]) -> list[float]:
-        """Seconds of each temporal patch: halfway between its first and its last frame.
+    def times(self, stamps: Sequence[float]) -> list[str]:
+        """Seconds of each temporal patch, with one decimal: halfway between its first and its last frame.
 
         Args:
             stamps: Seconds of each frame. A frame that is left alone is shown twice.
         """
         size = self.geometry.temporal
         patches = [stamps[first : first + size] for first in range(0, len(stamps), size)]
-        return [(patch[0] + patch[-1]) / 2 for patch in patches]
+        return [f"{(patch[0] + patch[-1]) / 2:.1f}" for patch in patches]
 
     def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
         """See `Family.positions`; each temporal patch is a picture of its own, and time is told by text."""
@@ -213,6 +214,27 @@ class Qwen3VL(Family):
     def no_mask(self) -> Any:
         """See `Family.no_mask`: without cache and row positions the library makes none."""
         return None
+
+    # -- other programs -------------------------------------------------------------------------------------------
+
+    def told(self, clip: Clip, config: Any = None) -> Told:
+        """See `Family.told`; of a file with ten frames a second, where both frames of a patch stand at the patch's very time.
+
+        The numbers of frames may only be whole, and a clip's times are any. In tenths of a second, as they are written, no
+        rounding is left to the other program.
+        """
+        tenths = [int(time.replace(".", "")) for time in self.times(clip.stamps.tolist())]
+        seconds = len(clip.frames) / clip.sample_fps
+        return Told(10.0, [tenth for tenth in tenths for _ in range(self.geometry.temporal)], seconds)
+
+    def text(self, clip: Clip) -> str:
+        """See `Family.text`."""
+        times = self.times(clip.stamps.tolist())
+        return "".join(f"<{time} seconds>{START}{VIDEO * (clip.tokens // len(times))}{END}" for time in times)
+
+    def length(self, clip: Clip) -> int:
+        """See `Family.length`; digits and points are tokens, and so are `<`, ` seconds`, `>` and the two marks."""
+        return clip.tokens + sum(len(time) + 5 for time in self.times(clip.stamps.tolist()))
 
 
 def _without_marks(template: Any) -> Any:
