@@ -85,7 +85,11 @@ class InputBuilder:
         return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features, stamps)
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
-        """Token ids and positions of one user turn that shows the clip and then asks `user`."""
+        """Token ids and positions of one user turn that shows the clip and then asks `user`.
+
+        Raises:
+            ModelError: a mark of the vision tower in a text, or a template that begins reasoning where `think` is False.
+        """
         text = self._render(system, user, think)
         # Each part by itself: special tokens stand on both sides of the cut, and no
         # merge of bytes reaches over them, so the ids are those of the whole text.
@@ -94,6 +98,12 @@ class InputBuilder:
         suffix = torch.tensor(after)
         positions = self._family.positions(self._model, torch.cat([prefix, suffix]), clip)
         return PromptInputs(prefix, suffix, positions, text.opening)
+
+    def unexpanded(self, system: str, user: str, *, think: bool | None = None) -> list[int]:
+        """Token ids of a prompt whose video is one placeholder, for a program that puts the video's tokens in itself."""
+        text = self._render(system, user, think)
+        parts = (text.head, self._family.placeholder, text.tail)
+        return [token for part in parts for token in self._tokenizer(part, add_special_tokens=False)["input_ids"]]
 
     def _render(self, system: str, user: str, think: bool | None) -> Rendered:
         """The chat text around the video."""
@@ -107,7 +117,12 @@ class InputBuilder:
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
                 f"without `{self._family.placeholder}` breaks this"
             )
-        return Rendered(head, tail, opening_of(tail))
+        opening = opening_of(tail)
+        if opening and think is False:
+            raise ModelError(
+                f"prompt: the model's chat template begins every answer with {opening.strip()}; ask it with reasoning"
+            )
+        return Rendered(head, tail, opening)
 
     def opening(self, system: str, user: str, think: bool | None) -> str:
         """What the chat template begins of a prompt's completion."""

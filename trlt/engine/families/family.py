@@ -6,7 +6,7 @@ Geometry, keys of a config.json and names need no torch: decoding processes and 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from trlt.video.geometry import Geometry
 
@@ -42,6 +42,17 @@ class Rendered(NamedTuple):
     """What the template has begun of the completion: the end of `tail`, which parsing and rewards take for its beginning."""
 
 
+class Told(NamedTuple):
+    """What another program is told of a clip's frames, so that it makes the same of their times."""
+
+    fps: float
+    """Frames a second of the file that they would be from,"""
+    indices: list[int]
+    """and their numbers in it."""
+    duration: float
+    """Seconds of the clip."""
+
+
 def chat(system: str, user: str) -> list[dict[str, Any]]:
     """One turn that shows a video and asks, as prompts are made of."""
     messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
@@ -68,6 +79,8 @@ class Family:
     """Linear layers of attention, which adapters may go to."""
     mlp_layers: ClassVar[tuple[str, ...]] = ("gate_proj", "up_proj", "down_proj")
     """Linear layers of MLPs, which adapters may go to."""
+    experts: ClassVar[tuple[str, ...]] = ()
+    """How names of weights end of which each holds a matrix of all experts of a layer, which adapters may go to."""
     blocks: ClassVar[tuple[str, str]]
     """Classes of a decoder layer and of a vision block: what is shared out, and computed again, as one."""
     unloaded: ClassVar[tuple[str, ...]] = ()
@@ -76,6 +89,10 @@ class Family:
     """How names of weights end of which published files hold the last two axes the other way round."""
     time_tokens: ClassVar[int] = 0
     """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
+    time_in: ClassVar[Literal["positions", "text"] | None] = None
+    """Where a prompt holds the times of its frames; None: nowhere."""
+    sglang: ClassVar[bool] = False
+    """Whether SGLang, started as `servers.sglang` says, was seen to read videos of the family as the engine does."""
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -106,6 +123,10 @@ class Family:
     def has_outer_marks(self, config: Any) -> bool:
         """Whether chat templates write vision marks around `placeholder`, by a config.json or a loaded configuration."""
         return False
+
+    def as_published(self, name: str, value: Tensor) -> Tensor:
+        """A whole weight as published files hold it, by its name in the model; a view where that is another layout."""
+        return value.transpose(-1, -2) if name.endswith(self.turned) else value
 
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """(model, processor) with random weights, in float32: the real classes, small.
@@ -206,3 +227,22 @@ class Family:
     def no_mask(self) -> Any:
         """What the language model takes for masks that are made already, so that the library makes none."""
         return {"full_attention": None}
+
+    # -- other programs -------------------------------------------------------------------------------------------
+
+    def told(self, clip: Clip, config: Any = None) -> Told:
+        """What vLLM is told of a clip's times.
+
+        Args:
+            clip: Its frames' times, and how many there are.
+            config: Of the model; None takes what is published.
+        """
+        return Told(clip.sample_fps, list(range(len(clip.frames))), len(clip.frames) / clip.sample_fps)
+
+    def text(self, clip: Clip) -> str:
+        """What a clip becomes in a prompt, marks included; as `video_ids`, for those who have no tokenizer."""
+        return f"{START}{VIDEO * clip.tokens}{END}"
+
+    def length(self, clip: Clip) -> int:
+        """How many tokens that is, but for marks around all of it, where a family has them."""
+        return clip.tokens
