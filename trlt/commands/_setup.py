@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, folder_of, load, locate, refuse_begun_reasoning
+from trlt.engine.model import SHIPPED, config_at, family_at, folder_of, load, locate, published_family, refuse_begun_reasoning
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 from trlt.rollout import RunFiles
 from trlt.task.prompt import VERSION
+from trlt.video.geometry import Geometry
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -136,6 +137,29 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
     loaded = load(settings)
     limit_threads(loaded.model)
     return Engine(loaded.model, loaded.processor, on_event=on_event, compare_first=True)
+
+
+def geometry_for(settings: Model, output: Output) -> Geometry:
+    """How the family of a recipe's model cuts frames into tokens, by its config.json or its published name.
+
+    A model may be at a server alone, or come of a training that is still to be done: where nothing tells its family, the
+    default is taken, and said.
+
+    Args:
+        settings: Which model.
+        output: Gets the note.
+
+    Raises:
+        ModelError: a folder without a model, or a model of no known family.
+    """
+    if config_at(settings.path) is None and published_family(settings.path) is None:
+        default = Geometry()
+        output.note(
+            f"model.path: {settings.path!r} isn't on this machine, and its name tells no family; frames are made for patches "
+            f"of {default.patch} pixels, as of Qwen2.5-VL; for another family, give a folder with the model's config.json"
+        )
+        return default
+    return family_at(settings.path).geometry
 
 
 def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:

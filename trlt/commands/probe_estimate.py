@@ -16,7 +16,7 @@ from rich.table import Table
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, make_engine, protocol, refuse_plain, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, protocol, refuse_plain, resolve
 from trlt.commands.launch.ranks import count_processes, find_rank
 from trlt.errors import ResumeError, UsageError
 from trlt.files import file_digest
@@ -103,7 +103,8 @@ def estimate(
     from trlt.rollout.estimate.probe_cost import clips_for, look, measure, pending
 
     left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
-    pool = look(left, index, recipe.video)
+    geometry = geometry_for(recipe.model, output)
+    pool = look(left, index, recipe.video, geometry)
     if not pool.groups:
         output.show(f"Nothing to estimate: {len(samples) - len(left):,} samples have rows, {pool.missing:,} have no video")
         return _counts(samples, left, pool) | {"measured": None, "metrics": {}}
@@ -132,6 +133,7 @@ def estimate(
             n=recipe.probe.n,
             weights=recipe.reward.weights(),
             folder=Path(folder),
+            geometry=geometry,
             text_tokens=text_tokens,
             progress=progress,
         )

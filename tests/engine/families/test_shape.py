@@ -9,8 +9,9 @@ import pytest
 import torch
 import transformers
 
-from trlt.engine.families import layouts
+from trlt.engine.families import family_named, layouts
 from trlt.engine.families.published import PUBLISHED, published
+from trlt.engine.model.which import published_family
 
 COUNTS = {
     "Qwen2.5-VL-3B": 3_754_622_976,
@@ -104,9 +105,25 @@ def test_what_4_bits_and_autocast_take_are_linear_layers(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_configurations_shape_is_the_published_one(name):
-    layout = {"Qwen2_5_VL": "qwen2_5_vl", "Qwen2VL": "qwen2_vl", "Qwen3_5": "qwen3_5"}.get(kind(name), "qwen3_vl")
-    read = getattr(layouts, layout)
-    assert read(config_of(name).to_dict()) == PUBLISHED[name]
+    config = config_of(name).to_dict()
+    family = family_named(config["model_type"])
+    if family is None:
+        pytest.skip("a family to come")
+    assert family.time_tokens == PUBLISHED[name].time_tokens
+    assert family.shape(config) == PUBLISHED[name]
+    assert published_family(f"Qwen/{name}-Instruct") is family, "its name tells the same family as its config.json"
+
+
+def test_layers_without_experts_count_as_they_are():
+    config = config_of("Qwen3-VL-30B-A3B")
+    config.text_config.mlp_only_layers, config.text_config.decoder_sparse_step = [0, 3], 2
+    shape = layouts.qwen3_vl(config.to_dict())
+    with torch.device("meta"):
+        model = transformers.Qwen3VLMoeForConditionalGeneration(config)
+    assert shape.experts is not None and shape.experts.layers == 23
+    assert shape.parameters == count(model)
+    linear = [m for m in model.model.language_model.modules() if isinstance(m, torch.nn.Linear)]
+    assert shape.matrices == sum(m.weight.numel() for m in linear)
 
 
 def test_bytes_of_a_token_and_of_a_sequence():

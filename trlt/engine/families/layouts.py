@@ -1,4 +1,4 @@
-"""Shapes as a config.json says them, one function for each way of saying it; the config.json has been checked before."""
+"""What a config.json says of a model's shape, where several families say it alike; it has been checked before."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trlt.engine.families.keys import text_section
-from trlt.engine.families.shape import Architecture, Experts, LinearAttention
+from trlt.engine.families.shape import TIME_TOKENS, Architecture, Experts, LinearAttention
 
 
 def language(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,68 +34,60 @@ def patches(vision: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def qwen2_5_vl(config: Mapping[str, Any]) -> Architecture:
-    """Qwen2.5-VL: a tower of gated MLPs."""
+def qwen3_vl(config: Mapping[str, Any]) -> Architecture:
+    """Qwen3-VL, dense or of experts."""
+    text, _ = text_section(config)
+    experts = _experts(text) if "num_experts_per_tok" in text else None
+    return Architecture(**_third(config), experts=experts)
+
+
+def qwen3_5(config: Mapping[str, Any]) -> Architecture:
+    """Qwen3.5: most layers keep a state, and the others' attention is gated; its tower has no DeepStack."""
+    text, _ = text_section(config)
+    return Architecture(**_third(config), gated=True, float_norms=True, linear=linear(text))
+
+
+def _third(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What these two say alike, as arguments of `Architecture`."""
     vision = config["vision_config"]
-    return Architecture(
+    return {
         **language(config),
         **patches(vision),
-        vision_hidden=vision["hidden_size"],
-        vision_intermediate=vision["intermediate_size"],
-    )
-
-
-def qwen2_vl(config: Mapping[str, Any]) -> Architecture:
-    """Qwen2-VL: its tower's width is `embed_dim`, and `hidden_size` what it gives to the language model."""
-    vision = config["vision_config"]
-    return Architecture(
-        **language(config),
-        **patches(vision),
-        vision_hidden=vision["embed_dim"],
-        vision_intermediate=int(vision["embed_dim"] * vision["mlp_ratio"]),
-        vision_gated=False,
-    )
-
-
-def tower3(vision: Mapping[str, Any]) -> dict[str, Any]:
-    """The tower of Qwen3-VL and Qwen3.5, as arguments of `Architecture`."""
-    return patches(vision) | {
         "vision_hidden": vision["hidden_size"],
         "vision_intermediate": vision["intermediate_size"],
         "vision_gated": False,
         "patch_bias": True,
         "vision_positions": vision["num_position_embeddings"],
         "deepstack": len(vision.get("deepstack_visual_indexes") or ()),
+        "time_tokens": TIME_TOKENS,
         "biases": False,
         "head_norms": True,
     }
 
 
-def qwen3_vl(config: Mapping[str, Any]) -> Architecture:
-    """Qwen3-VL, dense or of experts."""
-    text, _ = text_section(config)
-    experts = None
-    if "num_experts" in text or "num_local_experts" in text:
-        count = text.get("num_experts", text.get("num_local_experts"))
-        experts = Experts(count, text["num_experts_per_tok"], text["moe_intermediate_size"])
-    return Architecture(**language(config), **tower3(config["vision_config"]), experts=experts)
+def _experts(text: Mapping[str, Any]) -> Experts:
+    # Transformers 5 writes the second name.
+    count = text.get("num_experts") or text["num_local_experts"]
+    every, plain = text.get("decoder_sparse_step") or 1, set(text.get("mlp_only_layers") or ())
+    layers = sum((layer + 1) % every == 0 and layer not in plain for layer in range(text["num_hidden_layers"]))
+    return Experts(layers, count, text["num_experts_per_tok"], text["moe_intermediate_size"])
 
 
-def qwen3_5(config: Mapping[str, Any]) -> Architecture:
-    """Qwen3.5: one layer in four has attention, which is gated; its tower has no DeepStack."""
-    text, _ = text_section(config)
-    linear = LinearAttention(
-        layers=linear_layers(text),
+def linear(text: Mapping[str, Any]) -> LinearAttention | None:
+    """The linear layers of a language model, from its keys; None where there are none."""
+    if "linear_num_key_heads" not in text:
+        return None
+    return LinearAttention(
+        layers=_linear_layers(text),
         key_heads=text["linear_num_key_heads"],
         value_heads=text["linear_num_value_heads"],
         key_head=text["linear_key_head_dim"],
         value_head=text["linear_value_head_dim"],
         kernel=text["linear_conv_kernel_dim"],
     )
-    return Architecture(**language(config), **tower3(config["vision_config"]), gated=True, linear=linear)
 
 
-def linear_layers(text: Mapping[str, Any]) -> int:
+def _linear_layers(text: Mapping[str, Any]) -> int:
     """Layers without keys and values, by `layer_types`, or else all but one in `full_attention_interval`."""
     if text.get("layer_types"):
         return sum(kind == "linear_attention" for kind in text["layer_types"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trlt.engine.families.shape import Architecture, Experts, LinearAttention
+from trlt.engine.families.shape import TIME_TOKENS, Architecture, Experts, LinearAttention
 
 Text = tuple[int, int, int, int, int, int]
 """d, f, layers, heads, KV heads, V."""
@@ -48,6 +48,8 @@ def _qwen3(
         patch_bias=True,
         vision_positions=48 * 48,
         deepstack=deepstack,
+        time_tokens=TIME_TOKENS,
+        float_norms=linear is not None,
     )
 
 
@@ -71,8 +73,8 @@ PUBLISHED: Mapping[str, Architecture] = {
     "Qwen3-VL-4B": _qwen3((2560, 9728, 36, 32, 8, Q3), tied=True, tower=SMALL),
     "Qwen3-VL-8B": _qwen3((4096, 12288, 36, 32, 8, Q3)),
     "Qwen3-VL-32B": _qwen3((5120, 25600, 64, 64, 8, Q3)),
-    "Qwen3-VL-30B-A3B": _qwen3((2048, 6144, 48, 32, 4, Q3), experts=Experts(128, 8, 768)),
-    "Qwen3-VL-235B-A22B": _qwen3((4096, 12288, 94, 64, 4, Q3), experts=Experts(128, 8, 1536)),
+    "Qwen3-VL-30B-A3B": _qwen3((2048, 6144, 48, 32, 4, Q3), experts=Experts(48, 128, 8, 768)),
+    "Qwen3-VL-235B-A22B": _qwen3((4096, 12288, 94, 64, 4, Q3), experts=Experts(94, 128, 8, 1536)),
     "Qwen3.5-0.8B": _qwen35((1024, 3584, 24, 8, 2, Q35), value_heads=16, tied=True, tower=SMALLEST),
     "Qwen3.5-2B": _qwen35((2048, 6144, 24, 8, 2, Q35), value_heads=16, tied=True, tower=SMALL),
     "Qwen3.5-4B": _qwen35((2560, 9216, 32, 16, 4, Q35), value_heads=32, tied=True, tower=SMALL),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from trlt.engine.families import keys
+from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import Family
 from trlt.engine.families.qwen2_5_vl import CLIP_PIXELS, TEXT
+from trlt.engine.families.shape import Architecture
 from trlt.engine.families.tiny import tiny_model, tiny_text
 
 if TYPE_CHECKING:
@@ -50,6 +51,17 @@ class Qwen2VL(Family):
         keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
         keys.rope(text, where, text["hidden_size"] // heads)
         keys.no_sliding_window(text, where)
+
+    def shape(self, config: Mapping[str, Any]) -> Architecture:
+        """See `Family.shape`."""
+        vision = config["vision_config"]
+        return Architecture(
+            **layouts.language(config),
+            **layouts.patches(vision),
+            vision_hidden=vision["embed_dim"],
+            vision_intermediate=int(vision["embed_dim"] * vision["mlp_ratio"]),
+            vision_gated=False,
+        )
 
     def adapt(self, model: Any) -> None:
         """Places text after a video as the weights were trained; see `trlt.engine.mrope`."""

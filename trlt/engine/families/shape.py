@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TIME_TOKENS = 12
+"""Of a temporal patch's time in Qwen3-VL: `<`, five digits (up to 27 hours), `.`, a digit, ` seconds`, `>`, and two marks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """MLPs of which a router gives each token a few; they stand in the place of each layer's MLP."""
+    """MLPs of which a router gives each token a few; they stand in the place of a layer's MLP."""
 
+    layers: int
+    """How many of the layers; the others have one MLP for all tokens."""
     count: int
     """E, in each layer."""
     chosen: int
@@ -103,6 +108,10 @@ class Architecture:
     """Positions that the tower has learned."""
     deepstack: int = 0
     """Blocks of the tower whose results are merged, too, and added behind the first layers of the language model."""
+    time_tokens: int = 0
+    """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
+    float_norms: bool = False
+    """Whether norms multiply by their weights in float32, whatever they are held in."""
 
     # -- widths ---------------------------------------------------------------------------------------------------
 
@@ -165,6 +174,21 @@ class Architecture:
         return self.experts.parameters(self.hidden) if self.experts else 3 * self.hidden * self.intermediate
 
     @property
+    def all_experts(self) -> int:
+        """Parameters of all layers' experts and routers."""
+        return self.experts.layers * self.experts.parameters(self.hidden) if self.experts else 0
+
+    @property
+    def mlps(self) -> int:
+        """Parameters of all layers' MLPs, experts and routers included."""
+        return self.all_experts + self.plain_mlps
+
+    @property
+    def plain_mlps(self) -> int:
+        """Parameters of those that aren't experts, 3 d f each."""
+        return (self.layers - (self.experts.layers if self.experts else 0)) * 3 * self.hidden * self.intermediate
+
+    @property
     def layer(self) -> int:
         """Parameters of a decoder layer, the larger kind where there are two: attention, MLP, two norms (2 d)."""
         linear = self.linear.parameters(self.hidden) if self.linear else 0
@@ -186,15 +210,15 @@ class Architecture:
         numbers = self.attention_layers * ((2 if self.gated else 1) * a + d + a + d + 2 * (d + self.kv_width))
         if self.linear:
             numbers += self.linear.layers * (d + self.linear.mixed + 2 * (d + self.linear.values))
-        if mlp and not self.experts:
-            numbers += self.layers * 3 * (d + self.intermediate)
+        if mlp:
+            numbers += (self.layers - (self.experts.layers if self.experts else 0)) * 3 * (d + self.intermediate)
         return rank * numbers
 
     @property
     def matrices(self) -> int:
         """Numbers of all decoder layers' matrices that 4 bits can hold: of attention, and of MLPs that aren't experts."""
         linear = self.linear.layers * self.linear.matrices(self.hidden) if self.linear else 0
-        return self.attention_layers * self.attention_matrices + linear + (0 if self.experts else self.layers * self.mlp)
+        return self.attention_layers * self.attention_matrices + linear + self.plain_mlps
 
     @property
     def embedding(self) -> int:
@@ -209,7 +233,7 @@ class Architecture:
     @property
     def language(self) -> int:
         """Parameters of the language model without its head: layers, embedding, last norm (d)."""
-        return self.mixers + self.layers * (self.mlp + 2 * self.hidden) + self.embedding + self.hidden
+        return self.mixers + self.mlps + (2 * self.layers + 1) * self.hidden + self.embedding
 
     @property
     def vision_layer(self) -> int:
@@ -239,11 +263,17 @@ class Architecture:
         return self.language + self.head + self.vision
 
     @property
+    def largest(self) -> int:
+        """Numbers of the largest weight: the embedding, or a layer's experts' first matrices, which are one weight."""
+        return max(self.embedding, 2 * self.experts.count * self.experts.width * self.hidden if self.experts else 0)
+
+    @property
     def active(self) -> int:
         """Those that a token meets: all but the experts that it doesn't take."""
         if not self.experts:
             return self.parameters
-        return self.parameters - self.layers * (self.experts.count - self.experts.chosen) * 3 * self.hidden * self.experts.width
+        idle = self.experts.layers * (self.experts.count - self.experts.chosen)
+        return self.parameters - idle * 3 * self.hidden * self.experts.width
 
     @property
     def unrounded(self) -> int:
@@ -253,8 +283,7 @@ class Architecture:
         head, and the norm.
         """
         norms = (2 * self.layers + 1) * self.hidden + (2 * self.head_size * self.attention_layers if self.head_norms else 0)
-        if self.experts:
-            norms += self.layers * self.mlp
+        norms += self.all_experts
         if self.linear:
             norms += self.linear.layers * (self.linear.parameters(self.hidden) - self.linear.matrices(self.hidden))
         tower = self._norm((2 * self.vision_layers + 1) * self.vision_hidden)

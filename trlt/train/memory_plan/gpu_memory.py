@@ -11,8 +11,8 @@ from trlt.engine.families.shape import Architecture
 from trlt.errors import counted
 from trlt.recipe import Lora, Recipe
 from trlt.recipe.sections import Vllm
-from trlt.train.memory_plan.activations import pass_lines
-from trlt.train.memory_plan.lines import CONTEXT, DRAWN, FRAGMENTS, PREFILL_TOKENS, MemoryLine, When
+from trlt.train.memory_plan.activations import layer_work, pass_lines
+from trlt.train.memory_plan.lines import CONTEXT, COPIES, DRAWN, FRAGMENTS, PREFILL_TOKENS, MemoryLine, When
 from trlt.train.memory_plan.sizes import ModelSizes, sizes
 from trlt.train.memory_plan.weights import copies, held, held_with_adapters
 
@@ -63,7 +63,7 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
         processes: N, one per GPU.
         gpu: Bytes of the GPU.
     """
-    train, size = recipe.train, sizes(recipe, processes)
+    train, size = recipe.train, sizes(recipe, processes, model)
     grpo = train.method == "grpo"
     trained = model.parameters - (model.vision if train.freeze_vision else 0)
     if train.lora:
@@ -83,8 +83,8 @@ def estimate(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> M
 
 
 def _loading(model: Architecture, size: ModelSizes) -> int:
-    """A weight is converted on its way to the GPU, and the largest is embedding or head: 4 V d, FSDP2 4 V d/N."""
-    return 4 * model.embedding // (size.processes if size.strategy == "fsdp2" else 1)
+    """A weight is converted on its way to the GPU, the largest (embedding, head, a layer's experts) 4 V d, FSDP2 4 V d/N."""
+    return 4 * model.largest // (size.processes if size.strategy == "fsdp2" else 1)
 
 
 def _saving(model: Architecture, size: ModelSizes, trained: int, lora: Lora | None) -> int:
@@ -95,8 +95,13 @@ def _saving(model: Architecture, size: ModelSizes, trained: int, lora: Lora | No
 
 
 def cache_bytes(model: Architecture, size: ModelSizes, tokens: int) -> int:
-    """Keys and values of tokens in all layers: 2 c x layers x KV heads x head size."""
+    """Keys and values of tokens in all layers that have any: 2 k c a layer."""
     return model.cache(size.computed) * tokens
+
+
+def state_bytes(model: Architecture, size: ModelSizes, prompts: int, sequences: int) -> int:
+    """What linear layers carry on: once a prompt, and twice a completion, before and after a step (`COPIES`)."""
+    return model.state(size.computed) * (prompts + COPIES * sequences)
 
 
 def drawing_bytes(model: Architecture, size: ModelSizes, sequences: int) -> int:
@@ -110,11 +115,12 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
 
     Weights: sharded ones are counted whole in c, c P, since each process samples at its own pace. Keys and values: each
     prompt once, each completion its own, half as many again while finished ones are dropped. Prefill: the MLP of a pass,
-    3 f c + 4 d s a token.
+    3 f c + 4 d s a token (`layer_work` for experts and linear layers), and DeepStack's features, d s each.
     """
     clips = -(-sequences // size.completions)
     prefilled = min(clips * size.prompt, max(PREFILL_TOKENS, size.prompt))
-    prefill = prefilled * (3 * model.intermediate * size.computed + 4 * model.hidden * size.stream)
+    deep = model.feature_width - model.hidden
+    prefill = prefilled * (layer_work(model, size) + (4 * model.hidden + deep) * size.stream)
     patches = prefilled * model.merged
     vision = patches * (3 * model.vision_intermediate * size.computed + 8 * model.vision_hidden * 4 + 4 * model.patch_values)
     gathered = size.strategy in ("fsdp2", "zero3")
@@ -123,6 +129,7 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     return [
         MemoryLine("rollout", "weights in use", *weights),
         MemoryLine("rollout", "keys and values", cached, f"{counted(clips, 'prompt')}, {counted(sequences, 'completion')}"),
+        MemoryLine("rollout", "states", state_bytes(model, size, clips, sequences), "1 a prompt, 2 a completion"),
         MemoryLine("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
         MemoryLine("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
     ]

@@ -1,10 +1,11 @@
 """What the formulas of memory share: a line of the plan, and constants.
 
 Bytes throughout; a GB is 10^9 bytes, so that 80 GB is below what an 80 GB card reports (about 85). Symbols: P parameters, T
-those that are trained, A those of adapters, N processes, d width, f width of the MLP, V vocabulary, B prompts a pass, G
-completions a prompt, L tokens of a prompt with its video, C tokens of a completion. `c` is the size of a computed number (2 in
-BF16, else 4), `s` that of the residual stream: 4 where float32 weights are computed with under autocast (one process, DDP), `c`
-where a pass sees BF16 weights (FSDP2, ZeRO, adapters on a BF16 base).
+those that are trained, A those of adapters, N processes, d width, f width of the MLP (with experts, of those that a token
+takes, together), a heads x head size, k KV heads x head size, V vocabulary, B prompts a pass, G completions a prompt, L tokens
+of a prompt with its video and its times, C tokens of a completion; v and m width and MLP of the vision tower. `c` is the size
+of a computed number (2 in BF16, else 4), `s` that of the residual stream: 4 where float32 weights are computed with under
+autocast (one process, DDP), `c` where a pass sees BF16 weights (FSDP2, ZeRO, adapters on a BF16 base).
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ PER_LOGIT = 16
 """Bytes that are counted for each of these: `trlt.engine.shared_prefix.PER_LOGIT`."""
 PREFILL_TOKENS = 65_536
 """Most video tokens that the engine prefills by one pass: `trlt.engine.forest.PREFILL_TOKENS`."""
+COPIES = 2
+"""States of a completion that linear layers hold: `trlt.engine.cohort.COPIES`."""
+CHUNK = 64
+"""Tokens that the gated delta rule takes at once."""
 DRAWN = 2**24
 """Numbers that are drawn from at once: `trlt.engine.sampling.AT_ONCE`."""
 CONTEXT = 2 * GB

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trlt.engine.families.shape import Architecture
 from trlt.recipe import Recipe
 
 TEXT_TOKENS = 512
@@ -27,6 +28,8 @@ class ModelSizes:
     """G."""
     video: int
     """Tokens of a video at most."""
+    times: int
+    """Tokens of the text that tells the times of its frames, and of marks: `Architecture.time_tokens` each temporal patch."""
     new: int
     """C."""
     shared: bool
@@ -40,7 +43,7 @@ class ModelSizes:
     @property
     def prompt(self) -> int:
         """L."""
-        return self.video + TEXT_TOKENS
+        return self.video + self.times + TEXT_TOKENS
 
     @property
     def tokens(self) -> int:
@@ -54,19 +57,23 @@ class ModelSizes:
         return self.prompts * (1 if self.shared else self.completions)
 
 
-def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> ModelSizes:
+def sizes(recipe: Recipe, processes: int, model: Architecture | None = None, *, strategy: str | None = None) -> ModelSizes:
     """What a recipe fills the formulas with.
 
     Args:
         recipe: The resolved recipe.
         processes: N.
+        model: Whose prompts tell times as text; none do where it isn't given.
         strategy: Another than the recipe's; one process has none.
     """
     train, grpo = recipe.train, recipe.train.method == "grpo"
+    # As many frames as a video may have, of which two make a temporal patch.
+    times = -(-recipe.video.max_frames // 2) * model.time_tokens if model else 0
     prompts = train.prompts_per_pass
     if grpo and train.tokens_per_pass:
         prompts = max(
-            1, train.tokens_per_pass // (recipe.video.max_tokens + TEXT_TOKENS + train.group_size * train.max_new_tokens)
+            1,
+            train.tokens_per_pass // (recipe.video.max_tokens + times + TEXT_TOKENS + train.group_size * train.max_new_tokens),
         )
     return ModelSizes(
         strategy="single" if processes == 1 else strategy or train.strategy,
@@ -76,6 +83,7 @@ def sizes(recipe: Recipe, processes: int, *, strategy: str | None = None) -> Mod
         prompts=prompts if grpo else min(train.sft.batch, prompts),
         completions=train.group_size if grpo else 1,
         video=recipe.video.max_tokens,
+        times=times,
         new=train.max_new_tokens,
         shared=train.shared_prefix or not grpo,
         checkpointing=train.gradient_checkpointing,

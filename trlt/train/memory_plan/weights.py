@@ -69,10 +69,10 @@ def held_with_adapters(model: Architecture, size: ModelSizes, lora: Lora) -> lis
 def copies(model: Architecture, size: ModelSizes, lora: Lora | None) -> tuple[int, str]:
     """Weights in c beside the held ones that one pass needs.
 
-    Autocast (one process, DDP) keeps a copy of every matrix: c (P - V d), with a tied head c P. FSDP2 gathers two layers
-    at a time, and holds a layer's gradient until it is reduced, in float32: (3 c + 8) layer; likewise embedding and head:
-    (3 c + 4) V d. ZeRO-3 keeps up to `LIVE` parameters. ZeRO-2 has them already. With adapters the base is in c already, which
-    has no gradients; autocast copies the adapters, c A, and 4 bits are put back into c one matrix at a time, c d f.
+    Autocast (one process, DDP) keeps a copy of every matrix: c (P - V d), with a tied head c P; not of experts. FSDP2 gathers
+    two layers at a time, and holds a layer's gradient until it is reduced, in float32: (3 c + 8) layer; likewise embedding and
+    head: (3 c + 4) V d. ZeRO-3 keeps up to `LIVE` parameters. ZeRO-2 has them already. With adapters the base is in c already,
+    which has no gradients; autocast copies the adapters, c A, and 4 bits are put back into c one matrix at a time, c d f.
     """
     p, c, vd = model.parameters, size.computed, model.embedding
     if lora:
@@ -80,13 +80,17 @@ def copies(model: Architecture, size: ModelSizes, lora: Lora | None) -> tuple[in
             return 2 * c * (model.layer + vd), "2 c (layer + V d)"
         copied = c * model.adapters(lora.rank, mlp=lora.targets == "all") if c < 4 else 0
         if lora.quantize:
-            return copied + c * model.hidden * model.intermediate, "c (A + d f)"
+            widest = model.query_width if model.experts else model.intermediate
+            return copied + c * model.hidden * widest, "c (A + d a)" if model.experts else "c (A + d f)"
         return copied, "c A"
     match size.strategy:
         case "single" | "ddp" if c == 4:
             return 0, ""
         case "single" | "ddp":
-            return (c * p, "c P") if model.tied else (c * (p - vd), "c (P - V d)")
+            own, parts = c * (p - model.all_experts), " - experts" if model.experts else ""
+            if model.tied:
+                return own, f"c (P{parts})" if parts else "c P"
+            return own - c * vd, f"c (P - V d{parts})"
         case "fsdp2":
             return (3 * c + 8) * model.layer + (3 * c + 4) * vd, "(3 c + 8) layer + (3 c + 4) V d"
         case "zero3":
