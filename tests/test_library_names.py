@@ -18,7 +18,7 @@ from trlt.train import grpo
 
 PACKAGE = ROOT / "trlt"
 METHODS = {
-    **dict.fromkeys(grpo.OVERRIDDEN, GRPOTrainer),  # test_grpo.py compares what they take
+    **dict.fromkeys(grpo.OVERRIDDEN, GRPOTrainer),  # test_trl_fit.py compares what they take
     "_save_checkpoint": Trainer,
     "_load_from_checkpoint": Trainer,
     "_init_weights": PreTrainedModel,

@@ -77,13 +77,22 @@ def test_every_library_that_does_not_fit_is_told_with_the_command_that_mends_it(
     ]
 
 
-def test_a_method_that_trl_has_lost_is_named():
-    base = type("GRPOTrainer", (), {"_prepare_inputs": lambda self: None, "__module__": "trl.trainer"})
-    methods = {"_prepare_inputs": lambda self: None, "_gone": lambda self: None}
-    ours = type("Ours", (base,), {**methods, "__module__": "trlt.train.grpo"})
-    assert checks.trl_check(ours, ["_prepare_inputs"]).state == "ok"
-    found = checks.trl_check(ours, ["_prepare_inputs", "_gone"])
-    assert (found.state, found.found) == ("fault", "_gone: not there")
+def test_versions_that_were_not_tried_are_told():
+    versions = checks.tried()[0]["versions"]
+    assert checks.tried_checks(versions) == [] and checks.tried_checks({"torch": f"{versions['torch']}+cu132"}) == []
+    [found] = checks.tried_checks({**versions, "transformers": "5.99.1"})
+    assert (found.name, found.state) == ("transformers", "warning")
+    assert found.found.startswith("5.99.1: not tried with trlt yet")
+    assert f"'transformers=={checks.newest_tried('transformers')}'" in found.remedy
+
+
+def test_another_trl_is_told_with_the_one_that_was_tried():
+    assert checks.trl_check([], [], 5).state == "ok"
+    lost = checks.trl_check(["_gone isn't there"], ["kl_sign"], 5)
+    assert (lost.state, lost.found) == ("fault", "_gone isn't there")
+    assert lost.remedy == f"pip install 'trl=={checks.newest_tried('trl')}', with which trlt was tried"
+    new = checks.trl_check([], ["kl_sign"], 5)
+    assert (new.state, new.found) == ("warning", "settings that trlt doesn't know: kl_sign")
 
 
 def test_decoders_that_a_build_lacks():
@@ -166,8 +175,8 @@ def test_a_tiny_run_that_breaks_off_names_its_stage():
 def test_quick_on_this_machine(capsys):
     result = run(capsys, quick=True)
     found = states(result)
-    assert {"Python", "libraries", "TRL's methods", "decoders", "CUDA", "disk", "memory", "open files"} <= set(found)
-    assert found["TRL's methods"] == found["decoders"] == "ok" and not result["seconds"]
+    assert {"Python", "libraries", "TRL's trainer", "decoders", "CUDA", "disk", "memory", "open files"} <= set(found)
+    assert found["TRL's trainer"] == found["decoders"] == "ok" and not result["seconds"]
     assert all(check["remedy"] or check["state"] == "ok" for check in result["checks"])
 
 
@@ -202,7 +211,7 @@ def test_without_any_library_there_is_still_a_report(capsys, monkeypatch):
     ):
         monkeypatch.setitem(sys.modules, name, None)
     found = states(run(capsys, quick=True))
-    for name in ("Python", "libraries", "TRL's methods", "recipe", "CUDA", "disk"):
+    for name in ("Python", "libraries", "TRL's trainer", "recipe", "CUDA", "disk"):
         assert found[name] == "fault", name
     assert found["memory"] in ("ok", "warning")
 

@@ -35,6 +35,8 @@ TOLD = {
     "train.lora.quantize: bitsandbytes isn't installed": "begins with the key at fault; the advice follows",
     "train.rollouts: vllm: ": "begins with the key at fault; the advice follows",
     "meta.reasoning: train.sft.targets is": "told before the first step, where nothing is lost",
+    "train.sft.targets is {}": "names what asks; the advice follows",
+    "train.sft.targets: reasoning": "told before there is a run",
     "is never reached; ": "names the key that isn't reached; the advice follows",
 }
 """Messages that name such a key without advising to change it."""

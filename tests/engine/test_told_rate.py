@@ -11,10 +11,11 @@ import torch
 from transformers import Qwen2_5_VLModel
 
 from trlt.engine.told_rate import told_rate
+from trlt.video.geometry import Geometry
 
 
 def clip(frames: int, fps: float):
-    return SimpleNamespace(frames=range(frames), sample_fps=fps)
+    return SimpleNamespace(frames=range(frames), sample_fps=fps, geometry=Geometry())
 
 
 def library(frames: int, fps: float) -> list[int]:

@@ -16,6 +16,7 @@ from paths import ROOT
 from real_cases import AT_THEIR_RATES, CLIPS, ENGINE, LIKELIEST, sets
 from real_server import RealServer, needs_vllm
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.model import load
 from trlt.engine.sampling import Sampling
@@ -118,7 +119,8 @@ def test_infer_on_samples_gives_the_engines_rows(trlt, server, questions, tmp_pa
 
 def draw(server: RealServer, clip: Clip, asked: PromptRequest, top_p: float) -> list[tuple[tuple[int, ...], list[float]]]:
     """Token ids and their log-probabilities of what a server draws at temperature 1."""
-    body = question("vllm", "served", asked, clip, Videos(clip).of("vllm"), Sampling(1.0, top_p, 16), n=asked.n, seed=1)
+    video, sampling = Videos(clip).of("vllm"), Sampling(1.0, top_p, 16)
+    body = question("vllm", "served", asked, clip, video, sampling, family=FAMILIES[0], n=asked.n, seed=1)
     told = body | {"logprobs": True, "top_logprobs": 0}
     found = call(ServerAddress.parse(server.url), "/v1/chat/completions", key=None, timeout_s=120, body=told)["choices"]
     return [(tuple(one["token_ids"]), [token["logprob"] for token in one["logprobs"]["content"]]) for one in found]

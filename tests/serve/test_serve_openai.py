@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from running import Running, Scripted, events, wait_for
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.engine.servers.client import Servers
@@ -157,7 +158,15 @@ def test_frames_that_do_not_fit_are_refused(server, noise_clip):
     def ask(change=lambda sent: None, clip=None, data=None):
         clip = clip or noise_clip(frames=4)
         sent = question(
-            "vllm", "made-model", PromptRequest("k", "", "what"), clip, data or encode(clip, "vllm"), Sampling(), n=1, seed=1
+            "vllm",
+            "made-model",
+            PromptRequest("k", "", "what"),
+            clip,
+            data or encode(clip, "vllm"),
+            Sampling(),
+            family=FAMILIES[0],
+            n=1,
+            seed=1,
         )
         change(sent)
         return sent

@@ -3,7 +3,6 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import replace
-from importlib.metadata import version
 
 import pytest
 import torch
@@ -65,12 +64,7 @@ def run(tiny_path, training_data, recipe, folder, **more):
     return {k: v.clone() for k, v in loaded.model.state_dict().items()}, rows, parity
 
 
-def test_the_overridden_methods_are_there_and_take_what_we_take():
-    assert version("trl").startswith("1.16.")
-    for name in grpo.OVERRIDDEN:
-        theirs = inspect.signature(getattr(GRPOTrainer, name)).parameters
-        ours = inspect.signature(getattr(grpo.VideoGRPOTrainer, name)).parameters
-        assert list(ours)[: min(len(ours) - 1, 7)] == list(theirs)[: min(len(ours) - 1, 7)], name
+def test_the_loss_hands_on_what_the_groups_travel_under():
     source = inspect.getsource(GRPOTrainer._compute_loss)
     assert 'pixel_values=inputs.get("pixel_values")' in source, "the groups travel under this key"
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from trlt.commands._output import Output
-from trlt.commands._setup import make_engine
+from trlt.commands._setup import geometry_for, make_engine
 from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import SHIPPED
 from trlt.errors import UsageError
@@ -45,6 +45,7 @@ def ask_cluster(
             make_generator=partial(make_engine, _on_workers(recipe.model)),
             gpus=recipe.model.device != "cpu",
             video=recipe.video,
+            geometry=geometry_for(recipe.model, output),
             root=root,
             settings=recipe.probe,
             n=recipe.probe.n,

@@ -15,7 +15,7 @@ from rich.text import Text
 from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, make_engine, protocol
+from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain
 from trlt.data.find_videos import find_videos
 from trlt.errors import VideoError, counted
 from trlt.files import file_digest
@@ -59,6 +59,8 @@ def infer_rows(
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     settings = recipe.eval
+    if servers is None:
+        refuse_plain(recipe, "eval")
     given = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     run_files = RunFiles(out or RUNS / recipe.name / f"infer-{data.stem}")
     log = run_files.server_log
@@ -82,7 +84,7 @@ def infer_rows(
     with ExitStack() as ends:
         ends.enter_context(own or nullcontext())
         start_for(own, samples, rows, retry_errors=retry_errors)
-        loader = ends.enter_context(ClipLoader(recipe.video))
+        loader = ends.enter_context(ClipLoader(recipe.video, geometry_for(recipe.model, output)))
         progress = ends.enter_context(output.progress("infer", "answers"))
         summary = run(
             samples,

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, load
+from trlt.engine.model import SHIPPED, config_at, family_at, folder_of, load, locate, published_family, refuse_begun_reasoning
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 from trlt.rollout import RunFiles
 from trlt.task.prompt import VERSION
+from trlt.video.geometry import Geometry
 
 if TYPE_CHECKING:
     from trlt.commands._output import Output
@@ -95,6 +96,29 @@ def quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
+def refuse_plain(recipe: Recipe, section: str, folder: Path | None = None) -> None:
+    """Ends where a section asks for answers without reasoning, and the model's chat template begins each with it.
+
+    Args:
+        recipe: As resolved.
+        section: `eval`, `probe` or `train`.
+        folder: Of the model; None finds it, and downloads a hub id's.
+
+    Raises:
+        ModelError: names the key and the remedy, before any weights are read; or there is no such model.
+    """
+    if section == "train" and recipe.train.method == "sft":
+        asked, needed = f"train.sft.targets is {recipe.train.sft.targets}", "train.sft.targets: reasoning"
+        if recipe.train.sft.targets == "reasoning":
+            return
+    else:
+        flag = " (--think)" if section == "eval" else ""
+        asked, needed = f"{section}.think is false", f"{section}.think: true{flag}"
+        if getattr(recipe, section).think:
+            return
+    refuse_begun_reasoning(folder or folder_of(locate(recipe.model.path)), asked, f"set {needed}")
+
+
 def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) -> Engine:
     """The model of a recipe, ready to generate; its first completion is checked against the library's own forward.
 
@@ -113,6 +137,29 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
     loaded = load(settings)
     limit_threads(loaded.model)
     return Engine(loaded.model, loaded.processor, on_event=on_event, compare_first=True)
+
+
+def geometry_for(settings: Model, output: Output) -> Geometry:
+    """How the family of a recipe's model cuts frames into tokens, by its config.json or its published name.
+
+    A model may be at a server alone, or come of a training that is still to be done: where nothing tells its family, the
+    default is taken, and said.
+
+    Args:
+        settings: Which model.
+        output: Gets the note.
+
+    Raises:
+        ModelError: a folder without a model, or a model of no known family.
+    """
+    if config_at(settings.path) is None and published_family(settings.path) is None:
+        default = Geometry()
+        output.note(
+            f"model.path: {settings.path!r} isn't on this machine, and its name tells no family; frames are made for patches "
+            f"of {default.patch} pixels, as of Qwen2.5-VL; for another family, give a folder with the model's config.json"
+        )
+        return default
+    return family_at(settings.path).geometry
 
 
 def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:

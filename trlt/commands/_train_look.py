@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from trlt.commands._output import Output
+from trlt.commands._setup import refuse_plain
 from trlt.commands.launch.ranks import Rank
-from trlt.engine.model import locate
+from trlt.engine.model import config_at, locate
 from trlt.errors import RecipeError, counted
 from trlt.recipe import Recipe, advice
 from trlt.task.sample import read_samples
@@ -44,11 +45,13 @@ def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], out
     """Whether what a dry run was given is there; data of a recipe may be yet to come.
 
     Raises:
-        ModelError: no such model.
+        ModelError: no such model, or one that reasons where the recipe's answers don't.
         DataError: no such file, though it was named on the command line.
     """
     if find_architecture(recipe.model.path) is None:
         locate(recipe.model.path)
+    if config := config_at(recipe.model.path):
+        refuse_plain(recipe, "train", config.parent)
     if not path.exists():
         if data or any(one.startswith("train.data=") for one in sets):
             read_samples(path)

@@ -72,7 +72,8 @@ def tune(
     models.draw_as(loaded.model, loaded.processor, recipe.eval)
     if settings.method == "grpo":  # the many short steps of sampling; supervised batches gain from threads
         limit_threads(loaded.model)
-    with ClipLoader(recipe.video) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
+    geometry = family_of(loaded.model).geometry
+    with ClipLoader(recipe.video, geometry) as loader, output.training(f"train ({settings.method})", logged(folder)) as view:
         builder = InputBuilder(loaded.model, loaded.processor)
         index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
         training_data = TrainingData(samples, index, loader, builder, output.note)

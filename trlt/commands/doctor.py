@@ -84,12 +84,17 @@ def _software() -> list[Check]:
 
     def libraries() -> list[Check]:
         requirements = importlib.metadata.requires(PACKAGE) or []
-        return checks.library_checks(requirements, checks.installed_versions(requirements))
+        installed = checks.installed_versions(requirements)
+        found = checks.library_checks(requirements, installed)
+        # A version that doesn't fit is told already.
+        return [*found, *checks.tried_checks({k: v for k, v in installed.items() if k not in {one.name for one in found}})]
 
     def trl() -> Check:
-        from trlt.train.grpo import OVERRIDDEN, VideoGRPOTrainer
+        from trlt.recipe import load_recipe
+        from trlt.train.grpo import OVERRIDDEN, VideoGRPOTrainer, unknown
+        from trlt.train.trl_fit import misfits
 
-        return checks.trl_check(VideoGRPOTrainer, OVERRIDDEN)
+        return checks.trl_check(misfits(VideoGRPOTrainer, OVERRIDDEN), unknown(load_recipe(None)), len(OVERRIDDEN))
 
     def decoders() -> list[Check]:
         import av
@@ -99,7 +104,7 @@ def _software() -> list[Check]:
     return [
         *attempt("Python", python, AGAIN),
         *attempt("libraries", libraries, AGAIN),
-        *attempt("TRL's methods", trl, AGAIN),
+        *attempt("TRL's trainer", trl, AGAIN),
         *attempt("decoders", decoders, "pip install --force-reinstall --only-binary av av"),
     ]
 

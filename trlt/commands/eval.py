@@ -11,7 +11,7 @@ import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
 from trlt.data.datasets import read_source
 from trlt.engine.model import find
@@ -33,6 +33,7 @@ from trlt.report.model_card import add_results
 from trlt.report.results_files import write_results
 from trlt.rollout import RunFiles, open_run, run
 from trlt.task.prompt import build
+from trlt.video.geometry import Geometry
 
 if TYPE_CHECKING:
     from trlt.rollout.loop import CompletionGenerator
@@ -87,6 +88,8 @@ def evaluate(
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm)
     remote = connect(servers, model, output)
+    if given is None and remote is None:
+        refuse_plain(recipe, "eval")
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
     target = out or RUNS / recipe.name / default
@@ -109,10 +112,11 @@ def evaluate(
     )
     engine = (own or remote or make_engine(recipe.model, output.note)) if given is None else None
     if engine is not None:
+        geometry = geometry_for(recipe.model, output)
         with own or nullcontext():
             for bench in ready:
                 start_for(own, bench.samples, folder.rows(bench.name), retry_errors=retry_errors)
-                _ask(bench, recipe, video, engine, folder.rows(bench.name), retry_errors, output)
+                _ask(bench, recipe, video, geometry, engine, folder.rows(bench.name), retry_errors, output)
                 if engine.parity:
                     folder.note(parity=engine.parity.to_json())
     entries: dict[str, Any] = {}
@@ -148,6 +152,7 @@ def _ask(
     bench: LoadedBenchmark,
     recipe: Recipe,
     video: Video,
+    geometry: Geometry,
     engine: CompletionGenerator,
     rows: Path,
     retry_errors: bool,
@@ -156,7 +161,7 @@ def _ask(
     from trlt.video.workers import ClipLoader
 
     assert bench.index is not None
-    with ClipLoader(video) as loader, output.progress(f"eval {bench.name}", "answers") as progress:
+    with ClipLoader(video, geometry) as loader, output.progress(f"eval {bench.name}", "answers") as progress:
         run(
             bench.samples,
             engine=engine,

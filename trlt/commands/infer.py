@@ -15,7 +15,7 @@ from rich.text import Text
 from trlt.commands._answerer import check_answerer, named, own_servers
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
-from trlt.commands._setup import connect, make_engine, resolve
+from trlt.commands._setup import connect, geometry_for, make_engine, refuse_plain, resolve
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
 from trlt.engine.model import locate
 from trlt.errors import DataError, UsageError
@@ -120,11 +120,12 @@ def infer(
     own = own_servers(vllm, recipe, recipe.video, recipe.eval, [sample], output)
     if remote is None:
         locate(recipe.model.path)
+        refuse_plain(recipe, "eval")
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
     from trlt.video.workers import ClipLoader
 
-    with ClipLoader(recipe.video) as loader:
+    with ClipLoader(recipe.video, geometry_for(recipe.model, output)) as loader:
         clip = loader.load(path)
     settings = recipe.eval
     by = named(remote, servers, own, recipe)

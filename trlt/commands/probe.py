@@ -17,7 +17,7 @@ from trlt.commands._answerer import check_answerer, identity_of, named, own_serv
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, connect, make_engine, next_command, protocol, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers
 from trlt.commands.launch.ranks import (
     Ears,
@@ -133,6 +133,8 @@ def probe(
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     remote = connect(servers, model, output)
+    if remote is None:
+        refuse_plain(recipe, "probe")
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output, log=run_files.server_log)
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
@@ -229,7 +231,8 @@ def _ask(
     engine = generator or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
-    with ClipLoader(recipe.video) as loader, output.progress("probe", "answers") as progress:
+    geometry = geometry_for(recipe.model, output)
+    with ClipLoader(recipe.video, geometry) as loader, output.progress("probe", "answers") as progress:
         return run(
             samples,
             engine=engine,

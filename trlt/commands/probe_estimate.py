@@ -16,7 +16,7 @@ from rich.table import Table
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, make_engine, protocol, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, protocol, refuse_plain, resolve
 from trlt.commands.launch.ranks import count_processes, find_rank
 from trlt.errors import ResumeError, UsageError
 from trlt.files import file_digest
@@ -92,6 +92,8 @@ def estimate(
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     remote = connect(servers, model, output)
+    if remote is None:
+        refuse_plain(recipe, "probe")
     own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output)
     generator = own or remote
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
@@ -101,7 +103,8 @@ def estimate(
     from trlt.rollout.estimate.probe_cost import clips_for, look, measure, pending
 
     left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
-    pool = look(left, index, recipe.video)
+    geometry = geometry_for(recipe.model, output)
+    pool = look(left, index, recipe.video, geometry)
     if not pool.groups:
         output.show(f"Nothing to estimate: {len(samples) - len(left):,} samples have rows, {pool.missing:,} have no video")
         return _counts(samples, left, pool) | {"measured": None, "metrics": {}}
@@ -130,6 +133,7 @@ def estimate(
             n=recipe.probe.n,
             weights=recipe.reward.weights(),
             folder=Path(folder),
+            geometry=geometry,
             text_tokens=text_tokens,
             progress=progress,
         )

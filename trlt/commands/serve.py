@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from trlt.commands._output import Output
-from trlt.commands._setup import limit_threads, quiet, resolve
+from trlt.commands._setup import limit_threads, quiet, refuse_plain, resolve
 from trlt.commands._shared_options import ModelName, Overrides, RecipeFile, Think
 from trlt.engine.model import load, locate
 from trlt.errors import UsageError
@@ -49,6 +49,7 @@ def serve(
         raise UsageError(f"--max-mb {max_mb:g}, --keep-minutes {keep_minutes:g}: both must be above 0")
     recipe = resolve(recipe_path, sets, {"model.path": model, "eval.think": think})
     locate(recipe.model.path)
+    refuse_plain(recipe, "eval")
     with _bind(host, port) as bound:
         if not _is_loopback(host):
             output.note(
@@ -63,6 +64,7 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     quiet()
     import uvicorn
 
+    from trlt.engine.families import family_of
     from trlt.engine.forest import Engine
     from trlt.serve.app import make_app
     from trlt.serve.connections import Patient
@@ -77,10 +79,12 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     answerer.prove()
     path = Path(recipe.model.path)
     name = path.resolve().name if path.exists() else recipe.model.path
-    settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens)
+    geometry = family_of(loaded.model).geometry
+    settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens, geometry)
     # One process that can be killed, whatever the recipe says: anyone's file is read. No store: it would keep the frames.
     video = recipe.video.model_copy(update={"workers": 1, "store": None, "downloads": None})
-    with ClipLoader(video) as loader, ClipLoader(video.model_copy(update={"timeout_s": PEEK_S}), decoder=PEEK) as peeker:
+    quick = video.model_copy(update={"timeout_s": PEEK_S})
+    with ClipLoader(video, geometry) as loader, ClipLoader(quick, geometry, decoder=PEEK) as peeker:
         address = bound.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         config = uvicorn.Config(

@@ -13,7 +13,7 @@ import typer
 
 from trlt.commands._output import Output
 from trlt.commands._plan import tables
-from trlt.commands._setup import RUNS, next_after_tuning, resolve
+from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve
 from trlt.commands._shared_options import ModelName, Overrides
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
@@ -77,6 +77,7 @@ def train(
         return shown
     samples = read_samples(path)
     located = locate(recipe.model.path)
+    refuse_plain(recipe, "train")
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:

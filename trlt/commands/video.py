@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS
+from trlt.commands._setup import RUNS, geometry_for
 from trlt.commands._shared_options import Fresh, Overrides, RecipeFile, StoreFolder
 from trlt.data.datasets import outside_words, span_outside
 from trlt.errors import DataError, UsageError, VideoError, counted, shown
@@ -60,7 +60,12 @@ def check(
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
     output.note(f"video check: {counted(len(wanted), 'clip')}; rows in {rows_path}")
     # What was decoded earlier says nothing of other frames.
-    loader = ClipLoader(settings.model_copy(update={"store": None}), decoder=DEEP) if deep else ClipLoader(settings)
+    # Tokens are counted, and the store is filled, as for the recipe's model.
+    geometry = geometry_for(recipe.model, output)
+    if deep:
+        loader = ClipLoader(settings.model_copy(update={"store": None}), geometry, decoder=DEEP)
+    else:
+        loader = ClipLoader(settings, geometry)
     with loader, output.progress("check", "clips") as progress:
         rows = survey(wanted, loader, rows_path, fresh=fresh, deep=deep, progress=progress)
     result = summarize(rows) | {"spans": _spans(samples, rows), "rows": str(rows_path)}
@@ -150,7 +155,8 @@ def cache_warm(
     wanted = _of_samples(read_samples(data), data, settings)
     broken = {clip.video: clip.reason for clip in wanted if clip.path is None}
     there = decoded = 0
-    with ClipLoader(settings) as loader, output.progress("warm", "clips") as progress:
+    geometry = geometry_for(recipe.model, output)
+    with ClipLoader(settings, geometry) as loader, output.progress("warm", "clips") as progress:
         requests = []
         for clip in wanted:
             if clip.path is not None and loader.is_stored(clip.path, clip.start, clip.end):

@@ -6,6 +6,7 @@ Knows clips and tensors; nothing of prompts.
 from __future__ import annotations
 
 import hashlib
+import json
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from trlt.engine.families import family_of
 from trlt.engine.inputs import ClipInputs, InputBuilder
 from trlt.video.clip import Clip
 from trlt.video.disk_cache import DiskCache
@@ -61,7 +63,7 @@ class FrozenTower:
         self._device: torch.device = model.device
         # The store outlives the run: features of other weights, or of
         # these in another precision, mustn't be taken for them.
-        self._tower = digest_of(model.model.visual) if store else ""
+        self._tower = f"{digest_of(model.model.visual)}{settings_of(model)}" if store else ""
         self.passes = 0
         """Number of runs of the tower."""
 
@@ -75,15 +77,21 @@ class FrozenTower:
             self.passes += 1
             if self._store:
                 self._store.put(key, features)
-        # By the clip's size, since no patches are made where features are known.
-        grid = torch.tensor([clip.grid])
-        return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features.to(self._device))
+        return self._builder.without_patches(clip, features.to(self._device))
 
     def _key(self, clip: Clip) -> str:
-        """A hash of the tower and the frames: file names and paths don't matter."""
+        """A hash of the model's family, its tower and the frames: file names and paths don't matter."""
         told = hashlib.sha256(f"{self._tower} {clip.frames.shape} ".encode())
         told.update(clip.frames.data if clip.frames.flags.c_contiguous else clip.frames.tobytes())
         return told.hexdigest()
+
+
+def settings_of(model: Any) -> str:
+    """What the features depend on beside weights and frames: the family, and which blocks do what."""
+    found = model.config.vision_config.to_dict()
+    # Numbers alone, since the rest differs from one version of the library to the next.
+    kept = {key: value for key, value in sorted(found.items()) if isinstance(value, (int, list, tuple))}
+    return f"{family_of(model).name} {json.dumps(kept)}"
 
 
 def digest_of(tower: Any) -> str:

@@ -5,13 +5,14 @@ Knows tensors and token ids; never answers or rewards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trlt.engine.families import Rendered, chat, family_of
+from trlt.engine.families.family import END, START
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.opening import opening_of, without_opening
 from trlt.errors import ModelError
@@ -34,12 +35,6 @@ class ClipInputs:
     """(tokens, width): what the vision tower makes of it, where that is known and doesn't change."""
     stamps: tuple[float, ...] = ()
     """Seconds of each frame as the family counts them, for families that tell times as text."""
-
-
-def stamps_of(clip: Clip) -> tuple[float, ...]:
-    """Seconds of each of a clip's frames."""
-    # TODO: `clip.stamps`, which count by the file's numbers of frames and its rate.
-    return tuple(map(float, clip.times))
 
 
 @dataclass(frozen=True)
@@ -74,15 +69,26 @@ class InputBuilder:
         self._model = model
         self._processor = processor
         self._tokenizer = processor.tokenizer
+        self._outer = self._family.has_outer_marks(model.config)
 
     def clip(self, clip: Clip) -> ClipInputs:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
         pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
-        tokens = int(grid.prod()) // self._family.geometry.merge**2
-        return ClipInputs(pixels, grid, float(clip.seconds_per_grid), tokens, stamps=stamps_of(clip))
+        return replace(self.without_patches(clip), pixels=pixels, grid=grid)
+
+    def without_patches(self, clip: Clip, features: Tensor | None = None) -> ClipInputs:
+        """The same with features in place of patches, or with neither: what prompts need."""
+        # Sides that suit both would else be cut into other tokens without a word.
+        assert clip.geometry == self._family.geometry, "the clip's frames are sized for another family"
+        grid, stamps = torch.tensor([clip.grid]), tuple(clip.stamps.tolist())
+        return ClipInputs(None, grid, float(clip.seconds_per_grid), clip.tokens, features, stamps)
 
     def prompt(self, system: str, user: str, clip: ClipInputs, *, think: bool | None = None) -> PromptInputs:
-        """Token ids and positions of one user turn that shows the clip and then asks `user`."""
+        """Token ids and positions of one user turn that shows the clip and then asks `user`.
+
+        Raises:
+            ModelError: a mark of the vision tower in a text, or a template that begins reasoning where `think` is False.
+        """
         text = self._render(system, user, think)
         # Each part by itself: special tokens stand on both sides of the cut, and no
         # merge of bytes reaches over them, so the ids are those of the whole text.
@@ -92,17 +98,30 @@ class InputBuilder:
         positions = self._family.positions(self._model, torch.cat([prefix, suffix]), clip)
         return PromptInputs(prefix, suffix, positions, text.opening)
 
+    def unexpanded(self, system: str, user: str, *, think: bool | None = None) -> list[int]:
+        """Token ids of a prompt whose video is one placeholder, for a program that puts the video's tokens in itself."""
+        text = self._render(system, user, think)
+        parts = (text.head, self._family.placeholder, text.tail)
+        return [token for part in parts for token in self._tokenizer(part, add_special_tokens=False)["input_ids"]]
+
     def _render(self, system: str, user: str, think: bool | None) -> Rendered:
         """The chat text around the video."""
         text = self._family.chat(self._processor, chat(system, user), think)
         head, found, tail = text.partition(self._family.placeholder)
+        # What weights were tuned with stays, as text around the video.
+        words = head.removesuffix(START) + tail.removeprefix(END) if self._outer else head + tail
         # A mark in a question would become the special token itself: a second video, without frames.
-        if not found or any(mark in head + tail for mark in VISION_TOKENS):
+        if not found or any(mark in words for mark in VISION_TOKENS):
             raise ModelError(
                 "prompt: the chat must hold exactly one video; a vision mark in the question or a chat template "
                 f"without `{self._family.placeholder}` breaks this"
             )
-        return Rendered(head, tail, opening_of(tail))
+        opening = opening_of(tail)
+        if opening and think is False:
+            raise ModelError(
+                f"prompt: the model's chat template begins every answer with {opening.strip()}; ask it with reasoning"
+            )
+        return Rendered(head, tail, opening)
 
     def opening(self, system: str, user: str, think: bool | None) -> str:
         """What the chat template begins of a prompt's completion."""

@@ -22,6 +22,8 @@ from trlt.engine.window_attention import plain_windows
 from trlt.errors import ParityError
 from trlt.video.clip import Clip
 
+SECONDS = "second_per_grid_ts"
+"""What some processors call the seconds from one temporal patch to the next."""
 PIXEL_GAP = 1e-5
 """Maximum difference of pixels after normalization: the last bits of float32."""
 REMEDY = "`trlt doctor` looks at the libraries; if it finds no fault, this is a bug worth a report"
@@ -70,7 +72,7 @@ def watch(model: Any, *, clips: int | None = None) -> Iterator[ModelInputs]:
     """Records the inputs of embedding, vision tower and language model.
 
     Args:
-        model: A `Qwen2_5_VLForConditionalGeneration`.
+        model: Of any family.
         clips: Number of clips per call whose pixels are kept (40 MB each at 2048 tokens); None keeps all.
     """
     seen = ModelInputs()
@@ -129,13 +131,12 @@ def score(
     messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
     messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
     text = family_of(model).chat(processor, messages, think)
-    count = len(clip.frames)
-    # The true rate and nothing derived from it: what a grid covers in seconds is left to the processor.
-    shown = {"fps": clip.sample_fps, "total_num_frames": count, "frames_indices": list(range(count))}
     inputs = processor(
         text=[text],
         videos=[torch.from_numpy(clip.frames)],
-        video_metadata=[shown],
+        # The true rate, or the seconds, and nothing derived from them: what a grid
+        # covers in seconds, and the text of the times, are left to the processor.
+        video_metadata=[family_of(model).told(clip)],
         # The comparison begins with the loader's frames. How these are chosen and
         # resized is compared with the family's package (tests of `video`).
         do_resize=False,
@@ -146,8 +147,9 @@ def score(
     before = torch.tensor([list(tokens[:-1])], dtype=torch.long)
     ids = torch.cat([inputs["input_ids"], before], dim=1)
     kinds = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(before)], dim=1)
-    grid, seconds = inputs["video_grid_thw"], torch.as_tensor(inputs["second_per_grid_ts"], dtype=torch.float32)
-    device = model.device
+    grid, device = inputs["video_grid_thw"], model.device
+    # Of families whose positions count seconds.
+    known = {SECONDS: torch.as_tensor(inputs[SECONDS], dtype=torch.float32)} if SECONDS in inputs else {}
     # Window by window, as the library does: by our own attention, windows
     # that are mixed up would be wrong on both sides, and agree.
     with plain_windows(model), watch(model) as seen:
@@ -157,9 +159,9 @@ def score(
             mm_token_type_ids=kinds.to(device),
             pixel_values_videos=inputs["pixel_values_videos"].to(device),
             video_grid_thw=grid.to(device),
-            second_per_grid_ts=seconds.to(device),
+            **{name: value.to(device) for name, value in known.items()},
             # Given, because the library's own rule of 5.3 to 5.23 places text in the middle of a long video.
-            position_ids=place(model, ids, kinds, grid, seconds).to(device),
+            position_ids=place(model, ids, kinds, grid, **known).to(device),
             use_cache=False,
             logits_to_keep=len(tokens),
         ).logits[0]
@@ -169,7 +171,7 @@ def score(
     return ScoredCompletion(entered, torch.stack(rows).cpu())
 
 
-def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, seconds: Tensor) -> Tensor:
+def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, **known: Tensor) -> Tensor:
     """(3, 1, N) positions of ids (1, N) with one video, by the rule used in training the weights.
 
     The library's own function, as its class has it, and for the published rule: text after the video continues one past the
@@ -180,11 +182,11 @@ def place(model: Any, ids: Tensor, kinds: Tensor, grid: Tensor, seconds: Tensor)
         ids: Of prompt and completion.
         kinds: (1, N) 2 for the video's tokens, 0 for text.
         grid: (1, 3)
-        seconds: (1,) from one temporal patch to the next.
+        **known: `second_per_grid_ts` (1,), seconds from one temporal patch to the next, of families that count by them.
     """
     inner = model.model
     # The function of the class: that of the instance is the one under test.
-    found, _ = type(inner).get_rope_index(inner, ids, mm_token_type_ids=kinds, video_grid_thw=grid, second_per_grid_ts=seconds)
+    found, _ = type(inner).get_rope_index(inner, ids, mm_token_type_ids=kinds, video_grid_thw=grid, **known)
     positions: Tensor = found
     if getattr(model.config, RULE, None) != LIBRARY:
         end = int(kinds[0].nonzero()[-1]) + 1

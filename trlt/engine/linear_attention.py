@@ -190,6 +190,4 @@ def refuse_without_mix(branches: object) -> None:
         TypeError: there is no `mix`.
     """
     if not hasattr(branches, "mix"):
-        raise TypeError(
-            f"{type(branches).__name__} has no `mix`, which linear layers need: it would mix up the branches' states"
-        )
+        raise TypeError(f"{type(branches).__name__} has no `mix`: linear layers would take all branches for one sequence")

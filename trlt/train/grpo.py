@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from trlt.train.retirement import Retirement, Visit
 from trlt.train.rollouts import GroupRollouts
 from trlt.train.sharded_loading import load_reference
 from trlt.train.trainer import ResumableTrainer, TrainingData
+from trlt.train.trl_fit import require_fit, unknown_settings
 from trlt.train.unreadable_videos import BrokenSamples
 
 with warnings.catch_warnings():
@@ -70,6 +73,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def __init__(
         self, loaded: LoadedModel, training_data: TrainingData, recipe: Recipe, folder: Path, args: GRPOConfig, **kwargs: Any
     ) -> None:
+        require_fit(VideoGRPOTrainer, OVERRIDDEN, version("trl"))
         ids = [sample.id for sample in training_data.samples]
         # TRL sees numbers of samples. It can't handle videos: given messages with one, it would train without it.
         dataset = Dataset.from_dict({"prompt": [str(index) for index in range(len(ids))], "index": list(range(len(ids)))})
@@ -101,6 +105,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
         tower = self._frozen_tower(lambda clip: engine.encode(clip))
         log = folder / f"vllm-{self.accelerator.process_index}.log"
+        if (new := unknown(recipe)) and training_data.on_event and self.accelerator.is_main_process:
+            training_data.on_event(
+                f"train: TRL {version('trl')} has settings unknown to trlt that may change the loss: {', '.join(new)}"
+            )
         if recipe.train.rollouts == "vllm" and training_data.on_event and self.accelerator.is_main_process:
             training_data.on_event(f"train: starting vLLM, which may take minutes; its log is {log}")
         vllm = _vllm(engine, loaded.path, training_data, recipe, log)
@@ -400,6 +408,11 @@ def _scored_with_the_rollout(**unused: Any) -> list[float | None]:
 def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
     """TRL's configuration for a recipe; see `arguments.for_grpo`."""
     return GRPOConfig(**for_grpo(recipe, folder, processes=processes))
+
+
+def unknown(recipe: Recipe) -> list[str]:
+    """Settings of the TRL that is installed which may change the loss, and which trlt doesn't know."""
+    return unknown_settings(fields(GRPOConfig), for_grpo(recipe, Path(), processes=1))
 
 
 def _base(model: Any) -> Any:

@@ -51,6 +51,8 @@ class WeightSource:
     """Modules that hold it, with its name there: several where it is tied."""
     change: Change | None = None
     """What adapters make of it, in float32, where the model is an adapter's folder."""
+    turned: bool = False
+    """Whether the model holds its last two axes the other way round; the first, which is cut, stays the first."""
 
 
 def load_policy(settings: Model, recipe: Recipe) -> LoadedModel:
@@ -185,7 +187,10 @@ def find_sources(model: Any, path: str) -> list[WeightSource]:
     stored = match(model, folder)
     changed = changes(adapters, model, str(folder), precision_of(folder)) if adapters else {}
     refuse_tied(changed, stored, path)
-    return [WeightSource(at.file, at.key, tuple(owners[id(names[name])]), changed.get(name)) for name, at in stored.items()]
+    return [
+        WeightSource(at.file, at.key, tuple(owners[id(names[name])]), changed.get(name), at.turned)
+        for name, at in stored.items()
+    ]
 
 
 def fill(sources: list[WeightSource], device: torch.device, dtypes: Mapping[str, torch.dtype] | None = None) -> None:
@@ -206,13 +211,16 @@ def fill(sources: list[WeightSource], device: torch.device, dtypes: Mapping[str,
                 whole = tensors.get_slice(source.key)
                 # What an adapter adds is a product that needs the whole weight, so each process reads that.
                 if source.change is not None:
-                    whole = source.change(tensors.get_tensor(source.key).float())
+                    stored = tensors.get_tensor(source.key)
+                    whole = source.change((stored.transpose(-1, -2) if source.turned else stored).float())
                 own = own_slice(whole, weight)
+                if source.turned and source.change is None:
+                    own = own.transpose(-1, -2)
                 dtype = (dtypes or {}).get(source.key, weight.dtype)
                 # Each process looks at its own slice: together they see every value once.
                 refuse_not_finite(str(file), [(source.key, own)])
                 # Copied, because `own` is a view of the mapped file.
-                value = with_slice(weight, torch.empty_like(own, dtype=dtype, device=device).copy_(own))
+                value = with_slice(weight, torch.empty(own.shape, dtype=dtype, device=device).copy_(own))
                 # One parameter for all places that hold it: tied weights stay tied.
                 for owner, name in source.owners:
                     setattr(owner, name, value)

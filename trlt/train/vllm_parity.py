@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from trlt.engine.agreement import TOLERANCES, Agreement
+from trlt.engine.families import family_of
 from trlt.engine.forest import Engine
 from trlt.engine.inputs import ClipInputs, PromptInputs
 from trlt.engine.sampling import Sampling
@@ -28,8 +29,8 @@ from trlt.video.clip import Clip
 
 SLOWER = 3
 """Least factor that a clip is slowed by."""
-CORNER = 56
-"""Side in pixels of what is taken of a clip that is too short, and shown several times."""
+CORNER = 2
+"""Tokens a side of what is taken of a clip that is too short, and shown several times."""
 REMEDY = f"take another version of vLLM, or {advice('train.rollouts: engine')}"
 
 
@@ -76,6 +77,7 @@ def check(
     that shows whether it computes the same, and what the positions change is measured by itself.
 
     The longest clip is looked at once more, told as a slower one: most clips have the rate that is assumed where none is told.
+    And in it the text's place depends on the rule that it follows the largest position on any axis.
 
     Args:
         sampler: Awake, with the weights of the engine's model.
@@ -89,7 +91,9 @@ def check(
         ModelError: vLLM failed.
     """
     worst, differences = ("", 0.0), []
-    tokens_per_second = float(engine.model.config.vision_config.tokens_per_second)
+    tokens_per_second = None
+    if family_of(engine.model).time_in == "positions":
+        tokens_per_second = float(engine.model.config.vision_config.tokens_per_second)
     rounded: list[positions.Rounded] = []
     shifts = [0.0]
     # At 2 frames a second a grid covers one second, which vLLM assumes where
@@ -130,20 +134,25 @@ def check(
     return parity
 
 
-def _slower(name: str, clip: Clip, words: Prompt, tokens_per_second: float) -> tuple[str, Clip, Prompt]:
+def _slower(name: str, clip: Clip, words: Prompt, tokens_per_second: float | None) -> tuple[str, Clip, Prompt]:
     """The same frames, so far apart that the last ones stand beyond the frames' height and width.
 
-    Only then the place of the text depends on the rate, and on the rule that it follows the largest position on any axis.
+    Only then the place of the text depends on the rate, and on the rule that it follows the largest position on any axis. Where
+    positions don't count seconds, a small corner of them does for the rule.
     """
-    frames = clip.frames
-    if clip.grid[0] == 1:
-        # Its only grid stands at 0 whatever the rate.
-        frames = np.concatenate([frames[:, :, :CORNER, :CORNER]] * 4)
-    last = (len(frames) // clip.geometry.temporal - 1) * clip.geometry.temporal / clip.sample_fps * tokens_per_second
-    side = max(frames.shape[2:]) // clip.geometry.side
-    slower = max(SLOWER, math.ceil((side + 1) / last))
+    frames, geometry, timed = clip.frames, clip.geometry, tokens_per_second is not None
+    # Whose only grid stands at 0 whatever the rate; or whose grids are no more than the corner has rows.
+    short = clip.grid[0] <= (1 if timed else CORNER)
+    if short or not timed:
+        corner = CORNER * geometry.side
+        frames = np.concatenate([frames[:, :, :corner, :corner]] * (4 if short else 1))
+    slower = SLOWER
+    if tokens_per_second is not None:
+        last = (len(frames) // geometry.temporal - 1) * geometry.temporal / clip.sample_fps * tokens_per_second
+        side = max(frames.shape[2:]) // geometry.side
+        slower = max(SLOWER, math.ceil((side + 1) / last))
     fps = clip.sample_fps / slower
-    slow = Clip.of(frames, np.arange(len(frames)) / fps, sample_fps=fps, duration=len(frames) / fps, geometry=clip.geometry)
+    slow = Clip.of(frames, np.arange(len(frames)) / fps, sample_fps=fps, duration=len(frames) / fps, geometry=geometry)
     return f"{name}, slowed {slower} times", slow, words
 
 
@@ -155,7 +164,7 @@ def _score(engine: Engine, clip: ClipInputs, prompt: PromptInputs, found: Explai
 
 
 def _same_prompt(
-    name: str, theirs: Explained, ours: PromptInputs, clip: ClipInputs, tokens_per_second: float
+    name: str, theirs: Explained, ours: PromptInputs, clip: ClipInputs, tokens_per_second: float | None
 ) -> positions.Rounded:
     """Raises where vLLM took other tokens, or placed them elsewhere."""
     tokens = [*ours.prefix.tolist(), *ours.suffix.tolist()]

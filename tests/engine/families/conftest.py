@@ -35,6 +35,7 @@ def shown(family: Family) -> Callable[..., Clip]:
     def make(frames: int = 6, rows: int = 2, columns: int = 3, *, seed: int = 0, fps: float = 2.0) -> Clip:
         side = family.geometry.side
         pixels = np.random.default_rng(seed).integers(0, 256, (frames, 3, rows * side, columns * side), dtype=np.uint8)
-        return Clip.of(pixels, np.arange(frames) / fps, sample_fps=fps, duration=frames / fps)
+        times = np.arange(frames) / fps
+        return Clip.of(pixels, times, sample_fps=fps, duration=frames / fps, geometry=family.geometry)
 
     return make

@@ -9,6 +9,7 @@ VIDEO = {
     "Qwen2-VL": "<|vision_start|>{18}<|vision_end|>",
     "Qwen3-VL": "".join(f"<{t} seconds><|vision_start|>{{6}}<|vision_end|>" for t in ("0.2", "1.2", "2.2")),
 }
+VIDEO["Qwen3-VL-MoE"] = VIDEO["Qwen3-VL"]
 """Six frames at two a second, of 2 x 3 tokens."""
 
 

@@ -18,7 +18,16 @@ from trlt.commands.doctor_checks.machine import (
     shared_memory_check,
     total_memory,
 )
-from trlt.commands.doctor_checks.software import decoder_checks, installed_versions, library_checks, python_check, trl_check
+from trlt.commands.doctor_checks.software import (
+    decoder_checks,
+    installed_versions,
+    library_checks,
+    newest_tried,
+    python_check,
+    tried,
+    tried_checks,
+    trl_check,
+)
 
 __all__ = [
     "GB",
@@ -35,8 +44,11 @@ __all__ = [
     "installed_versions",
     "library_checks",
     "memory_check",
+    "newest_tried",
     "python_check",
     "shared_memory_check",
     "total_memory",
+    "tried",
+    "tried_checks",
     "trl_check",
 ]

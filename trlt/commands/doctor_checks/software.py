@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trlt.commands.doctor_checks._check import Check, State
+from trlt.files.bounded_json import read_json
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -79,6 +81,37 @@ def library_checks(requirements: Iterable[str], installed: Mapping[str, str]) ->
     return findings
 
 
+def tried() -> list[dict[str, Any]]:
+    """What was run with which versions, as `tests/versions.py` has noted it; see docs/versions.md."""
+    found: list[dict[str, Any]] = read_json(Path(__file__).with_name("versions.json"), remedy="install trlt again")
+    return found
+
+
+def newest_tried(library: str) -> str:
+    """The newest version of a library with which trlt was tried."""
+    from packaging.version import Version
+
+    return str(max(Version(entry["versions"][library]) for entry in tried()))
+
+
+def tried_checks(installed: Mapping[str, str]) -> list[Check]:
+    """A warning for each library whose version fits, but that trlt wasn't tried with.
+
+    Args:
+        installed: Name in lower case -> version.
+    """
+    found = []
+    for name in sorted(tried()[0]["versions"]):
+        versions = {entry["versions"][name] for entry in tried()}
+        # torch's builds for one device or another are the same version.
+        version = installed.get(name, "").partition("+")[0]
+        if version and version not in versions:
+            words = f"{version}: not tried with trlt yet, which was with {' and '.join(sorted(versions))}"
+            remedy = f"none is needed; if in doubt, pip install '{name}=={newest_tried(name)}'"
+            found.append(Check(name, "warning", words, remedy))
+    return found
+
+
 def installed_versions(requirements: Iterable[str]) -> dict[str, str]:
     """The version of each required library that is installed, by its name in lower case."""
     from packaging.requirements import Requirement
@@ -107,18 +140,20 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def trl_check(trainer: type, overridden: Sequence[str]) -> Check:
-    """Whether TRL's trainer still has the private methods that trlt overrides.
+def trl_check(misfits: Sequence[str], unknown: Sequence[str], overridden: int) -> Check:
+    """Whether TRL's trainer is the one that trlt builds on.
 
     Args:
-        trainer: Ours, which is derived from TRL's.
-        overridden: Names of the methods.
+        misfits: What it has otherwise than trlt overrides it.
+        unknown: Its settings that trlt doesn't know.
+        overridden: How many methods are.
     """
-    theirs = [base for base in trainer.__mro__ if not base.__module__.startswith("trlt.")]
-    gone = [name for name in overridden if not any(callable(vars(base).get(name)) for base in theirs)]
-    if gone:
-        return Check("TRL's methods", "fault", f"{', '.join(gone)}: not there", "install the version that trlt is pinned to")
-    return Check("TRL's methods", "ok", f"all {len(overridden)} that are overridden are there")
+    remedy = f"pip install 'trl=={newest_tried('trl')}', with which trlt was tried"
+    if misfits:
+        return Check("TRL's trainer", "fault", "; ".join(misfits), remedy)
+    if unknown:
+        return Check("TRL's trainer", "warning", f"settings that trlt doesn't know: {', '.join(unknown)}", remedy)
+    return Check("TRL's trainer", "ok", f"all {overridden} methods that are overridden are there, and all settings are known")
 
 
 def decoder_checks(av: ModuleType) -> list[Check]:

@@ -92,6 +92,7 @@ def main() -> None:
 
 def _stages(folder: Path) -> Iterator[str]:
     """Does one stage after the other; what each found."""
+    from trlt.engine.model import family_at
     from trlt.lab.miniature import warmup
     from trlt.recipe import Model, Recipe, Train, Video
     from trlt.task.sample import read_samples
@@ -106,7 +107,7 @@ def _stages(folder: Path) -> Iterator[str]:
     written = warmup.write(folder, 1)
     [sample] = read_samples(written.samples)
     yield f"{sample.duration:g} s of H.264"
-    with ClipLoader(recipe.video) as loader:
+    with ClipLoader(recipe.video, family_at(model.path).geometry) as loader:
         clip = loader.load(written.videos / sample.video)
         yield f"{len(clip.frames)} frames, {clip.tokens} tokens, by a process of its own"
         from trlt.engine.forest import Engine, Tree

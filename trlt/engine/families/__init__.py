@@ -8,11 +8,13 @@ from trlt.engine.families.family import THINKING, Family, Rendered, chat
 from trlt.engine.families.keys import ConfigFault
 from trlt.engine.families.qwen2_5_vl import Qwen25VL
 from trlt.engine.families.qwen2_vl import Qwen2VL
+from trlt.engine.families.qwen3_5 import Qwen35
 from trlt.engine.families.qwen3_vl import Qwen3VL
+from trlt.engine.families.qwen3_vl_moe import Qwen3VLMoe
 
 __all__ = ["FAMILIES", "THINKING", "ConfigFault", "Family", "Rendered", "chat", "family_named", "family_of"]
 
-FAMILIES: tuple[Family, ...] = (Qwen25VL(), Qwen2VL(), Qwen3VL())
+FAMILIES: tuple[Family, ...] = (Qwen25VL(), Qwen2VL(), Qwen3VL(), Qwen3VLMoe(), Qwen35())
 
 
 def family_named(model_type: object) -> Family | None:

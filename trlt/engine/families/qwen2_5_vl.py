@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from trlt.engine.families import keys, layouts
-from trlt.engine.families.family import Family
+from trlt.engine.families.family import Family, Told
 from trlt.engine.families.shape import Architecture
 from trlt.engine.families.tiny import tiny_model, tiny_text
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trlt.engine.inputs import ClipInputs
+    from trlt.video.clip import Clip
 
 TEXT = (
     *("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size"),
@@ -44,6 +45,8 @@ class Qwen25VL(Family):
     class_names = ("Qwen2_5_VLConfig", "Qwen2_5_VLForConditionalGeneration", "Qwen2_5_VLProcessor")
     pixels = CLIP_PIXELS
     blocks = ("Qwen2_5_VLDecoderLayer", "Qwen2_5_VLVisionBlock")
+    time_in = "positions"
+    sglang = True
 
     def check(self, config: Mapping[str, Any]) -> None:
         """See `Family.check`."""
@@ -119,3 +122,11 @@ class Qwen25VL(Family):
             second_per_grid_ts=torch.tensor([clip.seconds_per_grid]),
         )
         return positions[:, 0]  # type: ignore[no-any-return]
+
+    def told(self, clip: Clip, config: Any = None) -> Told:
+        """See `Family.told`; a rate at which both ways of rounding give the engine's positions."""
+        from trlt.engine.told_rate import TOKENS_PER_SECOND, told_rate
+
+        count = len(clip.frames)
+        fps = told_rate(clip, float(config.vision_config.tokens_per_second) if config else TOKENS_PER_SECOND)
+        return Told(fps, list(range(count)), count / fps)

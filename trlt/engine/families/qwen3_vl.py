@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from trlt.engine.families import keys, layouts
-from trlt.engine.families.family import END, START, VIDEO, Family
+from trlt.engine.families.family import END, START, VIDEO, Family, Told
 from trlt.engine.families.shape import TIME_TOKENS, Architecture
 from trlt.engine.families.tiny import tiny_model, tiny_text
 from trlt.video.geometry import Geometry
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trlt.engine.inputs import ClipInputs
+    from trlt.video.clip import Clip
 
 TEXT = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "vocab_size", "head_dim"),
@@ -47,13 +48,14 @@ class Qwen3VL(Family):
 
     name = "Qwen3-VL"
     model_types = ("qwen3_vl",)
-    hub_names = ("qwen3-vl",)
+    hub_names: ClassVar[tuple[str, ...]] = ("qwen3-vl",)
     geometry = Geometry(16)
     class_names = ("Qwen3VLConfig", "Qwen3VLForConditionalGeneration", "Qwen3VLProcessor")
     placeholder = VIDEO
     pixels = EVEN_PIXELS
     blocks = ("Qwen3VLTextDecoderLayer", "Qwen3VLVisionBlock")
     time_tokens = TIME_TOKENS
+    time_in = "text"
 
     # -- files ----------------------------------------------------------------------------------------------------
 
@@ -73,8 +75,12 @@ class Qwen3VL(Family):
         keys.function(text, where)
         keys.divides(text, "num_attention_heads", text["num_key_value_heads"], f"{where}num_key_value_heads", where)
         keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
-        keys.rope(text, where, text["head_dim"])
+        self.check_rope(text, where)
         keys.interleaved(text, where)
+
+    def check_rope(self, text: Mapping[str, Any], where: str) -> None:
+        """Which of a head's numbers are turned: all."""
+        keys.rope(text, where, text["head_dim"])
 
     def check_vision(self, vision: Mapping[str, Any], text: Mapping[str, Any], where: str) -> None:
         """The same for the tower's keys."""
@@ -102,10 +108,15 @@ class Qwen3VL(Family):
 
     def adapt_processor(self, processor: Any, config: Mapping[str, Any]) -> None:
         """Takes the marks around a whole video out of chat templates, unless the weights were tuned with them."""
-        if config.get(MARKS_KEY) == OUTER:
+        if self.has_outer_marks(config):
             return
         for holder in (processor, processor.tokenizer):
             holder.chat_template = _without_marks(holder.chat_template)
+
+    def has_outer_marks(self, config: Any) -> bool:
+        """See `Family.has_outer_marks`: weights that were tuned with them say so."""
+        said = config.get(MARKS_KEY) if isinstance(config, Mapping) else getattr(config, MARKS_KEY, None)
+        return bool(said == OUTER)
 
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """See `Family.tiny`; the template is rewritten as that of a loaded processor is."""
@@ -152,6 +163,11 @@ class Qwen3VL(Family):
 
     # -- inputs ---------------------------------------------------------------------------------------------------
 
+    def told(self, clip: Clip) -> dict[str, Any]:
+        """See `Family.told`: the frames' seconds, as frames of a video with one a second."""
+        seconds = clip.stamps.tolist()
+        return {"fps": 1.0, "total_num_frames": len(seconds), "frames_indices": seconds}
+
     def video_ids(self, tokenizer: Any, clip: ClipInputs) -> list[int]:
         """See `Family.video_ids`: of each pair of frames the time, and its tokens between marks."""
         start, video, end = tokenizer.convert_tokens_to_ids([START, VIDEO, END])
@@ -159,18 +175,18 @@ class Qwen3VL(Family):
         assert len(times) == int(clip.grid[0, 0]), "each temporal patch has a time"
         patch = [start, *[video] * (clip.tokens // len(times)), end]
         # Special tokens stand on both sides of a time, and a line's end or one of them before the first.
-        texts = tokenizer([f"<{time:.1f} seconds>" for time in times], add_special_tokens=False)["input_ids"]
+        texts = tokenizer([f"<{time} seconds>" for time in times], add_special_tokens=False)["input_ids"]
         return [token for text in texts for token in (*text, *patch)]
 
-    def times(self, stamps: Sequence[float]) -> list[float]:
-        """Seconds of each temporal patch: halfway between its first and its last frame.
+    def times(self, stamps: Sequence[float]) -> list[str]:
+        """Seconds of each temporal patch, with one decimal: halfway between its first and its last frame.
 
         Args:
             stamps: Seconds of each frame. A frame that is left alone is shown twice.
         """
         size = self.geometry.temporal
         patches = [stamps[first : first + size] for first in range(0, len(stamps), size)]
-        return [(patch[0] + patch[-1]) / 2 for patch in patches]
+        return [f"{(patch[0] + patch[-1]) / 2:.1f}" for patch in patches]
 
     def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
         """See `Family.positions`; each temporal patch is a picture of its own, and time is told by text."""
@@ -198,6 +214,27 @@ class Qwen3VL(Family):
     def no_mask(self) -> Any:
         """See `Family.no_mask`: without cache and row positions the library makes none."""
         return None
+
+    # -- other programs -------------------------------------------------------------------------------------------
+
+    def told(self, clip: Clip, config: Any = None) -> Told:
+        """See `Family.told`; of a file with ten frames a second, where both frames of a patch stand at the patch's very time.
+
+        The numbers of frames may only be whole, and a clip's times are any. In tenths of a second, as they are written, no
+        rounding is left to the other program.
+        """
+        tenths = [int(time.replace(".", "")) for time in self.times(clip.stamps.tolist())]
+        seconds = len(clip.frames) / clip.sample_fps
+        return Told(10.0, [tenth for tenth in tenths for _ in range(self.geometry.temporal)], seconds)
+
+    def text(self, clip: Clip) -> str:
+        """See `Family.text`."""
+        times = self.times(clip.stamps.tolist())
+        return "".join(f"<{time} seconds>{START}{VIDEO * (clip.tokens // len(times))}{END}" for time in times)
+
+    def length(self, clip: Clip) -> int:
+        """See `Family.length`; digits and points are tokens, and so are `<`, ` seconds`, `>` and the two marks."""
+        return clip.tokens + sum(len(time) + 5 for time in self.times(clip.stamps.tolist()))
 
 
 def _without_marks(template: Any) -> Any:

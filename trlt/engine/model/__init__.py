@@ -13,6 +13,7 @@ from trlt.engine.model.load import LoadedModel, load, precision_of
 from trlt.engine.model.lora import draw_adapters, in_float32, save_adapter, with_adapters
 from trlt.engine.model.processor import load_processor
 from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
+from trlt.engine.model.thinking import refuse_begun_reasoning
 from trlt.engine.model.which import config_at, family_at, published_family
 from trlt.engine.model.write import draw_as, save
 
@@ -39,6 +40,7 @@ __all__ = [
     "named_base",
     "precision_of",
     "published_family",
+    "refuse_begun_reasoning",
     "refuse_not_finite",
     "refuse_tied",
     "resolve",

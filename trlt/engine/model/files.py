@@ -31,6 +31,8 @@ class Stored:
     file: Path
     key: str
     shape: tuple[int, ...]
+    turned: bool = False
+    """Whether the model holds its last two axes the other way round."""
 
 
 def check_files(folder: Path) -> None:

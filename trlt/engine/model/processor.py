@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.engine.families import Family
+from trlt.engine.families.family import END, START
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.files import object_in
@@ -31,6 +32,8 @@ WORDS = "12.5 to"
 SIZES = {"patch_size": "patch_size", "temporal_patch_size": "temporal_patch_size", "merge_size": "spatial_merge_size"}
 """Settings of the processor to those of the vision tower that must be the same."""
 GENERATION = "generation_config.json"
+FRAMES = ("processor_config.json", "video_preprocessor_config.json", "preprocessor_config.json")
+"""Files that say how frames become patches; the library takes the first that is there."""
 TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
 
 
@@ -66,8 +69,8 @@ def load_processor(located: str) -> Any:
         )
     family.adapt_processor(processor, config)
     _check_vocabulary(processor.tokenizer, config, folder, family)
-    _check_template(processor, family, path)
-    _check_frames(processor.video_processor, config["vision_config"], family, path)
+    _check_template(processor, family, config, path)
+    _check_frames(processor.video_processor, config["vision_config"], family, folder)
     return processor
 
 
@@ -78,8 +81,13 @@ def _unread(folder: Path, error: Exception) -> ModelError:
             object_in(folder / name)
     return ModelError(
         f"model.path: {folder}: its processor can't be loaded ({shown(' '.join(str(error).split()))}); download "
-        "tokenizer.json, tokenizer_config.json and preprocessor_config.json again"
+        f"tokenizer.json, tokenizer_config.json and {_frames_file(folder)} again"
     )
+
+
+def _frames_file(folder: Path) -> str:
+    """The file that says how frames become patches, for a remedy."""
+    return next((name for name in FRAMES if (folder / name).is_file()), FRAMES[-1])
 
 
 def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path, family: Family) -> None:
@@ -113,7 +121,7 @@ def _check_vocabulary(tokenizer: Any, config: Mapping[str, Any], folder: Path, f
         raise ModelError(f"{where}: its {len(ids)} tokens aren't numbered from 0 to {len(ids) - 1}; download it again")
 
 
-def _check_template(processor: Any, family: Family, path: str) -> None:
+def _check_template(processor: Any, family: Family, config: Mapping[str, Any], path: str) -> None:
     template = processor.chat_template
     if isinstance(template, dict):
         template = template.get("default")
@@ -123,6 +131,9 @@ def _check_template(processor: Any, family: Family, path: str) -> None:
     special = tuple(sorted((name, token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)))
     known = tokenizer.get_vocab()
     for text in try_out(template, special, family.placeholder, f"model.path: {path}"):
+        head, _, tail = text.partition(family.placeholder)
+        if (head.endswith(START), tail.startswith(END)) != (family.has_outer_marks(config),) * 2:
+            raise ModelError(f"model.path: {path}: {_of_marks(family, config)}; see docs/decisions/outer-marks.md")
         if unknown := [mark for mark in re.findall(r"<\|[^<>|\s]+\|>", text) if mark not in known]:
             raise ModelError(
                 f"model.path: {path}: the chat template writes {unknown[0]}, which is no token of the tokenizer; download "
@@ -130,9 +141,18 @@ def _check_template(processor: Any, family: Family, path: str) -> None:
             )
 
 
-def _check_frames(video: Any, vision: Mapping[str, Any], family: Family, path: str) -> None:
+def _of_marks(family: Family, config: Mapping[str, Any]) -> str:
+    """Which marks around a video a chat template should have written."""
+    if family.has_outer_marks(config):
+        return (
+            f"{CONFIG} says that the weights were tuned with {START} and {END} around a video, and the chat template lacks them"
+        )
+    return f"the chat template writes {START} or {END} once more around {family.placeholder}"
+
+
+def _check_frames(video: Any, vision: Mapping[str, Any], family: Family, folder: Path) -> None:
     """Ends where frames would be cut into other patches than the tower takes, or aren't scaled by numbers."""
-    again = "download preprocessor_config.json again"
+    path, again = str(folder), f"download {_frames_file(folder)} again"
     for mine, its in SIZES.items():
         if getattr(video, mine, None) != vision[its]:
             raise ModelError(

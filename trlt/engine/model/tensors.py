@@ -6,9 +6,11 @@ The library would draw what is missing at random, leave out what has no place, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from trlt.engine.families import Family, family_of
 from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.files import Stored, stored_tensors
 from trlt.errors import ModelError, shown
@@ -55,6 +57,7 @@ def match(model: Any, folder: Path) -> dict[str, Stored]:
     from transformers.core_model_loading import WeightConverter, rename_source_key
 
     # The published names differ from those of the modules; Transformers knows how.
+    family = family_of(model)
     rules: Any = get_model_conversion_mapping(model)
     joined = [rule for rule in rules if isinstance(rule, WeightConverter)]
     renamed = [rule for rule in rules if not isinstance(rule, WeightConverter)]
@@ -64,15 +67,18 @@ def match(model: Any, folder: Path) -> dict[str, Stored]:
     found: dict[str, Stored] = {}
     unexpected, odd = [], []
     for key, stored in stored_tensors(folder).items():
+        if key.startswith(family.unloaded):
+            continue
         name, _ = rename_source_key(key, renamed, joined, model.base_model_prefix, every)
         if name not in every:
             unexpected.append(key)
         elif name in found:
             raise ModelError(f"model.path: {stored.file}: {key} and {found[name].key} are the same weight, {name}; {OTHERS}")
         else:
-            found[name] = stored
-            if stored.shape != tuple(every[name].shape):
-                odd.append((stored, tuple(every[name].shape)))
+            shape = tuple(every[name].shape)
+            found[name] = _turned(stored, name, shape, family)
+            if stored.shape != shape and not found[name].turned:
+                odd.append((stored, shape))
     refuse_misfits(str(folder), names.keys() - found.keys(), unexpected)
     if odd:
         first, shape = odd[0]
@@ -82,6 +88,12 @@ def match(model: Any, folder: Path) -> dict[str, Stored]:
         )
     _refuse_untied(found, names, every)
     return {name: found[name] for name in names}
+
+
+def _turned(stored: Stored, name: str, shape: tuple[int, ...], family: Family) -> Stored:
+    """A tensor, with a note where it lies the other way round than in the model; shapes tell, as `Family.check` sees to."""
+    turned = name.endswith(family.turned) and stored.shape != shape == (*stored.shape[:-2], *stored.shape[:-3:-1])
+    return replace(stored, turned=True) if turned else stored
 
 
 def _refuse_untied(found: dict[str, Stored], names: dict[str, Any], every: dict[str, Any]) -> None:
@@ -96,11 +108,12 @@ def _refuse_untied(found: dict[str, Stored], names: dict[str, Any], every: dict[
 
 
 def read(stored: Stored) -> Any:
-    """A tensor's values, as they are stored."""
+    """A tensor's values, as the model holds them."""
     from safetensors import safe_open
 
     with safe_open(stored.file, framework="pt") as file:
-        return file.get_tensor(stored.key)
+        value = file.get_tensor(stored.key)
+    return value.transpose(-1, -2) if stored.turned else value
 
 
 def refuse_misfits(path: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:

@@ -44,10 +44,11 @@ def family_at(name: str) -> Family:
 
 
 def published_family(name: str) -> Family | None:
-    """The family that publishes models by such names; None if none does. Of several, that which knows most of the name."""
+    """The family that publishes models by such names, the one with most of it; None if none does."""
     last = name.rpartition("/")[2].lower()
-    known = [(len(part), family) for family in FAMILIES for part in family.hub_names if part in last]
-    return max(known, key=lambda one: one[0])[1] if known else None
+    # One family's names may go on where another's end, as those of a mixture of experts do.
+    parts = {part: family for family in FAMILIES for part in family.hub_names if part in last}
+    return parts[max(parts, key=len)] if parts else None
 
 
 def _cached(name: str) -> Path | None:

@@ -13,6 +13,7 @@ from trlt.errors import ServerError
 from trlt.recipe import advice
 
 if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.families import Family
     from trlt.engine.forest import Completion
 
 KEYS = ("TRLT_API_KEY", "OPENAI_API_KEY")
@@ -27,11 +28,13 @@ class Asker:
     Args:
         model: Name of the model there; None until it is known.
         limits: See `Limits`.
+        family: Of the model.
         key: Sent as a bearer token; None takes it from the environment.
     """
 
-    def __init__(self, model: str | None, limits: Limits, key: str | None = None) -> None:
+    def __init__(self, model: str | None, limits: Limits, family: Family, key: str | None = None) -> None:
         self.model = model
+        self.family = family
         self.limits = limits
         self._key = key or next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
 
@@ -94,12 +97,22 @@ class Asker:
         clip, request = job.videos.clip, job.request
         video, seed = job.videos.of(server.form), first_seed(job.sampling.seed, request) + job.place[2] + index
         body = question(
-            server.form, self.model or "", request, clip, video, job.sampling, n=n, seed=seed, textless=server.textless
+            server.form,
+            self.model or "",
+            request,
+            clip,
+            video,
+            job.sampling,
+            family=self.family,
+            n=n,
+            seed=seed,
+            textless=server.textless,
         )
         answer = self.call(server, "/v1/chat/completions", body | more)
         try:
             said = read(answer, n)
-            check_tokens(said, request, clip, server.form, server.template if request.system else server.bare_template)
+            template = server.template if request.system else server.bare_template
+            check_tokens(said, request, clip, server.form, self.family, template)
         except ServerError as error:
             raise ServerError(f"{server.address}: {error}") from None
         return said, answer

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.servers.asking import Asker
 from trlt.engine.servers.crew import Crew, ServerJob
@@ -22,6 +23,7 @@ from trlt.errors import ModelError, ServerError, UsageError
 from trlt.errors.faults import fault_of
 
 if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.families import Family
     from trlt.engine.forest import Answered, Completion, Tree
     from trlt.engine.sampling import Sampling
 
@@ -34,6 +36,7 @@ class Servers:
     Args:
         urls: Where they listen: `http://host:8000`, with or without `/v1`.
         model: Name of the model there; None uses the only one that they serve.
+        family: Of the model, where the servers' own word on it can't be read from here; None: Qwen2.5-VL.
         limits: See `Limits`.
         on_event: Called when a server is set aside or comes back; from any thread.
         gone: Of an address, what is known of the end of the program that listened there; None while it runs, or where
@@ -49,6 +52,7 @@ class Servers:
         urls: Sequence[str],
         *,
         model: str | None = None,
+        family: Family | None = None,
         limits: Limits | None = None,
         on_event: Callable[[str], None] | None = None,
         gone: Callable[[str], str | None] | None = None,
@@ -60,7 +64,7 @@ class Servers:
         """Servers make their inputs themselves."""
         self.limits = limits or Limits()
         servers = [Server(address) for address in dict.fromkeys(ServerAddress.parse(url) for url in urls)]
-        self._asker = Asker(model, self.limits, key)
+        self._asker = Asker(model, self.limits, family or FAMILIES[0], key)
         self._proof = Proof(self._asker)
         self._pool = ServerPool(servers, self.limits, self._proof.look, on_event or (lambda _: None), gone)
 
@@ -72,6 +76,11 @@ class Servers:
     @model.setter
     def model(self, name: str | None) -> None:
         self._asker.model = name
+
+    @property
+    def family(self) -> Family:
+        """Of the model at the servers, by which frames must be cut; known once they were checked."""
+        return self._asker.family
 
     def check(self) -> None:
         """Identifies the servers and proves that they see whole videos at their rate; to be called before `generate`.

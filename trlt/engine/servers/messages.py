@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.servers import sglang
 from trlt.engine.servers.transport import TransientFault
-from trlt.engine.told_rate import told_rate
 from trlt.errors import ServerError
 
 if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.families import Family
     from trlt.engine.forest import Completion, PromptRequest
     from trlt.engine.sampling import Sampling
     from trlt.video.clip import Clip
@@ -81,6 +81,7 @@ def question(
     video: str,
     sampling: Sampling,
     *,
+    family: Family,
     n: int,
     seed: int,
     textless: Sequence[int] = (),
@@ -97,6 +98,7 @@ def question(
         clip: About what.
         video: `encode` of it.
         sampling: How tokens are drawn.
+        family: Of the model.
         n: Completions.
         seed: Of the first of them.
         textless: Ids that no text has, which the engine never draws.
@@ -125,12 +127,12 @@ def question(
     if textless:
         # As words (`bad_words`) they can't be named. Added to a logit, this leaves nothing to draw.
         body["logit_bias"] = {str(token): NEVER for token in textless}
-    return body | (_vllm(clip) if form == "vllm" else sglang.fields(clip))
+    return body | (_vllm(clip, family) if form == "vllm" else sglang.fields(clip))
 
 
-def _vllm(clip: Clip) -> dict[str, Any]:
-    """What vLLM must be told so that it takes the frames as they are, at their true rate."""
-    count, fps = len(clip.frames), told_rate(clip)
+def _vllm(clip: Clip, family: Family) -> dict[str, Any]:
+    """What vLLM must be told so that it takes the frames as they are, at their true times."""
+    fps, indices, duration = family.told(clip)
     # The rate goes two ways: processors of transformers 4 read `fps`, those of transformers 5 the video's metadata.
     return {
         "media_io_kwargs": {
@@ -139,9 +141,9 @@ def _vllm(clip: Clip) -> dict[str, Any]:
                 "num_frames": -1,
                 "fps": fps,
                 "do_sample_frames": False,
-                "total_num_frames": count,
-                "frames_indices": list(range(count)),
-                "duration": count / fps,
+                "total_num_frames": len(clip.frames),
+                "frames_indices": indices,
+                "duration": duration,
             }
         },
         "mm_processor_kwargs": {"fps": fps, "do_sample_frames": False, "do_resize": False},
@@ -201,7 +203,9 @@ def _completion(choice: Mapping[str, Any], drawn: int | None) -> Completion | No
     return Completion(text, tokens, reason == "stop")
 
 
-def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, form: Form, template: int = 0) -> None:
+def check_tokens(
+    said: ServerCompletion, request: PromptRequest, clip: Clip, form: Form, family: Family, template: int = 0
+) -> None:
     """Refuses an answer to less or more than the whole clip: the video must be seen, and the budget must hold.
 
     Args:
@@ -209,6 +213,7 @@ def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, for
         request: What was asked.
         clip: About what.
         form: Of the requests.
+        family: Of the model.
         template: Tokens that its chat template adds, where that is known.
 
     Raises:
@@ -217,19 +222,20 @@ def check_tokens(said: ServerCompletion, request: PromptRequest, clip: Clip, for
     # Without the model's tokenizer a text's tokens are known only roughly: at least one a word, at most one a byte.
     text = f"{request.system} {request.user}"
     least, most = template + len(text.split()), TEMPLATE_TOKENS + len(text.encode("utf-8", "surrogatepass"))
-    if not clip.tokens + least <= said.prompt_tokens <= clip.tokens + most:
+    video = family.length(clip)
+    if not video + least <= said.prompt_tokens <= video + most:
         raise ServerError(
-            f"the prompt of sample {request.key!r} had {said.prompt_tokens} tokens there: {clip.tokens} of its video and "
-            f"{least} to {most} of text were due; {remedy(form)}"
+            f"the prompt of sample {request.key!r} had {said.prompt_tokens} tokens there: {video} of its video and "
+            f"{least} to {most} of text were due; {remedy(form, family)}"
         )
 
 
-def remedy(form: Form) -> str:
+def remedy(form: Form, family: Family) -> str:
     """Ends an error about frames that didn't arrive as they were sent."""
     fault = "it ignores the video, or samples or resizes its frames again; "
     if form == "sglang":
         return f"{fault}start it with the settings and the processor of trlt\n  {sglang.START}"
-    return fault + """start vLLM with --media-io-kwargs '{"video": {"num_frames": -1}}', and with a Qwen2.5-VL"""
+    return f"""{fault}start vLLM with --media-io-kwargs '{{"video": {{"num_frames": -1}}}}', and with a {family.name}"""
 
 
 def rate_remedy(form: Form) -> str:
@@ -265,14 +271,28 @@ def likeliest(answer: Mapping[str, Any]) -> dict[str, float]:
     return {token: value for token, value in figures.items() if math.isfinite(value) and value > -1e3}
 
 
-def pattern(frames: int, fps: float = 30.0) -> Clip:
-    """A small clip, different in every frame, of the smallest size that Qwen2.5-VL's own settings leave as it is.
+def pattern(frames: int, family: Family, fps: float = 30.0, stamps: Sequence[float] | None = None) -> Clip:
+    """A small clip, different in every frame, of the smallest size that a family's own settings leave as it is.
 
     Faster than a server samples on its own (SGLang: twice a second), so that one which does is found out.
+
+    Args:
+        frames: How many.
+        family: Of the model.
+        fps: Their rate.
+        stamps: Seconds of each frame, where they aren't those of the rate.
     """
     import numpy as np
 
     from trlt.video.clip import Clip
 
-    ramp = np.arange(frames * 3 * 56 * 56, dtype=np.uint32).reshape(frames, 3, 56, 56)
-    return Clip.of((ramp * 7 % 251).astype(np.uint8), np.arange(frames) / fps, sample_fps=fps, duration=frames / fps)
+    side = 2 * family.geometry.side
+    ramp = np.arange(frames * 3 * side * side, dtype=np.uint32).reshape(frames, 3, side, side)
+    return Clip.of(
+        (ramp * 7 % 251).astype(np.uint8),
+        np.arange(frames) / fps,
+        sample_fps=fps,
+        duration=frames / fps,
+        stamps=None if stamps is None else np.array(stamps),
+        geometry=family.geometry,
+    )

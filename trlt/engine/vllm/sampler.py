@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from trlt.engine.families import family_of
 from trlt.engine.forest import Completion, Engine, Tree
-from trlt.engine.inputs import ClipInputs
 from trlt.engine.memory import token_bytes
 from trlt.engine.model import folder_of
 from trlt.engine.mrope import RULE
 from trlt.engine.sampling import Sampling
-from trlt.engine.told_rate import told_rate
-from trlt.engine.vllm.environment import refuse_library_positions, vllm_python
+from trlt.engine.vllm.environment import least_transformers, refuse_library_positions, vllm_python
 from trlt.engine.vllm.limits import BATCHED_TOKENS, most_tokens, per_prompt
 from trlt.engine.vllm.process import HostProcess
 from trlt.engine.vllm.together import together
@@ -72,10 +71,11 @@ class VllmSampler:
         self._builder, self._dtype = engine.builder, getattr(torch, recipe.model.dtype)
         self._banned = frozenset(engine.builder.suppressed(config.text_config.vocab_size).nonzero()[:, 0].tolist())
         self._ends = frozenset(engine.builder.end_tokens)
-        self._tokens_per_second = float(config.vision_config.tokens_per_second)
+        self._family, self._config = family_of(engine.model), config
         self._tells = recipe.train.corrects != "none"
         settings = recipe.train.vllm
-        length = min(most_tokens(recipe.video, words) + recipe.train.max_new_tokens, config.text_config.max_position_embeddings)
+        length = most_tokens(recipe.video, words, self._family) + recipe.train.max_new_tokens
+        length = min(length, config.text_config.max_position_embeddings)
         on_gpu = engine.device.type == "cuda"
         told = {
             "llm": {
@@ -87,7 +87,7 @@ class VllmSampler:
                 "max_model_len": length,
                 "max_num_seqs": recipe.train.max_sequences,
                 "max_num_batched_tokens": max(length, BATCHED_TOKENS),
-                "limit_mm_per_prompt": per_prompt(recipe.video),
+                "limit_mm_per_prompt": per_prompt(recipe.video, self._family),
                 # Not the processed ones: these are of the nucleus without banned tokens, so
                 # every ratio would be 1 or less (docs/decisions/vllm-rollouts.md).
                 "logprobs_mode": "raw_logprobs",
@@ -99,6 +99,7 @@ class VllmSampler:
             # Of so many sequences that are as long as they may be, in whole blocks.
             "cache": token_bytes(config.text_config, self._dtype) * recipe.train.max_sequences * (length + BLOCK),
             "sleep": settings.sleep and on_gpu,
+            "transformers": least_transformers(self._family),
             "banned": sorted(self._banned),
             "ends": sorted(self._ends),
         }
@@ -147,7 +148,7 @@ class VllmSampler:
         prompts = [
             {
                 "clip": place,
-                "ids": self._prompt(_clip(trees[place]), Prompt(request.system, request.user, request.think)),
+                "ids": self._prompt(Prompt(request.system, request.user, request.think)),
                 "n": request.n,
                 "seed": _seed(sampling.seed, request.key, request.system, request.user),
             }
@@ -173,7 +174,7 @@ class VllmSampler:
         found = []
         # The likeliest completion alone would be a weak test: a confident model hardly reacts to a wrong input.
         for temperature in (0.0, sampling.temperature):
-            prompt = {"clip": 0, "ids": self._prompt(clip, words), "n": 1, "seed": sampling.seed}
+            prompt = {"clip": 0, "ids": self._prompt(words), "n": 1, "seed": sampling.seed}
             answer = self._ask([clip], [prompt], temperature, 1.0, sampling, logps=True, explain=True)
             [one], positions = answer["answers"], answer["positions"]
             [tokens], [logps] = one["completions"], one["logps"]
@@ -198,7 +199,7 @@ class VllmSampler:
         message = {
             "do": "generate",
             "clips": [
-                {"shape": list(some.shape), "fps": told_rate(clip, self._tokens_per_second)}
+                {"shape": list(some.shape), **self._family.told(clip, self._config)._asdict()}
                 for some, clip in zip(frames, clips, strict=True)
             ],
             "prompts": list(prompts),
@@ -208,12 +209,9 @@ class VllmSampler:
         }
         return self._host.ask(message, *(some.reshape(-1).data for some in frames))
 
-    def _prompt(self, clip: Clip, words: Prompt) -> list[int]:
-        """Token ids with one video token, which vLLM expands to as many as the clip has."""
-        inputs = ClipInputs(None, torch.tensor([clip.grid]), float(clip.seconds_per_grid), clip.tokens)
-        made = self._builder.prompt(words.system, words.user, inputs, think=words.think)
-        prefix, video = made.prefix.tolist(), clip.tokens
-        return [*prefix[: -1 - video], prefix[-2], prefix[-1], *made.suffix.tolist()]
+    def _prompt(self, words: Prompt) -> list[int]:
+        """Token ids with one video token, which vLLM expands to all that the clip becomes."""
+        return self._builder.unexpanded(words.system, words.user, think=words.think)
 
     def _completion(self, tokens: Sequence[int], logps: Sequence[float], opening: str = "") -> Completion:
         if drawn := self._banned.intersection(tokens):

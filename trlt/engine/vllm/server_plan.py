@@ -13,10 +13,19 @@ from typing import Any
 
 import torch
 
+from trlt.engine.families import Family, family_named
 from trlt.engine.memory import token_bytes
 from trlt.engine.model import CONFIG, check_config, folder_of, load_processor, locate, resolve
 from trlt.engine.mrope import RULE
-from trlt.engine.vllm.environment import FoundVllm, find_vllm, refuse_library_positions, standing_alone, visible_gpus
+from trlt.engine.servers.template import template_of
+from trlt.engine.vllm.environment import (
+    FoundVllm,
+    find_vllm,
+    refuse_library_positions,
+    refuse_old_transformers,
+    standing_alone,
+    visible_gpus,
+)
 from trlt.engine.vllm.limits import BATCHED_TOKENS, most_tokens, per_prompt
 from trlt.errors import ModelError, UsageError, counted
 from trlt.recipe import Model, Video
@@ -40,6 +49,7 @@ class ServerPlan:
     vllm: FoundVllm
     folder: Path
     """Of the model's config.json, tokenizer and weights."""
+    family: Family
     dtype: str
     gpus: tuple[str | None, ...]
     """The GPU of each server, as CUDA_VISIBLE_DEVICES names it; None: the CPU."""
@@ -49,6 +59,8 @@ class ServerPlan:
     """Memory for keys and values of a server on the CPU."""
     per_prompt: Mapping[str, Any]
     """See `limits.per_prompt`."""
+    template: str | None = None
+    """By which they render chats, as the engine does; None: by the folder's own."""
 
     @property
     def batched(self) -> int:
@@ -75,8 +87,13 @@ class ServerPlan:
             f"answer, {self.batched:,} at once, {SEQUENCES} completions at once"
         )
 
-    def command(self, port: int) -> list[str]:
-        """The command line of a server."""
+    def command(self, port: int, template: Path | None = None) -> list[str]:
+        """The command line of a server.
+
+        Args:
+            port: That it listens on.
+            template: File that holds `template`.
+        """
         told = {
             "model": self.folder,
             "served-model-name": SERVED,
@@ -103,6 +120,8 @@ class ServerPlan:
             flags += ["--enforce-eager", "--no-enable-chunked-prefill"]
         else:
             told["gpu-memory-utilization"] = GPU_SHARE
+        if template is not None:
+            told["chat-template"] = template
         pairs = [text for name, value in told.items() for text in (f"--{name}", str(value))]
         return [self.vllm.python, "-m", "vllm.entrypoints.openai.api_server", *pairs, *flags]
 
@@ -153,12 +172,18 @@ def plan_servers(
     folder = _served_folder(model.path)
     gpus = _gpus(model.device, count, found)
     config = check_config(folder / CONFIG)
+    family = family_named(config["model_type"])
+    assert family is not None, "its config.json was just held to its keys"
+    refuse_old_transformers(found, family)
     text = config.get("text_config", config)
-    length = min(most_tokens(video, prompts) + max_new_tokens, text["max_position_embeddings"])
+    length = min(most_tokens(video, prompts, family) + max_new_tokens, text["max_position_embeddings"])
     # Its template and pixels are held to what the engine takes: vLLM takes whatever the files say.
-    load_processor(str(folder))
+    processor = load_processor(str(folder))
     cache = CPU_SEQUENCES * length * token_bytes(SimpleNamespace(**text), getattr(torch, model.dtype))
-    return ServerPlan(found, folder, model.dtype, gpus, length, math.ceil(cache / GIB), per_prompt(video))
+    limits = per_prompt(video, family)
+    # In the files of published models it has another form (`Family.adapt_processor`).
+    template = template_of(processor) if family.time_in == "text" else None
+    return ServerPlan(found, folder, family, model.dtype, gpus, length, math.ceil(cache / GIB), limits, template)
 
 
 def _served_folder(name: str) -> Path:

@@ -51,6 +51,8 @@ class OwnServers:
         """vLLM makes its inputs itself."""
         self._log, self._on_event = log, on_event
         self._scratch: Path | None = None
+        self._folder = contextlib.ExitStack()
+        """Holds what servers are given as files."""
         self._logs: list[Path] = []
         self._keepers: list[subprocess.Popen[bytes]] = []
         self._places: dict[str, int] = {}
@@ -83,16 +85,22 @@ class OwnServers:
             self._scratch = Path(tempfile.mkdtemp(prefix="trlt-vllm-"))
         self._logs = [self._log(place) if self._log else self._scratch_log(place) for place in range(count)]
         self._on_event(f"{self.plan.words}; starting, logs in {', '.join(map(str, self._logs))}")
+        template = None
+        if self.plan.template is not None:
+            # They read it as they start, and at no other time.
+            folder = self._folder.enter_context(tempfile.TemporaryDirectory(prefix="trlt-vllm-template-"))
+            template = Path(folder, "chat_template.jinja")
+            template.write_text(self.plan.template, encoding="utf-8")
         # Made anew for each start, and told to the servers' processes alone.
         key = secrets.token_hex(32)
         self._keepers, urls = [], []
         with _free_ports(count) as ports:
             for place, port in enumerate(ports):
                 urls.append(f"http://127.0.0.1:{port}")
-                self._keepers.append(self._keep(place, port, key))
+                self._keepers.append(self._keep(place, self.plan.command(port, template), key))
             self._places = {url: place for place, url in enumerate(urls)}
             self._await(urls)
-        servers = Servers(urls, model=SERVED, key=key, gone=self.gone, on_event=self._on_event)
+        servers = Servers(urls, model=SERVED, family=self.plan.family, key=key, gone=self.gone, on_event=self._on_event)
         servers.check()
         self._servers = servers
         self._on_event(f"vLLM: up after {clock_words(time.monotonic() - began)}")
@@ -101,12 +109,12 @@ class OwnServers:
         assert self._scratch
         return self._scratch / f"vllm-{place}.log"
 
-    def _keep(self, place: int, port: int, key: str) -> subprocess.Popen[bytes]:
+    def _keep(self, place: int, command: Sequence[str], key: str) -> subprocess.Popen[bytes]:
         log = self._logs[place]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             return subprocess.Popen(
-                [sys.executable, "-I", "-S", str(Path(keeper.__file__).resolve()), *self.plan.command(port)],
+                [sys.executable, "-I", "-S", str(Path(keeper.__file__).resolve()), *command],
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
@@ -173,6 +181,7 @@ class OwnServers:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(3 * keeper.GRACE_S)
         self._servers = None
+        self._folder.close()
         if self._scratch is not None and not failed:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

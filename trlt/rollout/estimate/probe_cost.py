@@ -27,6 +27,7 @@ from trlt.rollout.rows_file import encode, read_rows
 from trlt.rollout.shared.rank_files import base_lines, places, work_folder
 from trlt.task.reward import Weights
 from trlt.task.sample import Sample, group_by_clip
+from trlt.video.geometry import Geometry
 from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
@@ -106,12 +107,12 @@ def pending(samples: Sequence[Sample], rows: Path, *, retry_errors: bool = False
     return [sample for sample in samples if sample.id not in there]
 
 
-def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video) -> SamplePool:
+def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video, geometry: Geometry = Geometry()) -> SamplePool:
     """Groups samples by clip, and checks which videos and stored clips exist; opens none."""
     groups = group_by_clip(samples)
     found: list[ClipGroup] = []
     missing = 0
-    with ClipLoader(settings) as loader:
+    with ClipLoader(settings, geometry) as loader:
         for (video, clip), some in groups.items():
             if not videos.has(video):
                 missing += len(some)
@@ -147,6 +148,7 @@ def measure(
     n: int,
     weights: Weights,
     folder: Path,
+    geometry: Geometry = Geometry(),
     text_tokens: Callable[[PromptRequest], int] | None = None,
     progress: Progress | None = None,
 ) -> CostEstimate:
@@ -162,6 +164,7 @@ def measure(
         n: Completions per sample.
         weights: Of the reward.
         folder: An empty folder, for rows that the caller discards.
+        geometry: Of the model.
         text_tokens: Gives a prompt's tokens besides the video's.
         progress: As of `run`.
 
@@ -173,7 +176,7 @@ def measure(
     strata = draw(kinds, [group.samples[0].duration or 0.0 for group in pool.groups], clips, settings.seed)
     drawn = [place for stratum in strata for place in stratum.drawn]
     random.Random(settings.seed).shuffle(drawn)
-    with NotingLoader(video) as loader:
+    with NotingLoader(video, geometry) as loader:
         watch = TimedGenerator(engine, loader)
         began = time.perf_counter()
         samples = _order([pool.groups[place] for place in drawn], room(settings, n))

@@ -15,6 +15,7 @@ from trlt.rollout.estimate.stratified import EstimatedMetric, Stretch, flow
 from trlt.rollout.loop import CompletionGenerator
 from trlt.task.sample import Sample
 from trlt.video.clip_codec import packed_size
+from trlt.video.geometry import Geometry
 from trlt.video.workers import ClipLoader, ClipRequest, LoadedClip
 
 if TYPE_CHECKING:  # torch loads with the first run
@@ -39,8 +40,8 @@ class ClipTiming:
 class NotingLoader(ClipLoader):
     """A clip loader that records the timing of each clip, by the id of its first sample."""
 
-    def __init__(self, settings: Video) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Video, geometry: Geometry) -> None:
+        super().__init__(settings, geometry)
         self.seen: dict[str, ClipTiming] = {}
         self.failed: list[Sample] = []
         """Samples of unreadable clips, since they were last collected."""

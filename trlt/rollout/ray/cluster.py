@@ -31,6 +31,7 @@ from trlt.rollout.shared.leases import at_work
 from trlt.rollout.shared.rank_files import absorb, work_folder
 from trlt.task.reward import Weights
 from trlt.task.sample import Sample
+from trlt.video.geometry import Geometry
 
 LOCAL = "local"
 """The address that starts a cluster of this machine alone."""
@@ -129,6 +130,7 @@ def run_on_cluster(
     weights: Weights,
     out: Path,
     as_gqa: bool = False,
+    geometry: Geometry = Geometry(),
     retry_errors: bool = False,
     progress: Progress | None = None,
     on_event: Callable[[str], None] | None = None,
@@ -147,6 +149,7 @@ def run_on_cluster(
         weights: Of the reward.
         out: The JSONL file of rows, which this process alone writes.
         as_gqa: Ask multi-choice with the grounded QA template.
+        geometry: Of the model.
         retry_errors: Ask samples again whose row holds an error.
         progress: Called with each row, in completions: those of unfinished samples are on the workers.
         on_event: Called when work was lost with a worker.
@@ -171,7 +174,7 @@ def run_on_cluster(
     if at_work(work_folder(out)):
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
     by_id = {sample.id: sample for sample in samples}
-    job = WorkerSettings(_absolute(video), root.resolve(), settings, n, as_gqa)
+    job = WorkerSettings(_absolute(video), root.resolve(), settings, n, as_gqa, geometry)
     # The driver alone writes, so that no worker's death can tear a row.
     with RowFile(out, ids, retry_errors=retry_errors) as rows:
         absorb(rows, ids, retry_errors=retry_errors)

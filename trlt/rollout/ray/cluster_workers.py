@@ -22,6 +22,7 @@ from trlt.errors import TrltError, UnforeseenError, VideoError
 from trlt.recipe import Decoding, Video
 from trlt.rollout.loop import CompletionGenerator, questions, read_clips
 from trlt.task.sample import Sample
+from trlt.video.geometry import Geometry
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class WorkerSettings:
     settings: Decoding
     n: int
     as_gqa: bool = False
+    geometry: Geometry = Geometry()
+    """Of the model that the clips are for."""
     version: str = __version__
     """Version of the driver's trlt."""
 
@@ -72,7 +75,7 @@ def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
     failed = list[dict[str, Any]]()
     try:
         job.check()
-        loader, videos = _reader(job.video, job.root)
+        loader, videos = _reader(job.video, job.root, job.geometry)
         groups = map(_samples, table["samples"].to_pylist())
         for one in read_clips(groups, loader, videos, lambda *fault: failed.extend(_failed(*fault))):
             yield _clip_table(samples=_text(one.samples), clip=b"".join(pack(one.clip)))
@@ -237,7 +240,7 @@ def _clip_table(*, samples: str | None = None, clip: bytes | None = None, said: 
 
 
 @lru_cache(maxsize=1)
-def _reader(video: Video, root: Path) -> tuple[ClipLoader, VideoIndex]:
+def _reader(video: Video, root: Path, geometry: Geometry) -> tuple[ClipLoader, VideoIndex]:
     """The loader of this worker, which decodes one clip after another in one thread, since each core has a worker.
 
     Raises:
@@ -252,4 +255,4 @@ def _reader(video: Video, root: Path) -> tuple[ClipLoader, VideoIndex]:
         raise VideoError(f"{error}; every machine of the cluster must have it under this path") from None
     # With as many processes as cores, each decodes by one thread; those that aren't needed are never started.
     workers = min(video.workers, 1) * cores()
-    return ClipLoader(video.model_copy(update={"workers": workers}), ahead=1), videos
+    return ClipLoader(video.model_copy(update={"workers": workers}), geometry, ahead=1), videos
