@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,6 +47,9 @@ from trlt.select import nothing_taken, select
 from trlt.select.probe_shift import histograms
 from trlt.task.sample import Sample, read_samples
 from trlt.video.resolve import VideoIndex
+
+if TYPE_CHECKING:
+    from trlt.engine.servers import client
 
 OTHERS = "Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here."
 
@@ -132,7 +135,7 @@ def probe(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
@@ -164,7 +167,7 @@ def probe(
     else:
         with own or nullcontext():
             start_for(own, samples, rows, retry_errors=retry_errors)
-            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, own or remote)
+            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, own or remote, remote)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:
@@ -220,8 +223,9 @@ def _ask(
     retry_errors: bool,
     output: Output,
     generator: CompletionGenerator | None = None,
+    servers: client.Servers | None = None,
 ) -> Summary:
-    """Asks in this process, alone or as one of several; `generator` replaces a model of its own."""
+    """Asks in this process, alone or as one of several; `generator` replaces a model of its own, as `servers` may."""
     sharing = Sharing(ranks=rank.world) if rank else None
     if sharing:
         # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't
@@ -231,7 +235,7 @@ def _ask(
     engine = generator or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
-    geometry = geometry_for(recipe.model, output)
+    geometry = geometry_for(recipe.model, output, servers)
     with ClipLoader(recipe.video, geometry) as loader, output.progress("probe", "answers") as progress:
         return run(
             samples,
