@@ -163,8 +163,8 @@ class Qwen3VL(Family):
 
     # -- inputs ---------------------------------------------------------------------------------------------------
 
-    def told(self, clip: Clip) -> dict[str, Any]:
-        """See `Family.told`: the frames' seconds, as frames of a video with one a second."""
+    def metadata(self, clip: Clip) -> dict[str, Any]:
+        """See `Family.metadata`: the frames' seconds, as frames of a video with one a second."""
         seconds = clip.stamps.tolist()
         return {"fps": 1.0, "total_num_frames": len(seconds), "frames_indices": seconds}
 
