@@ -232,7 +232,7 @@ class Family:
 
     # -- other programs -------------------------------------------------------------------------------------------
 
-    def told(self, clip: Clip, config: Any = None) -> Told:
+    def told_vllm(self, clip: Clip, config: Any = None) -> Told:
         """What vLLM is told of a clip's times.
 
         Args:
