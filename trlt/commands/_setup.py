@@ -139,19 +139,22 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
     return Engine(loaded.model, loaded.processor, on_event=on_event, compare_first=True)
 
 
-def geometry_for(settings: Model, output: Output) -> Geometry:
-    """How the family of a recipe's model cuts frames into tokens, by its config.json or its published name.
+def geometry_for(settings: Model, output: Output, servers: Servers | None = None) -> Geometry:
+    """How the family of the model that is asked cuts frames into tokens, by its config.json or its published name.
 
-    A model may be at a server alone, or come of a training that is still to be done: where nothing tells its family, the
-    default is taken, and said.
+    A recipe may name a model that comes of a training which is still to be done: where nothing tells its family, the default is
+    taken, and said.
 
     Args:
         settings: Which model.
         output: Gets the note.
+        servers: Checked ones, which are asked instead, and know their model's family.
 
     Raises:
         ModelError: a folder without a model, or a model of no known family.
     """
+    if servers:
+        return servers.family.geometry
     if config_at(settings.path) is None and published_family(settings.path) is None:
         default = Geometry()
         output.note(

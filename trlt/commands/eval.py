@@ -112,7 +112,7 @@ def evaluate(
     )
     engine = (own or remote or make_engine(recipe.model, output.note)) if given is None else None
     if engine is not None:
-        geometry = geometry_for(recipe.model, output)
+        geometry = geometry_for(recipe.model, output, remote)
         with own or nullcontext():
             for bench in ready:
                 start_for(own, bench.samples, folder.rows(bench.name), retry_errors=retry_errors)

@@ -125,7 +125,7 @@ def infer(
     from trlt.engine.sampling import Sampling
     from trlt.video.workers import ClipLoader
 
-    with ClipLoader(recipe.video, geometry_for(recipe.model, output)) as loader:
+    with ClipLoader(recipe.video, geometry_for(recipe.model, output, remote)) as loader:
         clip = loader.load(path)
     settings = recipe.eval
     by = named(remote, servers, own, recipe)

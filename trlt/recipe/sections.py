@@ -34,9 +34,9 @@ class Video(Section):
     min_frames: Outcome[Annotated[int, Field(ge=2)]] = 4
     max_frames: Outcome[Annotated[int, Field(ge=2)]] = 768
     min_tokens: Outcome[Positive] = 4
-    """Minimum number of tokens per temporal patch (two frames); a token is 28 x 28 pixels."""
+    """Minimum number of tokens per temporal patch (two frames); a token is 28 x 28 pixels, of Qwen3-VL and Qwen3.5 32 x 32."""
     max_tokens: Outcome[Positive] = 2048
-    """Maximum number of tokens per video."""
+    """Maximum number of tokens per video; the text of times that some families write between frames comes on top."""
     store: Means[str | None] = None
     """Folder of the frame store; null decodes each time."""
     store_gb: Means[Annotated[float, Field(gt=0)]] = 20.0

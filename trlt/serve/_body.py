@@ -77,7 +77,7 @@ class Turn(_Strict):
     content: Annotated[list[Part], BeforeValidator(_as_parts)]
 
 
-class _FrameSource(_Strict):
+class FrameSource(_Strict):
     """What a client says of frames that it sends ready made."""
 
     num_frames: Literal[-1]
@@ -89,7 +89,7 @@ class _FrameSource(_Strict):
 
 
 class _FrameIo(_Strict):
-    video: _FrameSource
+    video: FrameSource
 
 
 class _Processor(_Strict):
