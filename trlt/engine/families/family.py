@@ -151,7 +151,7 @@ class Family:
         )
         return out["pixel_values_videos"], out["video_grid_thw"]
 
-    def told(self, clip: Clip) -> dict[str, Any]:
+    def metadata(self, clip: Clip) -> dict[str, Any]:
         """What the library's processor is told of a clip's frames, as its `video_metadata`: their true rate."""
         count = len(clip.frames)
         return {"fps": clip.sample_fps, "total_num_frames": count, "frames_indices": list(range(count))}
@@ -232,7 +232,7 @@ class Family:
 
     # -- other programs -------------------------------------------------------------------------------------------
 
-    def told(self, clip: Clip, config: Any = None) -> Told:
+    def told_vllm(self, clip: Clip, config: Any = None) -> Told:
         """What vLLM is told of a clip's times.
 
         Args:
