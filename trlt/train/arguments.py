@@ -59,7 +59,8 @@ PINNED_GRPO: dict[str, Any] = {
     "model_init_kwargs": None,
     "disable_dropout": False,
     "cast_lm_head_to_fp32": False,
-    "router_aux_loss_coef": None,
+    # Null is the model's own, whose loss comes with a forward that isn't ours; see `trlt.engine.families.qwen3_vl_moe`.
+    "router_aux_loss_coef": 0.0,
     "shuffle_dataset": True,
     "generation_batch_size": None,
     "num_iterations": 1,
