@@ -82,6 +82,21 @@ def layer_work(model: Architecture, size: ModelSizes) -> int:
     return 3 * model.intermediate * size.computed
 
 
+def prefill_work(model: Architecture, size: ModelSizes) -> int:
+    """Bytes a token that a layer takes while prompts are read, beside keys and values: 4 d s, and 3 f c of an MLP.
+
+    Of experts 4 d s for each that a token takes. A linear layer has more than its MLP: in float32 4 h (3 x 64 + 5 u + 4 w) of
+    the rule, and 3 c (2 keys + h w) around it (symbols of `linear_activations`).
+    """
+    work = 3 * model.intermediate * size.computed
+    if experts := model.experts:
+        work = 4 * experts.chosen * model.hidden * size.stream
+    if linear := model.linear:
+        rule = 4 * linear.value_heads * (3 * CHUNK + 5 * linear.key_head + 4 * linear.value_head)
+        work = max(work, rule + 3 * linear.mixed * size.computed)
+    return work + 4 * model.hidden * size.stream
+
+
 def block_activations(model: Architecture, size: ModelSizes) -> int:
     """Bytes that one vision block saves.
 
