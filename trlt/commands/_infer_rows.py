@@ -84,7 +84,7 @@ def infer_rows(
     with ExitStack() as ends:
         ends.enter_context(own or nullcontext())
         start_for(own, samples, rows, retry_errors=retry_errors)
-        loader = ends.enter_context(ClipLoader(recipe.video, geometry_for(recipe.model, output)))
+        loader = ends.enter_context(ClipLoader(recipe.video, geometry_for(recipe.model, output, servers)))
         progress = ends.enter_context(output.progress("infer", "answers"))
         summary = run(
             samples,

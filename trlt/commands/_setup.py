@@ -139,19 +139,22 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
     return Engine(loaded.model, loaded.processor, on_event=on_event, compare_first=True)
 
 
-def geometry_for(settings: Model, output: Output) -> Geometry:
-    """How the family of a recipe's model cuts frames into tokens, by its config.json or its published name.
+def geometry_for(settings: Model, output: Output, servers: Servers | None = None) -> Geometry:
+    """How the family of the model that is asked cuts frames into tokens, by its config.json or its published name.
 
-    A model may be at a server alone, or come of a training that is still to be done: where nothing tells its family, the
-    default is taken, and said.
+    A recipe may name a model that comes of a training which is still to be done: where nothing tells its family, the default is
+    taken, and said.
 
     Args:
         settings: Which model.
         output: Gets the note.
+        servers: Checked ones, which are asked instead, and know their model's family.
 
     Raises:
         ModelError: a folder without a model, or a model of no known family.
     """
+    if servers:
+        return servers.family.geometry
     if config_at(settings.path) is None and published_family(settings.path) is None:
         default = Geometry()
         output.note(
@@ -162,12 +165,13 @@ def geometry_for(settings: Model, output: Output) -> Geometry:
     return family_at(settings.path).geometry
 
 
-def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:
+def connect(urls: Sequence[str], model: str | None, recipe: Recipe, output: Output) -> Servers | None:
     """The servers that replace a model of this process, after a test request; None if none are named.
 
     Args:
         urls: Where they listen.
         model: The model's name there; None uses the only one that they serve.
+        recipe: Its `model.path` tells the model's family, where the servers don't.
         output: Gets a note when a server is set aside or comes back.
 
     Raises:
@@ -179,7 +183,10 @@ def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers |
     from trlt.engine.servers.client import Servers
 
     output.note(f"trying {counted(len(urls), 'server')} with small clips")
-    servers = Servers(urls, model=model, on_event=output.note)
+    path = recipe.model.path
+    family = None if config_at(path) is None else family_at(path)
+    family = family or published_family(path)
+    servers = Servers(urls, model=model, family=family, on_event=output.note)
     servers.check()
     return servers
 

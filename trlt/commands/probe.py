@@ -46,6 +46,7 @@ from trlt.rollout.shared.rank_files import RowCounter, base_lines, prepare, sett
 from trlt.select import nothing_taken, select
 from trlt.select.probe_shift import histograms
 from trlt.task.sample import Sample, read_samples
+from trlt.video.geometry import Geometry
 from trlt.video.resolve import VideoIndex
 
 OTHERS = "Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here."
@@ -132,7 +133,7 @@ def probe(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
@@ -151,6 +152,7 @@ def probe(
     rows = folder.rows("probe")
     asked = f"{counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {named(remote, servers, own, recipe)}"
     output.note(f"probe: {asked}; rows in {rows}")
+    geometry = geometry_for(recipe.model, output, remote)
     count = 1 if own or remote or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
@@ -160,11 +162,11 @@ def probe(
         )
         summary = _launch(command, count, rank, samples, recipe.probe.n, rows, retry_errors, output)
     elif ray is not None:
-        summary = ask_cluster(ray, recipe, samples, root, rows, retry_errors, output)
+        summary = ask_cluster(ray, recipe, geometry, samples, root, rows, retry_errors, output)
     else:
         with own or nullcontext():
             start_for(own, samples, rows, retry_errors=retry_errors)
-            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, own or remote)
+            summary = _ask(recipe, geometry, rank, samples, index, rows, retry_errors, output, own or remote)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:
@@ -213,6 +215,7 @@ def _selected(data: Path, manifest: Path) -> Path:
 
 def _ask(
     recipe: Recipe,
+    geometry: Geometry,
     rank: Rank | None,
     samples: Sequence[Sample],
     index: VideoIndex,
@@ -221,7 +224,7 @@ def _ask(
     output: Output,
     generator: CompletionGenerator | None = None,
 ) -> Summary:
-    """Asks in this process, alone or as one of several; `generator` replaces a model of its own."""
+    """Asks in this process, alone or as one of several; `generator` replaces a model of its own, as `servers` may."""
     sharing = Sharing(ranks=rank.world) if rank else None
     if sharing:
         # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't
@@ -231,7 +234,6 @@ def _ask(
     engine = generator or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
-    geometry = geometry_for(recipe.model, output)
     with ClipLoader(recipe.video, geometry) as loader, output.progress("probe", "answers") as progress:
         return run(
             samples,

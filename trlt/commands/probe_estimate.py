@@ -91,7 +91,7 @@ def estimate(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
     own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output)
@@ -103,7 +103,7 @@ def estimate(
     from trlt.rollout.estimate.probe_cost import clips_for, look, measure, pending
 
     left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
-    geometry = geometry_for(recipe.model, output)
+    geometry = geometry_for(recipe.model, output, remote)
     pool = look(left, index, recipe.video, geometry)
     if not pool.groups:
         output.show(f"Nothing to estimate: {len(samples) - len(left):,} samples have rows, {pool.missing:,} have no video")

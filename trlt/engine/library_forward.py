@@ -136,7 +136,7 @@ def score(
         videos=[torch.from_numpy(clip.frames)],
         # The true rate, or the seconds, and nothing derived from them: what a grid
         # covers in seconds, and the text of the times, are left to the processor.
-        video_metadata=[family_of(model).told(clip)],
+        video_metadata=[family_of(model).metadata(clip)],
         # The comparison begins with the loader's frames. How these are chosen and
         # resized is compared with the family's package (tests of `video`).
         do_resize=False,

@@ -77,7 +77,7 @@ class Turn(_Strict):
     content: Annotated[list[Part], BeforeValidator(_as_parts)]
 
 
-class _FrameSource(_Strict):
+class FrameSource(_Strict):
     """What a client says of frames that it sends ready made."""
 
     num_frames: Literal[-1]
@@ -89,13 +89,19 @@ class _FrameSource(_Strict):
 
 
 class _FrameIo(_Strict):
-    video: _FrameSource
+    video: FrameSource
 
 
 class _Processor(_Strict):
     fps: float
     do_sample_frames: Literal[False]
     do_resize: Literal[False]
+
+
+class _Template(_Strict):
+    """Variables of the chat template."""
+
+    enable_thinking: bool | None = None
 
 
 class _StreamOptions(_Strict):
@@ -129,6 +135,7 @@ class Body(_Strict):
     media_io_kwargs: _FrameIo | None = None
     mm_processor_kwargs: _Processor | None = None
     bad_words: Annotated[list[str], Field(max_length=len(VISION_TOKENS))] | None = None
+    chat_template_kwargs: _Template | None = None
 
 
 _EXPECTED = {
