@@ -58,7 +58,7 @@ def _around(model: Architecture, size: ModelSizes, lora: Lora | None) -> int:
     form = 4 if model.float_norms else s
     per_token = 2 * d * (4 + form) + 3 * d * c + _mlp(model, size)
     if lora:
-        mlp = lora.targets == "all" and not model.experts
+        mlp = lora.targets == "all" and not model.experts  # what is added to experts is added to their weights
         per_token -= 2 * d * form
         per_token += (7 if mlp else 4) * lora.rank * c + ((3 if mlp else 2) * d * c if c < 4 else 0)
     return per_token

@@ -125,11 +125,14 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     vision = patches * (3 * model.vision_intermediate * size.computed + 8 * model.vision_hidden * 4 + 4 * model.patch_values)
     gathered = size.strategy in ("fsdp2", "zero3")
     weights = (size.computed * model.parameters, "c P, gathered") if gathered else copies(model, size, lora)
+    states = state_bytes(model, size, clips, sequences)
     cached = cache_bytes(model, size, clips * size.prompt) + cache_bytes(model, size, sequences * size.new) * 3 // 2
     return [
         MemoryLine("rollout", "weights in use", *weights),
         MemoryLine("rollout", "keys and values", cached, f"{counted(clips, 'prompt')}, {counted(sequences, 'completion')}"),
-        MemoryLine("rollout", "states", state_bytes(model, size, clips, sequences), "1 a prompt, 2 a completion"),
+        MemoryLine(
+            "rollout", "states of linear layers", state_bytes(model, size, clips, sequences), "1 a prompt, 2 a completion"
+        ),
         MemoryLine("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
         MemoryLine("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
     ]
