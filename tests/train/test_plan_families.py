@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import inspect
+import shlex
 import sys
 
 import numpy as np
 import pytest
 import torch
 from measured_memory import Peak, lines, make_pass, recipe
+from paths import ROOT
 
-from trlt.engine.cohort import COPIES, Recorder
+from trlt.engine.cohort import Recorder
 from trlt.engine.families import FAMILIES
-from trlt.engine.model import load, with_adapters
-from trlt.recipe import Lora, Model
-from trlt.train.memory_plan import GB, activations, estimate, find_architecture
+from trlt.engine.model import fit_adapters, load, with_adapters
+from trlt.engine.request_queue import COPIES
+from trlt.recipe import Lora, Model, load_recipe
+from trlt.train.memory_plan import GB, PUBLISHED, activations, advise, estimate, find_architecture
 from trlt.train.memory_plan import gpu_memory as formulas
 from trlt.train.memory_plan import lines as constants
 from trlt.train.memory_plan import sizes as filled
@@ -123,3 +126,65 @@ def test_constants_are_those_of_the_engine_and_of_the_library():
 
     assert constants.COPIES == COPIES
     assert constants.CHUNK == inspect.signature(torch_chunk_gated_delta_rule).parameters["chunk_size"].default
+
+
+# -- advice ------------------------------------------------------------------------------------------------------------
+
+PUBLISHED_AS = {
+    "Qwen3-VL-4B": "Qwen3-VL",
+    "Qwen3-VL-8B": "Qwen3-VL",
+    "Qwen3-VL-30B-A3B": "Qwen3-VL-MoE",
+    "Qwen3.5-9B": "Qwen3.5",
+}
+CASES = [
+    (name, processes, gpu, lora)
+    for name in PUBLISHED_AS
+    for processes, gpu in ((1, 24), (1, 80), (8, 80))
+    for lora in (None, "{}", "{quantize: nf4}")
+    if not ("A3B" in name and lora == "{quantize: nf4}")
+]
+
+
+@pytest.mark.parametrize(("name", "processes", "gpu", "lora"), CASES)
+def test_lines_of_advice_can_be_pasted_and_make_it_fit(name, processes, gpu, lora):
+    """Each line behind the command's own flags, and adapters as the family takes them."""
+    family = next(one for one in FAMILIES if one.name == PUBLISHED_AS[name])
+
+    def asked(*sets):
+        flags = [f"train.launch.processes={processes}", *([] if lora is None else [f"train.lora={lora}"]), *sets]
+        found = load_recipe(ROOT / "recipes/32k.yaml", sets=flags)
+        train = found.train
+        fitted = fit_adapters(train.lora, family) if train.lora else None
+        return found.model_copy(update={"train": train.model_copy(update={"lora": fitted})})
+
+    shape, size = PUBLISHED[name], gpu * GB
+    if estimate(shape, asked(), processes, size).fits:
+        return
+    for change in advise(shape, asked(), processes, size):
+        flags = shlex.split(str(change))[1::2]
+        changed = asked(*flags)
+        assert estimate(shape, changed, changed.train.launch.processes, size).fits, str(change)
+
+
+def told(name, processes, gpu, *sets):
+    tried = load_recipe(ROOT / "recipes/32k.yaml", sets=[f"train.launch.processes={processes}", *sets])
+    return [str(change) for change in advise(PUBLISHED[name], tried, processes, gpu * GB)]
+
+
+def test_experts_are_told_neither_4_bits_nor_adapters_of_their_own():
+    found = told("Qwen3-VL-30B-A3B", 1, 80)
+    assert found and all("'train.lora={rank: 64, targets: attention}'" in line for line in found)
+    assert not any("nf4" in line for line in found)
+    assert any("train.lora.targets=attention" in line for line in told("Qwen3-VL-30B-A3B", 8, 80, "train.lora={targets: all}"))
+
+
+def test_beside_adapters_each_process_may_hold_the_base_whole():
+    """A mixture's base, sampled with, doesn't fit beside its slice of the same."""
+    found = told("Qwen3-VL-30B-A3B", 8, 80, "train.lora={targets: attention}")
+    assert found[0] == "--set train.launch.strategy=ddp --set train.max_sequences=16 --set train.max_new_tokens=512"
+
+
+def test_fewer_frames_are_told_where_each_costs_text():
+    found = told("Qwen3-VL-8B", 1, 24, "train.lora={quantize: nf4}")
+    assert "--set train.max_sequences=16 --set video.max_frames=512" in found
+    assert not any("max_frames" in line for line in told("Qwen2.5-VL-7B", 1, 24, "train.lora={}"))

@@ -130,9 +130,7 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     return [
         MemoryLine("rollout", "weights in use", *weights),
         MemoryLine("rollout", "keys and values", cached, f"{counted(clips, 'prompt')}, {counted(sequences, 'completion')}"),
-        MemoryLine(
-            "rollout", "states of linear layers", state_bytes(model, size, clips, sequences), "1 a prompt, 2 a completion"
-        ),
+        MemoryLine("rollout", "states of linear layers", states, "1 a prompt, 2 a completion"),
         MemoryLine("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
         MemoryLine("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
     ]
