@@ -98,6 +98,10 @@ class _Processor(_Strict):
     do_resize: Literal[False]
 
 
+class _TemplateKwargs(_Strict):
+    enable_thinking: bool
+
+
 class _StreamOptions(_Strict):
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
@@ -128,6 +132,7 @@ class Body(_Strict):
     return_token_ids: bool | None = None
     media_io_kwargs: _FrameIo | None = None
     mm_processor_kwargs: _Processor | None = None
+    chat_template_kwargs: _TemplateKwargs | None = None
     bad_words: Annotated[list[str], Field(max_length=len(VISION_TOKENS))] | None = None
 
 
@@ -142,6 +147,7 @@ _EXPECTED = {
     "top_p": "a number above 0 and at most 1 (for the likeliest token alone: temperature 0)",
     "stop": f"a text, or a list of at most {MOST_STOPS}, each of 1 to 1000 characters",
     "stream": "true or false",
+    "chat_template_kwargs": '{"enable_thinking": true}, or false',
     "bad_words": f"a list of at most {len(VISION_TOKENS)} of {', '.join(VISION_TOKENS)}",
 }
 """What can be given for a field, in words."""

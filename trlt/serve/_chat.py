@@ -71,9 +71,10 @@ def read_chat(
     if body.top_p is not None and body.temperature != 0:
         top_p = body.top_p
     length = body.max_completion_tokens or body.max_tokens or settings.max_new_tokens
+    think = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs else None
     chat = Chat(
         body.model,
-        PromptRequest("", system, user, body.n or 1),
+        PromptRequest("", system, user, body.n or 1, think=think),
         Sampling(temperature, top_p, length, settings.seed if body.seed is None else body.seed),
         tuple(body.stop or ()),
         stream=bool(body.stream),

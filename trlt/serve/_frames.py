@@ -22,7 +22,7 @@ all."""
 
 
 def read_frames(data: str, body: Body, most_tokens: int, geometry: Geometry) -> Clip:
-    """The clip of frames in base64, with commas between; prompts state their times as number / rate.
+    """The clip of frames in base64, with commas between, at times of their number in a file / its rate.
 
     Args:
         data: The frames.
@@ -37,14 +37,18 @@ def read_frames(data: str, body: Body, most_tokens: int, geometry: Geometry) -> 
         raise BadRequest("media_io_kwargs, mm_processor_kwargs: frames need both; send a video file, or name rate and frames")
     source, parts = body.media_io_kwargs.video, data.split(",")
     count = len(parts)
-    if source.total_num_frames != count or source.frames_indices != list(range(count)) or count % geometry.temporal:
+    numbers = source.frames_indices
+    ordered = len(numbers) == count and min(numbers) >= 0 and sorted(numbers) == numbers
+    if source.total_num_frames != count or not ordered or count % geometry.temporal:
         raise BadRequest(f"media_io_kwargs: {count} frames came; an even number, all of them, in their order are needed")
     most = max(most_tokens, LEAST_TOKENS)
     pictures = [_picture(decoded(part), most * geometry.temporal // count, most_tokens, geometry.side) for part in parts]
     if len({picture.shape for picture in pictures}) > 1:
         raise BadRequest("video_url: frames of several sizes")
-    times = np.arange(count) / source.fps
-    return Clip.of(np.stack(pictures), times, sample_fps=source.fps, duration=source.duration, geometry=geometry)
+    times = np.array(numbers) / source.fps
+    # Frames one after another are the file's own; of others, the rate is that of the sample.
+    fps = source.fps if numbers == list(range(count)) else count / source.duration
+    return Clip.of(np.stack(pictures), times, sample_fps=fps, duration=source.duration, stamps=times, geometry=geometry)
 
 
 def decoded(data: str) -> bytes:
