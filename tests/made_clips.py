@@ -10,17 +10,17 @@ import numpy as np
 from trlt.task.sample import Sample, Span
 
 
-def write_clip(path: Path, seconds: float = 3.0, seed: int = 0) -> Path:
-    """A 56 x 56 H.264 video of coloured blocks, 8 frames a second."""
+def write_clip(path: Path, seconds: float = 3.0, seed: int = 0, side: int = 56) -> Path:
+    """A square H.264 video of coloured blocks, 8 frames a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=8)
-        stream.width = stream.height = 56
+        stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"
         for _ in range(round(8 * seconds)):
             blocks = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-            picture = np.kron(blocks, np.ones((14, 14, 1), np.uint8))
+            picture = np.kron(blocks, np.ones((side // 4, side // 4, 1), np.uint8))
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
         for packet in stream.encode():

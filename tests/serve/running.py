@@ -11,6 +11,7 @@ import time
 import pytest
 import uvicorn
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.forest import Completion
 from trlt.recipe import Eval, Video
 from trlt.serve.app import make_app
@@ -57,12 +58,21 @@ class Running:
     """A server on a port of its own."""
 
     def __init__(
-        self, answerer, *, most_bytes=2_000_000, keep_s=600.0, model="made-model", most_tokens=2048, peek=None, **given
+        self,
+        answerer,
+        *,
+        most_bytes=2_000_000,
+        keep_s=600.0,
+        model="made-model",
+        most_tokens=2048,
+        peek=None,
+        family=FAMILIES[0],
+        **given,
     ) -> None:
         self.answerer = answerer
-        settings = Settings(model, Eval(**given), "127.0.0.1", most_bytes, keep_s, most_tokens)
-        self._loader = ClipLoader(Video(max_tokens=64, workers=1))
-        self._peeker = ClipLoader(Video(workers=1), decoder=PEEK)
+        settings = Settings(model, Eval(**given), "127.0.0.1", most_bytes, keep_s, most_tokens, family)
+        self._loader = ClipLoader(Video(max_tokens=64, workers=1), family.geometry)
+        self._peeker = ClipLoader(Video(workers=1), family.geometry, decoder=PEEK)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("trlt.serve.app.Worker", self._keep)
             app = make_app(answerer, self._loader.load, peek or self._peeker.load, settings)

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from running import Running, Scripted, events, wait_for
 
-from trlt.engine.families import FAMILIES
+from trlt.engine.families import FAMILIES, family_named
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.engine.servers.client import Servers
 from trlt.engine.servers.messages import encode, first_seed, question
+from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.serve import uploads
 from trlt.serve.streaming import EngineAnswerer
+from trlt.video.clip import Clip
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +47,31 @@ def refused(server: Running, sent, status: int = 400) -> str:
     got, values = server.call("POST", "/v1/chat/completions", sent)
     assert got == status and values["error"]["type"] == "invalid_request_error", values
     return values["error"]["message"]
+
+
+@pytest.mark.parametrize("think", [True, False, None])
+def test_templates_are_told_whether_to_reason(server, address, think):
+    server.call("POST", "/v1/chat/completions", body(address, chat_template_kwargs={"enable_thinking": think}))
+    server.call("POST", "/v1/chat/completions", body(address))
+    assert [request.think for _, request, _ in server.answerer.asked] == [think, None]
+    said = refused(server, body(address, chat_template_kwargs={"tools_in_user_message": True}))
+    assert said == "chat_template_kwargs.tools_in_user_message: no such field is known here; leave it out"
+    said = refused(server, body(address, chat_template_kwargs={"enable_thinking": "no"}))
+    assert said.startswith('chat_template_kwargs.enable_thinking: "no" can\'t be taken')
+
+
+def test_a_template_that_always_begins_reasoning_does_so_or_refuses(run, address, tiny):
+    """Also what this project's own client makes of it: the text as the engine has it, once."""
+    tiny.processor.chat_template = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+    server = run(EngineAnswerer(Engine(tiny.model, tiny.processor)))
+    for fields in ({}, {"chat_template_kwargs": {"enable_thinking": True}}):
+        _, answer = server.call("POST", "/v1/chat/completions", body(address, max_tokens=4, **fields))
+        assert answer["choices"][0]["message"]["content"].startswith("<think>\n")
+        assert answer["usage"]["completion_tokens"] <= 4
+    sent = body(address, max_tokens=4, chat_template_kwargs={"enable_thinking": False})
+    assert refused(server, sent) == (
+        "prompt: the model's chat template begins every answer with <think>; ask it with reasoning"
+    )
 
 
 def test_a_whole_answer(server, address, folder):
@@ -154,20 +181,47 @@ def test_our_own_client_gets_what_the_engine_says(run, tiny, noise_clip):
         assert completions == Engine(tiny.model, tiny.processor).generate([alone], seed)[0][0]
 
 
+@pytest.fixture
+def qwen3():
+    return family_named("qwen3_vl")
+
+
+def ready_made(clip, family, **changes):
+    """A question about frames that come ready made; `changes` of what is said of their times."""
+    request = PromptRequest("k", "", "what")
+    sent = question("vllm", "made-model", request, clip, encode(clip, "vllm"), Sampling(), family=family, n=1, seed=1)
+    sent["media_io_kwargs"]["video"].update(changes)
+    return sent
+
+
+def test_frames_at_any_times_where_prompts_state_them(run, qwen3):
+    """As the client tells them: tenths of a second, of both frames of a pair the pair's own."""
+    server = run(Scripted("one"), family=qwen3)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 32, 64), dtype=np.uint8)
+    stamps = np.array([0.0, 0.5, 7.0, 7.4])
+    clip = Clip.of(pixels, stamps, sample_fps=0.5, duration=8.0, stamps=stamps, geometry=qwen3.geometry)
+    assert server.call("POST", "/v1/chat/completions", ready_made(clip, qwen3))[0] == 200
+    [(came, _, _)] = server.answerer.asked
+    assert (came.frames == pixels).all() and came.geometry == qwen3.geometry and came.grid == (2, 2, 4) and came.tokens == 4
+    assert came.stamps.tolist() == [0.2, 0.2, 7.2, 7.2] and (came.duration, came.sample_fps) == (8.0, 0.5)
+    assert qwen3.text(came) == qwen3.text(clip) and "<7.2 seconds>" in qwen3.text(clip)
+    for changes in ({"frames_indices": [5, 4, 6, 7]}, {"frames_indices": [-1, 0, 1, 2]}, {"fps": 1e-5}):
+        assert "the seconds of each frame, in their order" in refused(server, ready_made(clip, qwen3, **changes))
+    odd = replace(clip, frames=np.zeros((4, 3, 28, 56), np.uint8))
+    assert "sides must be multiples of 32" in refused(server, ready_made(odd, qwen3))
+
+
+def test_one_rate_where_prompts_hold_one(server, noise_clip):
+    sent = ready_made(noise_clip(frames=4), FAMILIES[0], frames_indices=[0, 15, 30, 45], fps=30.0)
+    assert "prompts of Qwen2.5-VL hold one rate for all frames" in refused(server, sent)
+
+
 def test_frames_that_do_not_fit_are_refused(server, noise_clip):
     def ask(change=lambda sent: None, clip=None, data=None):
         clip = clip or noise_clip(frames=4)
-        sent = question(
-            "vllm",
-            "made-model",
-            PromptRequest("k", "", "what"),
-            clip,
-            data or encode(clip, "vllm"),
-            Sampling(),
-            family=FAMILIES[0],
-            n=1,
-            seed=1,
-        )
+        request = PromptRequest("k", "", "what")
+        coded = data or encode(clip, "vllm")
+        sent = question("vllm", "made-model", request, clip, coded, Sampling(), family=FAMILIES[0], n=1, seed=1)
         change(sent)
         return sent
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from trlt.commands._output import Output
-from trlt.commands._setup import geometry_for, make_engine
+from trlt.commands._setup import make_engine
 from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import SHIPPED
 from trlt.errors import UsageError
@@ -15,6 +15,7 @@ from trlt.recipe import Model, Recipe
 from trlt.rollout import Summary
 from trlt.rollout.ray.cluster import require_ray, run_on_cluster
 from trlt.task.sample import Sample
+from trlt.video.geometry import Geometry
 
 
 def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None, vllm: int | None = None) -> None:
@@ -35,7 +36,14 @@ def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None, vll
 
 
 def ask_cluster(
-    address: str, recipe: Recipe, samples: Sequence[Sample], root: Path, rows: Path, retry_errors: bool, output: Output
+    address: str,
+    recipe: Recipe,
+    geometry: Geometry,
+    samples: Sequence[Sample],
+    root: Path,
+    rows: Path,
+    retry_errors: bool,
+    output: Output,
 ) -> Summary:
     """Answers the samples on the cluster at `address` (see `trlt.rollout.ray.cluster.session`)."""
     with output.progress("probe", "answers") as progress:
@@ -45,7 +53,7 @@ def ask_cluster(
             make_generator=partial(make_engine, _on_workers(recipe.model)),
             gpus=recipe.model.device != "cpu",
             video=recipe.video,
-            geometry=geometry_for(recipe.model, output),
+            geometry=geometry,
             root=root,
             settings=recipe.probe,
             n=recipe.probe.n,

@@ -140,19 +140,20 @@ def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) 
 
 
 def geometry_for(settings: Model, output: Output, servers: Servers | None = None) -> Geometry:
-    """How the family of a recipe's model cuts frames into tokens, by its config.json or its published name.
+    """How the family of the model that is asked cuts frames into tokens, by its config.json or its published name.
 
-    A model may come of a training that is still to be done: where nothing tells its family, the default is taken, and said.
+    A recipe may name a model that comes of a training which is still to be done: where nothing tells its family, the default is
+    taken, and said.
 
     Args:
         settings: Which model.
         output: Gets the note.
-        servers: What is asked in its place, once it was checked: then its family counts.
+        servers: Checked ones, which are asked instead, and know their model's family.
 
     Raises:
         ModelError: a folder without a model, or a model of no known family.
     """
-    if servers is not None:
+    if servers:
         return servers.family.geometry
     if config_at(settings.path) is None and published_family(settings.path) is None:
         default = Geometry()

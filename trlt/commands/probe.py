@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -46,10 +46,8 @@ from trlt.rollout.shared.rank_files import RowCounter, base_lines, prepare, sett
 from trlt.select import nothing_taken, select
 from trlt.select.probe_shift import histograms
 from trlt.task.sample import Sample, read_samples
+from trlt.video.geometry import Geometry
 from trlt.video.resolve import VideoIndex
-
-if TYPE_CHECKING:
-    from trlt.engine.servers import client
 
 OTHERS = "Probe other samples or another model, or give `trlt select` other thresholds: --set, as named here."
 
@@ -154,6 +152,7 @@ def probe(
     rows = folder.rows("probe")
     asked = f"{counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {named(remote, servers, own, recipe)}"
     output.note(f"probe: {asked}; rows in {rows}")
+    geometry = geometry_for(recipe.model, output, remote)
     count = 1 if own or remote or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
         options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
@@ -163,11 +162,11 @@ def probe(
         )
         summary = _launch(command, count, rank, samples, recipe.probe.n, rows, retry_errors, output)
     elif ray is not None:
-        summary = ask_cluster(ray, recipe, samples, root, rows, retry_errors, output)
+        summary = ask_cluster(ray, recipe, geometry, samples, root, rows, retry_errors, output)
     else:
         with own or nullcontext():
             start_for(own, samples, rows, retry_errors=retry_errors)
-            summary = _ask(recipe, rank, samples, index, rows, retry_errors, output, own or remote, remote)
+            summary = _ask(recipe, geometry, rank, samples, index, rows, retry_errors, output, own or remote)
     if rank and (rank.launcher is not None or rank.place):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:
@@ -216,6 +215,7 @@ def _selected(data: Path, manifest: Path) -> Path:
 
 def _ask(
     recipe: Recipe,
+    geometry: Geometry,
     rank: Rank | None,
     samples: Sequence[Sample],
     index: VideoIndex,
@@ -223,7 +223,6 @@ def _ask(
     retry_errors: bool,
     output: Output,
     generator: CompletionGenerator | None = None,
-    servers: client.Servers | None = None,
 ) -> Summary:
     """Asks in this process, alone or as one of several; `generator` replaces a model of its own, as `servers` may."""
     sharing = Sharing(ranks=rank.world) if rank else None
@@ -235,7 +234,6 @@ def _ask(
     engine = generator or make_engine(model, output.note)
     from trlt.video.workers import ClipLoader
 
-    geometry = geometry_for(recipe.model, output, servers)
     with ClipLoader(recipe.video, geometry) as loader, output.progress("probe", "answers") as progress:
         return run(
             samples,

@@ -79,12 +79,12 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     answerer.prove()
     path = Path(recipe.model.path)
     name = path.resolve().name if path.exists() else recipe.model.path
-    geometry = family_of(loaded.model).geometry
-    settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens, geometry)
+    family = family_of(loaded.model)
+    settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens, family)
     # One process that can be killed, whatever the recipe says: anyone's file is read. No store: it would keep the frames.
     video = recipe.video.model_copy(update={"workers": 1, "store": None, "downloads": None})
     quick = video.model_copy(update={"timeout_s": PEEK_S})
-    with ClipLoader(video, geometry) as loader, ClipLoader(quick, geometry, decoder=PEEK) as peeker:
+    with ClipLoader(video, family.geometry) as loader, ClipLoader(quick, family.geometry, decoder=PEEK) as peeker:
         address = bound.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         config = uvicorn.Config(

@@ -34,9 +34,9 @@ class Video(Section):
     min_frames: Outcome[Annotated[int, Field(ge=2)]] = 4
     max_frames: Outcome[Annotated[int, Field(ge=2)]] = 768
     min_tokens: Outcome[Positive] = 4
-    """Minimum number of tokens per temporal patch (two frames); a token is 28 x 28 pixels."""
+    """Minimum number of tokens per temporal patch (two frames); a token is 28 x 28 pixels, of Qwen3-VL and Qwen3.5 32 x 32."""
     max_tokens: Outcome[Positive] = 2048
-    """Maximum number of tokens per video."""
+    """Maximum number of tokens per video; the text of times that some families write between frames comes on top."""
     store: Means[str | None] = None
     """Folder of the frame store; null decodes each time."""
     store_gb: Means[Annotated[float, Field(gt=0)]] = 20.0
@@ -129,7 +129,8 @@ class Lora(Section):
     """Scales adapters by `alpha / rank`."""
     dropout: Outcome[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     targets: Outcome[Literal["attention", "all"]] = "all"
-    """Which linear layers of the language model: those of the attention, or those of the MLPs as well."""
+    """Which linear layers of the language model: those of the attention, or those of the MLPs as well. In a mixture of experts,
+    `all` gives each expert adapters of its own, and where nothing is said, `attention` counts."""
     quantize: Outcome[Literal["nf4"] | None] = None
     """Quantize the base to 4 bits (QLoRA); needs a GPU and bitsandbytes."""
 

@@ -77,7 +77,7 @@ class Turn(_Strict):
     content: Annotated[list[Part], BeforeValidator(_as_parts)]
 
 
-class _FrameSource(_Strict):
+class FrameSource(_Strict):
     """What a client says of frames that it sends ready made."""
 
     num_frames: Literal[-1]
@@ -89,7 +89,7 @@ class _FrameSource(_Strict):
 
 
 class _FrameIo(_Strict):
-    video: _FrameSource
+    video: FrameSource
 
 
 class _Processor(_Strict):
@@ -98,8 +98,10 @@ class _Processor(_Strict):
     do_resize: Literal[False]
 
 
-class _TemplateKwargs(_Strict):
-    enable_thinking: bool
+class _Template(_Strict):
+    """Variables of the chat template."""
+
+    enable_thinking: bool | None = None
 
 
 class _StreamOptions(_Strict):
@@ -132,8 +134,8 @@ class Body(_Strict):
     return_token_ids: bool | None = None
     media_io_kwargs: _FrameIo | None = None
     mm_processor_kwargs: _Processor | None = None
-    chat_template_kwargs: _TemplateKwargs | None = None
     bad_words: Annotated[list[str], Field(max_length=len(VISION_TOKENS))] | None = None
+    chat_template_kwargs: _Template | None = None
 
 
 _EXPECTED = {
@@ -147,7 +149,6 @@ _EXPECTED = {
     "top_p": "a number above 0 and at most 1 (for the likeliest token alone: temperature 0)",
     "stop": f"a text, or a list of at most {MOST_STOPS}, each of 1 to 1000 characters",
     "stream": "true or false",
-    "chat_template_kwargs": '{"enable_thinking": true}, or false',
     "bad_words": f"a list of at most {len(VISION_TOKENS)} of {', '.join(VISION_TOKENS)}",
 }
 """What can be given for a field, in words."""

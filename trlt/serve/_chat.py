@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trlt.engine.families import Family
 from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.request_queue import PromptRequest
 from trlt.engine.sampling import Sampling
@@ -12,7 +13,6 @@ from trlt.serve._body import Body, TextPart, Turn
 from trlt.serve._frames import decoded, read_frames
 from trlt.serve._refusals import BadRequest
 from trlt.video.clip import Clip
-from trlt.video.geometry import Geometry
 
 _HEAD = 200
 """Characters within which an address says what it holds."""
@@ -38,7 +38,7 @@ class Chat:
 
 
 def read_chat(
-    body: Body, settings: Decoding, *, most_bytes: int, most_tokens: int, geometry: Geometry = Geometry()
+    body: Body, settings: Decoding, *, most_bytes: int, most_tokens: int, family: Family
 ) -> tuple[Chat, bytes | Clip]:
     """What a body asks, and about which video: a file, or the frames themselves.
 
@@ -47,7 +47,7 @@ def read_chat(
         settings: Fill what it leaves out.
         most_bytes: Largest video.
         most_tokens: Most video tokens of frames that come ready made.
-        geometry: Of the model, to which they must fit.
+        family: Of the model, to which they must fit.
 
     Raises:
         BadRequest: no video or several, an address that isn't read, or frames that don't fit.
@@ -70,18 +70,18 @@ def read_chat(
         temperature, top_p = (body.temperature, 1.0) if body.temperature else GREEDY
     if body.top_p is not None and body.temperature != 0:
         top_p = body.top_p
-    length = body.max_completion_tokens or body.max_tokens or settings.max_new_tokens
     think = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs else None
+    length = body.max_completion_tokens or body.max_tokens or settings.max_new_tokens
     chat = Chat(
         body.model,
-        PromptRequest("", system, user, body.n or 1, think=think),
+        PromptRequest("", system, user, body.n or 1, think),
         Sampling(temperature, top_p, length, settings.seed if body.seed is None else body.seed),
         tuple(body.stop or ()),
         stream=bool(body.stream),
         usage=bool(body.stream_options and body.stream_options.include_usage),
         token_ids=bool(body.return_token_ids),
     )
-    return chat, _video(address, body, most_bytes, most_tokens, geometry)
+    return chat, _video(address, body, most_bytes, most_tokens, family)
 
 
 def _turns(turns: list[Turn]) -> tuple[str, str, str]:
@@ -111,7 +111,7 @@ def _turns(turns: list[Turn]) -> tuple[str, str, str]:
     return system, user, videos[0]
 
 
-def _video(address: str, body: Body, most_bytes: int, most_tokens: int, geometry: Geometry) -> bytes | Clip:
+def _video(address: str, body: Body, most_bytes: int, most_tokens: int, family: Family) -> bytes | Clip:
     # Found by its place, not cut off: an address has hundreds of MB.
     comma = address.find(",", 0, _HEAD)
     head = address[: comma if comma >= 0 else _HEAD]
@@ -122,7 +122,7 @@ def _video(address: str, body: Body, most_bytes: int, most_tokens: int, geometry
     if comma < 0 or not media.startswith("video/") or coding != "base64":
         raise BadRequest(f"video_url: {head[:60]!r} is no video in base64; {_ONLY}", "messages")
     if media == "video/jpeg":
-        return read_frames(address[comma + 1 :], body, most_tokens, geometry)
+        return read_frames(address[comma + 1 :], body, most_tokens, family)
     video = decoded(address[comma + 1 :])
     if len(video) > most_bytes:
         raise BadRequest(f"video_url: the video is larger than {most_bytes / 1e6:g} MB", "messages")

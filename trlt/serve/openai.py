@@ -152,7 +152,7 @@ class OpenAI:
             settings.decoding,
             most_bytes=settings.most_bytes,
             most_tokens=settings.most_tokens,
-            geometry=settings.geometry,
+            family=settings.family,
         )
 
 

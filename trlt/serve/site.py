@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from trlt.engine.families import FAMILIES, Family
 from trlt.errors import VideoError
 from trlt.recipe import Decoding
 from trlt.serve.uploads import Upload, Uploads
 from trlt.serve.worker import Worker
-from trlt.video.geometry import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Settings:
     """Seconds after which an unused video is deleted."""
     most_tokens: int
     """Most video tokens of frames that come ready made."""
-    geometry: Geometry = Geometry()
-    """Of the model; such frames must be whole tokens."""
+    family: Family = FAMILIES[0]
+    """Of the model: such frames must be whole tokens, and come at times that its prompts can hold."""
 
 
 @dataclass(frozen=True, slots=True)
