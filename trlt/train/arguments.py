@@ -59,7 +59,8 @@ PINNED_GRPO: dict[str, Any] = {
     "model_init_kwargs": None,
     "disable_dropout": False,
     "cast_lm_head_to_fp32": False,
-    "router_aux_loss_coef": None,
+    # Without one, TRL adds the coefficient of an MoE's config.json: a balance of experts is no part of the update.
+    "router_aux_loss_coef": 0.0,
     "shuffle_dataset": True,
     "generation_batch_size": None,
     "num_iterations": 1,
