@@ -10,7 +10,7 @@ from trlt.engine.model.adapter import check_adapter, named_base
 from trlt.engine.model.config import CONFIG, check_config
 from trlt.engine.model.find import MINIATURE, PLAIN, SHIPPED, find, folder_of, locate, miniature_path, resolve
 from trlt.engine.model.load import LoadedModel, load, precision_of
-from trlt.engine.model.lora import draw_adapters, in_float32, save_adapter, with_adapters
+from trlt.engine.model.lora import draw_adapters, fit_adapters, in_float32, save_adapter, with_adapters
 from trlt.engine.model.processor import load_processor
 from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
 from trlt.engine.model.thinking import refuse_begun_reasoning
@@ -30,6 +30,7 @@ __all__ = [
     "draw_as",
     "family_at",
     "find",
+    "fit_adapters",
     "folder_of",
     "in_float32",
     "load",

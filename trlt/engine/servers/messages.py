@@ -132,7 +132,7 @@ def question(
 
 def _vllm(clip: Clip, family: Family) -> dict[str, Any]:
     """What vLLM must be told so that it takes the frames as they are, at their true times."""
-    fps, indices, duration = family.told(clip)
+    fps, indices, duration = family.told_vllm(clip)
     # The rate goes two ways: processors of transformers 4 read `fps`, those of transformers 5 the video's metadata.
     return {
         "media_io_kwargs": {

@@ -100,21 +100,20 @@ def saved_activations(
 ) -> tuple[int, int]:
     """Bytes saved between forward and backward pass by the language model and by the vision tower.
 
-    With checkpointing one residual a layer, and two around them, d s a token; without, all of `layer_activations`. DeepStack's
-    features stay beside them, d s a video token each. In the tower as many residuals, and 4 v s a patch for each merger. A
+    With checkpointing one residual a layer, and two around them, d s a token; in the tower as many, and 4 v s a patch for the
+    merger. Without, all of `layer_activations`. Each DeepStack merger adds 4 v c a patch, and its features d s a token. A
     frozen tower saves nothing.
     """
     d, v, s = model.hidden, model.vision_hidden, size.stream
     patches = size.clips * size.video * model.merged
-    mergers = 1 + model.deepstack
     if size.checkpointing:
         text = (model.layers + 2) * size.tokens * d * s
-        vision = (model.vision_layers + 4 * mergers) * patches * v * s
+        vision = (model.vision_layers + 4) * patches * v * s
     else:
         text = model.attention_layers * layer_activations(model, size, lora)
         text += model.linear.layers * linear_activations(model, size, lora) if model.linear else 0
-        vision = model.vision_layers * block_activations(model, size) + 4 * model.deepstack * patches * v * s
-    text += model.deepstack * size.clips * size.video * d * s
+        vision = model.vision_layers * block_activations(model, size)
+    vision += model.deepstack * (4 * patches * v * size.computed + size.clips * size.video * d * s)
     return text, 0 if frozen_vision else vision
 
 
