@@ -61,7 +61,7 @@ def _drawn(peer: Peer, family: Family, engine: Engine, clip: Clip, user: str) ->
     with tempfile.NamedTemporaryFile(suffix=".npy") as file:
         np.save(file, np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)))
         file.flush()
-        asked = {"frames": file.name, "times": family.told(clip, engine.model.config)._asdict(), "ids": short}
+        asked = {"frames": file.name, "times": family.told_vllm(clip, engine.model.config)._asdict(), "ids": short}
         asked |= {"n": COMPLETIONS, "length": LENGTH}
         answer = peer.ask(asked | {"top_p": TOP_P, "banned": engine.banned.nonzero()[:, 0].tolist()})
     same = answer["prompt"] == [*prompt.prefix.tolist(), *prompt.suffix.tolist()]

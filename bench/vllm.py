@@ -149,7 +149,7 @@ class Sides:
             file.flush()
             asked = {
                 "frames": file.name,
-                "times": family_of(self.model).told(clip, self.model.config)._asdict(),
+                "times": family_of(self.model).told_vllm(clip, self.model.config)._asdict(),
                 "ids": short,
                 "n": self._args.n,
                 "length": length,
