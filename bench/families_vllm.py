@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +44,18 @@ def against_vllm(family: Family, folder: Path, engine: Engine, clip: Clip, user:
     settings.length, settings.dtype, settings.seed, settings.eager = LENGTH, "float32", args.seed, True
     try:
         peer = Peer(python, folder, settings)
+        try:
+            return _drawn(peer, family, engine, clip, user)
+        finally:
+            peer.close()
     except SystemExit as ended:
-        return VllmResult(f"refused: {str(ended).strip().splitlines()[-1][:120]}")
-    try:
-        return _drawn(peer, family, engine, clip, user)
-    finally:
-        peer.close()
+        return VllmResult(f"refused: {last_words(str(ended))}")
+
+
+def last_words(log: str) -> str:
+    """The last line of a log that says something, without the process's name before it."""
+    lines = [re.sub(r"^\[\w+\]:", "", line).strip() for line in log.splitlines()]
+    return [line for line in lines if line][-1]
 
 
 def _drawn(peer: Peer, family: Family, engine: Engine, clip: Clip, user: str) -> VllmResult:

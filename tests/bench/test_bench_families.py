@@ -12,9 +12,18 @@ from paths import ROOT
 
 from trlt.engine.families import FAMILIES
 
-pytestmark = pytest.mark.slow
+
+def test_what_a_vllm_says_that_ends():
+    from bench.families_vllm import last_words
+
+    assert (
+        last_words("[rank0]:   File x\n[rank0]: AssertionError: it needs BF16.\n[rank0]: \n\n")
+        == "AssertionError: it needs BF16."
+    )
+    assert last_words("vLLM ended; its log:\nno [space]: left") == "no [space]: left"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_is_as_the_library_has_it(family, tmp_path):
     command = [sys.executable, "-m", "bench.families", "--repeats", "1", "--threads", "1", "--json"]
