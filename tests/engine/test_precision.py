@@ -9,9 +9,9 @@ import torch
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from trlt.engine.attention import branch_attention
-from trlt.engine.cohort import make_level
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.model import load
+from trlt.engine.nodes import make_level
 from trlt.engine.sampling import Sampling
 from trlt.engine.shared_prefix import Group, collate, forward
 from trlt.recipe import Model

@@ -178,6 +178,21 @@ def test_each_task_is_asked_in_its_way(run, video):
     assert users[2] == "What <b>is</b> this?"
 
 
+@pytest.mark.parametrize(
+    ("said", "reasoning", "answer"),
+    [
+        ("<think>\nIt is red.\n</think>\n\nA <b>dog</b>.", "It is red.", "A <b>dog</b>."),
+        ("<think>\nIt is", "It is", None),
+        ("A dog, <think> I </think> think.", None, "A dog, <think> I </think> think."),
+    ],
+    ids=["whole", "cut off", "no opening"],
+)
+def test_reasoning_that_begins_a_free_answer_is_told_apart(run, video, said, reasoning, answer):
+    server = run(Scripted(said))
+    done = server.ask(video=server.upload(video.read_bytes()), task="free", question="What is this?")[-1]
+    assert (done["reasoning"], done["answer"], done["text"]) == (reasoning, answer, said)
+
+
 def test_what_cannot_be_asked_is_named(server, video):
     id = server.upload(video.read_bytes())
     assert server.ask(video="absent") == (404, "the video is no longer here; choose it again")

@@ -210,6 +210,21 @@ def test_options_name_the_answer(browser, run, video):
     )
 
 
+@pytest.mark.parametrize(
+    "pieces", [("<think>\nIt is", " red.\n</think>\n\nA <b>dog</b>."), ("A <b>dog</b>.",)], ids=["", "plain"]
+)
+def test_a_free_answer_is_shown_without_the_reasoning_that_it_begins_with(browser, run, video, pieces):
+    page = given(browser, run(Scripted(*pieces)), video)
+    page.js("(() => { const t = document.getElementById('task'); t.value = 'free'; t.dispatchEvent(new Event('change')); })()")
+    page.click("#question")
+    page.write("What is this?")
+    page.click("#ask")
+    page.until(f"{STATE} === 'Done.'")
+    assert page.text("#said") == "A <b>dog</b>."
+    assert page.js("document.getElementById('reasoning').checkVisibility()") == (len(pieces) == 2)
+    assert page.text("#reasoning") == ("It is red." if len(pieces) == 2 else "")
+
+
 def test_a_video_is_dropped_and_one_that_is_too_large_is_told(browser, server, video):
     page = opened(browser, server)
     data = base64.b64encode(video.read_bytes()).decode()

@@ -17,6 +17,7 @@ from trlt.engine.model import load
 from trlt.engine.sampling import Sampling
 from trlt.engine.servers.client import Servers
 from trlt.engine.servers.messages import encode, first_seed, question
+from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.recipe import Model
 from trlt.serve import uploads
 from trlt.serve.streaming import EngineAnswerer
@@ -48,6 +49,31 @@ def refused(server: Running, sent, status: int = 400) -> str:
     got, values = server.call("POST", "/v1/chat/completions", sent)
     assert got == status and values["error"]["type"] == "invalid_request_error", values
     return values["error"]["message"]
+
+
+@pytest.mark.parametrize("think", [True, False, None])
+def test_templates_are_told_whether_to_reason(server, address, think):
+    server.call("POST", "/v1/chat/completions", body(address, chat_template_kwargs={"enable_thinking": think}))
+    server.call("POST", "/v1/chat/completions", body(address))
+    assert [request.think for _, request, _ in server.answerer.asked] == [think, None]
+    said = refused(server, body(address, chat_template_kwargs={"tools_in_user_message": True}))
+    assert said == "chat_template_kwargs.tools_in_user_message: no such field is known here; leave it out"
+    said = refused(server, body(address, chat_template_kwargs={"enable_thinking": "no"}))
+    assert said.startswith('chat_template_kwargs.enable_thinking: "no" can\'t be taken')
+
+
+def test_a_template_that_always_begins_reasoning_does_so_or_refuses(run, address, tiny):
+    """Also what this project's own client makes of it: the text as the engine has it, once."""
+    tiny.processor.chat_template = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+    server = run(EngineAnswerer(Engine(tiny.model, tiny.processor)))
+    for fields in ({}, {"chat_template_kwargs": {"enable_thinking": True}}):
+        _, answer = server.call("POST", "/v1/chat/completions", body(address, max_tokens=4, **fields))
+        assert answer["choices"][0]["message"]["content"].startswith("<think>\n")
+        assert answer["usage"]["completion_tokens"] <= 4
+    sent = body(address, max_tokens=4, chat_template_kwargs={"enable_thinking": False})
+    assert refused(server, sent) == (
+        "prompt: the model's chat template begins every answer with <think>; ask it with reasoning"
+    )
 
 
 def test_a_whole_answer(server, address, folder):

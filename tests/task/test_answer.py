@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trlt.task.answer import Answer, AnswerFormat, match_open, match_text, normalise, parse, parse_option, parse_span, token_f1
+from trlt.task.answer import (
+    Answer,
+    AnswerFormat,
+    free_answer,
+    match_open,
+    match_text,
+    normalise,
+    parse,
+    parse_option,
+    parse_span,
+    token_f1,
+)
 from trlt.task.sample import TASKS, Span, Task
 
 OPTIONS = ("a red ball", "two dogs", "the cat sleeps", "1.5 metres", "no")
@@ -286,3 +297,10 @@ def test_clock_times_are_seconds(start: int, length: int) -> None:
 def test_normalise_is_idempotent_on_its_words(text: str) -> None:
     words = normalise(text)
     assert token_f1(text, text) == (1.0 if words else 0.0)
+
+
+def test_a_free_answer_is_what_follows_the_reasoning_that_it_begins_with():
+    found = free_answer("<think>\nIt moves.\n</think>\n\nA dog, I </think> think.")
+    assert (found.reasoning, found.payload) == ("It moves.", "A dog, I </think> think.")
+    assert (free_answer("<think>\nIt").reasoning, free_answer("<think>\nIt").payload) == ("It", None)
+    assert (free_answer(" A dog. ").reasoning, free_answer(" A dog. ").payload) == (None, " A dog. ")

@@ -165,12 +165,13 @@ def geometry_for(settings: Model, output: Output, servers: Servers | None = None
     return family_at(settings.path).geometry
 
 
-def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers | None:
+def connect(urls: Sequence[str], model: str | None, recipe: Recipe, output: Output) -> Servers | None:
     """The servers that replace a model of this process, after a test request; None if none are named.
 
     Args:
         urls: Where they listen.
         model: The model's name there; None uses the only one that they serve.
+        recipe: Its `model.path` tells the model's family, where the servers don't.
         output: Gets a note when a server is set aside or comes back.
 
     Raises:
@@ -182,7 +183,10 @@ def connect(urls: Sequence[str], model: str | None, output: Output) -> Servers |
     from trlt.engine.servers.client import Servers
 
     output.note(f"trying {counted(len(urls), 'server')} with small clips")
-    servers = Servers(urls, model=model, on_event=output.note)
+    path = recipe.model.path
+    family = None if config_at(path) is None else family_at(path)
+    family = family or published_family(path)
+    servers = Servers(urls, model=model, family=family, on_event=output.note)
     servers.check()
     return servers
 

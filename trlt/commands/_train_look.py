@@ -11,12 +11,26 @@ from typing import Any
 from trlt.commands._output import Output
 from trlt.commands._setup import refuse_plain
 from trlt.commands.launch.ranks import Rank
-from trlt.engine.model import config_at, locate
+from trlt.engine.model import config_at, family_at, fit_adapters, locate, published_family
 from trlt.errors import RecipeError, counted
 from trlt.recipe import Recipe, advice
 from trlt.task.sample import read_samples
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import find_architecture
+
+
+def fit_to_family(recipe: Recipe) -> Recipe:
+    """The recipe, with adapters as its model's family takes them, where that is known.
+
+    Raises:
+        RecipeError: adapters that the family can't have.
+        ModelError: a folder without a model.
+    """
+    train, path = recipe.train, recipe.model.path
+    family = family_at(path) if config_at(path) else published_family(path)
+    if train.lora is None or family is None:
+        return recipe
+    return recipe.model_copy(update={"train": train.model_copy(update={"lora": fit_adapters(train.lora, family)})})
 
 
 def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, output: Output) -> Recipe:

@@ -87,7 +87,7 @@ def evaluate(
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     if given is None and remote is None:
         refuse_plain(recipe, "eval")
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"

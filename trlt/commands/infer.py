@@ -95,7 +95,7 @@ def infer(
             fresh=fresh,
             retry_errors=retry_errors,
             output=output,
-            servers=connect(servers, model, output),
+            servers=connect(servers, model, recipe, output),
             vllm=vllm,
         )
     given_rows = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
@@ -116,7 +116,7 @@ def infer(
         if sample.task == "multi_choice":
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
         check_target(clip_out, path)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     own = own_servers(vllm, recipe, recipe.video, recipe.eval, [sample], output)
     if remote is None:
         locate(recipe.model.path)

@@ -133,7 +133,7 @@ def probe(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
@@ -224,7 +224,7 @@ def _ask(
     output: Output,
     generator: CompletionGenerator | None = None,
 ) -> Summary:
-    """Asks in this process, alone or as one of several; `generator` replaces a model of its own."""
+    """Asks in this process, alone or as one of several; `generator` replaces a model of its own, as `servers` may."""
     sharing = Sharing(ranks=rank.world) if rank else None
     if sharing:
         # Before the model is loaded, which may take longer than others need for all the work: what they asked again isn't

@@ -91,7 +91,7 @@ def estimate(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
-    remote = connect(servers, model, output)
+    remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
     own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output)

@@ -16,7 +16,16 @@ from trlt.commands._plan import tables
 from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve
 from trlt.commands._shared_options import ModelName, Overrides
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
-from trlt.commands._train_look import all_warmup, check_trackers, cut_to, has_gpu, in_short, look, processes_of
+from trlt.commands._train_look import (
+    all_warmup,
+    check_trackers,
+    cut_to,
+    fit_to_family,
+    has_gpu,
+    in_short,
+    look,
+    processes_of,
+)
 from trlt.commands._train_work import tune
 from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
@@ -52,7 +61,7 @@ def train(
     follow_launcher(rank, signal.SIGTERM)
     output = audible(output, rank)
     flags = {"train.data": data, "model.path": model}
-    recipe = resolve(recipe_path, sets, flags)
+    recipe = fit_to_family(resolve(recipe_path, sets, flags))
     if recipe.train.data is None:
         raise RecipeError(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"

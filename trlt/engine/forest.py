@@ -18,12 +18,13 @@ from torch import Tensor
 
 from trlt.engine.agreement import Agreement
 from trlt.engine.attention import Branches
-from trlt.engine.cohort import Branch, Cohort, Nodes, Recorder, Together
+from trlt.engine.cohort import Branch, Cohort, Recorder, Together
 from trlt.engine.families import family_of
 from trlt.engine.first_completion import Drawn, FirstClip, compare
 from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
-from trlt.engine.memory import fits, room_for_tokens
-from trlt.engine.request_queue import CompletionJob, PromptRequest, Queue, Room, Tree
+from trlt.engine.memory import fits, room_for_tokens, state_tokens
+from trlt.engine.nodes import Nodes
+from trlt.engine.request_queue import CompletionJob, Costs, PromptRequest, Queue, Room, Tree
 from trlt.engine.sampling import Sampling, draw, uniforms
 from trlt.errors import ModelError, VideoError
 from trlt.errors.faults import fault_of
@@ -110,6 +111,7 @@ class Engine:
         self.parity: Agreement | None = None
         """Result of the comparison, once it is done."""
         self._processor = processor
+        self._costs = Costs(state_tokens(model), self.family.time_tokens)
         self._room: Room | None = None
         """What memory was found to suffice for, after it ran short."""
         # A vision mark that was sampled would be taken for a place of the video when the trainer scores the
@@ -165,7 +167,7 @@ class Engine:
         if self.first:
             self.first = FirstClip(self.first.done)  # what an earlier call had begun and didn't end is forgotten
         try:
-            queue = Queue(trees, sampling.max_new_tokens)
+            queue = Queue(trees, sampling.max_new_tokens, self._costs)
             room = self._room or Room(max_sequences, room_for_tokens(self.model))
             yield from self._run(queue, Room(min(room.sequences, max_sequences), room.tokens), sampling, ended, on_token)
         finally:
@@ -243,7 +245,7 @@ class Engine:
     def _refill(self, queue: Queue, growing: list[Cohort], room: Room, sampling: Sampling, done: _PartialAnswers) -> bool:
         """Starts new branches if there is room; False if nothing is left to do."""
         while True:
-            sequences, tokens = sum(map(len, growing)), sum(cohort.tokens for cohort in growing)
+            sequences, tokens = self._held(growing)
             free = Room(room.sequences - sequences, room.tokens - tokens)
             if growing and free.sequences < max(1, room.sequences * REFILL):
                 return True
@@ -258,7 +260,9 @@ class Engine:
             queue.put_back(jobs)
             # Half of what was tried, those that didn't fit included.
             sequences += sum(len(job.indices) for job in jobs)
-            tokens += sum(job.clip.tokens + len(job.indices) * sampling.max_new_tokens for job in jobs)
+            tokens += sum(
+                self._costs.clip(job.clip) + self._costs.grown(1, len(job.indices), sampling.max_new_tokens) for job in jobs
+            )
             self._halve(room, sequences, tokens)
 
     def _start(self, jobs: Sequence[CompletionJob], growing: list[Cohort], sampling: Sampling, done: _PartialAnswers) -> bool:
@@ -293,7 +297,7 @@ class Engine:
 
     def _retreat(self, queue: Queue, growing: list[Cohort], room: Room) -> None:
         """Drops the newest half of what grows, to be asked again; a partial last step is undone."""
-        self._halve(room, sum(map(len, growing)), sum(cohort.tokens for cohort in growing))
+        self._halve(room, *self._held(growing))
         # The newest have the fewest tokens to draw again.
         first = len(growing) // 2
         queue.put_back(job for cohort in growing[first:] for job in cohort.left())
@@ -301,6 +305,10 @@ class Engine:
         # The pass may have failed between two layers: those before hold keys of a token that the others haven't seen.
         for cohort in growing:
             cohort.own.cut(cohort.steps - (cohort.logits is None))
+
+    def _held(self, growing: Sequence[Cohort]) -> tuple[int, float]:
+        """Sequences and tokens of the room that are taken."""
+        return sum(map(len, growing)), sum(cohort.tokens(self._costs) for cohort in growing)
 
     def _halve(self, room: Room, sequences: int, tokens: float) -> None:
         if sequences <= 1:
@@ -433,7 +441,8 @@ class Engine:
     def _draw(self, growing: Sequence[Cohort], sampling: Sampling) -> tuple[list[int], list[float]]:
         """The next token of every branch, and its log-probability; changes nothing."""
         logits = torch.cat([cohort.logits for cohort in growing if cohort.logits is not None])
-        drawn = draw(logits, torch.cat([cohort.streams[:, cohort.steps] for cohort in growing]), sampling, self.banned)
+        uniform = torch.cat([cohort.streams[:, cohort.steps] for cohort in growing])
+        drawn = draw(logits, uniform, sampling, self.banned, self.family.rounding)
         tokens, logps = drawn.tokens.tolist(), drawn.logps.tolist()
         if self.exact:
             rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]

@@ -73,8 +73,9 @@ class InputBuilder:
 
     def clip(self, clip: Clip) -> ClipInputs:
         """Patches of a clip's frames, as the processor of the model cuts them; nothing is resized or sampled again."""
+        made = self.without_patches(clip)
         pixels, grid = self._family.patches(self._processor, torch.from_numpy(clip.frames))
-        return replace(self.without_patches(clip), pixels=pixels, grid=grid)
+        return replace(made, pixels=pixels, grid=grid)
 
     def without_patches(self, clip: Clip, features: Tensor | None = None) -> ClipInputs:
         """The same with features in place of patches, or with neither: what prompts need."""

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from trlt.engine.families import layouts
+
 SHARE = 0.5
 """Share of the free memory for keys and values; the rest is for intermediate results."""
 MEMINFO = Path("/proc/meminfo")
@@ -18,14 +20,22 @@ T = TypeVar("T")
 
 
 def token_bytes(text: Any, dtype: torch.dtype) -> int:
-    """Bytes of one token's keys and values in all layers.
+    """Bytes of one token's keys and values in all layers; linear layers have none.
 
     Args:
-        text: The `text_config` of a Qwen2.5-VL.
+        text: The `text_config` of a model.
         dtype: What they are held in.
     """
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    return int(2 * text.num_hidden_layers * text.num_key_value_heads * head * dtype.itemsize)
+    linear = layouts.linear(vars(text))
+    layers = text.num_hidden_layers - (linear.layers if linear else 0)
+    return int(2 * layers * text.num_key_value_heads * head * dtype.itemsize)
+
+
+def state_bytes(text: Any, dtype: torch.dtype) -> int:
+    """Bytes that linear layers carry on from one sequence, whatever its length; arguments as for `token_bytes`."""
+    linear = layouts.linear(vars(text))
+    return linear.layers * linear.state(dtype.itemsize) if linear else 0
 
 
 def free_bytes(device: torch.device) -> float:
@@ -41,8 +51,14 @@ def free_bytes(device: torch.device) -> float:
 
 
 def room_for_tokens(model: Any) -> float:
-    """Tokens whose keys and values may be held."""
+    """Tokens whose keys and values may be held; states of linear layers take of the same room (`state_tokens`)."""
     return SHARE * free_bytes(model.device) / token_bytes(model.config.text_config, model.dtype)
+
+
+def state_tokens(model: Any) -> float:
+    """Tokens whose keys and values would take as much memory as what linear layers carry on from one sequence."""
+    text = model.config.text_config
+    return state_bytes(text, model.dtype) / token_bytes(text, model.dtype)
 
 
 def fits(work: Callable[[], T]) -> T | None:

@@ -8,9 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from trlt.engine.inputs import ClipInputs
 from trlt.video.clip import Clip
+
+COPIES = 2
+"""States of a branch that are held at once: the one before a step isn't let go of until the step is complete."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,28 @@ class Room:
 
     sequences: int
     tokens: float
-    """Tokens of clips, prompts and completions whose keys and values are held."""
+    """Tokens of clips, prompts and completions whose keys and values are held; other `Costs` count as tokens, too."""
+
+
+class Costs(NamedTuple):
+    """What a model holds besides a video's own tokens and completions, in tokens."""
+
+    state: float = 0.0
+    """What linear layers carry on from a sequence; a prompt holds it once, and a branch before and after each step."""
+    time: int = 0
+    """The text that tells a temporal patch's time, with its marks."""
+
+    def clip(self, clip: Clip | ClipInputs) -> int:
+        """Of a clip."""
+        patches = clip.grid[0] if isinstance(clip, Clip) else int(clip.grid[0, 0])
+        return clip.tokens + self.time * patches
+
+    def grown(self, prompts: int, branches: int, length: int) -> float:
+        """Of branches that may have `length` tokens each, with the states of their prompts."""
+        return branches * length + (prompts + COPIES * branches) * self.state
+
+
+NONE = Costs()
 
 
 class Queue:
@@ -65,11 +90,13 @@ class Queue:
     Args:
         trees: Read one by one, when there is room for the next.
         length: Maximum number of tokens of a completion.
+        costs: Of the model.
     """
 
-    def __init__(self, trees: Iterable[Tree], length: int) -> None:
+    def __init__(self, trees: Iterable[Tree], length: int, costs: Costs = NONE) -> None:
         self._trees = enumerate(trees)
         self._length = length
+        self._costs = costs
         self._jobs: deque[CompletionJob] = deque()
 
     def take(self, room: Room, *, most: int, alone: bool) -> list[CompletionJob]:
@@ -81,11 +108,12 @@ class Queue:
             alone: Nothing else grows: then at least one job is taken.
         """
         taken: list[CompletionJob] = []
-        sequences, tokens, clips = 0, 0, set[int]()
+        sequences, tokens, clips = 0, 0.0, set[int]()
         while sequences < room.sequences and (job := self._next(most)) is not None:
             sequences += len(job.indices)
             # A clip's keys are held once, however many of its prompts are taken.
-            tokens += len(job.indices) * self._length + (0 if id(job.clip) in clips else job.clip.tokens)
+            tokens += self._costs.grown(1, len(job.indices), self._length)
+            tokens += 0 if id(job.clip) in clips else self._costs.clip(job.clip)
             # Alone, a job is taken even if it seems too large: the room is a guess (half of what was
             # free), and only trying tells. If it fails, that is an error that says what to lower.
             if (taken or not alone) and (sequences > room.sequences or tokens > room.tokens):

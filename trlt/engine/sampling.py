@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 NOISE = 1e-5
-"""Bound on the difference of two float32 evaluations of one logit; scaled by 1 / temperature."""
+"""Bound on the difference of two float32 evaluations of one logit; scaled by 1 / temperature, and by what a family adds."""
 
 AT_ONCE = 2**24
 """Maximum size of (rows, vocabulary) drawn from at once: each of about eight float64 tensors takes 128 MiB then."""
@@ -52,7 +52,7 @@ def uniforms(seed: int, key: str, branch: int, count: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).random(count)
 
 
-def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -> Draw:
+def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor, rounding: float = 1.0) -> Draw:
     """Inverse-CDF sampling from the nucleus, in the order of token ids.
 
     Args:
@@ -60,14 +60,16 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) ->
         uniform: (R,) float64 in [0, 1).
         sampling: Temperature and top-p; the nucleus is the shortest list of the likeliest tokens that reaches top-p.
         banned: (V,) True for tokens that are never drawn.
+        rounding: Factor on the noise; see `Family.rounding`.
     """
     rows = max(1, AT_ONCE // logits.shape[-1])
-    parts = [_draw(*some, sampling, banned) for some in zip(torch.split(logits, rows), torch.split(uniform, rows), strict=True)]
+    split = zip(torch.split(logits, rows), torch.split(uniform, rows), strict=True)
+    parts = [_draw(*some, sampling, banned, rounding) for some in split]
     return Draw(*(torch.cat(side) for side in zip(*parts, strict=True)))
 
 
-def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor) -> Draw:
-    noise = NOISE * max(1.0, 1.0 / sampling.temperature)
+def _draw(logits: Tensor, uniform: Tensor, sampling: Sampling, banned: Tensor, rounding: float) -> Draw:
+    noise = NOISE * rounding * max(1.0, 1.0 / sampling.temperature)
     # In float64: a running sum over 152k numbers in float32 may err by more than the noise that draws are guarded against.
     scaled = logits.double().masked_fill(banned, -torch.inf) / sampling.temperature
     p = scaled.softmax(dim=-1)

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from trlt.engine.attention import branch_attention, causal_attention
-from trlt.engine.cohort import make_level
 from trlt.engine.linear_attention import LinearLayer, Projected
+from trlt.engine.nodes import make_level
 
 Kind = Literal["blocks", "flex"]
 

@@ -129,7 +129,8 @@ class Lora(Section):
     """Scales adapters by `alpha / rank`."""
     dropout: Outcome[Annotated[float, Field(ge=0, lt=1)]] = 0.0
     targets: Outcome[Literal["attention", "all"]] = "all"
-    """Which linear layers of the language model: those of the attention, or those of the MLPs as well."""
+    """Which linear layers of the language model: those of the attention, or those of the MLPs as well. In a mixture of experts,
+    `all` gives each expert adapters of its own, and where nothing is said, `attention` counts."""
     quantize: Outcome[Literal["nf4"] | None] = None
     """Quantize the base to 4 bits (QLoRA); needs a GPU and bitsandbytes."""
 

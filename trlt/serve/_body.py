@@ -98,6 +98,12 @@ class _Processor(_Strict):
     do_resize: Literal[False]
 
 
+class _Template(_Strict):
+    """Variables of the chat template."""
+
+    enable_thinking: bool | None = None
+
+
 class _StreamOptions(_Strict):
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
@@ -129,6 +135,7 @@ class Body(_Strict):
     media_io_kwargs: _FrameIo | None = None
     mm_processor_kwargs: _Processor | None = None
     bad_words: Annotated[list[str], Field(max_length=len(VISION_TOKENS))] | None = None
+    chat_template_kwargs: _Template | None = None
 
 
 _EXPECTED = {

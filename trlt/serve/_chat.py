@@ -70,10 +70,11 @@ def read_chat(
         temperature, top_p = (body.temperature, 1.0) if body.temperature else GREEDY
     if body.top_p is not None and body.temperature != 0:
         top_p = body.top_p
+    think = body.chat_template_kwargs.enable_thinking if body.chat_template_kwargs else None
     length = body.max_completion_tokens or body.max_tokens or settings.max_new_tokens
     chat = Chat(
         body.model,
-        PromptRequest("", system, user, body.n or 1),
+        PromptRequest("", system, user, body.n or 1, think),
         Sampling(temperature, top_p, length, settings.seed if body.seed is None else body.seed),
         tuple(body.stop or ()),
         stream=bool(body.stream),

@@ -21,7 +21,7 @@ from trlt.serve.guard import BodyTooLarge, EventStream, blocks, bounded_body, er
 from trlt.serve.site import Site
 from trlt.serve.uploads import Full, Unstorable, UploadTooLarge
 from trlt.serve.worker import Busy, Event, Events, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
-from trlt.task.answer import Answer
+from trlt.task.answer import free_answer
 from trlt.task.grade import read_answer
 from trlt.task.prompt import SYSTEM
 from trlt.task.sample import Sample
@@ -151,9 +151,9 @@ def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[
             return {"kind": "failed", "message": message}
         case Finished(reply, clip):
             [completion] = reply.completions
-            free = Answer(completion.text, None, None, None, False)
-            answer = read_answer(sample, completion.text, settings) if sample is not None else free
-            values = answer_values(answer, completion.text, finished=completion.finished)
+            text = completion.text
+            answer = read_answer(sample, text, settings) if sample is not None else free_answer(text)
+            values = answer_values(answer, text, finished=completion.finished)
             return {"kind": "done", "duration": clip.duration, **values}
 
 

@@ -101,6 +101,18 @@ def _inside(tag: str, text: str) -> str | None:
     return bodies[-1].strip() if bodies else None
 
 
+def free_answer(text: str) -> Answer:
+    """A completion of a question that was asked as it stands: what follows the reasoning, where it begins with some.
+
+    Args:
+        text: The raw completion.
+    """
+    if not text.lstrip().startswith("<think>"):
+        return Answer(text, None, None, None, False)
+    reasoning, closed, rest = text.lstrip().removeprefix("<think>").partition("</think>")
+    return Answer(rest.strip() if closed else None, None, None, reasoning.strip(), False)
+
+
 _PREFIX = re.compile(r"(?:the )?(?:final |correct )?answer(?: is:?| ?:) ?", re.IGNORECASE)
 _LONE = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])\)?)[.:]?")
 _LED = re.compile(r"(?:\(([A-Za-z])\)[.:]? ?|([A-Za-z])(?:\) ?|[.:] ))(.+)")

@@ -149,8 +149,8 @@ def broken(monkeypatch, fault):
     plain = ForkedLayer.advance
     if fault == "states aren't forked":
         monkeypatch.setattr(Carried, "spread", lambda self, size: Carried(*(torch.zeros(size, *t.shape[1:]) for t in self)))
-        blank = lambda self, index: Carried(*(t.new_zeros(len(index), *t.shape[1:]) for t in self))  # noqa: E731
-        monkeypatch.setattr(Carried, "rows", blank)
+        rows = Carried.rows
+        monkeypatch.setattr(Carried, "rows", lambda self, index: Carried(*(torch.zeros_like(t) for t in rows(self, index))))
     elif fault == "inputs of the convolution aren't":
         blank = lambda self: Carried(torch.zeros_like(self.inputs), self.state)  # noqa: E731
         spread, rows = Carried.spread, Carried.rows

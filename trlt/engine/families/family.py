@@ -87,6 +87,8 @@ class Family:
     """How names of published tensors begin for which the library has no use; what is saved lacks them."""
     turned: ClassVar[tuple[str, ...]] = ()
     """How names of weights end of which published files hold the last two axes the other way round."""
+    rounding: ClassVar[float] = 1.0
+    """How many times further than in plain attention two float32 evaluations of a logit may lie apart (`sampling.NOISE`)."""
     time_tokens: ClassVar[int] = 0
     """Tokens of text and marks a temporal patch, at most, beside those of the video itself."""
     time_in: ClassVar[Literal["positions", "text"] | None] = None
@@ -230,7 +232,7 @@ class Family:
 
     # -- other programs -------------------------------------------------------------------------------------------
 
-    def told(self, clip: Clip, config: Any = None) -> Told:
+    def told_vllm(self, clip: Clip, config: Any = None) -> Told:
         """What vLLM is told of a clip's times.
 
         Args:

@@ -123,8 +123,8 @@ class Qwen25VL(Family):
         )
         return positions[:, 0]  # type: ignore[no-any-return]
 
-    def told(self, clip: Clip, config: Any = None) -> Told:
-        """See `Family.told`; a rate at which both ways of rounding give the engine's positions."""
+    def told_vllm(self, clip: Clip, config: Any = None) -> Told:
+        """See `Family.told_vllm`; a rate at which both ways of rounding give the engine's positions."""
         from trlt.engine.told_rate import TOKENS_PER_SECOND, told_rate
 
         count = len(clip.frames)

@@ -34,7 +34,11 @@ class Qwen35(Qwen3VL):
     hub_names = ("qwen3.5",)
     class_names = ("Qwen3_5Config", "Qwen3_5ForConditionalGeneration", "Qwen3VLProcessor")
     blocks = ("Qwen3_5DecoderLayer", "Qwen3_5VisionBlock")
+    # A layer that drafts tokens.
+    unloaded = ("mtp.",)
     attention_layers = (*Family.attention_layers, "in_proj_qkv", "in_proj_z", "out_proj")
+    # Largest measured: 6e-5, between one token after another and chunks of 64 (docs/decisions/linear-layers.md).
+    rounding = 30.0
 
     # -- files ----------------------------------------------------------------------------------------------------
 

@@ -217,8 +217,8 @@ class Qwen3VL(Family):
 
     # -- other programs -------------------------------------------------------------------------------------------
 
-    def told(self, clip: Clip, config: Any = None) -> Told:
-        """See `Family.told`; of a file with ten frames a second, where both frames of a patch stand at the patch's very time.
+    def told_vllm(self, clip: Clip, config: Any = None) -> Told:
+        """See `Family.told_vllm`; of a file with ten frames a second, both frames of a patch at the very time of the patch.
 
         The numbers of frames may only be whole, and a clip's times are any. In tenths of a second, as they are written, no
         rounding is left to the other program.

@@ -20,7 +20,7 @@ ADAPTER, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", 
 BASE = "base_model_name_or_path"
 PREFIX = "base_model.model."
 """Of the names in an adapter."""
-UNSUPPORTED = ("lora_bias", "trainable_token_indices", "target_parameters", "layer_replication")
+UNSUPPORTED = ("lora_bias", "trainable_token_indices", "layer_replication")
 """Fields of PEFT that change more than weights of layers."""
 Change = Callable[[Any], Any]
 """Of a weight in float32."""
@@ -61,7 +61,7 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     except ModelError:
         raise ModelError(f"{folder / WEIGHTS}: is damaged or was cut off; save the adapter again") from None
     # PEFT saves an embedding, or a head, with its adapter: the base has it, too.
-    return {name: shape for name, shape in found.items() if ".base_layer." not in name}
+    return {name: shape for name, shape in found.items() if ".base_layer." not in name or ".lora_" in name}
 
 
 def named_base(folder: Path, config: dict[str, Any]) -> str:
@@ -131,10 +131,13 @@ def _changes(folder: Path, empty: Any, base: str) -> dict[str, Change]:
         _refuse_not_finite(folder / WEIGHTS, tensors)
         layers = {name: module for name, module in wrapped.named_modules() if isinstance(module, LoraLayer)}
         for layer in layers.values():  # PEFT moves an adapter to its layer's device: here a place in memory without any size
-            inner: Any = layer.get_base_layer()
-            inner.weight = torch.nn.Parameter(torch.zeros(1).expand(inner.weight.shape), requires_grad=False)
+            inner, leaf = layer.get_base_layer(), adapted(layer)
+            empty_one = torch.zeros(1).expand(getattr(inner, leaf).shape)
+            setattr(inner, leaf, torch.nn.Parameter(empty_one, requires_grad=False))
         set_peft_model_state_dict(wrapped, tensors, low_cpu_mem_usage=True)
-    found: dict[str, Change] = {f"{name.removeprefix(PREFIX)}.weight": partial(_added, layer) for name, layer in layers.items()}
+    found: dict[str, Change] = {
+        f"{plain(name).removeprefix(PREFIX)}.{adapted(layer)}": partial(_added, layer) for name, layer in layers.items()
+    }
     for name, module in wrapped.named_modules():
         if isinstance(module, ModulesToSaveWrapper):
             for leaf, value in module.modules_to_save["default"].named_parameters():
@@ -163,15 +166,27 @@ def _refuse_not_finite(path: Path, tensors: dict[str, Any]) -> None:
         )
 
 
+def adapted(layer: Any) -> str:
+    """Which parameter of its base a layer of PEFT adds to: the weight, or one of several that aren't layers by themselves."""
+    return str(getattr(layer, "parameter_name", "weight"))
+
+
+def plain(name: str) -> str:
+    """A name without the layers of PEFT that stand around what it names, in each other where they add to several parameters."""
+    return name.replace(".base_layer", "")
+
+
 def _added(layer: Any, weight: Any) -> Any:
     """A weight with the layer's adapter added, as PEFT merges it."""
     import torch
 
-    base = layer.get_base_layer()
+    base, leaf = layer.get_base_layer(), adapted(layer)
+    empty = getattr(base, leaf)
     # The layer holds a true weight only while it is added to: in memory there is one at a time.
-    empty, base.weight = base.weight, torch.nn.Parameter(weight.clone(), requires_grad=False)
+    setattr(base, leaf, torch.nn.Parameter(weight.clone(), requires_grad=False))
     layer.merge(safe_merge=True)
-    merged, base.weight = base.weight.detach(), empty
+    merged = getattr(base, leaf).detach()
+    setattr(base, leaf, empty)
     layer.merged_adapters.clear()  # it holds none: the next weight is added to anew
     return merged
 

@@ -8,21 +8,57 @@ from typing import Any
 
 from trlt.engine.families import Family, family_of
 from trlt.engine.model.find import full_name
+from trlt.errors import RecipeError
 from trlt.errors.system import named
-from trlt.recipe import Lora
+from trlt.recipe import Lora, advice
+
+
+def fit_adapters(settings: Lora, family: Family) -> Lora:
+    """Settings of adapters as a family takes them: where nothing is said of `targets`, experts get none.
+
+    An expert's matrices are small, and each gets adapters of its own: they wouldn't be few numbers.
+
+    Raises:
+        RecipeError: what the family's experts can't have.
+    """
+    if family.experts and "targets" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"targets": "attention"})
+    _refuse(settings, family)
+    return settings
+
+
+def _refuse(settings: Lora, family: Family) -> None:
+    if family.experts and settings.quantize:
+        raise RecipeError(
+            f"train.lora.quantize: {settings.quantize} holds linear layers in 4 bits, and the experts of {family.name}, nearly "
+            f"all of its weights, are none; {advice('set train.lora.quantize: null')}"
+        )
+    if family.experts and settings.targets == "all" and settings.dropout:
+        raise RecipeError(
+            f"train.lora.dropout: adapters of the experts of {family.name} (train.lora.targets: all) can't have any, not "
+            f"{settings.dropout:g}; {advice('set train.lora.dropout: 0 or train.lora.targets: attention')}"
+        )
 
 
 def adapters(settings: Lora, family: Family) -> Any:
-    """PEFT's configuration of low-rank adapters on the linear layers of a family's language model."""
+    """PEFT's configuration of low-rank adapters on the linear layers of a family's language model, and on its experts.
+
+    Raises:
+        RecipeError: what the family's experts can't have.
+    """
     from peft import LoraConfig
 
-    layers = family.attention_layers + (() if settings.targets == "attention" else family.mlp_layers)
+    _refuse(settings, family)
+    every = settings.targets == "all"
+    layers = family.attention_layers + (family.mlp_layers if every else ())
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         # Of the language model alone: layers of the vision tower's MLPs have the same names.
         target_modules=rf".*language_model\..*\.({'|'.join(layers)})",
+        # Tensors of all experts at once, which no layer of PEFT stands for.
+        target_parameters=list(family.experts) if every and family.experts else None,
         task_type="CAUSAL_LM",
     )
 

@@ -199,7 +199,7 @@ class VllmSampler:
         message = {
             "do": "generate",
             "clips": [
-                {"shape": list(some.shape), **self._family.told(clip, self._config)._asdict()}
+                {"shape": list(some.shape), **self._family.told_vllm(clip, self._config)._asdict()}
                 for some, clip in zip(frames, clips, strict=True)
             ],
             "prompts": list(prompts),

@@ -17,6 +17,8 @@ from accelerate.utils import broadcast_object_list
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trlt.engine.families import family_of
+from trlt.engine.model.adapter import adapted, plain
 from trlt.engine.vllm.together import together
 from trlt.errors import ModelError
 from trlt.recipe import advice
@@ -29,25 +31,30 @@ FILE_BYTES = 2 * 10**9
 
 @torch.no_grad()
 def whole_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """Each weight of a Qwen2.5-VL under its published name, once; adapters are added to theirs, and the model stays as it is.
+    """Each weight under its published name and in its published layout, once; adapters are added to theirs.
 
     Args:
-        model: `Qwen2_5_VLForConditionalGeneration`, whose linear layers may have PEFT's adapters; no slices.
+        model: Of any family, whose layers may have PEFT's adapters; no slices. It stays as it is.
     """
+    family = family_of(model)
     for name, weight in model.named_parameters():
-        owner, _, leaf = name.rpartition(".")
         if ".lora_" in name:
             continue
-        if not owner.endswith(".base_layer"):
-            yield name, weight.detach()
-            continue
-        outer = owner.removesuffix(".base_layer")
         value = weight.detach()
-        if leaf == "weight":
-            layer = model.get_submodule(outer)
+        for layer in _around(model, name):
             # Not merged in place: taken out again, a base in BF16 wouldn't be what it was.
             value = sum((layer.get_delta_weight(one).float() for one in layer.active_adapters), value.float())
-        yield f"{outer}.{leaf}", value
+        yield plain(name), family.as_published(plain(name), value)
+
+
+def _around(model: Any, name: str) -> Iterator[Any]:
+    """Layers of PEFT that add to a parameter, by its name in the model."""
+    owner, _, leaf = name.rpartition(".")
+    while owner.endswith(".base_layer"):
+        owner = owner.removesuffix(".base_layer")
+        layer = model.get_submodule(owner)
+        if adapted(layer) == leaf:
+            yield layer
 
 
 def write_weights(model: Any, folder: Path, dtype: torch.dtype) -> None:

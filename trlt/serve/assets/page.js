@@ -225,7 +225,14 @@
 
   // What has come so far: reasoning and answer by their tags, as far as they are there.
   function unfold(text, body) {
-    if (body.task === "free") { $("said").textContent = text; return; }
+    if (body.task === "free") {
+      // Some models begin with reasoning by themselves.
+      const begins = text.trimStart().startsWith("<think>"), [before, ...after] = begins ? text.split("</think>") : ["", text];
+      $("reasoning-part").hidden = !begins;
+      $("reasoning").textContent = before.replace("<think>", "").trim();
+      $("said").textContent = after.join("</think>").trim();
+      return;
+    }
     const inside = (tag) => {
       const parts = text.split(`<${tag}>`);
       return parts.length < 2 ? "" : parts[parts.length - 1].split("</")[0].trim();
@@ -242,7 +249,7 @@
     if (event.reasoning !== null) $("reasoning").textContent = event.reasoning;
     if (event.option !== null) $("said").textContent = `${LETTERS[event.option]}. ${body.options[event.option]}`;
     else if (event.answer !== null) $("said").textContent = event.answer;
-    else $("said").textContent = "No answer in the form that was asked for.";
+    else $("said").textContent = body.task === "free" ? "No answer after the reasoning." : "No answer in the form that was asked for.";
     if (!duration) measure(event.duration);
     if (event.span) light(event.span);
     say("state", event.finished ? "Done." : "Done; cut off at the token limit.");

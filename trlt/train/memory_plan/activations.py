@@ -58,7 +58,7 @@ def _around(model: Architecture, size: ModelSizes, lora: Lora | None) -> int:
     form = 4 if model.float_norms else s
     per_token = 2 * d * (4 + form) + 3 * d * c + _mlp(model, size)
     if lora:
-        mlp = lora.targets == "all" and not model.experts
+        mlp = lora.targets == "all" and not model.experts  # what is added to experts is added to their weights
         per_token -= 2 * d * form
         per_token += (7 if mlp else 4) * lora.rank * c + ((3 if mlp else 2) * d * c if c < 4 else 0)
     return per_token
@@ -82,6 +82,21 @@ def layer_work(model: Architecture, size: ModelSizes) -> int:
     return 3 * model.intermediate * size.computed
 
 
+def prefill_work(model: Architecture, size: ModelSizes) -> int:
+    """Bytes a token that a layer takes while prompts are read, beside keys and values: 4 d s, and 3 f c of an MLP.
+
+    Of experts 4 d s for each that a token takes. A linear layer has more than its MLP: in float32 4 h (3 x 64 + 5 u + 4 w) of
+    the rule, and 3 c (2 keys + h w) around it (symbols of `linear_activations`).
+    """
+    work = 3 * model.intermediate * size.computed
+    if experts := model.experts:
+        work = 4 * experts.chosen * model.hidden * size.stream
+    if linear := model.linear:
+        rule = 4 * linear.value_heads * (3 * CHUNK + 5 * linear.key_head + 4 * linear.value_head)
+        work = max(work, rule + 3 * linear.mixed * size.computed)
+    return work + 4 * model.hidden * size.stream
+
+
 def block_activations(model: Architecture, size: ModelSizes) -> int:
     """Bytes that one vision block saves.
 
@@ -100,21 +115,20 @@ def saved_activations(
 ) -> tuple[int, int]:
     """Bytes saved between forward and backward pass by the language model and by the vision tower.
 
-    With checkpointing one residual a layer, and two around them, d s a token; without, all of `layer_activations`. DeepStack's
-    features stay beside them, d s a video token each. In the tower as many residuals, and 4 v s a patch for each merger. A
+    With checkpointing one residual a layer, and two around them, d s a token; in the tower as many, and 4 v s a patch for the
+    merger. Without, all of `layer_activations`. Each DeepStack merger adds 4 v c a patch, and its features d s a token. A
     frozen tower saves nothing.
     """
     d, v, s = model.hidden, model.vision_hidden, size.stream
     patches = size.clips * size.video * model.merged
-    mergers = 1 + model.deepstack
     if size.checkpointing:
         text = (model.layers + 2) * size.tokens * d * s
-        vision = (model.vision_layers + 4 * mergers) * patches * v * s
+        vision = (model.vision_layers + 4) * patches * v * s
     else:
         text = model.attention_layers * layer_activations(model, size, lora)
         text += model.linear.layers * linear_activations(model, size, lora) if model.linear else 0
-        vision = model.vision_layers * block_activations(model, size) + 4 * model.deepstack * patches * v * s
-    text += model.deepstack * size.clips * size.video * d * s
+        vision = model.vision_layers * block_activations(model, size)
+    vision += model.deepstack * (4 * patches * v * size.computed + size.clips * size.video * d * s)
     return text, 0 if frozen_vision else vision
 
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from trlt.engine.inputs import InputBuilder
 
-VIDEO = {
-    "Qwen2.5-VL": "<|vision_start|>{18}<|vision_end|>",
-    "Qwen2-VL": "<|vision_start|>{18}<|vision_end|>",
-    "Qwen3-VL": "".join(f"<{t} seconds><|vision_start|>{{6}}<|vision_end|>" for t in ("0.2", "1.2", "2.2")),
-}
-VIDEO["Qwen3-VL-MoE"] = VIDEO["Qwen3-VL"]
+PLAIN = "<|vision_start|>{18}<|vision_end|>"
+TIMED = "".join(f"<{t} seconds><|vision_start|>{{6}}<|vision_end|>" for t in ("0.2", "1.2", "2.2"))
+VIDEO = {"Qwen2-VL": PLAIN, "Qwen2.5-VL": PLAIN, "Qwen3-VL": TIMED, "Qwen3-VL-MoE": TIMED, "Qwen3.5": TIMED}
 """Six frames at two a second, of 2 x 3 tokens."""
 
 
