@@ -20,7 +20,7 @@ ROWS, LENGTH, BATCHES = 16, 64, 6
 
 @torch.no_grad()
 def measure(model: Any, router: str) -> tuple[float, int, int]:
-    """Largest difference of a logit, tokens whose logits differ by more than 1e-4, and those that a router is undecided about."""
+    """Largest difference of a logit, tokens whose logits differ by over 1e-4, and those that a router is undecided about."""
     generator, worst, apart, torn = torch.Generator().manual_seed(1), 0.0, 0, 0
     for _ in range(BATCHES):
         ids = torch.randint(20, model.config.text_config.vocab_size, (ROWS, LENGTH), generator=generator)
