@@ -98,9 +98,7 @@ def test_experts_get_adapters_where_they_are_asked_for_alone():
 
 @pytest.mark.parametrize("family", MIXTURES, ids=lambda family: family.name)
 def test_what_experts_cannot_have_is_refused(family):
-    with pytest.raises(
-        RecipeError, match=r"train.lora.quantize: nf4 .* experts of Qwen3-VL-MoE.* train.lora.quantize: null"
-    ):
+    with pytest.raises(RecipeError, match=r"train.lora.quantize: nf4 .* experts of Qwen3-VL-MoE.* train.lora.quantize: null"):
         fit_adapters(Lora(quantize="nf4"), family)
     with pytest.raises(RecipeError, match=r"train.lora.dropout: .*targets: all.*, not 0.1; set train.lora.dropout: 0 or"):
         fit_adapters(Lora(dropout=0.1, targets="all"), family)
