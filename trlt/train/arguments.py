@@ -59,7 +59,7 @@ PINNED_GRPO: dict[str, Any] = {
     "model_init_kwargs": None,
     "disable_dropout": False,
     "cast_lm_head_to_fp32": False,
-    # Null is the model's own, whose loss comes with a forward that isn't ours; see `trlt.engine.families.qwen3_vl_moe`.
+    # None: what a mixture of experts says of itself, of router outputs that a tree has none of.
     "router_aux_loss_coef": 0.0,
     "shuffle_dataset": True,
     "generation_batch_size": None,

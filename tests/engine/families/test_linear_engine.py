@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from trlt.engine import memory
-from trlt.engine.cohort import Recorder
+from trlt.engine import forest, memory
+from trlt.engine.cohort import Recorder, Together
 from trlt.engine.families import family_named
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.model import load
@@ -79,31 +79,27 @@ PLACES = ["layer 0", "layer 2", "layer 3", "head", "draw"]
 def test_a_step_that_fails_leaves_no_state_behind(tiny, trees, monkeypatch, where, exact):
     """Of a step that fails behind some layers, those would else have read its token twice."""
     whole = engine_of(tiny, exact=exact).generate(trees, SAMPLING)
-    said, full = [], []
+    said, passes = [], []
     engine = engine_of(tiny, exact=exact, on_event=said.append)
 
-    def fail(rows, new):
-        # Steps of many rows, after some that went well.
-        if new == 1 and rows > 5:
-            full.append(rows)
-            if len(full) in (3, 5):
-                raise torch.OutOfMemoryError("no more")
+    def begin(module, args, kwargs):
+        # Half of the cohorts go, so that of one alone nothing would be left to be wrong.
+        passes.append(isinstance(kwargs["branches"], Together) and len(kwargs["branches"]._cohorts) > 1)
 
+    def fail(*_):
+        if passes[-1] and sum(passes) in (2, 5):
+            passes.append(True)
+            raise torch.OutOfMemoryError("no more")
+
+    language = engine.model.model.language_model
+    language.register_forward_pre_hook(begin, with_kwargs=True)
     if where == "draw":
-        from trlt.engine import forest
-
         plain = forest.draw
-
-        def drawing(logits, *args):
-            fail(len(logits), 1)
-            return plain(logits, *args)
-
-        monkeypatch.setattr("trlt.engine.forest.draw", drawing)
+        monkeypatch.setattr(forest, "draw", lambda *args: fail() or plain(*args))
     elif where == "head":
-        engine.model.lm_head.register_forward_pre_hook(lambda module, args: fail(len(args[0]), 1 if len(args[0]) > 2 else 0))
+        engine.model.lm_head.register_forward_pre_hook(fail)
     else:
-        layer = engine.model.model.language_model.layers[int(where[-1])]
-        layer.register_forward_hook(lambda module, args, out: fail(*out.shape[:2]))
+        language.layers[int(where[-1])].register_forward_hook(fail)
     again = engine.generate(trees, SAMPLING, max_sequences=16)
     assert len(said) == 2 and all(re.search("out of memory with", text) for text in said)
     if exact:
@@ -188,8 +184,6 @@ def test_states_take_room(trees):
 
 
 def test_the_room_bounds_what_grows(tiny, trees, monkeypatch):
-    from trlt.engine import forest
-
     engine = engine_of(tiny)
     state = memory.state_tokens(engine.model)
     assert state == memory.state_bytes(engine.model.config.text_config, torch.float32) / (2 * 1 * 2 * 32 * 4) > 50
@@ -203,4 +197,4 @@ def test_the_room_bounds_what_grows(tiny, trees, monkeypatch):
     monkeypatch.setattr(forest, "room_for_tokens", lambda model: room)
     assert engine.generate(trees, SAMPLING) == whole
     before, after = max(rows), max(rows[steps:])
-    assert before == 24 and after <= room / (16 + 2 * state) < 16
+    assert before > 16 and after <= room / (16 + 2 * state) < 16

@@ -11,7 +11,7 @@ from trlt.engine.model.config import CONFIG, check_config
 from trlt.engine.model.find import MINIATURE, PLAIN, SHIPPED, find, folder_of, locate, miniature_path, resolve
 from trlt.engine.model.load import LoadedModel, load, precision_of
 from trlt.engine.model.lora import draw_adapters, fit_adapters, in_float32, save_adapter, with_adapters
-from trlt.engine.model.processor import load_processor
+from trlt.engine.model.processor import load_processor, refuse_other_pixels
 from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
 from trlt.engine.model.thinking import refuse_begun_reasoning
 from trlt.engine.model.which import config_at, family_at, published_family
@@ -43,6 +43,7 @@ __all__ = [
     "published_family",
     "refuse_begun_reasoning",
     "refuse_not_finite",
+    "refuse_other_pixels",
     "refuse_tied",
     "resolve",
     "save",

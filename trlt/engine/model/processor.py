@@ -152,19 +152,31 @@ def _of_marks(family: Family, config: Mapping[str, Any]) -> str:
 
 def _check_frames(video: Any, vision: Mapping[str, Any], family: Family, folder: Path) -> None:
     """Ends where frames would be cut into other patches than the tower takes, or aren't scaled by numbers."""
-    path, again = str(folder), f"download {_frames_file(folder)} again"
     for mine, its in SIZES.items():
         if getattr(video, mine, None) != vision[its]:
             raise ModelError(
-                f"model.path: {path}: the processor's {mine} is {getattr(video, mine, None)}, and vision_config.{its} in "
-                f"{CONFIG} {vision[its]}; {again}"
+                f"model.path: {folder}: the processor's {mine} is {getattr(video, mine, None)}, and vision_config.{its} in "
+                f"{CONFIG} {vision[its]}; download {_frames_file(folder)} again"
             )
-    # Neither shapes nor outputs show that a tower sees pixels by another mean or scale.
+    refuse_other_pixels(video, family, folder)
+
+
+def refuse_other_pixels(part: Any, family: Family, folder: Path, whose: str = "the processor's") -> None:
+    """Refuses a processor of frames or pictures that gives a tower pixels by another mean or scale than its family's.
+
+    Neither shapes nor outputs would show it.
+
+    Raises:
+        ModelError: names the setting.
+    """
     for name, wanted in family.pixels.items():
-        value: Any = getattr(video, name, None)
+        value: Any = getattr(part, name, None)
         found = value if isinstance(value, (list, tuple)) else [value]
         if len(found) != len(wanted) or not all(map(_is_near, found, wanted)):
-            raise ModelError(f"model.path: {path}: the processor's {name} is {value}, and {list(wanted)} is published; {again}")
+            raise ModelError(
+                f"model.path: {folder}: {whose} {name} is {value}, and {list(wanted)} is published; download "
+                f"{_frames_file(folder)} again"
+            )
 
 
 def _is_near(value: object, wanted: float) -> bool:

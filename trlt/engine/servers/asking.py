@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trlt.engine.servers.crew import ServerJob
@@ -95,6 +96,10 @@ class Asker:
             ServerError: it saw another clip than was sent.
         """
         clip, request = job.videos.clip, job.request
+        if request.think is False and (opening := server.openings.get(False)):
+            raise ServerError(
+                f"{server.address}: its chat template begins every answer with {opening.strip()}; ask it with reasoning"
+            )
         video, seed = job.videos.of(server.form), first_seed(job.sampling.seed, request) + job.place[2] + index
         body = question(
             server.form,
@@ -113,6 +118,8 @@ class Asker:
             said = read(answer, n)
             template = server.template if request.system else server.bare_template
             check_tokens(said, request, clip, server.form, self.family, template)
+            if opening := server.openings.get(request.think):
+                said = replace(said, completions=[replace(one, text=opening + one.text) for one in said.completions])
         except ServerError as error:
             raise ServerError(f"{server.address}: {error}") from None
         return said, answer

@@ -27,6 +27,8 @@ class ModelCard:
         # Folders or hub ids, of the model and of what it is an adapter of.
         places = [place for place in (card.get("root"), base.get("root"), name) if isinstance(place, str)]
         self._configs = {place: _config(place) for place in places}
+        self.place = places[0]
+        """Where its server has it from: a folder or a hub id."""
 
     @property
     def family(self) -> Family | None:
@@ -47,6 +49,10 @@ class ModelCard:
                 raise ServerError(f"its model {place} says model_type {config['model_type']!r}; trlt asks {known}")
             return family
         return next((family for family in map(published_family, self._configs) if family), None)
+
+    def has_outer_marks(self, family: Family) -> bool:
+        """Whether the model's config.json, where it can be seen, says that it was tuned with marks around a whole video."""
+        return any(family.has_outer_marks(config) for config in self._configs.values())
 
     def refuse_other_rule(self, program: str) -> None:
         """Refuses weights that were trained by another rule of positions than a program's, where their config.json can be seen.

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from trlt.engine.families import THINKING
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.servers import sglang
 from trlt.engine.servers.transport import TransientFault
@@ -127,6 +128,9 @@ def question(
     if textless:
         # As words (`bad_words`) they can't be named. Added to a logit, this leaves nothing to draw.
         body["logit_bias"] = {str(token): NEVER for token in textless}
+    if family.time_in == "text" and request.think is not None:
+        # Families that tell times as text are those whose templates may begin the reasoning.
+        body["chat_template_kwargs"] = {THINKING: request.think}
     return body | (_vllm(clip, family) if form == "vllm" else sglang.fields(clip))
 
 

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from trlt.engine.servers.messages import Form
@@ -59,6 +59,8 @@ class Server:
     """Tokens that its chat template adds to the texts."""
     bare_template: int = 0
     """The same for a prompt without a system text."""
+    openings: dict[bool | None, str] = field(default_factory=dict)
+    """What its chat template begins of a completion, by whether reasoning is asked for; it's no part of an answer there."""
     textless: range = range(0)
     """Ids that stand for no text, and are kept out of the draw."""
     active: int = 0

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from trlt.engine.opening import opening_of
 from trlt.engine.servers import times
 from trlt.engine.servers.asking import Asker
 from trlt.engine.servers.cards import ModelCard
@@ -79,10 +80,10 @@ class Proof:
             TransientFault: it isn't well.
             ServerError: it can't be relied on; with the reason and the remedy.
         """
-        self._learn_model(server)
+        card = self._learn_model(server)
         # SGLang may draw the completions of one request from one seed: it is asked for them one by one.
         server.many = server.kind != "sglang"
-        server.template, server.bare_template, server.textless = 0, 0, range(0)
+        server.template, server.bare_template, server.textless, server.openings = 0, 0, range(0), {}
         family = self._asker.family
         few, many = (pattern(frames, family) for frames in FRAMES)
         first, least = self._try(server, few), family.length(few)
@@ -101,12 +102,12 @@ class Proof:
             if family.time_in == "positions":
                 self._prove_rate(server)
             elif family.time_in == "text":
-                self._prove_times(server)
+                server.openings = self._prove_times(server, card)
         if server.kind == "vllm":
             server.textless = self._textless(server)
         server.proven = True
 
-    def _learn_model(self, server: Server) -> None:
+    def _learn_model(self, server: Server) -> ModelCard:
         try:
             answer = self._asker.call(server, "/v1/models", timeout_s=30.0)
             cards = {str(card["id"]): card for card in answer["data"]}
@@ -138,6 +139,7 @@ class Proof:
             self._learn_family(server, card)
         except ServerError as error:
             raise ServerError(f"{server.address}: {error}") from None
+        return card
 
     def _learn_family(self, server: Server, card: ModelCard) -> None:
         family = card.family
@@ -177,21 +179,28 @@ class Proof:
                 f"it drops the rate of the frames, and every time in its answers would be wrong; {rate_remedy(server.form)}"
             )
 
-    def _prove_times(self, server: Server) -> None:
-        """The same frames, told twice: each prompt must state its own times, in the form in which weights have seen them."""
-        family = self._asker.family
+    def _prove_times(self, server: Server, card: ModelCard) -> dict[bool | None, str]:
+        """The same frames, told twice: each prompt must state its own times, in the form in which weights have seen them.
+
+        Returns:
+            What the template begins of a completion, by whether reasoning is asked for.
+        """
+        family, openings = self._asker.family, dict[bool | None, str]()
         for stamps in times.STAMPS:
             clip = pattern(len(stamps), family, stamps=stamps)
-            try:
-                _, answer = self._asker.request(server, _job(clip, "?", 1), 0, 1)
-            except Refused as refused:
-                raise self._asker.refusal(server, refused) from None
-            try:
-                said = self._text(server, answer["prompt_token_ids"])
-            except (Refused, KeyError, TypeError):
-                raise ServerError(f"{server.address}: {times.UNTOLD}") from None
-            if fault := times.fault(said, family.text(clip), family):
-                raise ServerError(f"{server.address}: {fault}")
+            for think in (None, True, False):
+                try:
+                    _, answer = self._asker.request(server, _job(clip, "?", 1, think), 0, 1)
+                except Refused as refused:
+                    raise self._asker.refusal(server, refused) from None
+                try:
+                    said = self._text(server, answer["prompt_token_ids"])
+                except (Refused, KeyError, TypeError):
+                    raise ServerError(f"{server.address}: {times.UNTOLD}") from None
+                if fault := times.fault(said, family.text(clip), card.has_outer_marks(family), family.name, card.place):
+                    raise ServerError(f"{server.address}: {fault}")
+                openings[think] = opening_of(said)
+        return openings
 
     def _figures(self, server: Server, clip: Clip) -> dict[str, float]:
         try:
@@ -242,13 +251,12 @@ class Proof:
         return str(self._asker.call(server, "/detokenize", {"model": self._asker.model, "tokens": list(ids)}, 30.0)["prompt"])
 
 
-def _job(clip: Clip, system: str, n: int) -> ServerJob:
+def _job(clip: Clip, system: str, n: int, think: bool | None = None) -> ServerJob:
     from trlt.engine.forest import PromptRequest
     from trlt.engine.sampling import Sampling
 
-    return ServerJob(
-        (0, 0, 0), PromptRequest("check", system, "?"), Videos(clip), n, Sampling(max_new_tokens=1), threading.Event()
-    )
+    asked = PromptRequest("check", system, "?", think=think)
+    return ServerJob((0, 0, 0), asked, Videos(clip), n, Sampling(max_new_tokens=1), threading.Event())
 
 
 def _gap(one: Mapping[str, float], other: Mapping[str, float]) -> float:

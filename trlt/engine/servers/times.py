@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import re
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
+from trlt.engine.families.family import END, START
 from trlt.engine.marks import VISION_TOKENS
 from trlt.engine.servers.template import WRITE
-
-if TYPE_CHECKING:  # torch loads with the first run
-    from trlt.engine.families import Family
 
 STAMPS: tuple[tuple[float, ...], ...] = (
     (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5),
@@ -27,22 +24,22 @@ UNTOLD = (
 _TIME = re.compile(r"<([0-9.]+) seconds>")
 
 
-def fault(prompt: str, video: str, family: Family) -> str | None:
+def fault(prompt: str, video: str, outer: bool, family: str, model: str) -> str | None:
     """What is wrong with a prompt, and the remedy; None where nothing is.
 
     Args:
         prompt: Its text, special tokens included.
         video: What its video must have become.
-        family: Of the model.
+        outer: Whether marks belong around all of it, too.
+        family: Name of the model's family.
+        model: Folder or hub id of the model.
     """
     before, found, after = prompt.partition(video)
-    if found and not any(mark in before + after for mark in VISION_TOKENS):
-        return None
     if found:
-        return (
-            f"its chat template writes vision marks around a whole video, and weights of {family.name} were trained without: "
-            f"every answer would be to another prompt; start vLLM with --chat-template template.jinja, which\n  {WRITE}\nwrites"
-        )
+        has = before.endswith(START) and after.startswith(END)
+        rest = before.removesuffix(START) + after.removeprefix(END) if has else before + after
+        if not any(mark in rest for mark in VISION_TOKENS):
+            return None if has == outer else _other_marks(outer, family, model)
     stated, due = _TIME.findall(prompt), _TIME.findall(video)
     for place, (theirs, ours) in enumerate(zip_longest(stated, due)):
         if theirs != ours:
@@ -51,6 +48,16 @@ def fault(prompt: str, video: str, family: Family) -> str | None:
                 f"{theirs or 'none'} for number {place + 1}: every time in its answers would be wrong; take vLLM 0.31 or later"
             )
     return (
-        f"its prompts hold videos in another form than {family.name} was trained with; take vLLM 0.31 or later, with "
-        "transformers 5.10 or later"
+        f"its prompts hold videos in another form than {family} was trained with; take vLLM 0.31 or later, with transformers "
+        "5.10 or later"
+    )
+
+
+def _other_marks(outer: bool, family: str, model: str) -> str:
+    said = "writes no vision marks" if outer else "writes vision marks"
+    trained = "with" if outer else "without"
+    return (
+        f"its chat template {said} around a whole video, and these weights of {family} were trained {trained} them: every "
+        f"answer would be to another prompt; start vLLM with --chat-template template.jinja, which this writes:\n  "
+        f"{WRITE.replace('MODEL', model)}"
     )

@@ -15,7 +15,7 @@ import torch
 
 from trlt.engine.families import Family, family_named
 from trlt.engine.memory import token_bytes
-from trlt.engine.model import CONFIG, check_config, folder_of, load_processor, locate, resolve
+from trlt.engine.model import CONFIG, check_config, folder_of, load_processor, locate, refuse_other_pixels, resolve
 from trlt.engine.mrope import RULE
 from trlt.engine.servers.template import template_of
 from trlt.engine.vllm.environment import (
@@ -179,6 +179,8 @@ def plan_servers(
     length = min(most_tokens(video, prompts, family) + max_new_tokens, text["max_position_embeddings"])
     # Its template and pixels are held to what the engine takes: vLLM takes whatever the files say.
     processor = load_processor(str(folder))
+    # vLLM from 0.31 on gives videos to the tower by the numbers for pictures.
+    refuse_other_pixels(processor.image_processor, family, folder, "vLLM normalizes videos as pictures, and for these")
     cache = CPU_SEQUENCES * length * token_bytes(SimpleNamespace(**text), getattr(torch, model.dtype))
     limits = per_prompt(video, family)
     # In the files of published models it has another form (`Family.adapt_processor`).
