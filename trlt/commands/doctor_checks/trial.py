@@ -2,7 +2,7 @@
 
 `python -m trlt.commands.doctor_checks.trial` writes a clip, decodes it, asks the model that ships with trlt, and makes one GRPO
 step, which begins by comparing rollout, trainer and the library's own forward. With a `model_type` of another family, it asks a
-tiny model of that, too: ids, positions, features and log-probabilities must be the library's. It prints one JSON object per stage.
+tiny model of that, too: ids, positions, features and log-probabilities must be the library's. It prints a JSON object a stage.
 """
 
 from __future__ import annotations
