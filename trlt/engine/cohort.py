@@ -115,6 +115,8 @@ class Branch:
     tokens: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
     finished: bool = False
+    undecided: bool = False
+    """Whether a router could as well have sent one of its tokens to another expert: alone, it may have done so."""
 
 
 class Cohort:

@@ -85,6 +85,11 @@ class Proof:
         server.many = server.kind != "sglang"
         server.template, server.bare_template, server.textless, server.openings = 0, 0, range(0), {}
         family = self._asker.family
+        # trlt's own server has the engine inside: it tells times as the engine does, and draws no id without a text.
+        foreign = server.kind != "trlt"
+        if foreign and family.time_in == "text":
+            # First, since the times' digits are among the tokens that are counted.
+            server.openings = self._prove_times(server, card)
         few, many = (pattern(frames, family) for frames in FRAMES)
         first, least = self._try(server, few), family.length(few)
         # The difference of two clips, in which template and texts cancel out.
@@ -97,12 +102,8 @@ class Proof:
         # Templates put in a system text of their own, or leave its turn out, where none is given.
         bare = self._try(server, few, system="") - least - 1
         server.template, server.bare_template = first - least - 2, bare  # a text of these is one token
-        # trlt's own server has the engine inside: it tells times as the engine does, and draws no id without a text.
-        if server.kind != "trlt":
-            if family.time_in == "positions":
-                self._prove_rate(server)
-            elif family.time_in == "text":
-                server.openings = self._prove_times(server, card)
+        if foreign and family.time_in == "positions":
+            self._prove_rate(server)
         if server.kind == "vllm":
             server.textless = self._textless(server)
         server.proven = True
