@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from trlt.video.geometry import Geometry
+
 if TYPE_CHECKING:
+    from trlt.engine.families import Family
     from trlt.engine.inputs import InputBuilder
     from trlt.video.clip import Clip
 
@@ -60,27 +63,35 @@ def dtype(args: argparse.Namespace) -> str:
     return getattr(args, "dtype", None) or ("float32" if args.device == "cpu" else "bfloat16")
 
 
-def build(args: argparse.Namespace) -> tuple[Any, Any]:
-    """(model, processor) with random weights; equal arguments give equal weights."""
-    from trlt.engine.mrope import follow_published_positions
-    from trlt.lab.miniature.tiny import build as tiny
+def build(args: argparse.Namespace, family: Family | None = None) -> tuple[Any, Any]:
+    """(model, processor) with random weights, by default of Qwen2.5-VL; equal arguments give equal weights."""
+    from trlt.engine.families import FAMILIES
+    from trlt.lab.miniature.tiny import CHAT_TEMPLATE, train_tokenizer
 
-    model, processor = tiny(CORPUS, seed=args.seed, hidden=args.hidden, layers=args.layers)
-    follow_published_positions(model)  # the library's side too: the same model is compared
+    family = family or FAMILIES[0]
+    tokenizer = train_tokenizer(CORPUS)
+    model, processor = family.tiny(tokenizer, CHAT_TEMPLATE, seed=args.seed, hidden=args.hidden, layers=args.layers)
+    family.adapt(model)  # the library's side too: the same model is compared
     return model, processor
 
 
-def noise_clip(tokens: int, seed: int) -> Clip:
-    """A clip of random pixels with exactly `tokens` video tokens, in up to 32 frames at 2 a second."""
+def noise(geometry: Geometry, frames: int, rows: int, columns: int, fps: float, *, seed: int) -> Clip:
+    """A clip of random pixels, of `rows` x `columns` tokens."""
     import numpy as np
 
     from trlt.video.clip import Clip
 
+    shape = (frames, 3, geometry.side * rows, geometry.side * columns)
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    return Clip.of(pixels, np.arange(frames) / fps, sample_fps=fps, duration=frames / fps, geometry=geometry)
+
+
+def noise_clip(tokens: int, seed: int, geometry: Geometry = Geometry()) -> Clip:
+    """A clip of random pixels with exactly `tokens` video tokens, in up to 32 frames at 2 a second."""
     steps = next(t for t in range(16, 0, -1) if tokens % t == 0)
     area = tokens // steps
     rows = next(r for r in range(int(area**0.5), 0, -1) if area % r == 0)
-    frames = np.random.default_rng(seed).integers(0, 256, (2 * steps, 3, 28 * rows, 28 * (area // rows)), dtype=np.uint8)
-    clip = Clip.of(frames, np.arange(2 * steps) / 2.0, sample_fps=2.0, duration=float(steps))
+    clip = noise(geometry, 2 * steps, rows, area // rows, 2.0, seed=seed)
     assert clip.tokens == tokens
     return clip
 
@@ -88,7 +99,8 @@ def noise_clip(tokens: int, seed: int) -> Clip:
 def question(builder: InputBuilder, tokens: int, seed: int) -> str:
     """Random words that make a prompt of at least `tokens` text tokens, the chat's own included."""
     words, rng, text = " ".join(CORPUS).split(), Random(seed), f"{seed}:"
-    head = len(builder.encode("".join(builder._render(SYSTEM, "")))) - 1  # the video's placeholder is no text
+    around = builder._render(SYSTEM, "", None)
+    head = len(builder.encode(around.head + around.tail))
     while head + len(builder.encode(text)) < tokens:
         text += " " + rng.choice(words)
     return text

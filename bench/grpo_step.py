@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback
 
+from trlt.engine.families import family_of
 from trlt.engine.forest import Completion
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import LoadedModel, load, save
@@ -65,7 +66,7 @@ def make_recipe(args: argparse.Namespace, model: Path) -> Recipe:
 def make_scored(args: argparse.Namespace, loaded: LoadedModel) -> grpo.ScoredGroup:
     """A group of random completions with random rewards, in place of a rollout."""
     builder = InputBuilder(loaded.model, loaded.processor)
-    clip = builder.clip(common.noise_clip(args.tokens, args.seed))
+    clip = builder.clip(common.noise_clip(args.tokens, args.seed, family_of(loaded.model).geometry))
     prompt = builder.prompt(common.SYSTEM, common.question(builder, args.text, args.seed), clip)
     generator = torch.Generator().manual_seed(args.seed)
     tokens = torch.randint(0, 256, (args.group, args.length), generator=generator).tolist()

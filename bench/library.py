@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from trlt.engine.families import chat, family_of
 from trlt.engine.sampling import Sampling
 from trlt.video.clip import Clip
 
@@ -24,13 +25,24 @@ class Library:
 
     def inputs(self, clip: Clip, system: str, user: str) -> Any:
         """One prompt with its clip; frames are taken as they are, as the engine takes them."""
-        messages: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-        messages.append({"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]})
-        text = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        videos = [torch.from_numpy(clip.frames)]
-        made = self.processor(text=[text], videos=videos, do_resize=False, do_sample_frames=False, return_tensors="pt")
-        made["second_per_grid_ts"] = torch.tensor([clip.seconds_per_grid])
+        family = family_of(self.model)
+        made = self.processor(
+            text=[family.chat(self.processor, chat(system, user), None)],
+            videos=[torch.from_numpy(clip.frames)],
+            video_metadata=[family.metadata(clip)],
+            do_resize=False,
+            do_sample_frames=False,
+            return_tensors="pt",
+        )
+        if "second_per_grid_ts" in made:
+            made["second_per_grid_ts"] = torch.tensor([clip.seconds_per_grid])
         return made.to(self.model.device)
+
+    def greedy(self, clip: Clip, system: str, user: str, length: int) -> list[int]:
+        """The likeliest completion, token by token."""
+        inputs = self.inputs(clip, system, user)
+        out = self.model.generate(**inputs, max_new_tokens=length, do_sample=False, suppress_tokens=self._banned)
+        return until(out[0, inputs["input_ids"].shape[1] :].tolist(), self._ends)
 
     def sample(self, clip: Clip, system: str, user: str, n: int, sampling: Sampling) -> list[list[int]]:
         """n completions of one prompt, up to and with their end marks."""
@@ -46,11 +58,19 @@ class Library:
             top_k=0,
             suppress_tokens=self._banned,
         )
-        ends = self.processor.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
-        return [until(row[inputs["input_ids"].shape[1] :].tolist(), ends) for row in out]
+        return [until(row[inputs["input_ids"].shape[1] :].tolist(), self._ends) for row in out]
+
+    @property
+    def _ends(self) -> list[int]:
+        found: list[int] = self.processor.tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+        return found
 
     @torch.no_grad()
     def logps(self, clip: Clip, system: str, user: str, tokens: tuple[int, ...]) -> torch.Tensor:
+        """`scores` without gradients, on the CPU."""
+        return self.scores(clip, system, user, tokens).cpu()
+
+    def scores(self, clip: Clip, system: str, user: str, tokens: tuple[int, ...]) -> torch.Tensor:
         """(T,) log-probabilities of a completion, from one forward pass over the whole sequence."""
         inputs = self.inputs(clip, system, user)
         new = torch.tensor([tokens], device=self.model.device)
@@ -59,7 +79,7 @@ class Library:
         kinds = inputs["mm_token_type_ids"]
         inputs["mm_token_type_ids"] = torch.cat([kinds, kinds.new_zeros(1, len(tokens))], dim=1)
         logits: torch.Tensor = self.model(**inputs, logits_to_keep=len(tokens) + 1).logits[0, :-1]
-        return logits.float().log_softmax(-1).gather(-1, new[0, :, None])[:, 0].cpu()
+        return logits.float().log_softmax(-1).gather(-1, new[0, :, None])[:, 0]
 
 
 def until(tokens: list[int], ends: list[int]) -> list[int]:

@@ -28,6 +28,7 @@ from bench import common  # isort: skip  (first: it quietens the libraries)
 import numpy as np
 import torch
 
+from trlt.engine.families import family_of
 from trlt.engine.forest import Completion, Engine, PromptRequest, Tree
 from trlt.engine.inputs import PromptInputs
 from trlt.engine.model import load, miniature_path
@@ -146,9 +147,15 @@ class Sides:
         with tempfile.NamedTemporaryFile(suffix=".npy") as file:
             np.save(file, np.ascontiguousarray(clip.frames.transpose(0, 2, 3, 1)))
             file.flush()
-            asked = {"frames": file.name, "fps": clip.sample_fps, "ids": short, "n": self._args.n, "length": length}
+            asked = {
+                "frames": file.name,
+                "times": family_of(self.model).told_vllm(clip, self.model.config)._asdict(),
+                "ids": short,
+                "n": self._args.n,
+                "length": length,
+            }
             answer = peer.ask(asked | {"top_p": TOP_P, "banned": self.banned})
-        assert answer["prompt_tokens"] == len(ids), f"vLLM's prompt has {answer['prompt_tokens']} tokens, not {len(ids)}"
+        assert answer["prompt"] == ids, f"vLLM's prompt has {len(answer['prompt'])} tokens, other than the engine's {len(ids)}"
         return answer
 
     @torch.no_grad()

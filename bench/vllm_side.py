@@ -39,9 +39,9 @@ def prepare(told: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
 def generate(llm: Any, asked: dict[str, Any]) -> dict[str, Any]:
     """n completions of one prompt: their token ids, log-probabilities, and the seconds from frames and ids to them."""
     vllm, np = importlib.import_module("vllm"), importlib.import_module("numpy")
-    frames, fps = np.load(asked["frames"]), asked["fps"]
-    count = len(frames)
-    times = {"fps": fps, "duration": count / fps, "total_num_frames": count, "frames_indices": list(range(count))}
+    frames, times = np.load(asked["frames"]), asked["times"]
+    times = {"fps": times["fps"], "duration": times["duration"], "frames_indices": times["indices"]}
+    times["total_num_frames"] = len(frames)
     prompt = {
         "prompt_token_ids": asked["ids"],
         "multi_modal_data": {"video": [(frames, {**times, "video_backend": "trlt", "do_sample_frames": False})]},
@@ -64,7 +64,7 @@ def generate(llm: Any, asked: dict[str, Any]) -> dict[str, Any]:
     drawn = output.outputs
     return {
         "seconds": took,
-        "prompt_tokens": len(output.prompt_token_ids),
+        "prompt": list(output.prompt_token_ids),
         "completions": [list(one.token_ids) for one in drawn],
         "logps": [[found[token].logprob for token, found in zip(one.token_ids, one.logprobs, strict=True)] for one in drawn],
     }

@@ -19,7 +19,7 @@ from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import with_adapters
 from trlt.engine.shared_prefix import Group, attach, collate
 from trlt.recipe import Recipe, load_recipe
-from trlt.train.memory_plan import GB, Memory, estimate, find_architecture
+from trlt.train.memory_plan import GB, Memory, estimate
 from trlt.train.memory_plan import sizes as filled
 
 
@@ -113,17 +113,15 @@ class Pass:
 def make_pass(
     model: Any,
     processor: Any,
+    shape: Architecture,
     clip: Any,
     monkeypatch: Any,
     *sets: str,
-    shape: Architecture | None = None,
     checkpointing: bool,
     bf16: bool,
     full: bool = False,
 ) -> Pass:
     """A pass of one clip with 4 completions of 32 tokens, as a recipe asks for it."""
-    shape = shape or find_architecture(model.name_or_path)
-    assert shape is not None
     settings = [
         "train.group_size=4",
         "train.max_new_tokens=32",

@@ -7,13 +7,21 @@ import json
 from pathlib import Path
 
 import pytest
+from conftest import FAST
 from made_clips import choice, write_clip
 from typer.testing import CliRunner
 
 import trlt as package
 from trlt.cli import app
 from trlt.engine.families import family_named
-from trlt.task.sample import write_samples
+from trlt.engine.inputs import InputBuilder
+from trlt.engine.model import load
+from trlt.recipe import Model, Probe, Video
+from trlt.rollout import request
+from trlt.task.sample import read_samples, write_samples
+from trlt.video import decoder_handle
+from trlt.video.geometry import Geometry
+from trlt.video.workers import ClipLoader
 
 TOKENS = {"Qwen2.5-VL": 98, "Qwen3-VL": 72}
 """Of two temporal patches of 200 x 200 pixels: 7 x 7 tokens of 28 pixels, or 6 x 6 of 32."""
@@ -65,12 +73,43 @@ def test_a_model_of_no_known_family_is_refused(trlt, tmp_path, data):
     assert "llama" in trlt("video", "check", data, "--videos", tmp_path / "videos", "--set", "model.path=other", code=5)
 
 
-def test_a_store_is_warmed_for_a_model(trlt, tmp_path, data, qwen3):
-    """For another family, the same store holds other clips."""
-    warm = ["video", "cache", "warm", "--data", data, "--videos", tmp_path / "videos", "--set", "video.store=store", "--json"]
+def test_a_probe_reads_what_was_warmed_for_its_model(trlt, tmp_path, monkeypatch, data, qwen3):
+    """It decodes nothing; for another family, the same store holds other clips."""
+    decoded = list[str]()
+    decode = decoder_handle.Decoder.decode
+    monkeypatch.setattr(decoder_handle.Decoder, "decode", lambda *args: decoded.append(args[1].name) or decode(*args))
+    videos = ["--videos", tmp_path / "videos", "--set", "video.store=store"]
+    warm = ["video", "cache", "warm", "--data", data, *videos, "--json"]
     model = ["--set", f"model.path={qwen3}"]
-    found = [trlt(*warm, *more) for more in (model, model, ())]
-    assert [(one["decoded"], one["there"], one["entries"]) for one in found] == [(1, 0, 1), (0, 1, 1), (1, 0, 2)]
+    first, second = (trlt(*warm, *model) for _ in range(2))
+    assert (first["decoded"], first["there"], second["decoded"], second["there"]) == (1, 0, 0, 1)
+    flags = [word if word != "video.workers=0" else "video.workers=1" for word in FAST]
+    asked = ["probe", "--data", data, *videos, "--model", qwen3, *flags, "-n", 2, "--set", "probe.max_new_tokens=4"]
+    rows = Path(trlt(*asked, "--out", "run", "--json")["rows"])
+    assert json.loads(rows.read_text())["video_tokens"] == TOKENS["Qwen3-VL"]
+    assert decoded == ["a.mp4"]
+    estimated = trlt(*asked, "--estimate", "--fresh", "--out", "run", "--json")["metrics"]
+    assert estimated["video_tokens"]["total"] == TOKENS["Qwen3-VL"] and decoded == ["a.mp4"]
+    # The two times and their marks are text of the prompt.
+    words = request(read_samples(data)[0], Probe(), 2)
+    loaded = load(Model(path=str(qwen3), dtype="float32", device="cpu"))
+    builder = InputBuilder(loaded.model, loaded.processor)
+    with ClipLoader(Video(workers=0), Geometry(16)) as loader:
+        prompt = builder.prompt(
+            words.system, words.user, builder.clip(loader.load(tmp_path / "videos/a.mp4")), think=words.think
+        )
+    assert estimated["prompt_tokens"]["total"] == len(prompt.prefix) + len(prompt.suffix) - TOKENS["Qwen3-VL"]
+    other = trlt(*warm)
+    assert (other["decoded"], other["there"], other["entries"]) == (1, 0, 2)
+
+
+def test_a_question_about_one_video(tmp_path, monkeypatch, data, qwen3):
+    monkeypatch.chdir(tmp_path)
+    flags = ["--model", qwen3, *FAST, "--set", "eval.max_new_tokens=4"]
+    said = notes("infer", tmp_path / "videos/a.mp4", "what moves", *flags)
+    assert f"4 frames, {TOKENS['Qwen3-VL']} tokens" in said
+    notes("infer", data, "--videos", tmp_path / "videos", "--out", "rows.jsonl", *flags)
+    assert json.loads(Path("rows.jsonl").read_text())["video_tokens"] == TOKENS["Qwen3-VL"]
 
 
 def test_no_loader_is_made_without_a_geometry():

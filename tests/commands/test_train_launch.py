@@ -17,6 +17,7 @@ from test_train import RECIPE
 from trlt.commands.launch import train_processes as _launch
 from trlt.commands.launch.ranks import Rank
 from trlt.commands.launch.train_processes import adopt, check_strategy, first_host, free_port, launch_together, set_strategy
+from trlt.engine.families import family_named
 from trlt.engine.model.tensors import blank
 from trlt.engine.sharding import leave, shard
 from trlt.errors import RecipeError, TrltError, UsageError
@@ -161,13 +162,15 @@ def test_ctrl_c_ends_all(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-def test_two_processes_train_what_one_trains(trlt, tmp_path, tiny_path, clips_and_samples):
-    text = RECIPE.format(model=tiny_path, videos=clips_and_samples.videos, data=clips_and_samples.samples)
+@pytest.mark.parametrize("model_type", ["qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"])
+def test_two_processes_train_what_one_trains(trlt, tmp_path, family_path, clips_and_samples, model_type):
+    path = family_path(family_named(model_type))
+    text = RECIPE.format(model=path, videos=clips_and_samples.videos, data=clips_and_samples.samples)
     (tmp_path / "r.yaml").write_text(text)
     one = trlt("train", "r.yaml", "--set", "train.method=sft", "--out", "one", "--json")
     two = trlt("train", "r.yaml", "--set", "train.method=sft", "--set", "train.launch.processes=2", "--out", "two", "--json")
     assert one["steps"] == two["steps"] == 2
-    base = load_file(tiny_path / "model.safetensors")
+    base = load_file(path / "model.safetensors")
     alone, together = (load_file(tmp_path / name / "model/model.safetensors") for name in ("one", "two"))
     assert max(float((together[name] - alone[name]).abs().max()) for name in base) < 1e-5
     assert max(float((base[name] - alone[name]).abs().max()) for name in base) > 1e-4

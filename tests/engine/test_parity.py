@@ -152,12 +152,6 @@ def test_a_wrong_rate(engine, trees, monkeypatch, rate):
     refused(engine, trees, rf"sample '0': positions .*up to {5 * 2 * abs(40 - rate):g} apart")
 
 
-def test_a_clip_that_is_told_as_another_rate_than_it_was_sampled_at(engine, trees):
-    """The library works the rate out itself."""
-    told = [replace(tree, clip=replace(tree.clip, seconds_per_grid=1.0)) for tree in trees]
-    refused(engine, told, "sample '0': positions")
-
-
 def test_other_tokens(engine, trees, monkeypatch):
     honest = InputBuilder.prompt
     monkeypatch.setattr(InputBuilder, "prompt", lambda self, system, user, clip, **how: honest(self, "", user, clip, **how))

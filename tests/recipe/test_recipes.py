@@ -8,6 +8,7 @@ from paths import ROOT
 from trlt.data.datasets import load, names
 from trlt.lab.reproduce.claims_plan import SHIPPED, load_plan
 from trlt.recipe import Recipe, Select, differences, load_recipe
+from trlt.train.memory_plan import GB, PUBLISHED, estimate
 
 FOLDER = ROOT / "recipes"
 PLANS = sorted((FOLDER / "ablations" / "plans").glob("*.yaml"))
@@ -31,6 +32,7 @@ def test_every_recipe_loads_under_its_own_name(path: Path) -> None:
 
 def test_all_of_them_are_there() -> None:
     assert {"32k", "full-490k", "sft", "miniature", "miniature-warmup"} <= {path.stem for path in PATHS}
+    assert {"qwen3-vl-8b", "qwen3-vl-4b-1gpu"} <= {path.stem for path in PATHS}
     assert len(ABLATIONS) == 5 + 4 + 4
 
 
@@ -82,6 +84,32 @@ def test_an_ablation_differs_in_its_selection_alone(path: Path) -> None:
     others = ("name", "select.", "train.data", "eval.benchmarks")
     changed = differences(recipe("32k"), loaded, among=lambda key: not key.startswith(others))
     assert changed == []
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "processes", "gpu"),
+    [("qwen3-vl-8b", "Qwen3-VL-8B", 8, 80), ("qwen3-vl-4b-1gpu", "Qwen3-VL-4B", 1, 24)],
+)
+def test_recipes_of_other_families_fit_the_gpus_they_name(name: str, model: str, processes: int, gpu: int) -> None:
+    loaded = recipe(name)
+    assert loaded.model.path == f"Qwen/{model}-Instruct" and loaded.train.launch.processes == processes
+    memory = estimate(PUBLISHED[model], loaded, processes, gpu * GB)
+    assert memory.fits, f"{memory.peak / GB:.1f} GB"
+    assert f"{gpu} GB" in (FOLDER / f"{name}.yaml").read_text(encoding="utf-8").partition("\nname:")[0]
+
+
+def test_the_8b_recipe_is_32k_with_another_model_and_fewer_frames() -> None:
+    changed = differences(recipe("32k"), recipe("qwen3-vl-8b"), among=lambda key: key not in ("name", "train.data"))
+    assert sorted(line.partition(":")[0] for line in changed) == ["model.path", "video.max_frames"]
+
+
+def test_what_comments_of_the_recipes_say_of_memory() -> None:
+    for name, model, processes, gpu, *sets in (
+        ("qwen3-vl-8b", "Qwen3-VL-8B", 8, 80, "video.max_frames=768"),
+        ("qwen3-vl-4b-1gpu", "Qwen3-VL-4B", 1, 24, "train.lora.quantize=null", "train.max_sequences=16"),
+    ):
+        changed = load_recipe(FOLDER / f"{name}.yaml", sets=sets)
+        assert estimate(PUBLISHED[model], changed, processes, gpu * GB).fits, sets
 
 
 def selection(name: str) -> tuple[Select, tuple[int, int, int]]:

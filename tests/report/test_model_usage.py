@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import by_library as library
 import pytest
 import torch
 from PIL import Image
@@ -30,9 +31,11 @@ assert "trlt" not in sys.modules
 tokens = completion.tolist()
 logps = [step[0].log_softmax(-1)[token].item() for step, token in zip(found.logits, tokens)]
 drawn = {key: getattr(model.generation_config, key) for key in ("do_sample", "temperature", "top_p", "top_k")}
+told = {"video_metadata": [times] * 2} if "times" in globals() else {}
 two = processor(text=[text.replace("door", "old door by the window"), text], videos=[frames, frames], do_resize=False,
-    do_sample_frames=False, padding=True, padding_side="left", return_tensors="pt")
-two["second_per_grid_ts"] = torch.tensor([2 / fps] * 2)
+    do_sample_frames=False, padding=True, padding_side="left", return_tensors="pt", **told)
+if "fps" in globals():
+    two["second_per_grid_ts"] = torch.tensor([2 / fps] * 2)
 both = model.generate(**two, do_sample=False, max_new_tokens=8, min_new_tokens=8)[1, -8:].tolist()
 print(json.dumps({"tokens": tokens, "logps": logps, "drawn": drawn, "padded": both}))
 """
@@ -40,6 +43,22 @@ print(json.dumps({"tokens": tokens, "logps": logps, "drawn": drawn, "padded": bo
 
 def run(card: Path, folder: Path, pictures: list[str]) -> dict[str, Any]:
     """Runs a card's code in a fresh process, on pictures, with the completion's logits at hand; gives what it found."""
+    [found] = run_all({folder: code_on(card, folder, pictures)}, folder.parent)
+    return found
+
+
+def run_all(codes: dict[Path, str], place: Path) -> list[dict[str, Any]]:
+    """Runs several one after another in one process, each by itself."""
+    (place / "codes.json").write_text(json.dumps([*codes.values()]), encoding="utf-8")
+    script = place / "use.py"
+    script.write_text('import json\nfor code in json.load(open("codes.json")): exec(code, {})\n', encoding="utf-8")
+    made = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, cwd=place)
+    assert made.returncode == 0, made.stderr
+    return [json.loads(line) for line in made.stdout.splitlines() if line.startswith('{"tokens"')]
+
+
+def code_on(card: Path, folder: Path, pictures: list[str]) -> str:
+    """A card's code about pictures, which prints what it found."""
     code = card.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
     for before, after in (
         ('"FOLDER"', repr(str(folder))),
@@ -52,11 +71,7 @@ def run(card: Path, folder: Path, pictures: list[str]) -> dict[str, Any]:
     ):
         assert code.count(before) == 1, before
         code = code.replace(before, after)
-    script = folder.parent / "use.py"
-    script.write_text("import json, sys\n" + code + TAIL, encoding="utf-8")
-    made = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, cwd=folder.parent)
-    assert made.returncode == 0, made.stderr
-    return json.loads(made.stdout.splitlines()[-1])
+    return "import json, sys\n" + code + TAIL
 
 
 @pytest.mark.parametrize("rule", ["published", "library"])
@@ -91,6 +106,33 @@ def test_a_cards_code_gives_the_engines_log_probabilities(request, noise_clip, t
     assert found["logps"] == pytest.approx(ours, abs=1e-4)
     assert found["padded"] == found["tokens"], "beside a longer prompt"
     assert found["drawn"] == {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 0}
+
+
+def test_the_code_of_other_families_does(family_path, tmp_path):
+    recipe = load_recipe(None, sets=["eval.temperature=0.7", "eval.top_p=0.9", "train.think=false"])
+    words = build(question_sample("v", EVENT, "grounding", ()), think=False, answer_format=recipe.train.answer_format)
+    codes, built = {}, []
+    for family in FAMILIES[1:]:
+        loaded = load(Model(path=str(family_path(family)), dtype="float32", device="cpu"))
+        draw_as(loaded.model, loaded.processor, recipe.eval)
+        folder = tmp_path / family.name
+        save(loaded.model, loaded.processor, folder)
+        write_card(folder, model_card(recipe, {}, {}, family))
+        clip = library.File(8, 2, 2, rate=FPS, step=1).clip(family)
+        pictures = [str(tmp_path / f"{family.name}-{i}.png") for i in range(8)]
+        for frame, name in zip(clip.frames, pictures, strict=True):
+            Image.fromarray(frame.transpose(1, 2, 0)).save(name)
+        codes[folder] = code_on(folder / "README.md", folder, pictures)
+        attach(loaded.model)
+        built.append((family, loaded, clip))
+    for found, (family, loaded, clip) in zip(run_all(codes, tmp_path), built, strict=True):
+        builder = InputBuilder(loaded.model, loaded.processor)
+        inputs = builder.clip(clip)
+        prompt = builder.prompt(words.system, words.user, inputs, think=False)
+        with torch.no_grad():
+            ours = loaded.model(tree=collate([Group(inputs, prompt, (tuple(found["tokens"]),))])).logps[0].tolist()
+        assert found["logps"] == pytest.approx(ours, abs=1e-4), family.name
+        assert found["padded"] == found["tokens"], "beside a longer prompt"
 
 
 def test_the_library_alone_gives_others(tiny, noise_clip):

@@ -97,7 +97,7 @@ PINNED_VALUES = {
     "model_init_kwargs": None,
     "disable_dropout": False,
     "cast_lm_head_to_fp32": False,
-    "router_aux_loss_coef": None,
+    "router_aux_loss_coef": 0.0,
     "shuffle_dataset": True,
     "generation_batch_size": None,
     "num_iterations": 1,

@@ -13,6 +13,7 @@ from paths import TESTS
 from safetensors.torch import load_file, save_file
 
 from trlt.commands.launch.train_processes import launch_together
+from trlt.engine.families import family_named
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import load, with_adapters
 from trlt.engine.shared_prefix import Group, attach, collate
@@ -58,6 +59,20 @@ def test_slices_hold_what_the_library_loads(published, tmp_path, kind, rank, dty
         published_, saved = stored(folder), stored(tmp_path / "found.saved")
         assert published_.keys() == saved.keys() and ("lm_head.weight" in saved) is (kind == "7b")
         assert all(torch.equal(value.float(), saved[name]) for name, value in published_.items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model_type", "rank"), [("qwen3_vl_moe", 0), ("qwen3_vl_moe", 3), ("qwen3_5", 0)])
+def test_slices_of_other_families_hold_what_the_library_loads(family_path, tmp_path, model_type, rank):
+    """Eight experts are halved, and lie the other way round in the file; of rank 3, each has adapters of its own."""
+    folder = family_path(family_named(model_type))
+    both = in_two(folder, "bfloat16", rank, tmp_path / "found")
+    for found in both:
+        assert found["left"] == [True] and max(found["held"] for found in both) < 0.6 * found["whole"]
+        assert not found["policy"] and not found["copy"] and not found["reference"] and not found["settings"]
+    if not rank:
+        published_, saved = stored(folder), stored(tmp_path / "found.saved")
+        assert published_.keys() == saved.keys() and all(torch.equal(value, saved[name]) for name, value in published_.items())
 
 
 def test_weights_that_are_missing_are_named(tiny_path, tmp_path):

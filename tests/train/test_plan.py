@@ -6,33 +6,24 @@ import copy
 import json
 import shlex
 import sys
-import weakref
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pytest
 import torch
+from measured_memory import Peak, lines, make_pass, recipe
 from paths import ROOT
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from trlt.engine import forest, sampling, shared_prefix
-from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import with_adapters
-from trlt.engine.shared_prefix import Group, attach, collate
 from trlt.errors import ModelError
-from trlt.recipe import Recipe, load_recipe
+from trlt.recipe import load_recipe
 from trlt.train.memory_plan import GB, PUBLISHED, activations, advise, estimate, find_architecture
 from trlt.train.memory_plan import gpu_memory as formulas
 from trlt.train.memory_plan import lines as constants
 from trlt.train.memory_plan import sizes as filled
 
 SIZES = {size: PUBLISHED[f"Qwen2.5-VL-{size}"] for size in ("3B", "7B", "32B", "72B")}
-
-
-def recipe(*sets: str) -> Recipe:
-    return load_recipe(None, sets=sets)
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +88,6 @@ def test_published_shapes_only_where_no_config_is_at_hand(tmp_path):
 
 
 # -- bytes -------------------------------------------------------------------------------------------------------------
-
-
-def lines(memory, when="held"):
-    return {line.name: line.size for line in memory.lines if line.when == when}
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -212,81 +199,10 @@ def test_keys_and_values_are_those_of_the_engine(shape, tiny, dtype):
     assert sum(t.nbytes for t in both) == formulas.cache_bytes(shape, size, 3 * 7)
 
 
-class Peak(TorchDispatchMode):
-    """Most bytes of tensors that live at once, but for those whose storage is in `skip`."""
-
-    def __init__(self, skip):
-        super().__init__()
-        self.live = self.peak = 0
-        self._known, self._skip = set(), skip
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in pytree.tree_leaves(out):
-            if isinstance(tensor, torch.Tensor):
-                self._see(tensor.untyped_storage())
-        return out
-
-    def _see(self, storage):
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known or key in self._skip:
-            return
-        self._known.add(key)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-
-        def gone():
-            self._known.discard(key)
-            self.live -= size
-
-        weakref.finalize(storage, gone)
-
-
 @pytest.fixture
 def pass_of(tiny, shape, noise_clip, monkeypatch):
-    """A pass of the tiny model as a recipe asks for it: (model, batch, plan, tokens, precision)."""
-
-    def make(*sets: str, checkpointing: bool, bf16: bool, full: bool = False):
-        settings = [
-            "train.group_size=4",
-            "train.max_new_tokens=32",
-            f"train.gradient_checkpointing={str(checkpointing).lower()}",
-        ]
-        settings += [f"train.shared_prefix={str(not full).lower()}", f"model.dtype={'bfloat16' if bf16 else 'float32'}", *sets]
-        model, builder = tiny.model, InputBuilder(tiny.model, tiny.processor)
-        attach(model)
-        clip = builder.clip(noise_clip(frames=16, side=112))
-        prompt = builder.prompt("You answer questions about a video.", "Question: what moves left", clip)
-        monkeypatch.setattr(filled, "TEXT_TOKENS", len(prompt.prefix) + len(prompt.suffix) - clip.tokens)
-        asked = recipe(*settings, f"video.max_tokens={clip.tokens}")
-        if asked.train.tower_is_frozen:  # its features come with the rollouts
-            clip = replace(clip, pixels=None, features=forest.Engine(model, tiny.processor).encode(clip))
-        if asked.train.lora:
-            model = with_adapters(model.bfloat16() if bf16 else model, asked.train.lora)
-        ids = np.random.default_rng(0).integers(20, 300, (4, 32)).tolist()
-        batch = collate([Group(clip, prompt, tuple(map(tuple, ids)))], full=full)
-        model.train()
-        if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
-            if asked.train.lora:
-                model.enable_input_require_grads()
-        for weight in model.parameters():
-            weight.grad = torch.zeros_like(weight) if weight.requires_grad else None
-        precision = partial(torch.autocast, "cpu", torch.bfloat16, enabled=bf16)
-        return model, batch, estimate(shape, asked, 1, GB), filled.sizes(asked, 1).tokens, precision
-
-    return make
-
-
-def held_by(model):
-    """Storages of weights and gradients."""
-    both = [t for w in model.parameters() for t in (w, w.grad) if t is not None]
-    return {t.untyped_storage()._cdata for t in both}
-
-
-def shown(batch):
-    """Bytes of pixels, or of features in their place, in float32."""
-    return batch.pixels.nbytes if batch.pixels is not None else 4 * batch.features.numel()
+    """A pass of the tiny model as a recipe asks for it."""
+    return partial(make_pass, tiny.model, tiny.processor, shape, noise_clip(frames=16, side=112), monkeypatch)
 
 
 LORA = "train.lora={rank: 8}"
@@ -299,39 +215,19 @@ LORA = "train.lora={rank: 8}"
     [([], True, False), ([], False, False), ([], True, True), ([LORA], True, False), ([LORA], False, False)],
     ids=["bf16", "float32", "full", "adapters-bf16", "adapters-float32"],
 )
-def test_a_pass_takes_what_the_formulas_say(pass_of, shape, checkpointing, sets, bf16, full):
+def test_a_pass_takes_what_the_formulas_say(pass_of, checkpointing, sets, bf16, full):
     """Measured: everything that lives during forward and backward pass, in real tensors."""
-    model, batch, told, tokens, precision = pass_of(*sets, checkpointing=checkpointing, bf16=bf16, full=full)
-    own, between = held_by(model), lines(told, "pass")
-    saved = {0: shown(batch)}
-    kept = []
-    streams: dict[int, int] = {}
-
-    def pack(tensor):
-        kept.append(tensor)
-        storage = tensor.untyped_storage()
-        if storage._cdata not in own and (batch.pixels is None or storage._cdata != batch.pixels.untyped_storage()._cdata):
-            saved[storage._cdata] = storage.nbytes()
-            if tensor.shape[-1] == shape.hidden and tensor.numel() == tokens * shape.hidden:
-                streams[storage._cdata] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), precision():
-        out = model(tree=batch)
+    made = pass_of(*sets, checkpointing=checkpointing, bf16=bf16, full=full)
+    between = lines(made.told, "pass")
+    saved, streams = made.saved()
     if checkpointing:
-        assert 0.8 < between["activations, language"] / sum(streams.values()) <= 1.2
+        assert 0.8 < between["activations, language"] / streams <= 1.2
     stays = between["activations, language"] + between["activations, vision"]
     # Autocast's copies of weights are saved where a layer isn't computed again; else they only live as long as autocast does.
     stays += 0 if checkpointing else between.get("weights in use", 0)
-    sys.stdout.write(f"saved: formula {stays / sum(saved.values()):.2f} of what is measured\n")
-    assert 0.8 < stays / sum(saved.values()) < 1.2
-    del out
-    kept.clear()
-    with Peak(own) as peak:
-        with precision():
-            out = model(tree=batch)
-        out.logps.sum().backward()
-    ratio = told.of("pass") / (peak.peak + shown(batch))
+    sys.stdout.write(f"saved: formula {stays / saved:.2f} of what is measured\n")
+    assert 0.8 < stays / saved < 1.2
+    ratio = made.told.of("pass") / made.peak()
     sys.stdout.write(f"peak: formula {ratio:.2f} of what is measured\n")
     # Beside adapters there are no gradients of weights, and less lives at once than the formula counts.
     assert 0.8 < ratio < (1.3 if sets else 1.2)

@@ -106,8 +106,9 @@ def tune(
         "reward_last": sum(rewards[-some:]) / some if rewards else None,
     }
     manifest = read_object(folder / "manifest.json", remedy="start anew with --fresh")
-    family, library_positions = family_of(loaded.model), follows_library(loaded.model.config)
-    card = model_card(recipe, manifest, outcome, family, library_positions=library_positions)
+    config, family = loaded.model.config, family_of(loaded.model)
+    rules = {"library_positions": follows_library(config), "outer_marks": family.has_outer_marks(config)}
+    card = model_card(recipe, manifest, outcome, family, **rules)
     if settings.lora:
         _merge(folder, located, rank, card)
     else:

@@ -73,6 +73,7 @@ def _card(adapter: Path, base: str, title: str, merged: Merged) -> str:
         return text
     from trlt.engine.mrope import follows_library
 
-    family, library_positions = family_of(merged.model), follows_library(merged.model.config)
+    config, family = merged.model.config, family_of(merged.model)
+    rules = follows_library(config), family.has_outer_marks(config)
     made = f"A {family.name}: the base `{base}` with a LoRA adapter added to its weights by trlt {__version__}."
-    return "\n\n".join([*opening(base, title, made, merged.recipe, [], family, library_positions), RESULTS]) + "\n"
+    return "\n\n".join([*opening(base, title, made, merged.recipe, [], family, *rules), RESULTS]) + "\n"

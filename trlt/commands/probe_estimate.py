@@ -116,7 +116,7 @@ def estimate(
     text_tokens = None
     if generator is None:
         engine = make_engine(recipe.model, output.note)
-        text_tokens = partial(_text_tokens, engine.builder)
+        text_tokens = partial(_text_tokens, engine.builder, geometry.temporal)
     there = _store_bytes(recipe.video)
     with ExitStack() as ends:
         if own:
@@ -172,13 +172,22 @@ def _compare(
             raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None
 
 
-def _text_tokens(builder: InputBuilder, request: PromptRequest) -> int:
-    """Tokens of a prompt besides those of its video."""
+def _text_tokens(builder: InputBuilder, temporal: int, request: PromptRequest, stamps: Sequence[float]) -> int:
+    """Tokens of a prompt besides those of its video: the questions, marks, and times where prompts state them.
+
+    Args:
+        builder: Of the model.
+        temporal: Frames that become one temporal patch.
+        request: The prompt.
+        stamps: Seconds of each frame.
+    """
     import torch
 
     from trlt.engine.inputs import ClipInputs
 
-    nothing = ClipInputs(torch.empty(0), torch.tensor([[1, 2, 2]]), 1.0, 1)
+    # Of as many patches as the clip, with one token each.
+    patches = len(stamps) // temporal
+    nothing = ClipInputs(None, torch.tensor([[patches, 2, 2]]), 1.0, patches, stamps=tuple(stamps))
     prompt = builder.prompt(request.system, request.user, nothing, think=request.think)
     return len(prompt.prefix) + len(prompt.suffix) - nothing.tokens
 

@@ -31,6 +31,7 @@ def model_card(
     family: Family,
     *,
     library_positions: bool = False,
+    outer_marks: bool = False,
 ) -> str:
     """The card of a finished training.
 
@@ -40,12 +41,13 @@ def model_card(
         outcome: Result of training: `steps`, `reward_first`, `reward_last`, `parity`.
         family: The model's.
         library_positions: See `trlt.report.model_usage.use`.
+        outer_marks: Likewise.
     """
     train = recipe.train
     made = f"A {family.name}, tuned on videos with {train.method.upper()} by trlt {__version__}."
     data = manifest.get("inputs", {}).get("data", {})
     parts = [
-        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], family, library_positions),
+        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], family, library_positions, outer_marks),
         f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
         f"## Protocol\n\nHow videos and questions were presented; other frames or prompts give other answers.\n\n"
         f"{_table(_protocol(recipe, manifest))}",
@@ -56,7 +58,14 @@ def model_card(
 
 
 def opening(
-    base: str, title: str, made: str, recipe: Recipe, tags: Sequence[str], family: Family, library_positions: bool
+    base: str,
+    title: str,
+    made: str,
+    recipe: Recipe,
+    tags: Sequence[str],
+    family: Family,
+    library_positions: bool,
+    outer_marks: bool,
 ) -> list[str]:
     """The beginning of a card: head, title, how the model was made and what it lacks, and how to use it."""
     head = {
@@ -66,7 +75,8 @@ def opening(
         "tags": ["video", "temporal-grounding", *tags, "trlt"],
     }
     about = " ".join([made, *_lacking(family)])
-    return [f"---\n{to_yaml(head)}---", f"# {title}", about, f"## Use\n\n{use(recipe, library_positions=library_positions)}"]
+    code = use(recipe, family, library_positions=library_positions, outer_marks=outer_marks)
+    return [f"---\n{to_yaml(head)}---", f"# {title}", about, f"## Use\n\n{code}"]
 
 
 def _lacking(family: Family) -> list[str]:

@@ -133,8 +133,11 @@ class EngineAnswerer:
             ParityError: they differ.
             ModelError: the memory doesn't suffice.
         """
-        frames = np.random.default_rng(0).integers(0, 256, (16, 3, 112, 112), dtype=np.uint8)
-        clip = Clip.of(frames, 10 * np.arange(16, dtype=np.float64), sample_fps=0.1, duration=160.0)
+        geometry = self._engine.family.geometry
+        side = 4 * geometry.side
+        frames = np.random.default_rng(0).integers(0, 256, (16, 3, side, side), dtype=np.uint8)
+        times = 10 * np.arange(16, dtype=np.float64)
+        clip = Clip.of(frames, times, sample_fps=0.1, duration=160.0, geometry=geometry)
         request = PromptRequest("an invented clip", "", "What is shown?")
         self._engine.generate([Tree(clip, (request,))], Sampling(max_new_tokens=PROVED_TOKENS))
 

@@ -59,7 +59,8 @@ PINNED_GRPO: dict[str, Any] = {
     "model_init_kwargs": None,
     "disable_dropout": False,
     "cast_lm_head_to_fp32": False,
-    "router_aux_loss_coef": None,
+    # None: what a mixture of experts says of itself, of router outputs that a tree has none of.
+    "router_aux_loss_coef": 0.0,
     "shuffle_dataset": True,
     "generation_batch_size": None,
     "num_iterations": 1,

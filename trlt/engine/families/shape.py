@@ -203,8 +203,8 @@ class Architecture:
     def adapters(self, rank: int, *, mlp: bool) -> int:
         """Parameters of low-rank adapters on all layers: rank x (in + out) a matrix.
 
-        q, k, v and o; of linear layers those to queries, keys and values, to z, and back. The MLP's three with `mlp`, but no
-        experts, which aren't matrices of their own.
+        q, k, v and o; of linear layers those to queries, keys and values, to z, and back. The MLP's three with `mlp`, or of
+        experts two each: that to gate and up is one, d -> 2 m.
         """
         d, a = self.hidden, self.query_width
         numbers = self.attention_layers * ((2 if self.gated else 1) * a + d + a + d + 2 * (d + self.kv_width))
@@ -212,6 +212,7 @@ class Architecture:
             numbers += self.linear.layers * (d + self.linear.mixed + 2 * (d + self.linear.values))
         if mlp:
             numbers += (self.layers - (self.experts.layers if self.experts else 0)) * 3 * (d + self.intermediate)
+            numbers += self.experts.layers * self.experts.count * (2 * d + 3 * self.experts.width) if self.experts else 0
         return rank * numbers
 
     @property

@@ -149,7 +149,7 @@ def measure(
     weights: Weights,
     folder: Path,
     geometry: Geometry = Geometry(),
-    text_tokens: Callable[[PromptRequest], int] | None = None,
+    text_tokens: Callable[[PromptRequest, Sequence[float]], int] | None = None,
     progress: Progress | None = None,
 ) -> CostEstimate:
     """Asks a drawn part of a pool, and extrapolates to all of it; see `CostEstimate`.
@@ -165,7 +165,7 @@ def measure(
         weights: Of the reward.
         folder: An empty folder, for rows that the caller discards.
         geometry: Of the model.
-        text_tokens: Gives a prompt's tokens besides the video's.
+        text_tokens: Gives a prompt's tokens besides the video's, from the seconds of its frames.
         progress: As of `run`.
 
     Raises:
@@ -216,7 +216,10 @@ def measure(
     if text_tokens:
 
         def text(group: ClipGroup) -> int:
-            return sum(text_tokens(request(one, settings, n)) for one in group.samples) if asked(group) else 0
+            if not asked(group):
+                return 0
+            stamps = loader.seen[group.id].stamps
+            return sum(text_tokens(request(one, settings, n), stamps) for one in group.samples)
 
         tokens.append(counted("prompt_tokens", text, by_sample=True))
     metrics["tokens"] = total(strata, *tokens)

@@ -35,6 +35,8 @@ class ClipTiming:
     """Until it was loaded, or given up."""
     bytes: int = 0
     """Size of its entry in the frame store; 0 if it can't be read."""
+    stamps: tuple[float, ...] = ()
+    """Seconds of its frames, as prompts state them."""
 
 
 class NotingLoader(ClipLoader):
@@ -49,10 +51,13 @@ class NotingLoader(ClipLoader):
     def map(self, requests: Iterable[ClipRequest]) -> Iterator[LoadedClip]:
         """As in the loader."""
         for loaded in super().map(requests):
-            samples = loaded.request.key
-            self.seen[samples[0].id] = ClipTiming(loaded.seconds, packed_size(loaded.clip) if loaded.clip else 0)
-            if loaded.clip is None:
+            samples, clip = loaded.request.key, loaded.clip
+            timing = ClipTiming(loaded.seconds)
+            if clip is None:
                 self.failed += samples
+            else:
+                timing = ClipTiming(loaded.seconds, packed_size(clip), tuple(clip.stamps.tolist()))
+            self.seen[samples[0].id] = timing
             yield loaded
 
 

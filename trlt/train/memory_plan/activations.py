@@ -58,7 +58,7 @@ def _around(model: Architecture, size: ModelSizes, lora: Lora | None) -> int:
     form = 4 if model.float_norms else s
     per_token = 2 * d * (4 + form) + 3 * d * c + _mlp(model, size)
     if lora:
-        mlp = lora.targets == "all" and not model.experts
+        mlp = lora.targets == "all" and not model.experts  # what is added to experts is added to their weights
         per_token -= 2 * d * form
         per_token += (7 if mlp else 4) * lora.rank * c + ((3 if mlp else 2) * d * c if c < 4 else 0)
     return per_token
@@ -80,6 +80,21 @@ def layer_work(model: Architecture, size: ModelSizes) -> int:
     if experts := model.experts:
         return (3 * model.mlp_width + 2 * experts.chosen * model.hidden) * size.stream
     return 3 * model.intermediate * size.computed
+
+
+def prefill_work(model: Architecture, size: ModelSizes) -> int:
+    """Bytes a token that a layer takes while prompts are read, beside keys and values: 4 d s, and 3 f c of an MLP.
+
+    Of experts 4 d s for each that a token takes. A linear layer has more than its MLP: in float32 4 h (3 x 64 + 5 u + 4 w) of
+    the rule, and 3 c (2 keys + h w) around it (symbols of `linear_activations`).
+    """
+    work = 3 * model.intermediate * size.computed
+    if experts := model.experts:
+        work = 4 * experts.chosen * model.hidden * size.stream
+    if linear := model.linear:
+        rule = 4 * linear.value_heads * (3 * CHUNK + 5 * linear.key_head + 4 * linear.value_head)
+        work = max(work, rule + 3 * linear.mixed * size.computed)
+    return work + 4 * model.hidden * size.stream
 
 
 def block_activations(model: Architecture, size: ModelSizes) -> int:

@@ -46,7 +46,7 @@ def advise(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> lis
         gpu: Bytes of the GPU.
     """
     tried = _Tried(model, recipe, processes, gpu)
-    ladders = [list(steps) for steps in _ladders(recipe, processes)]
+    ladders = [list(steps) for steps in _ladders(model, recipe, processes)]
     found = _fewest(tried, ladders)
     if all(any(key == "train.lora" for key, _, _ in change.keys) for change in found):
         found = _fewest(tried, [ladder for ladder in ladders if ladder[0][0] != "train.lora"]) + found
@@ -104,18 +104,23 @@ class _Tried:
         return None
 
 
-def _ladders(recipe: Recipe, processes: int) -> Iterator[list[Step]]:
+def _ladders(model: Architecture, recipe: Recipe, processes: int) -> Iterator[list[Step]]:
     """For each key that has a say, its values from mild to drastic; those that don't change the outcome of a run come first."""
     train = recipe.train
     grpo = train.method == "grpo"
 
     def lora_goes(lora: Lora) -> bool:
-        return train.launch.strategy != "zero3" and not (lora.quantize and train.rollouts == "vllm")
+        # Experts aren't held in 4 bits: `fit_adapters` refuses it.
+        unfit = lora.quantize and (train.rollouts == "vllm" or model.experts)
+        return train.launch.strategy != "zero3" and not unfit
 
     if not train.gradient_checkpointing:
         yield [("train.gradient_checkpointing", False, True)]
     if processes > 1 and train.launch.strategy != "fsdp2":
         yield [("train.launch.strategy", train.launch.strategy, "fsdp2")]
+    elif processes > 1:
+        # Beside adapters: to sample, each process has all weights anyway, and under FSDP2 its slice of them once more.
+        yield [("train.launch.strategy", "fsdp2", "ddp")]
     if grpo and not train.shared_prefix:
         yield [("train.shared_prefix", False, True)]
     passes = [n for n in range(train.prompts_per_pass - 1, 0, -1) if train.prompts_per_step % (n * processes) == 0]
@@ -126,11 +131,16 @@ def _ladders(recipe: Recipe, processes: int) -> Iterator[list[Step]]:
     if grpo and train.lora is None and train.beta > 0:
         yield [("train.beta", train.beta, 0.0)]
     if train.lora is None:
-        yield [("train.lora", None, lora) for lora in (Lora(), Lora(quantize="nf4")) if lora_goes(lora)]
+        plain = Lora(targets="attention") if model.experts else Lora()
+        yield [("train.lora", None, lora) for lora in (plain, Lora(quantize="nf4")) if lora_goes(lora)]
     elif train.lora.quantize is None and lora_goes(Lora(quantize="nf4")):
         yield [("train.lora.quantize", None, "nf4")]
+    elif model.experts and train.lora.targets == "all":
+        yield [("train.lora.targets", "all", "attention")]
     if train.max_new_tokens > 128:
         yield [("train.max_new_tokens", train.max_new_tokens, n) for n in _round_values(train.max_new_tokens, 128)]
+    if model.time_tokens and recipe.video.max_frames > 64:
+        yield [("video.max_frames", recipe.video.max_frames, n) for n in _round_values(recipe.video.max_frames, 64)]
     if recipe.video.max_tokens > 256:
         yield [("video.max_tokens", recipe.video.max_tokens, n) for n in _round_values(recipe.video.max_tokens, 256)]
 
@@ -174,5 +184,6 @@ def _written(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, Lora):
-        return f"{{rank: {value.rank}}}" if value.quantize is None else f"{{rank: {value.rank}, quantize: {value.quantize}}}"
+        said = {"rank": value.rank, "targets": value.targets if value.targets != "all" else None, "quantize": value.quantize}
+        return f"{{{', '.join(f'{key}: {told}' for key, told in said.items() if told is not None)}}}"
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)

@@ -11,7 +11,7 @@ from trlt.engine.families.shape import Architecture
 from trlt.errors import counted
 from trlt.recipe import Lora, Recipe
 from trlt.recipe.sections import Vllm
-from trlt.train.memory_plan.activations import layer_work, pass_lines
+from trlt.train.memory_plan.activations import pass_lines, prefill_work
 from trlt.train.memory_plan.lines import CONTEXT, COPIES, DRAWN, FRAGMENTS, PREFILL_TOKENS, MemoryLine, When
 from trlt.train.memory_plan.sizes import ModelSizes, sizes
 from trlt.train.memory_plan.weights import copies, held, held_with_adapters
@@ -114,22 +114,23 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     """What sampling takes on top; `sequences` completions grow side by side.
 
     Weights: sharded ones are counted whole in c, c P, since each process samples at its own pace. Keys and values: each
-    prompt once, each completion its own, half as many again while finished ones are dropped. Prefill: the MLP of a pass,
-    3 f c + 4 d s a token (`layer_work` for experts and linear layers), and DeepStack's features, d s each.
+    prompt once, each completion its own, half as many again while finished ones are dropped. States of linear
+    layers: `state_bytes`. Prefill: `prefill_work` a token, and DeepStack's features, d s each.
     """
     clips = -(-sequences // size.completions)
     prefilled = min(clips * size.prompt, max(PREFILL_TOKENS, size.prompt))
     deep = model.feature_width - model.hidden
-    prefill = prefilled * (layer_work(model, size) + (4 * model.hidden + deep) * size.stream)
+    prefill = prefilled * (prefill_work(model, size) + deep * size.stream)
     patches = prefilled * model.merged
     vision = patches * (3 * model.vision_intermediate * size.computed + 8 * model.vision_hidden * 4 + 4 * model.patch_values)
     gathered = size.strategy in ("fsdp2", "zero3")
     weights = (size.computed * model.parameters, "c P, gathered") if gathered else copies(model, size, lora)
+    states = state_bytes(model, size, clips, sequences)
     cached = cache_bytes(model, size, clips * size.prompt) + cache_bytes(model, size, sequences * size.new) * 3 // 2
     return [
         MemoryLine("rollout", "weights in use", *weights),
         MemoryLine("rollout", "keys and values", cached, f"{counted(clips, 'prompt')}, {counted(sequences, 'completion')}"),
-        MemoryLine("rollout", "states", state_bytes(model, size, clips, sequences), "1 a prompt, 2 a completion"),
+        MemoryLine("rollout", "states of linear layers", states, "1 a prompt, 2 a completion"),
         MemoryLine("rollout", "prefill", max(prefill, vision), f"{prefilled} tokens"),
         MemoryLine("rollout", "drawing", drawing_bytes(model, size, sequences), "48 V a completion drawn at once, 2 c V each"),
     ]

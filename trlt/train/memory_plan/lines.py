@@ -21,7 +21,7 @@ PER_LOGIT = 16
 PREFILL_TOKENS = 65_536
 """Most video tokens that the engine prefills by one pass: `trlt.engine.forest.PREFILL_TOKENS`."""
 COPIES = 2
-"""States of a completion that linear layers hold: `trlt.engine.cohort.COPIES`."""
+"""States of a completion that linear layers hold: `trlt.engine.request_queue.COPIES`."""
 CHUNK = 64
 """Tokens that the gated delta rule takes at once."""
 DRAWN = 2**24
