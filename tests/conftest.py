@@ -90,7 +90,7 @@ def tiny(tiny_path: Path) -> Any:
 def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Folders of models in the published layout: `published("3b", "bfloat16")`; made once for all test processes."""
     import torch
-    from real_shapes.published import write
+    from real_shapes import published, qwen3_vl
 
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
@@ -102,7 +102,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
                 partial = folder.with_suffix(".partial")
-                write(kind, partial, getattr(torch, dtype))
+                rig = qwen3_vl if kind in qwen3_vl.SHAPES else published
+                rig.write(kind, partial, getattr(torch, dtype))
                 partial.rename(folder)
         return folder
 

@@ -32,7 +32,7 @@ FIELDS = {
     "vllm": COMMON | {"media_io_kwargs", "mm_processor_kwargs", "bad_words", "return_token_ids"},
     "sglang": COMMON | {"return_token_ids", "cache_salt"},
 }
-OPTIONAL = {"logprobs", "top_logprobs", "logit_bias"}
+OPTIONAL = {"logprobs", "top_logprobs", "logit_bias", "chat_template_kwargs"}
 NEUTRAL = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0, "stream": False}
 
 
@@ -92,20 +92,25 @@ def frames_of(state: State, body: dict[str, Any]) -> tuple[np.ndarray, float]:
         return _mp4(base64.b64decode(data, validate=True), state.video)
     if media != "data:video/jpeg":
         raise Bad(f"vllm takes frames, got {media}")
-    return _pictures(data.split(","), body)
+    return _pictures(data.split(","), body, any_times=state.loaded is not None)
 
 
-def _pictures(parts: list[str], body: dict[str, Any]) -> tuple[np.ndarray, float]:
+def _pictures(parts: list[str], body: dict[str, Any], *, any_times: bool) -> tuple[np.ndarray, float]:
     from PIL import Image
 
     pictures = [np.asarray(Image.open(io.BytesIO(base64.b64decode(part, validate=True)))) for part in parts]
     io_settings, settings = body["media_io_kwargs"]["video"], body["mm_processor_kwargs"]
     if settings != {"fps": io_settings["fps"], "do_sample_frames": False, "do_resize": False}:
         raise Bad(f"mm_processor_kwargs: {settings}")
-    if io_settings["num_frames"] != -1 or io_settings["frames_indices"] != list(range(len(parts))):
+    numbers = io_settings["frames_indices"]
+    # What vLLM 0.32 refuses; in the order of a file at one rate they must be where no model here makes a prompt of them.
+    if io_settings["num_frames"] != -1 or [type(one) for one in numbers] != [int] * len(parts):
+        raise Bad(f"media_io_kwargs: {io_settings}")
+    if numbers != list(range(len(parts))) and not any_times:
         raise Bad(f"media_io_kwargs: {io_settings}")
     fps, total = io_settings["fps"], io_settings["total_num_frames"]
-    if total != len(parts) or io_settings["do_sample_frames"] or abs(io_settings["duration"] * fps - total) > 1e-9:
+    steady = any_times or abs(io_settings["duration"] * fps - total) <= 1e-9
+    if total != len(parts) or io_settings["do_sample_frames"] or not steady:
         raise Bad(f"media_io_kwargs: {io_settings}")
     return np.stack(pictures), len(parts) / total * fps
 
@@ -222,8 +227,14 @@ def answer_of_model(state: State, body: dict[str, Any], frames: np.ndarray, fps:
     processor, model = state.loaded.processor, state.loaded.model
     turns = [{"role": m["role"], "content": m["content"]} for m in body["messages"]]
     turns[-1]["content"] = [{"type": "video"}, turns[-1]["content"][1]]
-    text = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    metadata = {"fps": fps, "total_num_frames": len(frames), "frames_indices": list(range(len(frames)))}
+    more = body.get("chat_template_kwargs", {})
+    text = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, **more)
+    if "outer" in state.traits:  # as published templates have it
+        text = text.replace("<|video_pad|>", "<|vision_start|><|video_pad|><|vision_end|>")
+    told = body["media_io_kwargs"]["video"]
+    metadata = {"fps": fps, "total_num_frames": len(frames), "frames_indices": told["frames_indices"]}
+    if "timeless" in state.traits:
+        metadata |= {"fps": 2.0, "frames_indices": list(range(len(frames)))}
     video = torch.from_numpy(frames.transpose(0, 3, 1, 2).copy())
     settings = {**body["mm_processor_kwargs"], "cap_pixels_per_frame": False}
     inputs = processor(text=[text], videos=[video], video_metadata=[metadata], return_tensors="pt", **settings)
@@ -248,7 +259,9 @@ def answer_of_model(state: State, body: dict[str, Any], frames: np.ndarray, fps:
         pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
         choice["logprobs"] = said([(state.texts[id], value) for id, value in pairs])
     choices = [{"index": index, **choice} for index in range(body["n"])]
-    return {"choices": choices, "usage": {"prompt_tokens": count, "completion_tokens": len(ids) * body["n"]}}
+    usage = {"prompt_tokens": count, "completion_tokens": len(ids) * body["n"]}
+    prompt = {} if "untelling" in state.traits else {"prompt_token_ids": inputs["input_ids"][0].tolist()}
+    return {"choices": choices, "usage": usage, **prompt}
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"

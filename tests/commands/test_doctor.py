@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -14,7 +16,9 @@ from trlt.commands import doctor_checks as checks
 from trlt.commands._output import Output
 from trlt.commands.doctor_checks import GB, Card
 from trlt.commands.doctor_checks.trial import STAGES, read_trial
+from trlt.engine.families import FAMILIES
 from trlt.errors import TrltError
+from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 
 
 def run(capsys, **flags):
@@ -234,3 +238,37 @@ def test_a_table_for_people(capsys, monkeypatch):
     result = command.doctor(quick=True, output=Output(False))
     shown = capsys.readouterr().out
     assert "decoder av1" in shown and "[b]x[/b]" in shown and f"No fault, {result['warnings']} warning" in shown
+
+
+def test_the_recipes_model_is_looked_at_with_how_it_begins_answers(capsys, tmp_path, tiny_path):
+    folder, path = tmp_path / "thinker", tmp_path / "small.yaml"
+    shutil.copytree(tiny_path, folder)
+    path.write_text(f"name: small\nmodel: {{path: {folder}}}\ntrain: {{method: sft}}\n")
+    found = run(capsys, recipe_path=path, quick=True)["checks"]
+    assert [check["found"] for check in found if check["name"] == "model"] == [f"Qwen2.5-VL in {folder}"]
+    assert not [check for check in found if "reasoning" in check["name"]]
+    opens = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+    (folder / "chat_template.jinja").write_text(opens)
+    found = run(capsys, recipe_path=path, quick=True)["checks"]
+    said = {check["name"]: check for check in found}
+    assert said["model"]["found"] == f"Qwen2.5-VL in {folder}; its template begins reasoning with <think>"
+    # By the recipe, the benchmarks are answered with reasoning; a probe and the targets aren't.
+    asked = {name: (one["state"], one["remedy"].partition(",")[0]) for name, one in said.items() if "reasoning" in name}
+    assert asked == {
+        "probe without reasoning": ("warning", "set probe.think: true"),
+        "train without reasoning": ("warning", "set train.sft.targets: reasoning"),
+    }
+    (folder / "chat_template.jinja").unlink()
+    found = run(capsys, recipe_path=path, quick=True)["checks"]
+    [fault] = [check for check in found if check["name"] == "model"]
+    assert fault["state"] == "fault" and "holds no chat template" in fault["found"]
+
+
+@pytest.mark.slow
+def test_the_tiny_run_tries_the_recipes_family():
+    from trlt.commands.doctor_checks.trial import FAMILY, trial
+
+    family = FAMILIES[2]
+    tried = trial(family.model_types[0])
+    assert [(check.name, check.state) for check in tried.checks] == [(stage, "ok") for stage in (*STAGES, FAMILY)], tried
+    assert re.fullmatch(rf".* s: {re.escape(family.name)}: within \S+ of the library's own forward", tried.checks[-1].found)

@@ -101,6 +101,12 @@ def test_what_published_templates_begin(vocabulary, name, template, openings):
         assert made[2].endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n"), "a block that is closed is no opening"
 
 
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl", "qwen3_5_think", "qwen3_5_nothink", "qwen3_6"])
+def test_published_templates_pass_also_as_they_mark_what_is_learned(name):
+    """With `{% generation %}`, in the form that TRL trains with: the same texts."""
+    assert try_out(shipped(f"{name}_training"), SPECIAL, VIDEO, name) == try_out(shipped(name), SPECIAL, VIDEO, name)
+
+
 @pytest.mark.parametrize("think", [None, True, False])
 def test_a_template_that_does_harm_when_it_is_asked_to_reason_is_refused(think):
     when = "enable_thinking is not defined" if think is None else f"enable_thinking is defined and enable_thinking == {think}"

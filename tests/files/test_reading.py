@@ -33,6 +33,7 @@ def nested(depth: int) -> str:
         ('{"a":' * 900 + "1" + "}" * 900, "64 deep"),
         ("1" * 5_000, "a number of 5,000 digits"),
         ("-" + "1" * 21, "a number of 21 digits"),
+        (str(int(1e30) + 1), "a number of 31 digits"),
         ("1e999", "too large for a number"),
         ("[NaN]", "NaN is no number"),
         ("-Infinity", "-Infinity is no number"),

@@ -173,11 +173,11 @@ def build(shape: Shape, words: Any, seed: int = 0) -> Any:
             attention.o_proj.weight.mul_(0.05)
             layer.mlp.down_proj.weight.mul_(0.05)
         text.norm.weight.fill_(1.5)  # sharper than even over 152k, with logits up to 30
-        _remember(text, model.lm_head.weight, words)
+        remember(text, model.lm_head.weight, words)
     return model
 
 
-def _remember(text: Any, head: Tensor, words: Any) -> None:
+def remember(text: Any, head: Tensor, words: Any) -> None:
     """Puts `CHAIN` into the first neurons of the last layer's MLP: each answers to one token and writes its followers."""
     mlp, embedding = text.layers[-1].mlp, text.embed_tokens.weight
     aligned = embedding.shape[1] ** 0.5 / 2

@@ -40,6 +40,7 @@ class RealServer:
         folder: Gets its log.
         model: Folder of the model.
         dtype: Precision it computes in.
+        template: File of a chat template in place of the model's own.
         trusting: Whether requests may say how their frames are processed; trlt's have to.
         env: Added to this process's environment.
     """
@@ -50,6 +51,7 @@ class RealServer:
         *,
         model: Path | None = None,
         dtype: str = "float32",
+        template: Path | None = None,
         trusting: bool = True,
         env: dict[str, str] | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class RealServer:
             # On the CPU, seeds of requests and prefills in chunks end vLLM's engine.
             *("--no-enable-chunked-prefill", "--max-num-batched-tokens", "2048"),
             *((TRUSTING,) if trusting else ()),
+            *(("--chat-template", str(template)) if template else ()),
         ]
         self._env = os.environ | {"VLLM_HOST_IP": "127.0.0.1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
         # One thread each would be too few here, and vLLM counts for itself.

@@ -14,7 +14,9 @@ import time
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from made_clips import pool
 from paths import ROOT
@@ -32,6 +34,8 @@ from trlt.rollout.shared.leases import Leases, make
 from trlt.rollout.shared.rank_files import work_folder
 from trlt.task.reward import Weights
 from trlt.task.sample import write_samples
+from trlt.video.clip_codec import unpack
+from trlt.video.geometry import Geometry
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
@@ -321,6 +325,24 @@ def test_a_run_ends_when_no_row_comes_any_more(go, tmp_path, monkeypatch):
     with pytest.raises(TrltError, match="no row came of 1 samples, the first about folder/clip_000.mp4: its workers died"):
         go("rows.jsonl", samples, Scripted)
     assert [row["id"] for row in read_rows(tmp_path / "rows.jsonl")] == ["c0"] and not rounds
+
+
+@needs_ray
+def test_workers_make_frames_for_the_models_family(go, monkeypatch):
+    """From what the driver is told, to the clips that the model's worker gets: 56 x 56 pixels are two tokens of 32 a side."""
+    samples = pool(go.root, clips=1)[:2]
+    came = list[Any]()
+
+    def here(address, pending, job, make_generator, gpus):
+        [clips] = _stages.decode(_stages.sample_table([pending]), job)
+        came.append(unpack(np.frombuffer(clips["clip"][0].as_buffer(), np.uint8)))
+        return [one for table in _stages.Answering(job, make_generator)(clips) for one in _stages.read_said(table)]
+
+    monkeypatch.setattr(on_cluster, "ask_workers", here)
+    assert go("rows.jsonl", samples, Scripted, geometry=Geometry(16)).rows == 2
+    _stages._reader.cache_clear()
+    assert came[0].frames.shape[2:] == (64, 64) and came[0].geometry == Geometry(16)
+    assert came[0].stamps.tolist() == [index / 8 for index in (0, 5, 10, 15)]
 
 
 @pytest.fixture

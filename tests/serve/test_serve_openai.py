@@ -13,10 +13,12 @@ from running import Running, Scripted, events, wait_for
 
 from trlt.engine.families import FAMILIES, family_named
 from trlt.engine.forest import Engine, PromptRequest, Tree
+from trlt.engine.model import load
 from trlt.engine.sampling import Sampling
 from trlt.engine.servers.client import Servers
 from trlt.engine.servers.messages import encode, first_seed, question
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
+from trlt.recipe import Model
 from trlt.serve import uploads
 from trlt.serve.streaming import EngineAnswerer
 from trlt.video.clip import Clip
@@ -163,14 +165,16 @@ def test_leaving_stops_the_model(run, address, stream, folder):
     wait_for(lambda: not [path for path in folder.rglob("*") if path.is_file()], "the deletion")
 
 
-def test_our_own_client_gets_what_the_engine_says(run, tiny, noise_clip):
-    server = run(EngineAnswerer(Engine(tiny.model, tiny.processor)), temperature=1.0)
-    trees = [
-        Tree(
-            noise_clip(frames=6, seed=1),
-            (PromptRequest("a", "Look.", "what moves left", 2), PromptRequest("b", "Look.", "what", 1)),
-        )
-    ]
+@pytest.mark.parametrize("family", [family_named("qwen2_5_vl"), family_named("qwen3_vl")], ids=lambda family: family.name)
+def test_our_own_client_gets_what_the_engine_says(run, family, family_path):
+    tiny = load(Model(path=str(family_path(family)), dtype="float32", device="cpu"))
+    answerer = EngineAnswerer(Engine(tiny.model, tiny.processor, compare_first=True))
+    answerer.prove()
+    server = run(answerer, temperature=1.0, family=family)
+    side, stamps = family.geometry.side, np.arange(6) * 15 / 29.97
+    pixels = np.random.default_rng(1).integers(0, 256, (6, 3, 2 * side, 2 * side), dtype=np.uint8)
+    clip = Clip.of(pixels, stamps, sample_fps=2.0, duration=3.0, stamps=stamps, geometry=family.geometry)
+    trees = [Tree(clip, (PromptRequest("a", "Look.", "what moves left", 2), PromptRequest("b", "Look.", "what", 1)))]
     sampling = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=6, seed=2)
     client = Servers([server.url], model="made-model")
     client.check()

@@ -188,3 +188,31 @@ def test_fewer_frames_are_told_where_each_costs_text():
     found = told("Qwen3-VL-8B", 1, 24, "train.lora={quantize: nf4}")
     assert "--set train.max_sequences=16 --set video.max_frames=512" in found
     assert not any("max_frames" in line for line in told("Qwen2.5-VL-7B", 1, 24, "train.lora={}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "full", "lora", "qlora"),
+    [
+        ("Qwen3-VL-8B", True, True, True),
+        ("Qwen3.5-9B", True, True, True),
+        ("Qwen3.5-27B", False, False, True),
+        ("Qwen3-VL-32B", False, False, True),
+        ("Qwen2.5-VL-32B", False, False, True),
+        ("Qwen2.5-VL-72B", False, False, False),
+        ("Qwen3-VL-30B-A3B", False, False, None),
+        ("Qwen3-VL-235B-A22B", False, False, None),
+    ],
+)
+def test_what_the_readme_says_of_eight_gpus(name, full, lora, qlora):
+    def fits(*sets):
+        recipe_ = load_recipe(ROOT / "recipes/qwen3-vl-8b.yaml", sets=sets)
+        return estimate(PUBLISHED[name], recipe_, 8, 80 * GB).fits
+
+    assert (fits(), fits("train.lora={targets: attention}")) == (full, lora)
+    assert qlora is None or fits("train.lora={quantize: nf4}") is qlora
+    if name == "Qwen2.5-VL-72B":
+        assert fits("train.lora={quantize: nf4}", "train.max_new_tokens=128"), "with short answers"
+    if name == "Qwen3-VL-30B-A3B":
+        assert fits("train.lora={targets: attention}", "train.launch.strategy=ddp", "train.max_sequences=16")
+    if name == "Qwen3-VL-235B-A22B":
+        assert not told(name, 8, 80)

@@ -139,21 +139,34 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_cut(tiny_path, training_data
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
-def test_a_target_goes_on_from_what_the_template_has_begun(training_data, tiny, tmp_path):
+ASSISTANT = "assistant\n' }}"
+BEGINS = {
+    "always": (ASSISTANT.replace("\n'", "\n<think>\n'"), "reasoning"),
+    "by a switch": (ASSISTANT + "{{- '<think>\n' if enable_thinking else '<think>\n\n</think>\n\n' }}", "mixed"),
+}
+
+
+@pytest.mark.parametrize("name", BEGINS)
+def test_a_target_goes_on_from_what_the_template_has_begun(training_data, tiny, tmp_path, name):
     """`<think>` is the prompt's, so it isn't learned a second time; what is read is the gold completion all the same."""
-    tiny.processor.chat_template = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
+    begins, targets = BEGINS[name]
+    tiny.processor.chat_template = CHAT_TEMPLATE.replace(ASSISTANT, begins)
     training_data = replace(training_data, builder=InputBuilder(tiny.model, tiny.processor))
-    every = sft.SftDataset(training_data.samples, Sft(targets="reasoning"), 0)
+    every = sft.SftDataset(training_data.samples, Sft(targets=targets), 0)
     examples = [every[index] for index in range(6)]
+    assert {example.think for example in examples} == ({True} if targets == "reasoning" else {True, False})
     batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0))(examples)
     builder = training_data.builder
     for row, example in enumerate(examples):
-        sample = training_data.samples[example.sample]
+        sample, think = training_data.samples[example.sample], example.think
         tokens = batch["tree"].completions[row, 0][batch["mask"][row]].tolist()
         said = builder.decode(tokens[:-1])
-        assert said.startswith(sample.meta["reasoning"].strip() + " </think> <") and tokens[-1] == builder.end_tokens[0]
-        prompt = training_data.inputs(example.sample, think=True, answer_format="letter")[1]
+        assert said.startswith(sample.meta["reasoning"].strip() + " </think> <" if think else ("<answer>", "<observe>"))
+        assert tokens[-1] == builder.end_tokens[0]
+        prompt = training_data.inputs(example.sample, think=think, answer_format="letter")[1]
+        assert builder.decode(prompt.suffix.tolist()).endswith("<think>\n" if think else "</think>\n\n")
         after = [*prompt.suffix.tolist(), *tokens[:-1]]
         assert after == builder.encode(builder.decode(after)), "as the whole text is cut into tokens"
-        answer = parse("<think>\n" + said, task=sample.task, think=True, options=sample.options, answer_format="letter")
+        whole = "<think>\n" * think + said
+        answer = parse(whole, task=sample.task, think=think, options=sample.options, answer_format="letter")
         assert answer.well_formed and answer.option == sample.answer_index

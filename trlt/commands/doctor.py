@@ -50,6 +50,9 @@ def doctor(
     found += attempt(
         "recipe", lambda: _recipe(recipe, recipe_path, sets), "correct the recipe; docs/recipe.md lists its fields"
     )
+    families: list[str] = []
+    if recipe and recipe_path is not None:
+        found += attempt("model", lambda: _model(families, recipe[0]), "correct model.path, or download the file that it names")
     found += _vllm(recipe[0].train.vllm.python if recipe else None)
     gpus: list[checks.Card] = []
     found += attempt("CUDA", lambda: _gpus(gpus), AGAIN)
@@ -57,7 +60,7 @@ def doctor(
     seconds: dict[str, float] = {}
     if not quick:
         output.note("doctor: a tiny run from end to end; --quick leaves it out")
-        found += attempt("a tiny run", lambda: _try_out(seconds), AGAIN)
+        found += attempt("a tiny run", lambda: _try_out(seconds, families), AGAIN)
     output.show(_table(found))
     faults = sum(check.state == "fault" for check in found)
     warnings = sum(check.state == "warning" for check in found)
@@ -131,6 +134,15 @@ def _recipe(kept: list[Recipe], path: Path | None, sets: Sequence[str]) -> list[
     return [Check("recipe", "ok", f"{path}: no fault")] if path else []
 
 
+def _model(kept: list[str], recipe: Recipe) -> list[Check]:
+    """The recipe's model, whose family goes into `kept`; nothing where it isn't on this machine."""
+    from trlt.commands.doctor_checks.model import model_checks
+    from trlt.engine.model import family_at
+
+    kept.append(family_at(recipe.model.path).model_types[0])
+    return model_checks(recipe)
+
+
 def _gpus(kept: list[checks.Card]) -> list[Check]:
     """Torch, the driver, and each GPU, which goes into `kept`."""
     import torch
@@ -198,11 +210,11 @@ def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> li
     return [Check("plan", "ok", found)]
 
 
-def _try_out(seconds: dict[str, float]) -> list[Check]:
-    """The tiny run; the time of each stage goes into `seconds`."""
+def _try_out(seconds: dict[str, float], families: Sequence[str]) -> list[Check]:
+    """The tiny run, also of a model of these families; the time of each stage goes into `seconds`."""
     from trlt.commands.doctor_checks.trial import trial
 
-    tried = trial()
+    tried = trial(*families)
     seconds |= tried.seconds
     return tried.checks
 

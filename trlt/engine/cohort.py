@@ -26,10 +26,17 @@ class Recorder:
         carried: What linear layers carry on from these, row by row.
         lengths: True lengths of rows that are padded on the right; None without padding. Keys can be hidden afterwards, but a
             state that has seen padding is another one.
+        steps: Linear layers take one token after another, as in decoding, however many there are; else all at once, but for
+            a single one that goes on from a state.
     """
 
     def __init__(
-        self, levels: Sequence[Level] = (), carried: States | None = None, lengths: Sequence[int] | None = None
+        self,
+        levels: Sequence[Level] = (),
+        carried: States | None = None,
+        lengths: Sequence[int] | None = None,
+        *,
+        steps: bool = False,
     ) -> None:
         self.levels = levels
         self.keys: dict[int, Tensor] = {}
@@ -37,7 +44,7 @@ class Recorder:
         self.states: dict[int, Carried] = dict(carried or {})
         self._before: dict[int, Carried | None] = {}
         """The states before the pass under way, in layers that it has been through."""
-        self._lengths = lengths
+        self._lengths, self._steps = lengths, steps
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """See `Branches.attend`."""
@@ -59,7 +66,8 @@ class Recorder:
         lengths = None
         if self._lengths is not None and min(self._lengths) < given.mixed.shape[1]:
             lengths = torch.tensor(self._lengths, device=given.mixed.device)
-        out, after = layer.advance(given, before, lengths, step=before is not None and given.mixed.shape[1] == 1)
+        steps = self._steps or (before is not None and given.mixed.shape[1] == 1)
+        out, after = layer.advance(given, before, lengths, steps=steps)
         # A state can't be cut as keys are: until the pass is complete, the one before it is kept.
         self._before[layer.index], self.states[layer.index] = before, after
         return out
@@ -107,6 +115,8 @@ class Branch:
     tokens: list[int] = field(default_factory=list)
     logps: list[float] = field(default_factory=list)
     finished: bool = False
+    undecided: bool = False
+    """Whether a router could as well have sent one of its tokens to another expert: alone, it may have done so."""
 
 
 class Cohort:
@@ -163,7 +173,8 @@ class Cohort:
         """For all tokens of one row, as if it were alone: reads what is above it, and starts from its prompt's states."""
         prompt = self._prompts[row]
         levels = [self.top.alone(self._clips[prompt]), self.middle.alone(prompt)]
-        return Recorder(levels, self.middle.carried([prompt]))
+        # By another rule than the one of decoding, draws would lie three times as far apart (docs/decisions/linear-layers.md).
+        return Recorder(levels, self.middle.carried([prompt]), steps=True)
 
     def seen(self, logits: Tensor) -> None:
         """The model has processed the last drawn tokens, and gives (rows, V) logits of the next."""

@@ -25,7 +25,8 @@ from trlt.engine.inputs import ClipInputs, InputBuilder, PromptInputs
 from trlt.engine.memory import fits, room_for_tokens, state_tokens
 from trlt.engine.nodes import Nodes
 from trlt.engine.request_queue import CompletionJob, Costs, PromptRequest, Queue, Room, Tree
-from trlt.engine.sampling import Sampling, draw, uniforms
+from trlt.engine.routers import watched
+from trlt.engine.sampling import NOISE, Sampling, draw, uniforms
 from trlt.errors import ModelError, VideoError
 from trlt.errors.faults import fault_of
 
@@ -430,9 +431,15 @@ class Engine:
         # A new cohort has logits from its prefill.
         blind = [cohort for cohort in growing if cohort.logits is None]
         if blind:
-            last = torch.tensor([branch.tokens[-1] for cohort in blind for branch in cohort.branches], device=self.device)
+            branches = [branch for cohort in blind for branch in cohort.branches]
+            last = torch.tensor([branch.tokens[-1] for branch in branches], device=self.device)
             positions = torch.cat([cohort.positions for cohort in blind])
-            hidden = self._forward(last[:, None], positions[None, :, None].expand(3, -1, -1), Together(blind))
+            router = self.family.router if self.exact else ""
+            with watched(self.model, router, NOISE * self.family.rounding) as undecided:
+                hidden = self._forward(last[:, None], positions[None, :, None].expand(3, -1, -1), Together(blind))
+            if undecided:
+                for row in torch.stack(undecided).any(0).nonzero()[:, 0].tolist():
+                    branches[row].undecided = True
             logits = torch.split(self.model.lm_head(hidden[:, 0]), [len(cohort) for cohort in blind])
             for cohort, some in zip(blind, logits, strict=True):
                 cohort.seen(some)
@@ -447,7 +454,10 @@ class Engine:
         if self.exact:
             rows = [(cohort, row) for cohort in growing for row in range(len(cohort))]
             # One by one: in a batch, its size would decide the last bits again.
-            for i in drawn.unsure.nonzero()[:, 0].tolist():
+            unsure = set(drawn.unsure.nonzero()[:, 0].tolist())
+            # All that follow a token that another expert may have seen stand on other keys.
+            unsure |= {i for i, (cohort, row) in enumerate(rows) if cohort.branches[row].undecided}
+            for i in sorted(unsure):
                 cohort, row = rows[i]
                 if cohort.steps:  # prompts are prefilled alone: the first token's logits are settled already
                     tokens[i], logps[i] = self._settle(cohort, row, sampling)

@@ -57,7 +57,7 @@ class LinearLayer(Protocol):
     index: int
 
     def advance(
-        self, given: Projected, before: Carried | None = None, lengths: Tensor | None = None, *, step: bool = False
+        self, given: Projected, before: Carried | None = None, lengths: Tensor | None = None, *, steps: bool = False
     ) -> tuple[Tensor, Carried]:
         """See `ForkedLayer.advance`."""
 
@@ -103,7 +103,7 @@ class ForkedLayer:
         return layer.out_proj(layer.norm(out, gate).view(rows, length, -1))  # type: ignore[no-any-return]
 
     def advance(
-        self, given: Projected, before: Carried | None = None, lengths: Tensor | None = None, *, step: bool = False
+        self, given: Projected, before: Carried | None = None, lengths: Tensor | None = None, *, steps: bool = False
     ) -> tuple[Tensor, Carried]:
         """Runs convolution and rule over R rows.
 
@@ -111,8 +111,8 @@ class ForkedLayer:
             given: (R, T, ...), padded on the right.
             before: What the rows carry on from the tokens before; None where there are none.
             lengths: (R,) true lengths; None without padding.
-            step: By the recurrent rule, which is made for single tokens: the other fills them up to 64. Its kernel has no
-                backward pass.
+            steps: By the recurrent rule, one token after another, instead of chunks of 64 to which fewer are filled up. Its
+                kernel has no backward pass.
 
         Returns:
             (R, T, H, values), and what is carried on from each row's last true token.
@@ -135,7 +135,7 @@ class ForkedLayer:
         weight, bias = layer.conv1d.weight.squeeze(1), layer.conv1d.bias
         mixed = library.causal_conv1d_fn(whole, weight, bias, activation=layer.activation)[..., past:].transpose(1, 2)
         query, key, value = mixed.split([layer.key_dim, layer.key_dim, layer.value_dim], dim=-1)
-        rule = library.torch_recurrent_gated_delta_rule if step else library.torch_chunk_gated_delta_rule
+        rule = library.torch_recurrent_gated_delta_rule if steps else library.torch_chunk_gated_delta_rule
         # The rules make everything float32; autocast would round their products to BF16 again, those of one rule only.
         with torch.autocast(mixed.device.type, enabled=False):
             out, state = rule(

@@ -19,6 +19,8 @@ MOST_DEPTH = 64
 """Maximum nesting of lists and objects; real files have 10 at most, and Python's own limit would end in a traceback later."""
 MOST_DIGITS = 20
 """Maximum number of digits of an integer, as of 64 bits."""
+NO_LIMIT = str(int(1e30))
+"""The one longer integer that is taken: how transformers writes that a tokenizer takes texts of any length."""
 MOST_LINE = 16 << 20
 """Maximum bytes per line of JSONL; trlt's longest rows take a few hundred thousand."""
 BLOCK = 1 << 20
@@ -234,7 +236,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(text: str) -> int:
-    if len(text.lstrip("-")) > MOST_DIGITS:
+    if len(text.lstrip("-")) > MOST_DIGITS and text != NO_LIMIT:
         raise ValueError(f"a number of {len(text.lstrip('-')):,} digits")
     return int(text)
 

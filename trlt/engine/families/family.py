@@ -81,6 +81,8 @@ class Family:
     """Linear layers of MLPs, which adapters may go to."""
     experts: ClassVar[tuple[str, ...]] = ()
     """How names of weights end of which each holds a matrix of all experts of a layer, which adapters may go to."""
+    router: ClassVar[str] = ""
+    """Class of the layer that chooses a token's experts."""
     blocks: ClassVar[tuple[str, str]]
     """Classes of a decoder layer and of a vision block: what is shared out, and computed again, as one."""
     unloaded: ClassVar[tuple[str, ...]] = ()

@@ -27,6 +27,7 @@ class Qwen3VLMoe(Qwen3VL):
     blocks = ("Qwen3VLMoeTextDecoderLayer", "Qwen3VLMoeVisionBlock")
     experts = ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")
     turned = experts
+    router = "Qwen3VLMoeTextTopKRouter"
 
     def check_text(self, text: Mapping[str, Any], where: str) -> None:
         """See `Qwen3VL.check_text`."""

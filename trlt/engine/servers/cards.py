@@ -23,6 +23,8 @@ class ModelCard:
 
     def __init__(self, name: str, cards: Mapping[str, Mapping[str, Any]]) -> None:
         card = cards.get(name, {})
+        self._said = card.get("model_type")
+        """As `trlt serve` says, whose model's config.json needn't be seen from here."""
         base = cards.get(str(card.get("parent")), {})
         # Folders or hub ids, of the model and of what it is an adapter of.
         places = [place for place in (card.get("root"), base.get("root"), name) if isinstance(place, str)]
@@ -32,7 +34,7 @@ class ModelCard:
 
     @property
     def family(self) -> Family | None:
-        """By the model's config.json, or else by its published name; None where neither tells.
+        """As the server says, by the model's config.json, or by its published name; None where neither tells.
 
         Raises:
             ServerError: trlt doesn't know the model's family.
@@ -40,6 +42,8 @@ class ModelCard:
         from trlt.engine.families import FAMILIES, family_named
         from trlt.engine.model import published_family
 
+        if said := family_named(self._said):
+            return said
         for place, config in self._configs.items():
             if "model_type" not in config:
                 continue

@@ -85,6 +85,11 @@ class Proof:
         server.many = server.kind != "sglang"
         server.template, server.bare_template, server.textless, server.openings = 0, 0, range(0), {}
         family = self._asker.family
+        # trlt's own server has the engine inside: it tells times as the engine does, and draws no id without a text.
+        foreign = server.kind != "trlt"
+        if foreign and family.time_in == "text":
+            # First, since the times' digits are among the tokens that are counted.
+            server.openings = self._prove_times(server, card)
         few, many = (pattern(frames, family) for frames in FRAMES)
         first, least = self._try(server, few), family.length(few)
         # The difference of two clips, in which template and texts cancel out.
@@ -96,13 +101,12 @@ class Proof:
             )
         # Templates put in a system text of their own, or leave its turn out, where none is given.
         bare = self._try(server, few, system="") - least - 1
-        server.template, server.bare_template = first - least - 2, bare  # a text of these is one token
-        # trlt's own server has the engine inside: it tells times as the engine does, and draws no id without a text.
-        if server.kind != "trlt":
-            if family.time_in == "positions":
-                self._prove_rate(server)
-            elif family.time_in == "text":
-                server.openings = self._prove_times(server, card)
+        # One that is left to itself may close the reasoning in the prompt, and open it alone where it's asked for.
+        spare = max(0, first - self._try(server, few, think=True)) if family.time_in == "text" else 0
+        template = first - least - 2  # a text of these is one token
+        server.template, server.bare_template = template - spare, bare - spare
+        if foreign and family.time_in == "positions":
+            self._prove_rate(server)
         if server.kind == "vllm":
             server.textless = self._textless(server)
         server.proven = True
@@ -155,10 +159,10 @@ class Proof:
                 f"SGLang wasn't seen to read videos of {family.name} as trlt does; serve it with vLLM, or with `trlt serve`"
             )
 
-    def _try(self, server: Server, clip: Clip, system: str = "?") -> int:
+    def _try(self, server: Server, clip: Clip, system: str = "?", think: bool | None = None) -> int:
         """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
-        job = _job(clip, system, 2)
-        if server.many:
+        job = _job(clip, system, 2, think)
+        if server.many and think is None:
             self._asker.ask(server, job)
         try:
             return self._asker.request(server, job, 0, 1)[0].prompt_tokens

@@ -1,0 +1,51 @@
+"""Qwen3-VL and its mixture of experts in the published layout, with the published vocabulary, by the commands in BF16."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from real_shapes.qwen3_vl import SHAPES
+
+from trlt.files import read_log
+from trlt.rollout import read_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+SETS = ("model.dtype=bfloat16", "model.device=cpu", "video.workers=0", "video.max_tokens=64")
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_probe(trlt, published, samples, clips_and_samples, tmp_path, kind):
+    """The first completion is compared with the library's own forward before any row is written."""
+    folder = published(kind, "bfloat16")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    assert said["model_max_length"] == int(1e30), "as transformers writes it, in 31 digits"
+    sets = [word for one in (*SETS, "probe.answer_format=letter", "probe.max_new_tokens=12") for word in ("--set", one)]
+    asked = ("--data", samples, "--videos", clips_and_samples.videos, "-n", 4, "--model", folder)
+    trlt("probe", *asked, *sets, "--out", "probe", "--json")
+    rows = list(read_rows(tmp_path / "probe" / "rows" / "probe.jsonl"))
+    assert len(rows) == 6 and not [row for row in rows if row["error"]]
+    if not SHAPES[kind].experts:  # whose last layer knows how answers begin
+        assert max(reward for row in rows for reward in row["rewards"]) > 0
+
+
+def test_train(trlt, published, samples, clips_and_samples, tmp_path):
+    recipe = tmp_path / "real.yaml"
+    recipe.write_text(f"""
+name: real
+model: {{path: {published("4b", "bfloat16")}, dtype: bfloat16, device: cpu}}
+video: {{root: {clips_and_samples.videos}, max_tokens: 64, workers: 0}}
+train:
+  data: {samples}
+  prompts_per_step: 2
+  group_size: 4
+  think: false
+  max_new_tokens: 16
+  max_steps: 2
+  learning_rate: 1e-4
+  lora: {{rank: 4}}
+""")
+    found = trlt("train", recipe, "--out", "run", "--json")
+    steps = read_log(tmp_path / "run" / "log.jsonl")
+    assert found["steps"] == 2 and max(row["grad_norm"] for row in steps) > 0
+    assert found["parity"]["mean"] < 0.03 and found["parity"]["largest"] < 0.2
