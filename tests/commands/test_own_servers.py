@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from typer.testing import CliRunner
 
 from trlt.cli import app
 from trlt.commands._optional import fill_in
+from trlt.engine.families import FAMILIES
 from trlt.engine.vllm import servers as started
 from trlt.engine.vllm.environment import vllm_python
+from trlt.errors import ModelError
 from trlt.rollout import read_rows
 from trlt.task.sample import write_samples
 
@@ -125,6 +128,46 @@ def test_rows_are_the_engines(trlt, environment, asked, tmp_path):
         trlt(*probe, *GREEDY, "--set", "model.device=cpu", *how, "--out", name)
     engine, own = (list(read_rows(tmp_path / f"{name}/rows/probe.jsonl")) for name in "ev")
     assert own == engine and any(row["texts"] for row in own)
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:3], ids=lambda family: family.name)
+def test_rows_of_other_families_are_the_engines(trlt, environment, asked, tmp_path, family, family_path):
+    """Their folder has the published chat template, which servers of those that state times must not render by."""
+    environment = environment(FAKE_VLLM_ANSWERS="1")
+    probe = [word if word != asked[1][6] else family_path(family) for word in asked[1]]
+    for name, how in (("e", ()), ("v", ("--vllm",))):
+        trlt(*probe, *GREEDY, "--set", "model.device=cpu", *how, "--out", name)
+    engine, own = (list(read_rows(tmp_path / f"{name}/rows/probe.jsonl")) for name in "ev")
+    assert own == engine and any(row["texts"] for row in own)
+    given = environment.told()[0]["args"]["chat_template"]
+    assert (given is None) == (family.time_in != "text")
+    assert given is None or not Path(given).exists(), "gone with its server"
+
+
+def test_old_processors_and_other_pixels_are_refused_before_a_start(trlt, environment, asked, family_path, tmp_path):
+    family = FAMILIES[2]
+    made = environment()
+    info = made.python.parent.parent / "site/transformers-4.57.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 4.57.3\n")
+    probe = [word if word != asked[1][6] else family_path(family) for word in asked[1]]
+    message = trlt(*probe, "--vllm", "--out", "p", code=ModelError.exit_code)
+    assert f"{made.python} has transformers 4.57.3, whose processors take the vision marks around a video out" in message
+    assert f"{made.python} -m pip install -U 'transformers>=5.10'" in message
+    shutil.rmtree(info)
+    shutil.copytree(family_path(family), tmp_path / "other")
+    file = tmp_path / "other/processor_config.json"
+    settings = json.loads(file.read_text())
+    settings["image_processor"]["image_mean"] = [0.48145466, 0.4578275, 0.40821073]
+    file.write_text(json.dumps(settings))
+    message = trlt(
+        *[tmp_path / "other" if word == family_path(family) else word for word in probe],
+        "--vllm",
+        "--out",
+        "p",
+        code=ModelError.exit_code,
+    )
+    assert "vLLM normalizes videos as pictures, and for these image_mean is [0.48145466" in message and not made.told()
 
 
 def test_what_is_started_is_told(trlt, environment, asked, capsys):

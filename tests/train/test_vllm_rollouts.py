@@ -13,6 +13,7 @@ import torch
 from paths import ROOT, TESTS
 from test_grpo import invented_rewards, pytestmark, recipe, run  # noqa: F401  (fixtures)
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.model import load, with_adapters
 from trlt.engine.mrope import RULE
@@ -25,8 +26,9 @@ from trlt.errors import DataError, ModelError, ParityError, RecipeError
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.recipe import Lora, Model, load_recipe
 from trlt.recipe.sections import Vllm
-from trlt.task.prompt import build
+from trlt.task.prompt import Prompt, build
 from trlt.train.vllm_parity import check
+from trlt.video.clip import Clip
 
 FAKE = TESTS / "fake_vllm"
 
@@ -131,6 +133,46 @@ def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_pa
     for row, (clip, w) in zip(rows[::2], zip(clips, words, strict=True), strict=True):
         prompt = engine.builder.prompt(w.system, w.user, engine.builder.clip(clip))
         assert row["prompt"] == [*prompt.prefix.tolist(), *prompt.suffix.tolist()]
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:4], ids=lambda family: family.name)
+def test_other_families_are_asked_with_the_engine_s_prompts(family, family_path, recipe, tmp_path, asked, monkeypatch):  # noqa: F811
+    loaded = load(Model(path=str(family_path(family)), dtype="float32", device="cpu"))
+    attach(loaded.model)
+    engine, words = Engine(loaded.model, loaded.processor), Prompt("Answer.", "what moves left", False)
+    side = family.geometry.side
+    noise = np.random.default_rng(3).integers(0, 256, (6, 3, 2 * side, side), dtype=np.uint8)
+    stamps = np.array([0.25, 0.25, 3.9, 13.7, 100.0, 1000.1])
+    clip = Clip.of(noise, stamps, sample_fps=1.37, duration=6 / 1.37, stamps=stamps, geometry=family.geometry)
+
+    def make_inputs(clip, words):
+        inputs = engine.builder.clip(clip)
+        return inputs, engine.builder.prompt(words.system, words.user, inputs, think=words.think)
+
+    def checked():
+        sampler = VllmSampler(engine, str(family_path(family)), by_vllm(recipe), [words], tmp_path / "vllm.log")
+        try:
+            with sampler.awake(loaded.model):
+                return check(sampler, engine, [("one", clip, words)], make_inputs, Sampling(max_new_tokens=6, seed=1))
+        finally:
+            sampler.close()
+
+    found = checked()
+    assert found.samples == 2 and found.tokens > 12 and found.largest < 1e-4 and found.grids_rounded == 0
+    first, slowed = (asked("generate")[place]["prompt"] for place in (0, 2))
+    _, prompt = make_inputs(clip, words)
+    assert first == [*prompt.prefix.tolist(), *prompt.suffix.tolist()]
+    text = loaded.processor.tokenizer.decode(slowed)
+    assert slowed.count(loaded.model.config.video_token_id) == 6, "more patches than rows, as the rule for text needs"
+    if family.time_in != "text":
+        assert "seconds" not in text
+        return
+    assert "<0.2 seconds>" in loaded.processor.tokenizer.decode(
+        first
+    ) and "<550.0 seconds>" in loaded.processor.tokenizer.decode(first)
+    monkeypatch.setenv("FAKE_VLLM_FAULT", "fps")
+    with pytest.raises(ParityError, match=r"sample one: a prompt's tokens \(the video's, mostly\) differ"):
+        checked()
 
 
 @pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.8), (0.6, 0.7), (2.5, 1.0)])

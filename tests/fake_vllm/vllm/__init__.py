@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoProcessor, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+import transformers
+from transformers import AutoConfig, AutoProcessor
 from transformers.video_utils import VideoMetadata
 
 from vllm.model_executor.layers import utils
@@ -86,9 +87,10 @@ class RequestOutput:
 class Model(torch.nn.Module):
     """With names of its own, as vLLM's model has them, and the published ones in `load_weights`."""
 
-    def __init__(self, config: Qwen2_5_VLConfig, dtype: torch.dtype, *, normalizes: bool) -> None:
+    def __init__(self, config: Any, dtype: torch.dtype, *, normalizes: bool) -> None:
         super().__init__()
-        self.inner = Qwen2_5_VLForConditionalGeneration(config).to(dtype).eval().requires_grad_(False)
+        [name] = config.architectures
+        self.inner = getattr(transformers, name)(config).to(dtype).eval().requires_grad_(False)
         self.register_buffer("scale", torch.ones(()))
         if normalizes:
             self.register_buffer("input_norm", torch.full((3,), 1.1))
@@ -120,11 +122,17 @@ class Model(torch.nn.Module):
 
     def get_mrope_input_positions(self, input_tokens: list[int], mm_features: list[Any]) -> tuple[torch.Tensor, int]:
         """By vLLM's arithmetic: float32 seconds, and all else in float64."""
+        if self.tells_times:
+            row = torch.tensor([input_tokens])
+            kinds = (row == self.inner.config.video_token_id).int() * 2
+            found, deltas = self.inner.model.get_rope_index(row, mm_token_type_ids=kinds, video_grid_thw=mm_features[0]["grid"])
+            return found[:, 0], int(deltas[0])
         tokens = np.array(input_tokens)
         start = int((tokens == self.inner.config.video_token_id).argmax())
         grid, seconds = mm_features[0]["grid"][0].tolist(), float(mm_features[0]["seconds"])
         video = np.indices((grid[0], grid[1] // 2, grid[2] // 2)).reshape(3, -1)
-        video[0] = np.floor(video[0] * (seconds * self.inner.config.vision_config.tokens_per_second))
+        if (per_second := getattr(self.inner.config.vision_config, "tokens_per_second", None)) is not None:
+            video[0] = np.floor(video[0] * (seconds * per_second))
         end = start + video.shape[1]
         if FAULT == "late":
             video[0, -1] += 1
@@ -134,14 +142,26 @@ class Model(torch.nn.Module):
         positions = np.concatenate([np.broadcast_to(np.arange(start), (3, start)), video + start, text], axis=1)
         return torch.from_numpy(positions), int(positions.max()) + 1 - len(tokens)
 
-    def logits(self, ids: list[int], positions: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    @property
+    def tells_times(self) -> bool:
+        """Its prompts state the times of frames."""
+        return str(self.inner.config.model_type).startswith("qwen3")
+
+    def encode(self, pixels: torch.Tensor, grid: torch.Tensor) -> list[torch.Tensor]:
+        """Features (tokens, width), and those that go into the first layers."""
+        found = self.inner.model.get_video_features(pixels, grid)
+        return [torch.cat(list(found.pooler_output)), *(getattr(found, "deepstack_features", None) or [])]
+
+    def logits(self, ids: list[int], positions: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
         """(V,) of the next token."""
         embeds = self.inner.get_input_embeddings()(torch.tensor([ids]))
-        video = (torch.tensor([ids]) == self.inner.config.video_token_id)[..., None]
-        embeds = embeds.masked_scatter(video, features.to(embeds.dtype))
+        video = torch.tensor([ids]) == self.inner.config.video_token_id
+        first, *deep = features
+        embeds = embeds.masked_scatter(video[..., None], first.to(embeds.dtype))
+        more = {"visual_pos_masks": video, "deepstack_visual_embeds": deep} if deep else {}
         later = positions.max() + 1 + torch.arange(len(ids) - positions.shape[1])
         places = torch.cat([positions, later.expand(3, -1)], dim=1)[:, None]
-        states = self.inner.model.language_model(inputs_embeds=embeds, position_ids=places, use_cache=False)
+        states = self.inner.model.language_model(inputs_embeds=embeds, position_ids=places, use_cache=False, **more)
         # As vLLM's runner does, so that what stands in place of the model's method is called.
         compute = type(self).compute_logits.__get__(self) if FAULT == "bypass" else self.compute_logits
         return compute(states.last_hidden_state[0, -1]).float()
@@ -194,9 +214,9 @@ class LLM:
         assert load_format == "dummy" and logprobs_mode == "raw_logprobs" and not enable_sleep_mode
         assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0" and "RANK" not in os.environ
         torch.manual_seed(seed + 99)
-        self.model = Model(Qwen2_5_VLConfig.from_pretrained(model), getattr(torch, dtype), normalizes=self.normalizes)
+        self.model = Model(AutoConfig.from_pretrained(model), getattr(torch, dtype), normalizes=self.normalizes)
         self.processor = AutoProcessor.from_pretrained(model)
-        self.features: dict[str, torch.Tensor] = {}
+        self.features: dict[str, list[torch.Tensor]] = {}
         self.longest = max_model_len
         self.llm_engine = Engine(self)
         print("what a library prints")  # noqa: T201
@@ -238,15 +258,14 @@ class LLM:
         )
         grid = pixels["video_grid_thw"]
         seconds = torch.tensor([1.0 if FAULT == "fps" else 2 / told.sampled_fps])
-        ids = self._expanded(prompt["prompt_token_ids"], int(grid.prod()) // 4)
+        ids = self._expanded(prompt["prompt_token_ids"], int(grid.prod()) // 4, metadata)
         key = hashlib.sha256(frames.tobytes()).hexdigest()
         if key not in self.features:
             if FAULT == "pixels":
                 pixels["pixel_values_videos"] = pixels["pixel_values_videos"].flip(0)
             if self.normalizes:  # by a buffer that is random where weights are
                 pixels["pixel_values_videos"] = pixels["pixel_values_videos"] * self.model.input_norm[0] + 0.3
-            found = self.model.inner.model.get_video_features(pixels["pixel_values_videos"], grid).pooler_output
-            self.features[key] = torch.cat(list(found))
+            self.features[key] = self.model.encode(pixels["pixel_values_videos"], grid)
         positions, _ = self._placed(ids, [{"grid": grid, "seconds": seconds}])
         assert self.longest is not None and len(ids) + (params.max_tokens or 0) <= self.longest
         outputs = [self._draw(ids, positions, self.features[key], params, index) for index in range(params.n)]
@@ -274,13 +293,24 @@ class LLM:
             return Model.get_mrope_input_positions(self.model, ids, features)
         return self.model.get_mrope_input_positions(ids, features)
 
-    def _expanded(self, ids: list[int], count: int) -> list[int]:
-        video = self.model.inner.config.video_token_id
+    def _expanded(self, ids: list[int], count: int, metadata: dict[str, Any]) -> list[int]:
+        config = self.model.inner.config
+        video = config.video_token_id
         assert ids.count(video) == 1, "vLLM replaces one token by as many as the video has"
-        return [token for one in ids for token in ([one] * count if one == video else [one])]
+        whole = [video] * count
+        if self.model.tells_times:
+            assert config.vision_start_token_id not in ids, "the marks around a whole video"
+            at = [number / metadata["fps"] for number in metadata["frames_indices"]]
+            times = [(first + last) / 2 for first, last in zip(at[::2], at[1::2], strict=True)]
+            if FAULT == "fps":
+                times = [0.25 + number for number in range(len(times))]
+            patch = [config.vision_start_token_id, *[video] * (count // len(times)), config.vision_end_token_id]
+            tokenizer = self.processor.tokenizer
+            whole = [token for time in times for token in (*tokenizer.encode(f"<{time:.1f} seconds>"), *patch)]
+        return [token for one in ids for token in (whole if one == video else [one])]
 
     def _draw(
-        self, prompt: list[int], positions: torch.Tensor, features: torch.Tensor, params: SamplingParams, index: int
+        self, prompt: list[int], positions: torch.Tensor, features: list[torch.Tensor], params: SamplingParams, index: int
     ) -> CompletionOutput:
         random = torch.Generator().manual_seed((params.seed or 0) + index)
         tokens: list[int] = []

@@ -104,7 +104,7 @@ def refuse_old_transformers(found: FoundVllm, family: Family) -> None:
         ModelError: the transformers beside it is too old.
     """
     least = least_transformers(family)
-    if least is not None and Version(found.transformers) < Version(least):
+    if least is not None and _is_older(found.transformers, Version(least)):
         raise ModelError(
             f"{found.python} has transformers {found.transformers}, whose processors take the vision marks around a video out "
             f"of prompts, and {family.name} is asked without them; update it there: {found.python} -m pip install -U "
@@ -150,12 +150,16 @@ def find_vllm(named: str | None) -> FoundVllm:
     return _checked(FoundVllm(path, *found))
 
 
-def _checked(found: FoundVllm) -> FoundVllm:
+def _is_older(version: str, than: Version) -> bool:
+    """Whether a version is; one of no known form, of somebody's own build, isn't."""
     try:
-        old = Version(found.version) < OLDEST
+        return Version(version) < than
     except InvalidVersion:
-        return found
-    if old:
+        return False
+
+
+def _checked(found: FoundVllm) -> FoundVllm:
+    if _is_older(found.version, OLDEST):
         raise ModelError(
             f"{found.python} has vLLM {found.version}, which drops the frame rate of videos, so that answers about times "
             f"would be wrong without a word; update it there: {found.python} -m pip install -U 'vllm>={OLDEST}'"

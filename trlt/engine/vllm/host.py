@@ -109,6 +109,8 @@ class Host:
         [(weights, buffers)] = self._llm.apply_model(lambda model: _load(model, sorted(folder.glob("*.safetensors"))))
         if weights:
             raise ValueError(f"weights of vLLM's model weren't sent: {_some(weights)}")
+        # Loading has put experts as files hold them where the kernel expects packed ones.
+        self._llm.apply_model(_pack_experts)
         if buffers:
             raise ValueError(f"this version has buffers that started at random and that no weights right: {_some(buffers)}")
         # Features of a clip are kept under the hash of its frames alone: a tower that has learned would be answered by the old.
@@ -255,6 +257,16 @@ def _leave_unpacked() -> None:
 
     utils: Any = importlib.import_module("vllm.model_executor.layers.utils")
     utils.dispatch_cpu_unquantized_gemm = unpacked
+
+
+def _pack_experts(model: Any) -> None:
+    """Has vLLM's CPU backend pack the experts of mixtures for its kernel again, in place; its start did so with random ones."""
+    if not importlib.import_module("vllm.platforms").current_platform.is_cpu():
+        return
+    for layer in model.modules():
+        kernel = getattr(getattr(layer, "quant_method", None), "moe_kernel", None)
+        if kernel is not None:
+            kernel.fused_experts.process_weights_after_loading(layer)
 
 
 def _packed(model: Any) -> list[str]:

@@ -22,6 +22,7 @@ sys.path.insert(0, str(HERE.parent))
 from fake_server import Handler, Server, State  # noqa: E402
 
 KNOWN = (HERE / "flags-0.32.txt").read_text().splitlines()
+MARKED = "<|vision_start|><|video_pad|><|vision_end|>"
 FAULT = os.environ.get("FAKE_VLLM_FAULT", "")
 REFUSED = """(APIServer pid=7) INFO 11-30 14:37:01 [utils.py:233] non-default args: {}
 (EngineCore pid=9) ERROR 11-30 14:37:33 [core.py:1111] EngineCore failed to start.
@@ -65,6 +66,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--limit-mm-per-prompt", type=json.loads, required=True)
     parser.add_argument("--gpu-memory-utilization", type=float)
+    parser.add_argument("--chat-template")
     for name in ("trust-request-mm-kwargs", "disable-uvicorn-access-log", "enforce-eager", "no-enable-chunked-prefill"):
         parser.add_argument(f"--{name}", action="store_true")
     given = parser.parse_args()
@@ -87,6 +89,10 @@ def main() -> None:
     server = Server((given.host, given.port), Dying)
     model = given.model if os.environ.get("FAKE_VLLM_ANSWERS") else None
     server.state = State(kind="vllm", name=given.served_model_name, model=model, root=given.model, video={})
+    # vLLM renders by the file that it is given, or else by the folder's own; the model here was loaded by trlt, which rewrites.
+    template = Path(given.chat_template or Path(given.model, "chat_template.jinja")).read_text()
+    if model and MARKED in template and MARKED not in server.state.loaded.processor.chat_template:
+        server.state.traits.add("outer")
     sys.stderr.write("INFO:     Application startup complete.\n")
     sys.stderr.flush()
     server.serve_forever()
