@@ -1,6 +1,6 @@
 """Linear layers with forked states: how far the engine's steps and a shared prefix are from full sequences, and what they take.
 
-python -m bench.linear_layers [--steps 64] [--completions 8] [--hidden 128] [--layers 4] [--json]
+python -m bench.linear_layers [--steps 48] [--completions 4] [--hidden 128] [--layers 4] [--json]
 
 A random Qwen3.5 in float32 on the CPU, with Qwen3-VL and Qwen2.5-VL beside it.
 """
@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from trlt.engine.cohort import Cohort
+from trlt.engine import sampling
 from trlt.engine.families import family_named
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.inputs import PromptInputs
 from trlt.engine.memory import state_bytes, token_bytes
-from trlt.engine.sampling import NOISE, Sampling
+from trlt.engine.sampling import Sampling
 from trlt.engine.shared_prefix import Group, attach, collate
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE, train_tokenizer
 from trlt.video.clip import Clip
@@ -31,31 +31,32 @@ CORPUS = [
     "<think> 1.0 to 3.5 </think> <answer> B </answer>",
 ] * 3
 FRAMES = (2, 10, 40)
-EVERY = 4
-"""Steps of which each is looked at alone."""
 
 
-class Watched(Engine):
-    """An engine that also computes logits of some completions alone, as if each draw of these had to be settled."""
+def gaps_of(engine: Engine, trees: list[Tree], settings: Sampling) -> np.ndarray:
+    """Largest differences between the logits of each step and those of the same completion alone.
 
-    def __init__(self, model: Any, processor: Any) -> None:
-        super().__init__(model, processor)
-        self.gaps: list[float] = []
+    Every draw is settled alone, so that each step's logits are followed by those of its rows, one by one.
+    """
+    found: list[float] = []
+    waiting: list[torch.Tensor] = []
+    rows = sum(request.n for tree in trees for request in tree.requests)
 
-    def _draw(self, growing: Any, sampling: Sampling) -> tuple[list[int], list[float]]:
-        for cohort in growing:
-            if cohort.steps and cohort.steps % EVERY == 0:
-                self.gaps += [self._gap(cohort, row) for row in range(0, len(cohort), 3)]
-        return super()._draw(growing, sampling)
+    def see(module: Any, args: Any, logits: torch.Tensor) -> None:
+        if len(logits) == rows:
+            assert not waiting, "a draw wasn't settled"
+            waiting[:] = logits.log_softmax(-1)
+        elif waiting:
+            found.append(float((logits[0].log_softmax(-1) - waiting.pop(0)).abs().max()))
 
-    def _gap(self, cohort: Cohort, row: int) -> float:
-        branch, logits = cohort.branches[row], cohort.logits
-        assert logits is not None
-        ids = torch.tensor([branch.tokens])
-        positions = branch.prompt.next_position + torch.arange(len(branch.tokens))
-        hidden = self._forward(ids, positions[None, None].expand(3, -1, -1), cohort.above(row))
-        alone = self.model.lm_head(hidden[:, -1])[0]
-        return float((alone.log_softmax(-1) - logits[row].log_softmax(-1)).abs().max())
+    hook, before = engine.model.lm_head.register_forward_hook(see), sampling.NOISE
+    sampling.NOISE = 1.0
+    try:
+        engine.generate(trees, settings)
+    finally:
+        hook.remove()
+        sampling.NOISE = before
+    return np.array(found)
 
 
 def measure(model_type: str, args: argparse.Namespace) -> dict[str, Any]:
@@ -69,10 +70,12 @@ def measure(model_type: str, args: argparse.Namespace) -> dict[str, Any]:
         pixels = np.random.default_rng(seed).integers(0, 256, (frames, 3, side, 2 * side), dtype=np.uint8)
         clip = Clip.of(pixels, np.arange(frames) / 2, sample_fps=2.0, duration=frames / 2, geometry=family.geometry)
         trees.append(Tree(clip, (PromptRequest(str(seed), "", "what moves left", n=args.completions),)))
-    engine = Watched(model.eval(), processor)
+    engine = Engine(model.eval(), processor)
     engine.ends = frozenset()  # all take all steps
-    drawn = engine.generate(trees, Sampling(max_new_tokens=args.steps, seed=1))
-    gaps = np.array(engine.gaps)
+    settings = Sampling(max_new_tokens=args.steps, seed=1)
+    drawn = engine.generate(trees, settings)
+    settled = engine.settled
+    gaps = gaps_of(engine, trees, settings)
     attach(model)
     groups = [_group(engine, tree, [one.tokens for one in answers[0]]) for tree, answers in zip(trees, drawn, strict=True)]
     times, logps = {}, {}
@@ -86,9 +89,9 @@ def measure(model_type: str, args: argparse.Namespace) -> dict[str, Any]:
         "family": family.name,
         "engine: largest": float(gaps.max()),
         "median": float(np.median(gaps)),
-        "beyond the bound of attention": float((gaps > NOISE).mean()),
-        "bound": NOISE * family.rounding,
-        "draws settled": engine.settled / (len(trees) * args.completions * args.steps),
+        "beyond the bound of attention": float((gaps > sampling.NOISE).mean()),
+        "bound": sampling.NOISE * family.rounding,
+        "draws settled": settled / (len(trees) * args.completions * args.steps),
         "tree and full sequences": float((logps["tree"] - logps["full"]).detach().abs().max()),
         "seconds of a step, tree": times["tree"],
         "full": times["full"],
@@ -106,7 +109,7 @@ def _group(engine: Engine, tree: Tree, completions: list[tuple[int, ...]]) -> Gr
 def main() -> None:
     """Prints one row a family."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("steps", 64), ("completions", 8), ("hidden", 128), ("layers", 4)):
+    for name, default in (("steps", 48), ("completions", 4), ("hidden", 128), ("layers", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

@@ -37,8 +37,8 @@ class Qwen35(Qwen3VL):
     # A layer that drafts tokens.
     unloaded = ("mtp.",)
     attention_layers = (*Family.attention_layers, "in_proj_qkv", "in_proj_z", "out_proj")
-    # Largest measured: 1.5e-5 (docs/decisions/linear-layers.md).
-    rounding = 5.0
+    # Largest measured: 4e-5 (docs/decisions/linear-layers.md).
+    rounding = 10.0
 
     # -- files ----------------------------------------------------------------------------------------------------
 
