@@ -173,7 +173,7 @@ class Cohort:
         """For all tokens of one row, as if it were alone: reads what is above it, and starts from its prompt's states."""
         prompt = self._prompts[row]
         levels = [self.top.alone(self._clips[prompt]), self.middle.alone(prompt)]
-        # By another rule than that of decoding, logits would lie almost three times as far apart (docs/decisions/linear-layers.md).
+        # By another rule than that of decoding, logits would lie further apart (docs/decisions/linear-layers.md).
         return Recorder(levels, self.middle.carried([prompt]), steps=True)
 
     def seen(self, logits: Tensor) -> None:
