@@ -110,7 +110,7 @@ def _trained(args: argparse.Namespace, seed: int) -> tuple[Any, Any, list[Shown]
         written = warmup.write(Path(folder), 8, seed=100 + seed, questions_per_clip=1)
         for c, sample in enumerate(read_samples(written.samples)):
             words = build(sample, think=bool(c % 2), answer_format="letter")
-            shown.append(Shown(loader.load(written.videos / sample.video), *words, TEMPERATURES[c % 3]))
+            shown.append(Shown(loader.load(written.videos / sample.video), words.system, words.user, TEMPERATURES[c % 3]))
     return loaded.model, loaded.processor, shown
 
 

@@ -94,3 +94,13 @@ def test_prepare():
     metrics = json.loads(done.stdout.splitlines()[-1])
     assert metrics["records"] > metrics["samples"] > 0.9 * metrics["records"] and metrics["videos"] > 100
     assert metrics["seconds"] > 0 and metrics["peak_mb"] > 20
+
+
+def test_linear_layers():
+    command = [sys.executable, "-m", "bench.linear_layers", "--steps", "6", "--completions", "2", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["family"] for row in rows] == ["Qwen2.5-VL", "Qwen3-VL", "Qwen3.5"]
+    assert all(row["engine: largest"] < row["bound"] and row["tree and full sequences"] < 1e-4 for row in rows)
+    assert [row["a state"] > 0 for row in rows] == [False, False, True]

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,9 +20,11 @@ from paths import ROOT
 from safetensors.torch import load_file
 
 from trlt.engine.families import FAMILIES
+from trlt.files import read_log
 from trlt.rollout import read_rows
 from trlt.task.sample import read_samples
 from trlt.train.completion_log import read_completions
+from trlt.train.rollouts import GroupRollouts
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -79,10 +82,23 @@ def made(request, tmp_path_factory, few):
     return SimpleNamespace(family=family, folder=folder, base=folder / "base", recipe=recipe, opening=OF.get(kind, ""))
 
 
+@pytest.fixture
+def invented_rewards(monkeypatch):
+    """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
+    honest = GroupRollouts.score
+
+    def score(self, index, group, completions):
+        rewards = tuple((sum(one.tokens) + 7 * index) % 11 / 10 for one in completions)
+        return replace(honest(self, index, group, completions), rewards=rewards)
+
+    monkeypatch.setattr(GroupRollouts, "score", score)
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
 
 
+@pytest.mark.usefixtures("invented_rewards")
 def test_from_a_probe_to_a_tuned_model_with_results_on_its_card(trlt, made, few, bench, tmp_path):
     plan = trlt("train", made.recipe, "--dry-run", "--json")["plan"]
     assert plan["memory"]["peak_gb"] > 0 and plan["steps"] == 2
@@ -94,6 +110,7 @@ def test_from_a_probe_to_a_tuned_model_with_results_on_its_card(trlt, made, few,
     assert len(read_samples(Path("train.jsonl"))) == 4
     tuned = trlt("train", made.recipe, "--data", "train.jsonl", "--out", "run", "--json")
     assert tuned["steps"] == 2 and tuned["broken"] == {} and tuned["parity"]["largest"] < 1e-4
+    assert all(row["grad_norm"] > 0 for row in read_log(tmp_path / "run" / "log.jsonl"))
     texts = read_completions(tmp_path / "run").column("text").to_pylist()
     assert len(texts) == 8 and all(text.startswith(made.opening) for text in texts)
     before, after = weights(made.base), weights(tmp_path / "run" / "model")

@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import FAST
 from made_clips import choice, write_clip
 from typer.testing import CliRunner
 
@@ -25,6 +24,7 @@ from trlt.video.workers import ClipLoader
 
 TOKENS = {"Qwen2.5-VL": 98, "Qwen3-VL": 72}
 """Of two temporal patches of 200 x 200 pixels: 7 x 7 tokens of 28 pixels, or 6 x 6 of 32."""
+FLAGS = ["--set", "model.dtype=float32", "--set", "model.device=cpu", "--set", "video.workers=1"]
 
 
 @pytest.fixture
@@ -83,8 +83,7 @@ def test_a_probe_reads_what_was_warmed_for_its_model(trlt, tmp_path, monkeypatch
     model = ["--set", f"model.path={qwen3}"]
     first, second = (trlt(*warm, *model) for _ in range(2))
     assert (first["decoded"], first["there"], second["decoded"], second["there"]) == (1, 0, 0, 1)
-    flags = [word if word != "video.workers=0" else "video.workers=1" for word in FAST]
-    asked = ["probe", "--data", data, *videos, "--model", qwen3, *flags, "-n", 2, "--set", "probe.max_new_tokens=4"]
+    asked = ["probe", "--data", data, *videos, "--model", qwen3, *FLAGS, "-n", 2, "--set", "probe.max_new_tokens=4"]
     rows = Path(trlt(*asked, "--out", "run", "--json")["rows"])
     assert json.loads(rows.read_text())["video_tokens"] == TOKENS["Qwen3-VL"]
     assert decoded == ["a.mp4"]
@@ -105,7 +104,7 @@ def test_a_probe_reads_what_was_warmed_for_its_model(trlt, tmp_path, monkeypatch
 
 def test_a_question_about_one_video(tmp_path, monkeypatch, data, qwen3):
     monkeypatch.chdir(tmp_path)
-    flags = ["--model", qwen3, *FAST, "--set", "eval.max_new_tokens=4"]
+    flags = ["--model", qwen3, *FLAGS, "--set", "eval.max_new_tokens=4"]
     said = notes("infer", tmp_path / "videos/a.mp4", "what moves", *flags)
     assert f"4 frames, {TOKENS['Qwen3-VL']} tokens" in said
     notes("infer", data, "--videos", tmp_path / "videos", "--out", "rows.jsonl", *flags)

@@ -31,7 +31,9 @@ def tables(found: dict[str, Any]) -> list[Table | str]:
 
 
 def _memory_table(memory: dict[str, Any]) -> Table:
-    table = Table(title=f"Estimated memory per GPU in GB (10^9 bytes); {memory['parameters'] / GB:.2f}B parameters")
+    count, active = memory["parameters"], memory["active_parameters"]
+    experts = f", of which a token meets {active / GB:.2f}B" if active < count else ""
+    table = Table(title=f"Estimated memory per GPU in GB (10^9 bytes); {count / GB:.2f}B parameters{experts}")
     table.add_column("when")
     table.add_column("what")
     table.add_column("GB", justify="right")

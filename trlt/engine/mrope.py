@@ -27,7 +27,7 @@ def follow_published_positions(model: Any) -> None:
     config.json, and are left to the library.
 
     Args:
-        model: `Qwen2_5_VLForConditionalGeneration`; a second call changes nothing. It is saved as before.
+        model: Of Qwen2-VL or Qwen2.5-VL, whose rule it is; a second call changes nothing. It is saved as before.
     """
     inner = model.model
     if not isinstance(inner.get_rope_index, _PublishedRope) and not follows_library(model.config):

@@ -114,6 +114,7 @@ def _memory(recipe: Recipe, processes: int) -> dict[str, Any] | None:
     changes = [] if on_cpu or memory.fits else advise(model, recipe, processes, memory.gpu)
     return {
         "parameters": model.parameters,
+        "active_parameters": model.active,
         "parameters_of": _parts(model),
         "shape": model.source,
         "gpu_gb": gpu_gb,

@@ -87,6 +87,17 @@ def test_log_probabilities_equal_full_sequences(family, rig):
             assert gap(rig.ours(**how), theirs) < ATOL.get(family.name, 1e-5), how
 
 
+def test_the_library_makes_no_mask(rig):
+    """It would have a row of a mask for every token of a packed row, and isn't looked at."""
+    masks = []
+    for layer in rig.model.model.language_model.layers:
+        layer.register_forward_pre_hook(lambda module, args, given: masks.append(given["attention_mask"]), with_kwargs=True)
+    with torch.no_grad():
+        for how in ({}, {"full": True}):
+            rig.ours(**how)
+    assert masks == [None] * 2 * len(rig.model.model.language_model.layers)
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_gradients_equal_full_sequences(rig, checkpointing):
     theirs = rig.gradients(rig.librarys())

@@ -87,7 +87,7 @@ def test_a_step_that_fails_leaves_no_state_behind(tiny, trees, monkeypatch, wher
         passes.append(isinstance(kwargs["branches"], Together) and len(kwargs["branches"]._cohorts) > 1)
 
     def fail(*_):
-        if passes[-1] and sum(passes) in (2, 5):
+        if passes[-1] and sum(passes) in (2, 4):
             passes.append(True)
             raise torch.OutOfMemoryError("no more")
 
@@ -101,7 +101,7 @@ def test_a_step_that_fails_leaves_no_state_behind(tiny, trees, monkeypatch, wher
     else:
         language.layers[int(where[-1])].register_forward_hook(fail)
     again = engine.generate(trees, SAMPLING, max_sequences=16)
-    assert len(said) == 2 and all(re.search("out of memory with", text) for text in said)
+    assert said and all(re.search("out of memory with", text) for text in said)
     if exact:
         assert again == whole
     else:

@@ -8,6 +8,7 @@ from typing import Any
 from trlt.errors import shown
 
 AGAIN = "download config.json again"
+TOWER_ROPE = {"rope_theta": 10000.0, "rope_type": "axial"}
 LEAST_THETA = 1000
 """Published: 1,000,000 and more; turns repeat within a prompt where it is as small as this."""
 
@@ -151,3 +152,25 @@ def rope(text: Mapping[str, Any], where: str, turned: int) -> None:
     theta = found["rope_theta"] if inner else text.get("rope_theta")
     # A damaged file that said 1.5 once gave a model without a word (docs/log.md).
     number(theta, f"{where}{name + '.' if inner else ''}rope_theta", least=LEAST_THETA)
+
+
+def tower_rope(vision: Mapping[str, Any]) -> None:
+    """Every tower turns a patch by its row and column, at one base; published files don't say so, the library writes it down.
+
+    Raises:
+        ConfigFault: it says something else.
+    """
+    found = vision.get("rope_parameters")
+    if found is not None and found != TOWER_ROPE:
+        raise ConfigFault("vision_config.rope_parameters", found, f"{TOWER_ROPE} is expected", "leave it out")
+
+
+def as_published(found: Mapping[str, Any], key: str, wanted: object, where: str) -> None:
+    """Holds a key, which neither shapes nor names of tensors show, to the one value that was published.
+
+    Raises:
+        ConfigFault: it has another.
+    """
+    # JSON's `true` equals 1.
+    if found.get(key) != wanted or type(found[key]) is not type(wanted):
+        raise ConfigFault(f"{where}{key}", found.get(key), f"{wanted!r} is expected, as published")

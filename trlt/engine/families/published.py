@@ -1,7 +1,8 @@
-"""The shapes of released models, from their model cards' configurations; used only where a config.json isn't at hand.
+"""The shapes of released models, from their configurations; used only where a config.json isn't at hand.
 
-The counts of parameters equal those of the library's modules (a test). The configurations themselves weren't all seen: those of
-Qwen3-VL-32B and Qwen2-VL, the towers of Qwen3.5-2B, 4B and 27B, and the value heads of Qwen3.5-2B, 4B and 27B are second hand.
+Counts of parameters equal those of the library's modules (a test). The configurations are from copies that others have
+published; of these, uncertain are Qwen2-VL's and Qwen3-VL-32B's, the towers, value heads and ties of Qwen3.5-2B and 4B, and the
+tower and value heads of Qwen3.5-27B.
 """
 
 from __future__ import annotations

@@ -31,6 +31,10 @@ VISION = (
     *("temporal_patch_size", "num_position_embeddings"),
 )
 """Counts of the vision tower."""
+HEADS = {768: 12, 1024: 16, 1152: 16}
+"""Of a published tower, by its width."""
+DEEPSTACK = {24: [5, 11, 17], 27: [8, 16, 24]}
+"""Blocks of a published tower with features of their own, by its depth."""
 EVEN_PIXELS = {
     "image_mean": (0.5, 0.5, 0.5),
     "image_std": (0.5, 0.5, 0.5),
@@ -72,9 +76,9 @@ class Qwen3VL(Family):
     def check_text(self, text: Mapping[str, Any], where: str) -> None:
         """Holds the language model's keys to what decides what it says."""
         keys.whole(text, (*TEXT, "intermediate_size"), where)
-        keys.function(text, where)
+        keys.as_published(text, "hidden_act", "silu", where)
         keys.divides(text, "num_attention_heads", text["num_key_value_heads"], f"{where}num_key_value_heads", where)
-        keys.number(text.get("rms_norm_eps"), f"{where}rms_norm_eps", most=1)
+        keys.as_published(text, "rms_norm_eps", 1e-6, where)
         self.check_rope(text, where)
         keys.interleaved(text, where)
 
@@ -85,7 +89,9 @@ class Qwen3VL(Family):
     def check_vision(self, vision: Mapping[str, Any], text: Mapping[str, Any], where: str) -> None:
         """The same for the tower's keys."""
         keys.whole(vision, VISION, "vision_config.")
-        keys.function(vision, "vision_config.")
+        keys.as_published(vision, "hidden_act", "gelu_pytorch_tanh", "vision_config.")
+        if heads := HEADS.get(vision["hidden_size"]):
+            keys.as_published(vision, "num_heads", heads, "vision_config.")
         keys.divides(vision, "hidden_size", 4 * vision["num_heads"], "4 x vision_config.num_heads", "vision_config.")
         keys.width_of_features(vision, text, where)
         places = vision["num_position_embeddings"]
@@ -101,6 +107,8 @@ class Qwen3VL(Family):
         if len(vision[key]) > text["num_hidden_layers"] or sorted(set(vision[key])) != vision[key]:
             wanted = f"blocks in ascending order are expected, at most {where}num_hidden_layers ({text['num_hidden_layers']})"
             raise keys.ConfigFault(f"vision_config.{key}", vision[key], wanted)
+        if blocks := DEEPSTACK.get(vision["depth"]):
+            keys.as_published(vision, key, blocks, "vision_config.")
 
     def shape(self, config: Mapping[str, Any]) -> Architecture:
         """See `Family.shape`."""

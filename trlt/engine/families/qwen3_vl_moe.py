@@ -13,6 +13,8 @@ from typing import Any
 from trlt.engine.families import keys
 from trlt.engine.families.qwen3_vl import Qwen3VL
 
+PUBLISHED = 128, 8
+"""Experts of a layer, and those of a token."""
 SHARD = "5GB"
 """Of a saved file: the weights of one are held twice while they are turned."""
 
@@ -33,11 +35,15 @@ class Qwen3VLMoe(Qwen3VL):
         """See `Qwen3VL.check_text`."""
         super().check_text(text, where)
         # The library writes the other name for it.
-        count = "num_experts" if text.get("num_experts") is not None else "num_local_experts"
+        count = "num_experts" if text.get("num_local_experts") is None else "num_local_experts"
         keys.whole(text, (count, "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step"), where)
+        if text.get("num_experts", text[count]) != text[count]:
+            raise keys.ConfigFault(f"{where}num_experts", text["num_experts"], f"{where}{count} ({text[count]}) is expected")
         if text["num_experts_per_tok"] > text[count]:
             wanted = f"at most {where}{count} ({text[count]}) is expected"
             raise keys.ConfigFault(f"{where}num_experts_per_tok", text["num_experts_per_tok"], wanted)
+        if text[count] == PUBLISHED[0]:
+            keys.as_published(text, "num_experts_per_tok", PUBLISHED[1], where)
         keys.indexes(text, "mlp_only_layers", text["num_hidden_layers"], where)
         # The library always does so, other programs only where they are told to.
         if text.get("norm_topk_prob") not in (None, True):

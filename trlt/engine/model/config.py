@@ -50,6 +50,7 @@ def read_config(path: Path) -> tuple[dict[str, Any], Family]:
 def _check_rest(config: Mapping[str, Any]) -> None:
     """What every family's has to say."""
     text, where = keys.text_section(config)
+    keys.tower_rope(keys.section(config, "vision_config"))
     for key in TOKENS:
         token = config.get(key)
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < text["vocab_size"]:

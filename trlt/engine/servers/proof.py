@@ -101,7 +101,10 @@ class Proof:
             )
         # Templates put in a system text of their own, or leave its turn out, where none is given.
         bare = self._try(server, few, system="") - least - 1
-        server.template, server.bare_template = first - least - 2, bare  # a text of these is one token
+        # One that is left to itself may close the reasoning in the prompt, and open it alone where it's asked for.
+        spare = max(0, first - self._try(server, few, think=True)) if family.time_in == "text" else 0
+        template = first - least - 2  # a text of these is one token
+        server.template, server.bare_template = template - spare, bare - spare
         if foreign and family.time_in == "positions":
             self._prove_rate(server)
         if server.kind == "vllm":
@@ -156,10 +159,10 @@ class Proof:
                 f"SGLang wasn't seen to read videos of {family.name} as trlt does; serve it with vLLM, or with `trlt serve`"
             )
 
-    def _try(self, server: Server, clip: Clip, system: str = "?") -> int:
+    def _try(self, server: Server, clip: Clip, system: str = "?", think: bool | None = None) -> int:
         """Tokens of a prompt with a clip; finds out, too, whether completions can be asked for together."""
-        job = _job(clip, system, 2)
-        if server.many:
+        job = _job(clip, system, 2, think)
+        if server.many and think is None:
             self._asker.ask(server, job)
         try:
             return self._asker.request(server, job, 0, 1)[0].prompt_tokens
