@@ -115,8 +115,8 @@ class Case:
 
         honest, rest = forest.draw, iter(tokens)
 
-        def forced(logits: Any, uniform: Any, sampling: Any, banned: Any) -> Any:
-            found, token = honest(logits, uniform, sampling, banned), next(rest, tokens[-1])
+        def forced(logits: Any, uniform: Any, sampling: Any, banned: Any, rounding: float = 1.0) -> Any:
+            found, token = honest(logits, uniform, sampling, banned, rounding), next(rest, tokens[-1])
             logps = (logits.float() / sampling.temperature).log_softmax(-1)[:, token]
             # None is unsure: those are drawn once more.
             return found._replace(

@@ -130,7 +130,9 @@ def test_starting_loads_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & (HEAVY | {"numpy"})
 
 
-@pytest.mark.parametrize("name", ["select", "task.prompt", "task.score", "task.grade", "train.step_notes"])
+@pytest.mark.parametrize(
+    "name", ["select", "task.prompt", "task.score", "task.grade", "train.step_notes", "engine.families", "train.memory_plan"]
+)
 def test_pure_modules_load_nothing_heavy(name: str) -> None:
     assert not loaded_by(f"trlt.{name}") & HEAVY
 

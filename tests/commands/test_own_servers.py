@@ -167,7 +167,7 @@ def test_old_processors_and_other_pixels_are_refused_before_a_start(trlt, enviro
         "p",
         code=ModelError.exit_code,
     )
-    assert "vLLM normalizes videos as pictures, and for these image_mean is [0.48145466" in message and not made.told()
+    assert "vLLM normalizes videos as pictures, and for these image_mean is (0.48145466" in message and not made.told()
 
 
 def test_what_is_started_is_told(trlt, environment, asked, capsys):

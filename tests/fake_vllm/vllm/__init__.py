@@ -115,6 +115,8 @@ class Model(torch.nn.Module):
         for name, value in weights:
             if FAULT == "left out" and "layers.2.mlp" in name:
                 continue
+            if ".mlp.experts." in name:  # published with rows and columns the other way around
+                value = value.transpose(1, 2)
             if not (FAULT == "silent" and "layers.2.mlp" in name) and not (FAULT == "stale" and self.loads > 1):
                 known[name].copy_(value)
             loaded.add(f"inner.{name}")
@@ -150,7 +152,8 @@ class Model(torch.nn.Module):
     def encode(self, pixels: torch.Tensor, grid: torch.Tensor) -> list[torch.Tensor]:
         """Features (tokens, width), and those that go into the first layers."""
         found = self.inner.model.get_video_features(pixels, grid)
-        return [torch.cat(list(found.pooler_output)), *(getattr(found, "deepstack_features", None) or [])]
+        parts = [found.pooler_output, *(getattr(found, "deepstack_features", None) or [])]
+        return [torch.cat(list(part)) for part in parts]
 
     def logits(self, ids: list[int], positions: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
         """(V,) of the next token."""
