@@ -33,6 +33,8 @@ NO_RUN = {
 TOLD = {
     "train.lora.quantize: FSDP can't cut weights in 4 bits": "advises another launcher",
     "train.lora.quantize: bitsandbytes isn't installed": "begins with the key at fault; the advice follows",
+    "train.lora.quantize: {} holds linear layers": "the same",
+    "train.lora.dropout: adapters of the experts": "the same",
     "train.rollouts: vllm: ": "begins with the key at fault; the advice follows",
     "meta.reasoning: train.sft.targets is": "told before the first step, where nothing is lost",
     "train.sft.targets is {}": "names what asks; the advice follows",
@@ -98,6 +100,7 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
 OTHERS = (
     *("force-reinstall", "only-binary", "shm-size"),
     *("media-io-kwargs", "reasoning-parser", "tool-call-parser", "mm-process-config", "model-path", "max-logprobs"),
+    "chat-template",
 )
 """Options of pip and of containers, and of vLLM and SGLang."""
 
@@ -158,6 +161,8 @@ NOT_FOLLOWED = {
     "train.launch.processes": "several processes; `test_train_launch` has them",
     "train.launch.gpu_gb": "of the plan",
     "train.lora.quantize": "has no other value without a GPU",
+    "train.lora.dropout": "of models with experts",
+    "train.lora.targets": "of models with experts",
     "train.report_to": "needs a tracker",
     "train.vllm.memory": "needs vLLM",
     "video.root": "the same videos at another place",

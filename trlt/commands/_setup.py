@@ -96,13 +96,13 @@ def quiet() -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def refuse_plain(recipe: Recipe, section: str, folder: Path | None = None) -> None:
+def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     """Ends where a section asks for answers without reasoning, and the model's chat template begins each with it.
 
     Args:
         recipe: As resolved.
         section: `eval`, `probe` or `train`.
-        folder: Of the model; None finds it, and downloads a hub id's.
+        fetch: Whether to download a hub id's files; without it, only those that are here are looked at.
 
     Raises:
         ModelError: names the key and the remedy, before any weights are read; or there is no such model.
@@ -116,7 +116,13 @@ def refuse_plain(recipe: Recipe, section: str, folder: Path | None = None) -> No
         asked, needed = f"{section}.think is false", f"{section}.think: true{flag}"
         if getattr(recipe, section).think:
             return
-    refuse_begun_reasoning(folder or folder_of(locate(recipe.model.path)), asked, f"set {needed}")
+    if fetch:
+        folder = folder_of(locate(recipe.model.path))
+    elif config := config_at(recipe.model.path):
+        folder = config.parent
+    else:
+        return
+    refuse_begun_reasoning(folder, asked, f"set {needed}")
 
 
 def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) -> Engine:

@@ -64,8 +64,7 @@ def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], out
     """
     if find_architecture(recipe.model.path) is None:
         locate(recipe.model.path)
-    if config := config_at(recipe.model.path):
-        refuse_plain(recipe, "train", config.parent)
+    refuse_plain(recipe, "train", fetch=False)
     if not path.exists():
         if data or any(one.startswith("train.data=") for one in sets):
             read_samples(path)

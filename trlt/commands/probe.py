@@ -135,7 +135,7 @@ def probe(
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     remote = connect(servers, model, recipe, output)
     if remote is None:
-        refuse_plain(recipe, "probe")
+        refuse_plain(recipe, "probe", fetch=ray is None)
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output, log=run_files.server_log)
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from trlt.commands._setup import refuse_plain
 from trlt.commands.doctor_checks._check import Check
 from trlt.errors import ModelError
@@ -28,15 +26,15 @@ def model_checks(recipe: Recipe) -> list[Check]:
     processor = load_processor(str(config.parent))
     opening = opening_of(family.chat(processor, chat("", "?"), True))
     said = f"; its template begins reasoning with {opening.strip()}" if opening else ""
-    return [Check("model", "ok", f"{family.name} in {config.parent}{said}"), *_reasoning(recipe, config.parent)]
+    return [Check("model", "ok", f"{family.name} in {config.parent}{said}"), *_reasoning(recipe)]
 
 
-def _reasoning(recipe: Recipe, folder: Path) -> list[Check]:
+def _reasoning(recipe: Recipe) -> list[Check]:
     """A fault for each section that asks for answers without reasoning where there are none."""
     found = []
     for section in ("probe", "train", "eval"):
         try:
-            refuse_plain(recipe, section, folder)
+            refuse_plain(recipe, section, fetch=False)
         except ModelError as error:
             said, _, remedy = str(error).removeprefix("model.path: ").rpartition("; ")
             found.append(Check(f"{section} without reasoning", "warning", said, remedy))
