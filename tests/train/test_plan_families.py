@@ -95,6 +95,22 @@ def test_a_pass_takes_what_the_formulas_say(loaded, shape, clip, monkeypatch, se
     assert 0.8 < ratio < (1.3 if sets else 1.2)
 
 
+@pytest.mark.parametrize(
+    "family", [one for one in FAMILIES if one.experts], ids=lambda one: one.name, scope="module", indirect=True
+)
+@pytest.mark.parametrize("checkpointing", [True, False], ids=["checkpointing", "plain"])
+def test_experts_with_adapters_are_made_anew_in_each_layer(loaded, shape, clip, monkeypatch, checkpointing):
+    settings = {"checkpointing": checkpointing, "bf16": True}
+    lora = "train.lora={rank: 8, targets: all}"
+    made = make_pass(loaded.model, loaded.processor, shape, clip, monkeypatch, lora, **settings)
+    between = lines(made.told, "pass")
+    stays = between["activations, language"] + between["activations, vision"]
+    saved, _ = made.saved()
+    ratio = made.told.of("pass") / made.peak()
+    sys.stdout.write(f"formula {stays / saved:.2f} of what is saved, {ratio:.2f} of the peak\n")
+    assert 0.8 < stays / saved < 1.2 and 0.8 < ratio < 1.3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_reading_prompts_takes_what_the_formulas_say(family, loaded, shape, dtype):
     """Keys, values and states to the byte; what a layer takes while it works within a fifth."""

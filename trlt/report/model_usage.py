@@ -76,7 +76,7 @@ messages = [
     {"role": "system", "content": [{"type": "text", "text": system}]},
     {"role": "user", "content": [{"type": "video"}, {"type": "text", "text": user}]},
 ]
-text = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=FalseTHINK)
+ASKEDtext = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=FalseTHINK)
 PROCESS
 inputs = inputs.to(model.device)
 completion = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
@@ -98,8 +98,17 @@ PROCESSED = {
 )""",
 }
 """How frames are read, and how they and their times are handed over, by `Family.time_in`."""
+ASKED = f'''asked = {{"{THINKING}": VALUE}} if "{THINKING}" in processor.chat_template else {{}}
+'''
+"""Whether reasoning is asked for, where a template has a say in it."""
 
-NEEDS = """It needs transformers 5.2 or newer (run with 5.2, 5.3, 5.5, 5.6, 5.12, 5.23 and 5.24); version 4 can't read
+RUN_WITH = {
+    "positions": "5.2, 5.3, 5.5, 5.6, 5.12, 5.23 and 5.24",
+    None: "5.2, 5.9, 5.10 and 5.23",
+    "text": "5.23; Qwen3-VL also with 5.2, 5.9, 5.10 and 5.24",
+}
+"""Versions in which the code was seen to give trlt's log-probabilities, by `Family.time_in`."""
+NEEDS = """It needs transformers 5.2 or newer (run with VERSIONS); version 4 can't read
 this folder. qwen-vl-utils reads files by torchcodec, which needs FFmpeg's libraries, or by decord. Instead of a file it takes
 a list of pictures, with their rate as `"sample_fps"` in `budget`."""
 SECONDS = """The library's own also cuts the seconds between frames to whole ones (seen in 5.2 to 5.12; 5.3 to 5.5 leave them
@@ -130,12 +139,14 @@ def use(recipe: Recipe, family: Family, *, library_positions: bool = False, oute
     """
     lead = '`trlt infer VIDEO "a question" --model FOLDER --recipe RECIPE`, with the recipe below, asks as in training.'
     code = snippet(recipe, family, library_positions=library_positions)
+    needs = NEEDS.replace("VERSIONS", RUN_WITH[family.time_in])
     if family.time_in == "text":
+        needs += " qwen-vl-utils is needed from 0.0.14 on."
         rule = OUTER if outer_marks else BARE
     else:
         rule = (LIBRARY if library_positions else PUBLISHED).replace("FAMILY", family.name)
         rule = rule.replace(" SECONDS", f" {SECONDS}" if family.time_in == "positions" else "")
-    return f"{lead} Without trlt, after `pip install {PACKAGES}`:\n\n```python\n{code}```\n\n{NEEDS}\n\n{rule}\n\n{DRAWN}"
+    return f"{lead} Without trlt, after `pip install {PACKAGES}`:\n\n```python\n{code}```\n\n{needs}\n\n{rule}\n\n{DRAWN}"
 
 
 def snippet(recipe: Recipe, family: Family, *, library_positions: bool = False) -> str:
@@ -153,8 +164,8 @@ def snippet(recipe: Recipe, family: Family, *, library_positions: bool = False) 
     filled = {
         "FETCH": FETCHED[told].replace("PATCH", str(family.geometry.patch)),
         "PROCESS": PROCESSED[told],
-        # Templates that have no say in it take it without a word.
-        "THINK": f", {THINKING}={train.think}" if told == "text" else "",
+        "ASKED": ASKED.replace("VALUE", str(train.think)) if told == "text" else "",
+        "THINK": ", **asked" if told == "text" else "",
         "BUDGET": json.dumps(budget),
         "SYSTEM": json.dumps(words.system),
         "USER": json.dumps(words.user, ensure_ascii=False),

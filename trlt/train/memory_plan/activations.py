@@ -20,7 +20,7 @@ def layer_activations(model: Architecture, size: ModelSizes, lora: Lora | None =
     Attention: keys and values repeated for all heads, of the prompts 2 a c B L, and for completions joined with their prompt's,
     2 a c B G (L + C), with the mask of these, B G C (L + C) (1 + c). Beside adapters, norms don't need their normalised form;
     what stands between an adapter's two matrices adds rank x c, and under autocast each adapter has an input of its own, of
-    which three don't stand in for another's, 3 d c.
+    which three don't stand in for another's, 3 d c. Experts that have adapters are saved as these change them, c each.
     """
     a, c = model.query_width, size.computed
     per_token = _around(model, size, lora) + 2 * a * c + (3 * a * c if model.gated else 0)
@@ -29,10 +29,11 @@ def layer_activations(model: Architecture, size: ModelSizes, lora: Lora | None =
         per_token += (a + model.kv_width) * (4 + (0 if lora else form))
     rows = size.prompts * size.completions
     joined = rows * (size.prompt + size.new)
-    if not size.shared:
-        return size.tokens * per_token + 2 * a * c * joined
-    attention = 2 * a * c * (size.prompts * size.prompt + joined) + joined * size.new * (1 + c)
-    return size.tokens * per_token + attention
+    attention = 2 * a * c * joined
+    if size.shared:
+        attention += 2 * a * c * size.prompts * size.prompt + joined * size.new * (1 + c)
+    changed = c * model.mlp if model.experts and lora and lora.targets == "all" else 0
+    return size.tokens * per_token + attention + changed
 
 
 def linear_activations(model: Architecture, size: ModelSizes, lora: Lora | None = None) -> int:

@@ -73,16 +73,16 @@ def copies(model: Architecture, size: ModelSizes, lora: Lora | None) -> tuple[in
     two layers at a time, and holds a layer's gradient until it is reduced, in float32: (3 c + 8) layer; likewise embedding and
     head: (3 c + 4) V d. ZeRO-3 keeps up to `LIVE` parameters. ZeRO-2 has them already. With adapters the base is in c already,
     which has no gradients; autocast copies the adapters, c A, and 4 bits are put back into c one matrix at a time, c d f. What
-    adapters add to a layer's experts is made whole, and added: 2 c each.
+    adapters add to a layer's experts is made whole: c each.
     """
     p, c, vd = model.parameters, size.computed, model.embedding
     if lora:
-        added = 2 * c * model.mlp if model.experts and lora.targets == "all" else 0
+        added = c * model.mlp if model.experts and lora.targets == "all" else 0
         if size.strategy == "fsdp2":
-            return 2 * c * (model.layer + vd) + added, "2 c (layer + V d)" + (" + 2 c experts" if added else "")
+            return 2 * c * (model.layer + vd) + added, "2 c (layer + V d)" + (" + c experts" if added else "")
         copied = c * model.adapters(lora.rank, mlp=lora.targets == "all") if c < 4 else 0
         if added:
-            return copied + added, "c A + 2 c experts of a layer"
+            return copied + added, "c A + c experts of a layer"
         if lora.quantize:
             return copied + c * model.hidden * model.intermediate, "c (A + d f)"
         return copied, "c A"
