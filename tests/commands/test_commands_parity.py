@@ -92,8 +92,7 @@ def test_a_line_says_so(command, monkeypatch, name):
 
 
 def by_the_librarys_rule(patch):
-    for place in ("trlt.engine.mrope", "trlt.engine.inputs"):
-        patch.setattr(f"{place}.follow_published_positions", lambda model: None)
+    patch.setattr("trlt.engine.mrope.follow_published_positions", lambda model: None)
 
 
 def changed(**changes):

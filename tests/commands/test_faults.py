@@ -80,8 +80,8 @@ def test_it_is_an_error_of_its_row(place, data, fast, tmp_path, monkeypatch, cap
         data.write_text(text)
         real = InputBuilder.prompt
 
-        def note(self, system, user, clip):
-            made = real(self, system, user, clip)
+        def note(self, system, user, clip, **asked):
+            made = real(self, system, user, clip, **asked)
             if "word 3" in user:
                 LONG.add(len(made.suffix))
             return made

@@ -92,8 +92,8 @@ def test_an_unforeseen_error_breaks_its_sample_alone(recipe, lines, tmp_path, mo
     else:
         real = InputBuilder.prompt
 
-        def note(self, system, user, clip):
-            made = real(self, system, user, clip)
+        def note(self, system, user, clip, **asked):
+            made = real(self, system, user, clip, **asked)
             if bad["question"] in user:
                 lengths.add(len(made.suffix))
             return made

@@ -26,16 +26,18 @@ def test_probe(trlt, published, samples, clips_and_samples, tmp_path, kind):
     rows = list(read_rows(tmp_path / "probe" / "rows" / "probe.jsonl"))
     assert len(rows) == 6 and not [row for row in rows if row["error"]]
     if not SHAPES[kind].experts:  # whose last layer knows how answers begin
-        assert max(reward for row in rows for reward in row["rewards"]) > 0
+        assert any(text.startswith(("<answer>", "<observe>")) for row in rows for text in row["texts"])
 
 
-def test_train(trlt, published, samples, clips_and_samples, tmp_path):
+@pytest.mark.parametrize("method", ["grpo", "sft"])
+def test_train(trlt, published, samples, clips_and_samples, tmp_path, method):
     recipe = tmp_path / "real.yaml"
     recipe.write_text(f"""
 name: real
 model: {{path: {published("4b", "bfloat16")}, dtype: bfloat16, device: cpu}}
 video: {{root: {clips_and_samples.videos}, max_tokens: 64, workers: 0}}
 train:
+  method: {method}
   data: {samples}
   prompts_per_step: 2
   group_size: 4
@@ -44,8 +46,12 @@ train:
   max_steps: 2
   learning_rate: 1e-4
   lora: {{rank: 4}}
+  sft: {{batch: 2}}
 """)
     found = trlt("train", recipe, "--out", "run", "--json")
     steps = read_log(tmp_path / "run" / "log.jsonl")
-    assert found["steps"] == 2 and max(row["grad_norm"] for row in steps) > 0
-    assert found["parity"]["mean"] < 0.03 and found["parity"]["largest"] < 0.2
+    assert found["steps"] == 2
+    if method == "grpo":
+        assert found["parity"]["mean"] < 0.03 and found["parity"]["largest"] < 0.2
+    else:  # a random model earns no reward, and learns from targets alone
+        assert max(row["grad_norm"] for row in steps) > 0
