@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 import tomllib
@@ -11,16 +12,18 @@ from pathlib import Path
 
 import newest
 import pytest
+import versions
 from packaging.requirements import Requirement
 from packaging.version import Version
 from paths import ROOT
 
 TEXT = newest.read()
 LISTS = newest.requirements(tomllib.loads(TEXT))
+RECORD = json.loads(versions.RECORD.read_text(encoding="utf-8"))
 ALL = sorted({text for texts in LISTS.values() for text in texts})
 BY_MINOR = set(
-    "accelerate av bitsandbytes deepspeed matplotlib mypy numpy peft pydantic pytest safetensors scipy sphinx tokenizers torch "
-    "torchvision transformers trl".split()
+    "av bitsandbytes deepspeed matplotlib mypy numpy peft pydantic pytest safetensors scipy sphinx tokenizers torch "
+    "torchvision".split()
 )
 """Whose minor versions change numbers, private interfaces that are leaned on, or what the checks find fault with."""
 
@@ -47,6 +50,25 @@ def test_every_dependency_has_bounds_within_which_nothing_changes(text: str) -> 
         assert (upper.major, upper.minor) == (lower.major, lower.minor + minors), text
     elif requirement.name != "setuptools":  # which builds alone, and not what runs
         assert upper.major == lower.major + 1 or (upper.major == lower.major and upper.minor > lower.minor), text
+
+
+@pytest.mark.parametrize("name", versions.LIBRARIES)
+def test_the_oldest_version_was_tried_and_the_installed_one(name: str) -> None:
+    """Noted by `tests/versions.py`, for libraries whose insides are leaned on."""
+    [requirement] = [Requirement(text) for text in LISTS["run"] if Requirement(text).name == name]
+    lower, _ = bounds(requirement)
+    tried = {Version(entry["versions"][name]) for entry in RECORD}
+    assert min(tried).release[:2] == lower.release[:2], f"{name}: tried with {sorted(map(str, tried))}"
+    assert all(requirement.specifier.contains(one) for one in tried)
+    assert Version(version(name).partition("+")[0]) in tried, f"{name}: run `python tests/versions.py record`"
+
+
+def test_nothing_that_was_tried_failed() -> None:
+    for entry in RECORD:
+        assert entry["parts"].keys() == versions.PARTS.keys(), f"{entry['versions']}: run `python tests/versions.py record`"
+        for part, found in entry["parts"].items():
+            assert found["failed"] == 0, f"{entry['versions']}: {part}: {found}"
+        assert entry["parts"]["names"]["passed"] > 0 and entry["parts"]["settings"]["passed"] > 0
 
 
 def test_a_dependency_has_the_same_bounds_wherever_it_stands() -> None:

@@ -86,7 +86,7 @@ def test_versions_that_were_not_tried_are_told():
     assert checks.tried_checks(versions) == [] and checks.tried_checks({"torch": f"{versions['torch']}+cu132"}) == []
     [found] = checks.tried_checks({**versions, "transformers": "5.99.1"})
     assert (found.name, found.state) == ("transformers", "warning")
-    assert found.found.startswith("5.99.1: not tried with trlt yet")
+    assert found.found.startswith("5.99.1; trlt was tried with ")
     assert f"'transformers=={checks.newest_tried('transformers')}'" in found.remedy
 
 

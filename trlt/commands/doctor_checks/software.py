@@ -106,7 +106,7 @@ def tried_checks(installed: Mapping[str, str]) -> list[Check]:
         # torch's builds for one device or another are the same version.
         version = installed.get(name, "").partition("+")[0]
         if version and version not in versions:
-            words = f"{version}: not tried with trlt yet, which was with {' and '.join(sorted(versions))}"
+            words = f"{version}; trlt was tried with {' and '.join(sorted(versions))} only"
             remedy = f"none is needed; if in doubt, pip install '{name}=={newest_tried(name)}'"
             found.append(Check(name, "warning", words, remedy))
     return found
