@@ -225,9 +225,9 @@ def test_a_draw_that_is_settled_alone_brings_its_own_log_probability(tiny, noise
 
     honest, turn = forest.draw, []
 
-    def unsure(logits, uniform, sampling, banned, **bound):
+    def unsure(logits, uniform, sampling, banned, *bound):
         """Every draw of a batch is told to be near a boundary, and falls on its wrong side."""
-        found = honest(logits, uniform, sampling, banned, **bound)
+        found = honest(logits, uniform, sampling, banned, *bound)
         if len(logits) == 1:
             return found
         turn.append(1)
