@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, config_at, family_at, folder_of, load, locate, published_family, refuse_begun_reasoning
+from trlt.engine.model import SHIPPED, config_at, folder_of, known_family, load, locate, refuse_begun_reasoning
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
 from trlt.rollout import RunFiles
@@ -161,14 +161,15 @@ def geometry_for(settings: Model, output: Output, servers: Servers | None = None
     """
     if servers:
         return servers.family.geometry
-    if config_at(settings.path) is None and published_family(settings.path) is None:
+    family = known_family(settings.path)
+    if family is None:
         default = Geometry()
         output.note(
             f"model.path: {settings.path!r} isn't on this machine, and its name tells no family; frames are made for patches "
             f"of {default.patch} pixels, as of Qwen2.5-VL; for another family, give a folder with the model's config.json"
         )
         return default
-    return family_at(settings.path).geometry
+    return family.geometry
 
 
 def connect(urls: Sequence[str], model: str | None, recipe: Recipe, output: Output) -> Servers | None:
@@ -189,10 +190,7 @@ def connect(urls: Sequence[str], model: str | None, recipe: Recipe, output: Outp
     from trlt.engine.servers.client import Servers
 
     output.note(f"trying {counted(len(urls), 'server')} with small clips")
-    path = recipe.model.path
-    family = None if config_at(path) is None else family_at(path)
-    family = family or published_family(path)
-    servers = Servers(urls, model=model, family=family, on_event=output.note)
+    servers = Servers(urls, model=model, family=known_family(recipe.model.path), on_event=output.note)
     servers.check()
     return servers
 

@@ -11,7 +11,7 @@ from typing import Any
 from trlt.commands._output import Output
 from trlt.commands._setup import refuse_plain
 from trlt.commands.launch.ranks import Rank
-from trlt.engine.model import config_at, family_at, fit_adapters, locate, published_family
+from trlt.engine.model import fit_adapters, known_family, locate
 from trlt.errors import RecipeError, counted
 from trlt.recipe import Recipe, advice
 from trlt.task.sample import read_samples
@@ -26,8 +26,7 @@ def fit_to_family(recipe: Recipe) -> Recipe:
         RecipeError: adapters that the family can't have.
         ModelError: a folder without a model.
     """
-    train, path = recipe.train, recipe.model.path
-    family = family_at(path) if config_at(path) else published_family(path)
+    train, family = recipe.train, known_family(recipe.model.path)
     if train.lora is None or family is None:
         return recipe
     return recipe.model_copy(update={"train": train.model_copy(update={"lora": fit_adapters(train.lora, family)})})

@@ -14,7 +14,7 @@ from trlt.engine.model.lora import draw_adapters, fit_adapters, in_float32, save
 from trlt.engine.model.processor import load_processor, refuse_other_pixels
 from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
 from trlt.engine.model.thinking import refuse_begun_reasoning
-from trlt.engine.model.which import config_at, family_at, published_family
+from trlt.engine.model.which import config_at, family_at, known_family, published_family
 from trlt.engine.model.write import draw_as, save
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "fit_adapters",
     "folder_of",
     "in_float32",
+    "known_family",
     "load",
     "load_processor",
     "locate",

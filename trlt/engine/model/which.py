@@ -32,15 +32,22 @@ def family_at(name: str) -> Family:
     Raises:
         ModelError: a config.json of another family, or neither that nor a published name.
     """
-    config = config_at(name)
-    if config is not None:
-        return read_config(config)[1]
-    if family := published_family(name):
+    if family := known_family(name):
         return family
     raise ModelError(
         f"model.path: {name!r}: its {CONFIG} isn't on this machine, and the name is none of a published model; give the folder "
         "of the model"
     )
+
+
+def known_family(name: str) -> Family | None:
+    """The same; None where neither a config.json nor the name tells it.
+
+    Raises:
+        ModelError: a folder without a model, or a config.json of another family.
+    """
+    config = config_at(name)
+    return published_family(name) if config is None else read_config(config)[1]
 
 
 def published_family(name: str) -> Family | None:
