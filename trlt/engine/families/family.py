@@ -176,7 +176,15 @@ class Family:
 
     def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
         """M-RoPE positions (3, N) of ids (N,) that hold one clip."""
-        raise NotImplementedError
+        row = ids[None]
+        # The library's kinds: 2 is video, 0 is text.
+        kinds = (row == model.config.video_token_id).int() * 2
+        positions, _ = model.model.get_rope_index(row, mm_token_type_ids=kinds, video_grid_thw=clip.grid, **self.seconds(clip))
+        return positions[:, 0]  # type: ignore[no-any-return]
+
+    def seconds(self, clip: ClipInputs) -> dict[str, Tensor]:
+        """What the library's rule of positions takes of a clip's times; nothing where positions tell none."""
+        return {}
 
     # -- passes ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import Family, Told
 from trlt.engine.families.shape import Architecture
-from trlt.engine.families.tiny import tiny_model, tiny_text
+from trlt.engine.families.tiny import tiny_qwen2
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,8 +86,6 @@ class Qwen25VL(Family):
 
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """See `Family.tiny`."""
-        from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
-
         vision = {
             "initializer_range": 64**-0.5,
             "depth": 2,
@@ -99,29 +97,14 @@ class Qwen25VL(Family):
             "window_size": 112,
             "fullatt_block_indexes": [1],
         }
-        text = tiny_text(tokenizer, hidden, layers) | {
-            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0}
-        }
-        model = tiny_model(self, tokenizer, text, vision, seed)
-        processor = self.classes().processor(
-            Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=template
-        )
-        return model, processor
+        return tiny_qwen2(self, tokenizer, template, vision, seed=seed, hidden=hidden, layers=layers)
 
-    def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
-        """See `Family.positions`; time counts in seconds x `tokens_per_second`."""
+    def seconds(self, clip: ClipInputs) -> dict[str, Tensor]:
+        """See `Family.seconds`; time counts in seconds x `tokens_per_second`."""
         import torch
 
-        row = ids[None]
-        positions, _ = model.model.get_rope_index(
-            row,
-            # The library's kinds: 2 is video, 0 is text.
-            mm_token_type_ids=(row == model.config.video_token_id).int() * 2,
-            video_grid_thw=clip.grid,
-            # As a fraction: in versions of the library that cut it to whole seconds, frames stand at other times.
-            second_per_grid_ts=torch.tensor([clip.seconds_per_grid]),
-        )
-        return positions[:, 0]  # type: ignore[no-any-return]
+        # As a fraction: in versions of the library that cut it to whole seconds, frames stand at other times.
+        return {"second_per_grid_ts": torch.tensor([clip.seconds_per_grid])}
 
     def told_vllm(self, clip: Clip, config: Any = None) -> Told:
         """See `Family.told_vllm`; a rate at which both ways of rounding give the engine's positions."""

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trlt.engine.families import keys, layouts
 from trlt.engine.families.family import Family
 from trlt.engine.families.qwen2_5_vl import CLIP_PIXELS, TEXT
 from trlt.engine.families.shape import Architecture
-from trlt.engine.families.tiny import tiny_model, tiny_text
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from trlt.engine.inputs import ClipInputs
+from trlt.engine.families.tiny import tiny_qwen2
 
 VISION = (
     *("depth", "embed_dim", "hidden_size", "num_heads", "mlp_ratio", "patch_size", "spatial_merge_size"),
@@ -71,8 +66,6 @@ class Qwen2VL(Family):
 
     def tiny(self, tokenizer: Any, template: str, *, seed: int = 0, hidden: int = 128, layers: int = 4) -> tuple[Any, Any]:
         """See `Family.tiny`."""
-        from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
-
         vision = {
             "initializer_range": 64**-0.5,
             "depth": 2,
@@ -81,19 +74,4 @@ class Qwen2VL(Family):
             "num_heads": 2,
             "mlp_ratio": 3,
         }
-        text = tiny_text(tokenizer, hidden, layers) | {
-            "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0}
-        }
-        model = tiny_model(self, tokenizer, text, vision, seed)
-        processor = self.classes().processor(
-            Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=template
-        )
-        return model, processor
-
-    def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
-        """See `Family.positions`."""
-        row = ids[None]
-        # The library's kinds: 2 is video, 0 is text.
-        kinds = (row == model.config.video_token_id).int() * 2
-        positions, _ = model.model.get_rope_index(row, mm_token_type_ids=kinds, video_grid_thw=clip.grid)
-        return positions[:, 0]  # type: ignore[no-any-return]
+        return tiny_qwen2(self, tokenizer, template, vision, seed=seed, hidden=hidden, layers=layers)

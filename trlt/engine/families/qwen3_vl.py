@@ -196,14 +196,6 @@ class Qwen3VL(Family):
         patches = [stamps[first : first + size] for first in range(0, len(stamps), size)]
         return [f"{(patch[0] + patch[-1]) / 2:.1f}" for patch in patches]
 
-    def positions(self, model: Any, ids: Tensor, clip: ClipInputs) -> Tensor:
-        """See `Family.positions`; each temporal patch is a picture of its own, and time is told by text."""
-        row = ids[None]
-        # The library's kinds: 2 is video, 0 is text.
-        kinds = (row == model.config.video_token_id).int() * 2
-        positions, _ = model.model.get_rope_index(row, mm_token_type_ids=kinds, video_grid_thw=clip.grid)
-        return positions[:, 0]  # type: ignore[no-any-return]
-
     # -- passes ---------------------------------------------------------------------------------------------------
 
     def encode(self, model: Any, pixels: Tensor, grid: Tensor) -> list[Tensor]:

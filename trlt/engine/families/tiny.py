@@ -56,3 +56,19 @@ def tiny_model(family: Family, tokenizer: Any, text: Mapping[str, Any], vision: 
     model = classes.model(config)
     model.generation_config.update(bos_token_id=ended, eos_token_id=[end, ended], pad_token_id=ended)
     return model
+
+
+def tiny_qwen2(
+    family: Family, tokenizer: Any, template: str, vision: Mapping[str, Any], *, seed: int, hidden: int, layers: int
+) -> tuple[Any, Any]:
+    """(model, processor) of Qwen2-VL's and Qwen2.5-VL's kind, which differ in their towers (`vision`); see `Family.tiny`."""
+    from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+    text = tiny_text(tokenizer, hidden, layers) | {
+        "rope_parameters": {"rope_type": "default", "mrope_section": [4, 6, 6], "rope_theta": 10000.0}
+    }
+    model = tiny_model(family, tokenizer, text, vision, seed)
+    processor = family.classes().processor(
+        Qwen2VLImageProcessor(), tokenizer, Qwen2VLVideoProcessor(cap_pixels_per_frame=False), chat_template=template
+    )
+    return model, processor
