@@ -30,25 +30,8 @@ def test_probe(trlt, published, samples, clips_and_samples, tmp_path, kind):
 
 
 @pytest.mark.parametrize("method", ["grpo", "sft"])
-def test_train(trlt, published, samples, clips_and_samples, tmp_path, method):
-    recipe = tmp_path / "real.yaml"
-    recipe.write_text(f"""
-name: real
-model: {{path: {published("4b", "bfloat16")}, dtype: bfloat16, device: cpu}}
-video: {{root: {clips_and_samples.videos}, max_tokens: 64, workers: 0}}
-train:
-  method: {method}
-  data: {samples}
-  prompts_per_step: 2
-  group_size: 4
-  think: false
-  max_new_tokens: 16
-  max_steps: 2
-  learning_rate: 1e-4
-  lora: {{rank: 4}}
-  sft: {{batch: 2}}
-""")
-    found = trlt("train", recipe, "--out", "run", "--json")
+def test_train(trlt, written, tmp_path, method):
+    found = trlt("train", written("4b", method, "{rank: 4}"), "--out", "run", "--json")
     steps = read_log(tmp_path / "run" / "log.jsonl")
     assert found["steps"] == 2
     if method == "grpo":

@@ -50,27 +50,8 @@ def test_eval(trlt, model, bench):
     ("kind", "method", "lora"),
     [("3b", "grpo", "null"), ("7b", "grpo", "null"), ("3b", "grpo", "{rank: 4}"), ("3b", "sft", "null"), ("7b", "sft", "null")],
 )
-def test_train(trlt, published, samples, clips_and_samples, tmp_path, kind, method, lora):
-    recipe = tmp_path / "real.yaml"
-    recipe.write_text(f"""
-name: real
-model: {{path: {published(kind, "bfloat16")}, dtype: bfloat16, device: cpu}}
-video: {{root: {clips_and_samples.videos}, max_tokens: 64, workers: 0}}
-train:
-  method: {method}
-  data: {samples}
-  prompts_per_step: 2
-  group_size: 4
-  think: false
-  max_new_tokens: 16
-  max_steps: 2
-  save_steps: 2
-  keep_checkpoints: 1
-  learning_rate: 1e-4
-  lora: {lora}
-  sft: {{batch: 2}}
-""")
-    found = trlt("train", recipe, "--out", "run", "--json")
+def test_train(trlt, written, tmp_path, kind, method, lora):
+    found = trlt("train", written(kind, method, lora), "--out", "run", "--json")
     steps = read_log(tmp_path / "run" / "log.jsonl")
     assert found["steps"] == 2 and max(row["grad_norm"] for row in steps) > 0
     if method == "grpo":
