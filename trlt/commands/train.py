@@ -42,7 +42,7 @@ from trlt.train.run_plan import plan, refuse_what_cannot_fit
 
 
 def train(
-    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. recipes/32k.yaml.")],
+    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. my.yaml.")],
     *,
     sets: Overrides = (),
     data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,

@@ -43,7 +43,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     if path is not None:
         if _holds_samples(path):
             raise RecipeError(f"{path}: this holds samples, not a recipe: `trlt train RECIPE --data {shlex.quote(str(path))}`")
-        loaded = read_yaml(path, "give a recipe's path, e.g. recipes/32k.yaml")
+        loaded = read_yaml(path, "give a recipe's path, e.g. my.yaml")
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
         values = loaded or {}
