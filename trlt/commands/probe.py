@@ -137,7 +137,7 @@ def probe(
     if remote is None:
         refuse_plain(recipe, "probe", fetch=ray is None)
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
-    own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output, log=run_files.server_log)
+    own = own_servers(vllm, recipe, recipe.video, "probe", samples, output, log=run_files.server_log)
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(
         run_files.out,
@@ -242,7 +242,7 @@ def _ask(
             videos=index,
             settings=recipe.probe,
             n=recipe.probe.n,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("probe"),
             out=rows,
             retry_errors=retry_errors and sharing is None,
             progress=progress,

@@ -94,7 +94,7 @@ def estimate(
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
-    own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output)
+    own = own_servers(vllm, recipe, recipe.video, "probe", samples, output)
     generator = own or remote
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     run = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
@@ -131,7 +131,7 @@ def estimate(
             videos=index,
             settings=recipe.probe,
             n=recipe.probe.n,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("probe"),
             folder=Path(folder),
             geometry=geometry,
             text_tokens=text_tokens,

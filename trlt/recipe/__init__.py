@@ -21,6 +21,7 @@ from trlt.recipe.sections import (
     Sft,
     Sizes,
     Source,
+    Stage,
     Train,
     Video,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Sft",
     "Sizes",
     "Source",
+    "Stage",
     "Train",
     "Video",
     "advice",
