@@ -34,7 +34,7 @@ from trlt.errors import DataError, Interrupted, RecipeError, counted
 from trlt.errors.interruption import Interruption, deaf_at_exit
 from trlt.files import write_json
 from trlt.files.bounded_json import read_object
-from trlt.recipe import Recipe
+from trlt.recipe import Recipe, recipe_file
 from trlt.rollout import videos_root
 from trlt.task.sample import Sample, read_samples
 from trlt.train.checkpoints import drop_damaged
@@ -42,7 +42,9 @@ from trlt.train.run_plan import plan, refuse_what_cannot_fit
 
 
 def train(
-    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. my.yaml.")],
+    recipe_path: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="Recipe: a file, or a name of `trlt recipe list`, e.g. 32k.")
+    ],
     *,
     sets: Overrides = (),
     data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,
@@ -69,7 +71,8 @@ def train(
     folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
-    forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
+    # The file itself: a name would be told again by each process.
+    forward = [str(recipe_file(recipe_path)), *[f for s in sets for f in ("--set", s)]]
     forward += [f for key, value in (("--data", data), ("--model", model), ("--out", out)) if value for f in (key, str(value))]
     command = python_command("train", *forward)
     path = Path(recipe.train.data)
