@@ -46,6 +46,13 @@ OwnVllm = Annotated[
         show_default=False,
     ),
 ]
+SampleData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Samples from `trlt prepare`; or questions of your own: JSONL, JSON, CSV, TSV, Parquet, hf://org/name[:split].",
+    ),
+]
 ColumnMap = Annotated[
     str | None,
     typer.Option(
