@@ -9,7 +9,7 @@ from typing import NamedTuple
 from trlt.errors import VideoError
 from trlt.errors.faults import fault_of
 from trlt.task.answer import Answer
-from trlt.task.parts import Read, RewardPart
+from trlt.task.parts import Read, RewardPart, with_parts
 from trlt.task.prompt_form import PromptForm
 from trlt.task.reward import Weights, reward
 from trlt.task.sample import Sample
@@ -96,9 +96,6 @@ class Grader:
     def _grades(self, read: Read, base: Sequence[float], paid: Mapping[str, Sequence[float | None]]) -> list[Grade]:
         grades = []
         for i, total in enumerate(base):
-            parts = {name: values[i] for name, values in paid.items()}
-            for part in self.parts:
-                if (value := parts[part.name]) is not None:
-                    total += part.weight * value
-            grades.append(Grade(read.answers[i], read.scores[i], total, parts))
+            values = {name: some[i] for name, some in paid.items()}
+            grades.append(Grade(read.answers[i], read.scores[i], with_parts(total, self.parts, values), values))
         return grades

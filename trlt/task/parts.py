@@ -11,7 +11,7 @@ import inspect
 import math
 import threading
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cache
@@ -186,12 +186,25 @@ class RewardPart:
         )
 
 
+def with_parts(total: float, parts: Sequence[RewardPart], values: Mapping[str, float | None]) -> float:
+    """A completion's reward: the paper's, and what its parts gave, each by its weight; None adds nothing."""
+    for part in parts:
+        if (value := values[part.name]) is not None:
+            total += part.weight * value
+    return total
+
+
 class _Raised(Exception):
     """What a call of lists has raised."""
 
     def __init__(self, fault: OwnCodeError) -> None:
         super().__init__(str(fault))
         self.fault = fault
+
+
+def parts_of(file: OwnFile) -> list[str]:
+    """Names of the functions of a file that can be parts."""
+    return [name for name, function in file.own_functions().items() if fits(function)]
 
 
 def own_part(name: str, weight: float, file: OwnFile) -> RewardPart:
