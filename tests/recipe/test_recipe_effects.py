@@ -11,7 +11,7 @@ from trlt.commands._setup import protocol
 from trlt.recipe import Effect, Eval, Video, changing, effect, every_key, load_recipe, tells_apart
 
 PLACES = "model.path video.root train.data eval.benchmarks prepare.sources.annotations prepare.sources.videos".split()
-PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos"]
+PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos", "reward.parts.file"]
 MEANS = "name model.device probe.max_sequences train.max_sequences eval.max_sequences".split()
 MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers downloads links".split()]
 MEANS += [
@@ -55,6 +55,7 @@ def test_which_keys_change_no_outcome():
         ("eval", "eval.benchmarks.charades={annotations: x}", []),
         ("probe", "probe.max_sequences=3", []),
         ("probe", "reward.tiou=2", ["reward.tiou"]),
+        ("probe", "reward.parts=[{name: tiou}]", []),
         ("probe", "train.beta=2", []),
     ],
 )

@@ -74,6 +74,7 @@ def evaluate(
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
     recipe = resolve(recipe_path, sets, flags)
+    recipe.reward.load()  # its faults are told before a model is loaded
     wanted = wanted_benches(benches, recipe)
     places = {name: find_place(name, recipe, annotations, videos, split, alone=len(wanted) == 1) for name in wanted}
     if list_samples:
@@ -96,6 +97,8 @@ def evaluate(
     extra = count_extra(ready, given) if given is not None else 0
     video = _video(recipe)
     settings = protocol(recipe.eval, video)
+    if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
+        settings["reward_parts"] = recipe.reward.identity()
     asked = [sample for bench in ready for sample in bench.samples]
     log = RunFiles(target).server_log
     own = own_servers(vllm, recipe, video, "eval", asked, output, log=log)

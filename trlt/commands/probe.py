@@ -151,6 +151,7 @@ def probe(
         check_cluster(processes, servers, rank, vllm)
     flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
+    recipe.reward.load()  # its faults are told before a model is loaded
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
     opened = open_data(data, recipe, run_files.out, output)
     samples, root = opened.samples, opened.root
