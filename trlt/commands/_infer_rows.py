@@ -15,7 +15,7 @@ from rich.text import Text
 from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain
+from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain, try_prompts
 from trlt.data.find_videos import find_videos
 from trlt.errors import VideoError, counted
 from trlt.files import file_digest
@@ -59,6 +59,7 @@ def infer_rows(
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
     settings = recipe.eval
+    try_prompts(recipe, "eval", samples)
     if servers is None:
         refuse_plain(recipe, "eval")
     given = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
@@ -71,7 +72,7 @@ def infer_rows(
         recipe,
         model=identity_of(servers, recipe),
         inputs={"data": given},
-        protocol=protocol(settings, recipe.video),
+        protocol=protocol(recipe, settings, recipe.video),
         sampler=sampler_of(own),
         fresh=fresh,
     )

@@ -14,7 +14,6 @@ from trlt.errors import ResumeError
 from trlt.files import file_digest, read_log
 from trlt.recipe import Recipe, save_recipe
 from trlt.rollout import model_identity, open_run, videos_root
-from trlt.task.prompt import VERSION
 from trlt.task.sample import Sample
 from trlt.train.checkpoints import latest_checkpoint
 from trlt.train.step_notes import LOG, forget_after
@@ -105,7 +104,8 @@ def open_folder(
         cut_broken(folder, saved_step(folder))  # before anything is counted: a file may have been mended since
     root = videos_root(recipe.video.root, data)
     source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
-    protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    settings = {**recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    protocol = {"prompt": recipe.prompt.words().version, **settings}
     run = open_run(
         folder,
         "train",

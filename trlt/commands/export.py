@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._output import Output
+from trlt.commands._setup import resolve
 from trlt.commands._shared_options import Think
 from trlt.data.export import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
 from trlt.errors import DataError, UsageError, did_you_mean
@@ -21,6 +22,7 @@ from trlt.files import open_atomic, sample_files, write_text_atomic
 from trlt.recipe import to_yaml
 from trlt.rollout import videos_root
 from trlt.task.answer import AnswerFormat
+from trlt.task.prompt import Words
 from trlt.task.sample import Sample, iter_sample_lines
 from trlt.video.remote import is_remote
 
@@ -54,6 +56,10 @@ def export(
     videos: Annotated[Path | None, typer.Option(help="Folder to put before the videos' paths.")] = None,
     think: Think = None,
     answer_format: Annotated[str | None, typer.Option(help="letter (default), text or open.")] = None,
+    recipe_path: Annotated[
+        Path | None,
+        typer.Option("--recipe", "-r", help="Recipe whose own prompts (`prompt`) to ask by; trl and ms-swift alone."),
+    ] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Writes samples as another tool's training file, one at a time; see `trlt export --help`.
@@ -61,12 +67,15 @@ def export(
     Raises:
         TrltError: options that can't work together, samples that can't be read, or none that the format can carry.
     """
+    if recipe_path is not None and format in FORMATS and TOOLS[format].fixed:
+        raise UsageError(f"--recipe: {format} asks in its own words, whatever the file says; leave it out")
+    words = resolve(recipe_path, (), {}).prompt.words()
     chosen, form = _format(format, think, answer_format), cast(AnswerFormat, answer_format or "letter")
     _check_paths(data, chosen, out, videos)
     place = _placer(chosen, videos)
     count = _Count()
     with output.stages([chosen]) as stage, open_atomic(out) as file:
-        _write(file, _records(data, chosen, place, think is not False, form, count, lambda said: stage(0, said)), chosen)
+        _write(file, _records(data, chosen, place, think is not False, form, words, count, lambda said: stage(0, said)), chosen)
         stage(0, "")
         if not count.written:
             why = "; ".join(f"{n:,} {reason} (as {count.examples[reason][0]})" for reason, n in count.left_out.items())
@@ -145,6 +154,7 @@ def _records(
     place: Callable[[Sample], str],
     think: bool,
     form: AnswerFormat,
+    words: Words,
     count: _Count,
     tell: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
@@ -152,7 +162,7 @@ def _records(
         count.samples += 1
         if count.samples % _TOLD_EVERY == 0:
             tell(f"{count.samples:,} samples")
-        made = convert(sample, format, number=count.written, video=place(sample), think=think, answer_format=form)
+        made = convert(sample, format, number=count.written, video=place(sample), think=think, answer_format=form, words=words)
         if isinstance(made, LeftOut):
             count.leave_out(made.reason, sample.id)
             continue

@@ -17,7 +17,17 @@ from trlt.commands._answerer import check_answerer, identity_of, named, own_serv
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
+from trlt.commands._setup import (
+    RUNS,
+    connect,
+    geometry_for,
+    make_engine,
+    next_command,
+    protocol,
+    refuse_plain,
+    resolve,
+    try_prompts,
+)
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers
 from trlt.commands.launch.ranks import (
     Ears,
@@ -133,6 +143,7 @@ def probe(
     samples = read_samples(data)
     root = videos_root(recipe.video.root, data)
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
+    try_prompts(recipe, "probe", samples)
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe", fetch=ray is None)
@@ -145,7 +156,7 @@ def probe(
         recipe,
         model=identity_of(remote, recipe),
         inputs={"data": source},
-        protocol=protocol(recipe.probe, recipe.video),
+        protocol=protocol(recipe, recipe.probe, recipe.video),
         sampler=sampler_of(own),
         fresh=fresh,
     )

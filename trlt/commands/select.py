@@ -61,7 +61,8 @@ def select(
         raise UsageError(f"--out {out}: would overwrite its own input; give another file")
     for file in files:  # so that a file that isn't there, or is of another kind, is found before the rows are read
         next(iter_jsonl(file), None)
-    noted = (run.read_manifest() or {}).get("inputs", {}).get("data", {})
+    manifest = run.read_manifest() or {}
+    noted = manifest.get("inputs", {}).get("data", {})
     with output.progress("select", "samples") as progress:
         selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select)
     if selection.ids:
@@ -87,7 +88,7 @@ def select(
             "samples": len(selection.ids),
             "sha256": file_digest(out),
             "inputs": {
-                "probe": {"path": str(rows.resolve()), "sha256": file_digest(rows)},
+                "probe": {"path": str(rows.resolve()), "sha256": file_digest(rows), "prompt": manifest.get("prompt")},
                 "data": {"path": str(data.resolve()), "sha256": file_digest(data)},
             },
         }

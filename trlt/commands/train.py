@@ -13,7 +13,7 @@ import typer
 
 from trlt.commands._output import Output
 from trlt.commands._plan import tables
-from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve
+from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve, try_prompts
 from trlt.commands._shared_options import ModelName, Overrides
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import (
@@ -24,6 +24,7 @@ from trlt.commands._train_look import (
     has_gpu,
     in_short,
     look,
+    other_prompt,
     processes_of,
 )
 from trlt.commands._train_work import tune
@@ -77,6 +78,8 @@ def train(
         recipe = cut_to(recipe, len(read_samples(path)), processes, rank, output)
     if dry_run:
         look(recipe, path, data, sets, output)
+        if path.exists():
+            try_prompts(recipe, "train", read_samples(path))
         found = plan(recipe, processes, folder, command)
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
@@ -85,11 +88,14 @@ def train(
             refuse_what_cannot_fit(recipe, found)
         return shown
     samples = read_samples(path)
+    try_prompts(recipe, "train", samples)
     located = locate(recipe.model.path)
     refuse_plain(recipe, "train")
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
+        if warning := other_prompt(recipe, path):
+            output.note(warning)
         found = plan(recipe, processes, folder, command)
         if has_gpu(recipe):
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))

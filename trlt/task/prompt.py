@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from trlt.errors import DataError
 from trlt.task.answer import LETTERS, AnswerFormat
-from trlt.task.layout import Declared, Layout, Place, layout
+from trlt.task.layout import Declared, Layout, Place, layout, read_parts
 from trlt.task.sample import Sample, Span, Task
 from trlt.task.template import rendered
 from trlt.task.wording import needs_options
@@ -64,6 +64,11 @@ class Words:
             return VERSION
         told = json.dumps([VERSION, self.system, sorted(self.templates), sorted(self.layouts)])
         return f"own:{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+    @property
+    def begins_with_think(self) -> bool:
+        """Whether completions with reasoning begin with `<think>`, as some chat templates begin them."""
+        return all(read_parts(declared)[0].opens == "<think>" for _, declared in self.layouts)
 
     def layout(self, task: Task, *, think: bool) -> Layout:
         """The layout of a task's completions.
