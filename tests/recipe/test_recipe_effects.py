@@ -17,6 +17,7 @@ MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers 
 MEANS += [
     f"train.{key}" for key in "save_steps keep_checkpoints gradient_checkpointing features features_gb max_broken".split()
 ]
+MEANS += ["prompt.name"]
 MEANS += [f"train.{key}" for key in "completions_every report_to".split()]
 MEANS += [f"train.launch.{key}" for key in "processes strategy gpu_gb".split()]
 MEANS += [f"train.vllm.{key}" for key in "python memory sleep".split()]

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
+from trlt.recipe.prompts import Prompts
 from trlt.recipe.rewards import Rewards
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
@@ -361,6 +362,7 @@ class Recipe(Section):
     prepare: Prepare = Prepare()
     probe: Probe = Probe()
     select: Select = Select()
+    prompt: Prompts = Prompts()
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
@@ -369,7 +371,7 @@ class Recipe(Section):
         """How a stage asks, and reads completions; `infer` and `serve` ask as `eval`."""
         asked: Decoding | Train = getattr(self, stage)
         as_gqa = stage == "eval" and self.eval.as_gqa
-        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa)
+        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
     def grader(self, stage: Stage) -> Grader:
         """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`)."""

@@ -23,7 +23,6 @@ from trlt.files.forms import ManifestForm, read_form
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.shared.leases import at_work, remove
 from trlt.rollout.shared.rank_files import work_folder
-from trlt.task.prompt import VERSION
 
 _ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
@@ -127,7 +126,7 @@ def open_run(
         "kind": kind,
         "created": now(),
         **environment(),
-        "prompt": VERSION,
+        "prompt": recipe.prompt.words().version,
         "protocol": dict(protocol),
         "model": dict(model),
         "inputs": {name: dict(given) for name, given in sorted(inputs.items())},
