@@ -18,7 +18,7 @@ from trlt.commands._shared_options import Overrides
 from trlt.data.datasets import load, names
 from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.errors import DataError, UsageError
-from trlt.evaluate.benchmark import DATA
+from trlt.evaluate.places import DATA
 from trlt.files import file_digest, write_text_atomic
 from trlt.recipe import Recipe, Source, load_recipe
 from trlt.report import prepared_markdown, reading_table, statistics_view
@@ -179,10 +179,12 @@ def _leaks(recipe: Recipe, output: Output) -> Leaks | None:
     if not recipe.prepare.against:
         return None
     usual = {name: DATA / name for name in names("bench")}
-    usual |= {name: Path(bench.annotations) for name, bench in recipe.eval.benchmarks.items()}
-    places = benchmark_places(recipe.prepare.against, usual)
+    mine = recipe.eval.benchmarks
+    usual |= {name: Path(bench.annotations) for name, bench in mine.items() if bench.annotations is not None}
+    files = {name: bench.dataset for name, bench in mine.items() if bench.dataset is not None}
+    places = benchmark_places(recipe.prepare.against, usual, files)
     output.note(f"prepare: reading the videos of {', '.join(places)}")
-    return benchmark_keys(places)
+    return benchmark_keys(places, files)
 
 
 def _against(leaks: Leaks | None, entries: Sequence[Mapping[str, Any]], done: str) -> dict[str, Any] | None:
