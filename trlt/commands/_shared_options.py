@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", "-r", help="Recipe file; without one, the defaults (the paper's).")
+    Path | None,
+    typer.Option(
+        "--recipe",
+        "-r",
+        help="Recipe: a file, or a name that `trlt recipe list` shows; without one, the defaults (the paper's).",
+    ),
 ]
 Overrides = Annotated[
     Sequence[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
@@ -39,6 +44,13 @@ OwnVllm = Annotated[
         "on the CPU. Python of vLLM's environment: TRLT_VLLM_PYTHON, or the recipe's `train.vllm.python`.",
         min=0,
         show_default=False,
+    ),
+]
+SampleData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Samples from `trlt prepare`; or questions of your own: JSONL, JSON, CSV, TSV, Parquet, hf://org/name[:split].",
     ),
 ]
 ColumnMap = Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
-from trlt.commands._data import data_flags, open_data
+from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
 from trlt.commands._shared_options import (
@@ -35,7 +35,7 @@ from trlt.evaluate.benchmark import (
     open_bench,
     score_bench,
 )
-from trlt.evaluate.places import Questions, find_places, own_name, own_questions, read_questions
+from trlt.evaluate.places import Questions, find_places, own_names, own_questions, read_questions
 from trlt.evaluate.predictions import read_predictions, write_prediction_rows
 from trlt.files import file_digest, write_jsonl
 from trlt.recipe import Benchmark, Recipe, Video
@@ -100,14 +100,15 @@ def evaluate(
         VideoError: videos that can't be read; the other benchmarks are still scored.
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
-    recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad, allow_missing))
-    places = find_places(benches, data, str(dataset) if dataset else None, recipe, annotations, videos, split)
+    recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
+    mine = own_names(data, data_stem)
+    places = find_places(benches, mine, str(dataset) if dataset else None, recipe, annotations, videos, split)
     if list_samples:
         given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path, "--map": columns}
         words = [word for flag, value in given_again.items() if value is not None for word in (flag, value)]
         words += [word for one in sets for word in ("--set", one)] + ["--skip-bad"] * skip_bad
         target = out or RUNS / recipe.name / "samples"
-        asked_for = {name: _again(name, data, dataset) for name in places}
+        asked_for = {name: _again(name, mine, dataset) for name in places}
         listed = [_questions(name, place, recipe, target, output) for name, place in places.items()]
         return _list_samples(listed, asked_for, recipe, target, words, output)
     given = read_predictions(predictions) if predictions else None
@@ -208,19 +209,20 @@ def _ask(
 
 
 def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output) -> Questions:
-    """A benchmark's questions; own ones in any form that `--data` takes."""
+    """A benchmark's questions; own ones in any form that `--data` takes, whether or not their videos are there."""
     if place.data is None:
         return read_questions(name, place)
     video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
-    opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output)
-    return own_questions(name, opened.samples, str(opened.identity["path"]), str(opened.root))
+    # Videos are looked for with those of the other benchmarks, and not at all for predictions.
+    opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")
+    path = next(iter(opened.identity.get("files", ())), str(Path(place.data).resolve()))
+    return own_questions(name, opened.samples, path, str(opened.root))
 
 
-def _again(name: str, data: Sequence[str], dataset: Path | None) -> list[object]:
+def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[object]:
     """The flags that name a benchmark once more."""
-    for one in data:
-        if own_name(one)[0] == name:
-            return ["--data", one]
+    if name in data:
+        return ["--data", f"{name}={data[name]}"]
     return ["--dataset", dataset] if dataset and dataset.stem == name else ["--bench", name]
 
 

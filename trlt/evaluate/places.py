@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -45,7 +45,7 @@ class Questions:
 
 def find_places(
     benches: Sequence[str],
-    data: Sequence[str],
+    data: Mapping[str, str],
     dataset: str | None,
     recipe: Recipe,
     annotations: Path | None,
@@ -56,7 +56,7 @@ def find_places(
 
     Args:
         benches: Official names, names of the recipe's `eval.benchmarks`, or `all` of those.
-        data: Own questions, each as `FILE` or `NAME=FILE`.
+        data: Own questions: name (`own_names`) to file.
         dataset: File of a data set outside of the package.
         recipe: As resolved.
         annotations: Flag; goes with a single benchmark, as the next two.
@@ -69,10 +69,11 @@ def find_places(
     """
     given: dict[str, Benchmark | None] = {name: recipe.eval.benchmarks.get(name) for name in _named(benches, recipe)}
     if dataset is not None:
+        if not dataset.endswith(".py"):
+            raise UsageError(f"--dataset {dataset}: a data set's file ends in .py; one that trlt has is given with --bench")
         where = str(annotations or DATA / dataset_name(dataset))
         _add(given, dataset_name(dataset), Benchmark(dataset=dataset, annotations=where))
-    for one in data:
-        name, path = own_name(one)
+    for name, path in data.items():
         _add(given, name, Benchmark(data=path))
     if not given:
         raise UsageError(
@@ -87,18 +88,26 @@ def find_places(
     return {name: _place(name, place, annotations, videos, split) for name, place in given.items()}
 
 
-def own_name(given: str) -> tuple[str, str]:
-    """Name and path of own questions: `NAME=FILE`, or a path whose stem is the name.
+def own_names(data: Sequence[str], stem: Callable[[str], str]) -> dict[str, str]:
+    """Own questions, each given as `NAME=FILE` or as a file whose stem is the name: name to file.
+
+    Args:
+        data: As given.
+        stem: A name for a file or address.
 
     Raises:
-        UsageError: a name that is an official benchmark's, or can't be a file's.
+        UsageError: a name that is an official benchmark's, can't be a file's, or occurs twice.
     """
-    named = None if Path(given).exists() else _NAMED.fullmatch(given)
-    path = named[2] if named else given
-    name = named[1] if named else re.sub(r"[^\w.-]+", "-", Path(path.partition(":")[0] if "://" not in path else path).stem)
-    if fault := name_fault(name):
-        raise UsageError(f"--data {given}: {fault}; name the questions otherwise: --data my-questions={path}")
-    return name, path
+    found: dict[str, str] = {}
+    for given in data:
+        named = None if Path(given).exists() else _NAMED.fullmatch(given)
+        path = named[2] if named else given
+        name = named[1] if named else re.sub(r"[^\w.-]+", "-", stem(path))
+        fault = name_fault(name) or (f"{name!r} is named twice" if name in found else None)
+        if fault:
+            raise UsageError(f"--data {given}: {fault}; name the questions otherwise: --data my-questions={path}")
+        found[name] = path
+    return found
 
 
 def find_place(name: str, recipe: Recipe) -> Benchmark:

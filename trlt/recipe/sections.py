@@ -61,6 +61,17 @@ class Video(Section):
         return self
 
 
+class Data(Section):
+    """How a table of questions that isn't trlt's own is read, wherever samples are named (`--data`, `train.data`)."""
+
+    map: Input[dict[str, str]] = Field(default_factory=dict)
+    """Field -> its column, where the column's name doesn't tell; an empty column means that the table has no such field."""
+    skip_bad: Input[bool] = False
+    """Leave out rows that can't be used, and list them."""
+    skip_missing: Input[bool] = False
+    """Leave out rows whose video isn't there, and list them."""
+
+
 class Probe(Decoding):
     """Repeated answers of the base model (3.1 and appendix A of the paper)."""
 
@@ -166,7 +177,7 @@ class Train(Update):
 
     method: Outcome[Literal["grpo", "sft"]] = "grpo"
     data: Input[str | None] = None
-    """Samples as JSONL, from `trlt select` or `trlt prepare`."""
+    """Samples as JSONL, from `trlt select` or `trlt prepare`; or a table of questions (docs/data.md)."""
     prompts_per_step: Outcome[Positive] = 48
     """Prompts per optimizer step, over all processes."""
     prompts_per_pass: Rounding[Positive] = 1
@@ -379,6 +390,7 @@ class Recipe(Section):
     name: Means[str] = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     model: Model = Model()
     video: Video = Video()
+    data: Data = Data()
     prepare: Prepare = Prepare()
     probe: Probe = Probe()
     select: Select = Select()

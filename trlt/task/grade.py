@@ -43,4 +43,4 @@ class Grader:
     def _one(self, sample: Sample, text: str) -> Grade:
         answer = self.form.read(sample, text)
         scores = score(answer, sample, self.form.open_threshold)
-        return Grade(answer, scores, reward(scores, sample.task, self.weights))
+        return Grade(answer, scores, reward(sample, text, answer, scores, self.weights))

@@ -12,7 +12,7 @@ is shared code. Knows no prompt, no frames and no model.
 from trlt.data.datasets import _by_task as by_task
 from trlt.data.datasets._common import Example, Reading, keep_example
 from trlt.data.datasets._metrics import Item, gold_text, is_answered
-from trlt.data.datasets._modules import dataset_name, has_role, load, name_fault, names, open_dataset
+from trlt.data.datasets._modules import dataset_file, dataset_name, has_role, load, name_fault, names, open_dataset
 from trlt.data.datasets._source import read_source
 from trlt.data.datasets._spans import fit_to_file, outside_words, span_outside
 from trlt.data.datasets._videos import locate
@@ -22,6 +22,7 @@ __all__ = [
     "Item",
     "Reading",
     "by_task",
+    "dataset_file",
     "dataset_name",
     "fit_to_file",
     "gold_text",

@@ -57,6 +57,11 @@ def dataset_name(given: str | ModuleType) -> str:
     return Path(given).stem if given.endswith(".py") else given
 
 
+def dataset_file(module: ModuleType) -> Path | None:
+    """The file of a data set outside of the package; None for one of the package's."""
+    return None if module.__name__.startswith(__package__ or "") else Path(str(module.__file__))
+
+
 def name_fault(name: str) -> str | None:
     """Why a benchmark of the user's can't have this name, or None."""
     if name in names():

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from trlt.data.datasets._common import Purpose, Reading
 from trlt.data.datasets._files import parse_file
-from trlt.data.datasets._modules import dataset_name, has_role, load, names
+from trlt.data.datasets._modules import dataset_file, dataset_name, has_role, load, names
 from trlt.errors import DataError, UsageError, did_you_mean
 
 
@@ -38,7 +38,7 @@ def read_source(
     module, name = load(dataset), dataset_name(dataset)
     if not has_role(module, purpose):
         kind = "training source" if purpose == "train" else "benchmark"
-        if dataset is module:
+        if dataset_file(module):
             lacks = "TRAIN_SPLIT" if purpose == "train" else "TEST_SPLIT, values, official and metrics"
             raise UsageError(f"{module.__file__}: is no {kind}: it has no {lacks}")
         raise UsageError(f"{name} is no {kind}; choose one of: {', '.join(names(purpose))}")
