@@ -111,20 +111,21 @@ def evaluate(
         asked_for = {name: _again(name, mine, dataset) for name in places}
         listed = [_questions(name, place, recipe, target, output) for name, place in places.items()]
         return _list_samples(listed, asked_for, recipe, target, words, output)
+    # Before a model is loaded or even looked for: what is wrong with files is told within a second.
     given = read_predictions(predictions) if predictions else None
     if (servers or vllm is not None) and given is not None:
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm)
-    remote = connect(servers, model, recipe, output)
-    if given is None and remote is None:
-        refuse_plain(recipe, "eval")
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
-    identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
     target = out or RUNS / recipe.name / default
     questions = [_questions(name, place, recipe, target, output) for name, place in places.items()]
     ready = [open_bench(one, recipe, given is None, allow_missing, target) for one in questions]
     extra = count_extra(ready, given) if given is not None else 0
+    remote = connect(servers, model, recipe, output)
+    if given is None and remote is None:
+        refuse_plain(recipe, "eval")
+    identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
     video = _video(recipe)
     settings = protocol(recipe.eval, video)
     asked = [sample for bench in ready for sample in bench.samples]
@@ -222,7 +223,7 @@ def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output
 def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[object]:
     """The flags that name a benchmark once more."""
     if name in data:
-        return ["--data", f"{name}={data[name]}"]
+        return ["--data", data[name] if data_stem(data[name]) == name else f"{name}={data[name]}"]
     return ["--dataset", dataset] if dataset and dataset.stem == name else ["--bench", name]
 
 

@@ -36,7 +36,9 @@ def interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | Non
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Caveats of an entry of `results.json`, except about the official metrics."""
-    return [*_left_out(entry), *_surprises(bench, entry)]
+    some = ", ".join(f"{key} {count:,}" for key, count in entry.get("questions", {}).items())
+    parts = [f"not all of the {entry['n']:,} questions count in each metric: {some}"] if some else []
+    return [*_left_out(entry), *parts, *_surprises(bench, entry)]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:

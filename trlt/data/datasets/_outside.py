@@ -97,6 +97,8 @@ def _role_faults(module: ModuleType, files: Mapping[str, Any]) -> list[str]:
     """Faults of what makes a data set a benchmark or a training source."""
     found = []
     has = [name for name in (*BENCH, "TEST_SPLIT") if hasattr(module, name)]
+    if has == ["TEST_SPLIT"] and hasattr(module, "TRAIN_SPLIT"):  # which is only not to be trained on
+        has = []
     for name in ("TEST_SPLIT", "TRAIN_SPLIT"):
         split = getattr(module, name, None)
         if hasattr(module, name) and split not in files:
