@@ -7,8 +7,8 @@ import re
 import pytest
 from paths import ROOT
 
-from trlt.data.datasets import Item, gold_text, load, names
-from trlt.evaluate.question_scores import COLUMNS, is_answered, item_columns
+from trlt.data.datasets import Item, gold_text, is_answered, load, names
+from trlt.evaluate.question_scores import COLUMNS, item_columns
 from trlt.evaluate.summary import summary
 from trlt.recipe import Recipe
 from trlt.task.sample import Sample, Span

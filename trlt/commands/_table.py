@@ -6,6 +6,16 @@ from trlt.commands._command import Lazy
 
 COMMANDS = {
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
+    "dataset": Lazy(
+        "",
+        "Help with the file of a data set of one's own.",
+        {
+            "check": Lazy(
+                "dataset_check:check",
+                "Check such a file: its example, its metrics with gold, wrong and no answers, and how it reads real files.",
+            ),
+        },
+    ),
     "probe": Lazy(
         "probe:probe",
         "Sample several completions per question, to measure difficulty; or look at the answers.",

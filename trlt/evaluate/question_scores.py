@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, load
+from trlt.data.datasets import Item, is_answered, load
 from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
 from trlt.files import open_atomic
@@ -41,11 +42,13 @@ PAPER, OFFICIAL = "paper.", "official."
 Columns = dict[str, list[Any]]
 
 
-def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], errors: Mapping[str, str]) -> Columns:
+def item_columns(
+    bench: str | ModuleType, items: Sequence[Item], entry: Mapping[str, Any], errors: Mapping[str, str]
+) -> Columns:
     """The columns of a benchmark's file, one entry per item.
 
     Args:
-        bench: Name of the benchmark.
+        bench: Name of the benchmark, or its module.
         items: All of its questions, including unanswered ones.
         entry: Its entry in `results.json`, which names the metrics.
         errors: Why a question has no output, by id.
@@ -78,12 +81,6 @@ def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], er
 def _named(prefix: str, metrics: Iterable[str], values: Mapping[str, float]) -> dict[str, float | None]:
     """A question's value in each of a benchmark's metrics; None if it doesn't count in one."""
     return {f"{prefix}{key}": values.get(key) for key in metrics}
-
-
-def is_answered(item: Item) -> bool:
-    """Whether all parts of the answer could be read from the output."""
-    option, span = item.answer.option is not None, item.answer.span is not None
-    return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
 
 
 def write_items(path: Path, columns: Columns) -> None:

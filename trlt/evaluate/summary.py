@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, load, names
+from trlt.data.datasets import Item, has_role, load, names
 from trlt.errors import UsageError
 from trlt.stats.intervals import mean_interval
 
 
-def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
+def summary(
+    bench: str | ModuleType, items: Sequence[Item], missing_videos: int = 0, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
     """The entry of one benchmark.
 
     Args:
-        name: Of the benchmark.
+        bench: Name of the benchmark, or its module.
         items: One per question, including unanswered ones; questions about missing videos are left out.
         missing_videos: Number of missing videos.
         bootstrap: Resamples of videos.
@@ -28,9 +31,9 @@ def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap
         UsageError: not a benchmark.
         DataError: no items.
     """
-    module = load(name)
-    if name not in names("bench"):
-        raise UsageError(f"{name} is no benchmark; choose one of: {', '.join(names('bench'))}")
+    module = load(bench)
+    if not has_role(module, "bench"):
+        raise UsageError(f"{bench} is no benchmark; choose one of: {', '.join(names('bench'))}")
     entry: dict[str, Any] = module.metrics(items)
     weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
     rows = [module.values(item) for item in items]

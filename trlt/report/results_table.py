@@ -63,7 +63,8 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
         official = entry["official"]
         for place, (key, value) in enumerate(entry["paper"].items()):
             bounds = interval(entry, key)
-            counts = (asked(entry), f"{entry['unanswered']:,}") if place == 0 else (_part(entry, key), "")
+            unread = f"{entry['unanswered']:,}" if place == 0 else ""
+            counts = (_part(entry, key) or (asked(entry) if place == 0 else ""), unread)
             shown = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "-"
             cells = [f"{value:.1f}", shown, f"{official[key]:.1f}" if key in official else "", *counts]
             if paper:

@@ -9,9 +9,11 @@ the paper doesn't use it); a benchmark has `TEST_SPLIT`, `values`, `official` an
 is shared code. Knows no prompt, no frames and no model.
 """
 
-from trlt.data.datasets._common import Example, Reading, keep_example
-from trlt.data.datasets._metrics import Item, gold_text
-from trlt.data.datasets._modules import load, names
+from trlt.data.datasets import _by_task as by_task
+from trlt.data.datasets._common import Example, Purpose, Reading, keep_example
+from trlt.data.datasets._metrics import Item, gold_text, is_answered
+from trlt.data.datasets._modules import dataset_file, dataset_name, has_role, load, name_fault, names, open_dataset
+from trlt.data.datasets._outside import entry_fault, reading_faults, shape_faults, value_faults
 from trlt.data.datasets._source import read_source
 from trlt.data.datasets._spans import fit_to_file, outside_words, span_outside
 from trlt.data.datasets._videos import locate
@@ -19,14 +21,26 @@ from trlt.data.datasets._videos import locate
 __all__ = [
     "Example",
     "Item",
+    "Purpose",
     "Reading",
+    "by_task",
+    "dataset_file",
+    "dataset_name",
+    "entry_fault",
     "fit_to_file",
     "gold_text",
+    "has_role",
+    "is_answered",
     "keep_example",
     "load",
     "locate",
+    "name_fault",
     "names",
+    "open_dataset",
     "outside_words",
     "read_source",
+    "reading_faults",
+    "shape_faults",
     "span_outside",
+    "value_faults",
 ]
