@@ -12,7 +12,7 @@ from trlt.data.datasets._common import clean, without_instruction
 from trlt.data.datasets._options import split_options
 from trlt.data.own.answers import untagged
 from trlt.data.own.chat import Turn, read_chat
-from trlt.data.own.spellings import Cell, Columns
+from trlt.data.own.spellings import Cell, Columns, is_blank
 from trlt.data.own.values import Unusable, options, seconds, spans, start_and_end, text, video, without_letters
 from trlt.errors import shown
 from trlt.task.answer import plain
@@ -143,10 +143,10 @@ class RowReader:
         return f"say which column holds it with --map {name}=COLUMN; there are {names}"
 
     def _options(self, row: Row, parsed: Callable[..., Any]) -> tuple[str, ...] | None:
-        several = self.columns.options(row.values)
-        cell = self.columns.find("options", row.values) if several is None or not self.columns.given("options") else None
-        if cell is None and several is not None:
-            cell = Cell(*several)
+        cell = self.columns.find("options", row.values)
+        if cell is None and (names := self.columns.option_columns(row.values)):
+            values = [row.values.get(name) for name in names]
+            cell = None if is_blank(values) else Cell(f"{names[0]} … {names[-1]}", values)
         found: tuple[str, ...] | None = parsed("options", options, cell)
         return found
 
@@ -154,8 +154,9 @@ class RowReader:
         start, end = (self.columns.find(name, row.values) for name in ("start", "end"))
         if start is not None or end is not None:
             ends = [one.value if one is not None else None for one in (start, end)]
-            self.used.setdefault("end" if start else "start", Counter())[(end or start).column] += end is not None  # type: ignore[union-attr]
             found = parsed("start" if start else "end", lambda _: _both(*ends), start or end)
+            if start and end:
+                self.used.setdefault("end", Counter())[end.column] += 1
         else:
             found = parsed("spans", spans, self.columns.find("spans", row.values))
         return tuple(found) if found else None
