@@ -144,8 +144,8 @@ def _require_ids(ids: Sequence[str], reader: RowReader, columns: Columns, path: 
     if again > len(ids) / 2 and "id" in reader.used and not columns.given("id"):
         column = next(iter(reader.used["id"]))
         raise DataError(
-            f"{path}: id (column {shown(column)}): {again:,} of {len(ids):,} values stand in another row, too, so they name no rows: "
-            "leave the column out with --map id=, or name another with --map id=COLUMN"
+            f"{path}: id (column {shown(column)}): {again:,} of {len(ids):,} values stand in another row, too, "
+            "so they name no rows: leave the column out with --map id=, or name another with --map id=COLUMN"
         )
 
 
