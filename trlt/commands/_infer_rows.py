@@ -63,7 +63,7 @@ def infer_rows(
     if servers is None:
         refuse_plain(recipe, "eval")
     log = run_files.server_log
-    own = own_servers(vllm, recipe, recipe.video, settings, samples, output, log=log, as_gqa=settings.as_gqa)
+    own = own_servers(vllm, recipe, recipe.video, "eval", samples, output, log=log)
     folder = open_run(
         run_files.out,
         "infer",
@@ -93,9 +93,8 @@ def infer_rows(
             videos=index,
             settings=settings,
             n=1,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("eval"),
             out=rows,
-            as_gqa=settings.as_gqa,
             retry_errors=retry_errors,
             progress=progress,
         )

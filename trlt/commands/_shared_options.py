@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", "-r", help="Recipe file; without one, the defaults (the paper's).")
+    Path | None,
+    typer.Option(
+        "--recipe",
+        "-r",
+        help="Recipe: a file, or a name that `trlt recipe list` shows; without one, the defaults (the paper's).",
+    ),
 ]
 Overrides = Annotated[
     Sequence[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")

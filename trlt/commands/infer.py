@@ -36,7 +36,6 @@ from trlt.errors import DataError, UsageError
 from trlt.report import timeline
 from trlt.rollout import request
 from trlt.task.answer import Answer, parse_span
-from trlt.task.grade import read_answer
 from trlt.task.prompt import letter, render_span
 from trlt.task.sample import Sample, Span
 from trlt.task.user_question import answer_values, question_sample
@@ -136,7 +135,7 @@ def infer(
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
         check_target(clip_out, path)
     remote = connect(servers, model, recipe, output)
-    own = own_servers(vllm, recipe, recipe.video, recipe.eval, [sample], output)
+    own = own_servers(vllm, recipe, recipe.video, "eval", [sample], output)
     if remote is None:
         locate(recipe.model.path)
         refuse_plain(recipe, "eval")
@@ -146,14 +145,14 @@ def infer(
 
     with ClipLoader(recipe.video, geometry_for(recipe.model, output, remote)) as loader:
         clip = loader.load(path)
-    settings = recipe.eval
+    settings, form = recipe.eval, recipe.form("eval")
     by = named(remote, servers, own, recipe)
     output.note(f"{clip.duration:.1f} s, {len(clip.frames)} frames, {clip.tokens} tokens; asking {by}")
     engine = own or remote or make_engine(recipe.model, output.note)
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
     with own or nullcontext():
-        [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
-    answer = read_answer(sample, completion.text, settings)
+        [[[completion]]] = engine.generate([Tree(clip, (request(sample, form, 1),))], sampling)
+    answer = form.read(sample, completion.text)
     _show(answer, completion.text, sample, clip.duration, completion.finished, output)
     values = answer_values(answer, completion.text, finished=completion.finished)
     result: dict[str, Any] = {"video": str(path), "duration": clip.duration, "task": sample.task, **values}

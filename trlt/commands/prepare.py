@@ -19,10 +19,10 @@ from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMis
 from trlt.data.datasets import load, names
 from trlt.data.own import is_hub, is_table
 from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
-from trlt.errors import DataError, UsageError
+from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.evaluate.benchmark import DATA
 from trlt.files import file_digest, write_text_atomic
-from trlt.recipe import Recipe, Source, load_recipe
+from trlt.recipe import Recipe, Source, is_plan, load_recipe, name_of, recipe_file, shipped
 from trlt.report import prepared_markdown, reading_table, statistics_view
 from trlt.rollout import RunFiles, environment
 from trlt.video.scan import Scan
@@ -36,8 +36,8 @@ def prepare(
         str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Your own table of questions (JSONL, JSON, CSV, TSV, Parquet, hf://org/name), a data set, or a recipe whose "
-            "`prepare.sources` make a pool.",
+            help="Your own table of questions (JSONL, JSON, CSV, TSV, Parquet, hf://org/name), a data set, or a recipe (path "
+            "or name) whose `prepare.sources` make a pool.",
         ),
     ] = None,
     *,
@@ -154,13 +154,19 @@ def prepare(
 
 
 def _is_recipe(target: str) -> bool:
-    return target.endswith((".yaml", ".yml"))
+    """Whether a recipe is meant, by its path or name; the name of a data set is that of a data set."""
+    return target not in names() and (target.endswith((".yaml", ".yml")) or name_of(target) is not None)
+
+
+def _pools() -> list[str]:
+    """Names of the shipped recipes that have sources."""
+    return [name for name, path in shipped().items() if not is_plan(name) and load_recipe(path).prepare.sources]
 
 
 def _place(target: str, out: Path | None, pooled: bool) -> Path:
     """A file for one source, a folder for the sources of a recipe."""
     if pooled:
-        place = out or RUNS / Path(target).stem / "samples"
+        place = out or RUNS / recipe_file(target).stem / "samples"
         if place.suffix == ".jsonl" or place.is_file():
             raise UsageError(f"--out {place}: a recipe makes a folder with one file per source; give {place.with_suffix('')}")
         return place
@@ -187,6 +193,8 @@ def _sources(
         table = Source(dataset=data_stem(target), annotations=target, videos=str(videos) if videos else None)
         return load_recipe(None, sets=sets, flags=flags), [table]
     if not _is_recipe(target):
+        if not set(target) & set("./") and target not in names():
+            raise UsageError(f"unknown data set {target!r}; {did_you_mean(target, [*names(), *_pools()])}")
         load(target)  # an unknown name is told before anything else
         if annotations is None:
             raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_wanted(target)}")

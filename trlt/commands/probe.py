@@ -50,7 +50,7 @@ from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
 from trlt.errors.faults import tell
 from trlt.files import sample_files
-from trlt.recipe import Recipe
+from trlt.recipe import Recipe, recipe_file
 from trlt.report import histogram_table
 from trlt.report.plots import difficulty_png
 from trlt.rollout import RunFiles, Sharing, Summary, open_run, read_rows, run
@@ -158,7 +158,7 @@ def probe(
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe", fetch=ray is None)
-    own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output, log=run_files.server_log)
+    own = own_servers(vllm, recipe, recipe.video, "probe", samples, output, log=run_files.server_log)
     folder = open_run(
         run_files.out,
         "probe",
@@ -177,7 +177,8 @@ def probe(
     geometry = geometry_for(recipe.model, output, remote)
     count = 1 if own or remote or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
-        options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
+        file = recipe_path and recipe_file(recipe_path)  # a name would be told again by each process
+        options = {"-n": n, "--recipe": file, "--model": model, "--videos": videos, "--out": folder.out}
         given = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
         command = python_command(
             "probe", "--data", str(opened.path), *given, *(text for one in sets for text in ("--set", one)), "--json"
@@ -264,7 +265,7 @@ def _ask(
             videos=index,
             settings=recipe.probe,
             n=recipe.probe.n,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("probe"),
             out=rows,
             retry_errors=retry_errors and sharing is None,
             progress=progress,

@@ -98,7 +98,7 @@ def estimate(
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
-    own = own_servers(vllm, recipe, recipe.video, recipe.probe, samples, output)
+    own = own_servers(vllm, recipe, recipe.video, "probe", samples, output)
     generator = own or remote
     if not fresh:
         _compare(run, recipe, identity_of(remote, recipe), opened.identity, sampler_of(own))
@@ -133,7 +133,7 @@ def estimate(
             videos=index,
             settings=recipe.probe,
             n=recipe.probe.n,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("probe"),
             folder=Path(folder),
             geometry=geometry,
             text_tokens=text_tokens,

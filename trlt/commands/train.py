@@ -36,14 +36,16 @@ from trlt.errors import DataError, Interrupted, RecipeError, counted
 from trlt.errors.interruption import Interruption, deaf_at_exit
 from trlt.files import write_json
 from trlt.files.bounded_json import read_object
-from trlt.recipe import Recipe
+from trlt.recipe import Recipe, recipe_file
 from trlt.task.sample import Sample
 from trlt.train.checkpoints import drop_damaged
 from trlt.train.run_plan import plan, refuse_what_cannot_fit
 
 
 def train(
-    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. recipes/32k.yaml.")],
+    recipe_path: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="Recipe: a file, or a name of `trlt recipe list`, e.g. 32k.")
+    ],
     *,
     sets: Overrides = (),
     data: Annotated[
@@ -88,7 +90,8 @@ def train(
         recipe = cut_to(recipe, len(opened.samples), processes, rank, output)
     if opened is not None and opened.text is not None:  # other processes take what is made of it
         data = str(opened.path)
-    forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
+    # The file itself: a name would be told again by each process.
+    forward = [str(recipe_file(recipe_path)), *[f for s in sets for f in ("--set", s)]]
     named = (("--data", data), ("--videos", videos), ("--model", model), ("--out", out))
     forward += [f for key, value in named if value for f in (key, str(value))]
     command = python_command("train", *forward)

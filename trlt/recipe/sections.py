@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
+from trlt.task.grade import Grader
+from trlt.task.prompt_form import PromptForm
 from trlt.task.reward import Weights
 
 
@@ -363,6 +365,10 @@ class Rewards(Section):
         return Weights(**self.model_dump())
 
 
+Stage = Literal["probe", "train", "eval"]
+"""The stages that ask questions."""
+
+
 class Recipe(Section):
     """A whole experiment."""
 
@@ -376,3 +382,13 @@ class Recipe(Section):
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
+
+    def form(self, stage: Stage) -> PromptForm:
+        """How a stage asks, and reads completions; `infer` and `serve` ask as `eval`."""
+        asked: Decoding | Train = getattr(self, stage)
+        as_gqa = stage == "eval" and self.eval.as_gqa
+        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa)
+
+    def grader(self, stage: Stage) -> Grader:
+        """What a stage's completions earn."""
+        return Grader(self.form(stage), self.reward.weights())
