@@ -92,7 +92,12 @@ class RowReader:
         path = parsed("video", lambda value: video(value, self.root), cell)
         if cell is None:
             faults.append(f"{row.where}: video: is missing; {self._where_to('video', row)}")
-        place = parsed("clip", _clip, self._clip_cell(row))
+        first, last = find("clip_start"), find("clip_end")
+        if first and last:
+            place = parsed("clip_start", _clip, Cell(first.column, [first.value, last.value]))
+            self.used.setdefault("clip_end", Counter())[last.column] += 1
+        else:
+            place = parsed("clip", _clip, find("clip"))
         shared = {
             "where": row.where,
             "id": parsed("id", _id, find("id")) or f"{self.stem}:{row.number}",
@@ -160,12 +165,6 @@ class RowReader:
         else:
             found = parsed("spans", spans, self.columns.find("spans", row.values))
         return tuple(found) if found else None
-
-    def _clip_cell(self, row: Row) -> Cell | None:
-        start, end = (self.columns.find(name, row.values) for name in ("clip_start", "clip_end"))
-        if start is not None and end is not None:
-            return Cell(f"{start.column}, {end.column}", [start.value, end.value])
-        return self.columns.find("clip", row.values)
 
 
 def _asked(question: str, listed: tuple[str, ...] | None) -> Callable[..., Asked]:
