@@ -262,7 +262,8 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         return [f"{name}: {file} was changed" for file in edited] + _changed(f"inputs.{name}", old, new)
     if old.get("sha256") == new.get("sha256"):
         return _changed(f"inputs.{name}", old, new)
-    before, now_there = (Path(str(one.get("path", ""))).name for one in (old, new))
+    # What was given, rather than what was made of it.
+    before, now_there = (Path(str(next(iter(one.get("files") or ()), one.get("path", "")))).name for one in (old, new))
     counts = (
         f" ({old.get('samples'):,} before, {new['samples']:,} now)" if old.get("samples") not in (None, new["samples"]) else ""
     )
