@@ -581,14 +581,17 @@ def test_any_text_can_be_read(text):
     ]
     + ["so ", "<|", "-", "\"'", "1:", "0:01-", "half ", "选", "\n", "<observe>", "</", "__", "# ", "is the ", "B is ", "1,2,"],
 )
-def test_a_text_of_a_megabyte_takes_linear_time(piece):
-    def seconds(length):
-        text = piece * (length // len(piece))
-        start = time.process_time()
-        read(text, "grounded_qa")
-        return time.process_time() - start
-
-    seconds(1_000)
+def test_the_time_grows_with_the_length_of_a_text(piece):
     # Ten times the text takes ten times as long; a pattern that backtracks would take a hundred times.
-    short, long = max(seconds(100_000), 0.01), seconds(1_000_000)
-    assert long < 30 * short, (short, long)
+    assert seconds(piece, 200_000) < 30 * max(seconds(piece, 20_000), 0.005)
+
+
+@pytest.mark.parametrize("piece", ["The answer is B, since he waves from 3 to 9 s. ", "a", "[[1, "])
+def test_a_text_of_a_megabyte_is_read(piece):
+    assert seconds(piece, 1_000_000) < 20
+
+
+def seconds(piece, length):
+    start = time.process_time()
+    read(piece * (length // len(piece)), "grounded_qa")
+    return time.process_time() - start

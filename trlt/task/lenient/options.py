@@ -37,7 +37,7 @@ _AFTER_CUE = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    r"(?:\b(?:not|never|no|cannot|without|if|whether|unless|isn't)|n't|[不非别未若]|如果)(?:\ (?:the|a|correct|final)){0,3}\s?$",
+    r"(?:\b(?:not|never|no|cannot|without|if|whether|unless)|n't|[不非别未若]|如果)(?:\ (?:the|a|correct|final)){0,3}\s?$",
     re.IGNORECASE,
 )
 _LETTER = re.compile(r"[\s\"'(\[{<]{0,4}([A-Z])(?![A-Za-z0-9]|'[A-Za-z]|-[A-Za-z])[)\]}\"'>]{0,4}")

@@ -36,9 +36,10 @@ _CLOCK = (
     r"(?<![0-9A-Za-z_.])(?<![0-9]:)(?P<clock>[0-9]{1,3}(?::[0-9]{1,2}){1,2}(?:\.[0-9]{1,9}|,[0-9]{3}(?![0-9]))?)(?![0-9A-Za-z_:])"
     rf"(?: ?{_S}{_NO_WORD}| {_M}{_NO_WORD})?"
 )
-_PARTS = rf"(?<![0-9A-Za-z_./])(?<![0-9]:)(?:(?P<h>{_NUMBER}) ?{_H}{_JOIN})?(?P<m>{_NUMBER}) ?(?:{_M}|m){_JOIN}(?P<ms>{_NUMBER}) ?{_S}{_NO_WORD}"
+_APART = r"(?<![0-9A-Za-z_./])(?<![0-9]:)"
+_PARTS = rf"{_APART}(?:(?P<h>{_NUMBER}) ?{_H}{_JOIN})?(?P<m>{_NUMBER}) ?(?:{_M}|m){_JOIN}(?P<ms>{_NUMBER}) ?{_S}{_NO_WORD}"
 _COUNTED = (
-    rf"(?<![0-9A-Za-z_./])(?<![0-9]:)(?P<number>{_NUMBER})(?P<half> and a half)?(?P<unit>[- ]?(?:{_S}|{_M}){_NO_WORD})?"
+    rf"{_APART}(?P<number>{_NUMBER})(?P<half> and a half)?(?P<unit>[- ]?(?:{_S}|{_M}){_NO_WORD})?"
     r"(?![0-9A-Za-z_%]|\.[0-9]|:[0-9])"
 )
 _IN_WORDS = rf"\b(?P<words>{_WORDS})(?P<whalf> and a half)?(?P<wunit>[- ](?:seconds?|secs?|minutes?|mins?)\b)?(?!\w)"
@@ -83,7 +84,7 @@ _BARE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _BARE_AFTER = re.compile(
-    r"\s{0,3}(?:$|[\n,;!?)\]}\"'<>]|\.(?![0-9])|\(s\)|\b(?:and|when|where|while|as|because|since|in|of|during|so|which)\b|[^\x00-\x7f])"
+    r"\s{0,3}(?:$|[\n,;!?)\]}\"'<>]|\.(?![0-9])|\(s\)|\b(?:and|when|where|while|as|because|since|in|of|during|so|which|or)\b|[^\x00-\x7f])"
 )
 _NEGATED = re.compile(
     r"(?:\bnot|n't|\bnever|rather than|instead of)\s(?:(?!but\b)[a-z']{1,12}\s){0,3}[\"'(\[]{0,2}$",
