@@ -13,6 +13,7 @@ from typing import Any
 from trlt.data.datasets import Item, load, names, read_source
 from trlt.data.find_videos import find_videos
 from trlt.errors import DataError, UsageError, VideoError
+from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.predictions import Predictions
 from trlt.evaluate.question_scores import item_columns, write_items
 from trlt.evaluate.summary import summary
@@ -152,8 +153,9 @@ def score_bench(
             if given is None:
                 continue
         items.append(Item(sample, text, form.read(sample, text)))
-    entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
-    write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
+    lenient = lenient_items(items, letters=form.answer_format != "open")
+    entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
+    write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors, lenient))
     if given is not None:
         entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
         entry["extra_predictions"] = extra

@@ -35,7 +35,9 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
     if not (wants_option or wants_span or wants_words):
         return strict
     said = final_part(cleaned(text))
-    answered, observed = inside("answer", said), inside("observe", said)
+    # The parts that the strict parser found may have marks of a layout of one's own.
+    answered = inside("answer", said) if strict.payload is None else cleaned(strict.payload)
+    observed = inside("observe", said) if strict.observed is None else cleaned(strict.observed)
     answer = strict
     if wants_span:
         place = observed if sample.task == "grounded_qa" else answered
