@@ -22,6 +22,7 @@ from trlt.recipe.sections import (
     Sft,
     Sizes,
     Source,
+    Stage,
     Train,
     Video,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Sft",
     "Sizes",
     "Source",
+    "Stage",
     "Train",
     "Video",
     "advice",

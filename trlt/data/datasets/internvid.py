@@ -44,7 +44,7 @@ from trlt.task.sample import Sample, Span, Task
 TITLE = "InternVid-VTime"
 TASK: Task = "grounding"
 LICENSE = "CC BY-NC-ND 4.0: non-commercial, no derivatives"
-WHERE = "github.com/huangb23/VTimeLLM (docs/data.md); videos from YouTube, by id"
+WHERE = "github.com/huangb23/VTimeLLM; videos from YouTube, by id"
 DOMAIN = "YouTube videos of all kinds"
 PAPER_COUNT = 213_158
 TRAIN_SPLIT = "train"
