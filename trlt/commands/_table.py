@@ -87,6 +87,15 @@ COMMANDS = {
             ),
         },
     ),
+    "recipe": Lazy(
+        "",
+        "Recipes that ship with trlt: list, show and copy them.",
+        {
+            "list": Lazy("recipe:list_", "List recipes, ablations and plans: what each is for, and the GPUs that it needs."),
+            "show": Lazy("recipe:show", "Print a recipe's file, comments included."),
+            "copy": Lazy("recipe:copy", "Copy a recipe to a file of yours, to change it."),
+        },
+    ),
     "demo": Lazy("demo:demo", "Run all commands on the miniature: synthetic videos, a tiny model, a few minutes."),
     "doctor": Lazy(
         "doctor:doctor",
