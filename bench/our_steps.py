@@ -87,7 +87,7 @@ def run(settings: Settings) -> dict[str, Any]:
         trainer.remove_callback(PrinterCallback)
         trainer.group_rollouts.engine.banned[builder.end_tokens] = True
         trainer.train()
-        _, prompt = training_data.inputs(0, think=recipe.train.think, answer_format=recipe.train.answer_format)
+        _, prompt = training_data.inputs(0, recipe.form("train"))
     logged = [row for row in trainer.state.log_history if "length" in row]
     assert {row["length"] for row in logged} == {settings.length}, "completions of unequal length"
     return {

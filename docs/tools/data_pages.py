@@ -48,11 +48,10 @@ def _metrics(module: ModuleType) -> Sequence[str]:
     """Names of the paper's metrics of a benchmark, from its own example."""
     from trlt.data.datasets import Item, gold_text
     from trlt.evaluate.summary import summary
-    from trlt.recipe import Eval
-    from trlt.task.grade import read_answer
+    from trlt.recipe import Recipe
 
     texts = [(sample, gold_text(sample)) for sample in module.EXAMPLE.samples]
-    items = [Item(sample, text, read_answer(sample, text, Eval())) for sample, text in texts]
+    items = [Item(sample, text, Recipe().form("eval").read(sample, text)) for sample, text in texts]
     name = module.__name__.rpartition(".")[2]
     return [key for key in summary(name, items)["paper"] if not key.startswith("acc_")]
 

@@ -12,10 +12,9 @@ import pytest
 from made_clips import choice
 from paths import ROOT
 
-from trlt.recipe import Decoding, Select
+from trlt.recipe import Probe, Recipe, Select
 from trlt.rollout.row import Generated, to_row
 from trlt.select import classify, deviation, water_fill
-from trlt.task.reward import Weights
 
 
 @pytest.fixture
@@ -53,7 +52,12 @@ def test_its_name_does_not_hide_the_standard_library() -> None:
 
 def test_made_rows_have_the_fields_and_classes_of_real_ones(bench) -> None:
     rng = Random(0)
-    real = to_row(choice("a", "v.mp4"), [Generated("x", 1, True)], settings=Decoding(), weights=Weights(), video_tokens=1)
+    real = to_row(
+        choice("a", "v.mp4"),
+        [Generated("x", 1, True)],
+        grader=Recipe(probe=Probe(answer_format="letter")).grader("probe"),
+        video_tokens=1,
+    )
     for source in ("nextqa", "charades", "nextgqa"):
         made = bench.Made()
         asked = [bench.sample(source, number, rng) for number in range(300)]

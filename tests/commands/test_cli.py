@@ -116,3 +116,21 @@ def test_json_is_json_whatever_the_terminals_encoding(encoding, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
     Output(json_mode=True).result(value)
     assert json.loads(written.getvalue().decode(encoding)) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["trian", "r.yaml"], "No such command 'trian'. Did you mean 'train'?"),
+        (["vidoe", "check"], "No such command 'vidoe'. Did you mean 'video'?"),
+        (["video", "chekc"], "No such command 'chekc'. Did you mean 'check', 'cache'?"),
+        (["probe", "shwo", "7"], "Got unexpected extra argument(s) (shwo 7). Did you mean 'show'?"),
+        (["train", "megre", "runs/x"], "Got unexpected extra argument(s) (runs/x). Did you mean 'merge'?"),
+        (["xyzzy"], "No such command 'xyzzy'."),
+        (["train", "r.yaml", "more"], "Got unexpected extra argument(s) (more)"),
+    ],
+)
+def test_a_mistyped_command_gets_a_suggestion(words, meant):
+    result = CliRunner().invoke(app, words)
+    said = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2 and f" {meant} ╰" in said

@@ -56,7 +56,7 @@ def test_all_eight_benchmarks_are_fetched_and_the_training_sets_but_two() -> Non
 
 
 def test_folders_are_those_of_the_shipped_recipes() -> None:
-    recipe, pool = load_recipe(ROOT / "recipes/32k.yaml"), load_recipe(ROOT / "recipes/full-490k.yaml")
+    recipe, pool = load_recipe(Path("32k")), load_recipe(Path("full-490k"))
     places = {name: (place.annotations, place.videos) for name, place in recipe.eval.benchmarks.items()}
     places |= {source.dataset: (source.annotations, source.videos) for source in pool.prepare.sources}
     assert len(places) == 15

@@ -15,7 +15,7 @@ from trlt.cli import app
 from trlt.engine.families import family_named
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import load
-from trlt.recipe import Model, Probe, Video
+from trlt.recipe import Model, Recipe, Video
 from trlt.rollout import request
 from trlt.task.sample import read_samples, write_samples
 from trlt.video import decoder_handle
@@ -90,7 +90,7 @@ def test_a_probe_reads_what_was_warmed_for_its_model(trlt, tmp_path, monkeypatch
     estimated = trlt(*asked, "--estimate", "--fresh", "--out", "run", "--json")["metrics"]
     assert estimated["video_tokens"]["total"] == TOKENS["Qwen3-VL"] and decoded == ["a.mp4"]
     # The two times and their marks are text of the prompt.
-    words = request(read_samples(data)[0], Probe(), 2)
+    words = request(read_samples(data)[0], Recipe().form("probe"), 2)
     loaded = load(Model(path=str(qwen3), dtype="float32", device="cpu"))
     builder = InputBuilder(loaded.model, loaded.processor)
     with ClipLoader(Video(workers=0), Geometry(16)) as loader:

@@ -16,7 +16,6 @@ from trlt.files import file_digest
 from trlt.recipe import Probe, Recipe, Select, Video, save_recipe
 from trlt.rollout import RunFiles, to_row
 from trlt.rollout.row import Generated, error_row
-from trlt.task.reward import Weights
 from trlt.task.sample import write_samples
 
 SETTINGS = Probe(answer_format="letter", n=4)
@@ -39,7 +38,7 @@ def rows(right, spans):
         if sample.task == "grounding":
             texts = [f"<answer> {start} to {end} </answer>" for start, end in spans]
         said = [Generated(text, 5, True) for text in texts]
-        yield to_row(sample, said, settings=SETTINGS, weights=Weights(), video_tokens=9)
+        yield to_row(sample, said, grader=Recipe(probe=SETTINGS).grader("probe"), video_tokens=9)
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from paths import ROOT
 from trlt.data.datasets import Item, gold_text, load, names
 from trlt.evaluate.question_scores import COLUMNS, is_answered, item_columns
 from trlt.evaluate.summary import summary
-from trlt.recipe import Eval
-from trlt.task.grade import read_answer
+from trlt.recipe import Recipe
 from trlt.task.sample import Sample, Span
 
 DOC = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
@@ -28,7 +27,7 @@ METRICS = (("mvbench", "acc"), ("charades", "mIoU"), ("nextgqa", "mIoU"), ("next
 
 
 def item(sample, text):
-    return Item(sample, text, read_answer(sample, text, Eval()))
+    return Item(sample, text, Recipe().form("eval").read(sample, text))
 
 
 def messy():

@@ -18,11 +18,10 @@ from trlt.engine.opening import opening_of, without_opening
 from trlt.engine.sampling import Sampling
 from trlt.errors import ModelError
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
-from trlt.recipe import Decoding
 from trlt.serve.streaming import EngineAnswerer
 from trlt.task import prompt as prompts
-from trlt.task.grade import grade, read_answer
-from trlt.task.reward import Weights
+from trlt.task.grade import Grader
+from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample, Span
 
 ALWAYS = CHAT_TEMPLATE.replace("assistant\n' }}", "assistant\n<think>\n' }}")
@@ -38,6 +37,7 @@ OF_TASK = {
 }
 SPECIAL = (("eos_token", "<|im_end|>"), ("pad_token", "<|endoftext|>"))
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
+THINKS = PromptForm(think=True, answer_format="letter")
 SAMPLE = Sample(
     id="s",
     source="x",
@@ -131,9 +131,9 @@ def test_a_target_is_what_generation_would_go_on_with(vocabulary, template, task
     before = vocabulary.encode(prompt, add_special_tokens=False)
     assert before[-2:] == [151_667, 198]
     assert before + ids == vocabulary.encode(prompt + left, add_special_tokens=False)
-    answer = read_answer(sample, opening + vocabulary.decode(ids), Decoding(think=True))
+    answer = THINKS.read(sample, opening + vocabulary.decode(ids))
     assert answer.well_formed and answer.reasoning == sample.meta["reasoning"]
-    assert answer == read_answer(sample, gold, Decoding(think=True)), "as it is read where the model writes the tag itself"
+    assert answer == THINKS.read(sample, gold), "as it is read where the model writes the tag itself"
 
 
 def test_a_text_that_begins_otherwise_has_no_rest():
@@ -143,10 +143,15 @@ def test_a_text_that_begins_otherwise_has_no_rest():
         without_opening("<answer> B </answer>", "<think>\n")
 
 
+def _grade(text):
+    [[one]] = Grader(THINKS).grade([(SAMPLE, [text])])
+    return one
+
+
 def test_a_thinking_models_completion_is_well_formed_and_earns_what_another_does():
-    opened = grade(SAMPLE, "<think>\n" + REASONED, Decoding(think=True), Weights())
+    opened = _grade("<think>\n" + REASONED)
     assert (opened.answer.well_formed, opened.answer.reasoning, opened.reward) == (True, "The square moves.", 2.0)
-    torn = grade(SAMPLE, REASONED, Decoding(think=True), Weights())
+    torn = _grade(REASONED)
     assert (torn.answer.well_formed, torn.reward) == (False, 1.0)
 
 

@@ -31,9 +31,8 @@ from trlt.engine.servers.messages import UNKNOWN
 from trlt.engine.servers.sglang import START
 from trlt.engine.servers.transport import ServerAddress
 from trlt.errors import ModelError, UsageError
-from trlt.recipe import Probe, Video
+from trlt.recipe import Probe, Recipe, Video
 from trlt.rollout import read_rows, run
-from trlt.task.reward import Weights
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
 
@@ -557,7 +556,7 @@ def test_a_run_through_servers_gives_all_rows_and_goes_on(fake, tmp_path, monkey
                 videos=VideoIndex(tmp_path / "videos"),
                 settings=settings,
                 n=2,
-                weights=Weights(),
+                grader=Recipe(probe=settings).grader("probe"),
                 out=tmp_path / name,
             )
 

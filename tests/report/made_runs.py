@@ -15,7 +15,6 @@ from trlt.files import file_digest
 from trlt.recipe import Recipe
 from trlt.rollout import open_run, to_row
 from trlt.rollout.row import Generated, error_row
-from trlt.task.reward import Weights
 from trlt.task.sample import Sample, Span
 
 QUIET = Output(json_mode=True)
@@ -71,7 +70,7 @@ def probe(folder: Path, data: Path, videos: Path, made: Sequence[Sample], right:
             if right(i) < 0:
                 row = error_row(sample, n, "v.mp4: can't be <b>decoded</b>")
             else:
-                row = to_row(sample, said(sample, right(i), n), settings=recipe.probe, weights=Weights(), video_tokens=8)
+                row = to_row(sample, said(sample, right(i), n), grader=recipe.grader("probe"), video_tokens=8)
             out.write(json.dumps(row).encode() + b"\n")
     return folder
 

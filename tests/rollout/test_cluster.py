@@ -26,13 +26,12 @@ from trlt.cli import app
 from trlt.commands._output import Output
 from trlt.commands.probe import probe
 from trlt.errors import ModelError, ResumeError, TrltError, UsageError, VideoError
-from trlt.recipe import Probe, Video
+from trlt.recipe import Probe, Recipe, Video
 from trlt.rollout import read_rows, run
 from trlt.rollout.ray import cluster as on_cluster
 from trlt.rollout.ray import cluster_workers as _stages
 from trlt.rollout.shared.leases import Leases, make
 from trlt.rollout.shared.rank_files import work_folder
-from trlt.task.reward import Weights
 from trlt.task.sample import write_samples
 from trlt.video.clip_codec import unpack
 from trlt.video.geometry import Geometry
@@ -138,7 +137,7 @@ def go(tmp_path):
     """`go("a.jsonl", samples, make, address=...)` asks on the cluster, `go.alone` in this process."""
     root = tmp_path / "videos"
     video = Video(store=str(tmp_path / "store"), workers=1, timeout_s=2 * WAIT_S)
-    common = {"settings": SETTINGS, "n": SETTINGS.n, "weights": Weights()}
+    common = {"settings": SETTINGS, "n": SETTINGS.n, "grader": Recipe(probe=SETTINGS).grader("probe")}
 
     def there(name, samples, make_generator, **changes):
         asked = {

@@ -14,7 +14,7 @@ from trlt.commands._output import Output
 from trlt.commands.probe import probe
 from trlt.commands.probe_estimate import LABELS, estimate
 from trlt.errors import ResumeError, UsageError, VideoError
-from trlt.recipe import Decoding, Video
+from trlt.recipe import Decoding, Probe, Recipe, Video
 from trlt.rollout import read_rows
 from trlt.rollout.estimate.probe_cost import ClipGroup, SamplePool, clips_for, look, pending
 from trlt.rollout.estimate.stratified import Quantity, Stratum, Stretch, draw, flow, share, total
@@ -234,7 +234,11 @@ def test_tokens_of_prompts_are_those_of_the_model(go, small):
     loaded = load(Model(path="miniature", dtype="float32", device="cpu"))
     builder = InputBuilder(loaded.model, loaded.processor)
     clip = builder.clip(ClipLoader(Video(workers=0)).load("folder/clip_000.mp4"))
-    asked = [request(s, Decoding(answer_format="open"), 2) for s in small if s.video not in ("broken.mp4", "absent_clip.mp4")]
+    asked = [
+        request(s, Recipe(probe=Probe(answer_format="open")).form("probe"), 2)
+        for s in small
+        if s.video not in ("broken.mp4", "absent_clip.mp4")
+    ]
     prompts = [builder.prompt(one.system, one.user, clip) for one in asked]
     due = sum(len(p.prefix) + len(p.suffix) - clip.tokens for p in prompts)
     assert go(estimate, clips=99)["metrics"]["prompt_tokens"]["total"] == due

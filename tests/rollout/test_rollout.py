@@ -10,12 +10,11 @@ from made_clips import choice, event, pool
 
 from trlt.engine.forest import Engine
 from trlt.errors import DataError, ResumeError
-from trlt.recipe import Probe, Video, load_recipe
+from trlt.recipe import Eval, Probe, Recipe, Video, load_recipe
 from trlt.rollout import open_run, read_rows, run, to_row
 from trlt.rollout.row import Generated, error_row
 from trlt.rollout.rows_file import RowFile
 from trlt.select import select
-from trlt.task.reward import Weights
 from trlt.video import workers
 from trlt.video.resolve import VideoIndex
 from trlt.video.workers import ClipLoader
@@ -37,7 +36,7 @@ def roll(tiny, tmp_path):
                 videos=VideoIndex(tmp_path / "videos"),
                 settings=settings,
                 n=settings.n,
-                weights=Weights(),
+                grader=Recipe(probe=settings).grader("probe"),
                 out=tmp_path / name,
                 **changes,
             )
@@ -141,9 +140,7 @@ def test_row_files_refuse_strangers_and_damage(tmp_path):
 def test_a_row_by_hand():
     sample = event("e", "v.mp4")
     texts = ["<answer> 1.0 to 2.0 </answer>", "<answer> 1.5 to 2.5 </answer>", "no idea"]
-    row = to_row(
-        sample, [Generated(text, 5, True) for text in texts], settings=Probe(), weights=Weights(), video_tokens=12, as_gqa=False
-    )
+    row = to_row(sample, [Generated(text, 5, True) for text in texts], grader=Recipe().grader("probe"), video_tokens=12)
     assert row["ious"] == pytest.approx([1, 1 / 3, 0]) and row["rewards"] == pytest.approx([2, 4 / 3, 0])
     assert row["delta_iou"] == pytest.approx(1 - 4 / 9)
     assert (row["reward_range"], row["mean"], row["format_rate"]) == pytest.approx((2, 10 / 9, 2 / 3))
@@ -159,10 +156,8 @@ def test_multi_choice_asked_as_gqa_is_read_with_that_template():
     row = to_row(
         choice("c", "v.mp4"),
         said,
-        settings=Probe(answer_format="letter"),
-        weights=Weights(),
+        grader=Recipe(eval=Eval(think=False, as_gqa=True)).grader("eval"),
         video_tokens=1,
-        as_gqa=True,
     )
     assert row["correct"] == 2 and [s["format"] for s in row["scores"]] == [1, 0] and row["ious"] is None
 

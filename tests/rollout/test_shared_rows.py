@@ -17,14 +17,13 @@ import numpy as np
 import pytest
 
 from trlt.errors import ResumeError, VideoError
-from trlt.recipe import Probe
+from trlt.recipe import Probe, Recipe
 from trlt.rollout import Sharing, read_rows, run
 from trlt.rollout.row import error_row
 from trlt.rollout.rows_file import RowFile, encode, unsealed
 from trlt.rollout.shared.leases import Gone, Leases, at_work, make, remove
 from trlt.rollout.shared.rank_files import part_file, prepare, settle, work_folder
 from trlt.rollout.shared.shared_rows import plan
-from trlt.task.reward import Weights
 from trlt.task.sample import Sample, Span
 
 # Imports torch once; each process is then forked from there in a moment.
@@ -114,7 +113,7 @@ def go(out: Path, samples, sharing=QUICK, seconds=0.0, **changes):
         videos=Videos(),
         settings=SETTINGS,
         n=2,
-        weights=Weights(),
+        grader=Recipe(probe=SETTINGS).grader("probe"),
         out=out,
         sharing=sharing,
         **changes,

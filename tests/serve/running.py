@@ -13,7 +13,7 @@ import uvicorn
 
 from trlt.engine.families import FAMILIES
 from trlt.engine.forest import Completion
-from trlt.recipe import Eval, Video
+from trlt.recipe import Eval, Recipe, Video
 from trlt.serve.app import make_app
 from trlt.serve.connections import Patient
 from trlt.serve.site import Settings
@@ -70,7 +70,8 @@ class Running:
         **given,
     ) -> None:
         self.answerer = answerer
-        settings = Settings(model, Eval(**given), "127.0.0.1", most_bytes, keep_s, most_tokens, family)
+        recipe = Recipe(eval=Eval(**given))
+        settings = Settings(model, recipe.eval, recipe.form("eval"), "127.0.0.1", most_bytes, keep_s, most_tokens, family)
         self._loader = ClipLoader(Video(max_tokens=64, workers=1), family.geometry)
         self._peeker = ClipLoader(Video(workers=1), family.geometry, decoder=PEEK)
         with pytest.MonkeyPatch.context() as patch:

@@ -16,9 +16,8 @@ from chromium import Chromium, find
 from running import Running, Scripted, wait_for
 
 from trlt.commands._answer_page import write_answer_page
-from trlt.recipe import Eval
+from trlt.recipe import Recipe
 from trlt.serve import uploads
-from trlt.task.grade import read_answer
 from trlt.task.user_question import answer_values, question_sample
 
 PROGRAM = find()
@@ -292,7 +291,7 @@ def test_a_phone_shows_one_column_and_nothing_too_wide(browser, server, video, p
 def test_the_page_of_one_answer_opens_from_disk(browser, noise_clip, tmp_path, pictures):
     text = f"<think> {HOSTILE} </think> <answer> 1.0 to 2.5 </answer>"
     sample = question_sample("clip.mp4", HOSTILE, None, ())
-    values = answer_values(read_answer(sample, text, Eval()), text, finished=True)
+    values = answer_values(Recipe().form("eval").read(sample, text), text, finished=True)
     write_answer_page(tmp_path / "a.html", sample, values, noise_clip(frames=8, side=112), "made-model")
     browser.events.clear()
     browser.screen(1280, 860)

@@ -11,14 +11,16 @@ from trlt.engine.model import load
 from trlt.errors import DataError, VideoError
 from trlt.files import read_log
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
-from trlt.recipe import Model, Sft, load_recipe
+from trlt.recipe import Model, Recipe, Sft, load_recipe
 from trlt.task.answer import parse
+from trlt.task.prompt_form import PromptForm
 from trlt.train import sft
 from trlt.train.checkpoints import latest_checkpoint
 from trlt.train.trainer import TrainingData
 from trlt.train.unreadable_videos import BrokenSamples, read_broken
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+FORM = Recipe().form("train")
 
 
 def test_examples_are_each_sample_in_the_forms_asked_for(training_data):
@@ -39,7 +41,7 @@ def test_reasoning_that_is_missing_is_named(training_data):
 def test_a_target_is_the_gold_completion_and_ends(training_data, tmp_path):
     examples = [sft.SftExample(i, think, "letter") for i in range(6) for think in (False, True)]
     every = sft.SftDataset(training_data.samples, Sft(), 0)
-    batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0.1))(examples)
+    batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0.1), FORM)(examples)
     for row, example in enumerate(examples):
         sample = training_data.samples[example.sample]
         tokens = batch["tree"].completions[row, 0][batch["mask"][row]].tolist()
@@ -123,7 +125,7 @@ def test_broken_videos_are_replaced_and_listed(tiny_path, training_data, recipe,
 
 def test_what_fills_up_a_batch_teaches_nothing(training_data, tmp_path):
     examples = sft.SftDataset(training_data.samples[:3], Sft(), 0)
-    batch = sft.Collator(training_data, examples, BrokenSamples(tmp_path, 3, 0.1))([examples[2], examples[3]])
+    batch = sft.Collator(training_data, examples, BrokenSamples(tmp_path, 3, 0.1), FORM)([examples[2], examples[3]])
     assert examples[3] == examples[0]._replace(filler=True)
     assert batch["mask"][0].any() and not batch["mask"][1].any()
 
@@ -155,7 +157,7 @@ def test_a_target_goes_on_from_what_the_template_has_begun(training_data, tiny, 
     every = sft.SftDataset(training_data.samples, Sft(targets=targets), 0)
     examples = [every[index] for index in range(6)]
     assert {example.think for example in examples} == ({True} if targets == "reasoning" else {True, False})
-    batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0))(examples)
+    batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0), FORM)(examples)
     builder = training_data.builder
     for row, example in enumerate(examples):
         sample, think = training_data.samples[example.sample], example.think
@@ -163,7 +165,7 @@ def test_a_target_goes_on_from_what_the_template_has_begun(training_data, tiny, 
         said = builder.decode(tokens[:-1])
         assert said.startswith(sample.meta["reasoning"].strip() + " </think> <" if think else ("<answer>", "<observe>"))
         assert tokens[-1] == builder.end_tokens[0]
-        prompt = training_data.inputs(example.sample, think=think, answer_format="letter")[1]
+        prompt = training_data.inputs(example.sample, PromptForm(think, "letter"))[1]
         assert builder.decode(prompt.suffix.tolist()).endswith("<think>\n" if think else "</think>\n\n")
         after = [*prompt.suffix.tolist(), *tokens[:-1]]
         assert after == builder.encode(builder.decode(after)), "as the whole text is cut into tokens"

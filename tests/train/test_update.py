@@ -148,14 +148,11 @@ def test_length_costs_in_training_and_is_told_apart(tiny_path, training_data, re
 
 def test_length_costs_nothing_elsewhere(training_data):
     """What a probe, a selection or an evaluation reads: the row of a completion that the limit of training would cut off."""
-    costs = load_recipe(None, sets=["train.overlong_tokens=700"])
+    costs = load_recipe(None, sets=["train.overlong_tokens=700", "probe.answer_format=letter", "eval.think=false"])
     sample = next(one for one in training_data.samples if one.task == "multi_choice")
     said = [Generated(f"<answer> {'ABCDE'[sample.answer_index]} </answer>", 768, True), Generated("no", 768, False)]
-    for settings in (
-        costs.probe.model_copy(update={"answer_format": "letter"}),
-        costs.eval.model_copy(update={"think": False}),
-    ):
-        row = to_row(sample, said, settings=settings, weights=costs.reward.weights(), video_tokens=4)
+    for stage in ("probe", "eval"):
+        row = to_row(sample, said, grader=costs.grader(stage), video_tokens=4)
         assert row["rewards"] == [2.0, 0.0]
     assert costs.reward == Rewards()
 

@@ -10,7 +10,7 @@ from trlt.commands._output import Output
 from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import locate
 from trlt.errors import UsageError
-from trlt.recipe import Decoding, Recipe, Video
+from trlt.recipe import Recipe, Stage, Video
 from trlt.rollout import model_identity
 from trlt.task.prompt import Prompt
 from trlt.task.sample import Sample
@@ -44,12 +44,11 @@ def own_servers(
     count: int | None,
     recipe: Recipe,
     video: Video,
-    settings: Decoding,
+    stage: Stage,
     samples: Iterable[Sample],
     output: Output,
     *,
     log: Callable[[int], Path] | None = None,
-    as_gqa: bool = False,
 ) -> OwnServers | None:
     """The vLLM servers of `--vllm`, not started yet; None without it.
 
@@ -57,11 +56,10 @@ def own_servers(
         count: How many; 0: one per GPU.
         recipe: As resolved.
         video: Its budget, or the benchmark's own.
-        settings: How the samples are asked.
+        stage: Of the recipe, by which the samples are asked.
         samples: All that will be.
         output: Gets notes of their start.
         log: As `OwnServers` takes it.
-        as_gqa: As for the loop.
 
     Raises:
         UsageError: more than there are GPUs.
@@ -74,10 +72,10 @@ def own_servers(
     from trlt.rollout.loop import questions
 
     # What can't be asked gets a row with its error later.
-    _, requests = questions(list(samples), settings, 1, lambda *_: None, as_gqa=as_gqa)
+    _, requests = questions(list(samples), recipe.form(stage), 1, lambda *_: None)
     prompts = [Prompt(one.system, one.user, one.think) for one in requests]
     python = recipe.train.vllm.python
-    plan = plan_servers(recipe.model, video, prompts, settings.max_new_tokens, count=count, python=python)
+    plan = plan_servers(recipe.model, video, prompts, getattr(recipe, stage).max_new_tokens, count=count, python=python)
     return OwnServers(plan, log, output.note)
 
 

@@ -57,7 +57,7 @@ def ask_cluster(
             root=root,
             settings=recipe.probe,
             n=recipe.probe.n,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("probe"),
             out=rows,
             retry_errors=retry_errors,
             progress=progress,

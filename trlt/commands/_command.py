@@ -65,13 +65,9 @@ class LazyGroup(TyperGroup):
 
     table: Mapping[str, Lazy] = {}
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Their names."""
-        return list(self.table)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command's stub, or None."""
-        return Stub(cmd_name, self.table[cmd_name]) if cmd_name in self.table else None
+    def __init__(self, **extra: Any) -> None:
+        super().__init__(**extra)
+        self.commands = {name: Stub(name, one) for name, one in self.table.items()}
 
 
 def _callback(place: str) -> Callable[..., None]:

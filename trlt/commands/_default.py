@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
+from typer._click.exceptions import UsageError
 from typer.core import TyperCommand, TyperGroup
 
 from trlt.commands._optional import fill_in
@@ -27,8 +29,13 @@ class DefaultGroup(TyperGroup):
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As a group's, with the values that were left out."""
-        return super().parse_args(ctx, fill_in(args, self.params))
+        """As a group's, with the values that were left out; names the subcommand that a first word nearly is."""
+        try:
+            return super().parse_args(ctx, fill_in(args, self.params))
+        except UsageError as error:
+            if args and (near := get_close_matches(args[0], list(self.commands))):
+                error.message += f". Did you mean {', '.join(map(repr, near))}?"
+            raise
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The command's own usage; the subcommands follow its options."""

@@ -194,7 +194,7 @@ def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> li
     """Whether training by the recipe fits the GPUs; the plan's memory goes into `kept`."""
     from trlt.train.run_plan import plan
 
-    memory = plan(recipe, processes, Path(), [])["memory"]
+    memory = plan(recipe, processes, Path(), [], None)["memory"]
     if memory is None:
         return [
             Check("plan", "warning", f"{recipe.model.path}: its size isn't known here", "give a folder with its config.json")

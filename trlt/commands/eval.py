@@ -32,7 +32,6 @@ from trlt.report import results_table
 from trlt.report.model_card import add_results
 from trlt.report.results_files import write_results
 from trlt.rollout import RunFiles, open_run, run
-from trlt.task.prompt import build
 from trlt.video.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ def evaluate(
     settings = protocol(recipe.eval, video)
     asked = [sample for bench in ready for sample in bench.samples]
     log = RunFiles(target).server_log
-    own = own_servers(vllm, recipe, video, recipe.eval, asked, output, log=log, as_gqa=recipe.eval.as_gqa)
+    own = own_servers(vllm, recipe, video, "eval", asked, output, log=log)
     folder = open_run(
         target,
         "eval",
@@ -124,7 +123,7 @@ def evaluate(
     for bench in ready:
         rows = folder.rows(bench.name)
         if given is not None:
-            write_prediction_rows(bench.samples, given, rows, settings=recipe.eval, weights=recipe.reward.weights())
+            write_prediction_rows(bench.samples, given, rows, recipe.grader("eval"))
         fault = broken_videos(bench, rows, target) if given is None else None
         if fault and not allow_missing:
             unread.append(fault)
@@ -169,9 +168,8 @@ def _ask(
             videos=bench.index,
             settings=recipe.eval,
             n=1,
-            weights=recipe.reward.weights(),
+            grader=recipe.grader("eval"),
             out=rows,
-            as_gqa=recipe.eval.as_gqa,
             retry_errors=retry_errors,
             progress=progress,
         )
@@ -185,11 +183,11 @@ def _list_samples(
     `words` are the options to repeat when scoring the answers.
     """
     listed: dict[str, Any] = {}
-    settings = recipe.eval
+    form = recipe.form("eval")
     for name, place in places.items():
         questions = []
         for sample in read_source(name, Path(place.annotations), place.split, purpose="bench").samples:
-            prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=settings.as_gqa)
+            prompt = form.prompt(sample)
             where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}
             asked = {"id": sample.id, **where, "task": sample.task, "system": prompt.system, "user": prompt.user}
             if "caption_prompt" in sample.meta:  # asked first; `user` is for the judge of what it gave

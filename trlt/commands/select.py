@@ -100,7 +100,7 @@ def select(
 def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str], out: Path) -> str:
     """The training command: with the given recipe, else the probe's, else one written beside the samples."""
     used = given or run.recipe
-    if not used.is_file():
+    if given is None and not used.is_file():
         used = RunFiles(out).recipe
         save_recipe(used, recipe)
     settings = resolve(used, sets, {})

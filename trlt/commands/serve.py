@@ -80,7 +80,7 @@ def _run(recipe: Recipe, host: str, bound: socket.socket, most_bytes: int, keep_
     path = Path(recipe.model.path)
     name = path.resolve().name if path.exists() else recipe.model.path
     family = family_of(loaded.model)
-    settings = Settings(name, recipe.eval, host, most_bytes, keep_s, recipe.video.max_tokens, family)
+    settings = Settings(name, recipe.eval, recipe.form("eval"), host, most_bytes, keep_s, recipe.video.max_tokens, family)
     # One process that can be killed, whatever the recipe says: anyone's file is read. No store: it would keep the frames.
     video = recipe.video.model_copy(update={"workers": 1, "store": None, "downloads": None})
     quick = video.model_copy(update={"timeout_s": PEEK_S})

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
+from trlt.commands._data import OpenedData, data_flags, open_data
 from trlt.commands._output import Output
 from trlt.commands._plan import tables
 from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve
-from trlt.commands._shared_options import ModelName, Overrides
+from trlt.commands._shared_options import ColumnMap, ModelName, Overrides, SkipBad, SkipMissing
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import (
     all_warmup,
@@ -29,23 +30,36 @@ from trlt.commands._train_look import (
 from trlt.commands._train_work import tune
 from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
+from trlt.data.own import is_hub
 from trlt.engine.model import locate
 from trlt.errors import DataError, Interrupted, RecipeError, counted
 from trlt.errors.interruption import Interruption, deaf_at_exit
 from trlt.files import write_json
 from trlt.files.bounded_json import read_object
-from trlt.recipe import Recipe
-from trlt.rollout import videos_root
-from trlt.task.sample import Sample, read_samples
+from trlt.recipe import Recipe, recipe_file
+from trlt.task.sample import Sample
 from trlt.train.checkpoints import drop_damaged
 from trlt.train.run_plan import plan, refuse_what_cannot_fit
 
 
 def train(
-    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. my.yaml.")],
+    recipe_path: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="Recipe: a file, or a name of `trlt recipe list`, e.g. 32k.")
+    ],
     *,
     sets: Overrides = (),
-    data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Samples to train on, or your own table of questions; default: the recipe's `train.data`."
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder that the videos' paths are relative to; default: where prepare found them.")
+    ] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
+    skip_missing: SkipMissing = False,
     model: ModelName = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of from the last checkpoint.")] = False,
@@ -60,7 +74,8 @@ def train(
     rank = adopt(os.environ)
     follow_launcher(rank, signal.SIGTERM)
     output = audible(output, rank)
-    flags = {"train.data": data, "model.path": model}
+    flags = {"train.data": data, "model.path": model, "video.root": videos}
+    flags |= data_flags(columns, skip_bad, skip_missing)
     recipe = fit_to_family(resolve(recipe_path, sets, flags))
     if recipe.train.data is None:
         raise RecipeError(
@@ -69,28 +84,35 @@ def train(
     folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
-    forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
-    forward += [f for key, value in (("--data", data), ("--model", model), ("--out", out)) if value for f in (key, str(value))]
+    given, opened = recipe.train.data, None
+    if is_hub(given) or Path(given).exists():
+        opened = open_data(given, recipe, folder, output)
+        recipe = cut_to(recipe, len(opened.samples), processes, rank, output)
+    if opened is not None and opened.text is not None:  # other processes take what is made of it
+        data = str(opened.path)
+    # The file itself: a name would be told again by each process.
+    forward = [str(recipe_file(recipe_path)), *[f for s in sets for f in ("--set", s)]]
+    named = (("--data", data), ("--videos", videos), ("--model", model), ("--out", out))
+    forward += [f for key, value in named if value for f in (key, str(value))]
     command = python_command("train", *forward)
-    path = Path(recipe.train.data)
-    if path.exists():
-        recipe = cut_to(recipe, len(read_samples(path)), processes, rank, output)
+    count = len(opened.samples) if opened else None
     if dry_run:
-        look(recipe, path, data, sets, output)
-        found = plan(recipe, processes, folder, command)
+        look(recipe, opened, data, sets, output)
+        found = plan(recipe, processes, folder, command, count)
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
         if found["memory"] and found["memory"]["fits"] is False:
             output.result(shown)
             refuse_what_cannot_fit(recipe, found)
         return shown
-    samples = read_samples(path)
+    opened = opened or open_data(given, recipe, folder, output)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
     located = locate(recipe.model.path)
     refuse_plain(recipe, "train")
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
-        found = plan(recipe, processes, folder, command)
+        found = plan(recipe, processes, folder, command, count)
         if has_gpu(recipe):
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(in_short(found))
@@ -99,7 +121,7 @@ def train(
     if rank is None and processes > 1:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
         with hold(folder):  # told before any process is started, which then holds it itself
-            pass
+            opened.write(anew=fresh or not has_begun(folder))
         try:
             launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
         except Interrupted as interrupted:
@@ -109,7 +131,7 @@ def train(
     chosen = set_strategy(os.environ, strategy, processes)
     if chosen and rank and rank.launcher is None:
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
-    result = _run(recipe, path, samples, located, folder, fresh, rank, output)
+    result = _run(recipe, opened, located, folder, fresh, rank, output)
     if rank and rank.world > 1:
         from trlt.engine.sharding import leave
 
@@ -119,8 +141,7 @@ def train(
 
 def _run(
     recipe: Recipe,
-    data: Path,
-    samples: list[Sample],
+    opened: OpenedData,
     located: str,
     folder: Path,
     fresh: bool,
@@ -128,12 +149,13 @@ def _run(
     output: Output,
 ) -> dict[str, Any]:
     first = rank is None or rank.place == 0
-    root = videos_root(recipe.video.root, data)
     with ExitStack() as held:
         with _first_alone(recipe, rank):
             if first:
                 held.enter_context(hold(folder))
-            complete = open_folder(recipe, data, samples, located, folder, fresh=fresh, first=first)
+            complete = open_folder(recipe, opened.identity, located, folder, fresh=fresh, first=first)
+            if first:
+                opened.write()
             if first and not complete:
                 for damage in drop_damaged(folder / "checkpoints"):
                     output.note(f"train: {damage}")
@@ -142,7 +164,7 @@ def _run(
         if complete:
             output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
             return _result(folder)
-        result = _interruptible(recipe, samples, root, located, folder, rank, output)
+        result = _interruptible(recipe, opened.samples, opened.root, located, folder, rank, output)
     if not first:
         return result
     write_json(folder / "result.json", result)
@@ -152,7 +174,7 @@ def _run(
     if result["broken"]:
         output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
-    if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, data, f"{folder}/"):
+    if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, opened.path, f"{folder}/"):
         output.show(line)
     return result
 

@@ -19,7 +19,6 @@ from trlt.evaluate.summary import summary
 from trlt.files import file_digest, write_text_atomic
 from trlt.recipe import Benchmark, Recipe
 from trlt.rollout import RunFiles, read_rows
-from trlt.task.grade import read_answer
 from trlt.task.sample import Sample
 from trlt.video.resolve import VideoIndex
 
@@ -144,6 +143,7 @@ def score_bench(
     by_id = {sample.id: sample for sample in bench.samples}
     items: list[Item] = []
     errors: dict[str, str] = {}
+    form = recipe.form("eval")
     for row in read_rows(folder.rows(bench.name)):
         sample = by_id[row["id"]]
         text = row["texts"][0] if row["texts"] else ""
@@ -151,7 +151,7 @@ def score_bench(
             errors[sample.id] = row["error"]
             if given is None:
                 continue
-        items.append(Item(sample, text, read_answer(sample, text, recipe.eval, as_gqa=recipe.eval.as_gqa)))
+        items.append(Item(sample, text, form.read(sample, text)))
     entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
     write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
     if given is not None:

@@ -9,9 +9,8 @@ from typing import Any
 
 from trlt.errors import DataError, shown
 from trlt.files import iter_jsonl, write_jsonl
-from trlt.recipe import Eval
 from trlt.rollout.row import Generated, error_row, to_row
-from trlt.task.reward import Weights
+from trlt.task.grade import Grader
 from trlt.task.sample import Sample
 
 NO_PREDICTION = "no prediction"
@@ -49,9 +48,7 @@ def read_predictions(path: Path) -> Predictions:
     return Predictions(path, texts)
 
 
-def write_prediction_rows(
-    samples: Sequence[Sample], predictions: Predictions, out: Path, *, settings: Eval, weights: Weights
-) -> None:
+def write_prediction_rows(samples: Sequence[Sample], predictions: Predictions, out: Path, grader: Grader) -> None:
     """One row per sample, in the order of the samples; token counts are unknown, and 0."""
     rows = []
     for sample in samples:
@@ -60,6 +57,6 @@ def write_prediction_rows(
             row = error_row(sample, 1, NO_PREDICTION)
         else:
             said = [Generated(text, 0, True)]
-            row = to_row(sample, said, settings=settings, weights=weights, video_tokens=0, as_gqa=settings.as_gqa)
+            row = to_row(sample, said, grader=grader, video_tokens=0)
         rows.append(row)
     write_jsonl(out, rows)

@@ -9,6 +9,7 @@ from trlt.recipe._yaml import read_yaml, to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
 from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
+from trlt.recipe.names import is_plan, name_of, recipe_file, shipped
 from trlt.recipe.sections import (
     Benchmark,
     Eval,
@@ -21,6 +22,7 @@ from trlt.recipe.sections import (
     Sft,
     Sizes,
     Source,
+    Stage,
     Train,
     Video,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "Sft",
     "Sizes",
     "Source",
+    "Stage",
     "Train",
     "Video",
     "advice",
@@ -50,11 +53,15 @@ __all__ = [
     "every_key",
     "fault_message",
     "flat",
+    "is_plan",
     "load_recipe",
     "meant",
+    "name_of",
     "read_yaml",
+    "recipe_file",
     "save_recipe",
     "schema_json",
+    "shipped",
     "tells_apart",
     "to_yaml",
 ]

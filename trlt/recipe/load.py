@@ -20,6 +20,7 @@ from trlt.files.bounded_json import MOST_LINE, loads
 from trlt.files.renamed import TRAIN, renew
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
+from trlt.recipe.names import recipe_file
 from trlt.recipe.sections import Recipe
 
 MEANT = 4
@@ -30,7 +31,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     """The resolved recipe.
 
     Args:
-        path: A recipe file, or None for the defaults.
+        path: A recipe file, or the name of one that ships with trlt (`trlt.recipe.names`); None for the defaults.
         sets: `a.b=c` overrides; the value is read as YAML.
         flags: Dotted key to value, applied last; None values are left out, and a path becomes text.
 
@@ -43,9 +44,11 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     if path is not None:
         if _holds_samples(path):
             raise RecipeError(f"{path}: this holds samples, not a recipe: `trlt train RECIPE --data {shlex.quote(str(path))}`")
-        loaded = read_yaml(path, "give a recipe's path, e.g. my.yaml")
+        loaded = read_yaml(recipe_file(path), "give a recipe's path, or the name of one that ships with trlt, e.g. 32k")
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
+        if loaded and loaded.keys() >= {"arms", "seeds"}:
+            raise RecipeError(f"{path}: this is a plan, not a recipe: `trlt reproduce --plan {shlex.quote(str(path))}`")
         values = loaded or {}
         renew_keys(values, where)
     for item in sets:

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
+from trlt.task.grade import Grader
+from trlt.task.prompt_form import PromptForm
 from trlt.task.reward import Weights
 
 
@@ -57,6 +59,17 @@ class Video(Section):
         if self.min_frames > self.max_frames:
             raise ValueError(f"video.min_frames ({self.min_frames}) is above video.max_frames ({self.max_frames})")
         return self
+
+
+class Data(Section):
+    """How a table of questions that isn't trlt's own is read, wherever samples are named (`--data`, `train.data`)."""
+
+    map: Input[dict[str, str]] = Field(default_factory=dict)
+    """Field -> its column, where the column's name doesn't tell; an empty column means that the table has no such field."""
+    skip_bad: Input[bool] = False
+    """Leave out rows that can't be used, and list them."""
+    skip_missing: Input[bool] = False
+    """Leave out rows whose video isn't there, and list them."""
 
 
 class Probe(Decoding):
@@ -164,7 +177,7 @@ class Train(Update):
 
     method: Outcome[Literal["grpo", "sft"]] = "grpo"
     data: Input[str | None] = None
-    """Samples as JSONL, from `trlt select` or `trlt prepare`."""
+    """Samples as JSONL, from `trlt select` or `trlt prepare`; or a table of questions (docs/data.md)."""
     prompts_per_step: Outcome[Positive] = 48
     """Prompts per optimizer step, over all processes."""
     prompts_per_pass: Rounding[Positive] = 1
@@ -352,15 +365,30 @@ class Rewards(Section):
         return Weights(**self.model_dump())
 
 
+Stage = Literal["probe", "train", "eval"]
+"""The stages that ask questions."""
+
+
 class Recipe(Section):
     """A whole experiment."""
 
     name: Means[str] = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     model: Model = Model()
     video: Video = Video()
+    data: Data = Data()
     prepare: Prepare = Prepare()
     probe: Probe = Probe()
     select: Select = Select()
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
+
+    def form(self, stage: Stage) -> PromptForm:
+        """How a stage asks, and reads completions; `infer` and `serve` ask as `eval`."""
+        asked: Decoding | Train = getattr(self, stage)
+        as_gqa = stage == "eval" and self.eval.as_gqa
+        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa)
+
+    def grader(self, stage: Stage) -> Grader:
+        """What a stage's completions earn."""
+        return Grader(self.form(stage), self.reward.weights())

@@ -22,8 +22,9 @@ from trlt.rollout.rows_file import RowFile
 from trlt.rollout.shared.leases import at_work
 from trlt.rollout.shared.rank_files import absorb, work_folder
 from trlt.rollout.shared.shared_rows import SharedRows, Sharing
-from trlt.task.prompt import build, unaskable
-from trlt.task.reward import Weights
+from trlt.task.grade import Grader
+from trlt.task.prompt import unaskable
+from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample, group_by_clip
 from trlt.video.resolve import VideoIndex
 
@@ -85,11 +86,11 @@ class Summary:
     """Traceback of the first unforeseen error of each kind that this process met."""
 
 
-def request(sample: Sample, settings: Decoding, n: int, *, as_gqa: bool = False) -> PromptRequest:
+def request(sample: Sample, form: PromptForm, n: int) -> PromptRequest:
     """The engine's request for one sample; its id names the random stream."""
     from trlt.engine.forest import PromptRequest
 
-    prompt = build(sample, think=settings.think, answer_format=settings.answer_format, as_gqa=as_gqa)
+    prompt = form.prompt(sample)
     return PromptRequest(sample.id, prompt.system, prompt.user, n, prompt.think)
 
 
@@ -101,9 +102,8 @@ def run(
     videos: VideoIndex,
     settings: Decoding,
     n: int,
-    weights: Weights,
+    grader: Grader,
     out: Path,
-    as_gqa: bool = False,
     retry_errors: bool = False,
     progress: Progress | None = None,
     sharing: Sharing | None = None,
@@ -120,11 +120,10 @@ def run(
         engine: The model.
         loader: Decodes with the budget of the run.
         videos: Resolves the samples' paths.
-        settings: How completions are sampled, prompted and parsed.
+        settings: How completions are sampled.
         n: Completions per sample.
-        weights: Of the reward.
+        grader: How samples are asked, and what completions earn.
         out: The JSONL file of rows.
-        as_gqa: Ask multi-choice with the grounded QA template.
         retry_errors: Ask samples again whose row holds an error.
         progress: Called with each completion.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
@@ -179,7 +178,7 @@ def run(
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
             for one in read_clips(groups, loader, videos, fail):
                 surprises.passed("load")
-                samples, requests = questions(one.samples, settings, n, fail, as_gqa=as_gqa)
+                samples, requests = questions(one.samples, grader.form, n, fail)
                 surprises.passed("prompt", len(samples))
                 if requests:
                     # Before the tree is handed out: answers name it by its number.
@@ -203,11 +202,9 @@ def run(
                     row = to_row(
                         group[r],
                         said,
-                        settings=settings,
-                        weights=weights,
+                        grader=grader,
                         video_tokens=shown,
                         length_s=length_s,
-                        as_gqa=as_gqa,
                     )
                 except Exception as fault:  # of this answer alone
                     fail([group[r]], fault_of(fault), "score", len(completions))
@@ -269,14 +266,14 @@ class Fail(Protocol):
 
 
 def questions(
-    samples: Sequence[Sample], settings: Decoding, n: int, fail: Fail, *, as_gqa: bool = False
+    samples: Sequence[Sample], form: PromptForm, n: int, fail: Fail
 ) -> tuple[list[Sample], tuple[PromptRequest, ...]]:
     """The samples of a clip that can be asked, with their requests; the others go to `fail`."""
     asked: list[Sample] = []
     requests: list[PromptRequest] = []
     for sample in samples:
         try:
-            one = request(sample, settings, n, as_gqa=as_gqa)
+            one = request(sample, form, n)
         except Exception as error:  # of this question alone
             fail([sample], fault_of(error), "prompt")
         else:

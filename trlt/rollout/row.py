@@ -8,10 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trlt.data.datasets import outside_words
-from trlt.recipe import Decoding
 from trlt.task.answer import Answer
-from trlt.task.grade import grade
-from trlt.task.reward import Weights
+from trlt.task.grade import Grader
 from trlt.task.sample import Sample
 
 
@@ -30,11 +28,9 @@ def to_row(
     sample: Sample,
     said: Sequence[Generated],
     *,
-    settings: Decoding,
-    weights: Weights,
+    grader: Grader,
     video_tokens: int,
     length_s: float | None = None,
-    as_gqa: bool = False,
 ) -> dict[str, Any]:
     """The row of an answered sample.
 
@@ -42,7 +38,7 @@ def to_row(
     max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `warning` is set only if a gold span is
     outside the clip, whose length is `length_s` (None: unknown).
     """
-    grades = [grade(sample, one.text, settings, weights, as_gqa=as_gqa) for one in said]
+    [grades] = grader.grade([(sample, [one.text for one in said])])
     answers, scores, rewards = ([*part] for part in zip(*grades, strict=True))
     ious = [s.tiou for s in scores if s.tiou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,8 @@ from trlt.serve.site import Site
 from trlt.serve.uploads import Full, Unstorable, UploadTooLarge
 from trlt.serve.worker import Busy, Event, Events, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
 from trlt.task.answer import free_answer
-from trlt.task.grade import read_answer
 from trlt.task.prompt import SYSTEM
+from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
 from trlt.task.user_question import answer_values, question_sample
 
@@ -116,12 +117,12 @@ class PageRoutes:
         upload = self._site.uploads.get(asked.video)
         if upload is None:
             return error_response(404, "the video is no longer here; choose it again")
-        settings = self._site.settings.decoding.model_copy(update={"think": asked.think})
+        settings, form = self._site.settings.decoding, replace(self._site.settings.form, think=asked.think)
         try:
             sample = None
             if asked.task != FREE:
                 sample = question_sample("video", asked.question, asked.task, asked.options)
-            question = VideoQuestion(upload.path, upload.name, _prompt(asked, sample, settings), _sampling(settings))
+            question = VideoQuestion(upload.path, upload.name, _prompt(asked, sample, form), _sampling(settings))
             events = self._site.worker.ask(question)
         except TrltError as error:
             return error_response(400, str(error))
@@ -130,15 +131,15 @@ class PageRoutes:
         with ExitStack() as held:
             held.enter_context(self._site.uploads.held(upload))
             held.callback(events.close)
-            return EventStream(_lines(events, sample, settings), held.pop_all())
+            return EventStream(_lines(events, sample, form), held.pop_all())
 
 
-async def _lines(events: Events, sample: Sample | None, settings: Decoding) -> AsyncIterator[str]:
+async def _lines(events: Events, sample: Sample | None, form: PromptForm) -> AsyncIterator[str]:
     async for event in events:
-        yield sent_event(_values(event, sample, settings))
+        yield sent_event(_values(event, sample, form))
 
 
-def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[str, Any]:
+def _values(event: Event, sample: Sample | None, form: PromptForm) -> Mapping[str, Any]:
     """An event as the page takes it."""
     match event:
         case Waiting(ahead):
@@ -152,13 +153,13 @@ def _values(event: Event, sample: Sample | None, settings: Decoding) -> Mapping[
         case Finished(reply, clip):
             [completion] = reply.completions
             text = completion.text
-            answer = read_answer(sample, text, settings) if sample is not None else free_answer(text)
+            answer = form.read(sample, text) if sample is not None else free_answer(text)
             values = answer_values(answer, text, finished=completion.finished)
             return {"kind": "done", "duration": clip.duration, **values}
 
 
-def _prompt(asked: PageQuestion, sample: Sample | None, settings: Decoding) -> Prompt:
-    return request(sample, settings, 1) if sample is not None else Prompt(asked.question, SYSTEM, asked.question)
+def _prompt(asked: PageQuestion, sample: Sample | None, form: PromptForm) -> Prompt:
+    return request(sample, form, 1) if sample is not None else Prompt(asked.question, SYSTEM, asked.question)
 
 
 def _sampling(settings: Decoding) -> Sampling:

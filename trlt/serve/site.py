@@ -12,6 +12,7 @@ from trlt.errors import VideoError
 from trlt.recipe import Decoding
 from trlt.serve.uploads import Upload, Uploads
 from trlt.serve.worker import Worker
+from trlt.task.prompt_form import PromptForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Settings:
     """Its name, as it is shown and asked for."""
     decoding: Decoding
     """How completions are drawn where a request doesn't say so."""
+    form: PromptForm
+    """How the page's questions are asked where it doesn't say so."""
     host: str
     """What the server is bound to."""
     most_bytes: int

@@ -1,30 +1,16 @@
-"""Grades a text: text to answer to scores to reward. Rollouts, training, evaluation and inference all use it (pure)."""
+"""Grades texts: text to answer to scores to reward. Rollouts, training, evaluation and inference all use it (pure)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from trlt.task.answer import Answer, AnswerFormat, parse
-from trlt.task.prompt import asked_as, asked_format
+from trlt.task.answer import Answer
+from trlt.task.prompt_form import PromptForm
 from trlt.task.reward import Weights, reward
 from trlt.task.sample import Sample
 from trlt.task.score import Scores, score
-
-
-class PromptSettings(Protocol):
-    """Settings of a sample's prompt; sections of a recipe have them."""
-
-    @property
-    def think(self) -> bool:
-        """With reasoning before the answer."""
-
-    @property
-    def answer_format(self) -> AnswerFormat:
-        """Answer format of questions with options."""
-
-    @property
-    def open_threshold(self) -> float:
-        """Minimum similarity at which an open answer names an option."""
 
 
 class Grade(NamedTuple):
@@ -36,27 +22,25 @@ class Grade(NamedTuple):
     """Weighted sum (Eq. 1 to 3 of the paper)."""
 
 
-def read_answer(sample: Sample, text: str, asked: PromptSettings, *, as_gqa: bool = False) -> Answer:
-    """Parses a completion by the template of the sample's prompt.
+@dataclass(frozen=True, slots=True)
+class Grader:
+    """What completions earn in one stage of a recipe (`Recipe.grader`)."""
 
-    Args:
-        sample: The question.
-        text: The completion, without its end mark.
-        asked: The prompt's settings.
-        as_gqa: Multi-choice questions use the grounded QA template.
-    """
-    return parse(
-        text,
-        task=asked_as(sample, as_gqa=as_gqa),
-        think=asked.think,
-        options=sample.options,
-        answer_format=asked_format(sample, asked.answer_format),
-        open_threshold=asked.open_threshold,
-    )
+    form: PromptForm
+    weights: Weights = Weights()
 
+    def grade(self, asked: Sequence[tuple[Sample, Sequence[str]]]) -> list[list[Grade]]:
+        """Grades of some samples' completions.
 
-def grade(sample: Sample, text: str, asked: PromptSettings, weights: Weights, *, as_gqa: bool = False) -> Grade:
-    """Reads, scores and rewards a completion; the arguments are `read_answer`'s, and the rewards' weights."""
-    answer = read_answer(sample, text, asked, as_gqa=as_gqa)
-    scores = score(answer, sample, asked.open_threshold)
-    return Grade(answer, scores, reward(scores, sample.task, weights))
+        Args:
+            asked: Samples, each with its completions' texts.
+
+        Returns:
+            For each sample, a grade per completion.
+        """
+        return [[self._one(sample, text) for text in texts] for sample, texts in asked]
+
+    def _one(self, sample: Sample, text: str) -> Grade:
+        answer = self.form.read(sample, text)
+        scores = score(answer, sample, self.form.open_threshold)
+        return Grade(answer, scores, reward(sample, text, answer, scores, self.weights))

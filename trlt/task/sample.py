@@ -63,7 +63,7 @@ class Sample:
     duration: float | None = None
     """Annotated seconds of the clip (of the file if `clip` is null)."""
     options: tuple[str, ...] | None = None
-    """Answer texts without letters, which the prompt adds."""
+    """Answer texts without letters, which the prompt adds; null for a question that is answered in words."""
     answer: str | None = None
     answer_index: int | None = None
     spans: tuple[Span, ...] | None = None
@@ -157,9 +157,9 @@ def _fault(s: Sample) -> str | None:
     if s.answer is not None and not isinstance(s.answer, str):
         return f"answer: {shown(s.answer)} must be a text"
     if s.options is None:
-        if s.task == "multi_choice":
-            return "options: multi_choice needs at least 2"
-        return None if s.answer else "answer: grounded_qa needs one"
+        if s.answer:
+            return None
+        return "answer: grounded_qa needs one" if s.spans else "options: multi_choice needs at least 2, or an answer in words"
     if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
         return f"options: {shown(list(s.options))} must be at least 2 distinct, non-empty texts"
     return answer_fault(s.options, s.answer, s.answer_index)

@@ -27,7 +27,6 @@ from trlt.engine.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.engine.vllm import VllmSampler
 from trlt.errors import DataError, ParityError
 from trlt.recipe import Recipe
-from trlt.task import prompt as prompts
 from trlt.task.reward import advantages
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
@@ -425,8 +424,8 @@ def _vllm(engine: Engine, path: str, training_data: TrainingData, recipe: Recipe
     train = recipe.train
     if train.rollouts != "vllm":
         return None
-    words = []
+    words, form = [], recipe.form("train")
     for sample in training_data.samples:
         with contextlib.suppress(DataError):  # one that can't be asked is told when its turn comes
-            words.append(prompts.build(sample, think=train.think, answer_format=train.answer_format))
+            words.append(form.prompt(sample))
     return VllmSampler(engine, path, recipe, words, log)

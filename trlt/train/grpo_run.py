@@ -19,7 +19,7 @@ from trlt.engine.shared_prefix import attach
 from trlt.errors import DataError, VideoError
 from trlt.errors.interruption import Interruption
 from trlt.recipe import Recipe
-from trlt.task import prompt as prompts
+from trlt.task.prompt import Prompt
 from trlt.train.grpo import Example, VideoGRPOTrainer, config
 from trlt.train.parity import Parity, check
 from trlt.train.trainer import Report, RunCallback, TrainingData
@@ -97,26 +97,25 @@ def _parity(
     What draws are the very weights of rollouts (`drawing`), under the same autocast; what learns is the forward pass of the
     update, through the slices of FSDP2 or ZeRO-3 where there are any.
     """
-    settings = recipe.train
-    clips: list[tuple[str, Clip, prompts.Prompt]] = []
+    settings, form = recipe.train, recipe.form("train")
+    clips: list[tuple[str, Clip, Prompt]] = []
     called: list[str] = []
     for index, sample in enumerate(training_data.samples):
         if len(clips) == count:
             break
         with contextlib.suppress(VideoError):  # one that can't be used is told when its turn comes
-            training_data.inputs(index, think=settings.think, answer_format=settings.answer_format)
-            words = prompts.build(sample, think=settings.think, answer_format=settings.answer_format)
-            clips.append((sample.id, training_data.clip(index), words))
+            training_data.inputs(index, form)
+            clips.append((sample.id, training_data.clip(index), form.prompt(sample)))
             called.append(f"{sample.id!r} ({sample.video})")
     if not clips:
         raise DataError("none of the samples can be used; `video.root` may be wrong")
     engine, vllm = trainer.group_rollouts.engine, trainer.group_rollouts.vllm
 
-    def made(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
+    def made(clip: Clip, words: Prompt) -> tuple[ClipInputs, PromptInputs]:
         inputs = trainer.group_rollouts.inputs(clip)
         return inputs, training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
 
-    def seen(clip: Clip, words: prompts.Prompt) -> tuple[ClipInputs, PromptInputs]:
+    def seen(clip: Clip, words: Prompt) -> tuple[ClipInputs, PromptInputs]:
         inputs = training_data.builder.clip(clip)
         return inputs, training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
 

@@ -19,8 +19,6 @@ from trlt.engine.vllm import VllmSampler
 from trlt.errors import VideoError
 from trlt.errors.faults import fault_of
 from trlt.recipe import Recipe
-from trlt.task import prompt as prompts
-from trlt.task.grade import grade
 from trlt.task.reward import overlong
 from trlt.train.dynamic_sampling import ScoredGroup
 from trlt.train.trainer import TrainingData
@@ -64,6 +62,7 @@ class GroupRollouts:
         self.engine, self.vllm = engine, vllm
         self._training_data, self._recipe, self._broken = training_data, recipe, broken
         self._autocast, self._tower = autocast, tower
+        self._grader = recipe.grader("train")
         self.told: Callable[[int, int], None] | None = None
         """Is told how many completions of a call are there, of how many."""
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
@@ -94,7 +93,7 @@ class GroupRollouts:
             for place, clip in read:
                 sample = training_data.samples[indices[place]]
                 try:
-                    words = prompts.build(sample, think=train.think, answer_format=train.answer_format)
+                    words = self._grader.form.prompt(sample)
                     inputs = self.inputs(clip)
                     prompt = training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
                 except Exception as error:  # of this sample alone
@@ -146,8 +145,7 @@ class GroupRollouts:
             completions: As they were drawn.
         """
         train, sample = self._recipe.train, self._training_data.samples[index]
-        weights = self._recipe.reward.weights()
-        grades = [grade(sample, one.text, train, weights) for one in completions]
+        [grades] = self._grader.grade([(sample, [one.text for one in completions])])
         rewards = [one.reward for one in grades]
         penalties: list[float] = []
         # In training alone: evaluation grades the same text without it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -19,8 +20,8 @@ from trlt.errors import DataError
 from trlt.errors.faults import fault_of
 from trlt.errors.interruption import Interruption
 from trlt.recipe import Recipe, Sft
-from trlt.task import prompt as prompts
 from trlt.task.answer import AnswerFormat
+from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
 from trlt.train.arguments import fit, for_sft
 from trlt.train.samplers import PaddedSampler
@@ -117,6 +118,7 @@ class Collator:
         training_data: Where clips and prompts come from.
         examples: Those that may take a place.
         broken: Where the others are listed.
+        form: How samples are asked, but for what each example says itself.
         seed: Fixes which ones.
         step: How many optimizer steps are done.
     """
@@ -126,11 +128,13 @@ class Collator:
         training_data: TrainingData,
         examples: SftDataset,
         broken: BrokenSamples,
+        form: PromptForm,
         *,
         seed: int = 0,
         step: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._training_data, self._examples, self._broken, self._seed, self._step = training_data, examples, broken, seed, step
+        self._training_data, self._examples, self._broken, self._form = training_data, examples, broken, form
+        self._seed, self._step = seed, step
 
     def __call__(self, examples: Sequence[SftExample]) -> dict[str, Any]:
         """The batch of some examples."""
@@ -142,11 +146,12 @@ class Collator:
     def _group(self, wanted: SftExample) -> Group:
         training_data = self._training_data
         for example in self._line(wanted):
-            sample, form = training_data.samples[example.sample], example.answer_format
+            sample = training_data.samples[example.sample]
+            form = replace(self._form, think=example.think, answer_format=example.answer_format)
             try:
-                clip, prompt = training_data.inputs(example.sample, think=example.think, answer_format=form)
+                clip, prompt = training_data.inputs(example.sample, form)
                 reasoning = sample.meta.get("reasoning") if example.think else None
-                target = prompts.render_answer(sample, think=example.think, answer_format=form, reasoning=reasoning)
+                target = form.target(sample, reasoning)
                 tokens = training_data.builder.encode(target, prompt.opening)
                 return Group(clip, prompt, ((*tokens, training_data.builder.end_tokens[0]),))
             except Exception as error:  # of this sample alone
@@ -204,7 +209,12 @@ def train(
         processing_class=loaded.processor,
         train_dataset=examples,
         data_collator=Collator(
-            training_data, examples, broken, seed=settings.seed, step=lambda: int(trainer.state.global_step)
+            training_data,
+            examples,
+            broken,
+            recipe.form("train"),
+            seed=settings.seed,
+            step=lambda: int(trainer.state.global_step),
         ),
         callbacks=[RunCallback(folder, keep=settings.keep_checkpoints, limit=settings.max_new_tokens, report=report)],
     )

@@ -30,8 +30,8 @@ from trlt.errors.interruption import Interruption
 from trlt.errors.system import named
 from trlt.files import append_jsonl
 from trlt.recipe import Recipe
-from trlt.task import prompt as prompts
-from trlt.task.answer import AnswerFormat
+from trlt.task.prompt import unaskable
+from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
 from trlt.train.checkpoints import COMPLETE, checkpoints, latest_checkpoint, seal
 from trlt.train.diagnostics import Diagnostics
@@ -65,7 +65,7 @@ class TrainingData:
             VideoError: the video isn't there, or the sample is one that no model can be asked.
         """
         sample = self.samples[index]
-        if reason := prompts.unaskable(sample):
+        if reason := unaskable(sample):
             raise VideoError(reason)
         start, end = sample.clip or (None, None)
         try:
@@ -116,7 +116,7 @@ class TrainingData:
                 self.on_event(f"train: {shown(sample.id)}: {words}; `trlt video check` lists all such samples")
             self.outside[sample.id] = words
 
-    def inputs(self, index: int, *, think: bool, answer_format: AnswerFormat) -> tuple[ClipInputs, PromptInputs]:
+    def inputs(self, index: int, form: PromptForm) -> tuple[ClipInputs, PromptInputs]:
         """Model inputs of a sample's clip and prompt, as the engine makes them.
 
         Raises:
@@ -125,7 +125,7 @@ class TrainingData:
         frames = self.clip(index)
         try:
             clip = self.builder.clip(frames)
-            words = prompts.build(self.samples[index], think=think, answer_format=answer_format)
+            words = form.prompt(self.samples[index])
             return clip, self.builder.prompt(words.system, words.user, clip, think=words.think)
         except Exception as error:  # of this sample alone
             raise fault_of(error) from None

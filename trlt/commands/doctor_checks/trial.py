@@ -123,16 +123,15 @@ def _stages(folder: Path, kind: str | None = None) -> Iterator[str]:
         from trlt.engine.model import load
         from trlt.engine.sampling import Sampling
         from trlt.rollout import request
-        from trlt.task.grade import read_answer
         from trlt.train.trainer import TrainingData
 
         loaded = load(model)
         yield f"miniature on {loaded.model.device}"
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
         engine = Engine(loaded.model, loaded.processor, compare_first=True)
-        [[[completion]]] = engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
+        [[[completion]]] = engine.generate([Tree(clip, (request(sample, recipe.form("train"), 1),))], sampling)
         assert engine.parity
-        answer = read_answer(sample, completion.text, settings).payload or "no answer"
+        answer = recipe.form("train").read(sample, completion.text).payload or "no answer"
         yield f"{sample.question}? {answer}; within {engine.parity.largest:.1g} of the library's own forward"
         training_data = TrainingData([sample], VideoIndex(written.videos), loader, InputBuilder(loaded.model, loaded.processor))
         yield _grpo(loaded, training_data, recipe, folder / "run")
@@ -146,7 +145,7 @@ def _stages(folder: Path, kind: str | None = None) -> Iterator[str]:
         engine = Engine(made.eval().to(loaded.model.device), processor, compare_first=True)
         with ClipLoader(recipe.video, family.geometry) as loader:
             clip = loader.load(written.videos / sample.video)
-        engine.generate([Tree(clip, (request(sample, settings, 1),))], sampling)
+        engine.generate([Tree(clip, (request(sample, recipe.form("train"), 1),))], sampling)
         assert engine.parity
         yield f"{family.name}: within {engine.parity.largest:.1g} of the library's own forward"
 

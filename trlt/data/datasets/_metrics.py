@@ -113,12 +113,9 @@ def official_option(item: Item) -> int | None:
     return parse_option(item.text, item.sample.options)
 
 
-_OBSERVE = re.compile(r"<observe>((?:(?!</?observe>).)*)</observe>", re.DOTALL)
-
-
 def official_observed(item: Item) -> str:
-    """Text inside the last complete `<observe>`, or the whole text without one."""
-    return next(reversed(_OBSERVE.findall(item.text)), item.text)
+    """Text inside the last complete `<observe>` (or the marks that the prompt asked for), or the whole text without one."""
+    return item.text if item.answer.observed is None else item.answer.observed
 
 
 _TIME = r"\d+(?::\d+)*(?:\.\d+)?"

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trlt.data.datasets import load
+from trlt.data.datasets import Reading, load
 from trlt.data.preparation.duplicates import KeptQuestions
 from trlt.data.preparation.leakage import Leaks
 from trlt.data.preparation.prepare_source import Prepared, Rules, SourceReport, prepare
@@ -46,6 +46,7 @@ def write_sources(
     *,
     leaks: Leaks | None = None,
     scan: Scan | None = None,
+    own: Reading | None = None,
     tell: Tell,
 ) -> WrittenPool:
     """Prepares one source after the other, so that only one is in memory, and writes its samples.
@@ -57,6 +58,7 @@ def write_sources(
         rules: How to treat leaks, several spans and unusable videos.
         leaks: Footage of benchmarks.
         scan: Looks at the videos.
+        own: What was read of the only source, where that is a user's own table.
         tell: Receives status messages.
 
     Raises:
@@ -64,7 +66,7 @@ def write_sources(
     """
     seen, made, ids = KeptQuestions(), WrittenPool(), dict[str, str]()
     for number, (source, path) in enumerate(zip(sources, files, strict=True)):
-        prepared = prepare(source, rules, seen, leaks=leaks, scan=scan, say=partial(tell, number))
+        prepared = prepare(source, rules, seen, leaks=leaks, scan=scan, reading=own, say=partial(tell, number))
         tell(number, "writing")
         samples = _placed(prepared, root)
         _require_new(samples, source, ids)
@@ -73,7 +75,7 @@ def write_sources(
         else:
             path.unlink(missing_ok=True)
         made.statistics.add(samples)
-        made.entries.append(_entry(prepared.entry, path if samples else None))
+        made.entries.append(_entry(prepared.entry, path if samples else None, own=own))
         made.leaked += ["\t".join(row) for row in prepared.entry.leaked]
         made.missing += [f"{source.dataset}\t{video}\t{why}" for video, why in prepared.entry.missing.items()]
         tell(number, "")
@@ -121,14 +123,14 @@ def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str])
             raise UsageError(f"{source.dataset}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
 
 
-def _entry(entry: SourceReport, path: Path | None) -> dict[str, Any]:
+def _entry(entry: SourceReport, path: Path | None, *, own: Reading | None) -> dict[str, Any]:
     """A manifest's entry for one source."""
-    module = load(entry.source.dataset)
+    module = load(entry.source.dataset) if own is None else None
     return {
         "dataset": entry.source.dataset,
         "split": entry.split,
-        "task": module.TASK,
-        "license": module.LICENSE,
+        "task": module.TASK if module else "own table",
+        "license": module.LICENSE if module else "",
         "file": path.name if path else None,
         "sha256": file_digest(path) if path else None,
         "read": entry.read,
@@ -138,7 +140,7 @@ def _entry(entry: SourceReport, path: Path | None) -> dict[str, Any]:
         "examples": entry.examples,
         "missing_videos": len(entry.missing),
         "leaked": dict(Counter(bench for _, _, benches in entry.leaked for bench in benches.split(","))),
-        "paper": module.PAPER_COUNT if entry.split == module.TRAIN_SPLIT else None,
+        "paper": module.PAPER_COUNT if module and entry.split == module.TRAIN_SPLIT else None,
         "notes": entry.notes,
         "files": {str(path): file_digest(path) for path in entry.files},
     }

@@ -25,7 +25,7 @@ from trlt.rollout.estimate.timing import PARTS, ClipTiming, NotingLoader, TimedG
 from trlt.rollout.loop import CompletionGenerator, Progress, request, run
 from trlt.rollout.rows_file import encode, read_rows
 from trlt.rollout.shared.rank_files import base_lines, places, work_folder
-from trlt.task.reward import Weights
+from trlt.task.grade import Grader
 from trlt.task.sample import Sample, group_by_clip
 from trlt.video.geometry import Geometry
 from trlt.video.remote import is_remote
@@ -146,7 +146,7 @@ def measure(
     videos: VideoIndex,
     settings: Decoding,
     n: int,
-    weights: Weights,
+    grader: Grader,
     folder: Path,
     geometry: Geometry = Geometry(),
     text_tokens: Callable[[PromptRequest, Sequence[float]], int] | None = None,
@@ -162,7 +162,7 @@ def measure(
         videos: Resolves the samples' paths.
         settings: How completions are drawn; their seed is the draw's, too.
         n: Completions per sample.
-        weights: Of the reward.
+        grader: How samples are asked, and what completions earn.
         folder: An empty folder, for rows that the caller discards.
         geometry: Of the model.
         text_tokens: Gives a prompt's tokens besides the video's, from the seconds of its frames.
@@ -187,7 +187,7 @@ def measure(
             videos=videos,
             settings=settings,
             n=n,
-            weights=weights,
+            grader=grader,
             out=folder / "rows.jsonl",
             progress=progress,
         )
@@ -219,7 +219,7 @@ def measure(
             if not asked(group):
                 return 0
             stamps = loader.seen[group.id].stamps
-            return sum(text_tokens(request(one, settings, n), stamps) for one in group.samples)
+            return sum(text_tokens(request(one, grader.form, n), stamps) for one in group.samples)
 
         tokens.append(counted("prompt_tokens", text, by_sample=True))
     metrics["tokens"] = total(strata, *tokens)

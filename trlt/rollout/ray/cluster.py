@@ -29,7 +29,7 @@ from trlt.rollout.row import Generated, error_row, to_row
 from trlt.rollout.rows_file import RowFile
 from trlt.rollout.shared.leases import at_work
 from trlt.rollout.shared.rank_files import absorb, work_folder
-from trlt.task.reward import Weights
+from trlt.task.grade import Grader
 from trlt.task.sample import Sample
 from trlt.video.geometry import Geometry
 
@@ -127,9 +127,8 @@ def run_on_cluster(
     root: Path,
     settings: Decoding,
     n: int,
-    weights: Weights,
+    grader: Grader,
     out: Path,
-    as_gqa: bool = False,
     geometry: Geometry = Geometry(),
     retry_errors: bool = False,
     progress: Progress | None = None,
@@ -144,11 +143,10 @@ def run_on_cluster(
         gpus: Each model takes a GPU if the cluster has any; else one per machine runs on the CPU.
         video: How clips are decoded; `workers: 0` does so without limits of time and memory.
         root: Folder that the samples' paths are relative to, under this path on every machine.
-        settings: How completions are sampled, prompted and parsed.
+        settings: How completions are sampled.
         n: Completions per sample.
-        weights: Of the reward.
+        grader: How samples are asked, and what completions earn; this process alone grades.
         out: The JSONL file of rows, which this process alone writes.
-        as_gqa: Ask multi-choice with the grounded QA template.
         geometry: Of the model.
         retry_errors: Ask samples again whose row holds an error.
         progress: Called with each row, in completions: those of unfinished samples are on the workers.
@@ -174,7 +172,7 @@ def run_on_cluster(
     if at_work(work_folder(out)):
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
     by_id = {sample.id: sample for sample in samples}
-    job = WorkerSettings(_absolute(video), root.resolve(), settings, n, as_gqa, geometry)
+    job = WorkerSettings(_absolute(video), root.resolve(), settings, grader.form, n, geometry)
     # The driver alone writes, so that no worker's death can tear a row.
     with RowFile(out, ids, retry_errors=retry_errors) as rows:
         absorb(rows, ids, retry_errors=retry_errors)
@@ -202,11 +200,9 @@ def run_on_cluster(
                         row = to_row(
                             sample,
                             said,
-                            settings=settings,
-                            weights=weights,
+                            grader=grader,
                             video_tokens=one["video_tokens"],
                             length_s=one["length_s"],
-                            as_gqa=as_gqa,
                         )
                     except Exception as fault:  # of this sample alone
                         error = fault_of(fault)

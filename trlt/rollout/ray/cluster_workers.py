@@ -21,6 +21,7 @@ from trlt import __version__, errors
 from trlt.errors import TrltError, UnforeseenError, VideoError
 from trlt.recipe import Decoding, Video
 from trlt.rollout.loop import CompletionGenerator, questions, read_clips
+from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
 from trlt.video.geometry import Geometry
 from trlt.video.resolve import VideoIndex
@@ -44,8 +45,8 @@ class WorkerSettings:
     root: Path
     """Folder that the samples' paths are relative to, the same on every machine."""
     settings: Decoding
+    form: PromptForm
     n: int
-    as_gqa: bool = False
     geometry: Geometry = Geometry()
     """Of the model that the clips are for."""
     version: str = __version__
@@ -153,10 +154,9 @@ class Answering:
                 clip = unpack(np.frombuffer(data.as_buffer(), np.uint8).copy())
                 samples, requests = questions(
                     _samples(text.as_py()),
-                    settings,
+                    job.form,
                     job.n,
                     lambda *fault: failed.extend(_failed(*fault)),
-                    as_gqa=job.as_gqa,
                 )
                 if requests:
                     asked.append((samples, clip.tokens, clip.duration))
