@@ -5,6 +5,9 @@ from __future__ import annotations
 from trlt.commands._command import Lazy
 
 COMMANDS = {
+    "download": Lazy(
+        "download:download", "Fetch the official files of data sets and benchmarks from where they are public, and check them."
+    ),
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
     "dataset": Lazy(
         "",
