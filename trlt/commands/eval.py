@@ -12,6 +12,7 @@ import typer
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
+from trlt.commands._page import NoPage, with_page
 from trlt.commands._setup import (
     RUNS,
     connect,
@@ -101,6 +102,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
+    no_page: NoPage = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, scores and writes `results.json` and the other files in `docs/results.md`; see `trlt eval --help`.
@@ -183,6 +185,7 @@ def evaluate(
         if given is None and not servers and add_results(Path(find(recipe.model.path)), results):
             output.note(f"eval: the model card in {find(recipe.model.path)} has these results now")
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
+        results = with_page(results, target, output, wanted=not no_page)
     if unread:
         raise VideoError("\n".join(unread))
     # Not in results.json: a run that was resumed compares another clip, and its results are those of one that ran through.

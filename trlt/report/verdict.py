@@ -56,7 +56,12 @@ class _HeadlineChange(NamedTuple):
 
     def __str__(self) -> str:
         """The metric, its change, and the numbers behind it."""
-        return f"{self.bench} {self.name} {self.values['difference']:+.1f} points ({self.numbers()})"
+        return f"{self.bench} {self.name} {self.change} ({self.numbers()})"
+
+    @property
+    def change(self) -> str:
+        """The change, in points."""
+        return f"{self.values['difference']:+.1f} points"
 
     def numbers(self) -> str:
         """Both values, the interval of the change, and the number of questions."""
@@ -87,6 +92,30 @@ def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> C
         said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
     outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
     return ComparisonVerdict(outcome, tuple(said))
+
+
+def brief(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> str:
+    """The same in one sentence where that is all there is to say: which main metrics rose or fell, and how many did neither.
+
+    Where a caveat comes first, nothing is conclusive, or videos are too few, it is the whole verdict.
+    """
+    changes = _changes(result)
+    rose, fell = ([one for one in changes if one.better == side] for side in ("B", "A"))
+    caveats = _unread(changes, result, names) or any(entry["warnings"] for entry in result["benchmarks"].values())
+    if caveats or len(changes) == 1 or not (rose or fell) or any(one.few for one in changes):
+        return verdict(result, names).text
+    a, b = names
+    sides = [
+        f"{word} {than}on {len(some)}{of} ({_listed([f'{one.bench} {one.name} {one.change}' for one in some])})"
+        for word, some, than, of in (
+            ("better", rose, f"than {a} ", f" of {len(changes)} main metrics"),
+            ("worse", fell, "" if rose else f"than {a} ", "" if rose else f" of {len(changes)} main metrics"),
+        )
+        if some
+    ]
+    open_ = len(changes) - len(rose) - len(fell)
+    rest = f"; the other {open_} can't be told from chance" if open_ else ""
+    return f"{'mixed: ' if rose and fell else ''}{b} is {' and '.join(sides)}{rest}"
 
 
 def _changes(result: Mapping[str, Any]) -> list[_HeadlineChange]:
