@@ -96,7 +96,7 @@ def select(
             "samples": len(selection.ids),
             "sha256": file_digest(out),
             "inputs": {
-                "probe": {"path": str(rows.resolve()), "sha256": file_digest(rows)},
+                "probe": {"path": str(rows.resolve()), "sha256": file_digest(rows), "prompt": manifest.get("prompt")},
                 "data": {"path": str(data.resolve()), "sha256": file_digest(data)},
             },
         }

@@ -14,10 +14,10 @@ from trlt.recipe.load import differences
 from trlt.recipe.sections import Recipe
 
 CONCERN: Mapping[str, tuple[str, ...]] = {
-    "probe": ("model", "video", "reward", "probe"),
-    "eval": ("model", "video", "reward", "eval"),
-    "infer": ("model", "video", "reward", "eval"),
-    "train": ("model", "video", "reward", "train"),
+    "probe": ("model", "video", "prompt", "reward", "probe"),
+    "eval": ("model", "video", "prompt", "reward", "eval"),
+    "infer": ("model", "video", "prompt", "reward", "eval"),
+    "train": ("model", "video", "prompt", "reward", "train"),
 }
 """The sections that each kind of run depends on."""
 
