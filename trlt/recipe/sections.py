@@ -411,7 +411,7 @@ class Prompts(Section):
         """The same, as `trlt.task.prompt` takes them."""
         templates, formats = self.template, self.format
         return Words(
-            SYSTEM if self.system is None else self.system,
+            SYSTEM if self.system is None else self.system.strip(),
             tuple((task, templates.get(task, templates.get("all", ""))) for task in TASKS if {task, "all"} & templates.keys()),
             tuple(
                 (task, text) for task in TASKS if (text := formats.get(task, formats.get("all", PAPER[task]))) != PAPER[task]
