@@ -39,6 +39,12 @@ TOLD = {
     "meta.reasoning: train.sft.targets is": "told before the first step, where nothing is lost",
     "train.sft.targets is {}": "names what asks; the advice follows",
     "train.sft.targets: reasoning": "told before there is a run",
+    "prompt.template: {}": "begins with the key at fault, before there is a run",
+    "prompt.template: asks sample": "told before there is a run",
+    "prompt.template: makes": "begins with the key at fault, before there is a run",
+    "prompt.format: {}": "the same",
+    "prompt.format begins otherwise": "names what asks; the advice follows",
+    "prompt.format: <think>": "told before there is a run",
     "is never reached; ": "names the key that isn't reached; the advice follows",
 }
 """Messages that name such a key without advising to change it."""
