@@ -18,6 +18,16 @@ COMMANDS = {
         },
     ),
     "select": Lazy("select:select", "Keep the samples that are worth training on."),
+    "reward": Lazy(
+        "",
+        "Your own reward functions.",
+        {
+            "try": Lazy(
+                "reward_try:try_reward",
+                "Show what functions of yours would have paid on a probe's rows, beside the recipe's reward; without a model.",
+            ),
+        },
+    ),
     "train": Lazy(
         "train:train",
         "Tune a model with GRPO, or with the supervised baseline.",

@@ -11,7 +11,17 @@ import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
+from trlt.commands._setup import (
+    RUNS,
+    connect,
+    geometry_for,
+    make_engine,
+    next_command,
+    protocol,
+    refuse_plain,
+    resolve,
+    try_prompts,
+)
 from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
 from trlt.data.datasets import read_source
 from trlt.engine.model import find
@@ -74,6 +84,7 @@ def evaluate(
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
     recipe = resolve(recipe_path, sets, flags)
+    recipe.reward.load()  # its faults are told before a model is loaded
     wanted = wanted_benches(benches, recipe)
     places = {name: find_place(name, recipe, annotations, videos, split, alone=len(wanted) == 1) for name in wanted}
     if list_samples:
@@ -95,8 +106,11 @@ def evaluate(
     ready = [open_bench(name, place, recipe, given is None, allow_missing, target) for name, place in places.items()]
     extra = count_extra(ready, given) if given is not None else 0
     video = _video(recipe)
-    settings = protocol(recipe.eval, video)
+    settings = protocol(recipe, recipe.eval, video)
+    if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
+        settings["reward_parts"] = recipe.reward.identity()
     asked = [sample for bench in ready for sample in bench.samples]
+    try_prompts(recipe, "eval", asked)
     log = RunFiles(target).server_log
     own = own_servers(vllm, recipe, video, "eval", asked, output, log=log)
     folder = open_run(
@@ -186,7 +200,9 @@ def _list_samples(
     form = recipe.form("eval")
     for name, place in places.items():
         questions = []
-        for sample in read_source(name, Path(place.annotations), place.split, purpose="bench").samples:
+        samples = read_source(name, Path(place.annotations), place.split, purpose="bench").samples
+        form.try_out(samples)
+        for sample in samples:
             prompt = form.prompt(sample)
             where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}
             asked = {"id": sample.id, **where, "task": sample.task, "system": prompt.system, "user": prompt.user}

@@ -14,7 +14,7 @@ import typer
 from trlt.commands._data import OpenedData, data_flags, open_data
 from trlt.commands._output import Output
 from trlt.commands._plan import tables
-from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve
+from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve, try_prompts
 from trlt.commands._shared_options import ColumnMap, ModelName, Overrides, SkipBad, SkipMissing
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import (
@@ -25,6 +25,7 @@ from trlt.commands._train_look import (
     has_gpu,
     in_short,
     look,
+    other_prompt,
     processes_of,
 )
 from trlt.commands._train_work import tune
@@ -81,6 +82,7 @@ def train(
         raise RecipeError(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"
         )
+    recipe.reward.load()  # its faults are told before a model is loaded
     folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
@@ -98,6 +100,8 @@ def train(
     count = len(opened.samples) if opened else None
     if dry_run:
         look(recipe, opened, data, sets, output)
+        if opened:
+            try_prompts(recipe, "train", opened.samples)
         found = plan(recipe, processes, folder, command, count)
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
@@ -107,11 +111,14 @@ def train(
         return shown
     opened = opened or open_data(given, recipe, folder, output)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
+    try_prompts(recipe, "train", opened.samples)
     located = locate(recipe.model.path)
     refuse_plain(recipe, "train")
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
+        if warning := other_prompt(recipe, opened.path):
+            output.note(warning)
         found = plan(recipe, processes, folder, command, count)
         if has_gpu(recipe):
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))

@@ -52,6 +52,15 @@ class SamplerForm(Form):
     name: str
 
 
+class RewardPartForm(Form):
+    """A part of the reward besides the paper's, in a manifest."""
+
+    name: str
+    weight: float
+    file: str | None = None
+    files: dict[str, str] = {}
+
+
 class ManifestForm(Form):
     """`manifest.json` of any run."""
 
@@ -63,6 +72,7 @@ class ManifestForm(Form):
     videos: str | None = None
     parity: ParityForm | None = None
     sampler: SamplerForm | None = None
+    reward: list[RewardPartForm] = []
 
 
 class BootstrapForm(Form):
@@ -152,6 +162,7 @@ class RowForm(Form):
     texts: list[str] = []
     answers: list[AnswerForm] = []
     scores: list[ScoresForm] = []
+    parts: dict[str, list[float | None]] = {}
     rewards: list[float] = []
     tokens: list[Count] = []
     finished: list[bool] = []

@@ -245,6 +245,6 @@ def _inside(path: str, root: Path | None) -> str:
         if Path(place).is_relative_to(folder):
             return Path(place).relative_to(folder).as_posix()
     raise Unusable(
-        f"{shown(path)} lies outside of the folder of videos, {root}; give a folder that holds all videos with --videos, or "
-        "write paths relative to it"
+        f"{shown(path)} lies outside of the folder of videos, {os.path.abspath(root)}; give a folder that holds all "
+        "videos with --videos, or write paths relative to it"
     )
