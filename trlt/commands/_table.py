@@ -5,7 +5,20 @@ from __future__ import annotations
 from trlt.commands._command import Lazy
 
 COMMANDS = {
+    "download": Lazy(
+        "download:download", "Fetch the official files of data sets and benchmarks from where they are public, and check them."
+    ),
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
+    "dataset": Lazy(
+        "",
+        "Help with the file of a data set of one's own.",
+        {
+            "check": Lazy(
+                "dataset_check:check",
+                "Check such a file: its example, its metrics with gold, wrong and no answers, and how it reads real files.",
+            ),
+        },
+    ),
     "probe": Lazy(
         "probe:probe",
         "Sample several completions per question, to measure difficulty; or look at the answers.",
@@ -75,6 +88,15 @@ COMMANDS = {
                     ),
                 },
             ),
+        },
+    ),
+    "recipe": Lazy(
+        "",
+        "Recipes that ship with trlt: list, show and copy them.",
+        {
+            "list": Lazy("recipe:list_", "List recipes, ablations and plans: what each is for, and the GPUs that it needs."),
+            "show": Lazy("recipe:show", "Print a recipe's file, comments included."),
+            "copy": Lazy("recipe:copy", "Copy a recipe to a file of yours, to change it."),
         },
     ),
     "demo": Lazy("demo:demo", "Run all commands on the miniature: synthetic videos, a tiny model, a few minutes."),

@@ -233,7 +233,7 @@ def probe(
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
     out_of = select(read_rows(rows), recipe.select)
     if out_of.ids:
-        place = _selected(opened.path, folder.manifest)
+        place = _selected(opened.path, folder.manifest, recipe)
         output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", place))
     else:
         output.show("", "`trlt select` would take none of these samples:")
@@ -241,9 +241,9 @@ def probe(
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 
-def _selected(data: Path, manifest: Path) -> Path:
-    """Target of a selection: `train.jsonl`, unless the probed samples are there, as after a training on them."""
-    usual = Path("train.jsonl")
+def _selected(data: Path, manifest: Path, recipe: Recipe) -> Path:
+    """Target of a selection: the recipe's `train.data`, unless the probed samples are there, as after a training on them."""
+    usual = Path(recipe.train.data or "train.jsonl")
     taken = usual.resolve() in [path.resolve() for path in sample_files(data)]
     return manifest.with_name(usual.name) if taken else usual
 

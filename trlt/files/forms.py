@@ -102,6 +102,9 @@ class BenchmarkForm(Form):
     paper: dict[str, float]
     official: dict[str, float]
     ci95: dict[str, Pair]
+    lenient: dict[str, float] = {}
+    lenient_ci95: dict[str, Pair] = {}
+    lenient_unanswered: Count = 0
     protocol: ProtocolForm | None = None
 
 

@@ -303,6 +303,7 @@ class Source(Section):
     """A data set's downloads, for `trlt prepare`."""
 
     dataset: Outcome[str]
+    """Name of the data set, as in `trlt prepare --list`, or the file of one outside of the package, whose code is run."""
     annotations: Input[str]
     """Folder with the official files under their own names, or the annotation file."""
     videos: Input[str | None] = None
@@ -324,12 +325,26 @@ class Prepare(Section):
 
 
 class Benchmark(Section):
-    """Where a benchmark's official files are."""
+    """Where a benchmark's files are: official ones, or questions of one's own."""
 
-    annotations: Input[str]
+    annotations: Input[str | None] = None
+    """Folder with the official files under their own names, or the annotation file."""
+    data: Input[str | None] = None
+    """Own questions in place of a benchmark's, as `trlt eval --data` takes them; the entry's name is theirs."""
+    dataset: Input[str | None] = None
+    """File of a data set outside of the package (`mybench.py`), whose code is run; the entry's name is the benchmark's."""
     videos: Input[str | None] = None
     split: Outcome[str | None] = None
     """A split other than the test split."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.data is None and self.annotations is None:
+            raise ValueError("annotations: missing, and has no default; or data, for own questions")
+        other = [key for key in ("annotations", "dataset", "split") if getattr(self, key) is not None]
+        if self.data is not None and other:
+            raise ValueError(f"data and {other[0]}: own questions are one file of samples; leave {other[0]} out, or data")
+        return self
 
 
 class Eval(Decoding):

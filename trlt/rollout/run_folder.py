@@ -255,8 +255,12 @@ def _drawn_by(values: Mapping[str, Any]) -> str:
 
 
 def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Differences between inputs; for sample files, in words instead of checksums."""
-    if "samples" not in new or old.get("sha256") == new.get("sha256"):
+    """Differences between inputs; for sample files, and for a benchmark's own files, in words instead of checksums."""
+    if "samples" not in new:
+        files, files_now = old.get("files", {}), new.get("files", {})
+        edited = [file for file in files if file in files_now and files[file] != files_now[file]]
+        return [f"{name}: {file} was changed" for file in edited] + _changed(f"inputs.{name}", old, new)
+    if old.get("sha256") == new.get("sha256"):
         return _changed(f"inputs.{name}", old, new)
     # What was given, rather than what was made of it.
     before, now_there = (Path(str(next(iter(one.get("files") or ()), one.get("path", "")))).name for one in (old, new))
@@ -319,7 +323,7 @@ def _forget(run: RunFiles) -> None:
             raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
     for rows in there:
         remove(work_folder(rows))
-    made = ("results.json", "results.md", "results.tex", "items/*.parquet", "lmms_eval/*.json*")
+    made = ("results.json", "results.md", "results.tex", "report.html", "items/*.parquet", "samples/*.jsonl", "lmms_eval/*.json*")
     results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
     for path in (run.manifest, *there, run.recipe, run.picture, *results):
         path.unlink(missing_ok=True)
