@@ -23,6 +23,8 @@ from trlt.task.sample import Sample, read_samples
 from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 
+FIRST = 5
+"""Missing videos that a message names; a file lists all of them."""
 _OURS = frozenset({"id", "source", "split", "task"})
 """Keys by which the first line of a file is known as a sample of trlt."""
 
@@ -90,11 +92,12 @@ def open_data(
         path = Path(data)
         samples = read_samples(path)
         return OpenedData(samples, path, (root := videos_root(recipe.video.root, path)), _identity(path, samples, root))
-    found = open_table(given, recipe, _place(out, f"{subject}bad_rows.txt"), output, ours=ours)
-    missing = _missing(found.samples, found.root, recipe) if look or settings.skip_missing else {}
+    look = look or settings.skip_missing
+    found = open_table(given, recipe, _place(out, f"{subject}bad_rows.txt"), output, ours=ours, look=look)
+    missing = found.missing
     listing = _place(out, f"{subject}missing_videos.txt")
     kept = [sample for sample in found.samples if sample.video not in missing]
-    told = _require(given, found, missing, listing, skip=settings.skip_missing)
+    told = _require(given, found, listing, skip=settings.skip_missing)
     if missing:
         output.note(f"{given}: {told} are missing in {found.root} and left out (--skip-missing): {listing}")
     if ours and not found.table.bad_rows and not missing:
@@ -126,9 +129,9 @@ def read_own(given: str, recipe: Recipe, place: Path, output: Output, *, look: b
         DataError: rows that can't be used, without `data.skip_bad`; or none that can.
         VideoError: videos that aren't there, without `data.skip_missing`.
     """
-    found = open_table(given, recipe, _place(place, "bad_rows.txt"), output, ours=is_ours(given))
-    if look and not recipe.data.skip_missing:
-        _require(given, found, _missing(found.samples, found.root, recipe), _place(place, "missing_videos.txt"))
+    look = look and not recipe.data.skip_missing
+    found = open_table(given, recipe, _place(place, "bad_rows.txt"), output, ours=is_ours(given), look=look)
+    _require(given, found, _place(place, "missing_videos.txt"))
     bad = found.table.bad_rows
     return Reading(
         samples=found.samples,
@@ -147,9 +150,11 @@ class OpenedTable:
     samples: tuple[Sample, ...]
     root: Path
     table: Converted
+    missing: Mapping[str, str]
+    """Videos that were looked for and aren't there, with the reason."""
 
 
-def open_table(given: str, recipe: Recipe, listing: Path, output: Output, *, ours: bool = False) -> OpenedTable:
+def open_table(given: str, recipe: Recipe, listing: Path, output: Output, *, ours: bool, look: bool) -> OpenedTable:
     """Samples of a table, whether or not their videos are there; shows columns, tasks and the first sample.
 
     Args:
@@ -158,6 +163,7 @@ def open_table(given: str, recipe: Recipe, listing: Path, output: Output, *, our
         listing: File for the rows that can't be used, if they are many, or left out.
         output: Gets the tables.
         ours: Whether it is a file of samples, of which there are no columns to show.
+        look: Whether to look for the videos.
 
     Raises:
         DataError: rows that can't be used, without `data.skip_bad`; or none that can.
@@ -167,6 +173,8 @@ def open_table(given: str, recipe: Recipe, listing: Path, output: Output, *, our
     hub = is_hub(given)
     root = Path(recipe.video.root or ".") if hub else videos_root(recipe.video.root, Path(given))
     columns = Columns(settings.map)
+    if hub:
+        output.note(f"reading {given}")
     table = read_hub(given) if hub else read_table(Path(given))
     stem = data_stem(given)
     made = convert(table.rows, table.faults, columns, path=given, stem=stem, root=root)
@@ -177,13 +185,14 @@ def open_table(given: str, recipe: Recipe, listing: Path, output: Output, *, our
     listing.unlink(missing_ok=True)
     if made.bad and (settings.skip_bad or len(made.bad) > SHOWN or not made.samples):
         write_text_atomic(listing, "".join(f"{fault}\n" for fault in made.bad))
+    missing = _missing(made.samples, root, recipe) if look else {}
     if made.bad and not (settings.skip_bad and made.samples):
-        raise DataError(_bad_words(given, made, listing))
+        raise DataError(_bad_words(given, made, listing, {} if settings.skip_missing else missing, root))
     if made.bad:
         output.note(
             f"{given}: {made.bad_rows:,} of {counted(made.rows, 'row')} can't be used and are left out (--skip-bad): {listing}"
         )
-    return OpenedTable(made.samples, root, made)
+    return OpenedTable(made.samples, root, made, missing)
 
 
 def is_ours(given: str) -> bool:
@@ -236,12 +245,13 @@ def data_stem(data: str | Path) -> str:
     return "-".join(part for part in (name.rpartition("/")[2], config, split if split != "train" else None) if part)
 
 
-def _require(given: str, found: OpenedTable, missing: Mapping[str, str], listing: Path, *, skip: bool = False) -> str:
+def _require(given: str, found: OpenedTable, listing: Path, *, skip: bool = False) -> str:
     """Lists missing videos in a file; gives their number in words.
 
     Raises:
         VideoError: there are some, and they aren't to be skipped, or there are no others.
     """
+    missing = found.missing
     listing.unlink(missing_ok=True)
     if not missing:
         return ""
@@ -252,11 +262,14 @@ def _require(given: str, found: OpenedTable, missing: Mapping[str, str], listing
     if skip and some:
         return told
     remedy = ", or leave their rows out with --skip-missing" if some else ""
-    first = [*list(missing.values())[:5], *(["…"] if len(missing) > 5 else [])]
     raise VideoError(
-        f"{given}: {told} are missing in {found.root} (all in {listing}); give the folder of videos with --videos{remedy}:\n  "
-        + "\n  ".join(first)
+        f"{given}: {told} are missing in {found.root} (all in {listing}); give the folder of videos with --videos{remedy}:\n"
+        + _first_of(missing)
     )
+
+
+def _first_of(missing: Mapping[str, str]) -> str:
+    return "\n".join(f"  {one}" for one in [*list(missing.values())[:FIRST], *(["…"] if len(missing) > FIRST else [])])
 
 
 def _identity(path: Path, samples: Sequence[Sample], root: Path) -> dict[str, Any]:
@@ -279,11 +292,13 @@ def _missing(samples: Sequence[Sample], root: Path, recipe: Recipe) -> dict[str,
     return find_videos(one_each.values(), VideoIndex(root, None, recipe.video.links)).missing
 
 
-def _bad_words(given: str, made: Converted, listing: Path) -> str:
+def _bad_words(given: str, made: Converted, listing: Path, missing: Mapping[str, str], root: Path) -> str:
     """All faults of a table, as many as fit, and what to do about them."""
     lines = [f"{given}: {made.bad_rows:,} of {counted(made.rows, 'row')} can't be used:", *made.bad[:SHOWN]]
     if len(made.bad) > SHOWN:
         lines.append(f"… and {len(made.bad) - SHOWN:,} more: {listing}")
+    if missing:
+        lines += [f"Besides, {counted(len(missing), 'video')} of the other rows are missing in {root}:", _first_of(missing)]
     if made.samples:
-        lines.append("Mend them, or leave these rows out with --skip-bad")
+        lines.append("Mend them, or leave these rows out with --skip-bad" + (" and --skip-missing" if missing else ""))
     return "\n".join(lines)

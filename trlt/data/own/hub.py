@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from trlt.data.own.rows import Row
@@ -9,6 +10,7 @@ from trlt.data.own.tables import Table
 from trlt.errors import DataError, shown
 
 SCHEME = "hf://"
+_UNREADABLE = "`datasets` can't read its files as one table: download a file of it, and name that"
 _OFFLINE = "give a file that is on this machine, or try again with a network"
 
 
@@ -52,11 +54,13 @@ def read_hub(data: str) -> Table:
         )
         raise DataError(f"{data}: {_first(error)}; {remedy}") from None
     except DatasetsError as error:
-        raise DataError(f"{data}: {_first(error)}; it isn't laid out as `datasets` reads it: download a file of it") from None
+        raise DataError(f"{data}: {_first(error)}; {_UNREADABLE}") from None
     except OSError as error:
         raise DataError(f"{data}: {_first(error)}; {_OFFLINE}") from None
     except ValueError as error:
-        raise DataError(f"{data}: {_first(error)}; name split and configuration as hf://{name}/CONFIG:SPLIT") from None
+        named = re.search("split|config", str(error), re.IGNORECASE)
+        remedy = f"name split and configuration as hf://{name}/CONFIG:SPLIT" if named else _UNREADABLE
+        raise DataError(f"{data}: {_first(error)}; {remedy}") from None
     if not rows:
         raise DataError(f"{data}: the split {shown(split)} holds no rows")
     return Table(rows)
