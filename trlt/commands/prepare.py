@@ -299,7 +299,7 @@ def list_sources(output: Output) -> dict[str, Any]:
         table.add_column(column, justify="right" if column == "paper" else "left", overflow="fold")
     for name in names("train"):
         module = load(name)
-        files = module.FILES[module.TRAIN_SPLIT]
+        files, count = module.FILES[module.TRAIN_SPLIT], getattr(module, "PAPER_COUNT", None)
         found.append(
             {
                 "name": name,
@@ -309,12 +309,12 @@ def list_sources(output: Output) -> dict[str, Any]:
                 "train_split": module.TRAIN_SPLIT,
                 "where": module.WHERE,
                 "license": module.LICENSE,
-                "paper": module.PAPER_COUNT,
+                "paper": count,
             }
         )
         head = Text(f"{name}\n").append(module.TITLE, style="dim")
         get = Text(f"{module.WHERE}\n").append(module.LICENSE, style="dim")
-        paper = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "-"
+        paper = f"{count:,}" if count is not None else "-"
         table.add_row(head, module.TASK, Text("\n".join(files)), get, paper)
     total = sum(one["paper"] or 0 for one in found)
     output.show(table, f"The paper's counts sum to {total:,}.")
