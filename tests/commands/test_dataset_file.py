@@ -12,6 +12,7 @@ from paths import ROOT
 from typer.testing import CliRunner
 
 from trlt.cli import app
+from trlt.data.datasets import load
 
 KITCHEN = (
     (ROOT / "docs/adding-a-dataset.md").read_text(encoding="utf-8").partition('title="kitchen.py"\n')[2].partition("```")[0]
@@ -94,9 +95,7 @@ def test_other_annotation_is_another_run(trlt, kitchen, bench, tmp_path):
 
 
 def test_compare_and_report_need_neither_the_file_nor_its_annotation(trlt, kitchen, tmp_path):
-    text = KITCHEN.replace("PAPER = 1", "").replace(
-        'TITLE = "Kitchen"', 'TITLE = "Kitchen"\nOFFICIAL_HIGHER = "it reads whole texts"'
-    )
+    text = KITCHEN.replace('TITLE = "Kitchen"', 'TITLE = "Kitchen"\nOFFICIAL_HIGHER = "it reads whole texts"')
     (tmp_path / "kitchen.py").write_text(text)
     score(trlt, kitchen, out="a")
     shown = trlt("eval", *kitchen, "--no-think", "--predictions", "p.jsonl", "--out", "a")
@@ -188,10 +187,7 @@ def test_a_pool_of_a_recipe_holds_files_beside_names(trlt, kitchen, bench, tmp_p
     result = trlt("prepare", recipe, "--out", "pool", "--json")
     assert [entry["dataset"] for entry in result["sources"]] == ["kitchen", "charades"]
     assert any(path.endswith("kitchen.py") for path in result["sources"][0]["files"])
-    assert (
-        result["statistics"]["domains"] == {"kitchens": 2, "homes, scripted": 1}
-        or "kitchens" in result["statistics"]["domains"]
-    )
+    assert result["statistics"]["domains"] == {"kitchens": 2, load("charades").DOMAIN: 1}
     assert (tmp_path / "pool/kitchen.jsonl").is_file() and "kitchen" in (tmp_path / "pool/report.md").read_text()
     # Its own test videos are the same footage: as a benchmark of the recipe, it is found to leak.
     message = trlt("prepare", recipe, "--out", "pool", "--against", "benchmarks", "--json")
