@@ -35,9 +35,7 @@ train:
   sft: {targets: reasoning}
 ```
 
-The shipped ones are in the folder `recipes`: `32k.yaml` (the paper's experiment), `full-490k.yaml` (its pool), `sft.yaml` (the
-supervised baseline), `ablations/` (Tables 2, 4a and 4b, and `plans/` for `trlt reproduce`)
-and `miniature.yaml`.
+Those that ship with trlt are [ready recipes](ready-recipes.md): `trlt recipe list` shows them.
 """
 PLAIN = {
     "name": "Name of the experiment; results go to `runs/<name>/`.",

@@ -12,7 +12,18 @@ import typer
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
+from trlt.commands._page import NoPage, with_page
+from trlt.commands._setup import (
+    RUNS,
+    connect,
+    geometry_for,
+    make_engine,
+    next_command,
+    protocol,
+    refuse_plain,
+    resolve,
+    try_prompts,
+)
 from trlt.commands._shared_options import (
     ColumnMap,
     Fresh,
@@ -91,6 +102,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
+    no_page: NoPage = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, scores and writes `results.json` and the other files in `docs/results.md`; see `trlt eval --help`.
@@ -101,6 +113,7 @@ def evaluate(
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
+    recipe.reward.load()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)
     places = find_places(benches, mine, str(dataset) if dataset else None, recipe, annotations, videos, split)
     if list_samples:
@@ -127,8 +140,11 @@ def evaluate(
         refuse_plain(recipe, "eval")
     identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
     video = _video(recipe)
-    settings = protocol(recipe.eval, video)
+    settings = protocol(recipe, recipe.eval, video)
+    if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
+        settings["reward_parts"] = recipe.reward.identity()
     asked = [sample for bench in ready for sample in bench.samples]
+    try_prompts(recipe, "eval", asked)
     log = RunFiles(target).server_log
     own = own_servers(vllm, recipe, video, "eval", asked, output, log=log)
     folder = open_run(
@@ -169,6 +185,7 @@ def evaluate(
         if given is None and not servers and add_results(Path(find(recipe.model.path)), results):
             output.note(f"eval: the model card in {find(recipe.model.path)} has these results now")
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
+        results = with_page(results, target, output, wanted=not no_page)
     if unread:
         raise VideoError("\n".join(unread))
     # Not in results.json: a run that was resumed compares another clip, and its results are those of one that ran through.
@@ -243,6 +260,7 @@ def _list_samples(
     form = recipe.form("eval")
     for benchmark in listed_from:
         name, questions = benchmark.name, []
+        form.try_out(benchmark.samples)
         for sample in benchmark.samples:
             prompt = form.prompt(sample)
             where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}

@@ -18,6 +18,7 @@ from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMissing
 from trlt.data.datasets import dataset_name, load, names, open_dataset
+from trlt.data.download import fetchable
 from trlt.data.own import is_hub, is_table
 from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.errors import DataError, UsageError, did_you_mean
@@ -308,12 +309,14 @@ def list_sources(output: Output) -> dict[str, Any]:
                 "splits": {s: list(f) for s, f in module.FILES.items()},
                 "train_split": module.TRAIN_SPLIT,
                 "where": module.WHERE,
+                "download": name in fetchable(),
                 "license": module.LICENSE,
                 "paper": count,
             }
         )
         head = Text(f"{name}\n").append(module.TITLE, style="dim")
-        get = Text(f"{module.WHERE}\n").append(module.LICENSE, style="dim")
+        get = Text(f"`trlt download {name}`\n" if name in fetchable() else "").append(f"{module.WHERE}\n")
+        get.append(module.LICENSE, style="dim")
         paper = f"{count:,}" if count is not None else "-"
         table.add_row(head, module.TASK, Text("\n".join(files)), get, paper)
     total = sum(one["paper"] or 0 for one in found)

@@ -14,6 +14,7 @@ from typing import Any
 from trlt.data.datasets import Item, by_task
 from trlt.data.find_videos import find_videos
 from trlt.errors import DataError, UsageError, VideoError
+from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.places import Questions
 from trlt.evaluate.predictions import Predictions
 from trlt.evaluate.question_scores import item_columns, write_items
@@ -139,8 +140,9 @@ def score_bench(
                 continue
         items.append(Item(sample, text, form.read(sample, text)))
     module = bench.questions.module
-    entry = summary(module, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
-    write_items(items_path(folder.out, bench.name), item_columns(module, items, entry, errors))
+    lenient = lenient_items(items, letters=form.answer_format != "open")
+    entry = summary(module, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
+    write_items(items_path(folder.out, bench.name), item_columns(module, items, entry, errors, lenient))
     if bench.questions.outside and module is not by_task:
         entry["dataset"] = _described(module)
     if given is not None:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
+from trlt.recipe.prompts import Prompts
+from trlt.recipe.rewards import Rewards
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
 from trlt.task.grade import Grader
 from trlt.task.prompt_form import PromptForm
-from trlt.task.reward import Weights
 
 
 class Model(Section):
@@ -362,24 +363,6 @@ class Eval(Decoding):
     benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)
 
 
-class Rewards(Section):
-    """Weights of the reward's parts (2.2 and 2.3 of the paper)."""
-
-    format: Outcome[float] = 1.0
-    accuracy: Outcome[float] = 1.0
-    """Weight of multi-choice answers (Eq. 1)."""
-    tiou: Outcome[float] = 1.0
-    """Weight of grounding spans (Eq. 2)."""
-    grounded_accuracy: Outcome[float] = 0.5
-    grounded_tiou: Outcome[float] = 0.5
-    tiou_from: Outcome[Share | None] = None
-    """tIoU threshold of a discrete reward (1 at or above it, else 0); null rewards the tIoU itself (Eq. 2)."""
-
-    def weights(self) -> Weights:
-        """The same numbers, as `trlt.task.reward` takes them."""
-        return Weights(**self.model_dump())
-
-
 Stage = Literal["probe", "train", "eval"]
 """The stages that ask questions."""
 
@@ -394,6 +377,7 @@ class Recipe(Section):
     prepare: Prepare = Prepare()
     probe: Probe = Probe()
     select: Select = Select()
+    prompt: Prompts = Prompts()
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
@@ -402,8 +386,8 @@ class Recipe(Section):
         """How a stage asks, and reads completions; `infer` and `serve` ask as `eval`."""
         asked: Decoding | Train = getattr(self, stage)
         as_gqa = stage == "eval" and self.eval.as_gqa
-        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa)
+        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
     def grader(self, stage: Stage) -> Grader:
-        """What a stage's completions earn."""
-        return Grader(self.form(stage), self.reward.weights())
+        """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`)."""
+        return Grader(self.form(stage), self.reward.weights(), self.reward.load())

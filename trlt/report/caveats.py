@@ -28,9 +28,12 @@ def asked_of(entry: Mapping[str, Any], metric: str) -> int:
     return int(task.get("n", entry["n"]))
 
 
-def interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
-    """The 95% interval of one of the paper's metrics; None if all resamples agree, which says nothing about other videos."""
-    low, high = entry["ci95"].get(metric, (0.0, 0.0))
+def interval(entry: Mapping[str, Any], metric: str, key: str = "ci95") -> tuple[float, float] | None:
+    """The 95% interval of one of the paper's metrics; None if all resamples agree, which says nothing about other videos.
+
+    `lenient_ci95` has those of the lenient protocol.
+    """
+    low, high = entry.get(key, {}).get(metric, (0.0, 0.0))
     return (low, high) if high > low else None
 
 

@@ -82,9 +82,10 @@ def _find(name: str, module: ModuleType, annotations: Path, split: str) -> dict[
     if missing or not paths:
         entries = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
         found = ", ".join(entries[:12]) + (f" and {len(entries) - 12} more" if len(entries) > 12 else "")
+        fetched = {remote.path.rpartition("/")[2] for remote in module.FETCH.files} if hasattr(module, "FETCH") else set()
         raise DataError(
             f"{folder}: {name} ({split}) wants {', '.join(missing) or 'one at least of ' + ', '.join(wanted)}; "
-            f"found {found or 'an empty folder'}"
+            f"found {found or 'an empty folder'}" + (f"; `trlt download {name}` fetches it" if fetched & set(wanted) else "")
         )
     return paths
 
