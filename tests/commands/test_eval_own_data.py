@@ -130,6 +130,9 @@ def test_an_edited_file_is_another_run_and_is_never_compared(trlt, mine, tmp_pat
     mine(questions=[*QUESTIONS[:2], {**QUESTIONS[2], "spans": [[0.0, 3.0]]}])
     message = score(trlt, "--data", "mine.jsonl", out="a", code=7)
     assert "the samples in mine.jsonl changed" in message and "--fresh" in message
+    mine(questions=QUESTIONS[:2])
+    assert "the samples in mine.jsonl changed (3 before, 2 now)" in score(trlt, "--data", "mine.jsonl", out="a", code=7)
+    mine(questions=[*QUESTIONS[:2], {**QUESTIONS[2], "spans": [[0.0, 3.0]]}])
     score(trlt, "--data", "mine.jsonl", "--fresh", answers="bare.jsonl", out="b")
     message = trlt("compare", "a", "b", code=3)
     assert "were asked from different annotation files (mine)" in message
@@ -181,3 +184,18 @@ def test_a_model_is_asked_about_videos_beside_the_file(trlt, mine, fast, tmp_pat
     message = trlt(*args, code=4)
     assert "2 videos of 3 questions are missing" in message and "name their folder: --videos DIR" in message
     assert trlt(*args, "--allow-missing", "--videos", clips, "--as-gqa", "--fresh", "--json")["benchmarks"]["mine"]["n"] == 2
+
+
+def test_equal_questions_in_another_form_are_compared(trlt, mine, tmp_path):
+    score(trlt, "--data", "mine.jsonl", out="a")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.jsonl").rename(tmp_path / "folder/part.jsonl")
+    score(trlt, "--data", "mine=folder", out="b")
+    assert trlt("compare", "a", "b", "--json")["benchmarks"]["mine"]["n"] == 3
+
+
+def test_the_reports_remedy_names_the_questions_once_more(trlt, mine, tmp_path):
+    score(trlt, "--data", "mine.jsonl", out="a")
+    trlt("report", "a", "--out", "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert f"trlt eval --data mine={tmp_path}/mine.jsonl" in page
