@@ -19,7 +19,8 @@ def sources_overview() -> str:
     rows = ["| name | data set | task | training split | paper's count |", "|---|---|---|---|---|"]
     for name in names("train"):
         module = load(name)
-        count = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "not used"
+        paper = getattr(module, "PAPER_COUNT", None)
+        count = f"{paper:,}" if paper is not None else "not used"
         rows.append(f"| [`{name}`](#{name}) | {module.TITLE} | {module.TASK} | {module.TRAIN_SPLIT} | {count} |")
     return "\n".join(rows)
 

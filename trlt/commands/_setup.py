@@ -57,14 +57,16 @@ def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | 
         before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
 
     Returns:
-        The line; None with neither a benchmark nor data.
+        The line, without a benchmark after one on held-out questions; None with neither a benchmark nor data.
     """
     asked = ("--model", model, "--recipe", recipe)
     if settings.eval.benchmarks:
         return next_command("eval", "--bench", "all", *asked, "--out", _free(Path(f"{before}eval")))
     if data is None:
         return None
-    return next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
+    fair = shlex.join(map(str, ("trlt", "eval", "--data", "HELD_OUT.jsonl", *asked)))
+    told = f"The fair test is on questions that it wasn't tuned on, of the base and of this model: {fair}"
+    return told + "\n" + next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
 
 
 def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:

@@ -233,7 +233,7 @@ def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output
     video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
     # Videos are looked for with those of the other benchmarks, and not at all for predictions.
     opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")
-    path = next(iter(opened.identity.get("files", ())), str(Path(place.data).resolve()))
+    path = place.data if "://" in place.data else str(Path(place.data).resolve())
     return own_questions(name, opened.samples, path, str(opened.root))
 
 
