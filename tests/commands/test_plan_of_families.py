@@ -37,7 +37,7 @@ def test_the_plan_says_how_many_parameters_a_token_meets(trlt):
         ("Qwen3-VL-4B-Instruct", ["train.launch.processes=1", "train.launch.gpu_gb=24"]),
         ("Qwen3-VL-8B-Instruct", ["train.launch.processes=1", "train.launch.gpu_gb=24", "train.lora={quantize: nf4}"]),
         ("Qwen3-VL-30B-A3B-Instruct", ["train.lora={}"]),
-        ("Qwen3.5-9B", ["train.launch.processes=1", "train.lora={}"]),
+        ("Qwen3.5-9B", ["train.launch.processes=1", "train.launch.gpu_gb=24", "train.lora={}"]),
     ],
 )
 def test_lines_of_a_refusal_are_pasted(trlt, model, sets):

@@ -36,8 +36,8 @@ def prepare(
         str | None,
         typer.Argument(
             metavar="DATASET",
-            help="Your own table of questions (JSONL, JSON, CSV, TSV, Parquet, hf://org/name), a data set, or a recipe (path or "
-            "name) whose `prepare.sources` make a pool.",
+            help="Your own table of questions (JSONL, JSON, CSV, TSV, Parquet, hf://org/name), a data set, or a recipe (path "
+            "or name) whose `prepare.sources` make a pool.",
         ),
     ] = None,
     *,
