@@ -189,6 +189,9 @@ def test_a_recipe_is_planned(capsys, tmp_path):
     result = run(capsys, recipe_path=ROOT / "recipes/32k.yaml", sets=sets, quick=True)
     [plan] = [check for check in result["checks"] if check["name"] == "plan"]
     assert plan["state"] == "fault" and "of 24 GB (train.launch.gpu_gb) for 8 processes" in plan["found"]
+    alone = run(capsys, recipe_path=ROOT / "recipes/3b-lora-24gb.yaml", sets=sets[:2], quick=True)
+    [plan] = [check for check in alone["checks"] if check["name"] == "plan"]
+    assert plan["state"] == "ok" and plan["found"].endswith("of 24 GB (train.launch.gpu_gb) for 1 process")
     fits = run(capsys, recipe_path=ROOT / "recipes/32k.yaml", sets=[*sets, "train.launch.gpu_gb=80"], quick=True)
     assert states(fits)["plan"] == "ok" and states(fits)["disk"] == "ok" and states(fits)["recipe"] == "ok"
 

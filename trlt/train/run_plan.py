@@ -5,6 +5,7 @@ Knows recipes and formulas; prints nothing.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,10 @@ from trlt.train.memory_plan import (
     lowered,
 )
 
+MORE = re.compile(r"train\.launch\.processes=(\d+)")
+"""What asks for more GPUs in flags."""
+MACHINE = 8
+"""GPUs that a machine has at most, as a rule."""
 DEFAULT_GPU_GB = 80.0
 """Of a GPU that isn't there: the paper's."""
 
@@ -125,19 +130,31 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool
     memory = found["memory"]
     if memory is None or memory["fits"] is not False:
         return
-    others = [change for change in memory["changes"] if begun and _makes_another(change)]
-    lines = [change for change in memory["changes"] if change not in others]
-    remedy = "no setting makes it fit; take a smaller model or larger GPUs"
-    if lines:
-        remedy = "any one of these lines, behind the command, makes it fit:\n  " + "\n  ".join(lines)
-    if others:
-        fresh = "\n  ".join(f"{change} --fresh" for change in others)
-        remedy = (f"{remedy}\n" if lines else "") + f"steps are saved; any one of these lines fits and starts anew:\n  {fresh}"
     raise RecipeError(
         f"{recipe.model.path} needs about {memory['peak_gb']} GB on {_gpus(found['processes'])} of "
-        f"{memory['gpu_gb']:g} GB; {remedy}\n"
+        f"{memory['gpu_gb']:g} GB; {_remedies(memory['changes'], begun=begun)}\n"
         "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
     )
+
+
+def _remedies(changes: Sequence[str], *, begun: bool) -> str:
+    """Lines to paste: with the GPUs that there are, with more, and those that start anew."""
+    if not changes:
+        return "no setting makes it fit; take a smaller model or larger GPUs"
+    others = [change for change in changes if begun and _makes_another(change)]
+    more = [change for change in changes if change not in others and MORE.search(change)]
+    here = [change for change in changes if change not in others and change not in more]
+    parts = []
+    if here:
+        parts.append("any one of these lines, behind the command, makes it fit:" + "".join(f"\n  {line}" for line in here))
+    if more:
+        several = max(int(MORE.findall(line)[0]) for line in more) > MACHINE
+        where = f", which beyond {MACHINE} are several machines (docs/scaling-out.md says how to start them)" if several else ""
+        parts.append(f"with more GPUs{where}:" + "".join(f"\n  {line}" for line in more))
+    if others:
+        fresh = "".join(f"\n  {change} --fresh" for change in others)
+        parts.append(f"steps are saved; any one of these lines fits and starts anew:{fresh}")
+    return "\n".join(parts)
 
 
 def _gpus(count: int) -> str:
