@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from trlt.cli import app
 from trlt.recipe import load_recipe
 from trlt.train import run_plan
-from trlt.train.memory_plan import GB, estimate, find_architecture
+from trlt.train.memory_plan import GB, PUBLISHED, estimate, find_architecture, vllm_least
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -51,6 +51,27 @@ def test_what_no_limit_helps_is_refused_with_lines_that_are_enough(trlt):
     for line in lines:
         found = trlt(*command, *(word.strip("'") for word in line), "--json")
         assert found["plan"]["memory"]["fits"] is True
+
+
+def test_processes_that_are_started_are_given_what_was_taken(trlt):
+    launcher = trlt("train", "32k", "--dry-run", "--json", *flags("train.launch.gpu_gb=48"))["plan"]["launcher"]
+    assert launcher.startswith("8 x ") and launcher.endswith("--set train.launch.gpu_gb=48 --set train.max_sequences=32")
+
+
+def test_vllms_share_has_to_hold_what_it_samples_with(trlt):
+    """7B in BF16 are 16.6 GB, more than 15% of 80; states of linear layers count, too."""
+    command = ["train", "32k", "--dry-run", *flags("train.rollouts=vllm")]
+    message = trlt(*command, *flags("train.vllm.memory=0.15"), code=2)
+    assert "train.vllm.memory: 0.15 of 80 GB is less than the 16.8 GB that vLLM needs" in message
+    assert message.rstrip().endswith("raise train.vllm.memory to 0.30")
+    assert "It fits 80 GB" in trlt(*command, *flags("train.vllm.memory=0.3"))
+    message = trlt(*command, *flags("model.path=Qwen/Qwen2.5-VL-72B-Instruct"), code=2)
+    assert "take larger GPUs, or train.rollouts: engine" in message
+    shape = PUBLISHED["Qwen3.5-9B"]
+    asked = load_recipe(None, sets=["train.rollouts=vllm"])
+    tokens = 2048 + 384 * shape.time_tokens + 512 + 768
+    weights_and_cache = 2 * shape.parameters + tokens * 2 * 2 * shape.attention_layers * shape.kv_width
+    assert vllm_least(shape, asked, 8) - weights_and_cache == shape.state(2) > 0
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from trlt.recipe import Recipe, recipe_file
 from trlt.task.sample import Sample
 from trlt.train.checkpoints import drop_damaged
 from trlt.train.memory_plan import Lowered, least, limits_of
-from trlt.train.run_plan import fit_limits, plan, refuse_what_cannot_fit
+from trlt.train.run_plan import fit_limits, plan, refuse_small_share, refuse_what_cannot_fit
 
 
 def train(
@@ -110,9 +110,12 @@ def train(
         found = plan(recipe, processes, folder, command, count) | {"limits": told or "as the recipe says"}
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
-        if found["memory"] and found["memory"]["fits"] is False:
-            output.result(shown)
+        try:
+            refuse_small_share(recipe, processes, here=here)
             refuse_what_cannot_fit(recipe, found)
+        except RecipeError:
+            output.result(shown)
+            raise
         return shown
     opened = opened or open_data(given, recipe, folder, output)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
@@ -123,6 +126,7 @@ def train(
     if rank is None or rank.launcher is None:
         found = plan(recipe, processes, folder, command, count, here=here)
         if has_gpu(recipe):
+            refuse_small_share(recipe, processes, here=here)
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(in_short(found))
         if warning := all_warmup(recipe, found["steps"]):

@@ -5,6 +5,7 @@ Knows recipes and formulas; prints nothing.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import RecipeError
-from trlt.recipe import Effect, Recipe, Train, effect
+from trlt.recipe import Effect, Recipe, Train, advice, effect
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import (
     GB,
@@ -24,10 +25,13 @@ from trlt.train.memory_plan import (
     find_architecture,
     lower_limits,
     lowered,
+    vllm_least,
 )
 
 MORE = re.compile(r"train\.launch\.processes=(\d+)")
 """What asks for more GPUs in flags."""
+MOST_SHARE = 0.9
+"""Of a GPU that vLLM can be given beside a training process."""
 MACHINE = 8
 """GPUs that a machine has at most, as a rule."""
 DEFAULT_GPU_GB = 80.0
@@ -134,6 +138,30 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool
         f"{recipe.model.path} needs about {memory['peak_gb']} GB on {_gpus(found['processes'])} of "
         f"{memory['gpu_gb']:g} GB; {_remedies(memory['changes'], begun=begun)}\n"
         "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
+    )
+
+
+def refuse_small_share(recipe: Recipe, processes: int, *, here: bool) -> None:
+    """Ends a run before any work when vLLM's share of the GPU can't hold what it samples with; arguments as for `plan`.
+
+    Raises:
+        RecipeError: it can't; says how large a share would do.
+    """
+    train = recipe.train
+    model = find_architecture(recipe.model.path)
+    if train.rollouts != "vllm" or recipe.model.device == "cpu" or model is None:
+        return
+    gpu_gb, _ = _gpu(recipe, here=here)
+    needed, share = vllm_least(model, recipe, processes) / GB, train.vllm.memory
+    if needed <= share * gpu_gb:
+        return
+    enough = math.ceil(20 * (needed / gpu_gb + 0.05)) / 20  # in steps of 0.05, and as much for what vLLM computes with
+    remedy = advice(f"raise train.vllm.memory to {enough:.2f}")
+    if enough > MOST_SHARE:
+        remedy = advice("take larger GPUs, or train.rollouts: engine")
+    raise RecipeError(
+        f"train.vllm.memory: {share:g} of {gpu_gb:g} GB is less than the {needed:.1f} GB that vLLM needs for weights, and for "
+        f"keys, values and states of one sequence; {remedy}"
     )
 
 

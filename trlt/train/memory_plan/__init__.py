@@ -7,7 +7,7 @@ from trlt.engine.families.published import PUBLISHED
 from trlt.engine.families.shape import Architecture
 from trlt.train.memory_plan.advice import advise
 from trlt.train.memory_plan.architecture import find_architecture
-from trlt.train.memory_plan.gpu_memory import Memory, estimate
+from trlt.train.memory_plan.gpu_memory import Memory, estimate, vllm_least
 from trlt.train.memory_plan.limits import Lowered, can_fit, least, limits_of, lower_limits, lowered
 from trlt.train.memory_plan.lines import GB
 
@@ -25,4 +25,5 @@ __all__ = [
     "limits_of",
     "lower_limits",
     "lowered",
+    "vllm_least",
 ]
