@@ -61,7 +61,6 @@ PLAIN = {
     "gradient_checkpointing": "Recompute activations in the backward pass instead of keeping them: slower, with less memory.",
     "report_to": "Where training metrics go besides `log.jsonl`.",
     "benchmarks": "Benchmark -> where its files are; the benchmarks of `--bench all`.",
-    "dataset": "Name of the data set, as in `trlt prepare --list`.",
     "annotations": "Folder with the official files, or the annotation file.",
     "videos": "Folder of the videos.",
     "split": "A split other than the training split.",
