@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, config_at, folder_of, known_family, load, locate, refuse_begun_reasoning
+from trlt.engine.model import (
+    SHIPPED,
+    config_at,
+    folder_of,
+    known_family,
+    load,
+    locate,
+    refuse_begun_reasoning,
+    refuse_reasoning_name,
+)
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Stage, Video, load_recipe
 from trlt.rollout import RunFiles
@@ -126,7 +135,7 @@ def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     elif config := config_at(recipe.model.path):
         folder = config.parent
     else:
-        return
+        return refuse_reasoning_name(recipe.model.path, asked, f"set {needed}")
     refuse_begun_reasoning(folder, asked, f"set {needed}")
 
 
