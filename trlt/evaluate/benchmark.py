@@ -71,7 +71,8 @@ def find_place(
         if annotations is None and not usual.is_dir():
             raise UsageError(
                 f"{name}: its official files weren't given: add --annotations DIR --videos DIR, name them in a recipe under "
-                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'})"
+                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'}); "
+                f"`trlt download {name}` fetches those that are public"
             )
         below = usual / "videos"
         place = Benchmark(annotations=str(usual), videos=str(below if below.is_dir() else usual) if usual.is_dir() else None)
