@@ -16,7 +16,7 @@ from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_
 from trlt.commands._data import data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain
+from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain, try_prompts
 from trlt.data.find_videos import find_videos
 from trlt.errors import VideoError, counted
 from trlt.recipe import Recipe
@@ -59,7 +59,9 @@ def infer_rows(
     opened = open_data(data, recipe, run_files.out, output)
     samples = opened.samples
     index = VideoIndex(opened.root, recipe.video.downloads, recipe.video.links)
+    recipe.reward.load()  # its faults are told before a model is loaded
     settings = recipe.eval
+    try_prompts(recipe, "eval", samples)
     if servers is None:
         refuse_plain(recipe, "eval")
     log = run_files.server_log
@@ -70,7 +72,7 @@ def infer_rows(
         recipe,
         model=identity_of(servers, recipe),
         inputs={"data": opened.identity},
-        protocol=protocol(settings, recipe.video),
+        protocol=protocol(recipe, settings, recipe.video),
         sampler=sampler_of(own),
         fresh=fresh,
     )

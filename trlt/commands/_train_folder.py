@@ -15,14 +15,13 @@ from trlt.errors import ResumeError
 from trlt.files import read_log
 from trlt.recipe import Recipe, save_recipe
 from trlt.rollout import model_identity, open_run
-from trlt.task.prompt import VERSION
 from trlt.train.checkpoints import latest_checkpoint
 from trlt.train.step_notes import LOG, forget_after
 from trlt.train.unreadable_videos import cut_broken
 
 WRITTEN = (
     *("checkpoints", "model", "adapter", "completions"),
-    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json"),
+    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json", "report.html"),
 )
 """What a run writes, and `--fresh` removes."""
 LOCK = ".lock"
@@ -100,7 +99,8 @@ def open_folder(recipe: Recipe, data: Mapping[str, Any], located: str, folder: P
                 path.unlink(missing_ok=True)
     elif first:
         cut_broken(folder, saved_step(folder))  # before anything is counted: a file may have been mended since
-    protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    settings = {**recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    protocol = {"prompt": recipe.prompt.words().version, **settings}
     run = open_run(
         folder,
         "train",

@@ -15,6 +15,7 @@ from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import fit_adapters, known_family, locate
 from trlt.errors import RecipeError, counted
 from trlt.recipe import Recipe, advice
+from trlt.rollout import RunFiles
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import find_architecture
 
@@ -69,6 +70,19 @@ def look(recipe: Recipe, opened: OpenedData | None, data: str | None, sets: Sequ
         if data or any(one.startswith("train.data=") for one in sets):
             open_data(path, recipe, path, output)
         output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
+
+
+def other_prompt(recipe: Recipe, data: Path) -> str | None:
+    """Message for samples that were selected by answers to other prompts than training will ask."""
+    chosen_by = (RunFiles(data).read_manifest() or {}).get("inputs", {}).get("probe")
+    probed = chosen_by.get("prompt") if isinstance(chosen_by, dict) else None
+    asked = recipe.prompt.words().version
+    if probed in (None, asked):
+        return None
+    return (
+        f"train: {data} was selected by answers to prompts {probed}, and training asks by {asked} (`prompt` in the recipe): "
+        "how hard a sample is may differ; probe and select again with this recipe"
+    )
 
 
 def check_trackers(recipe: Recipe, path: Path) -> None:

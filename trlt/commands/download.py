@@ -17,7 +17,7 @@ from trlt.commands._output import Output
 from trlt.data.datasets import Remote, is_pinned, load, names
 from trlt.data.download import fetch, fetch_of, fetchable, questions
 from trlt.errors import DataError, TrltError, UsageError, counted
-from trlt.evaluate.benchmark import DATA
+from trlt.evaluate.places import DATA
 
 ALL = "all"
 """Stands for all data sets of which something can be fetched."""

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from trlt.commands._data import data_flags, is_ours, open_data
 from trlt.commands._output import Output
+from trlt.commands._setup import resolve
 from trlt.commands._shared_options import ColumnMap, SkipBad, Think
 from trlt.data.export import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
 from trlt.errors import DataError, UsageError, did_you_mean
@@ -22,6 +23,7 @@ from trlt.files import open_atomic, sample_files, write_text_atomic
 from trlt.recipe import load_recipe, to_yaml
 from trlt.rollout import videos_root
 from trlt.task.answer import AnswerFormat
+from trlt.task.prompt import Words
 from trlt.task.sample import Sample, iter_sample_lines
 from trlt.video.remote import is_remote
 
@@ -60,6 +62,10 @@ def export(
     skip_bad: SkipBad = False,
     think: Think = None,
     answer_format: Annotated[str | None, typer.Option(help="letter (default), text or open.")] = None,
+    recipe_path: Annotated[
+        Path | None,
+        typer.Option("--recipe", "-r", help="Recipe whose own prompts (`prompt`) to ask by; trl and ms-swift alone."),
+    ] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Writes samples as another tool's training file, one at a time; see `trlt export --help`.
@@ -67,6 +73,9 @@ def export(
     Raises:
         TrltError: options that can't work together, samples that can't be read, or none that the format can carry.
     """
+    if recipe_path is not None and format in FORMATS and TOOLS[format].fixed:
+        raise UsageError(f"--recipe: {format} asks in its own words, whatever the file says; leave it out")
+    words = resolve(recipe_path, (), {}).prompt.words()
     chosen, form = _format(format, think, answer_format), cast(AnswerFormat, answer_format or "letter")
     path, converted = Path(data), None
     if not is_ours(str(data)):
@@ -77,7 +86,8 @@ def export(
     count = _Count()
     samples = converted.samples if converted else _samples(path)
     with output.stages([chosen]) as stage, open_atomic(out) as file:
-        _write(file, _records(samples, chosen, place, think is not False, form, count, lambda said: stage(0, said)), chosen)
+        asked = think is not False
+        _write(file, _records(samples, chosen, place, asked, form, words, count, lambda said: stage(0, said)), chosen)
         stage(0, "")
         if not count.written:
             why = "; ".join(f"{n:,} {reason} (as {count.examples[reason][0]})" for reason, n in count.left_out.items())
@@ -156,6 +166,7 @@ def _records(
     place: Callable[[Sample], str],
     think: bool,
     form: AnswerFormat,
+    words: Words,
     count: _Count,
     tell: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
@@ -163,7 +174,7 @@ def _records(
         count.samples += 1
         if count.samples % _TOLD_EVERY == 0:
             tell(f"{count.samples:,} samples")
-        made = convert(sample, format, number=count.written, video=place(sample), think=think, answer_format=form)
+        made = convert(sample, format, number=count.written, video=place(sample), think=think, answer_format=form, words=words)
         if isinstance(made, LeftOut):
             count.leave_out(made.reason, sample.id)
             continue

@@ -16,7 +16,7 @@ from trlt.commands._answerer import check_answerer, named, own_servers
 from trlt.commands._data import data_flags
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
-from trlt.commands._setup import connect, geometry_for, make_engine, refuse_plain, resolve
+from trlt.commands._setup import connect, geometry_for, make_engine, refuse_plain, resolve, try_prompts
 from trlt.commands._shared_options import (
     ColumnMap,
     Fresh,
@@ -134,6 +134,7 @@ def infer(
         if sample.task == "multi_choice":
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
         check_target(clip_out, path)
+    try_prompts(recipe, "eval", [sample])
     remote = connect(servers, model, recipe, output)
     own = own_servers(vllm, recipe, recipe.video, "eval", [sample], output)
     if remote is None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, protocol, refuse_plain, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, protocol, refuse_plain, resolve, try_prompts
 from trlt.commands.launch.ranks import count_processes, find_rank
 from trlt.errors import ResumeError, UsageError
 from trlt.recipe import Recipe, Video
@@ -91,10 +91,12 @@ def estimate(
     check_answerer(servers, vllm, processes)
     flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
+    recipe.reward.load()  # its faults are told before a model is loaded
     run = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
     opened = open_data(data, recipe, run.out, output)
     samples = opened.samples
     index = VideoIndex(opened.root, recipe.video.downloads, recipe.video.links)
+    try_prompts(recipe, "probe", samples)
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
@@ -168,7 +170,7 @@ def _compare(
                 shutil.copyfile(there, new)
         try:
             inputs = {"data": source}
-            made = protocol(recipe.probe, recipe.video)
+            made = protocol(recipe, recipe.probe, recipe.video)
             open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made, sampler=sampler)
         except ResumeError as error:
             raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import json
 import re
 import shlex
@@ -18,6 +19,7 @@ from trlt.errors import RecipeError, did_you_mean, shown
 from trlt.files import write_text_atomic
 from trlt.files.bounded_json import MOST_LINE, loads
 from trlt.files.renamed import TRAIN, renew
+from trlt.recipe._texts import read_texts
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.names import recipe_file
@@ -64,6 +66,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
+    read_texts(values, path.parent if path else None, where)
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
@@ -218,10 +221,21 @@ def differences(a: Recipe, b: Recipe, *, among: Callable[[str], bool] = lambda k
     """Dotted keys whose values differ, each as `key: left -> right`; only those that `among` takes."""
     left, right = dict(flat(a.model_dump(mode="json"))), dict(flat(b.model_dump(mode="json")))
     return [
-        f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
+        f"{key}: {_change(left.get(key), right.get(key))}"
         for key in sorted(left.keys() | right.keys())
         if left.get(key) != right.get(key) and among(key)
     ]
+
+
+def _change(old: Any, new: Any) -> str:
+    """`left -> right`; of texts of several lines, the first line that differs."""
+    if not (isinstance(old, str) and isinstance(new, str) and "\n" in old + new):
+        return f"{old!r} -> {new!r}"
+    pairs = itertools.zip_longest(old.splitlines(), new.splitlines())
+    for number, (left, right) in enumerate(pairs, 1):
+        if left != right:
+            return f"line {number}: {left!r} -> {right!r}"
+    return "white space at its end"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,10 +9,12 @@ of records), an invented `EXAMPLE` with its expected samples, and `read(files, s
 file whose name starts with an underscore is shared code. Knows no prompt, no frames and no model.
 """
 
-from trlt.data.datasets._common import Example, Reading, keep_example
+from trlt.data.datasets import _by_task as by_task
+from trlt.data.datasets._common import Example, Purpose, Reading, keep_example
 from trlt.data.datasets._fetch import HUB, Fetch, Remote, is_pinned
-from trlt.data.datasets._metrics import Item, gold_text
-from trlt.data.datasets._modules import load, names
+from trlt.data.datasets._metrics import Item, gold_text, is_answered
+from trlt.data.datasets._modules import dataset_file, dataset_name, has_role, load, name_fault, names, open_dataset
+from trlt.data.datasets._outside import entry_fault, reading_faults, shape_faults, value_faults
 from trlt.data.datasets._source import read_source
 from trlt.data.datasets._spans import fit_to_file, outside_words, span_outside
 from trlt.data.datasets._videos import locate
@@ -22,16 +24,28 @@ __all__ = [
     "Example",
     "Fetch",
     "Item",
+    "Purpose",
     "Reading",
     "Remote",
+    "by_task",
+    "dataset_file",
+    "dataset_name",
+    "entry_fault",
     "fit_to_file",
     "gold_text",
+    "has_role",
+    "is_answered",
     "is_pinned",
     "keep_example",
     "load",
     "locate",
+    "name_fault",
     "names",
+    "open_dataset",
     "outside_words",
     "read_source",
+    "reading_faults",
+    "shape_faults",
     "span_outside",
+    "value_faults",
 ]
