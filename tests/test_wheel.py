@@ -200,3 +200,5 @@ def test_the_demo_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
         installed, tmp_path, "-m", "trlt", "train", "miniature", "--dry-run", "--data", "runs/demo/train.jsonl", "--json"
     )
     assert json.loads(planned)["recipe"]["name"] == "miniature", "a recipe of the package, by its name"
+    listed = json.loads(run(installed, tmp_path, "-m", "trlt", "recipe", "list", "--json"))["recipes"]
+    assert {"32k", "miniature"} <= {one["name"] for one in listed}
