@@ -106,9 +106,9 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
 OTHERS = (
     *("force-reinstall", "only-binary", "shm-size"),
     *("media-io-kwargs", "reasoning-parser", "tool-call-parser", "mm-process-config", "model-path", "max-logprobs"),
-    "chat-template",
+    *("chat-template", "include", "local-dir", "repo-type"),
 )
-"""Options of pip and of containers, and of vLLM and SGLang."""
+"""Options of pip and of containers, of vLLM and SGLang, and of the hub's own program."""
 
 
 def test_flags_that_messages_name_are_options():

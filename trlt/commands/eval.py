@@ -74,7 +74,7 @@ def evaluate(
     ] = (),
     dataset: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run); see `trlt dataset check`."),
     ] = None,
     model: ModelName = None,
     recipe_path: RecipeFile = None,

@@ -45,7 +45,7 @@ def prepare(
     *,
     dataset: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run); see `trlt dataset check`."),
     ] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
