@@ -195,7 +195,7 @@ def _show(folder: Path, result: dict[str, Any], show: Callable[..., None]) -> No
 def _told(folder: Path, result: dict[str, Any], page: str) -> list[str]:
     """What was done, the verdict, where to look, and what comes next: a line each."""
     chosen, training, log = result["selection"], result["training"], result["log"]
-    browse = " (open it in a browser: both models side by side, the training, every question with its frames)"
+    browse = " (open it in a browser: both models side by side, the training, the questions with frames and answers)"
     command = f"trlt serve --model {training['model']} --recipe {folder / 'miniature.yaml'}"
     return [
         f"Done in {result['seconds']:.0f} s: a tiny model answered {chosen['rows']:,} questions on synthetic videos, was tuned "
