@@ -15,7 +15,7 @@ from trlt.recipe import load_recipe
 
 
 def test_the_recipe_is_written_for_the_folder(tmp_path):
-    path = demos._recipe(tmp_path / "here", "recipe.yaml", "miniature.yaml")
+    path = demos._recipe(tmp_path / "here", "miniature.yaml")
     assert "runs/demo" not in path.read_text()
     recipe = load_recipe(path)
     assert recipe.train.data == str(tmp_path / "here" / "train.jsonl") and len(recipe.eval.benchmarks) == 8
@@ -26,18 +26,18 @@ def small(monkeypatch, tmp_path):
     """A miniature of the miniature: a twentieth of the clips, two steps."""
     shipped = tmp_path / "shipped"
     shipped.mkdir()
-    text = (demos.HERE / "recipe.yaml").read_text()
+    text = (demos.HERE / "miniature.yaml").read_text()
     for old, new in (
         ("prompts_per_step: 24", "prompts_per_step: 2"),
         ("prompts_per_pass: 6", "prompts_per_pass: 2"),
     ):
         assert old in text
         text = text.replace(old, new)
-    (shipped / "recipe.yaml").write_text("\n".join("  max_steps: 2" if "max_steps" in x else x for x in text.splitlines()))
-    text = (demos.HERE / "warmup.yaml").read_text()
+    (shipped / "miniature.yaml").write_text("\n".join("  max_steps: 2" if "max_steps" in x else x for x in text.splitlines()))
+    text = (demos.HERE / "miniature-warmup.yaml").read_text()
     short = {"  max_steps: 2000": "  max_steps: 6", "  warmup_steps: 50": "  warmup_steps: 2"}
     assert all(line in text.splitlines() for line in short)
-    (shipped / "warmup.yaml").write_text("\n".join(short.get(line, line) for line in text.splitlines()))
+    (shipped / "miniature-warmup.yaml").write_text("\n".join(short.get(line, line) for line in text.splitlines()))
     monkeypatch.setattr(demos, "HERE", shipped)
     monkeypatch.setattr(rebuild, "WARMUP_SAMPLES", 40)
     monkeypatch.setattr(rebuild, "GRADED_SAMPLES", 20)
@@ -82,7 +82,7 @@ def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
     from trlt.engine.model import MINIATURE, PLAIN, locate, miniature_path
 
     folder, output = demos.Path("out"), Output(True)
-    recipe = demos._recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
+    recipe = demos._recipe(folder, "miniature-warmup.yaml")
     with demo_stages(output, ["rebuild"], folder / "demo.log") as stages, stages.next():
         model = rebuild.rebuild(folder, recipe, stages.run, stages.progress)
     assert locate(str(model)) == str(model)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from paths import ROOT
@@ -25,7 +24,7 @@ from trlt.engine.servers.transport import ServerAddress, call
 from trlt.engine.shared_prefix import Group, attach, collate, forward
 from trlt.errors import ServerError
 from trlt.lab.miniature import layout
-from trlt.recipe import Model
+from trlt.recipe import Model, shipped
 from trlt.rollout import read_rows
 from trlt.task.sample import read_samples, write_samples
 from trlt.video.clip import Clip
@@ -84,7 +83,7 @@ def test_probe_draws_eight_answers_of_each(trlt, servers, questions, tmp_path, d
 
 
 def test_eval_gives_the_engines_results(trlt, server, tmp_path):
-    recipe = (Path(layout.__file__).parent / "recipe.yaml").read_text(encoding="utf-8").replace("runs/demo", str(tmp_path))
+    recipe = shipped()["miniature"].read_text(encoding="utf-8").replace("runs/demo", str(tmp_path))
     (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
     layout.write(tmp_path / "data", scale=0.01, bench_scale=0.2)
     common = ("eval", *(word for name in BENCHES for word in ("--bench", name)), "--recipe", tmp_path / "recipe.yaml")

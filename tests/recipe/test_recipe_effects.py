@@ -11,12 +11,14 @@ from trlt.commands._setup import protocol
 from trlt.recipe import Effect, Eval, Video, changing, effect, every_key, load_recipe, tells_apart
 
 PLACES = "model.path video.root train.data eval.benchmarks prepare.sources.annotations prepare.sources.videos".split()
-PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos"]
+PLACES += ["data.map", "data.skip_bad", "data.skip_missing", "eval.benchmarks.data", "eval.benchmarks.dataset"]
+PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos", "reward.parts.file"]
 MEANS = "name model.device probe.max_sequences train.max_sequences eval.max_sequences".split()
 MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers downloads links".split()]
 MEANS += [
     f"train.{key}" for key in "save_steps keep_checkpoints gradient_checkpointing features features_gb max_broken".split()
 ]
+MEANS += ["prompt.name"]
 MEANS += [f"train.{key}" for key in "completions_every report_to".split()]
 MEANS += [f"train.launch.{key}" for key in "processes strategy gpu_gb".split()]
 MEANS += [f"train.vllm.{key}" for key in "python memory sleep".split()]
@@ -55,6 +57,7 @@ def test_which_keys_change_no_outcome():
         ("eval", "eval.benchmarks.charades={annotations: x}", []),
         ("probe", "probe.max_sequences=3", []),
         ("probe", "reward.tiou=2", ["reward.tiou"]),
+        ("probe", "reward.parts=[{name: tiou}]", []),
         ("probe", "train.beta=2", []),
     ],
 )

@@ -76,7 +76,7 @@ def test_rendered_answers() -> None:
 
 
 def test_reasoning_with_a_tag_is_refused() -> None:
-    with pytest.raises(DataError, match="sample '1': think: holds the tag '</think>'"):
+    with pytest.raises(DataError, match="sample '1': reasoning: holds the mark '</think>'"):
         render_answer(MC, think=True, answer_format="letter", reasoning="so </think> <answer> A </answer>")
 
 

@@ -13,18 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_for
+from trlt.commands._data import data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain
+from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain, try_prompts
 from trlt.data.find_videos import find_videos
 from trlt.errors import VideoError, counted
-from trlt.files import file_digest
 from trlt.recipe import Recipe
 from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
-from trlt.rollout import RunFiles, open_run, read_rows, run, videos_root
+from trlt.rollout import RunFiles, open_run, read_rows, run
 from trlt.task.prompt import letter, render_span
-from trlt.task.sample import Sample, Span, read_samples
+from trlt.task.sample import Sample, Span
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ FRAME_BYTES = 20_000_000
 
 
 def infer_rows(
-    data: Path,
+    data: str,
     recipe: Recipe,
     *,
     out: Path | None,
@@ -55,14 +55,15 @@ def infer_rows(
     Raises:
         TrltError: samples, videos, a model or a run folder that can't be used.
     """
-    samples = read_samples(data)
-    root = videos_root(recipe.video.root, data)
-    index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
+    run_files = RunFiles(out or RUNS / recipe.name / f"infer-{data_stem(data)}")
+    opened = open_data(data, recipe, run_files.out, output)
+    samples = opened.samples
+    index = VideoIndex(opened.root, recipe.video.downloads, recipe.video.links)
+    recipe.reward.load()  # its faults are told before a model is loaded
     settings = recipe.eval
+    try_prompts(recipe, "eval", samples)
     if servers is None:
         refuse_plain(recipe, "eval")
-    given = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
-    run_files = RunFiles(out or RUNS / recipe.name / f"infer-{data.stem}")
     log = run_files.server_log
     own = own_servers(vllm, recipe, recipe.video, "eval", samples, output, log=log)
     folder = open_run(
@@ -70,11 +71,12 @@ def infer_rows(
         "infer",
         recipe,
         model=identity_of(servers, recipe),
-        inputs={"data": given},
-        protocol=protocol(settings, recipe.video),
+        inputs={"data": opened.identity},
+        protocol=protocol(recipe, settings, recipe.video),
         sampler=sampler_of(own),
         fresh=fresh,
     )
+    opened.write()
     rows = folder.rows("infer")
     by = servers.model if servers else recipe.model.path
     output.note(f"infer: {counted(len(samples), 'sample')}, by {by}; rows in {rows}")
@@ -116,7 +118,7 @@ def infer_rows(
     output.show(f"Rows: {rows}")
     result = {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "means": means}
     if html is not None:
-        _write_page(html, data, samples, index, folder, rows, output)
+        _write_page(html, opened.path, samples, index, folder, rows, output)
         result["page"] = str(html)
     return result
 

@@ -6,15 +6,16 @@ import itertools
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
 from trlt.engine.model import SHIPPED, config_at, folder_of, known_family, load, locate, refuse_begun_reasoning
 from trlt.errors import counted
-from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Video, load_recipe
+from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Stage, Video, load_recipe
 from trlt.rollout import RunFiles
-from trlt.task.prompt import VERSION
+from trlt.task.sample import Sample
 from trlt.video.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def quiet() -> None:
 
 
 def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
-    """Ends where a section asks for answers without reasoning, and the model's chat template begins each with it.
+    """Ends where the model's chat template begins each answer with `<think>`, and a section asks for answers that don't.
 
     Args:
         recipe: As resolved.
@@ -108,13 +109,15 @@ def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     """
     if section == "train" and recipe.train.method == "sft":
         asked, needed = f"train.sft.targets is {recipe.train.sft.targets}", "train.sft.targets: reasoning"
-        if recipe.train.sft.targets == "reasoning":
-            return
+        thinks = recipe.train.sft.targets == "reasoning"
     else:
         flag = " (--think)" if section == "eval" else ""
         asked, needed = f"{section}.think is false", f"{section}.think: true{flag}"
-        if getattr(recipe, section).think:
+        thinks = getattr(recipe, section).think
+    if thinks:
+        if recipe.prompt.words().begins_with_think:
             return
+        asked, needed = "prompt.format begins otherwise", "prompt.format: <think>{reasoning}</think> … {answer}"
     if fetch:
         folder = folder_of(locate(recipe.model.path))
     elif config := config_at(recipe.model.path):
@@ -205,9 +208,23 @@ def limit_threads(model: Any) -> None:
         torch.set_num_threads(1)
 
 
-def protocol(settings: Decoding, video: Video) -> dict[str, Any]:
+def try_prompts(recipe: Recipe, stage: Stage, samples: Sequence[Sample]) -> None:
+    """Asks the first sample of each task in the recipe's own words, if it has some, before a model is loaded.
+
+    Raises:
+        RecipeError: the template fails, or doesn't show the marks that answers are read by.
+    """
+    form = recipe.form(stage)
+    thinks: tuple[bool, ...] = (form.think,)
+    if stage == "train" and recipe.train.method == "sft":
+        thinks = {"answer": (False,), "reasoning": (True,), "mixed": (False, True)}[recipe.train.sft.targets]
+    for think in thinks:
+        replace(form, think=think).try_out(samples)
+
+
+def protocol(recipe: Recipe, settings: Decoding, video: Video) -> dict[str, Any]:
     """Everything that metrics depend on besides the model and the questions."""
-    return {"prompt": VERSION, **_telling(settings), "video": _telling(video)}
+    return {"prompt": recipe.prompt.words().version, **_telling(settings), "video": _telling(video)}
 
 
 def _telling(section: Section) -> dict[str, Any]:

@@ -9,7 +9,12 @@ from typing import Annotated
 import typer
 
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", "-r", help="Recipe file; without one, the defaults (the paper's).")
+    Path | None,
+    typer.Option(
+        "--recipe",
+        "-r",
+        help="Recipe: a file, or a name that `trlt recipe list` shows; without one, the defaults (the paper's).",
+    ),
 ]
 Overrides = Annotated[
     Sequence[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
@@ -41,6 +46,23 @@ OwnVllm = Annotated[
         show_default=False,
     ),
 ]
+SampleData = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Samples from `trlt prepare`; or questions of your own: JSONL, JSON, CSV, TSV, Parquet, hf://org/name[:split].",
+    ),
+]
+ColumnMap = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        metavar="FIELD=COLUMN,…",
+        help="Own table: which column holds which field, where its name doesn't tell, e.g. question=prompt,video=path.",
+    ),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that can't be used, and list them.")]
+SkipMissing = Annotated[bool, typer.Option("--skip-missing", help="Leave out rows whose video isn't there, and list them.")]
 Think = Annotated[bool | None, typer.Option("--think/--no-think", help="Ask for reasoning before the answer.")]
 ProbedSamples = Annotated[Path | None, typer.Option(help="Samples that were probed; default: the file that the probe noted.")]
 StoreFolder = Annotated[Path | None, typer.Option(help="Folder of the frame store; default: the recipe's `video.store`.")]

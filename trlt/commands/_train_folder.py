@@ -6,16 +6,15 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from trlt.errors import ResumeError
-from trlt.files import file_digest, read_log
+from trlt.files import read_log
 from trlt.recipe import Recipe, save_recipe
-from trlt.rollout import model_identity, open_run, videos_root
-from trlt.task.prompt import VERSION
-from trlt.task.sample import Sample
+from trlt.rollout import model_identity, open_run
 from trlt.train.checkpoints import latest_checkpoint
 from trlt.train.step_notes import LOG, forget_after
 from trlt.train.unreadable_videos import cut_broken
@@ -76,15 +75,12 @@ def kept(folder: Path) -> str:
     return f"step {step} saved{lost}; the same command goes on from there"
 
 
-def open_folder(
-    recipe: Recipe, data: Path, samples: list[Sample], located: str, folder: Path, *, fresh: bool, first: bool
-) -> bool:
+def open_folder(recipe: Recipe, data: Mapping[str, Any], located: str, folder: Path, *, fresh: bool, first: bool) -> bool:
     """Opens the run's folder; gives whether its run is complete. Where no step was saved, it begins anew.
 
     Args:
         recipe: As resolved.
-        data: The samples' file.
-        samples: What it holds.
+        data: Identity of its samples.
         located: The model's folder or hub id.
         folder: The run's.
         fresh: Forget what is there.
@@ -103,15 +99,14 @@ def open_folder(
                 path.unlink(missing_ok=True)
     elif first:
         cut_broken(folder, saved_step(folder))  # before anything is counted: a file may have been mended since
-    root = videos_root(recipe.video.root, data)
-    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve())}
-    protocol = {"prompt": VERSION, **recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    settings = {**recipe.train.model_dump(mode="json"), "video": recipe.video.model_dump(mode="json")}
+    protocol = {"prompt": recipe.prompt.words().version, **settings}
     run = open_run(
         folder,
         "train",
         recipe,
         model=model_identity(located),
-        inputs={"data": source | {"videos": str(root.resolve())}},
+        inputs={"data": data},
         protocol=protocol,
         fresh=fresh,
     )

@@ -8,13 +8,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from trlt.commands._data import OpenedData, open_data
 from trlt.commands._output import Output
 from trlt.commands._setup import refuse_plain
 from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import fit_adapters, known_family, locate
 from trlt.errors import RecipeError, counted
 from trlt.recipe import Recipe, advice
-from trlt.task.sample import read_samples
+from trlt.rollout import RunFiles
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import find_architecture
 
@@ -54,7 +55,7 @@ def cut_to(recipe: Recipe, samples: int, processes: int, rank: Rank | None, outp
     )
 
 
-def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], output: Output) -> None:
+def look(recipe: Recipe, opened: OpenedData | None, data: str | None, sets: Sequence[str], output: Output) -> None:
     """Whether what a dry run was given is there; data of a recipe may be yet to come.
 
     Raises:
@@ -64,10 +65,24 @@ def look(recipe: Recipe, path: Path, data: Path | None, sets: Sequence[str], out
     if find_architecture(recipe.model.path) is None:
         locate(recipe.model.path)
     refuse_plain(recipe, "train", fetch=False)
-    if not path.exists():
+    if opened is None:
+        path = Path(recipe.train.data or "")
         if data or any(one.startswith("train.data=") for one in sets):
-            read_samples(path)
+            open_data(path, recipe, path, output)
         output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
+
+
+def other_prompt(recipe: Recipe, data: Path) -> str | None:
+    """Message for samples that were selected by answers to other prompts than training will ask."""
+    chosen_by = (RunFiles(data).read_manifest() or {}).get("inputs", {}).get("probe")
+    probed = chosen_by.get("prompt") if isinstance(chosen_by, dict) else None
+    asked = recipe.prompt.words().version
+    if probed in (None, asked):
+        return None
+    return (
+        f"train: {data} was selected by answers to prompts {probed}, and training asks by {asked} (`prompt` in the recipe): "
+        "how hard a sample is may differ; probe and select again with this recipe"
+    )
 
 
 def check_trackers(recipe: Recipe, path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +23,7 @@ from trlt.files.bounded_json import read_json
 from trlt.lab.miniature import layout
 from trlt.lab.miniature.rebuild import rebuild
 from trlt.recipe import load_recipe
+from trlt.recipe.names import FOLDER
 from trlt.report import brief, gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
@@ -31,7 +31,8 @@ from trlt.rollout import read_rows
 from trlt.select.probe_shift import histograms
 from trlt.task.sample import read_samples
 
-HERE = resources.files("trlt.lab.miniature")
+HERE = FOLDER
+"""Folder of the shipped recipes."""
 PLACE = "runs/demo"
 """The demo's folder in the shipped recipes."""
 NAMES = ("the base model", "the tuned model")
@@ -78,7 +79,7 @@ def demo(
     if any(c.isspace() for c in str(folder)):
         raise UsageError(f"--out {folder}: a folder without spaces is needed, since recipes name it")
     began = time.monotonic()
-    recipe = _recipe(folder, "recipe.yaml", "miniature.yaml")
+    recipe = _recipe(folder, "miniature.yaml")
     model = PLAIN
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
     common = ["--recipe", str(recipe)]
@@ -90,7 +91,7 @@ def demo(
             with stages.next(), stages.progress("render", "videos") as progress:
                 layout.write(folder / "data", progress=progress)
             if rebuild_model:
-                warmup = _recipe(folder, "warmup.yaml", "miniature-warmup.yaml")
+                warmup = _recipe(folder, "miniature-warmup.yaml")
                 with stages.next():
                     model = str(rebuild(folder, warmup, stages.run, stages.progress))
             evaluated = ["eval", "--bench", "all", *common, "--no-page"]
@@ -125,10 +126,10 @@ def demo(
     return result
 
 
-def _recipe(folder: Path, shipped: str, name: str) -> Path:
+def _recipe(folder: Path, name: str) -> Path:
     """The shipped recipe, for this folder."""
     path = folder / name
-    write_text_atomic(path, (HERE / shipped).read_text(encoding="utf-8").replace(PLACE, folder.as_posix()))
+    write_text_atomic(path, (HERE / name).read_text(encoding="utf-8").replace(PLACE, folder.as_posix()))
     return path
 
 

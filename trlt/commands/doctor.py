@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PACKAGE = "trlt"
 COLOURS = {"ok": "green", "warning": "yellow", "fault": "bold red"}
-AGAIN = "install trlt again: `pip install -U trlt`, or `pip install -e .` in its folder"
+AGAIN = "install trlt again from where it came from: `pip install --force-reinstall WHEEL`, or `pip install -e .` in its folder"
 VLLM_PYTHON = "TRLT_VLLM_PYTHON"
 """As `trlt.engine.vllm.environment` has it, whose import takes torch."""
 SHARED_MEMORY = Path("/dev/shm")
@@ -48,7 +48,7 @@ def doctor(
     found = _software()
     recipe: list[Recipe] = []
     found += attempt(
-        "recipe", lambda: _recipe(recipe, recipe_path, sets), "correct the recipe; docs/recipe.md lists its fields"
+        "recipe", lambda: _recipe(recipe, recipe_path, sets), "correct the recipe: the message names file, key and value"
     )
     families: list[str] = []
     if recipe and recipe_path is not None:
@@ -194,7 +194,7 @@ def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> li
     """Whether training by the recipe fits the GPUs; the plan's memory goes into `kept`."""
     from trlt.train.run_plan import plan
 
-    memory = plan(recipe, processes, Path(), [])["memory"]
+    memory = plan(recipe, processes, Path(), [], None)["memory"]
     if memory is None:
         return [
             Check("plan", "warning", f"{recipe.model.path}: its size isn't known here", "give a folder with its config.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, Any, cast, get_args
@@ -13,14 +13,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._data import data_flags, is_ours, open_data
 from trlt.commands._output import Output
-from trlt.commands._shared_options import Think
+from trlt.commands._setup import resolve
+from trlt.commands._shared_options import ColumnMap, SkipBad, Think
 from trlt.data.export import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
 from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.files import open_atomic, sample_files, write_text_atomic
-from trlt.recipe import to_yaml
+from trlt.recipe import load_recipe, to_yaml
 from trlt.rollout import videos_root
 from trlt.task.answer import AnswerFormat
+from trlt.task.prompt import Words
 from trlt.task.sample import Sample, iter_sample_lines
 from trlt.video.remote import is_remote
 
@@ -47,13 +50,22 @@ class _Count:
 
 
 def export(
-    data: Annotated[Path, typer.Argument(metavar="SAMPLES", help="File of samples, or a folder from `trlt prepare`.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="SAMPLES", help="File of samples, folder from `trlt prepare`, or your own table of questions."),
+    ],
     *,
     format: Annotated[str, typer.Option(help="video-r1, temporal-r1, ms-swift or trl.")],
     out: Annotated[Path, typer.Option(help="File to write: .json for video-r1 and temporal-r1, .jsonl for the others.")],
     videos: Annotated[Path | None, typer.Option(help="Folder to put before the videos' paths.")] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
     think: Think = None,
     answer_format: Annotated[str | None, typer.Option(help="letter (default), text or open.")] = None,
+    recipe_path: Annotated[
+        Path | None,
+        typer.Option("--recipe", "-r", help="Recipe whose own prompts (`prompt`) to ask by; trl and ms-swift alone."),
+    ] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Writes samples as another tool's training file, one at a time; see `trlt export --help`.
@@ -61,17 +73,26 @@ def export(
     Raises:
         TrltError: options that can't work together, samples that can't be read, or none that the format can carry.
     """
+    if recipe_path is not None and format in FORMATS and TOOLS[format].fixed:
+        raise UsageError(f"--recipe: {format} asks in its own words, whatever the file says; leave it out")
+    words = resolve(recipe_path, (), {}).prompt.words()
     chosen, form = _format(format, think, answer_format), cast(AnswerFormat, answer_format or "letter")
-    _check_paths(data, chosen, out, videos)
+    path, converted = Path(data), None
+    if not is_ours(str(data)):
+        recipe = load_recipe(None, flags={"video.root": videos} | data_flags(columns, skip_bad))
+        converted = open_data(data, recipe, out.with_suffix(".jsonl"), output, look=False)
+    _check_paths(path, chosen, out, videos)
     place = _placer(chosen, videos)
     count = _Count()
+    samples = converted.samples if converted else _samples(path)
     with output.stages([chosen]) as stage, open_atomic(out) as file:
-        _write(file, _records(data, chosen, place, think is not False, form, count, lambda said: stage(0, said)), chosen)
+        asked = think is not False
+        _write(file, _records(samples, chosen, place, asked, form, words, count, lambda said: stage(0, said)), chosen)
         stage(0, "")
         if not count.written:
             why = "; ".join(f"{n:,} {reason} (as {count.examples[reason][0]})" for reason, n in count.left_out.items())
             raise DataError(f"{data}: {chosen} can carry none of the {count.samples:,} samples: {why}")
-    config = _write_config(out, videos, data) if chosen == "temporal-r1" else None
+    config = _write_config(out, videos, path) if chosen == "temporal-r1" else None
     notes = _notes(chosen, count)
     _show(count, output)
     output.show(f"{count.written:,} of {count.samples:,} samples: {out}", *([f"Config: {config}"] if config else []))
@@ -140,19 +161,20 @@ def _samples(data: Path) -> Iterator[Sample]:
 
 
 def _records(
-    data: Path,
+    samples: Iterable[Sample],
     format: Format,
     place: Callable[[Sample], str],
     think: bool,
     form: AnswerFormat,
+    words: Words,
     count: _Count,
     tell: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    for sample in _samples(data):
+    for sample in samples:
         count.samples += 1
         if count.samples % _TOLD_EVERY == 0:
             tell(f"{count.samples:,} samples")
-        made = convert(sample, format, number=count.written, video=place(sample), think=think, answer_format=form)
+        made = convert(sample, format, number=count.written, video=place(sample), think=think, answer_format=form, words=words)
         if isinstance(made, LeftOut):
             count.leave_out(made.reason, sample.id)
             continue

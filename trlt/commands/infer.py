@@ -13,10 +13,24 @@ import typer
 from rich.text import Text
 
 from trlt.commands._answerer import check_answerer, named, own_servers
+from trlt.commands._data import data_flags
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
-from trlt.commands._setup import connect, geometry_for, make_engine, refuse_plain, resolve
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
+from trlt.commands._setup import connect, geometry_for, make_engine, refuse_plain, resolve, try_prompts
+from trlt.commands._shared_options import (
+    ColumnMap,
+    Fresh,
+    ModelName,
+    Overrides,
+    OwnVllm,
+    RecipeFile,
+    RetryErrors,
+    Servers,
+    SkipBad,
+    SkipMissing,
+    Think,
+)
+from trlt.data.own import is_hub, is_table
 from trlt.engine.model import locate
 from trlt.errors import DataError, UsageError
 from trlt.report import timeline
@@ -33,7 +47,8 @@ def infer(
     video: Annotated[
         str,
         typer.Argument(
-            help="Video file, folder of numbered frames, address (`video.downloads`), or a .jsonl file from `trlt prepare`."
+            help="Video file, folder of numbered frames, address (`video.downloads`), or a file of samples or questions "
+            "(.jsonl, .json, .csv, .tsv, .parquet)."
         ),
     ],
     question: Annotated[
@@ -62,6 +77,9 @@ def infer(
     videos: Annotated[
         Path | None, typer.Option(help="Folder that the samples' paths are relative to; default: where prepare found them.")
     ] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
+    skip_missing: SkipMissing = False,
     out: Annotated[
         Path | None, typer.Option(help="For samples: folder of the run, or a .jsonl file of rows; default: a folder in runs/.")
     ] = None,
@@ -79,15 +97,15 @@ def infer(
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
     check_answerer(servers, vllm)
-    flags = {"model.path": model, "eval.think": think, "video.root": videos}
+    flags = {"model.path": model, "eval.think": think, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     video = str(video)  # or a Path, from Python
-    if video.endswith(".jsonl") and not is_remote(video):
+    if is_hub(video) or (is_table(video) and not is_remote(video)):
         given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
         recipe = resolve(recipe_path, sets, flags)
         return infer_rows(
-            Path(video),
+            video,
             recipe,
             out=out,
             html=html,
@@ -97,9 +115,10 @@ def infer(
             servers=connect(servers, model, recipe, output),
             vllm=vllm,
         )
-    given_rows = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
+    given_rows: dict[str, object] = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
+    given_rows |= {"--map": columns, "--skip-bad": skip_bad, "--skip-missing": skip_missing}
     if names := [name for name, value in given_rows.items() if value]:
-        raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file), not with one video")
+        raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file, or a table), not with one video")
     if question is None:
         raise UsageError("what is asked? give the question after the video; for grounding, the event")
     recipe = resolve(recipe_path, sets, flags)
@@ -115,6 +134,7 @@ def infer(
         if sample.task == "multi_choice":
             raise UsageError("--clip: multi_choice asks for no span; try --task grounding or grounded_qa")
         check_target(clip_out, path)
+    try_prompts(recipe, "eval", [sample])
     remote = connect(servers, model, recipe, output)
     own = own_servers(vllm, recipe, recipe.video, "eval", [sample], output)
     if remote is None:

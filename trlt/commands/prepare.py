@@ -6,21 +6,25 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._data import data_flags, data_stem, read_own
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, beside_others, next_command
-from trlt.commands._shared_options import Overrides
-from trlt.data.datasets import load, names
+from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMissing
+from trlt.data.datasets import dataset_name, load, names, open_dataset
+from trlt.data.download import fetchable
+from trlt.data.own import is_hub, is_table
 from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
-from trlt.errors import DataError, UsageError
-from trlt.evaluate.benchmark import DATA
+from trlt.errors import DataError, UsageError, did_you_mean
+from trlt.evaluate.places import DATA
 from trlt.files import file_digest, write_text_atomic
-from trlt.recipe import Recipe, Source, load_recipe
+from trlt.recipe import Recipe, Source, is_plan, load_recipe, name_of, recipe_file, shipped
 from trlt.report import prepared_markdown, reading_table, statistics_view
 from trlt.rollout import RunFiles, environment
 from trlt.video.scan import Scan
@@ -31,11 +35,23 @@ SCAN = RUNS / "video-scan.jsonl"
 
 def prepare(
     target: Annotated[
-        str | None, typer.Argument(metavar="DATASET", help="Data set, or a recipe whose `prepare.sources` make a pool.")
+        str | None,
+        typer.Argument(
+            metavar="DATASET",
+            help="Your own table of questions (JSONL, JSON, CSV, TSV, Parquet, hf://org/name), a data set, or a recipe (path "
+            "or name) whose `prepare.sources` make a pool.",
+        ),
     ] = None,
     *,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+    ] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
+    skip_missing: SkipMissing = False,
     split: Annotated[str | None, typer.Option(help="A split other than the training split.")] = None,
     allow_test: Annotated[bool, typer.Option("--allow-test", help="Read a test split as training data.")] = False,
     check_videos: Annotated[
@@ -67,15 +83,28 @@ def prepare(
     """
     if list_:
         return list_sources(output)
+    if dataset is not None:
+        if target is not None:
+            raise UsageError(f"{target} and --dataset {dataset}: one data set at a time; leave one of them out")
+        target = _dataset_file(dataset)
     if target is None:
         raise UsageError("which data set? give its name, or a recipe; `trlt prepare --list` shows them")
+    own = is_hub(target) or is_table(target)
+    if not own and (columns is not None or skip_bad or skip_missing):
+        raise UsageError(
+            f"{target}: --map, --skip-bad and --skip-missing go with your own table; a data set has its own reader"
+        )
     recipe, sources = _sources(
         target,
         annotations,
         videos,
         split,
         sets,
-        {"prepare.several_spans": several_spans, "prepare.leaks": leaks, "prepare.against": list(against) or None},
+        {"prepare.several_spans": several_spans, "prepare.leaks": leaks, "prepare.against": list(against) or None}
+        | data_flags(columns, skip_bad, skip_missing)
+        | ({"video.root": videos} if own else {}),
+        own=own,
+        outside=dataset is not None,
     )
     pooled = _is_recipe(target)
     place = _place(target, out, pooled)
@@ -83,6 +112,9 @@ def prepare(
     if roots and len(roots) < len(sources):
         raise UsageError(f"{target}: some sources name their videos and others don't; name all, or none")
     root = Path(os.path.commonpath(roots)) if roots else None
+    if own and not is_hub(target) and place.resolve() == Path(target).resolve():
+        raise UsageError(f"--out {place}: would overwrite its own input; give another file")
+    reading = read_own(target, recipe, place, output, look=bool(roots) and check_videos) if own else None
     settings = recipe.prepare
     leaking = _leaks(recipe, output)
     rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test, recipe.video.links)
@@ -90,8 +122,8 @@ def prepare(
     files = source_files(place, sources, pooled=pooled)
     run = RunFiles(place)
     run.manifest.unlink(missing_ok=True)  # until all is there, nobody should take it for whole
-    with output.stages([f"{s.dataset}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
-        made = write_sources(sources, files, root, rules, leaks=leaking, scan=looked, tell=stage)
+    with output.stages([f"{dataset_name(s.dataset)}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
+        made = write_sources(sources, files, root, rules, leaks=leaking, scan=looked, own=reading, tell=stage)
     entries, statistics = made.entries, made.statistics
     for path in set(place.glob("*.jsonl")) - set(files):  # of an earlier run with other sources
         path.unlink()
@@ -132,14 +164,27 @@ def prepare(
     return {"path": str(place), "report": str(report), **listings, **manifest, "count": statistics.samples}
 
 
+def _dataset_file(path: Path) -> str:
+    """The path of a data set's file, as a source names it."""
+    if path.suffix != ".py":
+        raise UsageError(f"--dataset {path}: a data set's file ends in .py; one that trlt has is given by its name alone")
+    return str(path)
+
+
 def _is_recipe(target: str) -> bool:
-    return target.endswith((".yaml", ".yml"))
+    """Whether a recipe is meant, by its path or name; the name of a data set is that of a data set."""
+    return target not in names() and (target.endswith((".yaml", ".yml")) or name_of(target) is not None)
+
+
+def _pools() -> list[str]:
+    """Names of the shipped recipes that have sources."""
+    return [name for name, path in shipped().items() if not is_plan(name) and load_recipe(path).prepare.sources]
 
 
 def _place(target: str, out: Path | None, pooled: bool) -> Path:
     """A file for one source, a folder for the sources of a recipe."""
     if pooled:
-        place = out or RUNS / Path(target).stem / "samples"
+        place = out or RUNS / recipe_file(target).stem / "samples"
         if place.suffix == ".jsonl" or place.is_file():
             raise UsageError(f"--out {place}: a recipe makes a folder with one file per source; give {place.with_suffix('')}")
         return place
@@ -156,12 +201,22 @@ def _sources(
     split: str | None,
     sets: Sequence[str],
     flags: Mapping[str, Any],
+    *,
+    own: bool,
+    outside: bool,
 ) -> tuple[Recipe, list[Source]]:
-    """The recipe, and one data set with its folders or the recipe's sources."""
+    """The recipe, and one data set (or table) with its folders or the recipe's sources."""
+    if own:
+        if annotations or split:
+            raise UsageError(f"{target}: --annotations and --split go with a data set's name; your own table is named alone")
+        table = Source(dataset=data_stem(target), annotations=target, videos=str(videos) if videos else None)
+        return load_recipe(None, sets=sets, flags=flags), [table]
     if not _is_recipe(target):
-        load(target)  # an unknown name is told before anything else
+        if not set(target) & set("./") and target not in names():
+            raise UsageError(f"unknown data set {target!r}; {did_you_mean(target, [*names(), *_pools()])}")
+        module = open_dataset(target) if outside else load(target)  # an unknown name is told before anything else
         if annotations is None:
-            raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_wanted(target)}")
+            raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_wanted(module)}")
         one = Source(dataset=target, annotations=str(annotations), videos=str(videos) if videos else None, split=split)
         return load_recipe(None, sets=sets, flags=flags), [one]
     if annotations or videos or split:
@@ -171,7 +226,7 @@ def _sources(
     if not sources:
         raise UsageError(f"{target}: prepare.sources is empty; add entries with dataset, annotations and videos")
     for source in sources:
-        load(source.dataset)
+        open_dataset(source.dataset)
     return recipe, sources
 
 
@@ -179,10 +234,12 @@ def _leaks(recipe: Recipe, output: Output) -> Leaks | None:
     if not recipe.prepare.against:
         return None
     usual = {name: DATA / name for name in names("bench")}
-    usual |= {name: Path(bench.annotations) for name, bench in recipe.eval.benchmarks.items()}
-    places = benchmark_places(recipe.prepare.against, usual)
+    mine = recipe.eval.benchmarks
+    usual |= {name: Path(bench.annotations) for name, bench in mine.items() if bench.annotations is not None}
+    files = {name: bench.dataset for name, bench in mine.items() if bench.dataset is not None}
+    places = benchmark_places(recipe.prepare.against, usual, files)
     output.note(f"prepare: reading the videos of {', '.join(places)}")
-    return benchmark_keys(places)
+    return benchmark_keys(places, files)
 
 
 def _against(leaks: Leaks | None, entries: Sequence[Mapping[str, Any]], done: str) -> dict[str, Any] | None:
@@ -252,12 +309,14 @@ def list_sources(output: Output) -> dict[str, Any]:
                 "splits": {s: list(f) for s, f in module.FILES.items()},
                 "train_split": module.TRAIN_SPLIT,
                 "where": module.WHERE,
+                "download": name in fetchable(),
                 "license": module.LICENSE,
                 "paper": module.PAPER_COUNT,
             }
         )
         head = Text(f"{name}\n").append(module.TITLE, style="dim")
-        get = Text(f"{module.WHERE}\n").append(module.LICENSE, style="dim")
+        get = Text(f"`trlt download {name}`\n" if name in fetchable() else "").append(f"{module.WHERE}\n")
+        get.append(module.LICENSE, style="dim")
         paper = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "-"
         table.add_row(head, module.TASK, Text("\n".join(files)), get, paper)
     total = sum(one["paper"] or 0 for one in found)
@@ -265,6 +324,5 @@ def list_sources(output: Output) -> dict[str, Any]:
     return {"sources": found, "paper_total": total}
 
 
-def _wanted(name: str) -> str:
-    module = load(name)
+def _wanted(module: ModuleType) -> str:
     return ", ".join(module.FILES[getattr(module, "TRAIN_SPLIT", None) or module.TEST_SPLIT])

@@ -15,10 +15,33 @@ import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, named, own_servers, sampler_of, start_for
 from trlt.commands._cluster import ask_cluster, check_cluster
+from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._row_errors import told
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, next_command, protocol, refuse_plain, resolve
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers
+from trlt.commands._setup import (
+    RUNS,
+    connect,
+    geometry_for,
+    make_engine,
+    next_command,
+    protocol,
+    refuse_plain,
+    resolve,
+    try_prompts,
+)
+from trlt.commands._shared_options import (
+    ColumnMap,
+    Fresh,
+    ModelName,
+    Overrides,
+    OwnVllm,
+    RecipeFile,
+    RetryErrors,
+    SampleData,
+    Servers,
+    SkipBad,
+    SkipMissing,
+)
 from trlt.commands.launch.ranks import (
     Ears,
     Ended,
@@ -36,16 +59,16 @@ from trlt.commands.launch.ranks import (
 from trlt.engine.agreement import join
 from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
 from trlt.errors.faults import tell
-from trlt.files import file_digest, sample_files
-from trlt.recipe import Recipe
+from trlt.files import sample_files
+from trlt.recipe import Recipe, recipe_file
 from trlt.report import histogram_table
 from trlt.report.plots import difficulty_png
-from trlt.rollout import RunFiles, Sharing, Summary, open_run, read_rows, run, videos_root
+from trlt.rollout import RunFiles, Sharing, Summary, open_run, read_rows, run
 from trlt.rollout.loop import CompletionGenerator
 from trlt.rollout.shared.rank_files import RowCounter, base_lines, prepare, settle, work_folder
 from trlt.select import nothing_taken, select
 from trlt.select.probe_shift import histograms
-from trlt.task.sample import Sample, read_samples
+from trlt.task.sample import Sample
 from trlt.video.geometry import Geometry
 from trlt.video.resolve import VideoIndex
 
@@ -53,7 +76,7 @@ OTHERS = "Probe other samples or another model, or give `trlt select` other thre
 
 
 def probe(
-    data: Annotated[Path | None, typer.Option(help="Samples, from `trlt prepare`.")] = None,
+    data: SampleData = None,
     *,
     n: Annotated[int | None, typer.Option("-n", help="Completions per sample; default: the recipe's, else 8.", min=2)] = None,
     recipe_path: RecipeFile = None,
@@ -61,6 +84,9 @@ def probe(
     videos: Annotated[
         Path | None, typer.Option(help="Folder that the videos' paths are relative to; default: where prepare found them.")
     ] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
+    skip_missing: SkipMissing = False,
     sets: Overrides = (),
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run, or a .jsonl file of rows; default: a folder in runs/.")
@@ -94,7 +120,9 @@ def probe(
         TrltError: a recipe, file, model or run folder that can't be used; before any work, where it can be known.
     """
     if data is None:
-        raise UsageError("--data: which samples? give the file or folder that `trlt prepare` wrote")
+        raise UsageError(
+            "--data: which samples? give the file or folder that `trlt prepare` wrote, or your own table of questions"
+        )
     if estimate_clips is not None and not estimate:
         raise UsageError("--estimate-clips: says how much --estimate measures; give both")
     if estimate:
@@ -106,6 +134,9 @@ def probe(
             recipe_path=recipe_path,
             model=model,
             videos=videos,
+            columns=columns,
+            skip_bad=skip_bad,
+            skip_missing=skip_missing,
             sets=sets,
             out=out,
             fresh=fresh,
@@ -128,37 +159,41 @@ def probe(
     check_answerer(servers, vllm, processes, rank)
     if ray is not None:
         check_cluster(processes, servers, rank, vllm)
-    flags = {"probe.n": n, "model.path": model, "video.root": videos}
+    flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
-    samples = read_samples(data)
-    root = videos_root(recipe.video.root, data)
+    recipe.reward.load()  # its faults are told before a model is loaded
+    run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
+    opened = open_data(data, recipe, run_files.out, output)
+    samples, root = opened.samples, opened.root
     index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
+    try_prompts(recipe, "probe", samples)
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe", fetch=ray is None)
-    run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     own = own_servers(vllm, recipe, recipe.video, "probe", samples, output, log=run_files.server_log)
-    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
     folder = open_run(
         run_files.out,
         "probe",
         recipe,
         model=identity_of(remote, recipe),
-        inputs={"data": source},
-        protocol=protocol(recipe.probe, recipe.video),
+        inputs={"data": opened.identity},
+        protocol=protocol(recipe, recipe.probe, recipe.video),
         sampler=sampler_of(own),
         fresh=fresh,
     )
+    if rank is None or rank.place == 0:
+        opened.write()
     rows = folder.rows("probe")
     asked = f"{counted(len(samples), 'sample')}, {recipe.probe.n} answers each, by {named(remote, servers, own, recipe)}"
     output.note(f"probe: {asked}; rows in {rows}")
     geometry = geometry_for(recipe.model, output, remote)
     count = 1 if own or remote or ray is not None else count_processes(processes, rank, recipe.model.device)
     if count > 1:
-        options = {"-n": n, "--recipe": recipe_path, "--model": model, "--videos": videos, "--out": folder.out}
+        file = recipe_path and recipe_file(recipe_path)  # a name would be told again by each process
+        options = {"-n": n, "--recipe": file, "--model": model, "--videos": videos, "--out": folder.out}
         given = [text for flag, value in options.items() if value is not None for text in (flag, str(value))]
         command = python_command(
-            "probe", "--data", str(data), *given, *(text for one in sets for text in ("--set", one)), "--json"
+            "probe", "--data", str(opened.path), *given, *(text for one in sets for text in ("--set", one)), "--json"
         )
         summary = _launch(command, count, rank, samples, recipe.probe.n, rows, retry_errors, output)
     elif ray is not None:
@@ -198,7 +233,7 @@ def probe(
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
     out_of = select(read_rows(rows), recipe.select)
     if out_of.ids:
-        place = _selected(data, folder.manifest)
+        place = _selected(opened.path, folder.manifest, recipe)
         output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", place))
     else:
         output.show("", "`trlt select` would take none of these samples:")
@@ -206,9 +241,9 @@ def probe(
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 
-def _selected(data: Path, manifest: Path) -> Path:
-    """Target of a selection: `train.jsonl`, unless the probed samples are there, as after a training on them."""
-    usual = Path("train.jsonl")
+def _selected(data: Path, manifest: Path, recipe: Recipe) -> Path:
+    """Target of a selection: the recipe's `train.data`, unless the probed samples are there, as after a training on them."""
+    usual = Path(recipe.train.data or "train.jsonl")
     taken = usual.resolve() in [path.resolve() for path in sample_files(data)]
     return manifest.with_name(usual.name) if taken else usual
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of
+from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
-from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, protocol, refuse_plain, resolve
+from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, protocol, refuse_plain, resolve, try_prompts
 from trlt.commands.launch.ranks import count_processes, find_rank
 from trlt.errors import ResumeError, UsageError
-from trlt.files import file_digest
 from trlt.recipe import Recipe, Video
-from trlt.rollout import RunFiles, environment, open_run, videos_root
-from trlt.task.sample import Sample, read_samples
+from trlt.rollout import RunFiles, environment, open_run
+from trlt.task.sample import Sample
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
@@ -53,12 +53,15 @@ COVERS = (
 
 
 def estimate(
-    data: Path,
+    data: str,
     *,
     n: int | None = None,
     recipe_path: Path | None = None,
     model: str | None = None,
     videos: Path | None = None,
+    columns: str | None = None,
+    skip_bad: bool = False,
+    skip_missing: bool = False,
     sets: Sequence[str] = (),
     out: Path | None = None,
     fresh: bool = False,
@@ -86,20 +89,21 @@ def estimate(
     if ray is not None:
         raise UsageError("--estimate: a cluster isn't measured; leave out --ray, and give its GPUs as --processes")
     check_answerer(servers, vllm, processes)
-    flags = {"probe.n": n, "model.path": model, "video.root": videos}
+    flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
-    samples = read_samples(data)
-    root = videos_root(recipe.video.root, data)
-    index = VideoIndex(root, recipe.video.downloads, recipe.video.links)
+    recipe.reward.load()  # its faults are told before a model is loaded
+    run = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
+    opened = open_data(data, recipe, run.out, output)
+    samples = opened.samples
+    index = VideoIndex(opened.root, recipe.video.downloads, recipe.video.links)
+    try_prompts(recipe, "probe", samples)
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
     own = own_servers(vllm, recipe, recipe.video, "probe", samples, output)
     generator = own or remote
-    source = {"sha256": file_digest(data), "samples": len(samples), "path": str(data.resolve()), "videos": str(root.resolve())}
-    run = RunFiles(out or RUNS / recipe.name / f"probe-{data.stem}")
     if not fresh:
-        _compare(run, recipe, identity_of(remote, recipe), source, sampler_of(own))
+        _compare(run, recipe, identity_of(remote, recipe), opened.identity, sampler_of(own))
     from trlt.rollout.estimate.probe_cost import clips_for, look, measure, pending
 
     left = samples if fresh else pending(samples, run.rows("probe"), retry_errors=retry_errors)
@@ -166,7 +170,7 @@ def _compare(
                 shutil.copyfile(there, new)
         try:
             inputs = {"data": source}
-            made = protocol(recipe.probe, recipe.video)
+            made = protocol(recipe, recipe.probe, recipe.video)
             open_run(copy.out, "probe", recipe, model=identity, inputs=inputs, protocol=made, sampler=sampler)
         except ResumeError as error:
             raise ResumeError(str(error).replace(str(copy.out), str(run.out))) from None

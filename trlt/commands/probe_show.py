@@ -15,11 +15,12 @@ from trlt.errors import DataError
 from trlt.files import sample_files
 from trlt.files.forms import RowForm, hold
 from trlt.files.renamed import ROW, renew
+from trlt.recipe import Recipe, load_recipe
 from trlt.report.answers import answers_view
 from trlt.report.page.questions import LISTS
 from trlt.select import deviation
 from trlt.select.probe_shift import digest
-from trlt.task.answer import parse
+from trlt.task.prompt import OURS, Words
 from trlt.task.sample import Sample
 
 
@@ -42,13 +43,15 @@ def show(
     where, row = find_line([rows], id, rows)
     samples = data if data is not None else noted_data(run)
     place, found = find_line(sample_files(samples), id, samples)
-    result = shown(Sample.from_json(found, place), row, thresholds(run), where)
+    recipe = load_recipe(run.recipe) if run.recipe.is_file() else Recipe()
+    # Reasoning is shown where there is some, whether or not it was asked for.
+    result = shown(Sample.from_json(found, place), row, thresholds(run), where, recipe.prompt.words())
     output.show(answers_view(result), f"  (`select` of {result['select']['origin']})")
     return result
 
 
-def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str) -> dict[str, Any]:
-    """A sample and its row as one object.
+def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str, words: Words = OURS) -> dict[str, Any]:
+    """A sample and its row as one object; `words` are what it was asked in.
 
     Raises:
         DataError: they don't belong together, or the row lacks something; `where` starts the message.
@@ -64,7 +67,7 @@ def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str
     chosen = limits.settings.model_dump(include={"by", "hard", "easy", "delta_iou", "grounded_delta_iou"})
     return {
         **head,
-        "answers": _answers(sample, row, where) if found is not None else [],
+        "answers": _answers(sample, row, where, words) if found is not None else [],
         **numbers,
         "deviation": deviation(row) if found is not None else None,
         "mean_iou": found.mean_iou if found is not None else None,
@@ -73,20 +76,19 @@ def shown(sample: Sample, row: Mapping[str, Any], limits: Thresholds, where: str
     }
 
 
-def _answers(sample: Sample, row: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+def _answers(sample: Sample, row: Mapping[str, Any], where: str, words: Words) -> list[dict[str, Any]]:
     """Each answer: text, what was read from it, scores and reward."""
     columns = [row.get(name) for name in LISTS]
     if any(not isinstance(column, list) or len(column) != row.get("n") for column in columns):
         raise DataError(f"{where}: {', '.join(LISTS)} must be lists of n = {row.get('n')!r} entries; probe the sample again")
-    result = []
+    laid_out, result = words.layout(sample.task, think=False), []
     for text, answer, scores, reward, tokens, finished in zip(*(column for column in columns if column), strict=True):
         choice = answer["option"]
         if choice is not None and not (sample.options and 0 <= choice < len(sample.options)):
             raise DataError(f"{where}: option {choice!r} isn't one of the sample's; give the samples that were probed (--data)")
-        read = parse(text, task=sample.task, think=True, options=None, answer_format="open")
         right = None if scores["accuracy"] is None else scores["accuracy"] == 1
         result.append(
-            {"text": text, "reasoning": read.reasoning, **answer, "right": right, **scores}
+            {"text": text, "reasoning": laid_out.inside("reasoning", text), **answer, "right": right, **scores}
             | {"reward": reward, "tokens": tokens, "finished": finished}
         )
     return result

@@ -41,7 +41,11 @@ def reproduce(
         Sequence[str], typer.Option("--table", help="Table of the plan to produce, or `all` (default); repeatable.")
     ] = (),
     plan_path: Annotated[
-        Path | None, typer.Option("--plan", help="Plan of the experiment; default: the paper's claims, which ships.")
+        Path | None,
+        typer.Option(
+            "--plan",
+            help="Plan: a file, or a name of `trlt recipe list`; default: the paper's claims.",
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of the plan's seeds to run, from the first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for everything; default: one in runs/.")] = None,

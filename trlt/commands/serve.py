@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from trlt.commands._shared_options import ModelName, Overrides, RecipeFile, Thin
 from trlt.engine.model import load, locate
 from trlt.errors import UsageError
 from trlt.recipe import Recipe
+from trlt.task.sample import TASKS
+from trlt.task.user_question import question_sample
 
 HOST = "127.0.0.1"
 PORT = 8765
@@ -50,6 +53,9 @@ def serve(
     recipe = resolve(recipe_path, sets, {"model.path": model, "eval.think": think})
     locate(recipe.model.path)
     refuse_plain(recipe, "eval")
+    asked = [question_sample("video", "?", task, ("yes", "no") if task != "grounding" else ()) for task in TASKS]
+    for think in (False, True):  # as the page lets one choose
+        replace(recipe.form("eval"), think=think).try_out(asked)
     with _bind(host, port) as bound:
         if not _is_loopback(host):
             output.note(

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from trlt.commands._data import OpenedData, data_flags, open_data
 from trlt.commands._output import Output
 from trlt.commands._page import NoPage, with_page
 from trlt.commands._plan import tables
-from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve
-from trlt.commands._shared_options import ModelName, Overrides
+from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve, try_prompts
+from trlt.commands._shared_options import ColumnMap, ModelName, Overrides, SkipBad, SkipMissing
 from trlt.commands._train_folder import has_begun, hold, kept, open_folder, saved_step
 from trlt.commands._train_look import (
     all_warmup,
@@ -25,28 +26,42 @@ from trlt.commands._train_look import (
     has_gpu,
     in_short,
     look,
+    other_prompt,
     processes_of,
 )
 from trlt.commands._train_work import tune
 from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
+from trlt.data.own import is_hub
 from trlt.engine.model import locate
 from trlt.errors import DataError, Interrupted, RecipeError, counted
 from trlt.errors.interruption import Interruption, deaf_at_exit
 from trlt.files import write_json
 from trlt.files.bounded_json import read_object
-from trlt.recipe import Recipe
-from trlt.rollout import videos_root
-from trlt.task.sample import Sample, read_samples
+from trlt.recipe import Recipe, recipe_file
+from trlt.task.sample import Sample
 from trlt.train.checkpoints import drop_damaged
 from trlt.train.run_plan import plan, refuse_what_cannot_fit
 
 
 def train(
-    recipe_path: Annotated[Path, typer.Argument(metavar="RECIPE", help="Recipe file, e.g. recipes/32k.yaml.")],
+    recipe_path: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="Recipe: a file, or a name of `trlt recipe list`, e.g. 32k.")
+    ],
     *,
     sets: Overrides = (),
-    data: Annotated[Path | None, typer.Option(help="Samples to train on; default: the recipe's `train.data`.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Samples to train on, or your own table of questions; default: the recipe's `train.data`."
+        ),
+    ] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder that the videos' paths are relative to; default: where prepare found them.")
+    ] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
+    skip_missing: SkipMissing = False,
     model: ModelName = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of from the last checkpoint.")] = False,
@@ -62,37 +77,51 @@ def train(
     rank = adopt(os.environ)
     follow_launcher(rank, signal.SIGTERM)
     output = audible(output, rank)
-    flags = {"train.data": data, "model.path": model}
+    flags = {"train.data": data, "model.path": model, "video.root": videos}
+    flags |= data_flags(columns, skip_bad, skip_missing)
     recipe = fit_to_family(resolve(recipe_path, sets, flags))
     if recipe.train.data is None:
         raise RecipeError(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"
         )
+    recipe.reward.load()  # its faults are told before a model is loaded
     folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
-    forward = [str(recipe_path), *[f for s in sets for f in ("--set", s)]]
-    forward += [f for key, value in (("--data", data), ("--model", model), ("--out", out)) if value for f in (key, str(value))]
+    given, opened = recipe.train.data, None
+    if is_hub(given) or Path(given).exists():
+        opened = open_data(given, recipe, folder, output)
+        recipe = cut_to(recipe, len(opened.samples), processes, rank, output)
+    if opened is not None and opened.text is not None:  # other processes take what is made of it
+        data = str(opened.path)
+    # The file itself: a name would be told again by each process.
+    forward = [str(recipe_file(recipe_path)), *[f for s in sets for f in ("--set", s)]]
+    named = (("--data", data), ("--videos", videos), ("--model", model), ("--out", out))
+    forward += [f for key, value in named if value for f in (key, str(value))]
     command = python_command("train", *forward)
-    path = Path(recipe.train.data)
-    if path.exists():
-        recipe = cut_to(recipe, len(read_samples(path)), processes, rank, output)
+    count = len(opened.samples) if opened else None
     if dry_run:
-        look(recipe, path, data, sets, output)
-        found = plan(recipe, processes, folder, command)
+        look(recipe, opened, data, sets, output)
+        if opened:
+            try_prompts(recipe, "train", opened.samples)
+        found = plan(recipe, processes, folder, command, count)
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
         if found["memory"] and found["memory"]["fits"] is False:
             output.result(shown)
             refuse_what_cannot_fit(recipe, found)
         return shown
-    samples = read_samples(path)
+    opened = opened or open_data(given, recipe, folder, output)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
+    try_prompts(recipe, "train", opened.samples)
     located = locate(recipe.model.path)
     refuse_plain(recipe, "train")
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
-        found = plan(recipe, processes, folder, command)
+        if warning := other_prompt(recipe, opened.path):
+            output.note(warning)
+        found = plan(recipe, processes, folder, command, count)
         if has_gpu(recipe):
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(in_short(found))
@@ -101,7 +130,7 @@ def train(
     if rank is None and processes > 1:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
         with hold(folder):  # told before any process is started, which then holds it itself
-            pass
+            opened.write(anew=fresh or not has_begun(folder))
         try:
             launch_together([*command, *(["--fresh"] if fresh else [])], processes, strategy)
         except Interrupted as interrupted:
@@ -112,7 +141,7 @@ def train(
     if chosen and rank and rank.launcher is None:
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
     paged = not no_page and (rank is None or (rank.place == 0 and rank.launcher is None))  # else its launcher writes it
-    result = _run(recipe, path, samples, located, folder, fresh, rank, output, paged)
+    result = _run(recipe, opened, located, folder, fresh, rank, output, paged)
     if rank and rank.world > 1:
         from trlt.engine.sharding import leave
 
@@ -122,8 +151,7 @@ def train(
 
 def _run(
     recipe: Recipe,
-    data: Path,
-    samples: list[Sample],
+    opened: OpenedData,
     located: str,
     folder: Path,
     fresh: bool,
@@ -132,12 +160,13 @@ def _run(
     paged: bool,
 ) -> dict[str, Any]:
     first = rank is None or rank.place == 0
-    root = videos_root(recipe.video.root, data)
     with ExitStack() as held:
         with _first_alone(recipe, rank):
             if first:
                 held.enter_context(hold(folder))
-            complete = open_folder(recipe, data, samples, located, folder, fresh=fresh, first=first)
+            complete = open_folder(recipe, opened.identity, located, folder, fresh=fresh, first=first)
+            if first:
+                opened.write()
             if first and not complete:
                 for damage in drop_damaged(folder / "checkpoints"):
                     output.note(f"train: {damage}")
@@ -146,7 +175,7 @@ def _run(
         if complete:
             output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
             return with_page(_result(folder), folder, output, wanted=paged)
-        result = _interruptible(recipe, samples, root, located, folder, rank, output)
+        result = _interruptible(recipe, opened.samples, opened.root, located, folder, rank, output)
     if not first:
         return result
     write_json(folder / "result.json", result)
@@ -157,7 +186,12 @@ def _run(
         output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     result = with_page(result, folder, output, wanted=paged)
+<<<<<<< HEAD
     output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, f"{folder}/"))
+=======
+    if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, opened.path, f"{folder}/"):
+        output.show(line)
+>>>>>>> main
     return result
 
 

@@ -12,16 +12,16 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
+from trlt.commands._data import data_flags, open_data
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, geometry_for
-from trlt.commands._shared_options import Fresh, Overrides, RecipeFile, StoreFolder
+from trlt.commands._shared_options import ColumnMap, Fresh, Overrides, RecipeFile, SkipBad, StoreFolder
 from trlt.data.datasets import outside_words, span_outside
 from trlt.errors import DataError, UsageError, VideoError, counted, shown
 from trlt.errors.system import is_full
 from trlt.files import sample_files, write_json
 from trlt.recipe import Recipe, Video, load_recipe
-from trlt.rollout import videos_root
-from trlt.task.sample import Sample, group_by_clip, read_samples
+from trlt.task.sample import Sample, group_by_clip
 from trlt.video.clip_cache import ClipCache, StoreInfo
 from trlt.video.decode import cores
 from trlt.video.deep import LOAD_CLIP as DEEP
@@ -34,10 +34,14 @@ from trlt.video.workers import ClipLoader, ClipRequest
 
 
 def check(
-    target: Annotated[Path, typer.Argument(help="A video, a folder of videos or of frames, or samples from `trlt prepare`.")],
+    target: Annotated[
+        Path, typer.Argument(help="A video, a folder of videos or of frames, or samples from `trlt prepare` or your own table.")
+    ],
     *,
     recipe_path: RecipeFile = None,
     videos: Annotated[Path | None, typer.Option(help="Folder that the samples' paths are relative to.")] = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
     sets: Overrides = (),
     out: Annotated[Path | None, typer.Option(help="JSONL file of rows; a report goes beside it. Default: in runs/.")] = None,
     fresh: Fresh = False,
@@ -54,10 +58,10 @@ def check(
     Raises:
         TrltError: a recipe, folder or file that can't be used.
     """
-    recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": videos})
+    recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": videos} | data_flags(columns, skip_bad))
     settings = _all_cores(recipe.video)
-    samples, wanted = _wanted_of(target, settings)
     rows_path = out or RUNS / recipe.name / f"video-check-{target.stem}.jsonl"
+    samples, wanted = _wanted_of(target, recipe, settings, rows_path, output)
     output.note(f"video check: {counted(len(wanted), 'clip')}; rows in {rows_path}")
     # What was decoded earlier says nothing of other frames.
     # Tokens are counted, and the store is filled, as for the recipe's model.
@@ -152,7 +156,8 @@ def cache_warm(
     """
     recipe = load_recipe(recipe_path, sets=sets, flags={"video.root": videos, "video.store": store})
     settings = _all_cores(_with_store(recipe))
-    wanted = _of_samples(read_samples(data), data, settings)
+    opened = open_data(data, recipe, RUNS / recipe.name / f"warm-{data.stem}", output, look=False)
+    wanted = _of_samples(opened.samples, opened.root, settings)
     broken = {clip.video: clip.reason for clip in wanted if clip.path is None}
     there = decoded = 0
     geometry = geometry_for(recipe.model, output)
@@ -210,7 +215,7 @@ def _spans(samples: Sequence[Sample], rows: Sequence[SurveyRow]) -> dict[str, An
     return {"compared": compared, "outside": len(outside), "examples": outside[:EXAMPLES]}
 
 
-def _wanted_of(target: Path, settings: Video) -> tuple[list[Sample], list[Wanted]]:
+def _wanted_of(target: Path, recipe: Recipe, settings: Video, rows: Path, output: Output) -> tuple[list[Sample], list[Wanted]]:
     """The clips of a video, a folder of frames, samples (a file, or a folder from `trlt prepare`), or a folder of videos.
 
     Returns:
@@ -227,8 +232,8 @@ def _wanted_of(target: Path, settings: Video) -> tuple[list[Sample], list[Wanted
         raise DataError(f"{target}: no such file or folder; give {what}")
     if target.is_dir() and not sample_files(target):
         return [], _of_folder(target, settings)
-    samples = read_samples(target)
-    return samples, _of_samples(samples, target, settings)
+    opened = open_data(target, recipe, rows, output, look=False)
+    return opened.samples, _of_samples(opened.samples, opened.root, settings)
 
 
 def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
@@ -239,9 +244,9 @@ def _of_folder(folder: Path, settings: Video) -> list[Wanted]:
     return found
 
 
-def _of_samples(samples: Sequence[Sample], data: Path, settings: Video) -> list[Wanted]:
-    """Every clip that samples need, once; `data` is their file."""
-    index = VideoIndex(videos_root(settings.root, data), settings.downloads, settings.links)
+def _of_samples(samples: Sequence[Sample], root: Path, settings: Video) -> list[Wanted]:
+    """Every clip that samples need, once, below the folder of videos."""
+    index = VideoIndex(root, settings.downloads, settings.links)
     wanted = []
     for (video, bounds), group in group_by_clip(samples).items():
         start, end = bounds or (None, None)

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from trlt.errors import DataError
 from trlt.task.answer import LETTERS, AnswerFormat
-from trlt.task.prompt import asked_format, build, letter, render_answer
+from trlt.task.prompt import OURS, Words, asked_format, build, letter, render_answer
 from trlt.task.sample import TASKS, Sample, Task
 from trlt.video.remote import is_remote
 
@@ -74,6 +74,7 @@ REASONS: Mapping[str, str] = {
     "no_duration": "the format counts in fractions of the video's length, which isn't known",
     "past_end": "a span ends after the video does",
     "address": "the format takes paths below a folder, not addresses",
+    "no_options": "the question is answered in words, and the format has only multiple choice",
     "too_many_options": f"more options than the {len(LETTERS)} letters",
     "media_tag": "the text holds a tag that the tool takes for a picture, a video or a box",
     "answer_tag": "the answer or the reasoning holds a tag of the template",
@@ -99,6 +100,7 @@ def convert(
     video: str | None = None,
     think: bool = True,
     answer_format: AnswerFormat = "letter",
+    words: Words = OURS,
 ) -> dict[str, Any] | LeftOut:
     """The record of one sample, or why there is none.
 
@@ -109,6 +111,10 @@ def convert(
         video: Path to write; None takes the sample's.
         think: Whether to ask for reasoning; not for formats whose tool asks by itself.
         answer_format: How to ask for the answer; likewise.
+        words: Wording and layouts; likewise.
+
+    Raises:
+        DataError: an own template fails.
     """
     reason = _unfit(sample, format)
     if reason:
@@ -120,19 +126,19 @@ def convert(
         return _temporal_r1(sample, path)
     if len(sample.options or ()) > len(LETTERS) and asked_format(sample, answer_format) != "open":
         return LeftOut("too_many_options")
-    prompt = build(sample, think=think, answer_format=answer_format)
+    prompt = build(sample, think=think, answer_format=answer_format, words=words)
     try:
-        graded = _graded(sample, think, answer_format)
+        graded = _graded(sample, think, answer_format, words)
     except DataError:  # the one thing that rendering an answer refuses
         return LeftOut("answer_tag")
     if format == "trl":
-        system, user = _part(prompt.system), _part(prompt.user)
-        turn = [{"type": "video", "video": path}, user]
-        return {"prompt": [{"role": "system", "content": [system]}, {"role": "user", "content": turn}], **graded}
+        turn = [{"type": "video", "video": path}, _part(prompt.user)]
+        system = [{"role": "system", "content": [_part(prompt.system)]}] if prompt.system else []
+        return {"prompt": [*system, {"role": "user", "content": turn}], **graded}
     if any(tag in prompt.user for tag in _MEDIA_TAGS):
         return LeftOut("media_tag")
-    turns = [{"role": "system", "content": prompt.system}, {"role": "user", "content": f"<video>{prompt.user}"}]
-    return {"messages": turns, "videos": [path], **graded}
+    first = [{"role": "system", "content": prompt.system}] if prompt.system else []
+    return {"messages": [*first, {"role": "user", "content": f"<video>{prompt.user}"}], "videos": [path], **graded}
 
 
 def _unfit(sample: Sample, format: Format) -> str | None:
@@ -144,6 +150,8 @@ def _unfit(sample: Sample, format: Format) -> str | None:
     if TOOLS[format].fixed and is_remote(sample.video):
         return "address"
     if format == "video-r1":
+        if sample.options is None:
+            return "no_options"
         if len(sample.options or ()) > len(LETTERS):
             return "too_many_options"
         return "answer_tag" if any(tag in _reasoning(sample) for tag in _TEMPLATE_TAGS) else None
@@ -166,7 +174,7 @@ def _reasoning(sample: Sample) -> str:
 
 
 def _video_r1(sample: Sample, number: int, path: str) -> dict[str, Any]:
-    assert sample.options is not None and sample.answer_index is not None  # a multi-choice sample has both
+    assert sample.options is not None and sample.answer_index is not None  # see _unfit
     reasoning = _reasoning(sample)
     origin = sample.meta.get("data_source") if sample.source == "video_r1" else None
     return {
@@ -195,14 +203,14 @@ def _temporal_r1(sample: Sample, path: str) -> dict[str, Any]:
     }
 
 
-def _graded(sample: Sample, think: bool, answer_format: AnswerFormat) -> dict[str, Any]:
+def _graded(sample: Sample, think: bool, answer_format: AnswerFormat, words: Words) -> dict[str, Any]:
     """Inputs of a reward function; of several gold spans `solution` has the longest, `sample` has all.
 
     Raises:
         DataError: an answer that holds a tag of the template.
     """
     return {
-        "solution": render_answer(sample, think=False, answer_format=answer_format),
+        "solution": render_answer(sample, think=False, answer_format=answer_format, words=words),
         "task": sample.task,
         "think": think,
         "answer_format": asked_format(sample, answer_format),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import itertools
 import json
 import re
 import shlex
@@ -18,8 +19,10 @@ from trlt.errors import RecipeError, did_you_mean, shown
 from trlt.files import write_text_atomic
 from trlt.files.bounded_json import MOST_LINE, loads
 from trlt.files.renamed import TRAIN, renew
+from trlt.recipe._texts import read_texts
 from trlt.recipe._yaml import from_yaml, read_yaml, to_yaml
 from trlt.recipe.keys import ELSEWHERE, meant
+from trlt.recipe.names import recipe_file
 from trlt.recipe.sections import Recipe
 
 MEANT = 4
@@ -30,7 +33,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     """The resolved recipe.
 
     Args:
-        path: A recipe file, or None for the defaults.
+        path: A recipe file, or the name of one that ships with trlt (`trlt.recipe.names`); None for the defaults.
         sets: `a.b=c` overrides; the value is read as YAML.
         flags: Dotted key to value, applied last; None values are left out, and a path becomes text.
 
@@ -43,9 +46,11 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     if path is not None:
         if _holds_samples(path):
             raise RecipeError(f"{path}: this holds samples, not a recipe: `trlt train RECIPE --data {shlex.quote(str(path))}`")
-        loaded = read_yaml(path, "give a recipe's path, e.g. recipes/32k.yaml")
+        loaded = read_yaml(recipe_file(path), "give a recipe's path, or the name of one that ships with trlt, e.g. 32k")
         if loaded is not None and not isinstance(loaded, dict):
             raise RecipeError(f"{path}: a recipe is a mapping of sections, got {type(loaded).__name__}")
+        if loaded and loaded.keys() >= {"arms", "seeds"}:
+            raise RecipeError(f"{path}: this is a plan, not a recipe: `trlt reproduce --plan {shlex.quote(str(path))}`")
         values = loaded or {}
         renew_keys(values, where)
     for item in sets:
@@ -61,6 +66,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
+    read_texts(values, path.parent if path else None, where)
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)
@@ -215,10 +221,21 @@ def differences(a: Recipe, b: Recipe, *, among: Callable[[str], bool] = lambda k
     """Dotted keys whose values differ, each as `key: left -> right`; only those that `among` takes."""
     left, right = dict(flat(a.model_dump(mode="json"))), dict(flat(b.model_dump(mode="json")))
     return [
-        f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
+        f"{key}: {_change(left.get(key), right.get(key))}"
         for key in sorted(left.keys() | right.keys())
         if left.get(key) != right.get(key) and among(key)
     ]
+
+
+def _change(old: Any, new: Any) -> str:
+    """`left -> right`; of texts of several lines, the first line that differs."""
+    if not (isinstance(old, str) and isinstance(new, str) and "\n" in old + new):
+        return f"{old!r} -> {new!r}"
+    pairs = itertools.zip_longest(old.splitlines(), new.splitlines())
+    for number, (left, right) in enumerate(pairs, 1):
+        if left != right:
+            return f"line {number}: {left!r} -> {right!r}"
+    return "white space at its end"
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

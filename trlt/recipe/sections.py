@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
+from trlt.recipe.prompts import Prompts
+from trlt.recipe.rewards import Rewards
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
 from trlt.task.grade import Grader
 from trlt.task.prompt_form import PromptForm
-from trlt.task.reward import Weights
 
 
 class Model(Section):
@@ -59,6 +60,17 @@ class Video(Section):
         if self.min_frames > self.max_frames:
             raise ValueError(f"video.min_frames ({self.min_frames}) is above video.max_frames ({self.max_frames})")
         return self
+
+
+class Data(Section):
+    """How a table of questions that isn't trlt's own is read, wherever samples are named (`--data`, `train.data`)."""
+
+    map: Input[dict[str, str]] = Field(default_factory=dict)
+    """Field -> its column, where the column's name doesn't tell; an empty column means that the table has no such field."""
+    skip_bad: Input[bool] = False
+    """Leave out rows that can't be used, and list them."""
+    skip_missing: Input[bool] = False
+    """Leave out rows whose video isn't there, and list them."""
 
 
 class Probe(Decoding):
@@ -166,7 +178,7 @@ class Train(Update):
 
     method: Outcome[Literal["grpo", "sft"]] = "grpo"
     data: Input[str | None] = None
-    """Samples as JSONL, from `trlt select` or `trlt prepare`."""
+    """Samples as JSONL, from `trlt select` or `trlt prepare`; or a table of questions (docs/data.md)."""
     prompts_per_step: Outcome[Positive] = 48
     """Prompts per optimizer step, over all processes."""
     prompts_per_pass: Rounding[Positive] = 1
@@ -291,6 +303,7 @@ class Source(Section):
     """A data set's downloads, for `trlt prepare`."""
 
     dataset: Outcome[str]
+    """Name of the data set, as in `trlt prepare --list`, or the file of one outside of the package, whose code is run."""
     annotations: Input[str]
     """Folder with the official files under their own names, or the annotation file."""
     videos: Input[str | None] = None
@@ -312,12 +325,26 @@ class Prepare(Section):
 
 
 class Benchmark(Section):
-    """Where a benchmark's official files are."""
+    """Where a benchmark's files are: official ones, or questions of one's own."""
 
-    annotations: Input[str]
+    annotations: Input[str | None] = None
+    """Folder with the official files under their own names, or the annotation file."""
+    data: Input[str | None] = None
+    """Own questions in place of a benchmark's, as `trlt eval --data` takes them; the entry's name is theirs."""
+    dataset: Input[str | None] = None
+    """File of a data set outside of the package (`mybench.py`), whose code is run; the entry's name is the benchmark's."""
     videos: Input[str | None] = None
     split: Outcome[str | None] = None
     """A split other than the test split."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.data is None and self.annotations is None:
+            raise ValueError("annotations: missing, and has no default; or data, for own questions")
+        other = [key for key in ("annotations", "dataset", "split") if getattr(self, key) is not None]
+        if self.data is not None and other:
+            raise ValueError(f"data and {other[0]}: own questions are one file of samples; leave {other[0]} out, or data")
+        return self
 
 
 class Eval(Decoding):
@@ -336,24 +363,6 @@ class Eval(Decoding):
     benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)
 
 
-class Rewards(Section):
-    """Weights of the reward's parts (2.2 and 2.3 of the paper)."""
-
-    format: Outcome[float] = 1.0
-    accuracy: Outcome[float] = 1.0
-    """Weight of multi-choice answers (Eq. 1)."""
-    tiou: Outcome[float] = 1.0
-    """Weight of grounding spans (Eq. 2)."""
-    grounded_accuracy: Outcome[float] = 0.5
-    grounded_tiou: Outcome[float] = 0.5
-    tiou_from: Outcome[Share | None] = None
-    """tIoU threshold of a discrete reward (1 at or above it, else 0); null rewards the tIoU itself (Eq. 2)."""
-
-    def weights(self) -> Weights:
-        """The same numbers, as `trlt.task.reward` takes them."""
-        return Weights(**self.model_dump())
-
-
 Stage = Literal["probe", "train", "eval"]
 """The stages that ask questions."""
 
@@ -364,9 +373,11 @@ class Recipe(Section):
     name: Means[str] = Field(default="trlt", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
     model: Model = Model()
     video: Video = Video()
+    data: Data = Data()
     prepare: Prepare = Prepare()
     probe: Probe = Probe()
     select: Select = Select()
+    prompt: Prompts = Prompts()
     reward: Rewards = Rewards()
     train: Train = Train()
     eval: Eval = Eval()
@@ -375,8 +386,8 @@ class Recipe(Section):
         """How a stage asks, and reads completions; `infer` and `serve` ask as `eval`."""
         asked: Decoding | Train = getattr(self, stage)
         as_gqa = stage == "eval" and self.eval.as_gqa
-        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa)
+        return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
     def grader(self, stage: Stage) -> Grader:
-        """What a stage's completions earn."""
-        return Grader(self.form(stage), self.reward.weights())
+        """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`)."""
+        return Grader(self.form(stage), self.reward.weights(), self.reward.load())

@@ -164,6 +164,7 @@ def _training(
         "prompts x completions per step": f"{train.prompts_per_step} x {train.group_size}",
         "KL weight": train.beta,
         "reward": rewards,
+        "reward's own parts": "; ".join(map(_part, manifest.get("reward", []))) or None,
     }
 
 
@@ -174,6 +175,12 @@ def _trained(train: Train) -> str:
     layers = "attention" if train.lora.targets == "attention" else "attention and MLPs"
     held = f", on a base in {train.lora.quantize}" if train.lora.quantize else ""
     return f"low-rank adapters (LoRA) of the language model's {layers}: rank {train.lora.rank}, alpha {train.lora.alpha}{held}"
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """A part that the recipe adds to the reward: its name, weight, and the checksums of its files."""
+    files = ", ".join(f"{name}, SHA-256 {digest}" for name, digest in part["files"].items())
+    return f"{part['name']}, weight {part['weight']:g}" + (f" ({files})" if files else "")
 
 
 def _protocol(recipe: Recipe, manifest: Mapping[str, Any]) -> dict[str, object]:

@@ -11,8 +11,10 @@ import re
 from collections.abc import Mapping
 
 from trlt.engine.families import THINKING, Family
+from trlt.errors import DataError
 from trlt.recipe import Recipe
-from trlt.task.prompt import build
+from trlt.task.prompt import Prompt, build
+from trlt.task.sample import TASKS, Task
 from trlt.task.user_question import question_sample
 
 EVENT = "a person opens the door"
@@ -81,6 +83,8 @@ PROCESS
 inputs = inputs.to(model.device)
 completion = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
 print(processor.decode(completion, skip_special_tokens=True))
+"""
+SYSTEM_TURN = """    {"role": "system", "content": [{"type": "text", "text": system}]},
 """
 
 FETCHED = {
@@ -152,7 +156,7 @@ def use(recipe: Recipe, family: Family, *, library_positions: bool = False, oute
 def snippet(recipe: Recipe, family: Family, *, library_positions: bool = False) -> str:
     """The code of `use`; readers replace `FOLDER` and `VIDEO.mp4`."""
     video, train, side = recipe.video, recipe.train, family.geometry.side
-    words = build(question_sample("VIDEO.mp4", EVENT, "grounding", ()), think=train.think, answer_format=train.answer_format)
+    words = _example(recipe)
     budget = {
         "fps": video.fps,
         "min_frames": video.min_frames,
@@ -170,10 +174,29 @@ def snippet(recipe: Recipe, family: Family, *, library_positions: bool = False) 
         "SYSTEM": json.dumps(words.system),
         "USER": json.dumps(words.user, ensure_ascii=False),
     }
-    load, ask = _fill(LOAD, {"CLASS": family.class_names[1]}), _fill(ASK, filled)
+    asking = ASK if words.system else ASK.replace("system = SYSTEM\n", "").replace(SYSTEM_TURN, "")
+    load, ask = _fill(LOAD, {"CLASS": family.class_names[1]}), _fill(asking, filled)
     if told == "text":
         return load.replace("from itertools import groupby\n\n", "") + ask
     return load + _fill(POSITIONS, COUNTED[told] | {"AFTER": AFTER_LIBRARY if library_positions else AFTER}) + ask
+
+
+def _example(recipe: Recipe) -> Prompt:
+    """The prompt of an example, of a task with an own template where there is one.
+
+    A template that shows what only samples have can't be filled; then it stands there itself.
+    """
+    train, words = recipe.train, recipe.prompt.words()
+    own = dict(words.templates)
+    tasks: list[Task] = sorted(TASKS, key=lambda task: (task not in own, task != "grounding"))
+    for task in tasks:
+        options = ("yes", "no") if task == "multi_choice" else ()
+        sample = question_sample("VIDEO.mp4", EVENT, task, options)
+        try:
+            return build(sample, think=train.think, answer_format=train.answer_format, words=words)
+        except DataError:
+            continue
+    return Prompt(words.system, next(iter(own.values()), EVENT), train.think)
 
 
 def _fill(code: str, values: Mapping[str, str]) -> str:

@@ -167,17 +167,24 @@ def _unread(changes: Sequence[_HeadlineChange], result: Mapping[str, Any], names
         ):
             continue
         counts = [f"{_part(side['count'], side['n'])} outputs of {name}" for name, side in unread]
-        official = [
-            f"{one.name} {sides['a']['official'][one.metric]:.1f} to {sides['b']['official'][one.metric]:.1f}"
-            for one in changes
-            if one.bench == bench and all(one.metric in side["official"] for side in sides.values())
-        ]
-        beside = f"; by the official rule: {', '.join(official)}" if official else ""
-        said.append(
-            f"On {bench}, {' and '.join(counts)} couldn't be read (they hold no answer in the tags that were asked for) and "
-            f"count as wrong{beside}."
-        )
+        lenient = result.get("protocol") == "lenient"
+        values = [f"{how}: {', '.join(of)}" for key, how in _OTHERS.items() if (of := _beside(changes, bench, sides, key))]
+        beside = f"; {'; '.join(values)}" if values and not lenient else ""
+        why = "state no answer, or several" if lenient else "hold no answer in the tags that were asked for"
+        said.append(f"On {bench}, {' and '.join(counts)} couldn't be read (they {why}) and count as wrong{beside}.")
     return said
+
+
+_OTHERS = {"official": "by the official rule", "lenient": "read leniently"}
+
+
+def _beside(changes: Sequence[_HeadlineChange], bench: str, sides: Mapping[str, Any], protocol: str) -> list[str]:
+    """A benchmark's main metrics by another protocol, over all outputs of each run."""
+    return [
+        f"{one.name} {sides['a'][protocol][one.metric]:.1f} to {sides['b'][protocol][one.metric]:.1f}"
+        for one in changes
+        if one.bench == bench and all(one.metric in side.get(protocol, {}) for side in sides.values())
+    ]
 
 
 def _part(count: int, n: int) -> str:

@@ -23,7 +23,6 @@ from trlt.serve.site import Site
 from trlt.serve.uploads import Full, Unstorable, UploadTooLarge
 from trlt.serve.worker import Busy, Event, Events, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
 from trlt.task.answer import free_answer
-from trlt.task.prompt import SYSTEM
 from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
 from trlt.task.user_question import answer_values, question_sample
@@ -159,7 +158,7 @@ def _values(event: Event, sample: Sample | None, form: PromptForm) -> Mapping[st
 
 
 def _prompt(asked: PageQuestion, sample: Sample | None, form: PromptForm) -> Prompt:
-    return request(sample, form, 1) if sample is not None else Prompt(asked.question, SYSTEM, asked.question)
+    return request(sample, form, 1) if sample is not None else Prompt(asked.question, form.words.system, asked.question)
 
 
 def _sampling(settings: Decoding) -> Sampling:

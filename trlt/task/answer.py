@@ -11,9 +11,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from trlt.task.layout import Layout, layout
 from trlt.task.sample import Span, Task
 
 AnswerFormat = Literal["letter", "text", "open"]
@@ -25,15 +26,17 @@ class Answer:
     """The content of a completion."""
 
     payload: str | None
-    """Stripped text of the last complete `<answer>`; None without one."""
+    """Stripped text of the last complete answer (`<answer>`), for grounding of the span; None without one."""
     option: int | None
     """Index of the chosen option, from 0."""
     span: Span | None
-    """From `<answer>` for grounding, from `<observe>` for grounded QA; seconds."""
+    """From the span's place (`<answer>` for grounding, `<observe>` for grounded QA); seconds."""
     reasoning: str | None
-    """Stripped text of the last complete `<think>`."""
+    """Stripped text of the last complete reasoning (`<think>`)."""
     well_formed: bool
-    """Whether the whole completion strictly matches the task's template: R_format."""
+    """Whether the whole completion strictly has the task's layout: R_format."""
+    observed: str | None = field(default=None, compare=False)
+    """Stripped text of the last complete span, whether or not it states one; None without one, and for multi-choice."""
 
 
 def parse(
@@ -44,8 +47,9 @@ def parse(
     options: Sequence[str] | None,
     answer_format: AnswerFormat,
     open_threshold: float = 0.5,
+    laid_out: Layout | None = None,
 ) -> Answer:
-    """Reads a completion: only inside tags, and of each kind the last complete pair.
+    """Reads a completion: only inside the marks of its layout, and of each kind the last complete pair.
 
     Args:
         text: The raw completion.
@@ -54,10 +58,12 @@ def parse(
         options: Option texts, even if the prompt hid them (`open`); None for a question without options.
         answer_format: The answer format of the prompt.
         open_threshold: Minimum token F1 of an `open` answer.
+        laid_out: The layout that the prompt asked for; None is the paper's.
     """
-    payload = _inside("answer", text)
-    observed = _inside("observe", text) if task == "grounded_qa" else payload
-    span = parse_span(observed) if task != "multi_choice" and observed is not None else None
+    laid_out = laid_out or layout((), task, think)
+    observed = laid_out.inside("span", text)
+    payload = observed if task == "grounding" else laid_out.inside("answer", text)
+    span = parse_span(observed) if observed is not None else None
     option = None
     if task != "grounding" and options is not None and payload is not None:
         option = _choose(payload, options, answer_format, open_threshold)
@@ -65,8 +71,8 @@ def parse(
     free = answer_format == "open" or options is None
     answered = payload is not None and (bool(normalise(payload)) if free else option is not None)
     readable = span is not None if task == "grounding" else answered and (task == "multi_choice" or span is not None)
-    strict = _TEMPLATES[task, think].fullmatch(text) is not None
-    return Answer(payload, option, span, _inside("think", text), strict and readable)
+    well_formed = laid_out.matches(text) and readable
+    return Answer(payload, option, span, laid_out.inside("reasoning", text), well_formed, observed)
 
 
 def _choose(payload: str, options: Sequence[str], answer_format: AnswerFormat, threshold: float) -> int | None:
@@ -76,29 +82,6 @@ def _choose(payload: str, options: Sequence[str], answer_format: AnswerFormat, t
         found = match_text(payload, options)
         return parse_option(payload, options) if found is None else found
     return parse_option(payload, options)
-
-
-# A body ends where any template tag begins, so a tag that stands twice, nested or out of order never matches.
-_BODY = r"((?:(?!</?(?:think|observe|answer)>).)*)"
-
-
-def _template(tags: Sequence[str]) -> re.Pattern[str]:
-    return re.compile(r"\s*" + r"\s*".join(f"<{tag}>{_BODY}</{tag}>" for tag in tags) + r"\s*", re.DOTALL)
-
-
-_TAGS: dict[Task, tuple[str, ...]] = {
-    "multi_choice": ("answer",),
-    "grounding": ("answer",),
-    "grounded_qa": ("observe", "answer"),
-}
-_TEMPLATES = {(task, think): _template(("think",) * think + tags) for task, tags in _TAGS.items() for think in (True, False)}
-_INSIDE = {tag: re.compile(rf"<{tag}>((?:(?!</?{tag}>).)*)</{tag}>", re.DOTALL) for tag in ("think", "observe", "answer")}
-
-
-def _inside(tag: str, text: str) -> str | None:
-    """Stripped text of the last complete pair of tags."""
-    bodies = _INSIDE[tag].findall(text)
-    return bodies[-1].strip() if bodies else None
 
 
 def free_answer(text: str) -> Answer:

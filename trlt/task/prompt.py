@@ -1,17 +1,23 @@
-"""Turns a sample into the prompt's text, and into the target of SFT. The only place with wording.
+"""Turns a sample into the prompt's text, and into the target of SFT. The only place with wording, besides a recipe's own.
 
-Knows tasks and templates; never videos (the video precedes the user's text), tokens or rewards. The prompt doesn't state the
-video's duration: the model reads the frames' times.
+Knows tasks, templates and layouts; never videos (the video precedes the user's text), tokens or rewards. The prompt doesn't
+state the video's duration: the model reads the frames' times.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from trlt.errors import DataError
 from trlt.task.answer import LETTERS, AnswerFormat
+from trlt.task.layout import Declared, Layout, Place, layout, read_parts
 from trlt.task.sample import Sample, Span, Task
+from trlt.task.template import rendered
 from trlt.task.wording import needs_options
 
 VERSION = "2"
@@ -33,6 +39,52 @@ _UNSAID = re.compile(
 """Half a surrogate pair, and Qwen's chat marks: a tokenizer takes such a text for the mark itself."""
 
 
+FIELDS = (
+    *("question", "task", "options", "letters", "lettered", "answer_format", "think", "format"),
+    *("id", "source", "meta"),
+)
+"""What an own template can show; `docs/own-prompts.md` tells their meaning. None holds the gold answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The wording of prompts, and the layouts of completions; the defaults are ours, with the paper's tags."""
+
+    system: str = SYSTEM
+    """Empty: no system turn, whose place some chat templates fill with a text of their own."""
+    templates: tuple[tuple[Task, str], ...] = ()
+    """Own Jinja templates of the user's text, by task; tasks without one have our wording."""
+    layouts: Declared = ()
+    """Own layouts, by task; tasks without one have the paper's."""
+
+    @property
+    def version(self) -> str:
+        """Names the wording in manifests and results: metrics under different ones aren't comparable."""
+        if self == Words():
+            return VERSION
+        told = json.dumps([VERSION, self.system, sorted(self.templates), sorted(self.layouts)])
+        return f"own:{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+    @property
+    def begins_with_think(self) -> bool:
+        """Whether completions with reasoning begin with `<think>`, as some chat templates begin them."""
+        return all(read_parts(declared)[0].opens == "<think>" for _, declared in self.layouts)
+
+    def layout(self, task: Task, *, think: bool) -> Layout:
+        """The layout of a task's completions.
+
+        Raises:
+            DataError: it lacks a place that the task needs.
+        """
+        try:
+            return layout(self.layouts, task, think)
+        except ValueError as error:
+            raise DataError(f"prompt.format: {error}") from None
+
+
+OURS = Words()
+
+
 class Prompt(NamedTuple):
     """The two messages of one question; the video goes before `user`."""
 
@@ -42,7 +94,7 @@ class Prompt(NamedTuple):
     """Whether it asks for reasoning, to chat templates that have a say in it; None leaves it to them."""
 
 
-def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: bool = False) -> Prompt:
+def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: bool = False, words: Words = OURS) -> Prompt:
     """The prompt of one sample (2.1 and 2.3 of the paper give the tags, not the wording).
 
     Args:
@@ -50,24 +102,52 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         think: Ask for `<think> ... </think>` first.
         answer_format: Ignored for grounding; a question without options is asked as `open`.
         as_gqa: Ask multi-choice with the grounded QA template ("Infer as GQA", Table 6).
+        words: Own wording and layouts.
 
     Raises:
-        DataError: more options than letters.
+        DataError: more options than letters; or an own template that fails, or whose text can't be put to a model.
     """
     task, form = asked_as(sample, as_gqa=as_gqa), asked_format(sample, answer_format)
+    options = () if task == "grounding" or form == "open" else _lettered(sample)
+    shape = words.layout(task, think=think).written({"reasoning": "reasoning", "span": "start to end", "answer": _SHAPE[form]})
+    template = dict(words.templates).get(task)
+    if template is None:
+        return Prompt(words.system, _ours(sample.question, options, task, form, think, shape), think)
+    letters = [letter(index) for index in range(len(options))]
+    fields: dict[str, Any] = {
+        "question": sample.question,
+        "task": task,
+        "options": list(options),
+        "letters": letters,
+        "lettered": [f"{name}. {text}" for name, text in zip(letters, options, strict=True)],
+        "answer_format": form,
+        "think": think,
+        "format": shape,
+        "id": sample.id,
+        "source": sample.source,
+        "meta": sample.meta,
+    }
+    try:
+        user = rendered(template, fields)
+    except DataError as error:
+        raise DataError(f"sample {sample.id!r}: prompt.template: {error}") from None
+    if not user or (found := unsaid(user)):
+        raise DataError(f"sample {sample.id!r}: prompt.template: makes {f'a text with {found}' if user else 'an empty text'}")
+    return Prompt(words.system, user, think)
+
+
+def _ours(question: str, options: Sequence[str], task: Task, form: AnswerFormat, think: bool, shape: str) -> str:
+    """The user's text in our wording."""
     if task == "grounding":
-        lines = [f"Event: {sample.question}"]
-        ask, shape = f"the event's {_TIMES}", "<answer> start to end </answer>"
+        lines, ask = [f"Event: {question}"], f"the event's {_TIMES}"
     else:
-        lines = [f"Question: {sample.question}"]
-        if form != "open":
-            lines += [f"{letter(index)}. {text}" for index, text in enumerate(_lettered(sample))]
-        ask, shape = _ASK[form], f"<answer> {_SHAPE[form]} </answer>"
+        lines = [f"Question: {question}", *(f"{letter(index)}. {text}" for index, text in enumerate(options))]
+        ask = _ASK[form]
     if task == "grounded_qa":
-        ask, shape = f"the {_TIMES} of what shows the answer, then {ask}", f"<observe> start to end </observe> {shape}"
+        ask = f"the {_TIMES} of what shows the answer, then {ask}"
     if think:
-        ask, shape = f"your reasoning, then {ask}", f"<think> reasoning </think> {shape}"
-    return Prompt(SYSTEM, "\n".join([*lines, f"Give {ask}: {shape}"]), think)
+        ask = f"your reasoning, then {ask}"
+    return "\n".join([*lines, f"Give {ask}: {shape}"])
 
 
 def unaskable(sample: Sample) -> str | None:
@@ -100,7 +180,9 @@ def asked_format(sample: Sample, answer_format: AnswerFormat) -> AnswerFormat:
     return "text" if answer_format == "open" and needs_options(sample.question, sample.options) else answer_format
 
 
-def render_answer(sample: Sample, *, think: bool, answer_format: AnswerFormat, reasoning: str | None = None) -> str:
+def render_answer(
+    sample: Sample, *, think: bool, answer_format: AnswerFormat, reasoning: str | None = None, words: Words = OURS
+) -> str:
     """The gold completion: the target of SFT, which `answer.parse` reads back as right.
 
     With several gold spans it has the longest (the first of equals), whose IoU with the union of all is the highest.
@@ -110,26 +192,26 @@ def render_answer(sample: Sample, *, think: bool, answer_format: AnswerFormat, r
         think: Whether the prompt asked for reasoning.
         answer_format: As the prompt asked; `open` and `text` are answered by the option's text.
         reasoning: Content of `<think>`; None leaves it empty.
+        words: With the layouts that the prompt asked for.
 
     Raises:
-        DataError: reasoning or an answer that holds a tag of the template, which would break it, or that is no text to a model.
+        DataError: reasoning or an answer that holds a mark of the layout, which would break it, or that is no text to a model.
     """
-    parts = []
-    if think:
-        parts.append(_tagged(sample, "think", reasoning or ""))
-    if sample.task != "multi_choice":
-        parts.append(_tagged(sample, "observe" if sample.task == "grounded_qa" else "answer", _times(sample)))
-    if sample.task != "grounding":
-        parts.append(_tagged(sample, "answer", _gold(sample, asked_format(sample, answer_format))))
-    return " ".join(parts)
-
-
-def _tagged(sample: Sample, tag: str, body: str) -> str:
-    tags = re.search(r"</?(?:think|observe|answer)>", body)
-    found = f"the tag {tags[0]!r}" if tags else unsaid(body)
-    if found:
-        raise DataError(f"sample {sample.id!r}: {tag}: holds {found}; take it out of the text")
-    return " ".join([f"<{tag}>", *([body.strip()] if body.strip() else []), f"</{tag}>"])
+    laid_out = words.layout(sample.task, think=think)
+    bodies: dict[Place, str] = {}
+    for part in laid_out.parts:
+        if part.place == "reasoning":
+            body = reasoning or ""
+        elif part.place == "span":
+            body = _times(sample)
+        else:
+            body = _gold(sample, asked_format(sample, answer_format))
+        mark = laid_out.held_mark(part.place, body)
+        found = f"the mark {mark!r} of the answer's format" if mark else unsaid(body)
+        if found:
+            raise DataError(f"sample {sample.id!r}: {part.place}: holds {found}; take it out of the text")
+        bodies[part.place] = body
+    return laid_out.written(bodies)
 
 
 def _gold(sample: Sample, form: AnswerFormat) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trlt.task.answer import Answer, AnswerFormat, parse
-from trlt.task.prompt import Prompt, asked_as, asked_format, build, render_answer
-from trlt.task.sample import Sample
+from trlt.errors import DataError, RecipeError
+from trlt.task.answer import LETTERS, Answer, AnswerFormat, parse
+from trlt.task.prompt import OURS, Prompt, Words, asked_as, asked_format, build, render_answer, unaskable
+from trlt.task.sample import Sample, Task
 
 
 @dataclass(frozen=True, slots=True)
 class PromptForm:
-    """The prompt's settings, which parsing a completion needs too; a stage's whole recipe gives one (`Recipe.form`)."""
+    """The prompt's settings, which parsing a completion needs too; a stage's whole recipe gives one (`Recipe.form`).
+
+    It holds texts alone, and can be pickled.
+    """
 
     think: bool
     """With reasoning before the answer."""
@@ -21,30 +26,65 @@ class PromptForm:
     """Minimum token F1 at which an open answer names an option."""
     as_gqa: bool = False
     """Ask multi-choice questions with the grounded QA template ("Infer as GQA", Table 6)."""
+    words: Words = OURS
+    """The wording, and the layouts of completions."""
 
     def prompt(self, sample: Sample) -> Prompt:
         """The prompt of a sample.
 
         Raises:
-            DataError: more options than letters.
+            DataError: more options than letters, or an own template fails.
         """
-        return build(sample, think=self.think, answer_format=self.answer_format, as_gqa=self.as_gqa)
+        return build(sample, think=self.think, answer_format=self.answer_format, as_gqa=self.as_gqa, words=self.words)
 
     def read(self, sample: Sample, text: str) -> Answer:
-        """Parses a completion, without its end mark, by the template of the sample's prompt."""
+        """Parses a completion, without its end mark, by the layout that the sample's prompt asks for."""
+        task = asked_as(sample, as_gqa=self.as_gqa)
         return parse(
             text,
-            task=asked_as(sample, as_gqa=self.as_gqa),
+            task=task,
             think=self.think,
             options=sample.options,
             answer_format=asked_format(sample, self.answer_format),
             open_threshold=self.open_threshold,
+            laid_out=self.words.layout(task, think=self.think),
         )
 
     def target(self, sample: Sample, reasoning: str | None = None) -> str:
         """The gold completion, which `read` reads back as right: SFT's target.
 
         Raises:
-            DataError: reasoning or an answer that can't stand in the template.
+            DataError: reasoning or an answer that can't stand in the layout.
         """
-        return render_answer(sample, think=self.think, answer_format=self.answer_format, reasoning=reasoning)
+        form = self.answer_format
+        return render_answer(sample, think=self.think, answer_format=form, reasoning=reasoning, words=self.words)
+
+    def try_out(self, samples: Sequence[Sample]) -> None:
+        """Asks the first sample of each task, so that an own template fails before a model is loaded.
+
+        Args:
+            samples: What will be asked.
+
+        Raises:
+            RecipeError: the template fails, or doesn't show the marks that the completion is read by.
+        """
+        if self.words == OURS:
+            return
+        tried: set[Task] = set()
+        for sample in samples:
+            task = asked_as(sample, as_gqa=self.as_gqa)
+            if task in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
+                continue
+            tried.add(task)
+            try:
+                prompt = self.prompt(sample)
+            except DataError as error:
+                raise RecipeError(str(error)) from None
+            shown = "".join(f"{prompt.system} {prompt.user}".split())
+            hidden = [mark for mark in self.words.layout(task, think=self.think).marks if "".join(mark.split()) not in shown]
+            if hidden:
+                raise RecipeError(
+                    f"prompt.template: asks sample {sample.id!r} ({task}) without showing {', '.join(hidden)}, by which its "
+                    "answer is read; write {{ format }} where the template says how to answer, or set prompt.format to what it "
+                    "asks for"
+                )

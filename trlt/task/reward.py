@@ -1,16 +1,24 @@
-"""Rewards from scores, and advantages from a group's rewards (pure). Knows neither text nor tensors."""
+"""Rewards from scores, and advantages from a group's rewards (pure). Knows neither files nor tensors.
+
+A part of the reward is a function of a sample, a completion's text, the answer that was read from it, and its scores. The
+paper's parts stand in `SHIPPED`; users' own have the same form (`trlt.task.parts`).
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trlt.task.sample import Task
+from trlt.task.sample import Sample, Task
 
 if TYPE_CHECKING:  # recipes import this file, and shouldn't load numpy for it
+    from trlt.task.answer import Answer
     from trlt.task.score import Scores
+
+Part = Callable[["Sample", str, "Answer", "Scores"], float | None]
+"""What a completion earns; None where the part doesn't apply to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,29 +36,65 @@ class Weights:
     """tIoU threshold of a discrete reward (1 at or above it, else 0); None rewards the tIoU itself (Eq. 2)."""
 
 
-def reward(scores: Scores, task: Task, weights: Weights = Weights()) -> float:  # noqa: B008  (frozen)
-    """The reward of one completion (2.3 of the paper), from the scores that evaluation also uses.
+def of_format(sample: Sample, text: str, answer: Answer, scores: Scores) -> float:
+    """R_format: 1 if the whole completion matches the task's template."""
+    return scores.format
+
+
+def of_accuracy(sample: Sample, text: str, answer: Answer, scores: Scores) -> float | None:
+    """R_acc (Eq. 1): 1 for the right answer; None for grounding."""
+    return scores.accuracy
+
+
+def of_tiou(sample: Sample, text: str, answer: Answer, scores: Scores) -> float | None:
+    """R_IoU (Eq. 2); None for multi-choice."""
+    return scores.tiou
+
+
+def tiou_from(sample: Sample, text: str, answer: Answer, scores: Scores, *, threshold: float) -> float | None:
+    """1 for a tIoU at or above a threshold, else 0; None for multi-choice."""
+    return None if scores.tiou is None else float(scores.tiou >= threshold)
+
+
+SHIPPED: Mapping[str, Callable[..., float | None]] = {
+    "format": of_format,
+    "accuracy": of_accuracy,
+    "tiou": of_tiou,
+    "tiou_from": tiou_from,
+}
+"""The parts that come with trlt, by name; `tiou_from` takes a `threshold` besides."""
+
+PAPER: Mapping[Task, Mapping[str, str]] = {
+    "multi_choice": {"format": "format", "accuracy": "accuracy"},
+    "grounding": {"format": "format", "tiou": "tiou"},
+    "grounded_qa": {"format": "format", "accuracy": "grounded_accuracy", "tiou": "grounded_tiou"},
+}
+"""Of each task, its parts in the order in which they are added up, each with the name of its weight (2.3 of the paper)."""
+
+
+def reward(
+    sample: Sample,
+    text: str,
+    answer: Answer,
+    scores: Scores,
+    weights: Weights = Weights(),  # noqa: B008  (frozen)
+) -> float:
+    """The paper's reward of one completion (2.3), from the scores that evaluation also uses.
 
     R_mc = R_format + R_acc; R_tvg = R_format + R_IoU; R_gqa = R_format + (R_acc + R_IoU) / 2.
     """
-    total = weights.format * scores.format
-    if task == "multi_choice":
-        return total + weights.accuracy * _part(scores.accuracy, "accuracy", task)
-    if task == "grounding":
-        return total + weights.tiou * _overlap(scores, task, weights)
-    accuracy, tiou = _part(scores.accuracy, "accuracy", task), _overlap(scores, task, weights)
-    return total + weights.grounded_accuracy * accuracy + weights.grounded_tiou * tiou
-
-
-def _overlap(scores: Scores, task: Task, weights: Weights) -> float:
-    tiou = _part(scores.tiou, "tiou", task)
-    return tiou if weights.tiou_from is None else float(tiou >= weights.tiou_from)
-
-
-def _part(value: float | None, name: str, task: Task) -> float:
-    if value is None:
-        raise ValueError(f"a {task} completion was scored without {name}")
-    return value
+    total: float | None = None
+    for name, weight in PAPER[sample.task].items():
+        if name == "tiou" and weights.tiou_from is not None:
+            found = tiou_from(sample, text, answer, scores, threshold=weights.tiou_from)
+        else:
+            found = SHIPPED[name](sample, text, answer, scores)
+        if found is None:
+            raise ValueError(f"a {sample.task} completion was scored without {name}")
+        paid = getattr(weights, weight) * found
+        total = paid if total is None else total + paid
+    assert total is not None, "each task has parts"
+    return total
 
 
 def overlong(tokens: int, limit: int, over: int) -> float:

@@ -63,7 +63,7 @@ class Sample:
     duration: float | None = None
     """Annotated seconds of the clip (of the file if `clip` is null)."""
     options: tuple[str, ...] | None = None
-    """Answer texts without letters, which the prompt adds."""
+    """Answer texts without letters, which the prompt adds; null for a question that is answered in words."""
     answer: str | None = None
     answer_index: int | None = None
     spans: tuple[Span, ...] | None = None
@@ -157,8 +157,8 @@ def _fault(s: Sample) -> str | None:
     if s.answer is not None and not isinstance(s.answer, str):
         return f"answer: {shown(s.answer)} must be a text"
     if s.options is None:
-        if s.task == "multi_choice":
-            return "options: multi_choice needs at least 2"
+        if s.task == "multi_choice" and (not s.answer or s.answer_index is not None):
+            return "options: multi_choice needs at least 2, or none, no answer_index, and an answer in words"
         return None if s.answer else "answer: grounded_qa needs one"
     if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
         return f"options: {shown(list(s.options))} must be at least 2 distinct, non-empty texts"

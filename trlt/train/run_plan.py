@@ -12,7 +12,6 @@ from typing import Any
 
 from trlt.errors import RecipeError
 from trlt.recipe import Effect, Recipe, Train, effect
-from trlt.task.sample import read_samples
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import GB, Architecture, Memory, advise, estimate, find_architecture
 
@@ -20,8 +19,15 @@ DEFAULT_GPU_GB = 80.0
 """Of a GPU that isn't there: the paper's."""
 
 
-def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -> dict[str, Any]:
+def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str], count: int | None) -> dict[str, Any]:
     """The plan of a run.
+
+    Args:
+        recipe: As resolved.
+        processes: How many train.
+        folder: The run's.
+        command: Of each process.
+        count: Number of samples; None where they aren't there yet.
 
     Raises:
         RecipeError: a step's prompts can't be spread over the processes.
@@ -29,15 +35,13 @@ def plan(recipe: Recipe, processes: int, folder: Path, command: Sequence[str]) -
     """
     settings = recipe.train
     grpo = settings.method == "grpo"
-    path = Path(recipe.train.data or "")
-    count = len(read_samples(path)) if path.exists() else None
     asked = settings.prompts_per_step if grpo else settings.sft.batch
     batch = fit(settings, asked if count is None else count, processes)
     group = settings.group_size if grpo else 1
     return {
         "method": settings.method,
         "model": recipe.model.path,
-        "data": str(path),
+        "data": recipe.train.data or "",
         "samples": count,
         "processes": processes,
         "strategy": settings.strategy if processes > 1 else "single process",

@@ -132,7 +132,7 @@ def test_a_template_that_isnt_what_config_json_says_is_refused(family, family_pa
     (other / "chat_template.jinja").write_text(text.replace(f"'{MARKED}' }}}}", f"'' }}}}{pieces}"), encoding="utf-8")
     with pytest.raises(ModelError, match="writes <.vision_start.> or <.vision_end.> once more around <.video_pad.>") as caught:
         at(other)
-    assert "docs/decisions/outer-marks.md" in str(caught.value)
+    assert 'say "video_marks": "outer" in config.json' in str(caught.value)
 
 
 @pytest.mark.parametrize("family", BARE, **NAMED)

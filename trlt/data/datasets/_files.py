@@ -52,7 +52,7 @@ class Records:
         self._path = path
         try:
             with path.open("rb") as handle:
-                start = _checked(path, handle.read(HEAD_BYTES))
+                start = check_head(path, handle.read(HEAD_BYTES))
         except OSError as error:
             raise DataError(f"{path}: can't be read ({error.strerror})") from None
         if start[:1] != b"[":
@@ -80,7 +80,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
     try:
         with path.open("rb") as handle:
-            _checked(path, handle.read(HEAD_BYTES))
+            check_head(path, handle.read(HEAD_BYTES))
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     except OSError as error:  # ArrowInvalid isn't one; a missing or unreadable file is
         raise DataError(f"{path}: can't be read ({error})") from None
@@ -89,8 +89,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _checked(path: Path, start: bytes) -> bytes:
-    """The first bytes of a file without a byte order mark and white space.
+def check_head(path: Path, start: bytes, *, remedy: str = "download it again") -> bytes:
+    """The first bytes of a file without a byte order mark and white space; `remedy` is what to do about an empty one.
 
     Raises:
         DataError: the file isn't data.
@@ -104,7 +104,7 @@ def _checked(path: Path, start: bytes) -> bytes:
     if low.startswith((b"pk\x03\x04", b"\x1f\x8b")):
         raise DataError(f"{path}: a compressed archive; unpack it first")
     if not start:
-        raise DataError(f"{path}: empty; download it again")
+        raise DataError(f"{path}: empty; {remedy}")
     return start
 
 
@@ -113,7 +113,7 @@ def _text(path: Path) -> str:
         raw = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror})") from None
-    _checked(path, raw[:HEAD_BYTES])
+    check_head(path, raw[:HEAD_BYTES])
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from trlt.data.datasets import Reading, keep_example, open_dataset, read_source
 from trlt.data.datasets import fit_to_file as fit
-from trlt.data.datasets import keep_example, read_source
 from trlt.data.find_videos import find_videos
 from trlt.data.preparation.duplicates import KeptQuestions
 from trlt.data.preparation.leakage import Leaks
@@ -91,6 +91,7 @@ def prepare(
     *,
     leaks: Leaks | None = None,
     scan: Scan | None = None,
+    reading: Reading | None = None,
     say: Say = _silent,
 ) -> Prepared:
     """Reads one source and keeps what can be trained on.
@@ -101,13 +102,16 @@ def prepare(
         seen: The samples of earlier sources; this source's are added.
         leaks: Footage of benchmarks; None compares with none.
         scan: Looks at the videos; None only checks that they exist.
+        reading: What was read already, of a source that is no data set; None reads it.
         say: Receives status messages.
 
     Raises:
         TrltError: files that can't be used.
     """
     say("reading")
-    reading = read_source(source.dataset, Path(source.annotations), source.split, allow_test=rules.allow_test)
+    if reading is None:
+        dataset = open_dataset(source.dataset)
+        reading = read_source(dataset, Path(source.annotations), source.split, allow_test=rules.allow_test)
     entry = SourceReport(
         source=source,
         split=reading.samples[0].split,

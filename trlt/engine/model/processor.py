@@ -139,7 +139,7 @@ def _check_template(processor: Any, family: Family, config: Mapping[str, Any], p
     for text in try_out(template, special, family.placeholder, f"model.path: {path}"):
         head, _, tail = text.partition(family.placeholder)
         if (head.endswith(START), tail.startswith(END)) != (family.has_outer_marks(config),) * 2:
-            raise ModelError(f"model.path: {path}: {_of_marks(family, config)}; see docs/decisions/outer-marks.md")
+            raise ModelError(f"model.path: {path}: {_of_marks(family, config)}")
         if unknown := [mark for mark in re.findall(r"<\|[^<>|\s]+\|>", text) if mark not in known]:
             raise ModelError(
                 f"model.path: {path}: the chat template writes {unknown[0]}, which is no token of the tokenizer; download "
@@ -151,9 +151,14 @@ def _of_marks(family: Family, config: Mapping[str, Any]) -> str:
     """Which marks around a video a chat template should have written."""
     if family.has_outer_marks(config):
         return (
-            f"{CONFIG} says that the weights were tuned with {START} and {END} around a video, and the chat template lacks them"
+            f"{CONFIG} says that the weights were tuned with {START} and {END} around a video, and the chat template lacks "
+            'them; take the template that they were tuned with, or "video_marks" out of config.json if they were tuned without'
         )
-    return f"the chat template writes {START} or {END} once more around {family.placeholder}"
+    return (
+        f"the chat template writes {START} or {END} once more around {family.placeholder}; let it write "
+        f"{family.placeholder} alone, or "
+        'say "video_marks": "outer" in config.json if the weights were tuned with them'
+    )
 
 
 def _check_frames(video: Any, vision: Mapping[str, Any], family: Family, folder: Path) -> None:

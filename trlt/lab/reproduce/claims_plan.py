@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trlt.errors import RecipeError, UsageError, did_you_mean, shown
+from trlt.errors import RecipeError, UsageError, did_you_mean
+from trlt.errors import shown as quoted
 from trlt.files.renamed import CLAIM, RUN, renew
 from trlt.lab.reproduce.plan_sections import (
     Arm,
@@ -24,23 +25,25 @@ from trlt.lab.reproduce.plan_sections import (
     World,
 )
 from trlt.lab.reproduce.references import faults_of
-from trlt.recipe import Section, fault_message, read_yaml
+from trlt.recipe import Recipe, Section, fault_message, read_yaml, recipe_file, shipped
 
-SHIPPED = Path(__file__).parent / "evidence.yaml"
+SHIPPED = shipped()["ablations/plans/evidence"]
 """The plan that ships with trlt: the paper's claims in the miniature world."""
 _SECTIONS: dict[str, type[Section]] = {"world": World, "evals": Evaluation, "probes": Probing, "arms": Arm, "tables": Table}
 _KINDS: dict[str, type[Section]] = {"difference": DifferenceClaim, "gap": GapClaim, "trend": TrendClaim, "equal": EqualClaim}
 
 
 def load_plan(path: Path) -> Plan:
-    """The plan of a YAML file.
+    """The plan of a YAML file, or of one that ships with trlt by its name (`ablations/plans/follow-up`).
 
     Raises:
         RecipeError: it can't be read, or has faults; all of them are listed, each with file and key.
     """
-    values = read_yaml(path, "give a plan's path with --plan")
+    values = read_yaml(recipe_file(path), "give a plan's path with --plan")
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a plan is a mapping of sections, got {type(values).__name__}")
+    if "arms" not in values and values.keys() <= {*Recipe.model_fields}:
+        raise RecipeError(f"{path}: this is a recipe, not a plan; `trlt recipe list` shows the plans that ship with trlt")
     values = renew(values, RUN, path)
     if isinstance(values.get("claims"), list):
         values["claims"] = [renew(claim, CLAIM, path) for claim in values["claims"]]
@@ -65,7 +68,7 @@ def _message(fault: Any) -> str:
         return f"unknown key; {did_you_mean(str(fault['loc'][-1]), _keys(fault['loc'][:-1]))}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         given = value.get("kind") if isinstance(value, dict) else value
-        return f"kind: {shown(given)} is unknown; {did_you_mean(str(given), _KINDS)}"
+        return f"kind: {quoted(given)} is unknown; {did_you_mean(str(given), _KINDS)}"
     if kind == "string_type" and isinstance(value, (int, float)):
         return f"a name is text; write it in quotes ('{value}')"
     return fault_message(kind, text, value)

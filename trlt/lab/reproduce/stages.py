@@ -18,7 +18,6 @@ from trlt.lab.reproduce.plan_sections import BASE, Plan
 from trlt.lab.reproduce.recipes import OUT, resolve
 from trlt.recipe import Recipe
 from trlt.rollout import model_identity
-from trlt.task.prompt import VERSION
 from trlt.task.sample import Task
 
 Kind = Literal["world", "pool", "probe", "select", "subset", "train", "eval"]
@@ -176,7 +175,7 @@ class _Builder:
     def _asked(self, kind: Kind, label: str, place: str, data: Stage, recipe: Recipe, by: Stage | None) -> Stage:
         """A probe of some samples by the base model, or by a trained one."""
         values = identity.settings(recipe, ["video", "probe", "reward"] + ([] if by else ["model"]))
-        values |= {"prompt": VERSION} if by else {"prompt": VERSION, "weights": self._model(recipe)}
+        values |= {"prompt": recipe.prompt.words().version} | ({} if by else {"weights": self._model(recipe)})
         needs = (data, by) if by else (data,)
         id = identity.digest(kind, values, [stage.id for stage in needs])
         words = ("probe", "--data", data.product, "--recipe", "{recipe}", "--model", by.product if by else recipe.model.path)
@@ -196,7 +195,7 @@ class _Builder:
         recipe = _with(self._recipe(arm), "train", seed)
         data = self._select(self._plan.arms[arm].data or arm, seed)
         values = identity.settings(recipe, ["model", "video", "reward", "train"])
-        values |= {"prompt": VERSION, "weights": self._model(recipe)}
+        values |= {"prompt": recipe.prompt.words().version, "weights": self._model(recipe)}
         id = identity.digest("train", values, [data.id])
         place = f"{_folder(arm, seed)}/train-{id[:8]}"
         words = ("train", "{recipe}", "--data", data.place, "--model", recipe.model.path, "--out", place)
@@ -207,7 +206,8 @@ class _Builder:
         model = None if arm == BASE else self._train(arm, seed)
         benches = self._plan.evals[name].benchmarks
         values = identity.settings(recipe, ["video", "eval"] + ([] if model else ["model"]))
-        values |= {"prompt": VERSION, "benchmarks": benches} | ({} if model else {"weights": self._model(recipe)})
+        values |= {"prompt": recipe.prompt.words().version, "benchmarks": benches}
+        values |= {} if model else {"weights": self._model(recipe)}
         needs = (world, model) if model else (world,)
         id = identity.digest("eval", values, [stage.id for stage in needs])
         # The base model is asked once, whatever the seed.
