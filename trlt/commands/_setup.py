@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, config_at, folder_of, known_family, load, locate, refuse_begun_reasoning
+from trlt.engine.model import (
+    SHIPPED,
+    config_at,
+    folder_of,
+    known_family,
+    load,
+    locate,
+    refuse_begun_reasoning,
+    refuse_reasoning_name,
+)
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Stage, Video, load_recipe
 from trlt.rollout import RunFiles
@@ -57,14 +66,16 @@ def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | 
         before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
 
     Returns:
-        The line; None with neither a benchmark nor data.
+        The line, without a benchmark after one on held-out questions; None with neither a benchmark nor data.
     """
     asked = ("--model", model, "--recipe", recipe)
     if settings.eval.benchmarks:
         return next_command("eval", "--bench", "all", *asked, "--out", _free(Path(f"{before}eval")))
     if data is None:
         return None
-    return next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
+    fair = shlex.join(map(str, ("trlt", "eval", "--data", "HELD_OUT.jsonl", *asked)))
+    told = f"The fair test is on questions that it wasn't tuned on, of the base and of this model: {fair}"
+    return told + "\n" + next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
 
 
 def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:
@@ -124,7 +135,7 @@ def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     elif config := config_at(recipe.model.path):
         folder = config.parent
     else:
-        return
+        return refuse_reasoning_name(recipe.model.path, asked, f"set {needed}")
     refuse_begun_reasoning(folder, asked, f"set {needed}")
 
 

@@ -60,7 +60,7 @@ def run_file(path: Path, source: bytes) -> ModuleType:
     except ValueError as error:  # a null byte
         raise DataError(f"{path}: not Python ({error})") from None
     sys.modules[module.__name__] = module  # dataclasses look their module up there
-    with faults_told(path, "when it is run"):
+    with faults_told(path, "when it is run", all_of_them=True):
         exec(code, module.__dict__)
     if faults := shape_faults(module):
         raise DataError("\n  ".join([f"{path}: this file describes no data set yet:", *faults]))
@@ -147,17 +147,22 @@ def _is_files(files: Any) -> bool:
 
 
 @contextmanager
-def faults_told(path: Path, doing: str) -> Iterator[None]:
+def faults_told(path: Path, doing: str, *, all_of_them: bool = False) -> Iterator[None]:
     """Turns an exception that a user's file caused into an error that names its line.
+
+    Args:
+        path: Of the file.
+        doing: What was being done.
+        all_of_them: Also errors of trlt's own kinds, such as that of a sample; others name the record at fault themselves.
 
     Raises:
         DataError: in place of any exception with a line of the file on its way; others are bugs of trlt and pass.
     """
     try:
         yield
-    except TrltError:
-        raise
     except Exception as error:  # of the user's own code alone
+        if isinstance(error, TrltError) and not all_of_them:
+            raise
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         if not lines:
             raise
@@ -166,6 +171,8 @@ def faults_told(path: Path, doing: str) -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
+    if isinstance(error, TrltError):
+        return str(error)
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"
     if isinstance(error, KeyError):
         return f"no key {error}: `get(record, key, type, where)` of {KIT} names the record that lacks it"

@@ -7,6 +7,7 @@ from pathlib import Path
 from trlt.engine.families import chat
 from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.processor import load_processor
+from trlt.engine.model.which import published_family
 from trlt.engine.opening import opening_of
 from trlt.errors import ModelError
 
@@ -34,7 +35,21 @@ def refuse_begun_reasoning(folder: Path, asked: str, remedy: str) -> None:
     processor, family = load_processor(str(folder)), read_config(folder / CONFIG)[1]
     opening = opening_of(family.chat(processor, chat("", "?"), False))
     if opening:
-        raise ModelError(
-            f"model.path: {folder}: its chat template begins every answer with {opening.strip()}, whether reasoning is asked "
-            f"for or not, and {asked}; {remedy}, or take a model that answers without (of Qwen3-VL, one named Instruct)"
-        )
+        raise _begun(f"model.path: {folder}: its chat template begins every answer with {opening.strip()}", asked, remedy)
+
+
+def refuse_reasoning_name(name: str, asked: str, remedy: str) -> None:
+    """The same by a published name, for a model whose files aren't here: those named Thinking have such a template.
+
+    Raises:
+        ModelError: it has that name.
+    """
+    if published_family(name) is not None and "thinking" in name.rpartition("/")[2].lower():
+        raise _begun(f"model.path: {name!r}: models of this name begin every answer with <think>", asked, remedy)
+
+
+def _begun(begins: str, asked: str, remedy: str) -> ModelError:
+    return ModelError(
+        f"{begins}, whether reasoning is asked for or not, and {asked}; {remedy}, or take a model that answers without (of "
+        "Qwen3-VL, one named Instruct)"
+    )
