@@ -50,6 +50,6 @@ def refuse_reasoning_name(name: str, asked: str, remedy: str) -> None:
     """
     if published_family(name) is not None and "thinking" in name.rpartition("/")[2].lower():
         raise ModelError(
-            f"model.path: {name!r}: models of this name begin every answer with <think>, whether reasoning is asked for or not, "
-            f"and {asked}; {remedy}, {OTHERWISE}"
+            f"model.path: {name!r}: models of this name begin every answer with <think>, whether reasoning is asked for or "
+            f"not, and {asked}; {remedy}, {OTHERWISE}"
         )
