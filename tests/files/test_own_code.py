@@ -54,7 +54,8 @@ def test_dataclasses_and_installed_modules_work(write):
     """The first look their module up by its name; the second stay where they were found."""
     path = write(
         "b.py",
-        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport sched\n\n@dataclass\nclass A:\n    x: int\n",
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nimport sched\n\n"
+        "@dataclass\nclass A:\n    x: int\n",
     )
     assert load_file(path).module.A(3).x == 3 and "sched" in sys.modules
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from trlt.errors import OwnCodeError, RecipeError, RewardError, counted, shown
-from trlt.errors.faults import MOST_MESSAGE, is_of_the_machine
+from trlt.errors import OwnCodeError, RecipeError, RewardError, counted, quoted, shown
+from trlt.errors.faults import is_of_the_machine
 from trlt.files.own_code import OwnFile
 from trlt.task.answer import Answer
 from trlt.task.sample import Sample
@@ -180,8 +180,7 @@ class RewardPart:
             place = f"{self.file.given}:{inside[-1].lineno}" if inside else place
             while trace and trace.tb_frame.f_code.co_filename != str(self.file.path):
                 trace = trace.tb_next
-        said = " ".join(str(error).split())
-        said = said if len(said) <= MOST_MESSAGE else f"{said[: MOST_MESSAGE - 1]}…"
+        said = quoted(error)
         shown_trace = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
         return OwnCodeError(
             f"reward part {self.name}: {name}{f': {said}' if said else ''} (at {place})",
