@@ -30,12 +30,12 @@ from trlt.lab.miniature import layout
 
 shipped = Path("shipped")
 shipped.mkdir()
-text = (demos.HERE / "recipe.yaml").read_text()
+text = (demos.HERE / "miniature.yaml").read_text()
 for old, new in (("prompts_per_step: 24", "prompts_per_step: 2"), ("prompts_per_pass: 6", "prompts_per_pass: 2"),
                  ("max_steps: 56", "max_steps: 1")):
     assert old in text
     text = text.replace(old, new)
-(shipped / "recipe.yaml").write_text(text)
+(shipped / "miniature.yaml").write_text(text)
 demos.HERE = shipped
 layout.write = functools.partial(layout.write, scale=0.02)
 demos.demo(Path("runs/demo"), output=Output(True))
@@ -68,9 +68,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tracked files, without what tests and builds have left beside them."""
     folder = tmp_path_factory.mktemp("copy") / "trlt"
     for name in tracked():
-        if (ROOT / name).is_file():  # perhaps just deleted
+        if os.path.lexists(ROOT / name):  # perhaps just deleted
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
     return folder
 
 
@@ -104,7 +104,10 @@ def test_a_source_archive_holds_what_is_tracked_and_makes_the_same_wheel(wheel: 
         held = {name.removeprefix(f"{NAME}/") for name in opened.getnames() if opened.getmember(name).isfile()}
         opened.extractall(tmp_path, filter="data")
     made = {name for name in held if name.startswith("trlt.egg-info/") or name in ("PKG-INFO", "setup.cfg")}
-    assert held - made == {name for name in tracked() if (ROOT / name).is_file()}
+    wanted = {name for name in tracked() if (ROOT / name).is_file()}
+    shipped = {name.removeprefix("trlt/recipe/shipped/") for name in wanted if name.startswith("trlt/recipe/shipped/")}
+    assert (ROOT / "recipes").is_symlink()  # an archive holds what it leads to
+    assert held - made == wanted | {f"recipes/{name}" for name in shipped}
     again = wheel_of(tmp_path / NAME, tmp_path / "again")
     with zipfile.ZipFile(wheel) as one, zipfile.ZipFile(again) as other:
         assert sorted(one.namelist()) == sorted(other.namelist())
@@ -192,3 +195,7 @@ def test_the_demo_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> No
     assert (tmp_path / "page.html").stat().st_size > 10_000
     found = json.loads(run(installed, tmp_path, "-m", "trlt", "doctor", "--json"))
     assert found["ok"], found
+    planned = run(
+        installed, tmp_path, "-m", "trlt", "train", "miniature", "--dry-run", "--data", "runs/demo/train.jsonl", "--json"
+    )
+    assert json.loads(planned)["recipe"]["name"] == "miniature", "a recipe of the package, by its name"

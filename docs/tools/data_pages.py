@@ -76,7 +76,26 @@ def _files(module: ModuleType, main: str) -> str:
     for split, files in module.FILES.items():
         listed = ", ".join(f"`{file}`{' (may be missing)' if file in optional else ''}" for file in files)
         rows.append(f"| {split}{' (the default)' if split == main else ''} | {listed} |")
-    return "\n".join([*rows, "", f"Available from {module.WHERE}."])
+    return "\n".join([*rows, "", f"Available from {module.WHERE}.", "", _fetched(module)])
+
+
+def _fetched(module: ModuleType) -> str:
+    """What `trlt download` does, and what is left to do."""
+    name, found = module.__name__.rpartition(".")[2], module.FETCH
+    told = []
+    if found.files:
+        hosts = ", ".join(dict.fromkeys(remote.url.split("/")[2] for remote in found.files))
+        checked = sum(bool(remote.digest) for remote in found.files)
+        told.append(
+            f"`trlt download {name}` fetches {'it' if len(found.files) == 1 else f'{len(found.files)} files'} from {hosts}; "
+            f"checksums that trlt knows: {checked} of {len(found.files)}."
+        )
+    if found.videos:
+        gigabytes = sum(remote.size or 0 for remote in found.videos) / 1e9
+        told.append(f"With `--videos`, the videos, too ({gigabytes:.1f} GB).")
+    if found.by_hand:
+        told.append("By hand:\n\n" + "\n".join(f"- {step.format(data='data')}" for step in found.by_hand))
+    return " ".join(told)
 
 
 def _example(example: Example) -> Iterator[str]:

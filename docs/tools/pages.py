@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from docs.tools import data_pages, evidence_page, families_page, versions_page
+from docs.tools import data_pages, evidence_page, families_page, ready_page, versions_page
 from docs.tools.recipe_page import recipe_page
 
 DOCS = Path(__file__).resolve().parents[1]
@@ -26,6 +26,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "families": families_page.families,
     "sizes of families": families_page.sizes,
     "memory of families": families_page.memory,
+    "ready recipes": ready_page.table,
     "versions": versions_page.matrix,
 }
 """Name of a part, as its marks in a page have it -> what makes it."""
@@ -35,7 +36,7 @@ _PART = re.compile(r"(<!-- made by docs\.tools\.pages: ([\w ]+) -->\n).*?(<!-- e
 def pages() -> dict[Path, str]:
     """The pages that hold something generated, each with the text that it should have."""
     found = {DOCS / "recipe.md": recipe_page()}
-    for name in ("data.md", "benchmarks.md", "evidence.md", "families.md", "versions.md"):
+    for name in ("data.md", "benchmarks.md", "evidence.md", "families.md", "ready-recipes.md", "versions.md"):
         text = (DOCS / name).read_text(encoding="utf-8")
         found[(DOCS / name).resolve()] = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", text)
     return found

@@ -35,9 +35,7 @@ train:
   sft: {targets: reasoning}
 ```
 
-The shipped ones are in the folder `recipes`: `32k.yaml` (the paper's experiment), `full-490k.yaml` (its pool), `sft.yaml` (the
-supervised baseline), `ablations/` (Tables 2, 4a and 4b, and `plans/` for `trlt reproduce`)
-and `miniature.yaml`.
+Those that ship with trlt are [ready recipes](ready-recipes.md): `trlt recipe list` shows them.
 """
 PLAIN = {
     "name": "Name of the experiment; results go to `runs/<name>/`.",
@@ -63,7 +61,6 @@ PLAIN = {
     "gradient_checkpointing": "Recompute activations in the backward pass instead of keeping them: slower, with less memory.",
     "report_to": "Where training metrics go besides `log.jsonl`.",
     "benchmarks": "Benchmark -> where its files are; the benchmarks of `--bench all`.",
-    "dataset": "Name of the data set, as in `trlt prepare --list`.",
     "annotations": "Folder with the official files, or the annotation file.",
     "videos": "Folder of the videos.",
     "split": "A split other than the training split.",

@@ -61,8 +61,31 @@ def test_a_run_whose_outputs_lack_the_tags_is_told_of_before_its_fall(evaluated,
     compare_runs(a, b, output=Output())
     assert (
         "On charades, all 4 outputs of B couldn't be read (they hold no answer in the tags that were asked for) and count as "
-        "wrong; by the official rule: mIoU 100.0 to 100.0."
+        "wrong; by the official rule: mIoU 100.0 to 100.0; read leniently: mIoU 100.0 to 100.0."
     ) in capsys.readouterr().out
+
+
+def test_two_runs_are_compared_by_the_lenient_protocol(evaluated, capsys):
+    bare = {id: text.partition("<answer>")[2].partition("</answer>")[0] for id, text in GOLD.items()}
+    none = dict.fromkeys(GOLD, "I can't tell.")
+    a, b, c = evaluated("a", GOLD), evaluated("b", bare), evaluated("c", none)
+    found = compare(a, b, lenient=True)
+    metric = found["benchmarks"]["charades"]["metrics"]["mIoU"]
+    assert found["protocol"] == "lenient" and compare(a, b)["protocol"] == "paper"
+    assert (metric["a"], metric["b"], metric["statement"]) == (100, 100, "no significant difference")
+    assert compare(a, b)["benchmarks"]["charades"]["metrics"]["mIoU"]["b"] == 0
+    compare_runs(b, c, lenient=True, output=Output())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "read leniently" in shown and "all 4 outputs of B couldn't be read (they state no answer, or several)" in shown
+
+
+def test_a_run_of_an_older_trlt_has_no_lenient_values(evaluated):
+    a = evaluated("a", GOLD)
+    columns = read_items(a / "items/charades.parquet")
+    write_items(a / "items/charades.parquet", {key: of for key, of in columns.items() if not key.startswith("lenient")})
+    assert compare(a, a)["benchmarks"]["charades"]["metrics"]["mIoU"]["b"] == 100
+    with pytest.raises(UsageError, match="--lenient: .*charades: was evaluated by a trlt without this protocol"):
+        compare(a, a, lenient=True)
 
 
 def test_questions_of_one_run_are_left_out_and_counted(evaluated):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import partial
 
 import pytest
 
 from trlt.commands import demo as demos
+from trlt.commands._demo_stages import demo_stages
 from trlt.commands._output import Output
 from trlt.data.datasets import names
 from trlt.lab.miniature import layout, rebuild
@@ -46,13 +48,30 @@ def small(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_the_whole_way_through(small, tmp_path, capfd):
-    """All six commands on a small layout, in processes of their own."""
+    """All commands on a small layout, in processes of their own: a line per stage, four at the end, a log and a page."""
     result = demos.demo(demos.Path("out"), output=Output(False))
-    shown = capfd.readouterr().out
+    shown = capfd.readouterr()
+    stages = [line for line in shown.err.splitlines() if re.search(r": done, \d+:\d\d$", line)]
+    assert len(stages) == len(demos.STAGES)
+    log = (tmp_path / "out" / "demo.log").read_text()
     for command in ("prepare", "probe", "select", "eval", "train", "compare", "infer"):
-        assert f"trlt {command} " in shown
+        assert f"\ntrlt {command} " in log
     assert result["comparison"]["verdict"]["outcome"] == "unknown", "two steps, on few videos"
-    assert "Whether the tuned model is better than the base model can't be said" in shown and "Where everything lies" in shown
+    done, told, page, following = shown.out.splitlines()
+    chosen = result["selection"]
+    assert re.match(rf"Done in \d+ s: .*answered {chosen['rows']} questions.*GRPO \(2 steps\) on {chosen['taken']} of", done)
+    assert done.endswith(" on 8 benchmarks. Log: out/demo.log") and page.startswith("Page: out/report.html (")
+    assert told.startswith("Verdict: ") and "Whether the tuned model is better than the base model can't be said" in told
+    assert following.endswith("trlt serve --model out/train/model --recipe out/miniature.yaml")
+    assert "Whether the tuned model is better than the base model can't be said" in log and "Where everything lies" in log
+    text = (tmp_path / "out" / "report.html").read_text()
+    for section in ("results", "training", "difficulty", "selection", "samples"):
+        assert f'<section id="{section}"' in text
+    assert (
+        '"name":"eval-base"' in text.replace('": "', '":"')
+        and 'id="frames-0"' in text
+        and not (tmp_path / "out/train/report.html").exists()
+    )
     assert set(result["tuned"]["benchmarks"]) == set(names("bench"))
     assert result["training"]["steps"] == 2 and result["selection"]["taken"] > 0
     assert json.loads((tmp_path / "out" / "demo.json").read_text())["tuned"] == result["tuned"]
@@ -64,7 +83,8 @@ def test_the_model_can_be_made_again_from_nothing(small, tmp_path):
 
     folder, output = demos.Path("out"), Output(True)
     recipe = demos._recipe(folder, "miniature-warmup.yaml")
-    model = rebuild.rebuild(folder, recipe, demos._Runner(output), output.progress)
+    with demo_stages(output, ["rebuild"], folder / "demo.log") as stages, stages.next():
+        model = rebuild.rebuild(folder, recipe, stages.run, stages.progress)
     assert locate(str(model)) == str(model)
     for made, name in ((model, PLAIN), (tmp_path / "out" / "graded-model", MINIATURE)):
         shipped = json.loads((miniature_path(name) / "config.json").read_text())

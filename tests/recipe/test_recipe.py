@@ -108,7 +108,7 @@ eval: {benchmarks: {nextgqa: {annotation: x}}, bootstrap: 10, think: no}
             "/a.yaml: train.learning_rate: Input should be a valid number (got 'abc')",
             "/a.yaml: train.report_to.0: 'tensorbord' is unknown; did you mean tensorboard?",
             "/a.yaml: train.launch.proceses: unknown key; did you mean processes?",
-            "/a.yaml: eval.benchmarks.nextgqa.annotations: missing, and has no default",
+            "/a.yaml: eval.benchmarks.nextgqa: annotations: missing, and has no default; or data, for own questions",
             "/a.yaml: eval.benchmarks.nextgqa.annotation: unknown key; did you mean annotations?",
             "/a.yaml: eval.bootstrap: Input should be greater than or equal to 100 (got 10)",
             "/a.yaml: eval.think: write true or false, not no",

@@ -237,3 +237,13 @@ def test_stages_tell_a_log_of_what_takes_long(monkeypatch: pytest.MonkeyPatch) -
         stage(0, "checking videos: 3 of 9, 1.0 videos/s, 0:06 left")
     shown = sys.stderr.getvalue()  # type: ignore[attr-defined]
     assert shown == "charades: checking videos: 3 of 9, 1.0 videos/s, 0:06 left, 0:00\n"
+
+
+def test_a_long_state_leaves_room_for_names_and_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It took the width of the times."""
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "60", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with Output().stages(["a stage of the demo"]) as update:
+        update(0, "train: 2 prompts x 8 completions per step over 1 process (single process), 2 steps")
+    assert "a stage of the demo 0:00:00 train: 2 prompts x 8 completi…" in sys.stderr.getvalue()  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trlt.report import verdict
+from trlt.report import brief, verdict
 
 
 def metric(a, b, low=None, high=None, n=100):
@@ -73,6 +73,39 @@ def test_few_videos_say_nothing_whatever_their_interval(videos):
         "(25.0 to 100.0; 1 question)."
     )
     assert verdict(compared(charades={"mIoU": UP}, videos=20)).outcome == "better"
+
+
+def test_in_one_sentence():
+    both = ("the base model", "the tuned model")
+    mixed = compared(charades={"mIoU": UP}, nextgqa={"mIoU": OPEN, "acc": DOWN}, mvbench={"acc": OPEN})
+    assert brief(mixed, both) == (
+        "mixed: the tuned model is better than the base model on 1 of 4 main metrics (charades mIoU +6.5 points) and worse on "
+        "1 (nextgqa accuracy -5.0 points); the other 2 can't be told from chance"
+    )
+    worse = compared(charades={"mIoU": DOWN}, nextgqa={"mIoU": OPEN, "acc": DOWN})
+    assert brief(worse) == (
+        "B is worse than A on 2 of 3 main metrics (charades mIoU -5.0 points and nextgqa accuracy -5.0 points); the other 1 "
+        "can't be told from chance"
+    )
+    better = compared(charades={"mIoU": UP}, mvbench={"acc": UP})
+    assert (
+        brief(better)
+        == "B is better than A on 2 of 2 main metrics (charades mIoU +6.5 points and mvbench accuracy +6.5 points)"
+    )
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        compared(charades={"mIoU": UP}),
+        compared(charades={"mIoU": OPEN}, mvbench={"acc": OPEN}),
+        compared(charades={"mIoU": UP}, mvbench={"acc": DOWN}, videos=19),
+        compared(charades={"mIoU": UP}, mvbench={"acc": DOWN}, warnings=["prompts differ"]),
+    ],
+    ids=["one metric", "nothing conclusive", "few videos", "two protocols"],
+)
+def test_what_has_caveats_isnt_shortened(result):
+    assert brief(result) == verdict(result).text
 
 
 def test_mixed_results_are_said_to_be_mixed():

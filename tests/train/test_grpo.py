@@ -49,9 +49,9 @@ def invented_rewards(monkeypatch):
     """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
     honest = GroupRollouts.score
 
-    def score(self, index, group, completions):
+    def score(self, index, group, completions, grades):
         rewards = tuple((sum(c.tokens) + 7 * index) % 11 / 10 for c in completions)
-        return replace(honest(self, index, group, completions), rewards=rewards)
+        return replace(honest(self, index, group, completions, grades), rewards=rewards)
 
     monkeypatch.setattr(GroupRollouts, "score", score)
 
@@ -143,9 +143,9 @@ def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, traini
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_reward_range": 0.05, "max_steps": 1})})
     honest, asked = GroupRollouts.score, []
 
-    def score(self, index, group, completions):
+    def score(self, index, group, completions, grades):
         asked.append(index)
-        scored = honest(self, index, group, completions)
+        scored = honest(self, index, group, completions, grades)
         return replace(scored, rewards=(0.5,) * 4) if len(asked) in (1, 2, 3, 5) else scored
 
     monkeypatch.setattr(GroupRollouts, "score", score)
@@ -157,7 +157,7 @@ def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, traini
 def test_rounds_are_bounded(tiny_path, training_data, recipe, tmp_path, monkeypatch):
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_reward_range": 0.5, "max_steps": 1})})
     honest = GroupRollouts.score
-    monkeypatch.setattr(GroupRollouts, "score", lambda s, i, g, c: replace(honest(s, i, g, c), rewards=(0.2,) * 4))
+    monkeypatch.setattr(GroupRollouts, "score", lambda *given: replace(honest(*given), rewards=(0.2,) * 4))
     _, rows, _ = run(tiny_path, training_data, dull, tmp_path)
     assert rows[0]["rounds"] == dull.train.max_tries and rows[0]["frac_zero_range"] == 1
 

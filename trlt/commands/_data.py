@@ -198,7 +198,7 @@ def is_ours(given: str) -> bool:
     try:
         with path.open("rb") as file:
             first = next((line for line in iter(lambda: file.readline(MOST_LINE), b"") if line.strip()), b"")
-            value = loads(first)
+            value = loads(first) if first else dict.fromkeys(_OURS)  # an empty file is one of no samples
     except (OSError, ValueError):
         return False
     return isinstance(value, dict) and _OURS <= value.keys()

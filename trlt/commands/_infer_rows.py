@@ -59,6 +59,7 @@ def infer_rows(
     opened = open_data(data, recipe, run_files.out, output)
     samples = opened.samples
     index = VideoIndex(opened.root, recipe.video.downloads, recipe.video.links)
+    recipe.reward.load()  # its faults are told before a model is loaded
     settings = recipe.eval
     try_prompts(recipe, "eval", samples)
     if servers is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from trlt.stats.pace import Rhythm, clock_words
@@ -76,7 +77,9 @@ class Output:
             yield self._plain_stages(names)
             return
         columns = (SpinnerColumn(finished_text="·"), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, TextColumn("{task.fields[state]}"), console=self._bars) as lines:
+        # A long state is cut, and takes no room from names and times.
+        state_column = TextColumn("{task.fields[state]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
+        with Progress(*columns, state_column, console=self._bars, expand=True) as lines:
             tasks = [lines.add_task(Text(name).markup, total=1, start=False, state="") for name in names]
 
             def update(place: int, state: str) -> None:

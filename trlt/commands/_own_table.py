@@ -17,7 +17,8 @@ LONGEST = 100
 
 def show_columns(made: Converted, given: str, output: Output) -> None:
     """Shows columns by field, what wasn't used, tasks with counts, and the first sample."""
-    table = Table(title=f"{given}: {counted(made.rows, 'row')}", title_justify="left", box=None, pad_edge=False)
+    output.show(f"{given}: {counted(made.rows, 'row')}")
+    table = Table(box=None, pad_edge=False)
     for name in ("field", "column", "rows"):
         table.add_column(name, header_style="dim", justify="right" if name == "rows" else "left", overflow="fold")
     for field in (name for name in SPELLINGS if name in made.used):
@@ -36,7 +37,7 @@ def show_columns(made: Converted, given: str, output: Output) -> None:
 
 def sample_lines(sample: Sample) -> list[str]:
     """A sample in words, for a look at whether its columns were understood."""
-    lines = [f"id {sample.id}, {sample.task}, video {sample.video}"]
+    lines = [f"id {sample.id}, {next(iter(task_counts([sample])))}, video {sample.video}"]
     if sample.clip:
         lines.append(f"clip {render_span(sample.clip)} s of the file; times below count from its start")
     lines.append(f"question: {_short(sample.question)}")

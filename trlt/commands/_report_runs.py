@@ -11,7 +11,8 @@ from trlt.commands._probed import noted_data, run_of
 from trlt.data.datasets import read_source
 from trlt.data.find_videos import find_videos
 from trlt.errors import DataError, TrltError, VideoError, counted
-from trlt.evaluate.benchmark import find_place, items_path
+from trlt.evaluate.benchmark import items_path, kept_questions, samples_path
+from trlt.evaluate.places import find_place, samples_digest
 from trlt.evaluate.question_scores import read_items
 from trlt.files import file_digest
 from trlt.files.bounded_json import loads
@@ -161,14 +162,22 @@ def _probed(run: FoundRun) -> list[Sample]:
 
 
 def _asked(run: FoundRun, bench: str, given: Mapping[str, Any]) -> Sequence[Sample]:
-    """A benchmark's questions, read once more from the files that were evaluated."""
+    """A benchmark's questions: those that the run keeps, else read once more from the official files that were evaluated.
+
+    No code is run that lies outside of the package.
+    """
+    kept = kept_questions(run.path, bench)
+    if kept is not None:
+        if given.get("sha256") not in (None, samples_digest(kept)):
+            raise DataError(f"{samples_path(run.path, bench)}: other questions than those that were evaluated")
+        return kept
     annotations, split = given.get("path"), given.get("split")
     if annotations is None:  # of an older trlt
         recipe = run.recipe()
         if recipe is None:
             raise DataError(f"{run.run.recipe}: isn't there, so the files of {bench} aren't known")
-        place = find_place(bench, recipe, None, None, None, alone=False)
-        annotations, split = place.annotations, place.split
+        place = find_place(bench, recipe)
+        annotations, split = str(place.annotations), place.split
     reading = read_source(bench, Path(annotations), split, purpose="bench")
     files = {path.name: file_digest(path) for path in reading.files}
     if files != given.get("files"):

@@ -5,7 +5,20 @@ from __future__ import annotations
 from trlt.commands._command import Lazy
 
 COMMANDS = {
+    "download": Lazy(
+        "download:download", "Fetch the official files of data sets and benchmarks from where they are public, and check them."
+    ),
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
+    "dataset": Lazy(
+        "",
+        "Help with the file of a data set of one's own.",
+        {
+            "check": Lazy(
+                "dataset_check:check",
+                "Check such a file: its example, its metrics with gold, wrong and no answers, and how it reads real files.",
+            ),
+        },
+    ),
     "probe": Lazy(
         "probe:probe",
         "Sample several completions per question, to measure difficulty; or look at the answers.",
@@ -23,6 +36,16 @@ COMMANDS = {
         {"show": Lazy("prompt_show:show", "Show samples' prompts in a recipe's words, and the completions that are right.")},
     ),
     "select": Lazy("select:select", "Keep the samples that are worth training on."),
+    "reward": Lazy(
+        "",
+        "Your own reward functions.",
+        {
+            "try": Lazy(
+                "reward_try:try_reward",
+                "Show what functions of yours would have paid on a probe's rows, beside the recipe's reward; without a model.",
+            ),
+        },
+    ),
     "train": Lazy(
         "train:train",
         "Tune a model with GRPO, or with the supervised baseline.",
@@ -70,6 +93,15 @@ COMMANDS = {
                     ),
                 },
             ),
+        },
+    ),
+    "recipe": Lazy(
+        "",
+        "Recipes that ship with trlt: list, show and copy them.",
+        {
+            "list": Lazy("recipe:list_", "List recipes, ablations and plans: what each is for, and the GPUs that it needs."),
+            "show": Lazy("recipe:show", "Print a recipe's file, comments included."),
+            "copy": Lazy("recipe:copy", "Copy a recipe to a file of yours, to change it."),
         },
     ),
     "demo": Lazy("demo:demo", "Run all commands on the miniature: synthetic videos, a tiny model, a few minutes."),

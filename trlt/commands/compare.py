@@ -32,13 +32,17 @@ def compare(
     b: Annotated[Path, typer.Argument(help="Folder of another one.")],
     *,
     benches: Annotated[Sequence[str], typer.Option("--bench", "-b", help="Benchmark; default: all of both.")] = (),
+    lenient: Annotated[
+        bool,
+        typer.Option("--lenient", help="By the lenient protocol: what outputs state in any spelling; default: the paper's."),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="JSON file for the metrics.")] = None,
     output: Output,
 ) -> dict[str, Any]:
     """Pairs two runs question by question; see `trlt compare --help`.
 
     Raises:
-        UsageError: a benchmark was asked for that one of the runs doesn't hold.
+        UsageError: a benchmark was asked for that one of the runs doesn't hold, or the lenient protocol of an older trlt's run.
         DataError: a folder that holds no results, no benchmark in both, or questions from other annotation files.
     """
     results = {"A": _read_results(a), "B": _read_results(b)}
@@ -50,11 +54,14 @@ def compare(
     shared = list(dict.fromkeys(benches)) or [name for name in in_a if name in in_b]
     if not shared:
         raise DataError(f"{a} and {b}: no benchmark is in both; A holds {', '.join(in_a)}, B holds {', '.join(in_b)}")
+    protocol = "lenient" if lenient else "paper"
+    pairs = {name: (results["A"][name], results["B"][name]) for name in shared}
     result: dict[str, Any] = {
         "schema": 1,
+        "protocol": protocol,
         "a": {"run": str(a), "model": _model(a)},
         "b": {"run": str(b), "model": _model(b)},
-        "benchmarks": {name: _compare_bench(name, a, b, results["A"][name], results["B"][name]) for name in shared},
+        "benchmarks": {name: _compare_bench(name, a, b, *entries, protocol) for name, entries in pairs.items()},
         "only_a": [name for name in in_a if name not in in_b],
         "only_b": [name for name in in_b if name not in in_a],
     }
@@ -66,7 +73,9 @@ def compare(
     return result
 
 
-def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entry_b: Mapping[str, Any]) -> dict[str, Any]:
+def _compare_bench(
+    name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entry_b: Mapping[str, Any], protocol: str
+) -> dict[str, Any]:
     """One benchmark's part of the result.
 
     Raises:
@@ -80,7 +89,13 @@ def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entr
             f"questions; evaluate both on the same files, or choose other benchmarks with --bench"
         )
     resamples = max(entry["bootstrap"]["resamples"] for entry in (before, after))
-    paired = pair(scored(_items(a, name, entry_a)), scored(_items(b, name, entry_b)), resamples, before["bootstrap"]["seed"])
+    of_a, of_b = (scored(_items(run, name, entry), protocol) for run, entry in ((a, entry_a), (b, entry_b)))
+    for run, one in ((a, of_a), (b, of_b)):
+        if not one.values:
+            raise UsageError(
+                f"--lenient: {run}: {name}: was evaluated by a trlt without this protocol; {AGAIN}, or leave it out"
+            )
+    paired = pair(of_a, of_b, resamples, before["bootstrap"]["seed"])
     if not paired.n:
         raise DataError(f"{name}: no question is in both {a} and {b}; evaluate both on the same split and videos")
     return {
@@ -89,14 +104,15 @@ def _compare_bench(name: str, a: Path, b: Path, entry_a: Mapping[str, Any], entr
         "only_a": paired.only_a,
         "only_b": paired.only_b,
         "metrics": {change.metric: change.to_json() for change in paired.changes},
-        "unanswered": {"a": _unread(entry_a), "b": _unread(entry_b)},
+        "unanswered": {"a": _unread(entry_a, protocol), "b": _unread(entry_b, protocol)},
         "warnings": [str(difference) for difference in protocol_differences(before, after)],
     }
 
 
-def _unread(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's outputs without a readable answer on a benchmark, and the official metrics over all outputs."""
-    return {"count": entry["unanswered"], "n": entry["n"], "official": dict(entry["official"])}
+def _unread(entry: Mapping[str, Any], protocol: str) -> dict[str, Any]:
+    """A run's outputs without a readable answer on a benchmark, and the metrics of the other protocols over all outputs."""
+    count = entry["lenient_unanswered" if protocol == "lenient" else "unanswered"]
+    return {"count": count, "n": entry["n"], "official": dict(entry["official"]), "lenient": dict(entry.get("lenient", {}))}
 
 
 def _items(run: Path, name: str, entry: Mapping[str, Any]) -> Columns:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,16 +13,18 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from trlt.commands._demo_stages import demo_stages
 from trlt.commands._output import Output
+from trlt.commands._page import write_page
 from trlt.engine.model import PLAIN
-from trlt.errors import TrltError, UsageError
+from trlt.errors import Interrupted, UsageError
 from trlt.files import write_json, write_text_atomic
 from trlt.files.bounded_json import read_json
 from trlt.lab.miniature import layout
 from trlt.lab.miniature.rebuild import rebuild
 from trlt.recipe import load_recipe
 from trlt.recipe.names import FOLDER
-from trlt.report import gain_table, verdict
+from trlt.report import brief, gain_table, verdict
 from trlt.report.live import sparkline
 from trlt.report.plots import shift_png
 from trlt.rollout import read_rows
@@ -40,48 +39,90 @@ NAMES = ("the base model", "the tuned model")
 """Names of the compared models in the verdict."""
 
 
+LOG = "demo.log"
+"""What the commands say."""
+STAGES = (
+    "render videos",
+    "prepare: annotation becomes samples",
+    "probe: 8 answers of the base model a question",
+    "select: questions that it can learn from",
+    "eval: the base model on all benchmarks",
+    "train: GRPO on the selected questions",
+    "eval: the tuned model on all benchmarks",
+    "compare: both, question by question",
+    "probe: the tuned model on the selected questions",
+    "infer: one question about one video",
+    "report: all of it as one page",
+)
+FRAMES_MB = 20.0
+"""Frames in the page: about as many as all clips of the questions have."""
+REBUILT = "train: the tiny models, from nothing"
+"""The stage of `--rebuild-model`, after the first one."""
+
+
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path("runs/demo"),
     *,
     rebuild_model: Annotated[
         bool, typer.Option("--rebuild-model", help="Train the miniature model from scratch first.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show what the commands say, instead of keeping it in a log.")
+    ] = False,
     output: Output,
 ) -> dict[str, Any]:
-    """Lays out the miniature, runs the commands, and shows what training did; see `trlt demo --help`.
+    """Lays out the miniature, runs the commands, and says what training did; see `trlt demo --help`.
 
     Raises:
-        TrltError: a command failed; its own message is above.
+        TrltError: a command failed; with the end of what it said.
     """
     if any(c.isspace() for c in str(folder)):
         raise UsageError(f"--out {folder}: a folder without spaces is needed, since recipes name it")
     began = time.monotonic()
     recipe = _recipe(folder, "miniature.yaml")
-    output.show(Rule("the miniature: synthetic videos, laid out and annotated as the real data is", align="left"))
-    with output.progress("render", "videos") as progress:
-        layout.write(folder / "data", progress=progress)
     model = PLAIN
-    if rebuild_model:
-        output.show(Rule("the tiny model, from scratch", align="left"))
-        warmup = _recipe(folder, "miniature-warmup.yaml")
-        model = str(rebuild(folder, warmup, _Runner(output), output.progress))
     pool, chosen, tuned = folder / "pool", folder / "train.jsonl", folder / "train" / "model"
     common = ["--recipe", str(recipe)]
-    run = _Runner(output)
-    run("prepare", recipe, "--scan", folder / "video-scan.jsonl", "--out", pool)
-    run("probe", "--data", pool, "-n", 8, *common, "--model", model, "--out", folder / "probe")
-    run("select", "--probe", folder / "probe", *common, "--out", chosen)
-    run("eval", "--bench", "all", *common, "--model", model, "--out", folder / "eval-base")
-    run("train", recipe, "--model", model, "--out", folder / "train")
-    run("eval", "--bench", "all", *common, "--model", tuned, "--out", folder / "eval-tuned")
-    run("compare", folder / "eval-base", folder / "eval-tuned", "--out", folder / "comparison.json")
-    run("probe", "--data", chosen, "-n", 8, *common, "--model", tuned, "--out", folder / "probe-tuned")
-    video, question = _example(folder)
-    run("infer", video, question, "--model", tuned, *common)
-    result = _summary(folder, chosen, time.monotonic() - began, run.seconds)
-    write_json(folder / "demo.json", result)
-    shift_png(result["before"], result["after"], folder / "shift.png")
-    _show(folder, result, output)
+    names = [STAGES[0], *([REBUILT] if rebuild_model else []), *STAGES[1:]]
+    log = None if verbose else folder / LOG
+    output.note(f"demo: {len(names)} stages, about five minutes" + (f"; what the commands say goes to {log}" if log else ""))
+    try:
+        with demo_stages(output, names, log) as stages:
+            with stages.next(), stages.progress("render", "videos") as progress:
+                layout.write(folder / "data", progress=progress)
+            if rebuild_model:
+                warmup = _recipe(folder, "miniature-warmup.yaml")
+                with stages.next():
+                    model = str(rebuild(folder, warmup, stages.run, stages.progress))
+            evaluated = ["eval", "--bench", "all", *common, "--no-page"]
+            for words in (
+                ["prepare", recipe, "--scan", folder / "video-scan.jsonl", "--out", pool],
+                ["probe", "--data", pool, "-n", 8, *common, "--model", model, "--out", folder / "probe"],
+                ["select", "--probe", folder / "probe", *common, "--out", chosen],
+                [*evaluated, "--model", model, "--out", folder / "eval-base"],
+                ["train", recipe, "--model", model, "--out", folder / "train", "--no-page"],
+                [*evaluated, "--model", tuned, "--out", folder / "eval-tuned"],
+                ["compare", folder / "eval-base", folder / "eval-tuned", "--out", folder / "comparison.json"],
+                ["probe", "--data", chosen, "-n", 8, *common, "--model", tuned, "--out", folder / "probe-tuned"],
+            ):
+                with stages.next():
+                    stages.run(*map(str, words))
+            with stages.next():
+                stages.run("infer", *_example(folder), "--model", tuned, *common)
+            with stages.next():
+                page, said = write_page(folder, frames_mb=FRAMES_MB)
+                stages.show(said)
+            result = _summary(folder, chosen, time.monotonic() - began, stages.seconds)
+            result |= {"page": page and str(page), "log": log and str(log)}
+            write_json(folder / "demo.json", result)
+            shift_png(result["before"], result["after"], folder / "shift.png")
+            _show(folder, result, stages.show)
+    except Interrupted as interrupted:
+        interrupted.kept = (
+            f"the same command goes on from what is there{f'; {log} has the words of its commands' if log else ''}"
+        )
+        raise
+    output.show(*([""] if verbose else []), *_told(folder, result, said))
     return result
 
 
@@ -90,27 +131,6 @@ def _recipe(folder: Path, name: str) -> Path:
     path = folder / name
     write_text_atomic(path, (HERE / name).read_text(encoding="utf-8").replace(PLACE, folder.as_posix()))
     return path
-
-
-class _Runner:
-    """Runs `trlt` commands in separate processes, each shown as it would be typed."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, command: str, *arguments: object) -> None:
-        words = [command, *map(str, arguments)]
-        self._output.show("", Rule(f"trlt {shlex.join(words)}", align="left"))
-        began = time.monotonic()
-        sys.stdout.flush()
-        quiet = subprocess.DEVNULL if self._output.json_mode else None
-        code = subprocess.run([sys.executable, "-m", "trlt", *words], check=False, stdout=quiet).returncode
-        self.seconds[f"{len(self.seconds) + 1} {command}"] = round(time.monotonic() - began, 1)
-        if code == 130:
-            raise KeyboardInterrupt
-        if code:
-            raise TrltError(f"demo: `trlt {shlex.join(words)}` ended with exit code {code}; its own words stand above")
 
 
 def _example(folder: Path) -> tuple[Path, str]:
@@ -143,19 +163,19 @@ def _summary(folder: Path, chosen: Path, seconds: float, steps: dict[str, float]
     }
 
 
-def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
-    output.show("", Rule("what came of it", align="left"))
-    output.show(gain_table(result["base"], result["tuned"]))
-    output.show(_shift_table(result["before"], result["after"]))
+def _show(folder: Path, result: dict[str, Any], show: Callable[..., None]) -> None:
+    show("", Rule("what came of it", align="left"))
+    show(gain_table(result["base"], result["tuned"]))
+    show(_shift_table(result["before"], result["after"]))
     chosen = result["selection"]
-    output.show(f"Selected: {chosen['taken']} of {chosen['rows']} probed samples")
-    output.show(*(f"  {line}" for line in chosen["shortfalls"]))
+    show(f"Selected: {chosen['taken']} of {chosen['rows']} probed samples")
+    show(*(f"  {line}" for line in chosen["shortfalls"]))
     training = result["training"]
-    output.show(
+    show(
         f"Reward in training: {training['reward_first']:.3f} over the first fifth of {training['steps']} steps, "
         f"{training['reward_last']:.3f} over the last"
     )
-    output.show(verdict(result["comparison"], NAMES).text)
+    show(verdict(result["comparison"], NAMES).text)
     places = {
         "videos and annotation": folder / "data",
         "recipe": folder / "miniature.yaml",
@@ -164,12 +184,28 @@ def _show(folder: Path, result: dict[str, Any], output: Output) -> None:
         "training log, tuned model": folder / "train",
         "results": folder / "eval-tuned" / "results.json",
         "difficulty before and after, as a picture": folder / "shift.png",
+        "all of this as one page": folder / "report.html",
         "all of this as JSON": folder / "demo.json",
     }
     table = Table(title="Where everything lies", title_justify="left", show_header=False)
     for what, where in places.items():
         table.add_row(what, Text(str(where)))
-    output.show(table, f"{result['seconds']:.0f} s in all")
+    show(table, f"{result['seconds']:.0f} s in all")
+
+
+def _told(folder: Path, result: dict[str, Any], page: str) -> list[str]:
+    """What was done, the verdict, where to look, and what comes next: a line each."""
+    chosen, training, log = result["selection"], result["training"], result["log"]
+    browse = " (open it in a browser: both models side by side, the training, every question with its frames)"
+    command = f"trlt serve --model {training['model']} --recipe {folder / 'miniature.yaml'}"
+    return [
+        f"Done in {result['seconds']:.0f} s: a tiny model answered {chosen['rows']:,} questions on synthetic videos, was tuned "
+        f"with GRPO ({training['steps']} steps) on {chosen['taken']:,} of them, and was evaluated before and after on "
+        f"{len(result['tuned']['benchmarks'])} benchmarks.{f' Log: {log}' if log else ''}",
+        f"Verdict: {brief(result['comparison'], NAMES)}",
+        f"{page}{browse if result['page'] else ''}",
+        f"Next: docs/tune-on-my-videos.md, for your own videos; or ask the tuned model in a browser: {command}",
+    ]
 
 
 def _shift_table(before: dict[str, Any], after: dict[str, Any]) -> Table:

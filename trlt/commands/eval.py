@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
+from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
+from trlt.commands._page import NoPage, with_page
 from trlt.commands._setup import (
     RUNS,
     connect,
@@ -22,19 +24,29 @@ from trlt.commands._setup import (
     resolve,
     try_prompts,
 )
-from trlt.commands._shared_options import Fresh, ModelName, Overrides, OwnVllm, RecipeFile, RetryErrors, Servers, Think
-from trlt.data.datasets import read_source
+from trlt.commands._shared_options import (
+    ColumnMap,
+    Fresh,
+    ModelName,
+    Overrides,
+    OwnVllm,
+    RecipeFile,
+    RetryErrors,
+    Servers,
+    SkipBad,
+    Think,
+)
 from trlt.engine.model import find
 from trlt.errors import UsageError, VideoError
 from trlt.evaluate.benchmark import (
     LoadedBenchmark,
     broken_videos,
     count_extra,
-    find_place,
+    keep_questions,
     open_bench,
     score_bench,
-    wanted_benches,
 )
+from trlt.evaluate.places import Questions, find_places, own_names, own_questions, read_questions
 from trlt.evaluate.predictions import read_predictions, write_prediction_rows
 from trlt.files import file_digest, write_jsonl
 from trlt.recipe import Benchmark, Recipe, Video
@@ -49,18 +61,34 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    benches: Annotated[Sequence[str], typer.Option("--bench", "-b", help="Benchmark; repeatable. `all`: those of the recipe.")],
+    benches: Annotated[
+        Sequence[str], typer.Option("--bench", "-b", help="Benchmark; repeatable. `all`: those of the recipe.")
+    ] = (),
     *,
+    data: Annotated[
+        Sequence[str],
+        typer.Option(
+            "--data", metavar="[NAME=]FILE", help="Own questions, as one more benchmark named by the file; repeatable."
+        ),
+    ] = (),
+    dataset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+    ] = None,
     model: ModelName = None,
     recipe_path: RecipeFile = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official files; default: data/<bench>.")] = None,
-    videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: data/<bench>/videos.")] = None,
+    videos: Annotated[
+        Path | None, typer.Option(help="Folder of the videos; default: data/<bench>/videos, or beside own questions.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="A split other than the test split.")] = None,
     predictions: Annotated[
         Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} per line; needs no videos.')
     ] = None,
     servers: Servers = (),
     vllm: OwnVllm = None,
+    columns: ColumnMap = None,
+    skip_bad: SkipBad = False,
     list_samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
     think: Think = None,
@@ -74,6 +102,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
+    no_page: NoPage = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, scores and writes `results.json` and the other files in `docs/results.md`; see `trlt eval --help`.
@@ -83,29 +112,37 @@ def evaluate(
         VideoError: videos that can't be read; the other benchmarks are still scored.
     """
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
-    recipe = resolve(recipe_path, sets, flags)
-    wanted = wanted_benches(benches, recipe)
-    places = {name: find_place(name, recipe, annotations, videos, split, alone=len(wanted) == 1) for name in wanted}
+    recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
+    recipe.reward.load()  # its faults are told before a model is loaded
+    mine = own_names(data, data_stem)
+    places = find_places(benches, mine, str(dataset) if dataset else None, recipe, annotations, videos, split)
     if list_samples:
-        given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path}
+        given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path, "--map": columns}
         words = [word for flag, value in given_again.items() if value is not None for word in (flag, value)]
-        words += [word for one in sets for word in ("--set", one)]
-        return _list_samples(places, recipe, out or RUNS / recipe.name / "samples", words, output)
+        words += [word for one in sets for word in ("--set", one)] + ["--skip-bad"] * skip_bad
+        target = out or RUNS / recipe.name / "samples"
+        asked_for = {name: _again(name, mine, dataset) for name in places}
+        listed = [_questions(name, place, recipe, target, output) for name, place in places.items()]
+        return _list_samples(listed, asked_for, recipe, target, words, output)
+    # Before a model is loaded or even looked for: what is wrong with files is told within a second.
     given = read_predictions(predictions) if predictions else None
     if (servers or vllm is not None) and given is not None:
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm)
+    default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
+    target = out or RUNS / recipe.name / default
+    questions = [_questions(name, place, recipe, target, output) for name, place in places.items()]
+    ready = [open_bench(one, recipe, given is None, allow_missing, target) for one in questions]
+    extra = count_extra(ready, given) if given is not None else 0
     remote = connect(servers, model, recipe, output)
     if given is None and remote is None:
         refuse_plain(recipe, "eval")
-    default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
-    target = out or RUNS / recipe.name / default
-    ready = [open_bench(name, place, recipe, given is None, allow_missing, target) for name, place in places.items()]
-    extra = count_extra(ready, given) if given is not None else 0
     video = _video(recipe)
     settings = protocol(recipe, recipe.eval, video)
+    if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
+        settings["reward_parts"] = recipe.reward.identity()
     asked = [sample for bench in ready for sample in bench.samples]
     try_prompts(recipe, "eval", asked)
     log = RunFiles(target).server_log
@@ -120,6 +157,8 @@ def evaluate(
         sampler=sampler_of(own),
         fresh=fresh,
     )
+    for bench in ready:
+        keep_questions(bench, target)
     engine = (own or remote or make_engine(recipe.model, output.note)) if given is None else None
     if engine is not None:
         geometry = geometry_for(recipe.model, output, remote)
@@ -146,6 +185,7 @@ def evaluate(
         if given is None and not servers and add_results(Path(find(recipe.model.path)), results):
             output.note(f"eval: the model card in {find(recipe.model.path)} has these results now")
         output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
+        results = with_page(results, target, output, wanted=not no_page)
     if unread:
         raise VideoError("\n".join(unread))
     # Not in results.json: a run that was resumed compares another clip, and its results are those of one that ran through.
@@ -186,20 +226,42 @@ def _ask(
         )
 
 
+def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output) -> Questions:
+    """A benchmark's questions; own ones in any form that `--data` takes, whether or not their videos are there."""
+    if place.data is None:
+        return read_questions(name, place)
+    video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
+    # Videos are looked for with those of the other benchmarks, and not at all for predictions.
+    opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")
+    path = next(iter(opened.identity.get("files", ())), str(Path(place.data).resolve()))
+    return own_questions(name, opened.samples, path, str(opened.root))
+
+
+def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[object]:
+    """The flags that name a benchmark once more."""
+    if name in data:
+        return ["--data", data[name] if data_stem(data[name]) == name else f"{name}={data[name]}"]
+    return ["--dataset", dataset] if dataset and dataset.stem == name else ["--bench", name]
+
+
 def _list_samples(
-    places: Mapping[str, Benchmark], recipe: Recipe, out: Path, words: Sequence[object], output: Output
+    listed_from: Sequence[Questions],
+    asked_for: Mapping[str, Sequence[object]],
+    recipe: Recipe,
+    out: Path,
+    words: Sequence[object],
+    output: Output,
 ) -> dict[str, Any]:
     """Writes each question with its exact prompt, for models that run elsewhere.
 
-    `words` are the options to repeat when scoring the answers.
+    `asked_for` are the options that name each benchmark, `words` those to repeat beside when scoring the answers.
     """
     listed: dict[str, Any] = {}
     form = recipe.form("eval")
-    for name, place in places.items():
-        questions = []
-        samples = read_source(name, Path(place.annotations), place.split, purpose="bench").samples
-        form.try_out(samples)
-        for sample in samples:
+    for benchmark in listed_from:
+        name, questions = benchmark.name, []
+        form.try_out(benchmark.samples)
+        for sample in benchmark.samples:
             prompt = form.prompt(sample)
             where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}
             asked = {"id": sample.id, **where, "task": sample.task, "system": prompt.system, "user": prompt.user}
@@ -211,6 +273,6 @@ def _list_samples(
         output.show(f"{name}: {len(questions):,} questions: {path}")
         answers = out / f"{name}.answers.jsonl"
         output.show(f'Answer them in {answers}, one {{"id": …, "text": …}} per line. Then:')
-        output.show(next_command("eval", "--bench", name, *words, "--predictions", answers))
+        output.show(next_command("eval", *asked_for[name], *words, "--predictions", answers))
         listed[name] = {"questions": len(questions), "path": str(path)}
     return {"samples": listed}

@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 import typer
@@ -16,11 +17,12 @@ from trlt.commands._data import data_flags, data_stem, read_own
 from trlt.commands._output import Output
 from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMissing
-from trlt.data.datasets import load, names
+from trlt.data.datasets import dataset_name, load, names, open_dataset
+from trlt.data.download import fetchable
 from trlt.data.own import is_hub, is_table
 from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
 from trlt.errors import DataError, UsageError, did_you_mean
-from trlt.evaluate.benchmark import DATA
+from trlt.evaluate.places import DATA
 from trlt.files import file_digest, write_text_atomic
 from trlt.recipe import Recipe, Source, is_plan, load_recipe, name_of, recipe_file, shipped
 from trlt.report import prepared_markdown, reading_table, statistics_view
@@ -41,6 +43,10 @@ def prepare(
         ),
     ] = None,
     *,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+    ] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
     columns: ColumnMap = None,
@@ -77,6 +83,10 @@ def prepare(
     """
     if list_:
         return list_sources(output)
+    if dataset is not None:
+        if target is not None:
+            raise UsageError(f"{target} and --dataset {dataset}: one data set at a time; leave one of them out")
+        target = _dataset_file(dataset)
     if target is None:
         raise UsageError("which data set? give its name, or a recipe; `trlt prepare --list` shows them")
     own = is_hub(target) or is_table(target)
@@ -94,6 +104,7 @@ def prepare(
         | data_flags(columns, skip_bad, skip_missing)
         | ({"video.root": videos} if own else {}),
         own=own,
+        outside=dataset is not None,
     )
     pooled = _is_recipe(target)
     place = _place(target, out, pooled)
@@ -111,7 +122,7 @@ def prepare(
     files = source_files(place, sources, pooled=pooled)
     run = RunFiles(place)
     run.manifest.unlink(missing_ok=True)  # until all is there, nobody should take it for whole
-    with output.stages([f"{s.dataset}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
+    with output.stages([f"{dataset_name(s.dataset)}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
         made = write_sources(sources, files, root, rules, leaks=leaking, scan=looked, own=reading, tell=stage)
     entries, statistics = made.entries, made.statistics
     for path in set(place.glob("*.jsonl")) - set(files):  # of an earlier run with other sources
@@ -153,6 +164,13 @@ def prepare(
     return {"path": str(place), "report": str(report), **listings, **manifest, "count": statistics.samples}
 
 
+def _dataset_file(path: Path) -> str:
+    """The path of a data set's file, as a source names it."""
+    if path.suffix != ".py":
+        raise UsageError(f"--dataset {path}: a data set's file ends in .py; one that trlt has is given by its name alone")
+    return str(path)
+
+
 def _is_recipe(target: str) -> bool:
     """Whether a recipe is meant, by its path or name; the name of a data set is that of a data set."""
     return target not in names() and (target.endswith((".yaml", ".yml")) or name_of(target) is not None)
@@ -185,6 +203,7 @@ def _sources(
     flags: Mapping[str, Any],
     *,
     own: bool,
+    outside: bool,
 ) -> tuple[Recipe, list[Source]]:
     """The recipe, and one data set (or table) with its folders or the recipe's sources."""
     if own:
@@ -195,9 +214,9 @@ def _sources(
     if not _is_recipe(target):
         if not set(target) & set("./") and target not in names():
             raise UsageError(f"unknown data set {target!r}; {did_you_mean(target, [*names(), *_pools()])}")
-        load(target)  # an unknown name is told before anything else
+        module = open_dataset(target) if outside else load(target)  # an unknown name is told before anything else
         if annotations is None:
-            raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_wanted(target)}")
+            raise UsageError(f"{target}: --annotations DIR is needed: the folder that holds {_wanted(module)}")
         one = Source(dataset=target, annotations=str(annotations), videos=str(videos) if videos else None, split=split)
         return load_recipe(None, sets=sets, flags=flags), [one]
     if annotations or videos or split:
@@ -207,7 +226,7 @@ def _sources(
     if not sources:
         raise UsageError(f"{target}: prepare.sources is empty; add entries with dataset, annotations and videos")
     for source in sources:
-        load(source.dataset)
+        open_dataset(source.dataset)
     return recipe, sources
 
 
@@ -215,10 +234,12 @@ def _leaks(recipe: Recipe, output: Output) -> Leaks | None:
     if not recipe.prepare.against:
         return None
     usual = {name: DATA / name for name in names("bench")}
-    usual |= {name: Path(bench.annotations) for name, bench in recipe.eval.benchmarks.items()}
-    places = benchmark_places(recipe.prepare.against, usual)
+    mine = recipe.eval.benchmarks
+    usual |= {name: Path(bench.annotations) for name, bench in mine.items() if bench.annotations is not None}
+    files = {name: bench.dataset for name, bench in mine.items() if bench.dataset is not None}
+    places = benchmark_places(recipe.prepare.against, usual, files)
     output.note(f"prepare: reading the videos of {', '.join(places)}")
-    return benchmark_keys(places)
+    return benchmark_keys(places, files)
 
 
 def _against(leaks: Leaks | None, entries: Sequence[Mapping[str, Any]], done: str) -> dict[str, Any] | None:
@@ -288,12 +309,14 @@ def list_sources(output: Output) -> dict[str, Any]:
                 "splits": {s: list(f) for s, f in module.FILES.items()},
                 "train_split": module.TRAIN_SPLIT,
                 "where": module.WHERE,
+                "download": name in fetchable(),
                 "license": module.LICENSE,
                 "paper": module.PAPER_COUNT,
             }
         )
         head = Text(f"{name}\n").append(module.TITLE, style="dim")
-        get = Text(f"{module.WHERE}\n").append(module.LICENSE, style="dim")
+        get = Text(f"`trlt download {name}`\n" if name in fetchable() else "").append(f"{module.WHERE}\n")
+        get.append(module.LICENSE, style="dim")
         paper = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "-"
         table.add_row(head, module.TASK, Text("\n".join(files)), get, paper)
     total = sum(one["paper"] or 0 for one in found)
@@ -301,6 +324,5 @@ def list_sources(output: Output) -> dict[str, Any]:
     return {"sources": found, "paper_total": total}
 
 
-def _wanted(name: str) -> str:
-    module = load(name)
+def _wanted(module: ModuleType) -> str:
     return ", ".join(module.FILES[getattr(module, "TRAIN_SPLIT", None) or module.TEST_SPLIT])

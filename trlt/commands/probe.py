@@ -161,6 +161,7 @@ def probe(
         check_cluster(processes, servers, rank, vllm)
     flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
+    recipe.reward.load()  # its faults are told before a model is loaded
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
     opened = open_data(data, recipe, run_files.out, output)
     samples, root = opened.samples, opened.root
@@ -232,7 +233,7 @@ def probe(
     output.show(f"\nRows: {rows}\nPicture: {folder.picture}")
     out_of = select(read_rows(rows), recipe.select)
     if out_of.ids:
-        place = _selected(opened.path, folder.manifest)
+        place = _selected(opened.path, folder.manifest, recipe)
         output.show(next_command("select", "--probe", rows, "--recipe", folder.recipe, "--out", place))
     else:
         output.show("", "`trlt select` would take none of these samples:")
@@ -240,9 +241,9 @@ def probe(
     return {"rows": str(rows), "manifest": str(folder.manifest), "summary": asdict(summary), "histogram": found}
 
 
-def _selected(data: Path, manifest: Path) -> Path:
-    """Target of a selection: `train.jsonl`, unless the probed samples are there, as after a training on them."""
-    usual = Path("train.jsonl")
+def _selected(data: Path, manifest: Path, recipe: Recipe) -> Path:
+    """Target of a selection: the recipe's `train.data`, unless the probed samples are there, as after a training on them."""
+    usual = Path(recipe.train.data or "train.jsonl")
     taken = usual.resolve() in [path.resolve() for path in sample_files(data)]
     return manifest.with_name(usual.name) if taken else usual
 

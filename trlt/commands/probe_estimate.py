@@ -91,6 +91,7 @@ def estimate(
     check_answerer(servers, vllm, processes)
     flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
+    recipe.reward.load()  # its faults are told before a model is loaded
     run = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
     opened = open_data(data, recipe, run.out, output)
     samples = opened.samples

@@ -6,7 +6,7 @@ once more to copy the chosen ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
 from trlt.report.selection_table import selection_markdown
 from trlt.rollout import RunFiles, environment, read_rows, videos_root
+from trlt.rollout.run_folder import changed_parts
 from trlt.select import nothing_taken
 from trlt.select import select as choose
 from trlt.task.sample import Sample, iter_sample_lines
@@ -63,6 +64,13 @@ def select(
         next(iter_jsonl(file), None)
     manifest = run.read_manifest() or {}
     noted = manifest.get("inputs", {}).get("data", {})
+    _check_parts(
+        recipe,
+        given=recipe_path is not None or any(one.startswith("reward.") for one in sets),
+        rows=rows,
+        noted=manifest,
+        output=output,
+    )
     with output.progress("select", "samples") as progress:
         selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select)
     if selection.ids:
@@ -96,6 +104,27 @@ def select(
     output.show(f"\nSamples: {out}\nReport: {report_path}")
     output.show(_next(recipe_path, recipe, run, sets, out))
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
+
+
+def _check_parts(recipe: Recipe, *, given: bool, rows: Path, noted: Mapping[str, Any], output: Output) -> None:
+    """Compares the recipe's own parts of the reward with those of the rows; without a recipe, the probe's counts.
+
+    Raises:
+        DataError: the selection goes by rewards, and they differ.
+        RecipeError: a part's file or function can't be used.
+    """
+    if not given or not (found := changed_parts(noted.get("reward", []), recipe.reward.identity())):
+        return
+    listed = "\n  ".join(found)
+    if recipe.select.by == "variance":
+        raise DataError(
+            f"{rows}: --by variance goes by rewards, and these rows were rewarded by other parts than the recipe has; probe "
+            f"again with this recipe, or give the probe's:\n  {listed}"
+        )
+    output.note(
+        f"select: the rows were rewarded by other parts than the recipe has; --by {recipe.select.by} doesn't go by rewards, so "
+        f"it takes the same samples either way:\n  {listed}"
+    )
 
 
 def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str], out: Path) -> str:

@@ -13,6 +13,7 @@ import typer
 
 from trlt.commands._data import OpenedData, data_flags, open_data
 from trlt.commands._output import Output
+from trlt.commands._page import NoPage, with_page
 from trlt.commands._plan import tables
 from trlt.commands._setup import RUNS, next_after_tuning, refuse_plain, resolve, try_prompts
 from trlt.commands._shared_options import ColumnMap, ModelName, Overrides, SkipBad, SkipMissing
@@ -65,6 +66,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of from the last checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the launcher without running.")] = False,
+    no_page: NoPage = False,
     output: Output,
 ) -> dict[str, Any]:
     """Tunes the recipe's model; see `trlt train --help`.
@@ -82,6 +84,7 @@ def train(
         raise RecipeError(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"
         )
+    recipe.reward.load()  # its faults are told before a model is loaded
     folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
@@ -133,11 +136,12 @@ def train(
         except Interrupted as interrupted:
             interrupted.kept = kept(folder)
             raise
-        return _result(folder)
+        return with_page(_result(folder), folder, output, wanted=not no_page)
     chosen = set_strategy(os.environ, strategy, processes)
     if chosen and rank and rank.launcher is None:
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
-    result = _run(recipe, opened, located, folder, fresh, rank, output)
+    paged = not no_page and (rank is None or (rank.place == 0 and rank.launcher is None))  # else its launcher writes it
+    result = _run(recipe, opened, located, folder, fresh, rank, output, paged)
     if rank and rank.world > 1:
         from trlt.engine.sharding import leave
 
@@ -153,6 +157,7 @@ def _run(
     fresh: bool,
     rank: Rank | None,
     output: Output,
+    paged: bool,
 ) -> dict[str, Any]:
     first = rank is None or rank.place == 0
     with ExitStack() as held:
@@ -169,7 +174,7 @@ def _run(
                     output.note(f"train: goes on from step {step}")
         if complete:
             output.note(f"train: {folder} is complete; --fresh starts anew, and another --out keeps both")
-            return _result(folder)
+            return with_page(_result(folder), folder, output, wanted=paged)
         result = _interruptible(recipe, opened.samples, opened.root, located, folder, rank, output)
     if not first:
         return result
@@ -180,6 +185,7 @@ def _run(
     if result["broken"]:
         output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
+    result = with_page(result, folder, output, wanted=paged)
     if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, opened.path, f"{folder}/"):
         output.show(line)
     return result

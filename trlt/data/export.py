@@ -74,6 +74,7 @@ REASONS: Mapping[str, str] = {
     "no_duration": "the format counts in fractions of the video's length, which isn't known",
     "past_end": "a span ends after the video does",
     "address": "the format takes paths below a folder, not addresses",
+    "no_options": "the question is answered in words, and the format has only multiple choice",
     "too_many_options": f"more options than the {len(LETTERS)} letters",
     "media_tag": "the text holds a tag that the tool takes for a picture, a video or a box",
     "answer_tag": "the answer or the reasoning holds a tag of the template",
@@ -149,6 +150,8 @@ def _unfit(sample: Sample, format: Format) -> str | None:
     if TOOLS[format].fixed and is_remote(sample.video):
         return "address"
     if format == "video-r1":
+        if sample.options is None:
+            return "no_options"
         if len(sample.options or ()) > len(LETTERS):
             return "too_many_options"
         return "answer_tag" if any(tag in _reasoning(sample) for tag in _TEMPLATE_TAGS) else None
@@ -171,7 +174,7 @@ def _reasoning(sample: Sample) -> str:
 
 
 def _video_r1(sample: Sample, number: int, path: str) -> dict[str, Any]:
-    assert sample.options is not None and sample.answer_index is not None  # a multi-choice sample has both
+    assert sample.options is not None and sample.answer_index is not None  # see _unfit
     reasoning = _reasoning(sample)
     origin = sample.meta.get("data_source") if sample.source == "video_r1" else None
     return {

@@ -3,9 +3,11 @@
 TrltError                  1  something the user can act on, a full disk too (`system.disk_error`)
 ├── UsageError             2  flags or arguments that can't work together
 ├── RecipeError            2  a recipe with faults; all of them are listed
+├── RewardError            1  a reward function of the user's gave what is no reward; names file, sample, value and remedy
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
 ├── VideoError             4  a video that can't be read; names file, time and reason
 │   └── UnforeseenError    1  an exception of no foreseen kind, caused by one sample's own input; keeps its traceback
+│       └── OwnCodeError   1  one that a function of the user's has raised
 ├── ModelError             5  a model that isn't found or available, or is of a family that trlt doesn't know
 ├── ParityError            6  engine, trainer and the library's own forward disagree about the same input
 ├── ResumeError            7  a run's folder belongs to another recipe or data set
@@ -38,6 +40,10 @@ class RecipeError(TrltError):
     exit_code = 2
 
 
+class RewardError(TrltError):
+    """A reward function of the user's gave what is no reward: the next sample may fare alike, so the run ends."""
+
+
 class DataError(TrltError):
     """Annotation, samples, rows or predictions that can't be used."""
 
@@ -60,10 +66,25 @@ class UnforeseenError(VideoError):
     """
 
     exit_code = 1
+    remedy = (
+        "This is a bug of trlt or of a library, or data of a kind that it doesn't know: report it with what follows. What was "
+        "written is kept: the same command goes on behind it"
+    )
+    """What to do where most samples meet such errors."""
 
     def __init__(self, text: str, kind: str, trace: str) -> None:
         super().__init__(text)
         self.kind, self.trace = kind, trace
+
+
+class OwnCodeError(UnforeseenError):
+    """An exception that a function of the user's has raised for one sample."""
+
+    remedy = (
+        "If the function is at fault, mend it, which makes another run (another --out, or --fresh); `trlt reward try` tries it "
+        "on a probe's rows without a model. If it is a server or a file that the function needs, the same command goes on "
+        "behind what is written"
+    )
 
 
 class ModelError(TrltError):

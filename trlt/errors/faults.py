@@ -66,9 +66,13 @@ class Surprises:
 
     A sample goes through steps (its clip is loaded, its prompt is made, its answer is read), and each is counted separately:
     clips are loaded ahead, so that many may fail before the first answer is there.
+
+    Args:
+        again: How samples with an error are tried again, after "the same command goes on behind what is written".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, again: str = ", and with --retry-errors it asks again where there was an error") -> None:
+        self._again = again
         self.traces: dict[str, str] = {}
         """Traceback of the first of each kind."""
         self._well = Counter[str]()
@@ -93,9 +97,7 @@ class Surprises:
         if self._ill[step] >= MOST and self._ill[step] > self._well[step]:
             raise TrltError(
                 f"{self._ill[step]} samples met unforeseen errors at a step that {self._well[step]} passed, so the run ends; "
-                f"the last: {error}\nThis is a bug of trlt or of a library, or data of a kind that it doesn't know: report it "
-                "with what follows. What was written is kept: the same command goes on behind it, and with --retry-errors it "
-                f"asks again where there was an error.\n{error.trace.rstrip()}"
+                f"the last: {error}\n{error.remedy}{self._again}.\n{error.trace.rstrip()}"
             )
 
 

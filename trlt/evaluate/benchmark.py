@@ -1,4 +1,4 @@
-"""A benchmark from its files to its metrics: which are requested, where they are, what is missing, and what the rows score.
+"""A benchmark from its questions to its metrics: which videos are missing, and what the rows score.
 
 No output contains a time or a date, so a killed and resumed evaluation writes the same as an undisturbed one.
 """
@@ -8,22 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, load, names, read_source
+from trlt.data.datasets import Item, by_task
 from trlt.data.find_videos import find_videos
 from trlt.errors import DataError, UsageError, VideoError
+from trlt.evaluate.lenient_items import lenient_items
+from trlt.evaluate.places import Questions
 from trlt.evaluate.predictions import Predictions
 from trlt.evaluate.question_scores import item_columns, write_items
 from trlt.evaluate.summary import summary
-from trlt.files import file_digest, write_text_atomic
-from trlt.recipe import Benchmark, Recipe
+from trlt.files import write_text_atomic
+from trlt.recipe import Recipe
 from trlt.rollout import RunFiles, read_rows
-from trlt.task.sample import Sample
+from trlt.task.sample import Sample, read_samples, write_samples
 from trlt.video.resolve import VideoIndex
 
-DATA = Path("data")
-"""Default place of a benchmark's files, without flags or a recipe: `data/<bench>`."""
 READING = ("think", "answer_format", "open_threshold", "as_gqa")
 """Settings for parsing an output of any model."""
 DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
@@ -34,7 +35,7 @@ DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
 class LoadedBenchmark:
     """A benchmark ready to run."""
 
-    name: str
+    questions: Questions
     samples: tuple[Sample, ...]
     """Those whose videos are there, or all if no videos are needed."""
     index: VideoIndex | None
@@ -43,62 +44,27 @@ class LoadedBenchmark:
     questions_left_out: int
     """Those of the missing videos."""
     identity: Mapping[str, Any]
-    """`split`, `path` of the annotation, `files` with the checksum of each of its files, and, if needed, `videos`."""
+    """That of the questions, and, if needed, `videos`."""
+
+    @property
+    def name(self) -> str:
+        """Of the benchmark."""
+        return self.questions.name
 
 
-def wanted_benches(benches: Sequence[str], recipe: Recipe) -> list[str]:
-    """Names without duplicates; `all` means those of the recipe."""
-    if "all" not in benches:
-        for name in benches:
-            if name not in names("bench"):
-                load(name)  # tells an unknown name, with the nearest that is known
-                raise UsageError(f"{name} is no benchmark; choose one of: {', '.join(names('bench'))}")
-        return list(dict.fromkeys(benches))
-    if not recipe.eval.benchmarks:
-        raise UsageError("--bench all: takes the benchmarks of a recipe's `eval.benchmarks`; give such a recipe with --recipe")
-    return list(recipe.eval.benchmarks)
-
-
-def find_place(
-    name: str, recipe: Recipe, annotations: Path | None, videos: Path | None, split: str | None, *, alone: bool
-) -> Benchmark:
-    """The place of a benchmark's files: from flags, then the recipe, then `data/<bench>`."""
-    if not alone and (annotations or videos or split):
-        raise UsageError("--annotations, --videos and --split go with one --bench; a recipe's `eval.benchmarks` names several")
-    place = recipe.eval.benchmarks.get(name)
-    usual = DATA / name
-    if place is None:
-        if annotations is None and not usual.is_dir():
-            raise UsageError(
-                f"{name}: its official files weren't given: add --annotations DIR --videos DIR, name them in a recipe under "
-                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'})"
-            )
-        below = usual / "videos"
-        place = Benchmark(annotations=str(usual), videos=str(below if below.is_dir() else usual) if usual.is_dir() else None)
-    changes = {"annotations": annotations, "videos": videos}
-    return place.model_copy(
-        update={key: str(path) for key, path in changes.items() if path} | ({"split": split} if split else {})
-    )
-
-
-def open_bench(
-    name: str, place: Benchmark, recipe: Recipe, with_videos: bool, allow_missing: bool, target: Path
-) -> LoadedBenchmark:
-    """Reads a benchmark's annotation, and looks for all of its videos.
+def open_bench(questions: Questions, recipe: Recipe, with_videos: bool, allow_missing: bool, target: Path) -> LoadedBenchmark:
+    """Looks for all of a benchmark's videos.
 
     Raises:
         VideoError: videos are missing without `--allow-missing`.
     """
-    reading = read_source(name, Path(place.annotations), place.split, purpose="bench")
-    samples = reading.samples
-    files = {path.name: file_digest(path) for path in reading.files}
-    identity = {"split": samples[0].split, "path": str(Path(place.annotations).resolve()), "files": files}
+    name = questions.name
     if not with_videos:
-        return LoadedBenchmark(name, samples, None, 0, 0, identity)
-    if place.videos is None:
+        return LoadedBenchmark(questions, questions.samples, None, 0, 0, questions.identity)
+    if questions.videos is None:
         raise UsageError(f"{name}: where are its videos? add --videos DIR, or eval.benchmarks.{name}.videos to the recipe")
-    index = VideoIndex(place.videos, recipe.video.downloads, recipe.video.links)
-    found = find_videos(samples, index)
+    index = VideoIndex(questions.videos, recipe.video.downloads, recipe.video.links)
+    found = find_videos(questions.samples, index)
     listing = target / f"{name}.missing_videos.txt"
     if found.missing:
         write_text_atomic(listing, "".join(f"{video}\t{reason}\n" for video, reason in found.missing.items()))
@@ -106,13 +72,34 @@ def open_bench(
         listing.unlink(missing_ok=True)
     if found.missing and (not allow_missing or not found.samples):
         shown = "\n  ".join([*list(found.missing.values())[:5], *(["…"] if len(found.missing) > 5 else [])])
-        remedy = "" if not found.samples else ", or leave their questions out with --allow-missing"
+        remedy = "leave their questions out with --allow-missing" if found.samples else "name their folder: --videos DIR"
         raise VideoError(
-            f"{name}: {len(found.missing):,} videos of {found.left_out:,} questions are missing in {place.videos} "
-            f"(all in {listing}); get them{remedy}:\n  {shown}"
+            f"{name}: {len(found.missing):,} videos of {found.left_out:,} questions are missing in {questions.videos} "
+            f"(all in {listing}); get them, or {remedy}:\n  {shown}"
         )
-    identity = identity | {"videos": str(index.root)}
-    return LoadedBenchmark(name, found.samples, index, len(found.missing), found.left_out, identity)
+    identity = {**questions.identity, "videos": str(index.root)}
+    return LoadedBenchmark(questions, found.samples, index, len(found.missing), found.left_out, identity)
+
+
+def keep_questions(bench: LoadedBenchmark, run: Path) -> None:
+    """Writes questions that only the user has into the run's folder: reports show them without the user's files or code."""
+    if bench.questions.outside:
+        write_samples(samples_path(run, bench.name), bench.questions.samples)
+
+
+def kept_questions(run: Path, bench: str) -> list[Sample] | None:
+    """What `keep_questions` wrote; None of a benchmark whose questions are read from its official files.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    path = samples_path(run, bench)
+    return read_samples(path) if path.is_file() else None
+
+
+def samples_path(run: Path, bench: str) -> Path:
+    """Path of the questions that a run keeps."""
+    return run / "samples" / f"{bench}.jsonl"
 
 
 def items_path(run: Path, bench: str) -> Path:
@@ -152,8 +139,12 @@ def score_bench(
             if given is None:
                 continue
         items.append(Item(sample, text, form.read(sample, text)))
-    entry = summary(bench.name, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed)
-    write_items(items_path(folder.out, bench.name), item_columns(bench.name, items, entry, errors))
+    module = bench.questions.module
+    lenient = lenient_items(items, letters=form.answer_format != "open")
+    entry = summary(module, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
+    write_items(items_path(folder.out, bench.name), item_columns(module, items, entry, errors, lenient))
+    if bench.questions.outside and module is not by_task:
+        entry["dataset"] = _described(module)
     if given is not None:
         entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
         entry["extra_predictions"] = extra
@@ -187,6 +178,13 @@ def broken_videos(bench: LoadedBenchmark, rows: Path, run: Path) -> str | None:
         f"{bench.name}: {questions:,} questions about {len(reasons):,} videos couldn't be asked (all in {listing}): repair "
         f"them and repeat with --retry-errors, or leave their questions out with --allow-missing; the first: {first}"
     )
+
+
+def _described(module: ModuleType) -> dict[str, str]:
+    """What tables and reports say about a data set outside of the package, whose file they don't have."""
+    told = {"title": module.TITLE, "file": Path(str(module.__file__)).name}
+    rules = {key: getattr(module, key.upper(), None) for key in ("official_lower", "official_higher")}
+    return told | {key: rule for key, rule in rules.items() if isinstance(rule, str)}
 
 
 def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, load
+from trlt.data.datasets import Item, is_answered, load
 from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
+from trlt.evaluate.lenient_items import lenient_items
 from trlt.files import open_atomic
 from trlt.task.sample import Sample
 
@@ -34,23 +36,36 @@ COLUMNS = {
     "weight": "float64",
     "official_weight": "float64",
 }
-"""Name to Arrow type of the columns that every benchmark has; `paper.<metric>` and `official.<metric>` (float64) follow."""
+"""Name to Arrow type of the columns that every benchmark has; `paper.<metric>`, `official.<metric>` and `lenient.<metric>`
+(float64) follow."""
+LENIENT_COLUMNS = {"lenient_option": "int32", "lenient_start": "float64", "lenient_end": "float64"}
+"""The answers read leniently; files of an older trlt lack them."""
 NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
-PAPER, OFFICIAL = "paper.", "official."
+PAPER, OFFICIAL, LENIENT = "paper.", "official.", "lenient."
+PROTOCOLS = {"paper": PAPER, "lenient": LENIENT}
+"""Protocols by which two runs can be compared, with the prefix of their columns."""
 
 Columns = dict[str, list[Any]]
 
 
-def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], errors: Mapping[str, str]) -> Columns:
+def item_columns(
+    bench: str | ModuleType,
+    items: Sequence[Item],
+    entry: Mapping[str, Any],
+    errors: Mapping[str, str],
+    lenient: Sequence[Item] | None = None,
+) -> Columns:
     """The columns of a benchmark's file, one entry per item.
 
     Args:
-        bench: Name of the benchmark.
+        bench: Name of the benchmark, or its module.
         items: All of its questions, including unanswered ones.
         entry: Its entry in `results.json`, which names the metrics.
         errors: Why a question has no output, by id.
+        lenient: The same items, read leniently; None reads them.
     """
     module = load(bench)
+    lenient = lenient_items(items) if lenient is None else lenient
     weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
     # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
     official = module.video_weights(items) if hasattr(module, "video_weights") else weights
@@ -63,14 +78,18 @@ def item_columns(bench: str, items: Sequence[Item], entry: Mapping[str, Any], er
             "start": item.answer.span.start if item.answer.span else None,
             "end": item.answer.span.end if item.answer.span else None,
             "answered": is_answered(item),
+            "lenient_option": other.answer.option,
+            "lenient_start": other.answer.span.start if other.answer.span else None,
+            "lenient_end": other.answer.span.end if other.answer.span else None,
             # Weights alone don't tell tasks of one size apart, and a part of the questions has other weights.
             "group": str(item.sample.meta["task"]) if hasattr(module, "weights") else None,
             "weight": weight,
             "official_weight": official_weight,
             **_named(PAPER, entry["paper"], module.values(item)),
             **_named(OFFICIAL, entry["official"], module.official(item)),
+            **_named(LENIENT, entry["lenient"], module.values(other)),
         }
-        for item, weight, official_weight in zip(items, weights, official, strict=True)
+        for item, other, weight, official_weight in zip(items, lenient, weights, official, strict=True)
     ]
     return {key: [_encodable(row[key]) for row in rows] for key in rows[0]}
 
@@ -80,18 +99,12 @@ def _named(prefix: str, metrics: Iterable[str], values: Mapping[str, float]) -> 
     return {f"{prefix}{key}": values.get(key) for key in metrics}
 
 
-def is_answered(item: Item) -> bool:
-    """Whether all parts of the answer could be read from the output."""
-    option, span = item.answer.option is not None, item.answer.span is not None
-    return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
-
-
 def write_items(path: Path, columns: Columns) -> None:
     """Writes the file in one step: a kill leaves the old or the new one."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = COLUMNS | dict.fromkeys((key for key in columns if key not in COLUMNS), "float64")
+    types = dict.fromkeys(columns, "float64") | COLUMNS | LENIENT_COLUMNS
     schema = pa.schema([(key, pa.type_for_alias(types[key])) for key in columns])
     table = pa.table(columns, schema)
     with open_atomic(path, "wb") as out:
@@ -121,16 +134,21 @@ def read_items(path: Path) -> Columns:
     if missing:
         raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {again}")
     types = {field.name: str(field.type).replace("double", "float64") for field in table.schema}
-    other = [key for key, kind in types.items() if kind != COLUMNS.get(key, "float64")]
+    known = COLUMNS | LENIENT_COLUMNS
+    other = [key for key, kind in types.items() if kind != known.get(key, "float64")]
     other += [key for key in NEVER_NULL if None in columns[key]]
     if other:
         raise DataError(f"{path}: holds other values than trlt writes in the columns {', '.join(other)}; {again}")
     return columns
 
 
-def scored(columns: Columns) -> ScoredRun:
-    """The paper's values of a benchmark's file, as `trlt.evaluate.compare` takes them."""
-    values = {key.removeprefix(PAPER): values for key, values in columns.items() if key.startswith(PAPER)}
+def scored(columns: Columns, protocol: str = "paper") -> ScoredRun:
+    """The values of a benchmark's file by one of `PROTOCOLS`, as `trlt.evaluate.compare` takes them.
+
+    A file of an older trlt has none by the lenient one.
+    """
+    prefix = PROTOCOLS[protocol]
+    values = {key.removeprefix(prefix): values for key, values in columns.items() if key.startswith(prefix)}
     return ScoredRun(columns["id"], columns["video"], columns["group"], values)
 
 

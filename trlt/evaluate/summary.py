@@ -2,45 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, load, names
+from trlt.data.datasets import Item, has_role, load, names
 from trlt.errors import UsageError
+from trlt.evaluate.lenient_items import lenient_items
 from trlt.stats.intervals import mean_interval
 
+_ORDER = (
+    *("n", "unanswered", "missing_videos", "paper", "official", "by", "ci95"),
+    *("lenient", "lenient_ci95", "lenient_unanswered"),
+)
 
-def summary(name: str, items: Sequence[Item], missing_videos: int = 0, bootstrap: int = 1000, seed: int = 0) -> dict[str, Any]:
+
+def summary(
+    bench: str | ModuleType,
+    items: Sequence[Item],
+    missing_videos: int = 0,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    *,
+    lenient: Sequence[Item] | None = None,
+) -> dict[str, Any]:
     """The entry of one benchmark.
 
     Args:
-        name: Of the benchmark.
+        bench: Name of the benchmark, or its module.
         items: One per question, including unanswered ones; questions about missing videos are left out.
         missing_videos: Number of missing videos.
         bootstrap: Resamples of videos.
         seed: Of the resamples.
+        lenient: The same items, read leniently; None reads them.
 
     Returns:
         `n`, `unanswered`, `missing_videos`, `paper`, `official`, `by`, `ci95` (low and high of each of the paper's
-        metrics), and further values of the benchmark; all metrics in percent.
+        metrics), `lenient`, `lenient_ci95` and `lenient_unanswered` (the same of the lenient protocol), and further values of
+        the benchmark; all metrics in percent.
 
     Raises:
         UsageError: not a benchmark.
         DataError: no items.
     """
-    module = load(name)
-    if name not in names("bench"):
-        raise UsageError(f"{name} is no benchmark; choose one of: {', '.join(names('bench'))}")
+    module = load(bench)
+    if not has_role(module, "bench"):
+        raise UsageError(f"{bench} is no benchmark; choose one of: {', '.join(names('bench'))}")
     entry: dict[str, Any] = module.metrics(items)
+    lenient = lenient_items(items) if lenient is None else lenient
+    read = module.metrics(lenient)
+    entry |= {
+        "missing_videos": missing_videos,
+        "ci95": _intervals(module, items, entry["paper"], bootstrap, seed),
+        "lenient": read["paper"],
+        "lenient_ci95": _intervals(module, lenient, read["paper"], bootstrap, seed),
+        "lenient_unanswered": read["unanswered"],
+    }
+    return {key: entry[key] for key in (*_ORDER, *(key for key in entry if key not in _ORDER))}
+
+
+def _intervals(
+    module: ModuleType, items: Sequence[Item], metrics: Iterable[str], bootstrap: int, seed: int
+) -> dict[str, list[float]]:
+    """The 95% interval of each metric."""
     weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
     rows = [module.values(item) for item in items]
     videos = [item.sample.video_key or item.sample.video for item in items]
     ci95: dict[str, list[float]] = {}
-    for key in entry["paper"]:
+    for key in metrics:
         mine = [index for index, row in enumerate(rows) if key in row]
         values = [100 * weights[index] * rows[index][key] for index in mine]
         interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed)
         ci95[key] = [interval.low, interval.high]
-    order = ("n", "unanswered", "missing_videos", "paper", "official", "by", "ci95")
-    entry |= {"missing_videos": missing_videos, "ci95": ci95}
-    return {key: entry[key] for key in (*order, *(key for key in entry if key not in order))}
+    return ci95

@@ -52,6 +52,15 @@ class SamplerForm(Form):
     name: str
 
 
+class RewardPartForm(Form):
+    """A part of the reward besides the paper's, in a manifest."""
+
+    name: str
+    weight: float
+    file: str | None = None
+    files: dict[str, str] = {}
+
+
 class ManifestForm(Form):
     """`manifest.json` of any run."""
 
@@ -63,6 +72,7 @@ class ManifestForm(Form):
     videos: str | None = None
     parity: ParityForm | None = None
     sampler: SamplerForm | None = None
+    reward: list[RewardPartForm] = []
 
 
 class BootstrapForm(Form):
@@ -92,6 +102,9 @@ class BenchmarkForm(Form):
     paper: dict[str, float]
     official: dict[str, float]
     ci95: dict[str, Pair]
+    lenient: dict[str, float] = {}
+    lenient_ci95: dict[str, Pair] = {}
+    lenient_unanswered: Count = 0
     protocol: ProtocolForm | None = None
 
 
@@ -152,6 +165,7 @@ class RowForm(Form):
     texts: list[str] = []
     answers: list[AnswerForm] = []
     scores: list[ScoresForm] = []
+    parts: dict[str, list[float | None]] = {}
     rewards: list[float] = []
     tokens: list[Count] = []
     finished: list[bool] = []

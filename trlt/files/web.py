@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +19,10 @@ T = TypeVar("T")
 
 class ReplyTooLarge(Exception):
     """The response is larger than allowed."""
+
+
+class Elsewhere(Exception):
+    """The address, or one that a redirection leads to, isn't at an allowed host."""
 
 
 class Unanswered(Exception):
@@ -54,6 +58,8 @@ def send(
     body: bytes | None = None,
     into: IO[bytes] | None = None,
     outside: bool = False,
+    origins: Collection[str] | None = None,
+    begun: Callable[[int, Mapping[str, str]], None] | None = None,
 ) -> HttpReply:
     """Sends one request on a new connection.
 
@@ -67,13 +73,21 @@ def send(
         body: The posted body.
         into: File for the body of a response with a status below 300.
         outside: Use the environment's proxies, and follow redirects to http and https only.
+        origins: Schemes and hosts, such as `https://example.org`, that the address and redirects may lead to; None: all.
+        begun: Called with status and headers (names in lower case) before the first byte of a body.
 
     Raises:
         TimeoutError: the response isn't complete in time.
         ReplyTooLarge: it is larger.
+        Elsewhere: it would come from another host; that one isn't asked.
         Unanswered: no connection, a broken response, or no HTTP.
     """
     import httpx2
+
+    async def allowed(request: httpx2.Request) -> None:
+        origin = f"{request.url.scheme}://{request.url.netloc.decode('ascii', 'replace')}"
+        if origins is not None and origin not in origins:
+            raise Elsewhere(origin)
 
     async def answered() -> HttpReply:
         sent = {"Accept-Encoding": "identity", "User-Agent": "trlt", **(headers or {})}
@@ -82,11 +96,17 @@ def send(
                 # The library's own limits are ones of silence: headers or a body that trickle would never end by them.
                 asyncio.timeout(timeout_s),
                 httpx2.AsyncClient(
-                    timeout=silence_s or timeout_s, trust_env=outside, follow_redirects=outside, verify=_context()
+                    timeout=silence_s or timeout_s,
+                    trust_env=outside,
+                    follow_redirects=outside,
+                    verify=_context(),
+                    event_hooks={"request": [allowed]},
                 ) as client,
                 client.stream(method, url, headers=sent, content=body) as answer,
             ):
                 kept, size = [], 0
+                if begun is not None:
+                    begun(answer.status_code, answer.headers)
                 async for block in answer.aiter_raw():
                     size += len(block)
                     if size > most_bytes:

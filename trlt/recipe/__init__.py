@@ -9,7 +9,8 @@ from trlt.recipe._yaml import read_yaml, to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
 from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
-from trlt.recipe.names import is_plan, name_of, recipe_file, shipped
+from trlt.recipe.names import is_plan, name_of, recipe_file, shipped, shipped_name
+from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import (
     Benchmark,
     Eval,
@@ -17,7 +18,6 @@ from trlt.recipe.sections import (
     Model,
     Probe,
     Recipe,
-    Rewards,
     Select,
     Sft,
     Sizes,
@@ -34,6 +34,7 @@ __all__ = [
     "Eval",
     "Lora",
     "Model",
+    "OwnPart",
     "Probe",
     "Recipe",
     "Rewards",
@@ -62,6 +63,7 @@ __all__ = [
     "save_recipe",
     "schema_json",
     "shipped",
+    "shipped_name",
     "tells_apart",
     "to_yaml",
 ]

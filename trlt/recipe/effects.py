@@ -37,11 +37,18 @@ def effect(key: str) -> Effect:
 
 
 def tells_apart(kind: str, old: Recipe, new: Recipe) -> list[str]:
-    """Keys by which two recipes make different runs of a kind, each as `key: old -> new`."""
+    """Keys by which two recipes make different runs of a kind, each as `key: old -> new`.
+
+    Without `reward.parts`: manifests hold what is in their files, wherever these are, and tell runs apart by that.
+    """
     telling = {Effect.OUTCOME}
     if old.train.loss == "bnpo":
         telling.add(Effect.ROUNDING)
-    return differences(old, new, among=lambda key: key.partition(".")[0] in CONCERN[kind] and effect(key) in telling)
+
+    def tells(key: str) -> bool:
+        return key.partition(".")[0] in CONCERN[kind] and key != "reward.parts" and effect(key) in telling
+
+    return differences(old, new, among=tells)
 
 
 def changing(recipe: BaseModel, section: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ docs/decisions/shipped-recipes.md.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path, PurePath
 
@@ -42,6 +42,18 @@ def name_of(path: Path | str) -> str | None:
     return next((name for name in (text, text.removeprefix("recipes/")) if name in shipped()), None)
 
 
+def shipped_name(text: str) -> str:
+    """The name that is meant; see `name_of`.
+
+    Raises:
+        RecipeError: none is; suggests names that are near.
+    """
+    name = name_of(text)
+    if name is None:
+        raise RecipeError(unknown(text))
+    return name
+
+
 def recipe_file(path: Path | str) -> Path:
     """The file that a path or a name stands for; one that exists goes before a name, and a name is told with its file.
 
@@ -57,25 +69,19 @@ def recipe_file(path: Path | str) -> Path:
     return shipped()[name]
 
 
-def unknown(text: str, among: Iterable[str] | None = None) -> str:
-    """Says that a text is neither a file nor the name of a recipe or plan, and suggests what is near.
-
-    Args:
-        text: As given.
-        among: Names that would do; None: all.
-    """
-    near = similar(text, among)
+def unknown(text: str) -> str:
+    """Says that a text is neither a file nor the name of a recipe or plan, and suggests what is near."""
+    near = similar(text)
     remedy = f"did you mean {' or '.join(near)}?" if near else "give its path, or a name, e.g. 32k"
     return f"{text}: no such file, and no recipe that ships with trlt has this name; {remedy} (`trlt recipe list` shows all)"
 
 
-def similar(text: str, among: Iterable[str] | None = None) -> list[str]:
+def similar(text: str) -> list[str]:
     """The names that a text is near to: by the whole name, or by its last part."""
     last = PurePath(text).name.lower()
     for suffix in SUFFIXES:
         last = last.removesuffix(suffix)
-    known = list(shipped() if among is None else among)
-    lasts = {name.rpartition("/")[2].lower(): name for name in reversed(known)}
+    lasts = {name.rpartition("/")[2].lower(): name for name in reversed(list(shipped()))}
     if last in lasts:
         return [lasts[last]]
     return [lasts[near] for near in difflib.get_close_matches(last, lasts, n=MEANT, cutoff=0.7)]

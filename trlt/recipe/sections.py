@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Results, Rounding, Section, Share
+from trlt.recipe.prompts import Prompts
+from trlt.recipe.rewards import Rewards
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
 from trlt.task.grade import Grader
-from trlt.task.layout import PAPER, read_parts
-from trlt.task.prompt import FIELDS, SYSTEM, Words, unsaid
 from trlt.task.prompt_form import PromptForm
-from trlt.task.reward import Weights
-from trlt.task.sample import TASKS
-from trlt.task.template import template_fault
 
 
 class Model(Section):
@@ -306,6 +303,7 @@ class Source(Section):
     """A data set's downloads, for `trlt prepare`."""
 
     dataset: Outcome[str]
+    """Name of the data set, as in `trlt prepare --list`, or the file of one outside of the package, whose code is run."""
     annotations: Input[str]
     """Folder with the official files under their own names, or the annotation file."""
     videos: Input[str | None] = None
@@ -327,12 +325,26 @@ class Prepare(Section):
 
 
 class Benchmark(Section):
-    """Where a benchmark's official files are."""
+    """Where a benchmark's files are: official ones, or questions of one's own."""
 
-    annotations: Input[str]
+    annotations: Input[str | None] = None
+    """Folder with the official files under their own names, or the annotation file."""
+    data: Input[str | None] = None
+    """Own questions in place of a benchmark's, as `trlt eval --data` takes them; the entry's name is theirs."""
+    dataset: Input[str | None] = None
+    """File of a data set outside of the package (`mybench.py`), whose code is run; the entry's name is the benchmark's."""
     videos: Input[str | None] = None
     split: Outcome[str | None] = None
     """A split other than the test split."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.data is None and self.annotations is None:
+            raise ValueError("annotations: missing, and has no default; or data, for own questions")
+        other = [key for key in ("annotations", "dataset", "split") if getattr(self, key) is not None]
+        if self.data is not None and other:
+            raise ValueError(f"data and {other[0]}: own questions are one file of samples; leave {other[0]} out, or data")
+        return self
 
 
 class Eval(Decoding):
@@ -349,108 +361,6 @@ class Eval(Decoding):
     bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
     """Resamples of videos behind each 95% interval."""
     benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)
-
-
-ByTask = dict[Literal["all", "multi_choice", "grounding", "grounded_qa"], str]
-
-
-def _for_all(value: Any) -> Any:
-    return {"all": value} if isinstance(value, str) else value
-
-
-PerTask = Annotated[ByTask, BeforeValidator(_for_all, json_schema_input_type=str | ByTask)]
-
-
-class Prompts(Section):
-    """How questions are put into words, and how completions are laid out; see [own prompts](own-prompts.md)."""
-
-    name: Means[str | None] = Field(default=None, max_length=200)
-    """Names of the files that the texts were read from, for messages."""
-    template: Outcome[PerTask] = Field(default_factory=dict)
-    """Own Jinja template of the user's text: a file (`.jinja`, `.j2`, `.txt`), the text itself, or a table of either by task,
-    where `all` is for the others. Recipes that a run saves hold the text."""
-    system: Outcome[str | None] = None
-    """Own system text, or its file; null: `You answer questions about a video.`; empty: no system turn, whose place some chat
-    templates fill by themselves."""
-    format: Outcome[PerTask] = Field(default_factory=dict)
-    """What completions look like, with `{reasoning}`, `{span}` and `{answer}` where they stand, for all tasks or by task;
-    default: the paper's tags. Templates show it by `{{ format }}`."""
-
-    @field_validator("template")
-    @classmethod
-    def _templates(cls, texts: dict[str, str], found: ValidationInfo) -> dict[str, str]:
-        for task, text in texts.items():
-            if fault := _unfit(text) or template_fault(text, FIELDS):
-                name = found.data.get("name")
-                raise ValueError(f"{_which(task, texts)}{f'{name}: ' if name else ''}{fault}")
-        return texts
-
-    @field_validator("format")
-    @classmethod
-    def _formats(cls, texts: dict[str, str]) -> dict[str, str]:
-        for task, text in texts.items():
-            try:
-                fault = _unfit(text)
-                read_parts(text)
-            except ValueError as error:
-                fault = str(error)
-            if fault:
-                raise ValueError(f"{_which(task, texts)}{text!r}: {fault}")
-        return texts
-
-    @field_validator("system")
-    @classmethod
-    def _system(cls, text: str | None) -> str | None:
-        if text and (fault := _unfit(text)):
-            raise ValueError(fault)
-        if text and ("{{" in text or "{%" in text):
-            raise ValueError("is text as it stands, and shows no fields; put them into prompt.template")
-        return text
-
-    def words(self) -> Words:
-        """The same, as `trlt.task.prompt` takes them."""
-        templates, formats = self.template, self.format
-        return Words(
-            SYSTEM if self.system is None else self.system.strip(),
-            tuple((task, templates.get(task, templates.get("all", ""))) for task in TASKS if {task, "all"} & templates.keys()),
-            tuple(
-                (task, text) for task in TASKS if (text := formats.get(task, formats.get("all", PAPER[task]))) != PAPER[task]
-            ),
-        )
-
-
-def _which(task: str, texts: Mapping[str, str]) -> str:
-    """Begins a message with the task whose text is meant, where there are several."""
-    return "" if list(texts) == ["all"] else f"{task}: "
-
-
-def _unfit(text: str) -> str | None:
-    """Why a text can't be a part of any prompt."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if found := unsaid(line):
-            return f"line {number}: holds {found}; take it out: the model's own chat template writes the marks of turns"
-        for tag in ("<video>", "<image>"):
-            if tag in line:
-                return f"line {number}: holds {tag}; take it out: the video stands before the user's text by itself"
-    return None
-
-
-class Rewards(Section):
-    """Weights of the reward's parts (2.2 and 2.3 of the paper)."""
-
-    format: Outcome[float] = 1.0
-    accuracy: Outcome[float] = 1.0
-    """Weight of multi-choice answers (Eq. 1)."""
-    tiou: Outcome[float] = 1.0
-    """Weight of grounding spans (Eq. 2)."""
-    grounded_accuracy: Outcome[float] = 0.5
-    grounded_tiou: Outcome[float] = 0.5
-    tiou_from: Outcome[Share | None] = None
-    """tIoU threshold of a discrete reward (1 at or above it, else 0); null rewards the tIoU itself (Eq. 2)."""
-
-    def weights(self) -> Weights:
-        """The same numbers, as `trlt.task.reward` takes them."""
-        return Weights(**self.model_dump())
 
 
 Stage = Literal["probe", "train", "eval"]
@@ -479,5 +389,5 @@ class Recipe(Section):
         return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
     def grader(self, stage: Stage) -> Grader:
-        """What a stage's completions earn."""
-        return Grader(self.form(stage), self.reward.weights())
+        """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`)."""
+        return Grader(self.form(stage), self.reward.weights(), self.reward.load())

@@ -13,11 +13,12 @@ from trlt.report.results_table import PAPER, gain_table, results_table
 from trlt.report.samples_table import statistics_view
 from trlt.report.selection_table import selection_table
 from trlt.report.span_bar import timeline
-from trlt.report.verdict import ComparisonVerdict, verdict
+from trlt.report.verdict import ComparisonVerdict, brief, verdict
 
 __all__ = [
     "PAPER",
     "ComparisonVerdict",
+    "brief",
     "comparison_table",
     "gain_table",
     "histogram_table",

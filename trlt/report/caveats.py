@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from trlt.data.datasets import load, names
 
@@ -20,32 +20,47 @@ def left_out(entry: Mapping[str, Any]) -> int:
 
 
 def asked_of(entry: Mapping[str, Any], metric: str) -> int:
-    """Number of questions that count in a metric: all, or those of a single task (TempCompass's `acc_yes_no`)."""
+    """Number of questions that count in a metric: all, or those that have it (TempCompass's `acc_yes_no`, own questions)."""
+    some = entry.get("questions", {})
+    if metric in some:
+        return int(some[metric])
     task = entry["by"].get("task", {}).get(metric.removeprefix("acc_"), {})
     return int(task.get("n", entry["n"]))
 
 
-def interval(entry: Mapping[str, Any], metric: str) -> tuple[float, float] | None:
-    """The 95% interval of one of the paper's metrics; None if all resamples agree, which says nothing about other videos."""
-    low, high = entry["ci95"].get(metric, (0.0, 0.0))
+def interval(entry: Mapping[str, Any], metric: str, key: str = "ci95") -> tuple[float, float] | None:
+    """The 95% interval of one of the paper's metrics; None if all resamples agree, which says nothing about other videos.
+
+    `lenient_ci95` has those of the lenient protocol.
+    """
+    low, high = entry.get(key, {}).get(metric, (0.0, 0.0))
     return (low, high) if high > low else None
 
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Caveats of an entry of `results.json`, except about the official metrics."""
-    return [*_left_out(entry), *_surprises(bench, entry)]
+    some = ", ".join(f"{key} {count:,}" for key, count in entry.get("questions", {}).items())
+    parts = [f"not all of the {entry['n']:,} questions count in each metric: {some}"] if some else []
+    return [*_left_out(entry), *parts, *_surprises(bench, entry)]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Why the official value of a metric is far from the paper's; with several metrics, for the farthest."""
     gaps = {key: entry["official"][key] - value for key, value in entry["paper"].items() if key in entry["official"]}
     key = max(gaps, key=lambda one: abs(gaps[one]), default=None)
-    if key is None or abs(gaps[key]) < GAP or bench not in names("bench"):
+    if key is None or abs(gaps[key]) < GAP:
         return []
-    rule = getattr(load(bench), "OFFICIAL_LOWER" if gaps[key] < 0 else "OFFICIAL_HIGHER", None)
+    rule = _rule(bench, entry, "official_lower" if gaps[key] < 0 else "official_higher")
     if rule is None and gaps[key] > 0:
         rule = "of an output without the tags that were asked for, the official rule reads the whole text, and `value` nothing"
     return [f"official {key} is {entry['official'][key]:.1f} beside {entry['paper'][key]:.1f}: {rule}"] if rule else []
+
+
+def _rule(bench: str, entry: Mapping[str, Any], name: str) -> str | None:
+    """What a data set says of its official rule; of one outside of the package, the results have it."""
+    if bench not in names("bench"):
+        return cast(str | None, entry.get("dataset", {}).get(name))
+    return getattr(load(bench), name.upper(), None)
 
 
 def _left_out(entry: Mapping[str, Any]) -> list[str]:

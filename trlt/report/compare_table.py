@@ -20,7 +20,8 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
     Args:
         result: As `trlt compare --json` gives it.
     """
-    table = Table("benchmark", "metric", title="B - A (percent, over the questions of both)", title_justify="left")
+    by = "read leniently" if result.get("protocol") == "lenient" else "by the paper's protocol"
+    table = Table("benchmark", "metric", title=f"B - A (percent, over the questions of both, {by})", title_justify="left")
     for name in ("A", "B", "B - A", "95% interval"):
         table.add_column(name, justify="right")
     table.add_column("")

@@ -112,6 +112,7 @@ class LiveView:
         self._rhythm = Rhythm(clock=clock)
         # rich draws from a thread of its own.
         self._lock = threading.RLock()
+        self._metrics: tuple[MetricLine, ...] = METRICS
         self._values: dict[str, list[float]] = {metric.name: [] for metric in METRICS}
         self._wholes: list[float] = []
         """Seconds of each of the last steps, from one row to the next: with checkpoints, unlike `step_time`."""
@@ -183,7 +184,7 @@ class LiveView:
             width, height = self._console.size
             below = [*self._phases(width), *self._troubles()]
             example = self._shown_example()
-            metrics = [metric for metric in METRICS if self._values[metric.name]]
+            metrics = [metric for metric in self._metrics if self._values[metric.name]]
             room = height - 2 - self._height(below)
             if room - self._height(example) >= len(metrics):
                 below += example
@@ -192,6 +193,13 @@ class LiveView:
     # -- what is known ------------------------------------------------------------------------------------------------
 
     def _take(self, row: Row) -> None:
+        for name in row:
+            if name.startswith("reward/") and name not in self._values and name != "reward/overlong":
+                # A part that the recipe adds; behind the parts that every reward has.
+                place = max(place for place, metric in enumerate(self._metrics) if metric.name.startswith("reward/")) + 1
+                line = MetricLine(name, f"· {visible(name.removeprefix('reward/'))}")
+                self._metrics = (*self._metrics[:place], line, *self._metrics[place:])
+                self._values[name] = []
         for name, values in self._values.items():
             if isinstance(value := row.get(name), (int, float)) and math.isfinite(value):
                 values.append(float(value))
@@ -225,7 +233,7 @@ class LiveView:
     def _line(self) -> str:
         """A step in one line, in ASCII except for the run's name."""
         parts = [f"{self._name} {self._row['step']}/{self._row['of']} steps"]
-        for name, label, form, _ in METRICS:
+        for name, label, form, _ in self._metrics:
             if isinstance(value := self._row.get(name), (int, float)):
                 parts.append(f"{label.removeprefix('· ')} {form.format(value)}")
         each, left = self._step_s(), self._left_s()

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 from trlt.report.caveats import interval, notes_on, official_notes
 from trlt.report.results_table import PAPER, PaperResult, asked
 
-CAPTION = "Results in percent, with 95% intervals from a bootstrap over videos. Unanswered questions count as wrong."
+CAPTION = (
+    "Results in percent, with 95% intervals from a bootstrap over videos. Lenient: what outputs state in any spelling. "
+    "Unanswered questions count as wrong."
+)
 
 
 class _MetricRow(NamedTuple):
@@ -22,6 +25,7 @@ class _MetricRow(NamedTuple):
     value: float | None
     """By the paper's protocol."""
     interval: tuple[float, float] | None
+    lenient: float | None
     official: float | None
     n: str
     """In a benchmark's first line only, as `unanswered`."""
@@ -36,7 +40,7 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
         results: Content of `results.json`.
         paper: Add the paper's results of its base model, SFT baseline and tuned model (Table 1).
     """
-    head = ["benchmark", "metric", "value", "95% interval", "official", "n", "unanswered"]
+    head = ["benchmark", "metric", "value", "95% interval", "lenient", "official", "n", "unanswered"]
     head += ["paper: base", "paper: SFT", "paper: tuned"] * paper
     rows: list[list[str]] = []
     notes: list[str] = []
@@ -44,7 +48,7 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
         for line in _lines(bench, entry):
             bounds = f"{line.interval[0]:.1f} to {line.interval[1]:.1f}" if line.interval else ""
             cells = [markdown_text(line.bench), markdown_text(line.metric), _number(line.value), bounds]
-            cells += [_number(line.official), line.n, line.unanswered]
+            cells += [_number(line.lenient), _number(line.official), line.n, line.unanswered]
             rows.append(cells + [_number(value) for value in line.published or (None,) * 3] * paper)
         notes += [
             f"- {markdown_text(bench)}: {markdown_text(note)}"
@@ -61,9 +65,11 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
         results: Content of `results.json`.
         paper: As in `markdown`.
     """
-    count = 6 + 3 * paper
-    head = " & ".join(["Benchmark", "Metric", "Value", "Official", "$n$", "Unanswered", *["Base", "SFT", "Tuned"] * paper])
-    above = [rf" & & & & & & \multicolumn{{3}}{{c}}{{Paper}} \\ \cmidrule(l){{7-{count}}}"] * paper
+    count = 7 + 3 * paper
+    head = " & ".join(
+        ["Benchmark", "Metric", "Value", "Lenient", "Official", "$n$", "Unanswered", *["Base", "SFT", "Tuned"] * paper]
+    )
+    above = [rf" & & & & & & & \multicolumn{{3}}{{c}}{{Paper}} \\ \cmidrule(l){{8-{count}}}"] * paper
     body: list[str] = []
     notes: list[str] = []
     for bench, entry in results["benchmarks"].items():
@@ -71,7 +77,7 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
         for line in _lines(bench, entry):
             bounds = rf" {{\scriptsize [{line.interval[0]:.1f}, {line.interval[1]:.1f}]}}" if line.interval else ""
             cells = [latex_text(line.bench), latex_text(line.metric), _number(line.value) + bounds]
-            cells += [_number(line.official), line.n, line.unanswered]
+            cells += [_number(line.lenient), _number(line.official), line.n, line.unanswered]
             cells += [_number(value) for value in line.published or (None,) * 3] * paper
             body.append(" & ".join(cells).rstrip() + r" \\")
         notes += [
@@ -122,6 +128,7 @@ def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_MetricRow]:
             key,
             entry["paper"].get(key),
             interval(entry, key) if key in entry["paper"] else None,
+            entry.get("lenient", {}).get(key),
             official.get(key),
             *counts,
             known,

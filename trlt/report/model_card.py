@@ -134,7 +134,14 @@ def _training(
         "prompts x completions per step": f"{train.prompts_per_step} x {train.group_size}",
         "KL weight": train.beta,
         "reward": rewards,
+        "reward's own parts": "; ".join(map(_part, manifest.get("reward", []))) or None,
     }
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """A part that the recipe adds to the reward: its name, weight, and the checksums of its files."""
+    files = ", ".join(f"{name}, SHA-256 {digest}" for name, digest in part["files"].items())
+    return f"{part['name']}, weight {part['weight']:g}" + (f" ({files})" if files else "")
 
 
 def _protocol(recipe: Recipe, manifest: Mapping[str, Any]) -> dict[str, object]:

@@ -35,8 +35,8 @@ PAPER: dict[str, dict[str, PaperResult]] = {
 _HEADLINES = ("mIoU", "acc")
 
 EXPLAINED = (
-    "value: what was read inside the tags; official: by the benchmark's own rule; unanswered: without a readable answer, which "
-    "counts as wrong"
+    "value: what was read inside the tags; lenient: what outputs state in any spelling, if it is one thing; official: by the "
+    "benchmark's own rule; unanswered: without a readable answer inside the tags, which counts as wrong"
 )
 
 
@@ -47,14 +47,14 @@ def headlines(bench: str, there: Sequence[str]) -> list[str]:
 
 
 def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
-    """One line per metric: the paper's metric with its 95% interval; then the benchmark's own protocol if it differs.
+    """One line per metric: the paper's metric with its 95% interval, and by the other protocols; then the benchmark's own.
 
     Args:
         results: Content of `results.json`.
         paper: Show Table 1 alongside; it is meaningful only for the real benchmarks.
     """
     table = Table("benchmark", "metric", title="Results (percent)", title_justify="left")
-    for name in ("value", "95% interval", "official", "n", "unanswered"):
+    for name in ("value", "95% interval", "lenient", "official", "n", "unanswered"):
         table.add_column(name, justify="right")
     if paper:
         table.add_column("paper: base, SFT, tuned", justify="right")
@@ -63,16 +63,18 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
         official = entry["official"]
         for place, (key, value) in enumerate(entry["paper"].items()):
             bounds = interval(entry, key)
-            counts = (asked(entry), f"{entry['unanswered']:,}") if place == 0 else (_part(entry, key), "")
+            unread = f"{entry['unanswered']:,}" if place == 0 else ""
+            counts = (_part(entry, key) or (asked(entry) if place == 0 else ""), unread)
             shown = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "-"
-            cells = [f"{value:.1f}", shown, f"{official[key]:.1f}" if key in official else "", *counts]
+            others = [f"{one[key]:.1f}" if key in one else "" for one in (entry.get("lenient", {}), official)]
+            cells = [f"{value:.1f}", shown, *others, *counts]
             if paper:
                 known = PAPER.get(bench, {}).get(key)
                 cells.append(", ".join(f"{value:.1f}" for value in known) if known else "")
             table.add_row(Text(bench if place == 0 else ""), Text(key), *cells)
         for key, value in official.items():
             if key not in entry["paper"]:
-                table.add_row("", Text(key, style="dim"), "", "", f"{value:.1f}", "", "", *([""] if paper else []))
+                table.add_row("", Text(key, style="dim"), "", "", "", f"{value:.1f}", "", "", *([""] if paper else []))
         table.add_section()
         notes += [
             Text(f"  {bench}: {line}", style="yellow") for line in (*notes_on(bench, entry), *official_notes(bench, entry))

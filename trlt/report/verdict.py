@@ -56,7 +56,12 @@ class _HeadlineChange(NamedTuple):
 
     def __str__(self) -> str:
         """The metric, its change, and the numbers behind it."""
-        return f"{self.bench} {self.name} {self.values['difference']:+.1f} points ({self.numbers()})"
+        return f"{self.bench} {self.name} {self.change} ({self.numbers()})"
+
+    @property
+    def change(self) -> str:
+        """The change, in points."""
+        return f"{self.values['difference']:+.1f} points"
 
     def numbers(self) -> str:
         """Both values, the interval of the change, and the number of questions."""
@@ -87,6 +92,30 @@ def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> C
         said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
     outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
     return ComparisonVerdict(outcome, tuple(said))
+
+
+def brief(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> str:
+    """The same in one sentence where that is all there is to say: which main metrics rose or fell, and how many did neither.
+
+    Where a caveat comes first, nothing is conclusive, or videos are too few, it is the whole verdict.
+    """
+    changes = _changes(result)
+    rose, fell = ([one for one in changes if one.better == side] for side in ("B", "A"))
+    caveats = _unread(changes, result, names) or any(entry["warnings"] for entry in result["benchmarks"].values())
+    if caveats or len(changes) == 1 or not (rose or fell) or any(one.few for one in changes):
+        return verdict(result, names).text
+    a, b = names
+    sides = [
+        f"{word} {than}on {len(some)}{of} ({_listed([f'{one.bench} {one.name} {one.change}' for one in some])})"
+        for word, some, than, of in (
+            ("better", rose, f"than {a} ", f" of {len(changes)} main metrics"),
+            ("worse", fell, "" if rose else f"than {a} ", "" if rose else f" of {len(changes)} main metrics"),
+        )
+        if some
+    ]
+    open_ = len(changes) - len(rose) - len(fell)
+    rest = f"; the other {open_} can't be told from chance" if open_ else ""
+    return f"{'mixed: ' if rose and fell else ''}{b} is {' and '.join(sides)}{rest}"
 
 
 def _changes(result: Mapping[str, Any]) -> list[_HeadlineChange]:
@@ -138,17 +167,24 @@ def _unread(changes: Sequence[_HeadlineChange], result: Mapping[str, Any], names
         ):
             continue
         counts = [f"{_part(side['count'], side['n'])} outputs of {name}" for name, side in unread]
-        official = [
-            f"{one.name} {sides['a']['official'][one.metric]:.1f} to {sides['b']['official'][one.metric]:.1f}"
-            for one in changes
-            if one.bench == bench and all(one.metric in side["official"] for side in sides.values())
-        ]
-        beside = f"; by the official rule: {', '.join(official)}" if official else ""
-        said.append(
-            f"On {bench}, {' and '.join(counts)} couldn't be read (they hold no answer in the tags that were asked for) and "
-            f"count as wrong{beside}."
-        )
+        lenient = result.get("protocol") == "lenient"
+        values = [f"{how}: {', '.join(of)}" for key, how in _OTHERS.items() if (of := _beside(changes, bench, sides, key))]
+        beside = f"; {'; '.join(values)}" if values and not lenient else ""
+        why = "state no answer, or several" if lenient else "hold no answer in the tags that were asked for"
+        said.append(f"On {bench}, {' and '.join(counts)} couldn't be read (they {why}) and count as wrong{beside}.")
     return said
+
+
+_OTHERS = {"official": "by the official rule", "lenient": "read leniently"}
+
+
+def _beside(changes: Sequence[_HeadlineChange], bench: str, sides: Mapping[str, Any], protocol: str) -> list[str]:
+    """A benchmark's main metrics by another protocol, over all outputs of each run."""
+    return [
+        f"{one.name} {sides['a'][protocol][one.metric]:.1f} to {sides['b'][protocol][one.metric]:.1f}"
+        for one in changes
+        if one.bench == bench and all(one.metric in side.get(protocol, {}) for side in sides.values())
+    ]
 
 
 def _part(count: int, n: int) -> str:

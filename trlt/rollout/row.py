@@ -35,19 +35,22 @@ def to_row(
     """The row of an answered sample.
 
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
-    max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `warning` is set only if a gold span is
+    max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `parts` is set only if the reward has parts
+    besides the paper's: what each gave, null where it doesn't apply. `warning` is set only if a gold span is
     outside the clip, whose length is `length_s` (None: unknown).
     """
     [grades] = grader.grade([(sample, [one.text for one in said])])
-    answers, scores, rewards = ([*part] for part in zip(*grades, strict=True))
+    scores, rewards = [one.scores for one in grades], [one.reward for one in grades]
+    parts = {part.name: [one.parts[part.name] for one in grades] for part in grader.parts}
     ious = [s.tiou for s in scores if s.tiou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]
     warning = outside_words(sample, length_s) if length_s is not None else None
     return {
         **_head(sample),
         "texts": [one.text for one in said],
-        "answers": [_answer(answer) for answer in answers],
+        "answers": [_answer(one.answer) for one in grades],
         "scores": [asdict(s) for s in scores],
+        **({"parts": parts} if parts else {}),
         "rewards": rewards,
         "tokens": [one.tokens for one in said],
         "finished": [one.finished for one in said],

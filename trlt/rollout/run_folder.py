@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -133,6 +133,8 @@ def open_run(
     }
     if sampler is not None:
         values["sampler"] = dict(sampler)
+    if recipe.reward.parts:
+        values["reward"] = recipe.reward.identity()
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     create_text(run.recipe, dump_recipe(recipe))
     found = tells_apart(kind, load_recipe(run.recipe), recipe)
@@ -239,6 +241,7 @@ def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     drawn = [_drawn_by(one) for one in (old, new)]
     if drawn[0] != drawn[1]:
         found.append(f"what draws the answers: {drawn[0]} -> {drawn[1]}")
+    found += changed_parts(old.get("reward", []), new.get("reward", []))
     for name in sorted(new["inputs"].keys() & old.get("inputs", {}).keys()):
         found += _changed_input(name, old["inputs"][name], new["inputs"][name])
     return found
@@ -252,16 +255,55 @@ def _drawn_by(values: Mapping[str, Any]) -> str:
 
 
 def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Differences between inputs; for sample files, in words instead of checksums."""
-    if "samples" not in new or old.get("sha256") == new.get("sha256"):
+    """Differences between inputs; for sample files, and for a benchmark's own files, in words instead of checksums."""
+    if "samples" not in new:
+        files, files_now = old.get("files", {}), new.get("files", {})
+        edited = [file for file in files if file in files_now and files[file] != files_now[file]]
+        return [f"{name}: {file} was changed" for file in edited] + _changed(f"inputs.{name}", old, new)
+    if old.get("sha256") == new.get("sha256"):
         return _changed(f"inputs.{name}", old, new)
-    before, now_there = (Path(str(one.get("path", ""))).name for one in (old, new))
+    # What was given, rather than what was made of it.
+    before, now_there = (Path(str(next(iter(one.get("files") or ()), one.get("path", "")))).name for one in (old, new))
     counts = (
         f" ({old.get('samples'):,} before, {new['samples']:,} now)" if old.get("samples") not in (None, new["samples"]) else ""
     )
     told = f"the samples in {now_there} changed" if before == now_there else f"other samples: {before} -> {now_there}"
     rest = [{key: value for key, value in one.items() if key not in ("sha256", "samples")} for one in (old, new)]
     return [told + counts, *_changed(f"inputs.{name}", *rest)]
+
+
+def changed_parts(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Differences between the reward's own parts of two runs, in words; where a file is makes none.
+
+    Args:
+        old: As a manifest holds them (`reward`).
+        new: Likewise, or as a recipe gives them (`Rewards.identity`).
+    """
+    before, now_there = ({part["name"]: part for part in some} for some in (old, new))
+    found = []
+    for name in [*before, *(name for name in now_there if name not in before)]:
+        a, b = before.get(name), now_there.get(name)
+        if a is None or b is None:
+            found.append(f"reward part {name}: {'is new' if a is None else 'is gone'}")
+            continue
+        if a["weight"] != b["weight"]:
+            found.append(f"reward part {name}: weight {a['weight']!r} -> {b['weight']!r}")
+        # The file itself comes first, and may have another name now.
+        (old_file, old_sum), (new_file, new_sum) = (next(iter(part["files"].items()), ("", "")) for part in (a, b))
+        if old_sum != new_sum:
+            moved = old_file == new_file or not (old_file and new_file)
+            found.append(
+                f"reward part {name}: {new_file or old_file} changed"
+                if moved
+                else f"reward part {name}: {old_file} -> {new_file}"
+            )
+        others = [{key: value for key, value in part["files"].items() if key not in (old_file, new_file)} for part in (a, b)]
+        for key in sorted(others[0].keys() | others[1].keys()):
+            if others[0].get(key) != others[1].get(key):
+                found.append(f"reward part {name}: {key} changed, which {new_file} imports")
+    if not found and [part["name"] for part in old] != [part["name"] for part in new]:
+        found.append(f"reward parts: their order, {', '.join(before)} -> {', '.join(now_there)}")
+    return found
 
 
 def _rows_there(run: RunFiles) -> list[Path]:
@@ -281,7 +323,8 @@ def _forget(run: RunFiles) -> None:
             raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
     for rows in there:
         remove(work_folder(rows))
-    made = ("results.json", "results.md", "results.tex", "items/*.parquet", "lmms_eval/*.json*")
+    made = [f"results.{kind}" for kind in ("json", "md", "tex")]
+    made += ["report.html", "items/*.parquet", "samples/*.jsonl", "lmms_eval/*.json*"]
     results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
     for path in (run.manifest, *there, run.recipe, run.picture, *results):
         path.unlink(missing_ok=True)

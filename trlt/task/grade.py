@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from trlt.errors import VideoError
+from trlt.errors.faults import fault_of
 from trlt.task.answer import Answer
+from trlt.task.parts import Read, RewardPart, with_parts
 from trlt.task.prompt_form import PromptForm
 from trlt.task.reward import Weights, reward
 from trlt.task.sample import Sample
@@ -19,7 +22,9 @@ class Grade(NamedTuple):
     answer: Answer
     scores: Scores
     reward: float
-    """Weighted sum (Eq. 1 to 3 of the paper)."""
+    """Weighted sum (Eq. 1 to 3 of the paper), and of the recipe's own parts."""
+    parts: Mapping[str, float | None] = {}
+    """What each of the recipe's own parts gave, by name; None where it doesn't apply, and adds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Grader:
 
     form: PromptForm
     weights: Weights = Weights()
+    parts: tuple[RewardPart, ...] = ()
+    """Parts beside the paper's, in the order in which they are added."""
 
     def grade(self, asked: Sequence[tuple[Sample, Sequence[str]]]) -> list[list[Grade]]:
         """Grades of some samples' completions.
@@ -37,10 +44,58 @@ class Grader:
 
         Returns:
             For each sample, a grade per completion.
-        """
-        return [[self._one(sample, text) for text in texts] for sample, texts in asked]
 
-    def _one(self, sample: Sample, text: str) -> Grade:
-        answer = self.form.read(sample, text)
-        scores = score(answer, sample, self.form.open_threshold)
-        return Grade(answer, scores, reward(sample, text, answer, scores, self.weights))
+        Raises:
+            VideoError: the first fault of `outcomes`.
+            RewardError: likewise.
+        """
+        found = []
+        for outcome in self.outcomes(asked):
+            if isinstance(outcome, VideoError):
+                raise outcome
+            found.append(outcome)
+        return found
+
+    def outcomes(self, asked: Sequence[tuple[Sample, Sequence[str]]]) -> list[list[Grade] | VideoError]:
+        """Grades of some samples' completions, or in their place why a sample's can't be graded.
+
+        Parts that take lists are given all completions together.
+
+        Raises:
+            RewardError: a part gave what is no reward.
+            Exception: what concerns the machine, see `fault_of`.
+        """
+        read: dict[int, Read] = {}
+        base: dict[int, list[float]] = {}
+        found: dict[int, list[Grade] | VideoError] = {}
+        for place, (sample, texts) in enumerate(asked):
+            try:
+                answers = [self.form.read(sample, text) for text in texts]
+                scores = [score(answer, sample, self.form.open_threshold) for answer in answers]
+                one = Read(sample, texts, answers, scores)
+                base[place] = [reward(sample, *each, self.weights) for each in zip(texts, answers, scores, strict=True)]
+            except Exception as error:  # of this sample alone
+                found[place] = fault_of(error)
+            else:
+                read[place] = one
+        paid: dict[int, dict[str, list[float | None]]] = {place: {} for place in read}
+        for part in self.parts:
+            going = [place for place in read if place not in found]
+            if not going:
+                break
+            for place, values in zip(going, part.values([read[place] for place in going]), strict=True):
+                if isinstance(values, VideoError):
+                    found[place] = values
+                else:
+                    paid[place][part.name] = values
+        for place, one in read.items():
+            if place not in found:
+                found[place] = self._grades(one, base[place], paid[place])
+        return [found[place] for place in range(len(asked))]
+
+    def _grades(self, read: Read, base: Sequence[float], paid: Mapping[str, Sequence[float | None]]) -> list[Grade]:
+        grades = []
+        for i, total in enumerate(base):
+            values = {name: some[i] for name, some in paid.items()}
+            grades.append(Grade(read.answers[i], read.scores[i], with_parts(total, self.parts, values), values))
+        return grades

@@ -157,9 +157,9 @@ def _fault(s: Sample) -> str | None:
     if s.answer is not None and not isinstance(s.answer, str):
         return f"answer: {shown(s.answer)} must be a text"
     if s.options is None:
-        if s.answer:
-            return None
-        return "answer: grounded_qa needs one" if s.spans else "options: multi_choice needs at least 2, or an answer in words"
+        if s.task == "multi_choice" and (not s.answer or s.answer_index is not None):
+            return "options: multi_choice needs at least 2, or none, no answer_index, and an answer in words"
+        return None if s.answer else "answer: grounded_qa needs one"
     if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
         return f"options: {shown(list(s.options))} must be at least 2 distinct, non-empty texts"
     return answer_fault(s.options, s.answer, s.answer_index)

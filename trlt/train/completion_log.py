@@ -6,7 +6,7 @@ For notebooks, and for a look at what earns a reward. Knows scored groups and Pa
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,7 +41,8 @@ COLUMNS = {
 }
 """Name to Arrow type. `step` as in `log.jsonl`; `id`, `source` and `task` of the sample; `index` of the completion in its
 group, from 0; `tokens` counts the sampled ones; `overlong` is the part of the reward that is for length, null without a length
-penalty; `advantage` within the group; a score that the task lacks is null."""
+penalty; `advantage` within the group; a score that the task lacks is null. A part of the reward that the recipe adds has a
+column `reward/<part>` besides, null where it doesn't apply."""
 _NAME = re.compile(r"step-(\d+)-rank(\d+)\.parquet")
 
 
@@ -60,10 +61,21 @@ class Completions:
         rank: Of the process, from 0.
         every: Steps between those that are kept, which bounds the size: the multiples of it.
         scale: Of the advantages, as training has it; see `reward.advantages`.
+        parts: Names of the reward's own parts.
     """
 
-    def __init__(self, folder: Path, samples: Sequence[Sample], *, rank: int = 0, every: int = 1, scale: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        samples: Sequence[Sample],
+        *,
+        rank: int = 0,
+        every: int = 1,
+        scale: bool = True,
+        parts: Sequence[str] = (),
+    ) -> None:
         self._folder, self._samples = folder / FOLDER, samples
+        self._parts = parts
         self._rank, self._every, self._scale = rank, every, scale
 
     def add(self, step: int, scored: Sequence[ScoredGroup]) -> Path | None:
@@ -82,7 +94,8 @@ class Completions:
         import pyarrow.parquet as pq
 
         rows = [row for group in scored for row in self._rows(step, group)]
-        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+        kinds = COLUMNS | {f"reward/{part}": "float64" for part in self._parts}
+        schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
         path = self._folder / f"step-{step:06}-rank{self._rank}.parquet"
         with open_atomic(path, "wb") as out:
             pq.write_table(pa.Table.from_pylist(rows, schema), out, compression="zstd")
@@ -92,8 +105,9 @@ class Completions:
         sample = self._samples[group.index]
         gains = advantages(group.rewards, scale=self._scale)
         penalties = group.penalties or [None] * len(group.rewards)
-        parts = zip(group.completions, group.scores, group.rewards, penalties, gains, strict=True)
-        for index, (completion, scores, reward, overlong, advantage) in enumerate(parts):
+        own: Sequence[Mapping[str, float | None]] = group.parts or [{}] * len(group.rewards)
+        columns = zip(group.completions, group.scores, group.rewards, penalties, gains, own, strict=True)
+        for index, (completion, scores, reward, overlong, advantage, paid) in enumerate(columns):
             yield {
                 "step": step,
                 "rank": self._rank,
@@ -108,6 +122,7 @@ class Completions:
                 "overlong": overlong,
                 "advantage": advantage,
                 **asdict(scores),
+                **{f"reward/{part}": paid.get(part) for part in self._parts},
             }
 
 

@@ -116,6 +116,8 @@ def _saturation(first: Metrics, last: Metrics, limit: int) -> str | None:
     parts = {name: last[f"reward/{name}"] for name in ("format", "accuracy", "tiou") if f"reward/{name}" in last}
     if "accuracy" not in parts and "tiou" not in parts or min(parts.values()) < SATURATED:
         return None
+    if any(name.startswith("reward/") and name[7:] not in (*parts, "overlong") for name in last):
+        return None  # a part that the recipe adds: nobody knows how much it can give
     said = ", ".join(f"{name} {value:.2f}" for name, value in parts.items())
     return f"saturated: the rewards are nearly all that they can be ({said}); more steps on this data will hardly help"
 

@@ -8,7 +8,7 @@ prompt without asking the others. Knows scores and rewards; neither models nor l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -30,6 +30,8 @@ class ScoredGroup:
     """The rewards used for learning, including penalties."""
     penalties: tuple[float, ...] = ()
     """The parts of the rewards for length, at most 0 each; empty without a length penalty."""
+    parts: tuple[Mapping[str, float | None], ...] = ()
+    """What each of the recipe's own parts gave, by name; empty without any."""
 
     def counted(self, *, mask_truncated: bool) -> list[int]:
         """Tokens of each completion that count in the loss; none of one that was cut off, with `mask_truncated`."""
@@ -169,11 +171,21 @@ def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
         "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
         "reward/overlong": [penalty for s in scored for penalty in s.penalties],
+        **_parts(scored),
         "length": [float(len(c.tokens)) for c in completions],
         "truncated_frac": [float(not c.finished) for c in completions],
         "same_answer": _same_answer(scored),
         "video_tokens": [float(s.group.clip.tokens) for s in scored],
     }
+
+
+def _parts(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
+    """What the recipe's own parts gave, where they apply."""
+    found: dict[str, list[float]] = {}
+    for one in (one for group in scored for one in group.parts):
+        for name, value in one.items():
+            found.setdefault(f"reward/{name}", []).extend([] if value is None else [value])
+    return found
 
 
 FEW = 4

@@ -120,6 +120,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             rank=self.accelerator.process_index,
             every=recipe.train.completions_every,
             scale=recipe.train.scale_rewards == "group",
+            parts=self.group_rollouts.parts,
         )
         self.example: Example | None = None
         """Is told of a completion of each step."""
@@ -127,7 +128,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         """Is called once when the weights have changed for the first time, and what draws in place of the engine has them."""
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
-        self._step_metrics = StepMetrics(self.accelerator.gather, self.accelerator.device)
+        self._step_metrics = StepMetrics(self.accelerator.gather, self.accelerator.device, self.group_rollouts.parts)
         mode, cap = recipe.train.corrects, recipe.train.correction_cap
         self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
         # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.

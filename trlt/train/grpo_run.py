@@ -122,17 +122,21 @@ def _parity(
     sampling = Sampling(settings.temperature, settings.top_p, min(64, settings.max_new_tokens), settings.seed)
     named = [(name, clip, words) for name, (_, clip, words) in zip(called, clips, strict=True)]
 
+    def tell(found: Agreement) -> None:
+        if training_data.on_event and trainer.accelerator.is_main_process:
+            when = f"after step {trainer.state.global_step}" if trainer.state.global_step else "before the first step"
+            training_data.on_event(f"train: {when}, {found.words}")
+
     def compare(count: int = 1) -> Agreement:
         assert vllm
         with trainer.accelerator.autocast():
             found = check_vllm(vllm, engine, named[:count], seen, sampling)
-        if training_data.on_event and trainer.accelerator.is_main_process:
-            when = f"after step {trainer.state.global_step}" if trainer.state.global_step else "before the first step"
-            training_data.on_event(f"train: {when}, {found.words}")
+        tell(found)
         return found
 
     with trainer.drawing(), trainer.accelerator.autocast():
         parity = check(engine, loaded.processor, clips, made, trainer.trainer_side(), sampling)
+        tell(parity)
         if vllm is None:
             return parity
         trainer.compare = compare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -34,11 +34,12 @@ class StepMetrics:
     Args:
         gather: Stacks a tensor (1, ...) of each process to (processes, ...).
         device: Device of the exchanged tensors.
+        parts: Names of the reward's own parts, in the same order in all processes.
     """
 
-    def __init__(self, gather: Callable[[Tensor], Tensor], device: torch.device) -> None:
+    def __init__(self, gather: Callable[[Tensor], Tensor], device: torch.device, parts: Sequence[str] = ()) -> None:
         self._gather, self._device = gather, device
-        self._values: dict[str, list[float]] = {name: [] for name in STEP_METRICS}
+        self._values: dict[str, list[float]] = {name: [] for name in (*STEP_METRICS, *(f"reward/{part}" for part in parts))}
 
     def add(self, values: Mapping[str, Iterable[float]]) -> None:
         """Adds this process's numbers, by name."""

@@ -36,6 +36,14 @@ class Parity(Agreement):
     vllm: Agreement | None = None
     """Of vLLM and the trainer, where vLLM draws the completions."""
 
+    @property
+    def words(self) -> str:
+        """One line for a command's output."""
+        return (
+            f"parity of rollout, trainer and the library's forward: {self.largest:.1e} at most, {self.mean:.1e} on average, "
+            f"over {self.tokens} tokens"
+        )
+
 
 class Trainer(NamedTuple):
     """The side that learns, as its update computes log-probabilities."""

@@ -17,8 +17,9 @@ from trlt.engine.sampling import Sampling
 from trlt.engine.shared_prefix import Group
 from trlt.engine.vllm import VllmSampler
 from trlt.errors import VideoError
-from trlt.errors.faults import fault_of
+from trlt.errors.faults import Surprises, fault_of
 from trlt.recipe import Recipe
+from trlt.task.grade import Grade
 from trlt.task.reward import overlong
 from trlt.train.dynamic_sampling import ScoredGroup
 from trlt.train.trainer import TrainingData
@@ -63,6 +64,9 @@ class GroupRollouts:
         self._training_data, self._recipe, self._broken = training_data, recipe, broken
         self._autocast, self._tower = autocast, tower
         self._grader = recipe.grader("train")
+        self.parts = [part.name for part in self._grader.parts]
+        """Names of the reward's own parts."""
+        self._surprises = Surprises(again="")
         self.told: Callable[[int, int], None] | None = None
         """Is told how many completions of a call are there, of how many."""
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
@@ -117,35 +121,56 @@ class GroupRollouts:
                     else:
                         self._broken.add(training_data.samples[indices[asked[t].place]], fault, step)
         sampled = time.perf_counter()
-        scored: list[ScoredGroup | None] = [None] * len(indices)
         # In the order of the prompts. The order in which the engine is done with them depends on its batches.
-        for t, said in sorted(drawn.items()):
-            index, one = indices[asked[t].place], asked[t]
-            try:
-                group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
-                scored[one.place] = self.score(index, group, said)
-            except Exception as error:  # of these answers alone
-                self._broken.add(training_data.samples[index], fault_of(error), step)
+        scored = self._scored(indices, [(asked[t], said) for t, said in sorted(drawn.items())], step)
         for name, seconds in zip(
             self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
         ):
             self.seconds[name].append(seconds)
         return scored
 
+    def _scored(
+        self, indices: Sequence[int], drawn: Sequence[tuple[_GroupRequest, Sequence[Completion]]], step: int
+    ) -> list[ScoredGroup | None]:
+        """The scored groups of a call; all completions are graded together, and a sample that can't be is listed.
+
+        Raises:
+            TrltError: most samples meet unforeseen errors; or a part of the reward gave what is no reward.
+        """
+        scored: list[ScoredGroup | None] = [None] * len(indices)
+        samples = [self._training_data.samples[indices[one.place]] for one, _ in drawn]
+        texts = [[c.text for c in said] for _, said in drawn]
+        outcomes = self._grader.outcomes([*zip(samples, texts, strict=True)])
+        for sample, (one, said), outcome in zip(samples, drawn, outcomes, strict=True):
+            try:
+                if isinstance(outcome, VideoError):
+                    raise outcome
+                group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
+                scored[one.place] = self.score(indices[one.place], group, said, outcome)
+            except Exception as error:  # of these answers alone
+                fault = fault_of(error)
+                try:
+                    self._broken.add_all({sample.id: str(fault)}, step)
+                finally:  # either may end the run; this one knows the traceback
+                    self._surprises.add("score", fault)
+            else:
+                self._surprises.passed("score")
+        return scored
+
     def inputs(self, clip: Clip) -> ClipInputs:
         """A clip as the engine and the update take it."""
         return self._tower.inputs(clip) if self._tower else self._training_data.builder.clip(clip)
 
-    def score(self, index: int, group: Group, completions: Sequence[Completion]) -> ScoredGroup:
+    def score(self, index: int, group: Group, completions: Sequence[Completion], grades: Sequence[Grade]) -> ScoredGroup:
         """The rewards of a sample's completions: from their grades, minus length penalties.
 
         Args:
             index: Of the sample.
             group: What the completions are an answer to, and their tokens.
             completions: As they were drawn.
+            grades: Of each.
         """
-        train, sample = self._recipe.train, self._training_data.samples[index]
-        [grades] = self._grader.grade([(sample, [one.text for one in completions])])
+        train = self._recipe.train
         rewards = [one.reward for one in grades]
         penalties: list[float] = []
         # In training alone: evaluation grades the same text without it.
@@ -153,7 +178,13 @@ class GroupRollouts:
             penalties = [overlong(len(c.tokens), train.max_new_tokens, train.overlong_tokens) for c in completions]
             rewards = [r + penalty for r, penalty in zip(rewards, penalties, strict=True)]
         return ScoredGroup(
-            index, group, tuple(completions), tuple(one.scores for one in grades), tuple(rewards), tuple(penalties)
+            index,
+            group,
+            tuple(completions),
+            tuple(one.scores for one in grades),
+            tuple(rewards),
+            tuple(penalties),
+            tuple(one.parts for one in grades) if self.parts else (),
         )
 
 

@@ -86,6 +86,13 @@ def mean_values(items: Sequence[Item], values: Values, weights: Sequence[float] 
     return {key: 100 * total / counts[key] for key, total in sums.items()}
 
 
+def is_answered(item: Item) -> bool:
+    """Whether all parts of the answer could be read from the output."""
+    said = item.answer.payload if item.sample.options is None else item.answer.option
+    option, span = said is not None, item.answer.span is not None
+    return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
+
+
 def paper_tiou(item: Item) -> float:
     """Temporal IoU, the maximum over the gold spans."""
     return score(item.answer, item.sample).tiou or 0.0

@@ -9,17 +9,22 @@ from types import ModuleType
 
 from trlt.data.datasets._common import Purpose, Reading
 from trlt.data.datasets._files import parse_file
-from trlt.data.datasets._modules import has_role, load, names
+from trlt.data.datasets._modules import dataset_file, dataset_name, has_role, load, names
 from trlt.errors import DataError, UsageError, did_you_mean
 
 
 def read_source(
-    name: str, annotations: Path, split: str | None = None, *, allow_test: bool = False, purpose: Purpose = "train"
+    dataset: str | ModuleType,
+    annotations: Path,
+    split: str | None = None,
+    *,
+    allow_test: bool = False,
+    purpose: Purpose = "train",
 ) -> Reading:
     """Samples of a data set.
 
     Args:
-        name: Of the data set, as in `names()`.
+        dataset: Its name, as in `names()`, or its module.
         annotations: Folder that holds the official files under their own names (or in one subfolder), or the main
             annotation file; the others are beside it.
         split: None infers it from the name of a given file, else uses the data set's train or test split.
@@ -30,9 +35,12 @@ def read_source(
         UsageError: an unknown data set or split, or a test split to train on.
         DataError: a file is missing or isn't what it should be; names what was wanted and what was found.
     """
-    module = load(name)
+    module, name = load(dataset), dataset_name(dataset)
     if not has_role(module, purpose):
         kind = "training source" if purpose == "train" else "benchmark"
+        if dataset_file(module):
+            lacks = "TRAIN_SPLIT" if purpose == "train" else "TEST_SPLIT, values, official and metrics"
+            raise UsageError(f"{module.__file__}: is no {kind}: it has no {lacks}")
         raise UsageError(f"{name} is no {kind}; choose one of: {', '.join(names(purpose))}")
     split = split or _split_of(module, annotations) or (module.TRAIN_SPLIT if purpose == "train" else module.TEST_SPLIT)
     if split not in module.FILES:
@@ -74,9 +82,10 @@ def _find(name: str, module: ModuleType, annotations: Path, split: str) -> dict[
     if missing or not paths:
         entries = sorted(entry.name + "/" * entry.is_dir() for entry in folder.iterdir())
         found = ", ".join(entries[:12]) + (f" and {len(entries) - 12} more" if len(entries) > 12 else "")
+        fetched = {remote.path.rpartition("/")[2] for remote in module.FETCH.files} if hasattr(module, "FETCH") else set()
         raise DataError(
             f"{folder}: {name} ({split}) wants {', '.join(missing) or 'one at least of ' + ', '.join(wanted)}; "
-            f"found {found or 'an empty folder'}"
+            f"found {found or 'an empty folder'}" + (f"; `trlt download {name}` fetches it" if fetched & set(wanted) else "")
         )
     return paths
 

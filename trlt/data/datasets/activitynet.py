@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, pair, youtube_key
+from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._grounding import metrics as metrics
 from trlt.data.datasets._grounding import official as official
 from trlt.data.datasets._grounding import values as values
@@ -26,6 +27,28 @@ TASK: Task = "grounding"
 LICENSE = "ActivityNet: research use"
 WHERE = "cs.stanford.edu/people/ranjaykrishna/densevid; videos from YouTube"
 DOMAIN = "human activities"
+_TAN = ("microsoft/VideoX", "1744b2159c3d11694f94dab4fcde8660c685e79a")
+FETCH = Fetch(
+    files=(
+        # Copies of val_1.json and val_2.json in a repository, which calls them by their use.
+        Remote(
+            on_github(*_TAN, "2D-TAN/data/ActivityNet/val.json"),
+            1_910_790,
+            "sha256:466aaccb9ebe45c6db4c98488a4ddbeb5b22faffe62e1bbce81222c14fc29e1c",
+            saved="val_1.json",
+        ),
+        Remote(
+            on_github(*_TAN, "2D-TAN/data/ActivityNet/test.json"),
+            1_727_037,
+            "sha256:08fe56568bc92dd02a6150fe1094457a5f2ac72975b8778a922bc9a65aa7f0e9",
+            saved="val_2.json",
+        ),
+    ),
+    by_hand=(
+        "videos: ask for them with the form at http://activity-net.org/download.html, or take them from YouTube by their ids; "
+        "put them into {data}/activitynet/videos as v_<id>.mp4 (or .mkv, .webm)",
+    ),
+)
 TEST_SPLIT = "val_2"
 FILES = {"val_2": ("val_2.json",), "val_1": ("val_1.json",)}
 

@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._grounding import values as values
 from trlt.data.datasets._metrics import Item, benchmark_entry, mean_values, official_text
 from trlt.data.datasets._spans import Repair, repair_span
@@ -31,6 +32,18 @@ TASK: Task = "grounding"
 LICENSE = "LITA: non-commercial research; ActivityNet: research use"
 WHERE = "huggingface.co/datasets/deahuang/LITA-Datasets (temporal_reasoning); videos are ActivityNet's"
 DOMAIN = "human activities"
+FETCH = Fetch(
+    files=(
+        Remote(
+            hub(
+                "deahuang/LITA-Datasets", "a9ee31fbadef10278a9397eaf2771cafe8e344ab", "temporal_reasoning/annot_val_1_q229.json"
+            ),
+            85_300,
+        ),
+    ),
+    by_hand=("videos: those of ActivityNet, in {data}/activitynet/videos; `trlt download activitynet` says how to get them",),
+    videos_at="activitynet/videos",
+)
 TEST_SPLIT = "val"
 OFFICIAL_HIGHER = "LITA's rule takes an output without times for the whole video, and its means are over videos"
 FILES = {"val": ("annot_val_1_q229.json",)}

@@ -17,6 +17,7 @@ import re
 from dataclasses import replace
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns
+from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._grounding import metrics as metrics
 from trlt.data.datasets._grounding import official as official
 from trlt.data.datasets._grounding import values as values
@@ -29,6 +30,41 @@ TASK: Task = "grounding"
 LICENSE = "Charades: non-commercial use"
 WHERE = "github.com/jiyanggao/TALL (sentences and times), prior.allenai.org/projects/charades (csv files and videos)"
 DOMAIN = "daily life indoors"
+_TAN = ("microsoft/VideoX", "1744b2159c3d11694f94dab4fcde8660c685e79a")
+_AT = "2D-TAN/data/Charades-STA"
+FETCH = Fetch(
+    files=(
+        # The authors' files lie on a drive; this is a copy of them in a repository.
+        Remote(
+            on_github(*_TAN, f"{_AT}/charades_sta_train.txt"),
+            622_491,
+            "sha256:47ec9b6b488fca753373d9cc29b07a959f7237a922cb29463cd088cd6198e805",
+        ),
+        Remote(
+            on_github(*_TAN, f"{_AT}/charades_sta_test.txt"),
+            186_686,
+            "sha256:fab341679c20b0917173dcffffde367a71113fe63f3a645558cef2ebfbfefb55",
+        ),
+        Remote(
+            on_github(*_TAN, f"{_AT}/Charades_v1_train.csv"),
+            3_622_045,
+            "sha256:59273c6dc2139ec7eb95b980fd26bc8529774b1ede0602f6ca90b546ed12f0fc",
+        ),
+        Remote(
+            on_github(*_TAN, f"{_AT}/Charades_v1_test.csv"),
+            1_173_833,
+            "sha256:8b8b207b55fb95b949018027f69d83bd46cd844d15834f8f592ee8e7446173eb",
+        ),
+    ),
+    videos=(
+        Remote(
+            "https://ai2-public-datasets.s3-us-west-2.amazonaws.com/charades/Charades_v1_480.zip",
+            14_000_000_000,
+            to="videos",
+            unpack=True,
+        ),
+    ),
+)
 PAPER_COUNT = 12_408
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "test"

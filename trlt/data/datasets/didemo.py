@@ -18,6 +18,7 @@ from collections import Counter
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, didemo_key, get, holding, pair
+from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.task.sample import Sample, Span, Task
 
 TITLE = "DiDeMo"
@@ -25,6 +26,26 @@ TASK: Task = "grounding"
 LICENSE = "annotations BSD-2-Clause; videos under their uploaders' licenses, many NC or ND"
 WHERE = "github.com/LisaAnne/LocalizingMoments; videos from Flickr"
 DOMAIN = "personal videos"
+_MOMENTS = ("LisaAnne/LocalizingMoments", "b6a555c8134581305d0ed4716fbc192860e0b88c")
+FETCH = Fetch(
+    files=(
+        Remote(on_github(*_MOMENTS, "data/train_data.json"), None, "git:ce7c7cb68c776bfcdc790bd7b1bbbbdd4278a7df"),
+        Remote(
+            on_github(*_MOMENTS, "data/val_data.json"),
+            1_111_448,
+            "sha256:b0364cc256553332feb19d46bcc4cd2b09774949fe6c0b25e7ed0ff3c6aefebb",
+        ),
+        Remote(
+            on_github(*_MOMENTS, "data/test_data.json"),
+            1_068_934,
+            "sha256:1891c04ec48b3d364c739594b2b6413806b74bd9027c092d896e7ebb930ff1cd",
+        ),
+    ),
+    by_hand=(
+        "videos: under their uploaders' licenses; github.com/LisaAnne/LocalizingMoments (Getting the Videos) has a script that "
+        "takes them from a public bucket, and a drive; put them into {data}/didemo/videos under the names in the annotation",
+    ),
+)
 PAPER_COUNT = 33_002
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "test"

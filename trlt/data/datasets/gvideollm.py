@@ -39,6 +39,7 @@ from trlt.data.datasets._common import (
     without_instruction,
     youtube_key,
 )
+from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._options import bare, choose, fault, flags, split_options
 from trlt.data.datasets._spans import repair_spans
 from trlt.errors import DataError
@@ -49,6 +50,13 @@ TASK: Task = "grounded_qa"
 LICENSE = "annotations: not stated; QVHighlights CC BY-NC-SA 4.0, ActivityNet for research"
 WHERE = "huggingface.co/datasets/WHB139426/Grounded-VideoLLM; videos from ActivityNet and QVHighlights"
 DOMAIN = "vlogs, news and activities"
+FETCH = Fetch(
+    files=(Remote(hub("WHB139426/Grounded-VideoLLM", "main", "G-VideoQA-gpt4o-mini-anno.json")),),
+    by_hand=(
+        "videos: those of ActivityNet (`trlt download activitynet` says how) and of QVHighlights "
+        "(github.com/jayleicn/moment_detr); put both into {data}/gvideollm/videos",
+    ),
+)
 PAPER_COUNT = 29_797
 TRAIN_SPLIT = "train"
 FILES = {"train": ("G-VideoQA-gpt4o-mini-anno.json",)}

@@ -37,6 +37,7 @@ from trlt.data.datasets._common import (
     pair,
     youtube_key,
 )
+from trlt.data.datasets._fetch import Fetch
 from trlt.data.datasets._spans import repair_spans
 from trlt.errors import DataError
 from trlt.task.sample import Sample, Span, Task
@@ -46,6 +47,13 @@ TASK: Task = "grounding"
 LICENSE = "CC BY-NC-ND 4.0: non-commercial, no derivatives"
 WHERE = "github.com/huangb23/VTimeLLM; videos from YouTube, by id"
 DOMAIN = "YouTube videos of all kinds"
+FETCH = Fetch(
+    by_hand=(
+        "annotation: stage2.json, from the share that github.com/huangb23/VTimeLLM links on its page of data (a cloud of "
+        "Tsinghua's); put it into {data}/internvid",
+        "videos: from YouTube by their ids; put them into {data}/internvid/videos as <id>.mp4",
+    ),
+)
 PAPER_COUNT = 213_158
 TRAIN_SPLIT = "train"
 FILES = {"train": ("stage2.json",)}

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, get, without_instruction, youtube_key
+from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._options import SplitQuestion, choose, fault, flags, split_options
 from trlt.errors import DataError
 from trlt.task.answer import plain
@@ -43,6 +44,25 @@ FILES = {
     # There are no longer videos of it.
     "perceptiontest": tuple(f"{bucket}_perceptiontest_mc_qa_processed.json" for bucket in _BUCKETS[:2]),
 }
+FETCH = Fetch(
+    files=tuple(
+        Remote(
+            hub(
+                "lmms-lab/LLaVA-Video-178K",
+                "c45957bdb4b8aeccb78ae82a9ad4392e90660196",
+                f"{bucket}_youtube_v0_1/{bucket}_youtube_mc_v0_1_qa_processed.json",
+            ),
+            size,
+            to=f"{bucket}_youtube_v0_1",
+        )
+        for bucket, size in zip(_BUCKETS, (61_100_000, 264_000_000, 349_000_000, None), strict=True)
+    ),
+    by_hand=(
+        "videos: hf download lmms-lab/LLaVA-Video-178K --repo-type dataset --include '*_youtube_v0_1/*.tar.gz' --local-dir "
+        "{data}/llava_video (hundreds of GB), then unpack each archive in its folder; other splits: --include '*_mc_*.json'",
+    ),
+    videos_at="llava_video",
+)
 OPTIONAL = tuple(name for names in FILES.values() for name in names)
 """Buckets are downloaded one by one; at least one must be there."""
 STREAMED = OPTIONAL

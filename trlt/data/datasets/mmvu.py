@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_option, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
 from trlt.data.datasets._options import choose, flags
@@ -30,6 +31,16 @@ TASK: Task = "multi_choice"
 LICENSE = "MMVU: research use; videos belong to their uploaders"
 WHERE = "huggingface.co/datasets/yale-nlp/MMVU"
 DOMAIN = "expert knowledge"
+FETCH = Fetch(
+    files=(
+        Remote(
+            on_github("yale-nlp/MMVU", "4d54223d912f498707c105ab645a921abce6e39a", "data/validation.json"),
+            1_574_914,
+            "sha256:f7c1ac4f9fa9770960b17ef16a3b6861f777ba04ae818dccd0ea6cda34d2213d",
+        ),
+    ),
+    by_hand=("videos: hf download yale-nlp/MMVU --repo-type dataset --include 'videos/*' --local-dir {data}/mmvu",),
+)
 TEST_SPLIT = "validation"
 FILES = {"validation": ("validation.json",)}
 

@@ -20,6 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
+from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._metrics import Item, benchmark_entry, mean_values, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
 from trlt.data.datasets._spans import repair_span
@@ -76,6 +77,15 @@ TASKS = {
     "counterfactual_inference": TaskFolder("Counterfactual Inference", *_CLEVRER),
 }
 FILES = {"test": tuple(f"{task}.json" for task in TASKS)}
+FETCH = Fetch(
+    # The branch, not a commit: files were corrected after they had come out.
+    files=tuple(Remote(hub("OpenGVLab/MVBench", "main", f"json/{file}"), to="json") for file in FILES["test"]),
+    by_hand=(
+        "videos: hf download OpenGVLab/MVBench --repo-type dataset --include 'video/*' --local-dir {data}/mvbench (17 GB), "
+        "then unzip each archive in {data}/mvbench/video; those of NTU RGB+D are given out by its authors alone",
+    ),
+    videos_at="mvbench/video",
+)
 OFFICIAL_LOWER = "MVBench's rule reads a letter, such as B or (b), from the first word; an answer in words is wrong by it"
 OPTIONAL = FILES["test"]
 """A missing task is named in the notes and in the results; at least one must be there."""

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns, get, pair
+from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._metrics import (
     Item,
     benchmark_entry,
@@ -41,6 +42,38 @@ TASK: Task = "grounded_qa"
 LICENSE = "MIT"
 WHERE = "github.com/doc-doc/NExT-GQA; videos are VidOR's"
 DOMAIN = "personal videos"
+_NEXTGQA = ("doc-doc/NExT-GQA", "63772e0256ad9e34b83d6a108f1ba2041b924607")
+FETCH = Fetch(
+    files=(
+        Remote(
+            on_github(*_NEXTGQA, "datasets/nextgqa/val.csv"),
+            638_860,
+            "sha256:ac5a1eb1d6dee9cd84ab7f9c94ab345b2404646f24b79ac182cd2aa9e2d424c1",
+        ),
+        Remote(
+            on_github(*_NEXTGQA, "datasets/nextgqa/test.csv"),
+            1_052_149,
+            "sha256:0443ede53f521de4cbfb5e4fb02253926b90f81f62041b18bd17207a3511d114",
+        ),
+        Remote(
+            on_github(*_NEXTGQA, "datasets/nextgqa/gsub_val.json"),
+            115_228,
+            "sha256:4feb23e53102cb2d4779e857ff8f9fd9b552fc38435621406b2ed9b0bf76204b",
+        ),
+        Remote(
+            on_github(*_NEXTGQA, "datasets/nextgqa/gsub_test.json"),
+            195_500,
+            "sha256:0c16c31699238a0f2b8ace45aeed7f193149ce2f011d6ed4f1ef7170ef5d41e9",
+        ),
+        Remote(
+            on_github(*_NEXTGQA, f"datasets/nextgqa/{MAP}"),
+            331_540,
+            "sha256:1955d89e7a175346faf8d4a582297ff349619231394f59fd7872f459ac8a8685",
+        ),
+    ),
+    by_hand=("videos: those of NExT-QA, in {data}/nextqa/videos; `trlt download nextqa` says how to get them",),
+    videos_at="nextqa/videos",
+)
 PAPER_COUNT = 3_358
 TRAIN_SPLIT = "val"
 TEST_SPLIT = "test"

@@ -12,6 +12,7 @@ YFCC100M's.
 from __future__ import annotations
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns
+from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._next import MAP, NO_MAP, OPTION_COLUMNS, folders, options, video_path
 from trlt.data.datasets._options import fault, flags
 from trlt.task.sample import Sample, Task
@@ -21,6 +22,31 @@ TASK: Task = "multi_choice"
 LICENSE = "MIT"
 WHERE = "github.com/doc-doc/NExT-QA; videos are VidOR's"
 DOMAIN = "personal videos"
+_NEXTQA = ("doc-doc/NExT-QA", "6b92588ab4496268fa1caab9414a8b998ee063c5")
+FETCH = Fetch(
+    files=(
+        Remote(on_github(*_NEXTQA, "dataset/nextqa/train.csv"), None, "git:d21e93e78572a03b09528a05a2dfb3a1871afe27"),
+        Remote(
+            on_github(*_NEXTQA, "dataset/nextqa/val.csv"),
+            814_107,
+            "sha256:43198bdef8436b8d64a9b75d846b0987c10cbf94ebf4be325c4a4e54634d66b8",
+        ),
+        Remote(
+            on_github(*_NEXTQA, "dataset/nextqa/test.csv"),
+            1_385_657,
+            "sha256:cdf46de237b3b3b846ff0209ae1394ad559791b5a0de0bb8c78648f74da83542",
+        ),
+        Remote(
+            on_github(*_NEXTQA, f"dataset/nextqa/{MAP}"),
+            331_540,
+            "sha256:1955d89e7a175346faf8d4a582297ff349619231394f59fd7872f459ac8a8685",
+        ),
+    ),
+    by_hand=(
+        "videos: the archive NExTVideo on a drive, which github.com/doc-doc/NExT-QA (Data Preparation) links; unpack it into "
+        "{data}/nextqa/videos",
+    ),
+)
 PAPER_COUNT = 17_024
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "test"

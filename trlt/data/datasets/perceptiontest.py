@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, get, holding
+from trlt.data.datasets._fetch import Fetch, Remote
 from trlt.data.datasets._options import fault, flags
 from trlt.errors import DataError
 from trlt.task.answer import plain
@@ -28,6 +29,19 @@ TASK: Task = "multi_choice"
 LICENSE = "CC BY 4.0"
 WHERE = "github.com/google-deepmind/perception_test (annotations, cut frames and videos)"
 DOMAIN = "scenes staged with everyday objects"
+_BUCKET = "https://storage.googleapis.com/dm-perception-test"
+FETCH = Fetch(
+    files=(
+        Remote(f"{_BUCKET}/zip_data/mc_question_train_annotations.zip", 85_000, unpack=True),
+        Remote(f"{_BUCKET}/zip_data/mc_question_valid_annotations.zip", 200_000, unpack=True),
+        Remote(f"{_BUCKET}/misc/cut_frame_mapping_train.json", 39_498),
+    ),
+    videos=(Remote(f"{_BUCKET}/zip_data/train_videos.zip", 26_500_000_000, to="videos", unpack=True),),
+    by_hand=(
+        "videos of the split valid (70 GB): github.com/google-deepmind/perception_test (Download the data); unpack them into "
+        "{data}/perceptiontest/videos",
+    ),
+)
 PAPER_COUNT = 7_392
 TRAIN_SPLIT = "train"
 TEST_SPLIT = "valid"

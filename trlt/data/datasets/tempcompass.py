@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
+from trlt.data.datasets._fetch import Fetch, Remote, hub, on_github
 from trlt.data.datasets._metrics import Item, benchmark_entry, mean_values, official_text, paper_accuracy
 from trlt.data.datasets._options import SplitQuestion, choose, flags, split_options
 from trlt.task.answer import LETTERS
@@ -32,6 +33,39 @@ TASK: Task = "multi_choice"
 LICENSE = "TempCompass: research use; videos belong to their owners"
 WHERE = "github.com/llyx97/TempCompass (questions/); videos at huggingface.co/datasets/lmms-lab/TempCompass"
 DOMAIN = "short clips"
+_QUESTIONS = ("llyx97/TempCompass", "e1b463166400633e6061962d890a9ae85db29f70")
+FETCH = Fetch(
+    files=(
+        Remote(
+            on_github(*_QUESTIONS, "questions/multi-choice.json"),
+            441_771,
+            "sha256:c5bbdd249bbeca2d8fc70adec639509d8b9cb6d0bb3edfe4b838477a5efc3bbd",
+        ),
+        Remote(
+            on_github(*_QUESTIONS, "questions/yes_no.json"),
+            405_703,
+            "sha256:f10910c595a30aff3104c48b9cddcd88e71d512ba14dd7eff77d30e39807768d",
+        ),
+        Remote(
+            on_github(*_QUESTIONS, "questions/caption_matching.json"),
+            524_731,
+            "sha256:ef8038edfbcd713e14a361cb617bc4fe815e3cafffe003cc024bcac86c9d764d",
+        ),
+        Remote(
+            on_github(*_QUESTIONS, "questions/captioning.json"),
+            1_500_847,
+            "sha256:49815114d9753ab26a63d410892950fb4577b4def096e7e4e523ac91fb98f1eb",
+        ),
+    ),
+    videos=(
+        Remote(
+            hub("lmms-lab/TempCompass", "c8a67d88a3bc6fd4b2f9ae2f9e112668fbe05722", "tempcompass_videos.zip"),
+            418_000_000,
+            to="videos",
+            unpack=True,
+        ),
+    ),
+)
 TEST_SPLIT = "test"
 OFFICIAL_LOWER = (
     "TempCompass's rule for multiple choice wants the letter, alone or before a dot or bracket; words are wrong by it"

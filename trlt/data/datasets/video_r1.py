@@ -21,6 +21,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
+from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._options import Chosen, bare, choose, fault, flags, split_options
 from trlt.errors import DataError
 from trlt.task.answer import LETTERS
@@ -31,6 +32,16 @@ TASK: Task = "multi_choice"
 LICENSE = "Apache-2.0 by its page; questions and videos under the terms of their own data sets"
 WHERE = "huggingface.co/datasets/Video-R1/Video-R1-data; unzip the archives of a folder in that folder"
 DOMAIN = "videos of all kinds"
+FETCH = Fetch(
+    files=(
+        Remote(hub("Video-R1/Video-R1-data", "main", "Video-R1-260k.json"), 176_000_000),
+        Remote(hub("Video-R1/Video-R1-data", "main", "Video-R1-COT-165k.json"), 267_000_000),
+    ),
+    by_hand=(
+        "videos: hf download Video-R1/Video-R1-data --repo-type dataset --include '*.zip' --local-dir {data}/video_r1/videos "
+        "(309 GB with its images), then unzip each archive in its folder",
+    ),
+)
 PAPER_COUNT = None
 TRAIN_SPLIT = "train"
 FILES = {"train": ("Video-R1-260k.json",), "cot": ("Video-R1-COT-165k.json",)}

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
 from trlt.data.datasets._options import bare, choose, flags
@@ -30,6 +31,19 @@ TASK: Task = "multi_choice"
 LICENSE = "Video-MME: academic research only"
 WHERE = "huggingface.co/datasets/lmms-lab/Video-MME"
 DOMAIN = "mixed"
+FETCH = Fetch(
+    files=(
+        Remote(
+            hub("lmms-lab/Video-MME", "3df3f52a64ec0fd8fa42a2fa7375e9628af1ced4", "videomme/test-00000-of-00001.parquet"),
+            405_000,
+        ),
+    ),
+    by_hand=(
+        "videos: hf download lmms-lab/Video-MME --repo-type dataset --include 'videos_chunked_*.zip' --local-dir "
+        "{data}/videomme (101 GB), then unzip them there, into {data}/videomme/data",
+    ),
+    videos_at="videomme/data",
+)
 TEST_SPLIT = "test"
 FILES = {"test": ("test-00000-of-00001.parquet", "test.json")}
 OFFICIAL_LOWER = "Video-MME's rule takes the first capital A to D for the answer; an answer in words is wrong by it"

@@ -21,6 +21,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, didemo_key, get, youtube_key
+from trlt.data.datasets._fetch import Fetch
 from trlt.data.datasets._spans import repair_spans
 from trlt.errors import DataError
 from trlt.task.sample import Sample, Span, Task
@@ -30,6 +31,12 @@ TASK: Task = "grounding"
 LICENSE = "annotations Apache-2.0; videos under the licenses of Charades, DiDeMo, QuerYD, HiREST and YT-Temporal"
 WHERE = "huggingface.co/datasets/Yongxin-Guo/VTG-IT; videos of each data set"
 DOMAIN = "videos of all kinds"
+FETCH = Fetch(
+    by_hand=(
+        "annotation: hf download Yongxin-Guo/VTG-IT --repo-type dataset --local-dir {data}/vtg_it",
+        "videos: those of the five data sets that it is made of, in {data}/vtg_it/videos under the paths of the annotation",
+    ),
+)
 PAPER_COUNT = 16_318
 TRAIN_SPLIT = "train"
 MOMENTS = ("Charades", "DideMo", "HiREST_grounding", "QueryD", "VTG-IT-MR")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +23,8 @@ SPLIT = "own"
 CANONICAL = frozenset({"id", "source", "split", "task", "video", "question"})
 """The fields that every sample of trlt has."""
 _CHARADES = re.compile(r"[A-Z0-9]{5}")
-_YOUTUBE = re.compile(r"(?:ytb_|v_)?[A-Za-z0-9_-]{11}(?:_\d+(?:\.\d+)?_\d+(?:\.\d+)?)?")
+_YOUTUBE = re.compile(r"(?:ytb_|v_|(?=.*[A-Z])(?=.*[a-z]))[A-Za-z0-9_-]{11}(?:_\d+(?:\.\d+)?_\d+(?:\.\d+)?)?")
+"""Without a prefix, ids have letters of both cases; `holiday-001` is none."""
 _DIDEMO = re.compile(r"\d+@N\d+_\d+_[0-9a-f]+")
 _REASONS = {
     "not_finite": "isn't finite",
@@ -84,9 +85,12 @@ def convert(
         asked += [(row.number, one) for one in found]
         if wrong:
             bad.setdefault(row.number, []).extend(wrong)
+    if rows and not any(isinstance(one, Sample) for _, one in asked):
+        _require_fields(reader.used.keys(), there, path)
     questions = [one for _, one in asked if isinstance(one, Asked)]
     count = _counting(questions, path)
     as_spans = _answers_are_spans(questions)
+    _require_ids([one.id for one in questions], reader, columns, path)
     samples: dict[str, Sample] = {}
     places: dict[str, str] = {}
     for number, one in asked:
@@ -104,20 +108,45 @@ def convert(
         samples[sample.id], places[sample.id] = sample, where
     used = {name: dict(found) for name, found in reader.used.items()}
     read = {column for found in used.values() for column in found}
-    family = {name for row in rows[:1] for name in _options_of(columns, row)}
+    family = {name for row in rows[:1] for name in columns.option_columns(row.values)} if "options" in used else set()
     unused = [name for name in there if name not in read | family and folded(name) not in NO_FIELD]
     lines = tuple(fault for number in sorted(bad) for fault in bad[number])
     return Converted(tuple(samples.values()), len(rows) + len(faults), lines, len(bad), used, tuple(unused), count)
 
 
-def _options_of(columns: Columns, row: Row) -> list[str]:
-    """Columns that hold one option each."""
-    found = columns.options(row.values)
-    if found is None:
-        return []
-    first, _, last = found[0].partition(" … ")
-    names = list(row.values)
-    return names[names.index(first) : names.index(last) + 1]
+def _require_fields(used: Collection[str], there: Sequence[str], path: str) -> None:
+    """Looks whether the fields that every question needs were found in any row.
+
+    Raises:
+        DataError: one wasn't: its column has another name.
+    """
+    golds = ("answer", "answer_from_0", "answer_from_1", "spans", "start", "end")
+    lacking = [name for name in ("video", "question") if name not in used and not (name == "question" and "messages" in used)]
+    if not lacking and not any(name in used for name in (*golds, "messages")):
+        lacking = ["answer"]
+    if lacking:
+        name = lacking[0]
+        also = " (or that of spans, or of start and end)" if name == "answer" else ""
+        names = ", ".join(map(shown, there[:30])) + (", …" if len(there) > 30 else "")
+        raise DataError(
+            f"{path}: {name}: no column has a name that trlt knows; say which one it is{also} with --map {name}=COLUMN; there "
+            f"are {names or 'none'}"
+        )
+
+
+def _require_ids(ids: Sequence[str], reader: RowReader, columns: Columns, path: str) -> None:
+    """Looks whether a column that is called like ids names rows, and not, say, the questions of a video.
+
+    Raises:
+        DataError: most of its values stand there more than once.
+    """
+    again = len(ids) - len(set(ids))
+    if again > len(ids) / 2 and "id" in reader.used and not columns.given("id"):
+        column = next(iter(reader.used["id"]))
+        raise DataError(
+            f"{path}: id (column {shown(column)}): {again:,} of {len(ids):,} values stand in another row, too, "
+            "so they name no rows: leave the column out with --map id=, or name another with --map id=COLUMN"
+        )
 
 
 def _counting(questions: Sequence[Asked], path: str) -> Counting:
@@ -149,6 +178,11 @@ def _sample(one: Asked, count: Counting, as_spans: bool) -> Sample:
     if not one.options and not times and not one.is_text and (as_spans or isinstance(answer, list)):
         stated = stated_span(answer) if answer is not None else None
         answer, times = (None, tuple(stated)) if stated else (answer, times)
+    if times and one.spans and not one.options and not one.is_text and stated_span(answer) is not None:
+        raise Unusable(
+            f"{one.where}: answer: {shown(answer)} is a span, and other columns name one as well; where those bound the clip, "
+            "say so with --map clip_start=COLUMN,clip_end=COLUMN; where it is an answer in words, with --map answer=COLUMN"
+        )
     index = None
     if one.options and answer is not None:
         try:
@@ -227,4 +261,4 @@ def video_key(video: str) -> str:
 
 def task_counts(samples: Sequence[Sample]) -> dict[str, int]:
     """How many samples each task has; questions without options and spans, which are answered in words, apart."""
-    return dict(Counter("multi_choice, open" if s.task == "multi_choice" and not s.options else s.task for s in samples))
+    return dict(Counter("multi_choice (open)" if s.task == "multi_choice" and not s.options else s.task for s in samples))

@@ -12,7 +12,7 @@ from trlt.data.datasets._common import clean, without_instruction
 from trlt.data.datasets._options import split_options
 from trlt.data.own.answers import untagged
 from trlt.data.own.chat import Turn, read_chat
-from trlt.data.own.spellings import Cell, Columns
+from trlt.data.own.spellings import Cell, Columns, is_blank
 from trlt.data.own.values import Unusable, options, seconds, spans, start_and_end, text, video, without_letters
 from trlt.errors import shown
 from trlt.task.answer import plain
@@ -92,7 +92,12 @@ class RowReader:
         path = parsed("video", lambda value: video(value, self.root), cell)
         if cell is None:
             faults.append(f"{row.where}: video: is missing; {self._where_to('video', row)}")
-        place = parsed("clip", _clip, self._clip_cell(row))
+        first, last = find("clip_start"), find("clip_end")
+        if first and last:
+            place = parsed("clip_start", _clip, Cell(first.column, [first.value, last.value]))
+            self.used.setdefault("clip_end", Counter())[last.column] += 1
+        else:
+            place = parsed("clip", _clip, find("clip"))
         shared = {
             "where": row.where,
             "id": parsed("id", _id, find("id")) or f"{self.stem}:{row.number}",
@@ -143,10 +148,10 @@ class RowReader:
         return f"say which column holds it with --map {name}=COLUMN; there are {names}"
 
     def _options(self, row: Row, parsed: Callable[..., Any]) -> tuple[str, ...] | None:
-        several = self.columns.options(row.values)
-        cell = self.columns.find("options", row.values) if several is None or not self.columns.given("options") else None
-        if cell is None and several is not None:
-            cell = Cell(*several)
+        cell = self.columns.find("options", row.values)
+        if cell is None and (names := self.columns.option_columns(row.values)):
+            values = [row.values.get(name) for name in names]
+            cell = None if is_blank(values) else Cell(f"{names[0]} … {names[-1]}", values)
         found: tuple[str, ...] | None = parsed("options", options, cell)
         return found
 
@@ -154,17 +159,12 @@ class RowReader:
         start, end = (self.columns.find(name, row.values) for name in ("start", "end"))
         if start is not None or end is not None:
             ends = [one.value if one is not None else None for one in (start, end)]
-            self.used.setdefault("end" if start else "start", Counter())[(end or start).column] += end is not None  # type: ignore[union-attr]
             found = parsed("start" if start else "end", lambda _: _both(*ends), start or end)
+            if start and end:
+                self.used.setdefault("end", Counter())[end.column] += 1
         else:
             found = parsed("spans", spans, self.columns.find("spans", row.values))
         return tuple(found) if found else None
-
-    def _clip_cell(self, row: Row) -> Cell | None:
-        start, end = (self.columns.find(name, row.values) for name in ("clip_start", "clip_end"))
-        if start is not None and end is not None:
-            return Cell(f"{start.column}, {end.column}", [start.value, end.value])
-        return self.columns.find("clip", row.values)
 
 
 def _asked(question: str, listed: tuple[str, ...] | None) -> Callable[..., Asked]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from trlt.errors import DataError, RecipeError, did_you_mean, shown
@@ -74,16 +75,19 @@ class Cell(NamedTuple):
     value: Any
 
 
+@cache
 def folded(name: str) -> str:
     """A column's name without case, spaces and punctuation."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def is_blank(value: Any) -> bool:
-    """Whether a cell holds nothing: null, NaN, an empty text or an empty list."""
+    """Whether a cell holds nothing: null, NaN, an empty text, or a list (or object) of nothing else."""
     if isinstance(value, float):
         return math.isnan(value)
-    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, (list, dict)) and not value)
+    if isinstance(value, (list, dict)):
+        return all(map(is_blank, value.values() if isinstance(value, dict) else value))
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 class Columns:
@@ -102,6 +106,7 @@ class Columns:
             if name not in SPELLINGS:
                 raise RecipeError(f"data.map (--map): {name}: unknown field; {did_you_mean(name, SPELLINGS)}")
         self._given = given
+        self._taken = {one for column in given.values() for one in (column, *column.split("+"))}
         self._known = {field: tuple(map(folded, names)) for field, names in SPELLINGS.items() if field not in given}
 
     def check(self, there: Iterable[str], path: str) -> None:
@@ -125,36 +130,33 @@ class Columns:
         if field in self._given:
             column = self._given[field]
             return None if not column or is_blank(row.get(column)) else Cell(column, row[column])
-        names = _by_fold(row)
+        names = _by_fold(tuple(row))
         for spelling in self._known[field]:
-            if spelling in names and not is_blank(row[names[spelling]]):
+            if spelling in names and names[spelling] not in self._taken and not is_blank(row[names[spelling]]):
                 return Cell(names[spelling], row[names[spelling]])
         return None
 
-    def options(self, row: Mapping[str, Any]) -> tuple[str, list[Any]] | None:
-        """Options that stand in a column each: how the columns are called, and their values without empty ones at the end."""
+    def option_columns(self, row: Mapping[str, Any]) -> list[str]:
+        """The columns that hold one option each, in their order; empty if there are none."""
         given = self._given.get("options")
-        if given is not None:
-            names = given.split("+") if given and given not in row else []
-        else:
-            names = _family(row)
-        values = [row.get(name) for name in names]
-        while values and is_blank(values[-1]):
-            values.pop()
-        return (f"{names[0]} … {names[len(values) - 1]}", values) if values else None
+        if given is None:
+            return _family(tuple(row))
+        return given.split("+") if given and given not in row else []
 
 
-def _by_fold(row: Mapping[str, Any]) -> dict[str, str]:
+@cache
+def _by_fold(columns: tuple[str, ...]) -> dict[str, str]:
     """Folded name -> column; the first of equal ones."""
     names: dict[str, str] = {}
-    for name in row:
+    for name in columns:
         names.setdefault(folded(name), name)
     return names
 
 
-def _family(row: Mapping[str, Any]) -> list[str]:
+@cache
+def _family(columns: tuple[str, ...]) -> list[str]:
     """Columns of single options, in order: at least two that go on from A, 0 or 1."""
-    names = _by_fold(row)
+    names = _by_fold(columns)
     for prefix in FAMILIES:
         for first in ("0", "1") if prefix == "a" else ("a",) if prefix == "" else ("a", "0", "1"):
             found = []

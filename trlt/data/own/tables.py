@@ -126,7 +126,10 @@ def _json(path: Path, data: bytes, head: bytes) -> Table:
     if head[:1] == b"[" and not _is_list_a_line(data):
         return _list(path, data)
     if head[:1] == b"{" and (whole := _whole_object(data)) is not None:
-        return Table([Row(f"{path}: record {n}", n, values) for n, values in enumerate(_records(path, whole), 1)])
+        records = list(_records(path, whole))
+        if records != [whole]:
+            return Table([Row(f"{path}: record {n}", n, values) for n, values in enumerate(records, 1)])
+        return Table([Row(f"{path}:1", 1, whole)])
     table = Table()
     for number, line in bounded_lines(io.BytesIO(data)):
         where = f"{path}:{number}"

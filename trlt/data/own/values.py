@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from trlt.data.datasets._options import split_options
+from trlt.data.own.spellings import is_blank
 from trlt.errors import shown
 from trlt.files.bounded_json import loads
 from trlt.task.answer import LETTERS, parse_span
@@ -172,6 +173,8 @@ def options(value: Any) -> tuple[str, ...]:
         return options(_in_order(value))
     if not isinstance(value, list):
         raise Unusable(f"{shown(value)} is no list of options")
+    while value and is_blank(value[-1]):  # padding of questions with fewer options
+        value = value[:-1]
     texts = [str(one) if isinstance(one, bool) else text(one) if one is not None else "" for one in value]
     if not all(texts):
         raise Unusable(f"option {LETTERS[texts.index('') % 26]} is empty")

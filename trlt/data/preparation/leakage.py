@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trlt.data.datasets import names, read_source
+from trlt.data.datasets import names, open_dataset, read_source
 from trlt.errors import DataError, UsageError
 
 ALL = "benchmarks"
@@ -25,18 +25,19 @@ class Leaks:
     """Benchmarks whose annotation wasn't given."""
 
 
-def benchmark_places(against: Iterable[str], usual: Mapping[str, Path]) -> dict[str, Path]:
+def benchmark_places(against: Iterable[str], usual: Mapping[str, Path], outside: Iterable[str] = ()) -> dict[str, Path]:
     """The place of each benchmark's annotation.
 
     Args:
         against: `benchmarks` (all of `usual` that are there), `<bench>=<folder or file>`, or a folder with one subfolder per
             benchmark (its files in it, or in `annotations` below it).
         usual: Benchmark -> its place for `benchmarks`.
+        outside: Names of benchmarks outside of the package.
 
     Raises:
         UsageError: an unknown benchmark, or a folder that holds none.
     """
-    known = names("bench")
+    known = (*names("bench"), *outside)
     places: dict[str, Path] = {}
     for item in against:
         name, equals, where = item.partition("=")
@@ -71,8 +72,12 @@ def _below(folder: Path, known: Iterable[str]) -> dict[str, Path]:
     return places
 
 
-def benchmark_keys(places: Mapping[str, Path]) -> Leaks:
+def benchmark_keys(places: Mapping[str, Path], outside: Mapping[str, str] | None = None) -> Leaks:
     """The footage of all benchmarks whose annotation is given.
+
+    Args:
+        places: Benchmark -> its annotation.
+        outside: Benchmark -> the data set's file of those outside of the package, whose code is run.
 
     Raises:
         DataError: annotation that can't be read; names the benchmark.
@@ -81,7 +86,8 @@ def benchmark_keys(places: Mapping[str, Path]) -> Leaks:
     videos: dict[str, int] = {}
     for name, path in places.items():
         try:
-            samples = read_source(name, path, purpose="bench").samples
+            dataset = open_dataset(outside[name]) if outside and name in outside else name
+            samples = read_source(dataset, path, purpose="bench").samples
         except DataError as error:
             raise DataError(f"--against {name}: {error}") from None
         mine = {sample.video_key for sample in samples if sample.video_key}

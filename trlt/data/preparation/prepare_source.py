@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from trlt.data.datasets import Reading, keep_example, read_source
+from trlt.data.datasets import Reading, keep_example, open_dataset, read_source
 from trlt.data.datasets import fit_to_file as fit
 from trlt.data.find_videos import find_videos
 from trlt.data.preparation.duplicates import KeptQuestions
@@ -109,7 +109,9 @@ def prepare(
         TrltError: files that can't be used.
     """
     say("reading")
-    reading = reading or read_source(source.dataset, Path(source.annotations), source.split, allow_test=rules.allow_test)
+    if reading is None:
+        dataset = open_dataset(source.dataset)
+        reading = read_source(dataset, Path(source.annotations), source.split, allow_test=rules.allow_test)
     entry = SourceReport(
         source=source,
         split=reading.samples[0].split,

@@ -34,12 +34,12 @@ class SampleStatistics:
         self._shares = [0] * PARTS
         self._middles = [0] * PARTS
 
-    def add(self, samples: Iterable[Sample]) -> None:
-        """Counts samples."""
+    def add(self, samples: Iterable[Sample], domain: str | None = None) -> None:
+        """Counts samples; `domain` is what the videos of their data set show, None looks it up by their source."""
         for sample in samples:
-            self._add(sample)
+            self._add(sample, domain)
 
-    def _add(self, sample: Sample) -> None:
+    def _add(self, sample: Sample, domain: str | None) -> None:
         self.samples += 1
         # Hashes, so that half a million paths needn't be kept.
         self._videos.add(hash((sample.source, sample.video, sample.clip)))
@@ -50,7 +50,7 @@ class SampleStatistics:
             if sample.source not in known:
                 self._footage[key] = known | {sample.source}
         self._counts["tasks"][sample.task] += 1
-        self._counts["domains"][str(sample.meta.get("domain") or _domain(sample.source))] += 1
+        self._counts["domains"][str(sample.meta.get("domain") or domain or _domain(sample.source))] += 1
         if sample.options is not None:
             self._counts["options"][str(len(sample.options))] += 1
         duration = sample.duration

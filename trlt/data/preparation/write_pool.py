@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Reading, load
+from trlt.data.datasets import Reading, dataset_file, dataset_name, open_dataset
 from trlt.data.preparation.duplicates import KeptQuestions
 from trlt.data.preparation.leakage import Leaks
 from trlt.data.preparation.prepare_source import Prepared, Rules, SourceReport, prepare
@@ -74,10 +75,11 @@ def write_sources(
             write_samples(path, samples)
         else:
             path.unlink(missing_ok=True)
-        made.statistics.add(samples)
-        made.entries.append(_entry(prepared.entry, path if samples else None, own=own))
+        module = open_dataset(source.dataset) if own is None else None
+        made.statistics.add(samples, module.DOMAIN if module else None)
+        made.entries.append(_entry(prepared.entry, path if samples else None, module))
         made.leaked += ["\t".join(row) for row in prepared.entry.leaked]
-        made.missing += [f"{source.dataset}\t{video}\t{why}" for video, why in prepared.entry.missing.items()]
+        made.missing += [f"{dataset_name(source.dataset)}\t{video}\t{why}" for video, why in prepared.entry.missing.items()]
         tell(number, "")
     return made
 
@@ -90,8 +92,9 @@ def source_files(place: Path, sources: Sequence[Source], *, pooled: bool) -> lis
     """
     if not pooled:
         return [place]
-    counts = Counter(source.dataset for source in sources)
-    stems = [s.dataset if counts[s.dataset] == 1 else f"{s.dataset}-{s.split or 'default'}" for s in sources]
+    named = [(dataset_name(source.dataset), source.split or "default") for source in sources]
+    counts = Counter(name for name, _ in named)
+    stems = [name if counts[name] == 1 else f"{name}-{split}" for name, split in named]
     if len(set(stems)) < len(stems):
         twice = next(stem for stem, count in Counter(stems).items() if count > 1)
         raise UsageError(f"prepare.sources: {twice} is named twice; name each split once")
@@ -118,16 +121,17 @@ def _moved(prefix: str, meta: dict[str, Any]) -> dict[str, Any]:
 
 
 def _require_new(samples: Iterable[Sample], source: Source, ids: dict[str, str]) -> None:
+    name = dataset_name(source.dataset)
     for sample in samples:
-        if ids.setdefault(sample.id, source.dataset) != source.dataset:
-            raise UsageError(f"{source.dataset}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
+        if ids.setdefault(sample.id, name) != name:
+            raise UsageError(f"{name}: {sample.id!r} is an id of {ids[sample.id]} too; name each split once")
 
 
-def _entry(entry: SourceReport, path: Path | None, *, own: Reading | None) -> dict[str, Any]:
-    """A manifest's entry for one source."""
-    module = load(entry.source.dataset) if own is None else None
+def _entry(entry: SourceReport, path: Path | None, module: ModuleType | None) -> dict[str, Any]:
+    """A manifest's entry for one source; `module` is None for a user's own table."""
+    code = dataset_file(module) if module else None
     return {
-        "dataset": entry.source.dataset,
+        "dataset": dataset_name(entry.source.dataset),
         "split": entry.split,
         "task": module.TASK if module else "own table",
         "license": module.LICENSE if module else "",
@@ -140,7 +144,7 @@ def _entry(entry: SourceReport, path: Path | None, *, own: Reading | None) -> di
         "examples": entry.examples,
         "missing_videos": len(entry.missing),
         "leaked": dict(Counter(bench for _, _, benches in entry.leaked for bench in benches.split(","))),
-        "paper": module.PAPER_COUNT if module and entry.split == module.TRAIN_SPLIT else None,
+        "paper": getattr(module, "PAPER_COUNT", None) if module and entry.split == module.TRAIN_SPLIT else None,
         "notes": entry.notes,
-        "files": {str(path): file_digest(path) for path in entry.files},
+        "files": {str(path): file_digest(path) for path in (*entry.files, *([code] if code else []))},
     }

@@ -130,7 +130,9 @@ def _notes(page: Page, questions: Sequence[ShownSample], held: int, frames: Embe
     if len(questions) < held:
         lines.append(f"{len(questions):,} of {held:,} samples are here: first those in several runs, then an even spread")
     if frames.clips + frames.errors < frames.wanted:
-        lines.append(f"frames of {frames.clips:,} of {frames.wanted:,} clips fit (--frames-mb makes room for more)")
+        lines.append(
+            f"frames of {frames.clips:,} of {frames.wanted:,} clips fit (`trlt report --frames-mb` makes room for more)"
+        )
     if frames.errors:
         lines.append(f"{frames.errors:,} clips couldn't be read")
     return lines

@@ -52,12 +52,19 @@ def training_section(runs: Sequence[Training]) -> Markup:
     """One line of facts per run, then one panel per metric with one curve per run."""
     facts = [element("li", _facts(run)) for run in runs]
     parts = [element("ul", *facts, class_="facts"), legend([(run.name, run_style(place)) for place, run in enumerate(runs)])]
-    shown = "A reward adds up format, right answers and IoU of an answer. Thin: each step. Thick: running mean."
-    first, more = _panels(runs, _FIRST), _panels(runs, _MORE)
+    shown = "A reward adds up format, right answers and IoU of an answer, and what else the recipe rewards."
+    shown += " Thin: each step. Thick: running mean."
+    first, more = _panels(runs, _FIRST | _own_parts(runs)), _panels(runs, _MORE)
     parts += [element("p", shown, class_="note"), element("div", *first, class_="panels")]
     if more:
         parts.append(element("details", element("summary", "More curves"), element("div", *more, class_="panels")))
     return join(parts)
+
+
+def _own_parts(runs: Sequence[Training]) -> dict[str, str]:
+    """Titles of the parts that recipes add to the reward."""
+    names = dict.fromkeys(key for run in runs for row in run.log for key in row if key.startswith("reward/"))
+    return {key: f"{key.removeprefix('reward/')}, part of the reward" for key in names if key not in {**_FIRST, **_MORE}}
 
 
 def _panels(runs: Sequence[Training], titles: Mapping[str, str]) -> list[Markup]:
