@@ -23,12 +23,14 @@ SAYS_SO = re.compile(r"another run|new run|another --out")
 NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
     "recipe/prompts.py": "the same",
+    "recipe/rewards.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",
     "serve/_frames.py": "a server has no run",
     "commands/infer.py": "a single question has no run",
     "commands/probe_estimate.py": "an estimate has no run",
+    "commands/reward_try.py": "a trial has no run",
 }
 """Files whose messages concern nothing that goes on."""
 TOLD = {
@@ -107,9 +109,9 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
 OTHERS = (
     *("force-reinstall", "only-binary", "shm-size"),
     *("media-io-kwargs", "reasoning-parser", "tool-call-parser", "mm-process-config", "model-path", "max-logprobs"),
-    "chat-template",
+    *("chat-template", "include", "local-dir", "repo-type"),
 )
-"""Options of pip and of containers, and of vLLM and SGLang."""
+"""Options of pip and of containers, of vLLM and SGLang, and of the hub's own program."""
 
 
 def test_flags_that_messages_name_are_options():
