@@ -60,6 +60,13 @@ def test_check_ends_with_1_and_says_why(trlt, kitchen, tmp_path):
     done = CliRunner().invoke(app, ["dataset", "check", "kitchen.py", "--json"])
     faults = [fault for one in json.loads(done.stdout)["checks"] for fault in one["faults"]]
     assert done.exit_code == 1 and len(faults) == 1 and "states [[2.0, 6.5]], read gives [[2.0, 6.0]]" in faults[0]
+    (tmp_path / "kitchen.py").write_text(KITCHEN.replace("EXAMPLE = Example", "SHOWN = Example"))
+    done = CliRunner().invoke(app, ["dataset", "check", "kitchen.py", "--annotations", "files", "--json"])
+    assert json.loads(done.stdout)["annotation"]["samples"] == 2, "real files are looked at all the same"
+    (tmp_path / "kitchen.py").write_text(KITCHEN)
+    (tmp_path / "files/kitchen_test.json").write_text("[3]")
+    message = trlt("dataset", "check", "kitchen.py", "--annotations", "files", code=1)
+    assert "1 check of 12 failed: annotation is read" in message
     (tmp_path / "kitchen.py").write_text("TITLE = 3")
     message = trlt("dataset", "check", "kitchen.py", code=3)
     assert "TITLE: is 3; write a text" in message and "FILES: is missing" in message and "TRAIN_SPLIT, TEST_SPLIT" in message

@@ -60,7 +60,7 @@ def test_a_metric_is_over_the_questions_that_have_it(trlt, mine, tmp_path):
     for name in ("results.md", "results.tex"):
         assert "mine" in (tmp_path / "e" / name).read_text()
     shown = trlt("eval", "--no-think", "--data", "mine.jsonl", "--predictions", "p.jsonl", "--out", "e", "--paper")
-    assert "mine: not all of the 3 questions count in each metric: acc 2, mIoU 2, R1@0.3 2" in shown
+    assert "mine: of the 3 questions count 2 in acc, mIoU, R1@0.3, R1@0.5, R1@0.7" in shown
 
 
 def test_the_official_rule_reads_texts_without_tags(trlt, mine):
