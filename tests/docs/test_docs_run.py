@@ -75,7 +75,7 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in ("train", "test"):
         Path(f"my/{name}.jsonl").write_text(samples, encoding="utf-8")
     for line in commands(page):
-        run(line)
+        run(line.replace("train own-data", "train my.yaml"))
     Path("try.yaml").write_text(trial, encoding="utf-8")
     run("trlt train try.yaml")
     assert all(Path(f"runs/{name}/train-grpo/model/model.safetensors").is_file() for name in ("my", "try"))

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, config_at, folder_of, known_family, load, locate, refuse_begun_reasoning
+from trlt.engine.model import (
+    SHIPPED,
+    config_at,
+    folder_of,
+    known_family,
+    load,
+    locate,
+    refuse_begun_reasoning,
+    refuse_reasoning_name,
+)
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Stage, Video, load_recipe
 from trlt.rollout import RunFiles
@@ -46,27 +55,24 @@ def next_command(*words: object) -> str:
     return f"Next: trlt {shlex.join(map(str, words))}"
 
 
-def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None, before: str) -> str | None:
-    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, by a probe of its samples.
+HELD_OUT = "HELD_OUT.jsonl"
+"""Stands for a user's samples in a command."""
+
+
+def next_after_tuning(model: Path, recipe: Path, settings: Recipe, before: str) -> str:
+    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, on questions that it was not tuned on.
 
     Args:
         model: Its folder.
         recipe: The resolved recipe's file.
         settings: What it says.
-        data: The samples that it was tuned on; None where they aren't known.
-        before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
-
-    Returns:
-        The line, without a benchmark after one on held-out questions; None with neither a benchmark nor data.
+        before: Of the results' folder, what stands before `eval`; one that is there may hold another model's.
     """
     asked = ("--model", model, "--recipe", recipe)
     if settings.eval.benchmarks:
         return next_command("eval", "--bench", "all", *asked, "--out", _free(Path(f"{before}eval")))
-    if data is None:
-        return None
-    fair = shlex.join(map(str, ("trlt", "eval", "--data", "HELD_OUT.jsonl", *asked)))
-    told = f"The fair test is on questions that it wasn't tuned on, of the base and of this model: {fair}"
-    return told + "\n" + next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
+    told = f"Whether it helped is told by questions that it wasn't trained on ({HELD_OUT} stands for yours):"
+    return f"{told}\n{next_command('eval', '--data', HELD_OUT, *asked, '--out', _free(Path(f'{before}eval')))}"
 
 
 def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:
@@ -126,7 +132,7 @@ def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     elif config := config_at(recipe.model.path):
         folder = config.parent
     else:
-        return
+        return refuse_reasoning_name(recipe.model.path, asked, f"set {needed}")
     refuse_begun_reasoning(folder, asked, f"set {needed}")
 
 

@@ -148,6 +148,8 @@ def score_bench(
     if given is not None:
         entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
         entry["extra_predictions"] = extra
+        if given.matched is not None:
+            entry["matched_by"] = given.matched.counts(by_id)
         return entry | {"protocol": _protocol(bench, settings, None)}
     broken = {by_id[id].video for id in errors}
     entry["broken_videos"] = len(broken)
@@ -216,6 +218,8 @@ def count_extra(ready: Sequence[LoadedBenchmark], given: Predictions) -> int:
         DataError: all predictions are such.
     """
     known = {sample.id for bench in ready for sample in bench.samples}
+    if given.matched is not None:
+        return len(given.matched.left_out)
     extra = [id for id in given.texts if id not in known]
     if len(extra) == len(given.texts):
         names, example = ", ".join(bench.name for bench in ready), ready[0].samples[0].id

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from trlt.data.datasets import by_task, dataset_name, load, name_fault, names, open_dataset, read_source
+from trlt.data.download import fetchable
 from trlt.errors import UsageError
 from trlt.files import file_digest
 from trlt.recipe import Benchmark, Recipe
@@ -197,9 +198,10 @@ def _place(name: str, place: Benchmark | None, annotations: Path | None, videos:
     there = str(below if below.is_dir() else usual) if usual.is_dir() else None
     if place is None:
         if annotations is None and not usual.is_dir():
+            fetched = f"; `trlt download {name}` fetches what is public" if name in fetchable() else ""
             raise UsageError(
                 f"{name}: its official files weren't given: add --annotations DIR --videos DIR, name them in a recipe under "
-                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'})"
+                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'}){fetched}"
             )
         place = Benchmark(annotations=str(usual), videos=there)
     elif place.data is not None and (annotations or split):

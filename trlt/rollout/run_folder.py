@@ -323,15 +323,8 @@ def _forget(run: RunFiles) -> None:
             raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
     for rows in there:
         remove(work_folder(rows))
-    made = (
-        "results.json",
-        "results.md",
-        "results.tex",
-        "report.html",
-        "items/*.parquet",
-        "samples/*.jsonl",
-        "lmms_eval/*.json*",
-    )
+    made = [f"results.{kind}" for kind in ("json", "md", "tex")]
+    made += ["report.html", "items/*.parquet", "samples/*.jsonl", "lmms_eval/*.json*"]
     results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
     for path in (run.manifest, *there, run.recipe, run.picture, *results):
         path.unlink(missing_ok=True)
