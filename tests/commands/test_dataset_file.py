@@ -160,9 +160,11 @@ def test_usual_mistakes_are_told_with_a_remedy(trlt, kitchen, tmp_path, old, new
     [
         (["eval", "--dataset", "nowhere.py", "--annotations", "files"], 3, "nowhere.py: can't be read"),
         (["eval", "--dataset", "charades"], 2, "one that trlt has is given with --bench"),
-        (["eval", "--bench", "kitchen.py"], 2, "is given with --dataset kitchen.py"),
+        (["eval", "--bench", "kitchen.py"], 2, "is given by its path, to `eval` and `prepare` with --dataset kitchen.py"),
+        (["eval", "--bench", "kitchen"], 2, "is given by its path, to `eval` and `prepare` with --dataset kitchen.py"),
+        (["dataset", "check", "kitchen"], 2, "a file of your own is given by its path"),
         (["eval", "--dataset", "kitchen.py"], 3, "data/kitchen: no such file or folder; kitchen needs kitchen_test.json"),
-        (["prepare", "kitchen.py"], 2, "is given with --dataset kitchen.py"),
+        (["prepare", "kitchen.py"], 2, "with --dataset kitchen.py"),
         (["prepare", "--dataset", "kitchen.py"], 2, "--annotations DIR is needed: the folder that holds kitchen_train.json"),
         (["prepare", "didemo", "--dataset", "kitchen.py"], 2, "one data set at a time"),
         (["prepare", "--dataset", "kitchen"], 2, "a data set's file ends in .py"),
