@@ -404,3 +404,28 @@ def test_an_excel_file_that_unfolds_is_refused(tmp_path):
 )
 def test_options_are_split_from_a_question(text, question, options):
     assert split(text) == (question, options)
+
+
+def test_own_questions_are_read_leniently_and_matched_too(trlt, tmp_path, write_jsonl):
+    asked = [
+        {"id": "one", "video": "a.mp4", "question": "What does he do?", "options": ["sit", "wave"], "answer": "wave"},
+        {"id": "two", "video": "b.mp4", "question": "What does he do?", "options": ["sit", "wave"], "answer": "sit"},
+        {"id": "when", "video": "a.mp4", "question": "When does he wave?", "spans": [[3, 9]]},
+    ]
+    mine = write_jsonl(tmp_path / "mine.jsonl", asked)
+    rows = [
+        {"index": 0, "video": "b.mp4", "question": "What does he do?", "A": "sit", "B": "wave", "prediction": "**A**"},
+        {
+            "index": 1,
+            "video": "a.mp4",
+            "question": "what does he do",
+            "A": "sit",
+            "B": "wave",
+            "prediction": "So the answer is B",
+        },
+        {"index": 2, "video": "a.mp4", "question": "When does he wave?", "prediction": '{"start": 3, "end": 9}'},
+    ]
+    table = other_logs.write_table(tmp_path / "m_mine.xlsx", rows)
+    found = trlt("eval", "--data", mine, "--predictions", table, "--out", "run", "--no-page", "--json")["benchmarks"]["mine"]
+    assert found["matched_by"] == {"video, question and options": 2, "video and question": 1}
+    assert found["lenient"]["acc"] == found["lenient"]["mIoU"] == 100 and found["paper"]["acc"] == 0
