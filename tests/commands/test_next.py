@@ -54,7 +54,10 @@ def event_files(folder):
 def test_each_command_from_annotation_to_a_second_training(follow, sets, tmp_path):
     event_files(tmp_path)
     words = ["charades", "--annotations", ".", "--videos", "my videos", "--out", "my samples.jsonl", *sets]
+    for end in ("jsonl", "manifest.json"):
+        (tmp_path / f"HELD_OUT.{end}").symlink_to(f"my samples.{end}")
     typed = follow(7, "prepare", *words)
+    assert typed[4][:3] == ["probe", "--data", "HELD_OUT.jsonl"], "questions of the training tell nothing"
     assert [words[0] for words in typed] == "prepare probe select train probe select train".split()
     run = tmp_path / "runs/trlt"
     assert (run / "train-grpo/model").is_dir() and (run / "train-grpo-2/model").is_dir(), "the first training is left alone"
@@ -93,6 +96,7 @@ def test_after_a_merge(follow, sets, tmp_path, tiny_path, clips_and_samples):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: adapted\ntrain: {lora: {rank: 2, alpha: 4}, method: sft}\n")
     given = ["--data", clips_and_samples.samples, *sets, "--set", f"video.root={clips_and_samples.videos}"]
+    shutil.copy(clips_and_samples.samples, "HELD_OUT.jsonl")
     assert [words[0] for words in follow(2, "train", recipe, *given)] == ["train", "probe"]
     typed = follow(2, "train", "merge", "runs/adapted/train-sft/adapter", "--out", "my model")
     assert typed[1][0] == "probe" and typed[1][-2:] == ["--out", "my model-probe"]

@@ -90,7 +90,14 @@ def test_adapters_end_in_a_model_that_loads_without_them(trlt, recipe, tmp_path,
     assert all("language_model.layers" in key and "proj.weight" in key for key in moved)
     if method == "sft":  # a random model earns nothing by rewards
         assert len(moved) == 4 * 7
-    assert "| optimizer steps | 2 |" in (run / "model" / "README.md").read_text()
+    for name in ("model", "adapter"):  # PEFT's own card is a form to be filled in
+        card = (run / name / "README.md").read_text()
+        assert (
+            "| optimizer steps | 2 |" in card
+            and "LoRA, rank 4" in card
+            and str(tiny_path) in card
+            and "Information Needed" not in card
+        )
 
 
 @pytest.mark.parametrize("lora", ["null", "{rank: 4, alpha: 8}"])

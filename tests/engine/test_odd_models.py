@@ -180,6 +180,19 @@ def test_broken_json_is_named_by_its_file(folder, name):
     refused(folder, f"{name}: expected a JSON object, got list")
 
 
+def test_a_folder_that_doesnt_say_how_frames_become_patches(folder):
+    """What the library says of it was cut off in the midst of a word."""
+    (folder / "processor_config.json").unlink()
+    refused(folder, "holds no processor_config.json (or video_preprocessor_config.json or preprocessor_config.json)", "again")
+
+
+def test_a_reason_of_the_library_is_told_in_full(folder):
+    (folder / "generation_config.json").write_text('{"cache_implementation": "nonsense"}')
+    refused(
+        folder, "generation_config.json: Invalid `cache_implementation` (nonsense). Choose one of: ", "'quantized', 'paged')"
+    )
+
+
 # -- words and pictures -----------------------------------------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from trlt.engine.families import FAMILIES
 from trlt.recipe import load_recipe
 from trlt.recipe._yaml import from_yaml
-from trlt.report.model_card import add_results, model_card, write_card
+from trlt.report.model_card import adapter_card, add_results, model_card, write_card
 
 MANIFEST = {
     "model": {"name": "base", "sha256": "ab12"},
@@ -30,6 +30,26 @@ def test_a_card_tells_base_data_recipe_and_protocol() -> None:
 def test_a_supervised_models_card_speaks_of_lessons() -> None:
     text = model_card(load_recipe(Path("recipes/sft.yaml")), MANIFEST, {"steps": 5}, FAMILIES[0])
     assert "with SFT" in text and "| targets |" in text and "KL weight" not in text
+
+
+def test_cards_of_adapters_tell_method_rank_and_base() -> None:
+    recipe = load_recipe(None, sets=["model.path=some/base", "train.lora={rank: 16, alpha: 8, quantize: nf4}"])
+    text = model_card(recipe, MANIFEST, OUTCOME, FAMILIES[0])
+    assert "Low-rank adapters (LoRA, rank 16) were trained, and are added to the weights of the base." in text
+    row = "low-rank adapters (LoRA) of the language model's attention and MLPs: rank 16, alpha 8, on a base in nf4"
+    assert f"| trained | {row} |" in text and "| base | some/base |" in text
+    assert from_yaml(text.split("---")[1], "x")["tags"][-3:] == ["grpo", "lora", "trlt"]
+    adapters = adapter_card(recipe, MANIFEST, OUTCOME, FAMILIES[0])
+    head = from_yaml(adapters.split("---")[1], "x")
+    assert head["base_model"] == "some/base" and head["library_name"] == "peft"
+    assert "(LoRA, rank 16) of the Qwen2.5-VL `some/base`, trained on videos with GRPO" in adapters
+    assert (
+        f"| trained | {row} |" in adapters
+        and "| optimizer steps | 66 |" in adapters
+        and "More Information Needed" not in adapters
+    )
+    whole = model_card(load_recipe(None), MANIFEST, OUTCOME, FAMILIES[0])
+    assert "LoRA" not in whole.split("## Recipe")[0] and "| trained | all weights" in whole
 
 
 def test_results_are_put_in_and_replaced(tmp_path: Path) -> None:

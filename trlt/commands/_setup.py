@@ -55,25 +55,24 @@ def next_command(*words: object) -> str:
     return f"Next: trlt {shlex.join(map(str, words))}"
 
 
-def next_after_tuning(model: Path, recipe: Path, settings: Recipe, data: Path | None, before: str) -> str | None:
-    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, by a probe of its samples.
+HELD_OUT = "HELD_OUT.jsonl"
+"""Stands for a user's samples in a command."""
+
+
+def next_after_tuning(model: Path, recipe: Path, settings: Recipe, before: str) -> str:
+    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, on questions that it was not tuned on.
 
     Args:
         model: Its folder.
         recipe: The resolved recipe's file.
         settings: What it says.
-        data: The samples that it was tuned on; None where they aren't known.
-        before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
-
-    Returns:
-        The line; None with neither a benchmark nor data.
+        before: Of the results' folder, what stands before `eval`; one that is there may hold another model's.
     """
     asked = ("--model", model, "--recipe", recipe)
     if settings.eval.benchmarks:
         return next_command("eval", "--bench", "all", *asked, "--out", _free(Path(f"{before}eval")))
-    if data is None:
-        return None
-    return next_command("probe", "--data", data, *asked, "--out", _free(Path(f"{before}probe")))
+    told = f"Whether it helped is told by questions that it wasn't trained on ({HELD_OUT} stands for yours):"
+    return f"{told}\n{next_command('eval', '--data', HELD_OUT, *asked, '--out', _free(Path(f'{before}eval')))}"
 
 
 def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:

@@ -56,7 +56,7 @@ def tune(
     from trlt.engine.inputs import InputBuilder
     from trlt.engine.mrope import follows_library
     from trlt.engine.sharding import by_deepspeed, by_fsdp
-    from trlt.report.model_card import model_card
+    from trlt.report.model_card import adapter_card, model_card
     from trlt.train.sharded_loading import load_policy
     from trlt.train.trainer import TrainingData
     from trlt.train.unreadable_videos import read_broken
@@ -110,7 +110,7 @@ def tune(
     rules = {"library_positions": follows_library(config), "outer_marks": family.has_outer_marks(config)}
     card = model_card(recipe, manifest, outcome, family, **rules)
     if settings.lora:
-        _merge(folder, located, rank, card)
+        _merge(folder, located, rank, card, adapter_card(recipe, manifest, outcome, family))
     else:
         _save(loaded, folder / "model", rank, card)
     return outcome
@@ -136,13 +136,14 @@ def _leave_out(training_data: Any, recipe: Recipe, folder: Path, rank: Rank | No
     output.note(f"train: {counted(len(told), 'sample')} left out, see {folder / BROKEN}; the first: {first}")
 
 
-def _merge(folder: Path, base: str, rank: Rank | None, card: str) -> None:
-    """The final model of a run with adapters: the base with them added."""
+def _merge(folder: Path, base: str, rank: Rank | None, card: str, adapters: str) -> None:
+    """The final model of a run with adapters: the base with them added; a card for each of both."""
     from trlt.commands.merge import merge
     from trlt.report.model_card import write_card
 
     if rank is None or rank.place == 0:
         shutil.rmtree(folder / "model", ignore_errors=True)
+        write_card(folder / "adapter", adapters)  # in place of the form that PEFT leaves to be filled in
         merge(folder / "adapter", base=base, out=folder / "model", output=Output(json_mode=True))
         write_card(folder / "model", card)
 

@@ -196,7 +196,7 @@ def _show(folder: Path, result: dict[str, Any], show: Callable[..., None]) -> No
 def _told(folder: Path, result: dict[str, Any], page: str) -> list[str]:
     """What was done, the verdict, where to look, and what comes next: a line each."""
     chosen, training, log = result["selection"], result["training"], result["log"]
-    browse = " (open it in a browser: both models side by side, the training, every question with its frames)"
+    browse = " (open it in a browser: both models side by side, the training, the questions with frames and answers)"
     command = f"trlt serve --model {training['model']} --recipe {folder / 'miniature.yaml'}"
     return [
         f"Done in {result['seconds']:.0f} s: a tiny model answered {chosen['rows']:,} questions on synthetic videos, was tuned "
@@ -204,7 +204,7 @@ def _told(folder: Path, result: dict[str, Any], page: str) -> list[str]:
         f"{len(result['tuned']['benchmarks'])} benchmarks.{f' Log: {log}' if log else ''}",
         f"Verdict: {brief(result['comparison'], NAMES)}",
         f"{page}{browse if result['page'] else ''}",
-        f"Next: docs/tune-on-my-videos.md, for your own videos; or ask the tuned model in a browser: {command}",
+        f"What next: `trlt prepare QUESTIONS.jsonl --videos DIR` for your own; or ask the tuned model in a browser: {command}",
     ]
 
 

@@ -14,7 +14,6 @@ from trlt.engine.families import family_of
 from trlt.engine.model import save
 from trlt.errors import UsageError
 from trlt.files import new_folder
-from trlt.recipe import Recipe
 from trlt.report.model_card import BEGIN, NAME, RESULTS, opening, write_card
 from trlt.rollout import RunFiles
 from trlt.train.merge_adapter import Merged, adapter_in, base_of, locate_adapter, merge_adapter
@@ -53,16 +52,10 @@ def merge(
             write_card(new, _card(adapter, name, out.name, merged))
         stage(0, "")
     output.show(f"Model: {out}")
-    if line := _next(adapter, out, merged.recipe):
-        output.show(line)
-    return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(merged.model.dtype).removeprefix("torch.")}
-
-
-def _next(adapter: Path, out: Path, recipe: Recipe) -> str | None:
-    """How the merged model is looked at; None where the adapter isn't of a run, so that neither benchmark nor data is known."""
     run = RunFiles(adapter.resolve().parent)
-    data = ((run.read_manifest() or {}).get("inputs", {}).get("data") or {}).get("path")
-    return next_after_tuning(out, run.recipe, recipe, Path(data) if data else None, f"{out}-")
+    if run.recipe.is_file():  # else the adapter isn't of a run, and neither benchmark nor settings are known
+        output.show(next_after_tuning(out, run.recipe, merged.recipe, f"{out}-"))
+    return {"model": str(out), "adapter": str(adapter), "base": name, "dtype": str(merged.model.dtype).removeprefix("torch.")}
 
 
 def _card(adapter: Path, base: str, title: str, merged: Merged) -> str:

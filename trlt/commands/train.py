@@ -202,8 +202,7 @@ def _run(
         output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     result = with_page(result, folder, output, wanted=paged)
-    if line := next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, opened.path, f"{folder}/"):
-        output.show(line)
+    output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, f"{folder}/"))
     return result
 
 

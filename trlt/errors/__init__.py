@@ -139,6 +139,16 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 12]}…{text[-10:]}"
 
 
+MOST_QUOTED = 300
+"""Maximum number of characters of a library's message in a message of ours."""
+
+
+def quoted(error: BaseException) -> str:
+    """What a library says, in one line, cut if it is long."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 1]}…"
+
+
 def counted(number: int, what: str, plural: str = "s") -> str:
     """A number with its noun."""
     return f"{number:,} {what}{'' if number == 1 else plural}"

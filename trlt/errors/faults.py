@@ -11,13 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import trlt
-from trlt.errors import DataError, TrltError, UnforeseenError, VideoError
+from trlt.errors import DataError, TrltError, UnforeseenError, VideoError, quoted
 from trlt.errors.system import SYSTEMIC
 
 MOST = 16
 """Number of unforeseen errors at which a run ends if they outnumber the successes."""
-MOST_MESSAGE = 300
-"""Maximum length of an exception's message in a row."""
 _PACKAGE = Path(trlt.__file__).parent
 _OF_THE_DEVICE = ("CUDA error", "CUDA driver error", "CUBLAS_STATUS", "CUDNN_STATUS", "NCCL", "can't allocate memory")
 """Parts of messages of torch's RuntimeErrors that concern the machine."""
@@ -46,8 +44,7 @@ def unforeseen(error: Exception) -> UnforeseenError:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or frames
     place = f"{_short(own[-1].filename)}:{own[-1].lineno}" if own else "an unknown place"
-    said = " ".join(str(error).split())
-    said = said if len(said) <= MOST_MESSAGE else f"{said[: MOST_MESSAGE - 1]}…"
+    said = quoted(error)
     name = type(error).__name__
     return UnforeseenError(f"{name}{f': {said}' if said else ''} (at {place})", f"{name} at {place}", _trace(error))
 

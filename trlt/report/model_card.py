@@ -12,7 +12,7 @@ from typing import Any
 from trlt import __version__
 from trlt.engine.families import Family
 from trlt.files import write_text_atomic
-from trlt.recipe import Recipe, dump_recipe, to_yaml
+from trlt.recipe import Recipe, Train, dump_recipe, to_yaml
 from trlt.report import markdown
 from trlt.report.markdown_latex import markdown_text
 from trlt.report.model_usage import use
@@ -45,16 +45,45 @@ def model_card(
     """
     train = recipe.train
     made = f"A {family.name}, tuned on videos with {train.method.upper()} by trlt {__version__}."
-    data = manifest.get("inputs", {}).get("data", {})
+    tags: list[str] = [train.method]
+    if train.lora:
+        made += f" Low-rank adapters (LoRA, rank {train.lora.rank}) were trained, and are added to the weights of the base."
+        tags.append("lora")
+    training, protocol, settings = _made(recipe, manifest, outcome)
     parts = [
-        *opening(recipe.model.path, recipe.name, made, recipe, [train.method], family, library_positions, outer_marks),
-        f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
-        f"## Protocol\n\nHow videos and questions were presented; other frames or prompts give other answers.\n\n"
-        f"{_table(_protocol(recipe, manifest))}",
-        RESULTS,
-        f"## Recipe\n\n```yaml\n{dump_recipe(recipe)}```",
+        *opening(recipe.model.path, recipe.name, made, recipe, tags, family, library_positions, outer_marks),
+        *(training, protocol, RESULTS, settings),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def adapter_card(recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str, Any], family: Family) -> str:
+    """The card of a finished training's adapters, which lie beside the model that they were added to; see `model_card`."""
+    train = recipe.train
+    assert train.lora
+    head = {"base_model": recipe.model.path, "library_name": "peft", "tags": ["video", "lora", train.method, "trlt"]}
+    about = (
+        f"Low-rank adapters (LoRA, rank {train.lora.rank}) of the {family.name} `{recipe.model.path}`, trained on videos with "
+        f"{train.method.upper()} by trlt {__version__}. The folder `model` beside this one holds the base with the adapters "
+        "added; its card has code that asks it, and its results."
+    )
+    use = (
+        "`trlt infer`, `eval`, `probe` and `serve` take this folder as `--model`; `trlt train merge` adds it to the base. In a "
+        "program: `peft.PeftModel.from_pretrained(base, folder)`, with the base loaded by transformers."
+    )
+    parts = [f"---\n{to_yaml(head)}---", f"# {recipe.name}, adapters", about, f"## Use\n\n{use}"]
+    return "\n\n".join([*parts, *_made(recipe, manifest, outcome)]) + "\n"
+
+
+def _made(recipe: Recipe, manifest: Mapping[str, Any], outcome: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The sections on training and protocol, and the recipe."""
+    data = manifest.get("inputs", {}).get("data", {})
+    presented = "How videos and questions were presented; other frames or prompts give other answers."
+    return (
+        f"## Training\n\n{_table(_training(recipe, manifest, data, outcome))}",
+        f"## Protocol\n\n{presented}\n\n{_table(_protocol(recipe, manifest))}",
+        f"## Recipe\n\n```yaml\n{dump_recipe(recipe)}```",
+    )
 
 
 def opening(
@@ -120,6 +149,7 @@ def _training(
     rows: dict[str, object] = {
         "base": recipe.model.path,
         "base's weights": manifest.get("model", {}).get("sha256"),
+        "trained": _trained(train),
         "samples": data.get("samples"),
         "samples' SHA-256": data.get("sha256"),
         "optimizer steps": outcome.get("steps"),
@@ -136,6 +166,15 @@ def _training(
         "reward": rewards,
         "reward's own parts": "; ".join(map(_part, manifest.get("reward", []))) or None,
     }
+
+
+def _trained(train: Train) -> str:
+    """What of the weights was trained."""
+    if train.lora is None:
+        return "all weights but the vision tower's" if train.tower_is_frozen else "all weights"
+    layers = "attention" if train.lora.targets == "attention" else "attention and MLPs"
+    held = f", on a base in {train.lora.quantize}" if train.lora.quantize else ""
+    return f"low-rank adapters (LoRA) of the language model's {layers}: rank {train.lora.rank}, alpha {train.lora.alpha}{held}"
 
 
 def _part(part: Mapping[str, Any]) -> str:

@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from trlt.errors import OwnCodeError, RecipeError, RewardError, counted, shown
-from trlt.errors.faults import MOST_MESSAGE, is_of_the_machine
+from trlt.errors import OwnCodeError, RecipeError, RewardError, counted, quoted, shown
+from trlt.errors.faults import is_of_the_machine
 from trlt.files.own_code import OwnFile
 from trlt.task.answer import Answer
 from trlt.task.sample import Sample
@@ -94,11 +94,14 @@ class RewardPart:
         found = iter(_run(self._gathered(calls)) if self.is_async else map(self._called, calls))
         values: list[Values | OwnCodeError] = []
         for one in read:
-            given = [next(found) for _ in one.texts]
-            fault = next((value for value in given if isinstance(value, OwnCodeError)), None)
-            values.append(
-                fault or [self._number(value, one.sample, text) for value, text in zip(given, one.texts, strict=True)]
-            )
+            numbers, fault = Values(), None
+            for text in one.texts:
+                value = next(found)
+                if isinstance(value, OwnCodeError):
+                    fault = fault or value
+                else:
+                    numbers.append(self._number(value, one.sample, text))
+            values.append(fault or numbers)
         return values
 
     def _called(self, arguments: Sequence[Any]) -> Any:
@@ -157,11 +160,12 @@ class RewardPart:
                 number = math.nan
         if math.isfinite(number) and math.isfinite(self.weight * number):
             return number
+        remedy = "give a finite number, or None where the part doesn't apply"
         if inspect.iscoroutine(value):
             value.close()  # else Python warns of it besides
+            remedy = "make the function an `async def` that awaits it"
         raise RewardError(
-            f"{self.where}: {self.name} gave {shown(value)} for sample {shown(sample.id)}, completion {shown(text)}; give a "
-            "finite number, or None where the part doesn't apply"
+            f"{self.where}: {self.name} gave {shown(value)} for sample {shown(sample.id)}, completion {shown(text)}; {remedy}"
         )
 
     def _fault(self, error: Exception) -> OwnCodeError:
@@ -176,8 +180,7 @@ class RewardPart:
             place = f"{self.file.given}:{inside[-1].lineno}" if inside else place
             while trace and trace.tb_frame.f_code.co_filename != str(self.file.path):
                 trace = trace.tb_next
-        said = " ".join(str(error).split())
-        said = said if len(said) <= MOST_MESSAGE else f"{said[: MOST_MESSAGE - 1]}…"
+        said = quoted(error)
         shown_trace = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
         return OwnCodeError(
             f"reward part {self.name}: {name}{f': {said}' if said else ''} (at {place})",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.engine.model.files import read_header
-from trlt.errors import ModelError, shown
+from trlt.errors import ModelError, quoted, shown
 from trlt.files.bounded_json import read_object
 
 ADAPTER, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
@@ -122,7 +122,7 @@ def _changes(folder: Path, empty: Any, base: str) -> dict[str, Change]:
             # A copy: PEFT puts its layers into the model that it is given, and `empty` is needed again.
             wrapped: Any = get_peft_model(copy.deepcopy(empty), config)
         except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ModelError(f"{folder / ADAPTER}: doesn't fit {base} ({shown(str(error))}); {belongs}") from None
+            raise ModelError(f"{folder / ADAPTER}: doesn't fit {base} ({quoted(error)}); {belongs}") from None
         wanted = {
             name: tuple(value.shape) for name, value in get_peft_model_state_dict(wrapped, save_embedding_layers=False).items()
         }

@@ -16,7 +16,7 @@ from trlt.engine.model.files import object_in
 from trlt.engine.model.find import folder_of
 from trlt.engine.model.template import try_out
 from trlt.engine.model.tensors import UNEXPECTED
-from trlt.errors import ModelError, shown
+from trlt.errors import ModelError, quoted
 
 MARKS = (*VISION_TOKENS, *END_TOKENS)
 """What a tokenizer must know as single tokens."""
@@ -49,11 +49,17 @@ def load_processor(located: str) -> Any:
     folder = folder_of(located)
     path = str(folder)
     config, family = read_config(folder / CONFIG)
+    if not any((folder / name).is_file() for name in FRAMES):
+        first, *others = FRAMES
+        raise ModelError(
+            f"model.path: {path} holds no {first} (or {' or '.join(others)}), which says how frames become patches; download "
+            "it again"
+        )
     if (folder / GENERATION).is_file():
         try:
             GenerationConfig.from_pretrained(path)
         except UNEXPECTED as error:
-            raise ModelError(f"model.path: {folder / GENERATION}: {shown(str(error))}; download it again") from error
+            raise ModelError(f"model.path: {folder / GENERATION}: {quoted(error)}; download it again") from error
     try:
         processor: Any = family.classes().processor.from_pretrained(path, trust_remote_code=False)
     except (StrictDataclassError, *UNEXPECTED) as error:
@@ -80,7 +86,7 @@ def _unread(folder: Path, error: Exception) -> ModelError:
         if (folder / name).is_file():
             object_in(folder / name)
     return ModelError(
-        f"model.path: {folder}: its processor can't be loaded ({shown(' '.join(str(error).split()))}); download "
+        f"model.path: {folder}: its processor can't be loaded ({quoted(error)}); download "
         f"tokenizer.json, tokenizer_config.json and {_frames_file(folder)} again"
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 from trlt.engine.families import Family, family_of
 from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.files import Stored, stored_tensors
-from trlt.errors import ModelError, shown
+from trlt.errors import ModelError, quoted
 
 OTHERS = f"the weights aren't those of this {CONFIG}; download the model again"
 
@@ -39,7 +39,7 @@ def blank(folder: Path) -> Any:
     except (StrictDataclassError, *UNEXPECTED) as error:
         raise ModelError(
             f"model.path: {folder / CONFIG}: the library can't make a model by it ({type(error).__name__}: "
-            f"{shown(' '.join(str(error).split()))}); download it again"
+            f"{quoted(error)}); download it again"
         ) from error
 
 

@@ -140,10 +140,16 @@ def _notes(page: Page, questions: Sequence[ShownSample], held: int, frames: Embe
 
 def _top(page: Page, links: Sequence[tuple[str, str]]) -> Markup:
     """Title, the runs of the page, and links to its sections."""
-    runs = element("p", *(element("span", f"{run.name} ", element("small", run.kind), class_="chip") for run in page.made))
+    runs = element("p", *(_chip(run) for run in page.made))
     ways = element("nav", *(element("a", title, href=f"#{id}") for id, title in links), aria_label="Sections")
     toggle = element("button", "Theme: auto", type="button", id="theme", hidden=True)
     lead = [element("p", element("strong", first), " ".join(["", *rest])) for first, *rest in page.lead]
     lead += [element("pre", command) for command in page.commands]
     first = [element("div", *lead, id="verdict")] if lead else []
     return element("header", element("div", element("h1", page.title), toggle, class_="title"), runs, *first, ways)
+
+
+def _chip(run: Made) -> Markup:
+    """A run's name with its kind, which isn't said twice."""
+    kind = [] if run.name == run.kind else [" ", element("small", run.kind)]
+    return element("span", run.name, *kind, class_="chip")
