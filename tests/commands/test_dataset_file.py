@@ -198,3 +198,28 @@ def test_the_file_runs_from_its_source_alone(trlt, kitchen, tmp_path):
     score(trlt, kitchen)
     assert not list(tmp_path.rglob("__pycache__")), "no compiled copy that could be stale"
     assert Path("kitchen.py").read_text() == KITCHEN
+
+
+def test_what_a_file_prints_is_no_result(trlt, kitchen, tmp_path):
+    text = KITCHEN.replace("    out = Collector(", "    print('reading', split)\n    out = Collector(") + "\nprint('loaded')\n"
+    (tmp_path / "kitchen.py").write_text(text)
+    assert score(trlt, kitchen)["benchmarks"]["kitchen"]["n"] == 2, "stdout holds one JSON object"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (b"import sys\nsys.exit(3)\n", "kitchen.py:2: when it is run: SystemExit: 3"),
+        (b"TITLE = '\xff'\n", "kitchen.py:1: not Python ("),
+        (b"TITLE = '\0'\n", "not Python (source code"),
+        (b"", "TITLE: is missing; write a text: its title in tables"),
+        (b"def f():\n    return f()\nf()\n", "kitchen.py:2: when it is run: RecursionError"),
+        (
+            b"import nowhere_at_all\n",
+            "kitchen.py:1: when it is run: ModuleNotFoundError: No module named 'nowhere_at_all'; install it",
+        ),
+    ],
+)
+def test_files_that_are_no_python_or_end_at_once(trlt, kitchen, tmp_path, source, message):
+    (tmp_path / "kitchen.py").write_bytes(source)
+    assert message in trlt("dataset", "check", "kitchen.py", code=3)

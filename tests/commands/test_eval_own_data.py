@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
 import pytest
 from made_clips import write_clip
 
+from trlt.commands._setup import next_after_tuning
 from trlt.evaluate.question_scores import read_items
+from trlt.recipe import Recipe
 
 CHOICE = {"options": ["sits", "runs", "sleeps"], "answer": "runs", "answer_index": 1}
 QUESTIONS = [
@@ -199,3 +202,36 @@ def test_the_reports_remedy_names_the_questions_once_more(trlt, mine, tmp_path):
     trlt("report", "a", "--out", "r.html")
     page = (tmp_path / "r.html").read_text()
     assert f"trlt eval --data mine={tmp_path}/mine.jsonl" in page
+
+
+def test_grounded_questions_without_options_are_read_and_scored(trlt, mine, write_jsonl, tmp_path):
+    question = {
+        "id": "1",
+        "source": "mine",
+        "split": "test",
+        "task": "grounded_qa",
+        "video": "a.mp4",
+        "question": "what comes?",
+    }
+    write_jsonl(tmp_path / "mine.jsonl", [{**question, "answer": "a red car", "spans": [[1.0, 3.0]]}])
+    for text, paper, official, unread in (
+        ("<observe> 1.0 to 3.0 </observe> <answer> Red car. </answer>", 100, 100, 0),
+        ("<observe> 1.0 to 3.0 </observe> <answer> a dog </answer>", 0, 0, 0),
+        ("The red car", 0, 100, 1),
+        ("", 0, 0, 1),
+    ):
+        write_jsonl(tmp_path / "p.jsonl", [{"id": "1", "text": text}])
+        entry = score(trlt, "--data", "mine.jsonl", "--fresh")["benchmarks"]["mine"]
+        assert (entry["paper"]["acc"], entry["unanswered"]) == (paper, unread), text
+        assert read_items(tmp_path / "e/items/mine.parquet")["answered"] == [not unread]
+        assert entry["official"]["acc"] == official, text
+
+
+def test_after_training_the_next_line_is_about_questions_held_out():
+    recipe = Recipe.model_validate({"eval": {"benchmarks": {"held-out": {"data": "test.jsonl"}}}})
+    given = (Path("no/model"), Path("no/recipe.yaml"))
+    line = next_after_tuning(*given, recipe, Path("train.jsonl"), "no/")
+    assert line == "Next: trlt eval --bench all --model no/model --recipe no/recipe.yaml --out no/eval"
+    hint, line = (next_after_tuning(*given, Recipe(), Path("train.jsonl"), "no/") or "").splitlines()
+    assert hint.endswith(": trlt eval --data HELD_OUT.jsonl --model no/model --recipe no/recipe.yaml")
+    assert line.startswith("Next: trlt probe --data train.jsonl --model no/model")

@@ -22,12 +22,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 SAYS_SO = re.compile(r"another run|new run|another --out")
 NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
+    "recipe/rewards.py": "the same",
+    "recipe/prompts.py": "the same",
+    "recipe/rewards.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",
     "serve/_frames.py": "a server has no run",
     "commands/infer.py": "a single question has no run",
     "commands/probe_estimate.py": "an estimate has no run",
+    "commands/reward_try.py": "a trial has no run",
 }
 """Files whose messages concern nothing that goes on."""
 TOLD = {

@@ -13,8 +13,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt.commands._data import data_flags, data_stem, read_own
+from trlt.commands._data import data_flags, data_stem
 from trlt.commands._output import Output
+from trlt.commands._own_table import read_own
 from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMissing
 from trlt.data.datasets import dataset_name, load, names, open_dataset

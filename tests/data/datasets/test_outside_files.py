@@ -102,6 +102,25 @@ def test_reading_that_depends_on_what_was_read_before_is_found(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("jsonl", '{"video": "k7", "sentence": "she opens the  fridge", "start": 2, "end": 6.5, "length": 30}\\n'),
+        ("parquet", '[{"video": "k7", "sentence": "she opens the  fridge", "start": 2, "end": 6.5, "length": 30.0}]'),
+        ("tsv", "video\\tsentence\\tstart\\tend\\tlength\\nk7\\tshe opens the  fridge\\t2\\t6.5\\t30\\n"),
+    ],
+)
+def test_annotation_in_other_files_is_read(tmp_path: Path, suffix: str, text: str) -> None:
+    record = '[{"video": "k7", "sentence": "she opens the  fridge", "start": 2, "end": 6.5, "length": 30}]'
+    assert record in KITCHEN
+    other = (
+        KITCHEN.replace(record, text).replace('_train.json"', f'_train.{suffix}"').replace('_test.json"', f'_test.{suffix}"')
+    )
+    if suffix == "tsv":
+        other = other.replace("get(record, key, (int, float), where)", "get(record, key, str, where)")
+    assert found(tmp_path, other) == {}
+
+
+@pytest.mark.parametrize(
     ("paper", "official", "check", "message"),
     [
         ("0.5 * paper_tiou(item)", "paper_tiou(item)", "gold answers score 100", "paper mIoU is 50, not 100"),

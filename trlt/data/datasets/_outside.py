@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +56,7 @@ def run_file(path: Path, source: bytes) -> ModuleType:
     try:
         code = compile(source, str(path), "exec")
     except SyntaxError as error:
-        raise DataError(f"{path}:{error.lineno}: not Python ({error.msg}): {shown((error.text or '').strip())}") from None
+        raise DataError(f"{path}:{error.lineno or 1}: not Python ({error.msg}): {shown((error.text or '').strip())}") from None
     except ValueError as error:  # a null byte
         raise DataError(f"{path}: not Python ({error})") from None
     sys.modules[module.__name__] = module  # dataclasses look their module up there
@@ -159,8 +159,9 @@ def faults_told(path: Path, doing: str, *, all_of_them: bool = False) -> Iterato
         DataError: in place of any exception with a line of the file on its way; others are bugs of trlt and pass.
     """
     try:
-        yield
-    except Exception as error:  # of the user's own code alone
+        with redirect_stdout(sys.stderr):  # where results are printed, nothing else may be
+            yield
+    except (Exception, SystemExit) as error:  # of the user's own code alone
         if isinstance(error, TrltError) and not all_of_them:
             raise
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
@@ -170,7 +171,7 @@ def faults_told(path: Path, doing: str, *, all_of_them: bool = False) -> Iterato
         raise DataError(f"{path}:{lines[-1]}: {doing}: {_words(error)}\n    {line}") from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     if isinstance(error, TrltError):
         return str(error)
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"

@@ -13,6 +13,7 @@ from trlt.errors import ModelError
 
 TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 """Files that may hold a chat template."""
+OTHERWISE = "or take a model that answers without (of Qwen3-VL, one named Instruct)"
 
 
 def refuse_begun_reasoning(folder: Path, asked: str, remedy: str) -> None:
@@ -35,7 +36,10 @@ def refuse_begun_reasoning(folder: Path, asked: str, remedy: str) -> None:
     processor, family = load_processor(str(folder)), read_config(folder / CONFIG)[1]
     opening = opening_of(family.chat(processor, chat("", "?"), False))
     if opening:
-        raise _begun(f"model.path: {folder}: its chat template begins every answer with {opening.strip()}", asked, remedy)
+        raise ModelError(
+            f"model.path: {folder}: its chat template begins every answer with {opening.strip()}, whether reasoning is asked "
+            f"for or not, and {asked}; {remedy}, {OTHERWISE}"
+        )
 
 
 def refuse_reasoning_name(name: str, asked: str, remedy: str) -> None:
@@ -45,11 +49,7 @@ def refuse_reasoning_name(name: str, asked: str, remedy: str) -> None:
         ModelError: it has that name.
     """
     if published_family(name) is not None and "thinking" in name.rpartition("/")[2].lower():
-        raise _begun(f"model.path: {name!r}: models of this name begin every answer with <think>", asked, remedy)
-
-
-def _begun(begins: str, asked: str, remedy: str) -> ModelError:
-    return ModelError(
-        f"{begins}, whether reasoning is asked for or not, and {asked}; {remedy}, or take a model that answers without (of "
-        "Qwen3-VL, one named Instruct)"
-    )
+        raise ModelError(
+            f"model.path: {name!r}: models of this name begin every answer with <think>, whether reasoning is asked for or "
+            f"not, and {asked}; {remedy}, {OTHERWISE}"
+        )
