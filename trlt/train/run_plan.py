@@ -195,7 +195,7 @@ def _remedies(changes: Sequence[str], *, begun: bool) -> str:
         parts.append("any one of these lines, behind the command, makes it fit:" + "".join(f"\n  {line}" for line in here))
     if more:
         several = max(int(MORE.findall(line)[0]) for line in more) > MACHINE
-        where = f", which beyond {MACHINE} are several machines, started by torchrun or srun" if several else ""
+        where = f", which beyond {MACHINE} are several machines, each started by torchrun or srun" if several else ""
         parts.append(f"with more GPUs{where}:" + "".join(f"\n  {line}" for line in more))
     if others:
         fresh = "".join(f"\n  {change} --fresh" for change in others)
