@@ -26,6 +26,7 @@ from trlt.commands._train_look import (
     has_gpu,
     in_short,
     look,
+    other_model,
     other_prompt,
     processes_of,
 )
@@ -119,8 +120,9 @@ def train(
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
-        if warning := other_prompt(recipe, opened.path):
-            output.note(warning)
+        for warning in (other_prompt(recipe, opened.path), other_model(located, opened.path)):
+            if warning:
+                output.note(warning)
         found = plan(recipe, processes, folder, command, count)
         if has_gpu(recipe):
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
