@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 from trlt.data.datasets import Example, load, names
+from trlt.data.download import fetch_of
 
 SHOWN = 900
 """Characters of an invented file that are shown."""
@@ -19,7 +20,8 @@ def sources_overview() -> str:
     rows = ["| name | data set | task | training split | paper's count |", "|---|---|---|---|---|"]
     for name in names("train"):
         module = load(name)
-        count = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "not used"
+        paper = getattr(module, "PAPER_COUNT", None)
+        count = f"{paper:,}" if paper is not None else "not used"
         rows.append(f"| [`{name}`](#{name}) | {module.TITLE} | {module.TASK} | {module.TRAIN_SPLIT} | {count} |")
     return "\n".join(rows)
 
@@ -81,7 +83,8 @@ def _files(module: ModuleType, main: str) -> str:
 
 def _fetched(module: ModuleType) -> str:
     """What `trlt download` does, and what is left to do."""
-    name, found = module.__name__.rpartition(".")[2], module.FETCH
+    name = module.__name__.rpartition(".")[2]
+    found = fetch_of(name)
     told = []
     if found.files:
         hosts = ", ".join(dict.fromkeys(remote.url.split("/")[2] for remote in found.files))

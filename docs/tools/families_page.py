@@ -10,7 +10,7 @@ from trlt.engine.families.shape import Architecture
 from trlt.engine.model import fit_adapters
 from trlt.engine.model.which import published_family
 from trlt.recipe import Recipe, load_recipe
-from trlt.train.memory_plan import GB, advise, estimate
+from trlt.train.memory_plan import GB, advise, can_fit, estimate, lower_limits, lowered
 
 KIB, MIB = 2**10, 2**20
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "qwen3-vl-8b.yaml"
@@ -56,7 +56,7 @@ def sizes() -> str:
 
 def memory() -> str:
     """What `trlt train --dry-run` says of a recipe with other models on other machines, as a table."""
-    rows = ["| model | trained | GPUs | needed on each | flags that make it fit |", "|---|---|---|---|---|"]
+    rows = ["| model | trained | GPUs | needed on each | fits, or flags that make it fit |", "|---|---|---|---|---|"]
     for name in PLANNED:
         family = published_family(name)
         assert family is not None, "a published name"
@@ -71,10 +71,13 @@ def memory() -> str:
 
 
 def _planned(name: str, family: Family, lora: str | None, count: int, gb: int) -> tuple[str, str]:
-    """Memory needed, and what makes it fit: the first line of advice that changes no number of GPUs."""
+    """Memory needed, and what makes it fit: lower limits, or the first line of advice that changes no number of GPUs."""
     shape, recipe = PUBLISHED[name], _recipe(family, lora, count)
-    found = estimate(shape, recipe, count, gb * GB)
-    return f"{found.peak / GB:.1f} GB", "fits" if found.fits else _flags(shape, recipe, count, gb)
+    needed = f"{estimate(shape, recipe, count, gb * GB).peak / GB:.1f} GB"
+    if not can_fit(shape, recipe, count, gb * GB):
+        return needed, _flags(shape, recipe, count, gb)
+    taken = lower_limits(shape, recipe, count, gb * GB)
+    return needed, f"fits with {taken.train.max_sequences} at once" if lowered(recipe, taken) else "fits"
 
 
 def _flags(shape: Architecture, recipe: Recipe, count: int, gb: int) -> str:

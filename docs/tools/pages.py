@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from docs.tools import data_pages, evidence_page, families_page, ready_page, versions_page
+from docs.tools import data_pages, evidence_page, families_page, own_page, ready_page, versions_page
 from docs.tools.recipe_page import recipe_page
 
 DOCS = Path(__file__).resolve().parents[1]
 PARTS: Mapping[str, Callable[[], str]] = {
+    "own columns": own_page.columns,
     "sources overview": data_pages.sources_overview,
     "sources": data_pages.sources,
     "benchmarks overview": data_pages.benchmarks_overview,

@@ -184,11 +184,18 @@ def test_quick_on_this_machine(capsys):
     assert all(check["remedy"] or check["state"] == "ok" for check in result["checks"])
 
 
-def test_a_recipe_is_planned(capsys, tmp_path):
+def test_a_recipe_is_planned(capsys, tmp_path, monkeypatch):
     sets = [f"video.store={tmp_path}", "video.store_gb=0.001", "train.launch.gpu_gb=24"]
     result = run(capsys, recipe_path=ROOT / "recipes/32k.yaml", sets=sets, quick=True)
     [plan] = [check for check in result["checks"] if check["name"] == "plan"]
     assert plan["state"] == "fault" and "of 24 GB (train.launch.gpu_gb) for 8 processes" in plan["found"]
+    # Of the machine's memory, loading takes a whole weight: 1.2 GB.
+    monkeypatch.setattr(checks, "total_memory", lambda: GB)
+    alone = run(capsys, recipe_path=ROOT / "recipes/3b-lora-24gb.yaml", sets=sets[:2], quick=True)
+    [plan] = [check for check in alone["checks"] if check["name"] == "plan"]
+    assert plan["state"] == "ok" and plan["found"].endswith("of 24 GB (train.launch.gpu_gb) for 1 process")
+    assert states(alone)["memory"] == "fault" and states(run(capsys, quick=True))["memory"] == "warning"
+    monkeypatch.undo()
     fits = run(capsys, recipe_path=ROOT / "recipes/32k.yaml", sets=[*sets, "train.launch.gpu_gb=80"], quick=True)
     assert states(fits)["plan"] == "ok" and states(fits)["disk"] == "ok" and states(fits)["recipe"] == "ok"
 

@@ -224,3 +224,18 @@ def test_what_cannot_be_compared_is_named(probed, tmp_path):
         compare(a, a, png=tmp_path / "x.pdf", output=Output(True))
     with pytest.raises(DataError, match="isn't there"):
         compare(a, tmp_path / "nowhere", output=Output(True))
+
+
+def test_parts_that_the_recipe_adds_are_shown_with_each_answer(probed, capsys):
+    paid = [row | ({"parts": {"near": [0.25, None, 1.0, -2.0]}} if row["error"] is None else {}) for row in rows(*BASE)]
+    folder = probed("a", paid)
+    found = show("e0", probe=folder, output=Output())
+    assert [one["parts"] for one in found["answers"]] == [{"near": value} for value in (0.25, None, 1.0, -2.0)]
+    lines = capsys.readouterr().out.splitlines()
+    [head] = [line for line in lines if "near" in line]
+    assert head.split()[-4:] == ["near", "reward", "tokens", "text"]
+    [second] = [line for line in lines if line.strip().startswith("2") and "<answer>" in line]
+    assert second.partition("<answer>")[0].split()[-4:] == ["1", "-", "2.00", "5"]
+    torn = probed("b", [row | {"parts": {"near": [1.0]}} for row in rows(*BASE)])
+    with pytest.raises(DataError, match="parts must be lists of n = 4 entries"):
+        show("e0", probe=torn, output=Output())

@@ -22,12 +22,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 SAYS_SO = re.compile(r"another run|new run|another --out")
 NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
+    "recipe/rewards.py": "the same",
+    "recipe/prompts.py": "the same",
+    "recipe/rewards.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",
     "serve/_frames.py": "a server has no run",
     "commands/infer.py": "a single question has no run",
     "commands/probe_estimate.py": "an estimate has no run",
+    "commands/reward_try.py": "a trial has no run",
 }
 """Files whose messages concern nothing that goes on."""
 TOLD = {
@@ -39,6 +43,12 @@ TOLD = {
     "meta.reasoning: train.sft.targets is": "told before the first step, where nothing is lost",
     "train.sft.targets is {}": "names what asks; the advice follows",
     "train.sft.targets: reasoning": "told before there is a run",
+    "prompt.template: {}": "begins with the key at fault, before there is a run",
+    "prompt.template: asks sample": "told before there is a run",
+    "prompt.template: makes": "begins with the key at fault, before there is a run",
+    "prompt.format: {}": "the same",
+    "prompt.format begins otherwise": "names what asks; the advice follows",
+    "prompt.format: <think>": "told before there is a run",
     "is never reached; ": "names the key that isn't reached; the advice follows",
 }
 """Messages that name such a key without advising to change it."""
@@ -100,9 +110,9 @@ def test_messages_that_name_a_key_of_the_outcome_say_that_it_makes_another_run()
 OTHERS = (
     *("force-reinstall", "only-binary", "shm-size"),
     *("media-io-kwargs", "reasoning-parser", "tool-call-parser", "mm-process-config", "model-path", "max-logprobs"),
-    "chat-template",
+    *("chat-template", "include", "local-dir", "repo-type"),
 )
-"""Options of pip and of containers, and of vLLM and SGLang."""
+"""Options of pip and of containers, of vLLM and SGLang, and of the hub's own program."""
 
 
 def test_flags_that_messages_name_are_options():

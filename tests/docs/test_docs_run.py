@@ -75,7 +75,7 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in ("train", "test"):
         Path(f"my/{name}.jsonl").write_text(samples, encoding="utf-8")
     for line in commands(page):
-        run(line)
+        run(line.replace("train own-data", "train my.yaml"))
     Path("try.yaml").write_text(trial, encoding="utf-8")
     run("trlt train try.yaml")
     assert all(Path(f"runs/{name}/train-grpo/model/model.safetensors").is_file() for name in ("my", "try"))
@@ -105,20 +105,14 @@ def test_scoring_my_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert Path("a-and-b.html").is_file()
 
 
-def test_the_invented_data_set_is_found_read_scored_and_tested(tmp_path: Path) -> None:
-    """The block's text as a file of a copied package, through the real discovery and the tests that go over all data sets."""
+def test_the_invented_data_set_is_checked_read_scored_and_moves_into_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The block's text as a user's file, with every command of the page; then in a copied package, through its tests."""
+    monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "adding-a-dataset.md"
     [block] = [block for block in blocks(page, "python") if block.title]
-    skipped = shutil.ignore_patterns("__pycache__", "*.safetensors")
-    shutil.copytree(ROOT / "trlt", tmp_path / "trlt", ignore=skipped)
-    (tmp_path / block.title).write_text(block.text, encoding="utf-8")
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    def python(*arguments: str) -> str:
-        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=tmp_path, env=env)
-        assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
+    Path(block.title).write_text(block.text, encoding="utf-8")
     data = tmp_path / "data/kitchen"
     data.mkdir(parents=True)
     records = [
@@ -128,17 +122,35 @@ def test_the_invented_data_set_is_found_read_scored_and_tested(tmp_path: Path) -
     for split in ("train", "test"):
         (data / f"kitchen_{split}.json").write_text(json.dumps(records), encoding="utf-8")
     write_clip(data / "videos/k1.mp4", 3.0)
-    lines = commands(page)
-    assert len(lines) == 3
-    listed, prepare, evaluate = (shlex.split(line)[1:] for line in lines)
-    listing = json.loads(python("-m", "trlt", *listed, "--json"))
-    assert "kitchen" in [source["name"] for source in listing["sources"]]
-    prepared = json.loads(python("-m", "trlt", *prepare, "--json"))
+    check, check_real, prepare, evaluate = commands(page)
+    run(check)
+    result = CliRunner().invoke(app, [*shlex.split(check_real)[1:], "--json"])
+    assert json.loads(result.stdout)["annotation"]["dropped"] == {"reversed": 1}
+    result = CliRunner().invoke(app, [*shlex.split(prepare)[1:], "--json"])
+    prepared = json.loads(result.stdout)
     assert prepared["samples"] == 1 and prepared["sources"][0]["dropped"] == {"reversed": 1}
-    predictions = tmp_path / "predictions.jsonl"
-    predictions.write_text(json.dumps({"id": "kitchen:test:0", "text": "<think> </think> <answer> 0.5 to 2.0 </answer>"}))
-    scored = json.loads(python("-m", "trlt", *evaluate, "--predictions", str(predictions), "--json"))
-    assert re.search(r'"mIoU": 100\.0', json.dumps(scored))
+    assert prepared["sources"][0]["dataset"] == "kitchen" and prepared["statistics"]["domains"] == {"kitchens": 1}
+    Path("p.jsonl").write_text(json.dumps({"id": "kitchen:test:0", "text": "<think> </think> <answer> 0.5 to 2.0 </answer>"}))
+    result = CliRunner().invoke(app, [*shlex.split(evaluate)[1:], "--predictions", "p.jsonl", "--json"])
+    assert json.loads(result.stdout)["benchmarks"]["kitchen"]["paper"]["mIoU"] == 100
+    [recipe] = blocks(page, "yaml")
+    Path("r.yaml").write_text(recipe.text, encoding="utf-8")
+    run("trlt prepare r.yaml --out pool")
+    run("trlt eval --bench all --recipe r.yaml --predictions p.jsonl --out e")
+    assert Path("pool/kitchen.jsonl").is_file() and Path("e/results.json").is_file()
+
+    skipped = shutil.ignore_patterns("__pycache__", "*.safetensors")
+    shutil.copytree(ROOT / "trlt", tmp_path / "trlt", ignore=skipped)
+    (tmp_path / "trlt/data/datasets/kitchen.py").write_text(block.text, encoding="utf-8")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+
+    def python(*arguments: str) -> str:
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=tmp_path, env=env)
+        assert done.returncode == 0, f"{arguments}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    listing = json.loads(python("-m", "trlt", "prepare", "--list", "--json"))
+    assert "kitchen" in [source["name"] for source in listing["sources"]]
     tests = str(ROOT / "tests/data/datasets/test_dataset_files.py")
     said = python("-m", "pytest", tests, "-q", "-k", "kitchen", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"))
-    assert re.search(r"\b[5-9] passed", said)
+    assert re.search(r"\b[2-9] passed", said)

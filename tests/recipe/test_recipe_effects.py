@@ -8,7 +8,7 @@ import pytest
 from paths import ROOT
 
 from trlt.commands._setup import protocol
-from trlt.recipe import Effect, Eval, Video, changing, effect, every_key, load_recipe, tells_apart
+from trlt.recipe import Effect, Eval, Recipe, Video, changing, effect, every_key, load_recipe, tells_apart
 
 PLACES = "model.path video.root train.data eval.benchmarks prepare.sources.annotations prepare.sources.videos".split()
 PLACES += ["data.map", "data.skip_bad", "data.skip_missing", "eval.benchmarks.data", "eval.benchmarks.dataset"]
@@ -78,7 +78,7 @@ def test_the_same_marks_make_cache_keys_and_protocols():
     assert changing(recipe, "train") == {"beta": 0.5, "prompts_per_pass": 2, "sft": {"batch": 7}}
     assert changing(recipe, "model") == {"path": "x"} and changing(recipe, "video") == {"fps": 1.0}
     assert changing(load_recipe(None, sets=["train.lora={}"]), "train") == {"lora": {}}
-    told = protocol(Eval(), Video())
+    told = protocol(Recipe(), Eval(), Video())
     assert "max_sequences" not in told and "benchmarks" not in told and told["bootstrap"] == 1000
     assert told["video"] == {"fps": 2.0, "min_frames": 4, "max_frames": 768, "min_tokens": 4, "max_tokens": 2048}
 

@@ -262,3 +262,18 @@ def test_a_quiet_console_stays_quiet(terminal_there: bool) -> None:
     with LiveView(console, "train") as view:
         view.step(row(1, findings=["trouble"]))
     assert console.file.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_a_part_that_the_recipe_adds_has_its_line() -> None:
+    """Behind the parts that every reward has, also on plain lines; a name can't bring escapes."""
+    console = terminal()
+    view = LiveView(console, "train (grpo)", clock=lambda: 0.0)
+    for step in range(1, 4):
+        view.step(row(step, **{"reward/near": step / 4, "reward/overlong": -0.5}))
+    lines = drawn(view, console)
+    labels = [line[:10].strip() for line in lines[2:8]]
+    assert labels == ["reward", "· format", "· accuracy", "· tIoU", "· near", "range"]
+    assert cells(lines, "· near") == ["▁▅█", "0.750", "0.500"]
+    plain = io.StringIO()
+    LiveView(Console(file=plain, width=300), "train (grpo)", clock=lambda: 0.0).step(row(1, **{"reward/near": 0.25}))
+    assert "tIoU 0.250, near 0.250, range 0.500" in plain.getvalue()

@@ -67,10 +67,11 @@ class Running:
         most_tokens=2048,
         peek=None,
         family=FAMILIES[0],
+        prompt=None,
         **given,
     ) -> None:
         self.answerer = answerer
-        recipe = Recipe(eval=Eval(**given))
+        recipe = Recipe.model_validate({"eval": Eval(**given), "prompt": prompt or {}})
         settings = Settings(model, recipe.eval, recipe.form("eval"), "127.0.0.1", most_bytes, keep_s, most_tokens, family)
         self._loader = ClipLoader(Video(max_tokens=64, workers=1), family.geometry)
         self._peeker = ClipLoader(Video(workers=1), family.geometry, decoder=PEEK)

@@ -46,9 +46,9 @@ def test_the_page_and_its_files_come_with_a_strict_policy(server):
         assert "frame-ancestors 'none'" in policy and response.headers["X-Content-Type-Options"] == "nosniff"
         connection.close()
     assert server.call("GET", "/../trlt/errors.py")[0] == server.call("GET", "/docs")[0] == 404
-    assert server.call("GET", "/api/about")[1] == {
-        **{"model": "made-model", "max_bytes": 2_000_000, "keep_minutes": 10.0, "think": True}
-    }
+    about = server.call("GET", "/api/about")[1]
+    assert about.pop("marks")["multi_choice"][1]["answer"] == ["<answer>", "</answer>"]
+    assert about == {"model": "made-model", "max_bytes": 2_000_000, "keep_minutes": 10.0, "think": True}
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,26 @@ def test_each_task_is_asked_in_its_way(run, video):
     users = [request.user for _, request, _ in server.answerer.asked]
     assert "A. red\nB. blue" in users[0] and "<think>" not in users[0] and "<think>" in users[1]
     assert users[2] == "What <b>is</b> this?"
+
+
+def test_questions_are_asked_and_read_in_own_words(run, video):
+    words = {"template": "{{ task }}: {{ question }} {{ lettered }} {{ format }}", "system": "Look."}
+    words["format"] = "[WHY]{reasoning}[/WHY] [TIME]{span}[/TIME] {answer}"
+    server = run(Scripted("[WHY]so[/WHY] [TIME]1 to 2[/TIME] B"), prompt=words)
+    id = server.upload(video.read_bytes())
+    done = server.ask(video=id, task="grounded_qa", options=["red", "blue"])[-1]
+    assert (done["option"], done["span"], done["reasoning"], done["well_formed"]) == (1, [1.0, 2.0], "so", True)
+    server.ask(video=id, task="free", question="What?")
+    asked = [(request.system, request.user) for _, request, _ in server.answerer.asked]
+    assert asked[0][1].endswith(" ['A. red', 'B. blue'] [WHY]reasoning[/WHY] [TIME]start to end[/TIME] letter")
+    assert asked[0][0] == "Look." and asked[1] == ("Look.", "What?")
+    marks = server.call("GET", "/api/about")[1]["marks"]
+    assert marks["grounded_qa"][1] == {
+        "reasoning": ["[WHY]", "[/WHY]"],
+        "span": ["[TIME]", "[/TIME]"],
+        "answer": ["[/TIME]", ""],
+    }
+    assert marks["multi_choice"][0] == {"answer": ["", ""]} and marks["grounding"][0] == {"span": ["[TIME]", "[/TIME]"]}
 
 
 @pytest.mark.parametrize(

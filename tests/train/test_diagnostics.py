@@ -84,6 +84,10 @@ def test_grounding_alone_saturates_too() -> None:
     found = [one for step in range(12) for one in health.see(step, row)]
     assert [one.kind for one in found] == ["saturation"]
     assert Diagnostics(100).see(1, {}) == []
+    for part, kinds in (("near", []), ("overlong", ["saturation"])):
+        health = Diagnostics(100)
+        found = [one for step in range(12) for one in health.see(step, row | {f"reward/{part}": 0.2})]
+        assert [one.kind for one in found] == kinds, "what a recipe's own part can give isn't known"
 
 
 def scored(task: str, *texts: str) -> ScoredGroup:

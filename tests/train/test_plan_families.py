@@ -18,7 +18,7 @@ from trlt.engine.families import FAMILIES
 from trlt.engine.model import fit_adapters, load, with_adapters
 from trlt.engine.request_queue import COPIES
 from trlt.recipe import Lora, Model, load_recipe
-from trlt.train.memory_plan import GB, PUBLISHED, activations, advise, estimate, find_architecture
+from trlt.train.memory_plan import GB, PUBLISHED, activations, advise, can_fit, estimate, find_architecture
 from trlt.train.memory_plan import gpu_memory as formulas
 from trlt.train.memory_plan import lines as constants
 from trlt.train.memory_plan import sizes as filled
@@ -174,12 +174,12 @@ def test_lines_of_advice_can_be_pasted_and_make_it_fit(name, processes, gpu, lor
         return found.model_copy(update={"train": train.model_copy(update={"lora": fitted})})
 
     shape, size = PUBLISHED[name], gpu * GB
-    if estimate(shape, asked(), processes, size).fits:
+    if can_fit(shape, asked(), processes, size):
         return
     for change in advise(shape, asked(), processes, size):
         flags = shlex.split(str(change))[1::2]
         changed = asked(*flags)
-        assert estimate(shape, changed, changed.train.launch.processes, size).fits, str(change)
+        assert can_fit(shape, changed, changed.train.launch.processes, size), str(change)
 
 
 def told(name, processes, gpu, *sets):
@@ -197,12 +197,12 @@ def test_experts_are_told_neither_4_bits_nor_adapters_of_their_own():
 def test_beside_adapters_each_process_may_hold_the_base_whole():
     """A mixture's base, sampled with, doesn't fit beside its slice of the same."""
     found = told("Qwen3-VL-30B-A3B", 8, 80, "train.lora={targets: attention}")
-    assert found[0] == "--set train.launch.strategy=ddp --set train.max_sequences=16 --set train.max_new_tokens=512"
+    assert found[0] == "--set train.launch.strategy=ddp --set train.max_new_tokens=512"
 
 
 def test_fewer_frames_are_told_where_each_costs_text():
     found = told("Qwen3-VL-8B", 1, 24, "train.lora={quantize: nf4}")
-    assert "--set train.max_sequences=16 --set video.max_frames=512" in found
+    assert "--set video.max_frames=512" in found
     assert not any("max_frames" in line for line in told("Qwen2.5-VL-7B", 1, 24, "train.lora={}"))
 
 

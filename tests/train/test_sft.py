@@ -57,6 +57,28 @@ def test_a_target_is_the_gold_completion_and_ends(training_data, tmp_path):
         assert (answer.reasoning == sample.meta["reasoning"].strip()) if example.think else answer.reasoning is None
 
 
+def test_a_target_has_the_layout_that_its_prompt_shows(training_data, tmp_path):
+    tags = "[WHY]{reasoning}[/WHY] [TIME]{span}[/TIME] [SAY]{answer}[/SAY]"
+    form = load_recipe(None, sets=[f"prompt.format='{tags}'", "prompt.template='{{ question }} Say {{ format }}'"]).form(
+        "train"
+    )
+    examples = [sft.SftExample(i, think, "letter") for i in range(6) for think in (False, True)]
+    every = sft.SftDataset(training_data.samples, Sft(), 0)
+    batch = sft.Collator(training_data, every, BrokenSamples(tmp_path, len(every), 0), form)(examples)
+    seen = set()
+    for row, example in enumerate(examples):
+        sample = training_data.samples[example.sample]
+        tokens = batch["tree"].completions[row, 0][batch["mask"][row]].tolist()
+        said, asked = training_data.builder.decode(tokens[:-1]), replace(form, think=example.think)
+        answer = asked.read(sample, said)
+        assert answer.well_formed and answer.option == sample.answer_index and (answer.reasoning is not None) is example.think
+        assert said.startswith("[WHY]" if example.think else "[TIME]" if sample.task != "multi_choice" else "[SAY]")
+        shown = training_data.builder.decode(training_data.inputs(example.sample, asked)[1].suffix.tolist())
+        assert f"{sample.question} Say [" in shown and "[WHY]" * example.think in shown
+        seen.add(sample.task)
+    assert len(seen) == 3
+
+
 @pytest.fixture
 def recipe():
     sets = ["model.dtype=float32", "model.device=cpu", "train.method=sft", "train.max_steps=4", "train.save_steps=2"]

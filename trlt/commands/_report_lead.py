@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from trlt.commands._report_runs import FoundRun
 from trlt.report import ComparisonVerdict, verdict
@@ -53,17 +53,34 @@ def lead(
     return Lead([], [[said, wanted, "To make what is missing (words in capitals stand for yours):"]], commands)
 
 
+def _named(bench: str, given: Mapping[str, Any], in_recipe: bool) -> list[str]:
+    """The options by which `trlt eval` takes a benchmark of a run once more."""
+    if in_recipe or not _is_own(given):
+        return ["--bench", bench]
+    if "dataset" in given:
+        return ["--dataset", given["dataset"], "--annotations", given["path"]]
+    return ["--data", f"{bench}={given['path']}"]
+
+
+def _is_own(given: Mapping[str, Any]) -> bool:
+    """Whether an input is own questions, or those of a data set outside of the package."""
+    return "sha256" in given or "dataset" in given
+
+
 def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[str]) -> list[str]:
     """The evaluations that are missing, then the report once more."""
     trained = next((run for run in runs if run.kind == "train"), None)
     done = next((run for run in runs if run.kind == "eval" and run.name in complete), None)
     behind = done or trained
     recipe = behind.recipe() if behind else None
-    benches = list(done.manifest.get("inputs", {})) if done else ["BENCHMARK"]
+    inputs = done.manifest.get("inputs", {}) if done else {"BENCHMARK": {}}
     known = set(recipe.eval.benchmarks) if recipe else set()
-    if known and (not done or set(benches) == known):
-        benches = ["all"]
-    common = [word for bench in benches for word in ("--bench", bench)]
+    if known and (not done or set(inputs) == known):
+        common = ["--bench", "all"]
+    else:
+        common = [word for bench, given in inputs.items() for word in _named(bench, given, bench in known)]
+        videos = [given.get("videos") for bench, given in inputs.items() if bench not in known and _is_own(given)]
+        common += ["--videos", videos[0]] if len(inputs) == 1 and videos and videos[0] else []
     if behind and recipe:
         common += ["--recipe", str(behind.run.recipe)]
     base, tuned = "BASE", "TUNED"

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trlt.commands._quiet import drop_advice
-from trlt.engine.model import SHIPPED, config_at, folder_of, known_family, load, locate, refuse_begun_reasoning
+from trlt.engine.model import (
+    SHIPPED,
+    config_at,
+    folder_of,
+    known_family,
+    load,
+    locate,
+    refuse_begun_reasoning,
+    refuse_reasoning_name,
+)
 from trlt.errors import counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Stage, Video, load_recipe
 from trlt.rollout import RunFiles
@@ -51,19 +60,19 @@ HELD_OUT = "HELD_OUT.jsonl"
 
 
 def next_after_tuning(model: Path, recipe: Path, settings: Recipe, before: str) -> str:
-    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, by a probe of samples that it hasn't seen.
+    """How to evaluate a tuned model: on the recipe's benchmarks, or without any, on questions that it was not tuned on.
 
     Args:
         model: Its folder.
         recipe: The resolved recipe's file.
         settings: What it says.
-        before: Of the results' folder, what stands before `eval` or `probe`; one that is there may hold another model's.
+        before: Of the results' folder, what stands before `eval`; one that is there may hold another model's.
     """
     asked = ("--model", model, "--recipe", recipe)
     if settings.eval.benchmarks:
         return next_command("eval", "--bench", "all", *asked, "--out", _free(Path(f"{before}eval")))
     told = f"Whether it helped is told by questions that it wasn't trained on ({HELD_OUT} stands for yours):"
-    return f"{told}\n{next_command('probe', '--data', HELD_OUT, *asked, '--out', _free(Path(f'{before}probe')))}"
+    return f"{told}\n{next_command('eval', '--data', HELD_OUT, *asked, '--out', _free(Path(f'{before}eval')))}"
 
 
 def beside_others(usual: Path, data: str, model: Mapping[str, Any] | None = None) -> list[object]:
@@ -123,7 +132,7 @@ def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     elif config := config_at(recipe.model.path):
         folder = config.parent
     else:
-        return
+        return refuse_reasoning_name(recipe.model.path, asked, f"set {needed}")
     refuse_begun_reasoning(folder, asked, f"set {needed}")
 
 

@@ -27,7 +27,10 @@ ModelName = Annotated[
     ),
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Discard existing rows instead of resuming.")]
-RetryErrors = Annotated[bool, typer.Option("--retry-errors", help="Ask again where a video couldn't be read.")]
+RetryErrors = Annotated[
+    bool,
+    typer.Option("--retry-errors", help="Ask again where a video couldn't be read, and grade answers again that couldn't be."),
+]
 Servers = Annotated[
     Sequence[str],
     typer.Option(

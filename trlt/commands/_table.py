@@ -30,6 +30,11 @@ COMMANDS = {
             ),
         },
     ),
+    "prompt": Lazy(
+        "",
+        "Look at what a model is asked.",
+        {"show": Lazy("prompt_show:show", "Show samples' prompts in a recipe's words, and the completions that are right.")},
+    ),
     "select": Lazy("select:select", "Keep the samples that are worth training on."),
     "reward": Lazy(
         "",

@@ -204,7 +204,7 @@ def _told(folder: Path, result: dict[str, Any], page: str) -> list[str]:
         f"{len(result['tuned']['benchmarks'])} benchmarks.{f' Log: {log}' if log else ''}",
         f"Verdict: {brief(result['comparison'], NAMES)}",
         f"{page}{browse if result['page'] else ''}",
-        f"What next: docs/tune-on-my-videos.md, for your own videos; or ask the tuned model in a browser: {command}",
+        f"What next: `trlt prepare QUESTIONS.jsonl --videos DIR` for your own; or ask the tuned model in a browser: {command}",
     ]
 
 

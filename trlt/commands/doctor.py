@@ -20,7 +20,7 @@ from trlt.commands import doctor_checks as checks
 from trlt.commands._output import Output
 from trlt.commands._shared_options import Overrides, RecipeFile
 from trlt.commands.doctor_checks import Check, attempt
-from trlt.errors import TrltError
+from trlt.errors import TrltError, counted
 
 if TYPE_CHECKING:
     from trlt.recipe import Recipe
@@ -161,7 +161,7 @@ def _machine(recipe: Recipe | None, gpus: int, *, planned: bool) -> list[Check]:
         processes = max(1, recipe.train.launch.processes or gpus)
         memory: dict[str, Any] = {}
         found += attempt("plan", lambda: _plan(memory, recipe, processes, gpus), "`trlt train RECIPE --dry-run` says more")
-        needed = int(memory.get("host_gb_per_process", 0) * checks.GB) * processes
+        needed = int(memory.get("loading_gb_per_process", 0) * checks.GB) * processes
 
     def disk() -> Check:
         from trlt.recipe import Video
@@ -192,21 +192,23 @@ def _machine(recipe: Recipe | None, gpus: int, *, planned: bool) -> list[Check]:
 
 def _plan(kept: dict[str, Any], recipe: Recipe, processes: int, gpus: int) -> list[Check]:
     """Whether training by the recipe fits the GPUs; the plan's memory goes into `kept`."""
-    from trlt.train.run_plan import plan
+    from trlt.train.run_plan import fit_limits, plan
 
-    memory = plan(recipe, processes, Path(), [], None)["memory"]
+    recipe, _, told = fit_limits(recipe, processes, here=True)
+    memory = plan(recipe, processes, Path(), [], None, here=True)["memory"]
     if memory is None:
         return [
             Check("plan", "warning", f"{recipe.model.path}: its size isn't known here", "give a folder with its config.json")
         ]
     kept |= memory
-    found = f"{memory['peak_gb']} GB of {memory['gpu_gb']:g} GB ({memory['gpu']}) for {processes} processes"
+    found = f"{memory['peak_gb']} GB of {memory['gpu_gb']:g} GB ({memory['gpu']}) for {counted(processes, 'process', 'es')}"
+    found = f"{found}; {told}" if told else found
     if memory["fits"] is False:
         remedy = memory["changes"][0] if memory["changes"] else "no change of the recipe makes it fit: take a smaller model"
         return [Check("plan", "fault", found, remedy)]
     if gpus and processes > gpus:
         remedy = "--set train.launch.processes=0 takes those that are there"
-        return [Check("plan", "warning", f"{found}; {gpus} GPUs are here", remedy)]
+        return [Check("plan", "warning", f"{found}; {counted(gpus, 'GPU')} {'is' if gpus == 1 else 'are'} here", remedy)]
     return [Check("plan", "ok", found)]
 
 

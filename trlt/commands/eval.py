@@ -47,8 +47,9 @@ from trlt.evaluate.benchmark import (
     score_bench,
 )
 from trlt.evaluate.places import Questions, find_places, own_names, own_questions, read_questions
-from trlt.evaluate.predictions import read_predictions, write_prediction_rows
-from trlt.files import file_digest, write_jsonl
+from trlt.evaluate.predictions import matching_lines, predictions_for, predictions_identity, write_prediction_rows
+from trlt.evaluate.unread import unread_outputs
+from trlt.files import write_jsonl
 from trlt.recipe import Benchmark, Recipe, Video
 from trlt.report import results_table
 from trlt.report.model_card import add_results
@@ -73,7 +74,7 @@ def evaluate(
     ] = (),
     dataset: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run); see `trlt dataset check`."),
     ] = None,
     model: ModelName = None,
     recipe_path: RecipeFile = None,
@@ -83,7 +84,11 @@ def evaluate(
     ] = None,
     split: Annotated[str | None, typer.Option(help="A split other than the test split.")] = None,
     predictions: Annotated[
-        Path | None, typer.Option(help='Score these instead of a model: {"id", "text"} per line; needs no videos.')
+        Path | None,
+        typer.Option(
+            help='Score these instead of a model: {"id", "text"} per line, or what lmms-eval or VLMEvalKit wrote (a file, or '
+            "the folder of results); needs no videos."
+        ),
     ] = None,
     servers: Servers = (),
     vllm: OwnVllm = None,
@@ -125,20 +130,21 @@ def evaluate(
         listed = [_questions(name, place, recipe, target, output) for name, place in places.items()]
         return _list_samples(listed, asked_for, recipe, target, words, output)
     # Before a model is loaded or even looked for: what is wrong with files is told within a second.
-    given = read_predictions(predictions) if predictions else None
-    if (servers or vllm is not None) and given is not None:
+    digest = predictions_identity(predictions) if predictions else ""
+    if (servers or vllm is not None) and predictions is not None:
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     target = out or RUNS / recipe.name / default
     questions = [_questions(name, place, recipe, target, output) for name, place in places.items()]
-    ready = [open_bench(one, recipe, given is None, allow_missing, target) for one in questions]
+    ready = [open_bench(one, recipe, predictions is None, allow_missing, target) for one in questions]
+    given = predictions_for(predictions, [one for bench in ready for one in bench.samples]) if predictions else None
     extra = count_extra(ready, given) if given is not None else 0
     remote = connect(servers, model, recipe, output)
     if given is None and remote is None:
         refuse_plain(recipe, "eval")
-    identity = {"predictions": file_digest(predictions)} if predictions else identity_of(remote, recipe)
+    identity = {"predictions": digest} if predictions else identity_of(remote, recipe)
     video = _video(recipe)
     settings = protocol(recipe, recipe.eval, video)
     if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
@@ -184,7 +190,10 @@ def evaluate(
         results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
         if given is None and not servers and add_results(Path(find(recipe.model.path)), results):
             output.note(f"eval: the model card in {find(recipe.model.path)} has these results now")
-        output.show(results_table({"benchmarks": entries}, paper=paper), f"\nResults: {target / 'results.json'}")
+        output.show(results_table({"benchmarks": entries}, paper=paper))
+        if given is not None and given.matched is not None:
+            output.show(*matching_lines(given.matched, {bench.name: bench.samples for bench in ready}, target))
+        output.show(*unread_outputs(folder, entries, asked=given is None), f"\nResults: {target / 'results.json'}")
         results = with_page(results, target, output, wanted=not no_page)
     if unread:
         raise VideoError("\n".join(unread))
@@ -233,7 +242,7 @@ def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output
     video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
     # Videos are looked for with those of the other benchmarks, and not at all for predictions.
     opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")
-    path = next(iter(opened.identity.get("files", ())), str(Path(place.data).resolve()))
+    path = place.data if "://" in place.data else str(Path(place.data).resolve())
     return own_questions(name, opened.samples, path, str(opened.root))
 
 

@@ -13,11 +13,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt.commands._data import data_flags, is_ours, open_data
+from trlt.commands._data import data_flags, open_data
 from trlt.commands._output import Output
 from trlt.commands._setup import resolve
 from trlt.commands._shared_options import ColumnMap, SkipBad, Think
 from trlt.data.export import FORMATS, REASONS, TOOLS, Format, LeftOut, convert
+from trlt.data.own import holds_samples
 from trlt.errors import DataError, UsageError, did_you_mean
 from trlt.files import open_atomic, sample_files, write_text_atomic
 from trlt.recipe import load_recipe, to_yaml
@@ -78,7 +79,7 @@ def export(
     words = resolve(recipe_path, (), {}).prompt.words()
     chosen, form = _format(format, think, answer_format), cast(AnswerFormat, answer_format or "letter")
     path, converted = Path(data), None
-    if not is_ours(str(data)):
+    if not holds_samples(str(data)):
         recipe = load_recipe(None, flags={"video.root": videos} | data_flags(columns, skip_bad))
         converted = open_data(data, recipe, out.with_suffix(".jsonl"), output, look=False)
     _check_paths(path, chosen, out, videos)

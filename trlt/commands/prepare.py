@@ -13,8 +13,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from trlt.commands._data import data_flags, data_stem, read_own
+from trlt.commands._data import data_flags, data_stem
 from trlt.commands._output import Output
+from trlt.commands._own_table import read_own
 from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMissing
 from trlt.data.datasets import dataset_name, load, names, open_dataset
@@ -45,7 +46,7 @@ def prepare(
     *,
     dataset: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run): docs/adding-a-dataset.md."),
+        typer.Option(metavar="FILE.py", help="A data set's file of your own (its code is run); see `trlt dataset check`."),
     ] = None,
     annotations: Annotated[Path | None, typer.Option(help="Folder of the official annotation files, or the file.")] = None,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; without it, they aren't looked for.")] = None,
@@ -300,7 +301,7 @@ def list_sources(output: Output) -> dict[str, Any]:
         table.add_column(column, justify="right" if column == "paper" else "left", overflow="fold")
     for name in names("train"):
         module = load(name)
-        files = module.FILES[module.TRAIN_SPLIT]
+        files, count = module.FILES[module.TRAIN_SPLIT], getattr(module, "PAPER_COUNT", None)
         found.append(
             {
                 "name": name,
@@ -311,13 +312,13 @@ def list_sources(output: Output) -> dict[str, Any]:
                 "where": module.WHERE,
                 "download": name in fetchable(),
                 "license": module.LICENSE,
-                "paper": module.PAPER_COUNT,
+                "paper": count,
             }
         )
         head = Text(f"{name}\n").append(module.TITLE, style="dim")
         get = Text(f"`trlt download {name}`\n" if name in fetchable() else "").append(f"{module.WHERE}\n")
         get.append(module.LICENSE, style="dim")
-        paper = f"{module.PAPER_COUNT:,}" if module.PAPER_COUNT is not None else "-"
+        paper = f"{count:,}" if count is not None else "-"
         table.add_row(head, module.TASK, Text("\n".join(files)), get, paper)
     total = sum(one["paper"] or 0 for one in found)
     output.show(table, f"The paper's counts sum to {total:,}.")

@@ -82,13 +82,18 @@ def _answers(sample: Sample, row: Mapping[str, Any], where: str, words: Words) -
     if any(not isinstance(column, list) or len(column) != row.get("n") for column in columns):
         raise DataError(f"{where}: {', '.join(LISTS)} must be lists of n = {row.get('n')!r} entries; probe the sample again")
     laid_out, result = words.layout(sample.task, think=False), []
-    for text, answer, scores, reward, tokens, finished in zip(*(column for column in columns if column), strict=True):
+    own = row.get("parts", {})
+    if any(len(values) != row.get("n") for values in own.values()):
+        raise DataError(f"{where}: parts must be lists of n = {row.get('n')!r} entries; probe the sample again")
+    each = zip(*(column for column in columns if column), strict=True)
+    for place, (text, answer, scores, reward, tokens, finished) in enumerate(each):
         choice = answer["option"]
         if choice is not None and not (sample.options and 0 <= choice < len(sample.options)):
             raise DataError(f"{where}: option {choice!r} isn't one of the sample's; give the samples that were probed (--data)")
         right = None if scores["accuracy"] is None else scores["accuracy"] == 1
         result.append(
             {"text": text, "reasoning": laid_out.inside("reasoning", text), **answer, "right": right, **scores}
+            | ({"parts": {name: values[place] for name, values in own.items()}} if own else {})
             | {"reward": reward, "tokens": tokens, "finished": finished}
         )
     return result

@@ -42,7 +42,8 @@ from trlt.files.bounded_json import read_object
 from trlt.recipe import Recipe, recipe_file
 from trlt.task.sample import Sample
 from trlt.train.checkpoints import drop_damaged
-from trlt.train.run_plan import plan, refuse_what_cannot_fit
+from trlt.train.memory_plan import Lowered, least, limits_of
+from trlt.train.run_plan import fit_limits, plan, refuse_small_share, refuse_what_cannot_fit
 
 
 def train(
@@ -95,8 +96,16 @@ def train(
         recipe = cut_to(recipe, len(opened.samples), processes, rank, output)
     if opened is not None and opened.text is not None:  # other processes take what is made of it
         data = str(opened.path)
+    # What is typed counts; what a recipe says of its GPUs is no word about those of this machine.
+    here = not dry_run and not any(one.startswith("train.launch.gpu_gb=") for one in sets)
+    changes, told = list[Lowered](), None
+    if dry_run or has_gpu(recipe):
+        recipe, changes, told = fit_limits(recipe, processes, here=here)
+        if told:
+            output.note(f"train: {told}")
     # The file itself: a name would be told again by each process.
     forward = [str(recipe_file(recipe_path)), *[f for s in sets for f in ("--set", s)]]
+    forward += [f for one in changes for f in ("--set", f"{one.key}={one.taken}")]
     named = (("--data", data), ("--videos", videos), ("--model", model), ("--out", out))
     forward += [f for key, value in named if value for f in (key, str(value))]
     command = python_command("train", *forward)
@@ -105,12 +114,15 @@ def train(
         look(recipe, opened, data, sets, output)
         if opened:
             try_prompts(recipe, "train", opened.samples)
-        found = plan(recipe, processes, folder, command, count)
+        found = plan(recipe, processes, folder, command, count) | {"limits": told or "as the recipe says"}
         output.show(*tables(found))
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
-        if found["memory"] and found["memory"]["fits"] is False:
-            output.result(shown)
+        try:
+            refuse_small_share(recipe, processes, here=here)
             refuse_what_cannot_fit(recipe, found)
+        except RecipeError:
+            output.result(shown)
+            raise
         return shown
     opened = opened or open_data(given, recipe, folder, output)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
@@ -123,8 +135,9 @@ def train(
         for warning in (other_prompt(recipe, opened.path), other_model(located, opened.path)):
             if warning:
                 output.note(warning)
-        found = plan(recipe, processes, folder, command, count)
+        found = plan(recipe, processes, folder, command, count, here=here)
         if has_gpu(recipe):
+            refuse_small_share(recipe, processes, here=here)
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(in_short(found))
         if warning := all_warmup(recipe, found["steps"]):
@@ -162,8 +175,9 @@ def _run(
     paged: bool,
 ) -> dict[str, Any]:
     first = rank is None or rank.place == 0
+    recipe = _agreed(recipe, rank)
     with ExitStack() as held:
-        with _first_alone(recipe, rank):
+        with _first_alone(rank):
             if first:
                 held.enter_context(hold(folder))
             complete = open_folder(recipe, opened.identity, located, folder, fresh=fresh, first=first)
@@ -209,15 +223,22 @@ def _interruptible(
     raise interrupted
 
 
+def _agreed(recipe: Recipe, rank: Rank | None) -> Recipe:
+    """Joins the processes that train together, and gives the lowest limits that any of them took for its machine's GPUs."""
+    if rank is None or rank.world == 1:
+        return recipe
+    from trlt.engine.sharding import gathered, join
+
+    join(recipe.model.device)
+    return least(recipe, gathered(limits_of(recipe)))
+
+
 @contextmanager
-def _first_alone(recipe: Recipe, rank: Rank | None) -> Iterator[None]:
+def _first_alone(rank: Rank | None) -> Iterator[None]:
     """Lets the first of several processes run before the others, which then find its files."""
     if rank is None or rank.world == 1:
         yield
         return
-    from trlt.engine.sharding import join
-
-    join(recipe.model.device)
     from accelerate import PartialState
 
     with PartialState().main_process_first():

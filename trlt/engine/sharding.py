@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unse
 from trlt.engine.families import family_of
 from trlt.errors import RecipeError
 
+T = TypeVar("T")
 PATIENCE = timedelta(hours=6)
 """How long a process waits for the others, which may have longer completions or a series of broken videos."""
 
@@ -53,6 +54,13 @@ def join(device: str) -> int:
     if cpu and processes > 1 and _asked("DEEPSPEED"):  # on GPUs, Accelerate does it
         import_module("deepspeed").init_distributed(dist_backend="gloo", auto_mpi_discovery=False, verbose=False)
     return processes
+
+
+def gathered(value: T) -> list[T]:
+    """What each of the processes joined by `join` has given, on all of them; `value` can be pickled."""
+    from accelerate.utils import gather_object
+
+    return list(gather_object([value]))
 
 
 def leave() -> None:

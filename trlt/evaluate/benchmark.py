@@ -148,6 +148,8 @@ def score_bench(
     if given is not None:
         entry["missing_predictions"] = sum(sample.id not in given.texts for sample in bench.samples)
         entry["extra_predictions"] = extra
+        if given.matched is not None:
+            entry["matched_by"] = given.matched.counts(by_id)
         return entry | {"protocol": _protocol(bench, settings, None)}
     broken = {by_id[id].video for id in errors}
     entry["broken_videos"] = len(broken)
@@ -197,10 +199,16 @@ def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: 
         "budget": dict(settings["video"]) if asked else None,
         "bootstrap": {"resamples": settings["bootstrap"], "seed": settings["seed"]},
         "split": bench.identity["split"],
-        "annotations": dict(bench.identity["files"]),
+        "annotations": _annotations(bench),
         "videos_read": videos_read or 0,
         "questions_left_out": bench.questions_left_out + broken,
     }
+
+
+def _annotations(bench: LoadedBenchmark) -> dict[str, str]:
+    """Checksums by which two runs are known to be about the same questions: own ones may come from a file of any form."""
+    own = bench.identity.get("sha256")
+    return {bench.name: own} if own else dict(bench.identity["files"])
 
 
 def count_extra(ready: Sequence[LoadedBenchmark], given: Predictions) -> int:
@@ -210,6 +218,8 @@ def count_extra(ready: Sequence[LoadedBenchmark], given: Predictions) -> int:
         DataError: all predictions are such.
     """
     known = {sample.id for bench in ready for sample in bench.samples}
+    if given.matched is not None:
+        return len(given.matched.left_out)
     extra = [id for id in given.texts if id not in known]
     if len(extra) == len(given.texts):
         names, example = ", ".join(bench.name for bench in ready), ready[0].samples[0].id

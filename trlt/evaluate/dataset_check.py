@@ -5,6 +5,7 @@ The package's own data sets are held to the same list by its tests.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def check_dataset(module: ModuleType) -> list[Check]:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for file, text in example.files.items():
-            (place / file).write_text(text, encoding="utf-8")
+            _write(place / file, text)
         readings, faults = _tried(lambda: [_read(module, example, place) for _ in range(2)])
     checks.append(Check("example is read", tuple(faults or _read_faults(module, example, readings[0]))))
     checks.append(Check("missing files are named", tuple(_missing_faults(module, example))))
@@ -126,6 +127,17 @@ def _example_faults(module: ModuleType) -> Iterator[str]:
         yield f"EXAMPLE: its purpose is {shown(example.purpose)}, which the file has no part for; write train or bench"
     if not example.samples:
         yield "EXAMPLE: states no samples; write those that its files must give"
+
+
+def _write(path: Path, text: str) -> None:
+    """One of an example's files."""
+    if path.suffix != ".parquet":
+        path.write_text(text, encoding="utf-8")
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(json.loads(text)), path)
 
 
 def _read(module: ModuleType, example: Example, folder: Path) -> Reading:

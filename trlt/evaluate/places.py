@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from trlt.data.datasets import by_task, dataset_name, load, name_fault, names, open_dataset, read_source
+from trlt.data.download import fetchable
 from trlt.errors import UsageError
 from trlt.files import file_digest
 from trlt.recipe import Benchmark, Recipe
@@ -38,7 +39,8 @@ class Questions:
     videos: str | None
     """Folder of the videos; None if it isn't known."""
     identity: Mapping[str, Any]
-    """`split`, `path`, and `files` with the checksum of each; of own questions also `sha256` and the number of `samples`."""
+    """`split`, `path`, and `files` with the checksum of each; of own questions also `sha256` and the number of `samples`; of a
+    data set outside of the package `dataset`, its path."""
     outside: bool
     """Whether nobody but the user has these questions, so that a run must keep them."""
 
@@ -136,9 +138,14 @@ def read_questions(name: str, place: Benchmark) -> Questions:
     module = module_of(name, place)
     reading = read_source(module if place.dataset else name, Path(place.annotations), place.split, purpose="bench")
     files = {path.name: file_digest(path) for path in reading.files}
+    identity: dict[str, Any] = {
+        "split": reading.samples[0].split,
+        "path": str(Path(place.annotations).resolve()),
+        "files": files,
+    }
     if place.dataset is not None:
         files[Path(place.dataset).name] = file_digest(Path(place.dataset))
-    identity = {"split": reading.samples[0].split, "path": str(Path(place.annotations).resolve()), "files": files}
+        identity["dataset"] = str(Path(place.dataset).resolve())
     return Questions(name, module, reading.samples, place.videos, identity, outside=place.dataset is not None)
 
 
@@ -146,7 +153,8 @@ def own_questions(name: str, samples: Sequence[Sample], path: str, videos: str) 
     """Own questions that were read already, from a file or folder at `path`."""
     digest = samples_digest(samples)
     split = ", ".join(sorted({sample.split for sample in samples}))
-    identity = {"split": split, "path": path, "files": {name: digest}, "sha256": digest, "samples": len(samples)}
+    files = {path.rstrip("/").rpartition("/")[2]: digest}
+    identity = {"split": split, "path": path, "files": files, "sha256": digest, "samples": len(samples)}
     return Questions(name, by_task, tuple(samples), videos, identity, outside=True)
 
 
@@ -190,9 +198,10 @@ def _place(name: str, place: Benchmark | None, annotations: Path | None, videos:
     there = str(below if below.is_dir() else usual) if usual.is_dir() else None
     if place is None:
         if annotations is None and not usual.is_dir():
+            fetched = f"; `trlt download {name}` fetches what is public" if name in fetchable() else ""
             raise UsageError(
                 f"{name}: its official files weren't given: add --annotations DIR --videos DIR, name them in a recipe under "
-                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'})"
+                f"eval.benchmarks.{name}, or put them into {usual} (videos into {usual / 'videos'}){fetched}"
             )
         place = Benchmark(annotations=str(usual), videos=there)
     elif place.data is not None and (annotations or split):

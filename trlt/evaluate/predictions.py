@@ -1,14 +1,16 @@
-"""Turns any model's outputs (`{"id", "text"}` per line) into rows like our own."""
+"""Turns any model's outputs (`{"id", "text"}` per line, or another tool's log) into rows like our own."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError, shown
-from trlt.files import iter_jsonl, write_jsonl
+from trlt.evaluate.other_tools import Matched, is_ours, log_files, match, read_logs
+from trlt.files import file_digest, iter_jsonl, write_jsonl, write_text_atomic
 from trlt.rollout.row import Generated, error_row, to_row
 from trlt.task.grade import Grader
 from trlt.task.sample import Sample
@@ -23,6 +25,41 @@ class Predictions:
 
     path: Path
     texts: Mapping[str, str]
+    matched: Matched | None = None
+    """How outputs of another tool found their questions; None where they came with ids."""
+
+
+def predictions_identity(path: Path) -> str:
+    """The checksum of predictions, in whatever files they are.
+
+    Raises:
+        DataError: they can't be read, or hold none in a form that is known here.
+    """
+    if is_ours(path) or not path.is_dir():
+        return file_digest(path)
+    inner = "".join(f"{file.relative_to(path)} {file_digest(file)}\n" for file in log_files(path))
+    return hashlib.sha256(inner.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def predictions_for(path: Path, samples: Sequence[Sample]) -> Predictions:
+    """Outputs in our form, or in a log of lmms-eval or VLMEvalKit, by question.
+
+    Args:
+        path: A file, or a folder of either tool's results.
+        samples: The questions, in the order of their benchmarks.
+
+    Raises:
+        DataError: they can't be read, or none belongs to one of the questions.
+    """
+    if is_ours(path):
+        return read_predictions(path)
+    found = match(read_logs(log_files(path)), samples)
+    if not found.texts:
+        raise DataError(
+            f"{path}: none of its {len(found.left_out):,} outputs belongs to a question of these benchmarks; is it of another "
+            f"one, or of another split? The first: {found.left_out[0]}"
+        )
+    return Predictions(path, found.texts, found)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -60,3 +97,25 @@ def write_prediction_rows(samples: Sequence[Sample], predictions: Predictions, o
             row = to_row(sample, said, grader=grader, video_tokens=0)
         rows.append(row)
     write_jsonl(out, rows)
+
+
+def matching_lines(matched: Matched, asked: Mapping[str, Sequence[Sample]], run: Path) -> list[str]:
+    """How another tool's outputs found their questions, for a person; all that didn't go to `unmatched_predictions.txt`.
+
+    Args:
+        matched: The outputs.
+        asked: Each benchmark's questions.
+        run: Folder of the run.
+    """
+    lines = []
+    for bench, samples in asked.items():
+        counts = matched.counts(sample.id for sample in samples)
+        by = ", ".join(f"{count:,} by {how}" for how, count in counts.items())
+        lines.append(f"{bench}: outputs of {sum(counts.values()):,} of {len(samples):,} questions" + (f" ({by})" if by else ""))
+    listing = run / "unmatched_predictions.txt"
+    if not matched.left_out:
+        listing.unlink(missing_ok=True)
+        return lines
+    write_text_atomic(listing, "".join(f"{line}\n" for line in matched.left_out))
+    lines.append(f"{len(matched.left_out):,} outputs belong to no question, and are left out (all in {listing}):")
+    return [*lines, *(f"  {line}" for line in matched.left_out[:3])]

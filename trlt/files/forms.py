@@ -155,6 +155,22 @@ class ScoresForm(Form):
     tiou: float | None
 
 
+class GeneratedForm(Form):
+    """A completion that isn't graded yet."""
+
+    text: str
+    tokens: Count
+    finished: bool
+
+
+class UngradedForm(Form):
+    """Completions that couldn't be graded, with what their row needs besides."""
+
+    said: list[GeneratedForm]
+    video_tokens: Count
+    length_s: float | None
+
+
 class RowForm(Form):
     """A row of `trlt probe`, `eval` or `infer`."""
 
@@ -178,6 +194,7 @@ class RowForm(Form):
     format_rate: float | None = None
     video_tokens: Count = 0
     warning: str = ""
+    ungraded: UngradedForm | None = None
 
 
 T = TypeVar("T")

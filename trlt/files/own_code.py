@@ -94,7 +94,8 @@ def load_file(given: Path) -> OwnFile:
 def _run(given: Path, path: Path, source: bytes) -> OwnFile:
     digest = hashlib.sha256(source).hexdigest()
     # Under a name that no other module has; it stays known by it, as dataclasses and pickle look it up.
-    spec = spec_from_file_location(f"trlt_own_{digest[:16]}_{path.stem}", path)
+    unique = hashlib.sha256(str(path).encode("utf-8", "surrogateescape") + source).hexdigest()[:16]
+    spec = spec_from_file_location(f"trlt_own_{unique}_{path.stem}", path)
     assert spec is not None and spec.loader is not None, "a .py file has a loader"
     module = module_from_spec(spec)
     sys.modules[module.__name__] = module

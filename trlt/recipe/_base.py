@@ -55,5 +55,6 @@ class Decoding(Section):
     open_threshold: Outcome[Share] = 0.5
     """`open` answers are correct if the gold option is the unique best match by token F1, with at least this F1."""
     max_sequences: Means[Positive] = 256
-    """Maximum number of completions decoded at once; limits memory, never changes what is sampled."""
+    """Maximum number of completions decoded at once; limits memory, never changes what is sampled. Training lowers it to what
+    fits by the plan of memory."""
     seed: Outcome[Annotated[int, Field(ge=0, lt=1 << 32)]] = 0

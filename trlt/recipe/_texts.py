@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ SUFFIXES = (".jinja", ".jinja2", ".j2", ".txt")
 MOST_BYTES = 1 << 17
 
 
-def read_texts(values: dict[str, Any], folder: Path | None, where: str) -> None:
+def read_texts(values: dict[str, Any], folder: Path | None, where: Mapping[str, str], file: str) -> None:
     """Puts the texts of `prompt.template` and `prompt.system` in the place of their files' paths.
 
     Paths are relative to the working folder, or else to the recipe's.
@@ -20,7 +20,8 @@ def read_texts(values: dict[str, Any], folder: Path | None, where: str) -> None:
     Args:
         values: A recipe's, changed in place; whatever isn't text stays as it is.
         folder: The recipe's.
-        where: The recipe, for errors.
+        where: What set a key, if not the recipe, for errors.
+        file: The recipe, for errors.
 
     Raises:
         RecipeError: a file can't be read, or isn't UTF-8.
@@ -32,7 +33,7 @@ def read_texts(values: dict[str, Any], folder: Path | None, where: str) -> None:
     for holder, key, dotted in list(_named(prompt)):
         path = _path(holder[key], folder)
         if path is not None:
-            holder[key] = _text(path, f"{where}: {dotted}")
+            holder[key] = _text(path, f"{where.get(dotted, file)}: {dotted}")
             names.append(path.name)
     if names:
         prompt["name"] = ", ".join(dict.fromkeys(names))[:200]

@@ -66,7 +66,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
     for key, value in (flags or {}).items():
         if value is not None:
             _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
-    read_texts(values, path.parent if path else None, where)
+    read_texts(values, path.parent if path else None, origin, where)
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
     return Recipe.model_validate(values)

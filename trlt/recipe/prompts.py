@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from trlt.recipe._base import Means, Outcome, Section
 from trlt.task.layout import PAPER, read_parts
@@ -25,6 +26,8 @@ PerTask = Annotated[ByTask, BeforeValidator(_for_all, json_schema_input_type=str
 class Prompts(Section):
     """How questions are put into words, and how completions are laid out; see [own prompts](own-prompts.md)."""
 
+    name: Means[str | None] = Field(default=None, max_length=200)
+    """Names of the files that the texts were read from, for messages."""
     template: Outcome[PerTask] = Field(default_factory=dict)
     """Own Jinja template of the user's text: a file (`.jinja`, `.j2`, `.txt`), the text itself, or a table of either by task,
     where `all` is for the others. Recipes that a run saves hold the text."""
@@ -34,40 +37,53 @@ class Prompts(Section):
     format: Outcome[PerTask] = Field(default_factory=dict)
     """What completions look like, with `{reasoning}`, `{span}` and `{answer}` where they stand, for all tasks or by task;
     default: the paper's tags. Templates show it by `{{ format }}`."""
-    name: Means[str | None] = Field(default=None, max_length=200)
-    """Names of the files that the texts were read from, for messages."""
 
-    @model_validator(mode="after")
-    def _readable(self) -> Self:
-        for task, text in self.template.items():
-            fault = _unfit(text) or template_fault(text, FIELDS)
-            if fault:
-                key = "template" if list(self.template) == ["all"] else f"template.{task}"
-                raise ValueError(f"{key}: {f'{self.name}: ' if self.name else ''}{fault}")
-        for task, text in self.format.items():
+    @field_validator("template")
+    @classmethod
+    def _templates(cls, texts: dict[str, str], found: ValidationInfo) -> dict[str, str]:
+        for task, text in texts.items():
+            if fault := _unfit(text) or template_fault(text, FIELDS):
+                name = found.data.get("name")
+                raise ValueError(f"{_which(task, texts)}{f'{name}: ' if name else ''}{fault}")
+        return texts
+
+    @field_validator("format")
+    @classmethod
+    def _formats(cls, texts: dict[str, str]) -> dict[str, str]:
+        for task, text in texts.items():
             try:
                 fault = _unfit(text)
                 read_parts(text)
             except ValueError as error:
                 fault = str(error)
             if fault:
-                raise ValueError(f"{'format' if list(self.format) == ['all'] else f'format.{task}'}: {text!r}: {fault}")
-        if self.system and (fault := _unfit(self.system)):
-            raise ValueError(f"system: {fault}")
-        if self.system and ("{{" in self.system or "{%" in self.system):
-            raise ValueError("system: is text as it stands, and shows no fields; put them into the template")
-        return self
+                raise ValueError(f"{_which(task, texts)}{text!r}: {fault}")
+        return texts
+
+    @field_validator("system")
+    @classmethod
+    def _system(cls, text: str | None) -> str | None:
+        if text and (fault := _unfit(text)):
+            raise ValueError(fault)
+        if text and ("{{" in text or "{%" in text):
+            raise ValueError("is text as it stands, and shows no fields; put them into prompt.template")
+        return text
 
     def words(self) -> Words:
         """The same, as `trlt.task.prompt` takes them."""
         templates, formats = self.template, self.format
         return Words(
-            SYSTEM if self.system is None else self.system,
+            SYSTEM if self.system is None else self.system.strip(),
             tuple((task, templates.get(task, templates.get("all", ""))) for task in TASKS if {task, "all"} & templates.keys()),
             tuple(
                 (task, text) for task in TASKS if (text := formats.get(task, formats.get("all", PAPER[task]))) != PAPER[task]
             ),
         )
+
+
+def _which(task: str, texts: Mapping[str, str]) -> str:
+    """Begins a message with the task whose text is meant, where there are several."""
+    return "" if list(texts) == ["all"] else f"{task}: "
 
 
 def _unfit(text: str) -> str | None:

@@ -158,7 +158,8 @@ class Launch(Section):
     """How more than one process shares the weights: `fsdp2`, or DeepSpeed's `zero2` and `zero3` (without `train.lora`), or
     `ddp`, which doesn't."""
     gpu_gb: Means[Annotated[float, Field(gt=0)] | None] = None
-    """GPU memory in 10^9 bytes for the plan; null uses that of this machine's GPUs, else 80."""
+    """GPU memory in 10^9 bytes for the plan; null uses that of this machine's GPUs, else 80. A run counts with its GPUs where
+    they are smaller, unless this is typed with `--set`."""
 
 
 class Vllm(Section):
@@ -182,7 +183,8 @@ class Train(Update):
     prompts_per_step: Outcome[Positive] = 48
     """Prompts per optimizer step, over all processes."""
     prompts_per_pass: Rounding[Positive] = 1
-    """Prompts per forward and backward pass of one process."""
+    """Prompts per forward and backward pass of one process, at most: fewer where the plan of memory needs it, but not
+    with `loss: bnpo`."""
     group_size: Outcome[Annotated[int, Field(ge=2)]] = 8
     """Completions per prompt (G)."""
     think: Outcome[bool] = True

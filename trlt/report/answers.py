@@ -96,7 +96,8 @@ def _answers(shown: Mapping[str, Any]) -> Table:
     table.add_column("read as", max_width=30)
     if not grounding:
         table.add_column("")
-    for name in (*(() if choice else ("IoU",)), "format", "reward", "tokens"):
+    own = list(shown["answers"][0].get("parts", ())) if shown["answers"] else []
+    for name in (*(() if choice else ("IoU",)), "format", *map(visible, own), "reward", "tokens"):
         table.add_column(name, justify="right")
     table.add_column("text", overflow="fold")
     for place, one in enumerate(shown["answers"], 1):
@@ -106,7 +107,8 @@ def _answers(shown: Mapping[str, Any]) -> Table:
         if not choice:
             cells.append(f"{one['tiou'] or 0.0:.2f}")
         cut = "" if one["finished"] else "  [cut off at the token limit]"
-        cells += [f"{one['format']:g}", f"{one['reward']:.2f}", str(one["tokens"])]
+        values = ["-" if (value := one["parts"][name]) is None else f"{value:.2f}" for name in own]
+        cells += [f"{one['format']:g}", *values, f"{one['reward']:.2f}", str(one["tokens"])]
         table.add_row(*cells, Text(said(one["text"]) + cut))
     return table
 

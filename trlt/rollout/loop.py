@@ -17,8 +17,8 @@ from trlt.engine.agreement import Agreement
 from trlt.errors import VideoError
 from trlt.errors.faults import Surprises, fault_of
 from trlt.recipe import Decoding
-from trlt.rollout.row import Generated, error_row, to_row
-from trlt.rollout.rows_file import RowFile
+from trlt.rollout.row import Generated, error_row, to_row, ungraded_row
+from trlt.rollout.rows_file import RowFile, read_rows
 from trlt.rollout.shared.leases import at_work
 from trlt.rollout.shared.rank_files import absorb, work_folder
 from trlt.rollout.shared.shared_rows import SharedRows, Sharing
@@ -124,7 +124,7 @@ def run(
         n: Completions per sample.
         grader: How samples are asked, and what completions earn.
         out: The JSONL file of rows.
-        retry_errors: Ask samples again whose row holds an error.
+        retry_errors: Ask samples again whose row holds an error; where it is that answers couldn't be graded, these are.
         progress: Called with each completion.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
             still takes part if others are already at work.
@@ -144,6 +144,8 @@ def run(
     sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
     with _open(samples, out, retry_errors, sharing) as rows:
         resumed = len(rows)
+        # Once it is open: a line that a kill tore is gone then. What several processes share is asked again as a whole.
+        ungraded = _ungraded(out, n) if retry_errors and isinstance(rows, RowFile) else {}
 
         there, looked_at, growing = resumed, time.monotonic(), 0
 
@@ -168,15 +170,39 @@ def run(
             # Its completions were counted one by one as they ended, and are in the row from here on.
             there, growing = there + 1, growing - completions
 
-        def fail(group: Sequence[Sample], error: VideoError, step: str = "load", completions: int = 0) -> None:
+        def fail(group: Sequence[Sample], error: VideoError, step: str = "load") -> None:
             for sample in group:
-                append(error_row(sample, n, str(error)), completions)
+                append(error_row(sample, n, str(error)))
             report()
             # Last, because it may end the run: the rows are written by then.
             surprises.add(step, error)
 
+        def grade(sample: Sample, said: Sequence[Generated], video_tokens: int, length_s: float | None, new: int) -> None:
+            """Writes the row of some completions, `new` of which have just been counted as they ended."""
+            try:
+                row = to_row(sample, said, grader=grader, video_tokens=video_tokens, length_s=length_s)
+            except Exception as error:  # of this answer alone
+                fault = fault_of(error)
+                append(ungraded_row(sample, said, str(fault), video_tokens=video_tokens, length_s=length_s), new)
+                report()
+                surprises.add("score", fault)  # last, because it may end the run
+            else:
+                surprises.passed("score")
+                append(row, new)
+                report()
+
+        def to_ask(groups: Iterable[list[Sample]]) -> Iterator[list[Sample]]:
+            for group in groups:
+                left = [sample for sample in group if sample.id not in ungraded]
+                for sample in group:
+                    if kept := ungraded.pop(sample.id, None):
+                        said = [Generated(**one) for one in kept["said"]]
+                        grade(sample, said, kept["video_tokens"], kept["length_s"], 0)
+                if left:
+                    yield left
+
         def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
-            for one in read_clips(groups, loader, videos, fail):
+            for one in read_clips(to_ask(groups), loader, videos, fail):
                 surprises.passed("load")
                 samples, requests = questions(one.samples, grader.form, n, fail)
                 surprises.passed("prompt", len(samples))
@@ -198,26 +224,23 @@ def run(
                 surprises.passed("ask")
                 said = [Generated(c.text, len(c.tokens), c.finished) for c in completions]
                 tokens += sum(s.tokens for s in said)
-                try:
-                    row = to_row(
-                        group[r],
-                        said,
-                        grader=grader,
-                        video_tokens=shown,
-                        length_s=length_s,
-                    )
-                except Exception as fault:  # of this answer alone
-                    fail([group[r]], fault_of(fault), "score", len(completions))
-                    continue
-                surprises.passed("score")
-                append(row, len(completions))
-                report()
+                grade(group[r], said, shown, length_s, len(completions))
         rows.finish()
         there, looked_at = len(rows), time.monotonic()
         report()
         seconds, waited_s = time.perf_counter() - began, loader.waited_s - waited
         traces = tuple(surprises.traces.values())
         return Summary(len(samples), resumed, rows.errors, tokens, seconds, waited_s, engine.parity, traces)
+
+
+def _ungraded(out: Path, n: int) -> dict[str, dict[str, Any]]:
+    """Completions that are kept in rows with an error, by id; the last row of a sample counts."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in read_rows(out):
+        found.pop(row["id"], None)
+        if row.get("ungraded") and len(row["ungraded"]["said"]) == n:
+            found[row["id"]] = row["ungraded"]
+    return found
 
 
 def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:

@@ -68,10 +68,18 @@ def to_row(
 
 
 def error_row(sample: Sample, n: int, error: str) -> dict[str, Any]:
-    """The row of a sample that couldn't be asked: `error` gives the reason, and all else is empty."""
+    """The row of a sample that couldn't be asked, or graded: `error` gives the reason, and all else is empty."""
     lists: dict[str, Any] = {key: [] for key in ("texts", "answers", "scores", "rewards", "tokens", "finished")}
     blanks = dict.fromkeys(("correct", "ious", "delta_iou", "reward_range", "mean", "format_rate"))
     return {**_head(sample), **lists, "n": n, **blanks, "video_tokens": 0, "error": error}
+
+
+def ungraded_row(
+    sample: Sample, said: Sequence[Generated], error: str, *, video_tokens: int, length_s: float | None
+) -> dict[str, Any]:
+    """The row of a sample whose completions couldn't be graded: that of an error, which keeps them under `ungraded`."""
+    kept = {"said": [asdict(one) for one in said], "video_tokens": video_tokens, "length_s": length_s}
+    return {**error_row(sample, len(said), error), "ungraded": kept}
 
 
 def _head(sample: Sample) -> dict[str, Any]:

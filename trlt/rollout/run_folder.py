@@ -228,7 +228,7 @@ def _whole_identity(located: str) -> dict[str, Any]:
 
 def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Keys in which inputs differ; `path` may change, since files get moved."""
-    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos", "files")]
+    keys = [key for key in sorted(old.keys() | new.keys()) if key not in ("path", "name", "videos", "files", "dataset")]
     return [f"{what}.{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
 
 

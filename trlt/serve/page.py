@@ -24,7 +24,7 @@ from trlt.serve.uploads import Full, Unstorable, UploadTooLarge
 from trlt.serve.worker import Busy, Event, Events, Failed, Finished, Piece, VideoQuestion, VideoRead, Waiting
 from trlt.task.answer import free_answer
 from trlt.task.prompt_form import PromptForm
-from trlt.task.sample import Sample
+from trlt.task.sample import TASKS, Sample
 from trlt.task.user_question import answer_values, question_sample
 
 FREE = "free"
@@ -78,6 +78,7 @@ class PageRoutes:
             "max_bytes": settings.most_bytes,
             "keep_minutes": settings.keep_s / 60,
             "think": settings.decoding.think,
+            "marks": _marks(settings.form),
         }
         return JSONResponse(values)
 
@@ -131,6 +132,11 @@ class PageRoutes:
             held.enter_context(self._site.uploads.held(upload))
             held.callback(events.close)
             return EventStream(_lines(events, sample, form), held.pop_all())
+
+
+def _marks(form: PromptForm) -> Mapping[str, Any]:
+    """Marks around reasoning, span and answer, by task and by whether reasoning is asked for: to show what streams."""
+    return {task: [form.words.layout(task, think=think).ends for think in (False, True)] for task in TASKS}
 
 
 async def _lines(events: Events, sample: Sample | None, form: PromptForm) -> AsyncIterator[str]:

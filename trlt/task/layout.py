@@ -185,6 +185,11 @@ class Layout:
         """The marks of completions, in order."""
         return tuple(mark for part in self.parts for mark in (part.opens, part.closes) if mark)
 
+    @property
+    def ends(self) -> dict[Place, tuple[str, str]]:
+        """Of each part the marks that it lies between, its own or its neighbours'; empty: the beginning or end."""
+        return {part.place: _ends(part, self.parts) for part in self.parts}
+
     def _forbidden(self, part: Part) -> str:
         r"""Pattern of what ends a part's body: its own marks, the next one's, and each mark of two characters or more.
 
@@ -216,12 +221,16 @@ class Layout:
 
 def _reader(part: Part, among: Sequence[Part]) -> re.Pattern[str]:
     """Pattern of one complete part, wherever it stands; its group is the body."""
-    index = among.index(part)
-    start = part.opens or (among[index - 1].closes if index else "")
-    end = part.closes or (among[index + 1].opens if index + 1 < len(among) else "")
+    start, end = _ends(part, among)
     ends = "|".join(_literal(mark) for mark in (start, end) if mark) or r"(?!)"
     begins, finishes = _literal(start) or r"\A", _literal(end) or r"\Z"
     return re.compile(rf"{begins}((?:(?!{ends}).)*){finishes}", re.DOTALL)
+
+
+def _ends(part: Part, among: Sequence[Part]) -> tuple[str, str]:
+    index = among.index(part)
+    start = part.opens or (among[index - 1].closes if index else "")
+    return start, part.closes or (among[index + 1].opens if index + 1 < len(among) else "")
 
 
 def _literal(mark: str) -> str:
@@ -250,7 +259,9 @@ def layout(declared: Declared, task: Task, think: bool) -> Layout:
     needed, there = places(task, think=think), [part.place for part in parts]
     if lacking := [place for place in needed if place not in there]:
         asks = "asks for reasoning (think: true)" if lacking[0] == "reasoning" else f"is about {task} questions"
-        raise ValueError(f"{formats[task]!r} has no {{{lacking[0]}}}, and the prompt {asks}; write where it stands")
+        raise ValueError(
+            f"{formats[task]!r} has no {{{lacking[0]}}}, and the prompt {asks}; write where it stands, or a format by task"
+        )
     others = [part for other in TASKS if other != task for part in read_parts(formats[other])]
     marks = tuple(mark for part in others for mark in (part.opens, part.closes))
     return Layout(parts, tuple(part for part in parts if part.place in needed), marks)

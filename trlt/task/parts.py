@@ -94,11 +94,14 @@ class RewardPart:
         found = iter(_run(self._gathered(calls)) if self.is_async else map(self._called, calls))
         values: list[Values | OwnCodeError] = []
         for one in read:
-            given = [next(found) for _ in one.texts]
-            fault = next((value for value in given if isinstance(value, OwnCodeError)), None)
-            values.append(
-                fault or [self._number(value, one.sample, text) for value, text in zip(given, one.texts, strict=True)]
-            )
+            numbers, fault = Values(), None
+            for text in one.texts:
+                value = next(found)
+                if isinstance(value, OwnCodeError):
+                    fault = fault or value
+                else:
+                    numbers.append(self._number(value, one.sample, text))
+            values.append(fault or numbers)
         return values
 
     def _called(self, arguments: Sequence[Any]) -> Any:
@@ -157,11 +160,12 @@ class RewardPart:
                 number = math.nan
         if math.isfinite(number) and math.isfinite(self.weight * number):
             return number
+        remedy = "give a finite number, or None where the part doesn't apply"
         if inspect.iscoroutine(value):
             value.close()  # else Python warns of it besides
+            remedy = "make the function an `async def` that awaits it"
         raise RewardError(
-            f"{self.where}: {self.name} gave {shown(value)} for sample {shown(sample.id)}, completion {shown(text)}; give a "
-            "finite number, or None where the part doesn't apply"
+            f"{self.where}: {self.name} gave {shown(value)} for sample {shown(sample.id)}, completion {shown(text)}; {remedy}"
         )
 
     def _fault(self, error: Exception) -> OwnCodeError:

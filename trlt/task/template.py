@@ -1,7 +1,8 @@
 """Own templates of prompts: Jinja in a sandbox, with limits on time and size (pure).
 
 A template is one text: no includes, no macros, and only filters that can't make a text much longer. So what runs is bounded by
-the lines that it executes and by the size of its texts, which both are watched.
+the lines that it executes and by the size of its texts, which both are watched. This guards against mistakes; who writes a
+template on purpose to fill the memory can.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ FILTERS = (
     *("reject", "rejectattr", "replace", "reverse", "select", "selectattr", "sort", "string", "title", "trim", "truncate"),
     *("unique", "upper"),
 )
-_WIDENING = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"}
-"""Methods of texts that make as much of them as a number says."""
+_WIDENING = {"center", "expandtabs", "format", "format_map", "ljust", "rjust", "to_bytes", "zfill"}
+"""Methods that make as much of them as a number says."""
 _FILE = "<template>"
 
 
@@ -154,9 +155,13 @@ def _environment() -> Environment:
                 raise SecurityError(f"{operator} is for numbers, and powers are left out")
             return super().call_binop(context, operator, left, right)
 
-        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-            widens = isinstance(obj, str) and attr in _WIDENING
-            return not widens and super().is_safe_attribute(obj, attr, value)
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            widens = isinstance(obj, (str, bytes, int)) and attribute in _WIDENING
+            return self.unsafe_undefined(obj, attribute) if widens else super().getattr(obj, attribute)
+
+        def getitem(self, obj: Any, argument: Any) -> Any:
+            widens = isinstance(obj, (str, bytes, int)) and argument in _WIDENING
+            return self.unsafe_undefined(obj, argument) if widens else super().getitem(obj, argument)
 
     def few(*bounds: int) -> range:
         found = range(*bounds)

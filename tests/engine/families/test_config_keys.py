@@ -80,3 +80,16 @@ def test_published_towers_are_known_by_their_width_and_depth(put):
     put(family_named("qwen3_vl_moe"), "text_config.num_local_experts", 128, **{"text_config.num_experts_per_tok": 8})
     with pytest.raises(ModelError, match=r"num_experts_per_tok: 8 is expected, as published, not 4"):
         put(family_named("qwen3_vl_moe"), "text_config.num_local_experts", 128, **{"text_config.num_experts_per_tok": 4})
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda one: one.name)
+def test_quantized_weights_are_advised_what_the_family_can_have(put, family):
+    """4 bits of a mixture of experts would be refused in turn."""
+    with pytest.raises(ModelError, match="quantization_config: weights that aren't quantized") as caught:
+        put(family, "quantization_config", {"quant_method": "fp8"})
+    assert ("nf4" in str(caught.value)) is not bool(family.experts)
+
+
+def test_a_model_type_that_is_missing_is_said_to_be(put):
+    with pytest.raises(ModelError, match="config.json has no model_type; trlt tunes qwen2_5_vl"):
+        put(FAMILIES[0], "model_type", None)

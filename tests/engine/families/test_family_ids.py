@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_shapes.published import tokenizer
 
-from trlt.engine.families import FAMILIES
+from trlt.engine.families import FAMILIES, chat
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.marks import VISION_TOKENS
 
@@ -58,6 +58,15 @@ def both(built, file, system, user):
     prompt = builder.prompt(system, user, builder.without_patches(clip))
     theirs = library.inputs(processor, file, clip, system, user)
     return [*prompt.prefix.tolist(), *prompt.suffix.tolist()], theirs["input_ids"][0].tolist()
+
+
+def test_without_a_system_text_the_chat_template_decides(built):
+    family, processor, builder = built
+    own = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n" if family.name.startswith("Qwen2") else ""
+    assert family.chat(processor, chat("", "when?"), None).startswith(f"{own}<|im_start|>user\n")
+    clip = builder.without_patches(library.File(4, 1, 1, rate=2.0, step=1).clip(family))
+    prompt = builder.prompt("", "when?", clip)
+    assert builder.decode(prompt.prefix.tolist()).startswith(f"{own}<|im_start|>user\n")
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: f"{rate:.3f}")

@@ -2,7 +2,7 @@
 
 `trlt eval --bench nextgqa` opens `nextgqa.py`; there is no list to keep. Such a file has a docstring (origin, splits,
 protocol, license), the constants `TITLE`, `TASK`, `LICENSE`, `WHERE` (to get it), `DOMAIN` (what its videos show), `FILES`
-(official file names by split), `FETCH` (addresses), perhaps `OPTIONAL` (those that may be missing) and `STREAMED` (large lists
+(official file names by split), perhaps `FETCH` (addresses), `OPTIONAL` (those that may be missing) and `STREAMED` (large lists
 of records), an invented `EXAMPLE` with its expected samples, and `read(files, split, purpose)`. Training sources have
 `TRAIN_SPLIT` and `PAPER_COUNT` (None where the paper doesn't use it); a benchmark has `TEST_SPLIT`, `values`, `official` and
 `metrics`, and perhaps `OFFICIAL_LOWER` or `OFFICIAL_HIGHER` (why its official metric may be far below or above the paper's). A

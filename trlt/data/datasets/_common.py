@@ -16,7 +16,8 @@ Purpose = Literal["train", "bench"]
 """`train` repairs spans and names samples `<source>:<split>:…`; `bench` keeps gold spans and has the benchmark's ids."""
 
 Files = Mapping[str, Any]
-"""Official file name to its parsed content: lines of .txt, rows of .csv (dicts of text) and .parquet, the value of .json.
+"""Official file name to its parsed content: lines of .txt, rows of .csv and .tsv (dicts of text) and .parquet, the value of
+.json, the values of .jsonl.
 
 For a file in a module's `STREAMED`, one record after the other (`Records`), whatever its size.
 """
@@ -50,7 +51,7 @@ class Example:
     split: str
     purpose: Purpose
     files: Mapping[str, str]
-    """Official file name to its raw text."""
+    """Official file name to its raw text; of .parquet, the rows as a JSON list."""
     samples: tuple[Sample, ...]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import DataError
+from trlt.files import iter_jsonl
 from trlt.files.bounded_json import Truncated, iter_list, loads
 
 HEAD_BYTES = 512
@@ -18,7 +19,7 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def parse_file(path: Path, *, streamed: bool = False) -> Any:
-    """Lines of a .txt, rows of a .csv (dicts of text) or .parquet, the value of a .json.
+    """Lines of a .txt, rows of a .csv or .tsv (dicts of text) or .parquet, the value of a .json, the values of a .jsonl.
 
     Args:
         path: The file.
@@ -32,8 +33,10 @@ def parse_file(path: Path, *, streamed: bool = False) -> Any:
     if streamed and path.suffix == ".json":
         return Records(path)
     text = _text(path)
-    if path.suffix == ".csv":
-        return _rows(path, text)
+    if path.suffix in (".csv", ".tsv"):
+        return _rows(path, text, "," if path.suffix == ".csv" else "\t")
+    if path.suffix == ".jsonl":
+        return [record for _, record in iter_jsonl(path, lambda value, _: value)]
     if path.suffix == ".json":
         return _json(path, text)
     # Not splitlines: a line separator inside a sentence would shift the line numbers that ids are made of.
@@ -132,8 +135,8 @@ def _json(path: Path, text: str) -> Any:
         raise DataError(f"{path}: not JSON as trlt reads it ({error}); is this the official file?") from None
 
 
-def _rows(path: Path, text: str) -> list[dict[str, str]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _rows(path: Path, text: str, delimiter: str) -> list[dict[str, str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = [name.strip() for name in next(reader)]
         rows: list[dict[str, str]] = []

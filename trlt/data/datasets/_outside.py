@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -56,11 +56,11 @@ def run_file(path: Path, source: bytes) -> ModuleType:
     try:
         code = compile(source, str(path), "exec")
     except SyntaxError as error:
-        raise DataError(f"{path}:{error.lineno}: not Python ({error.msg}): {shown((error.text or '').strip())}") from None
+        raise DataError(f"{path}:{error.lineno or 1}: not Python ({error.msg}): {shown((error.text or '').strip())}") from None
     except ValueError as error:  # a null byte
         raise DataError(f"{path}: not Python ({error})") from None
     sys.modules[module.__name__] = module  # dataclasses look their module up there
-    with faults_told(path, "when it is run"):
+    with faults_told(path, "when it is run", all_of_them=True):
         exec(code, module.__dict__)
     if faults := shape_faults(module):
         raise DataError("\n  ".join([f"{path}: this file describes no data set yet:", *faults]))
@@ -147,17 +147,23 @@ def _is_files(files: Any) -> bool:
 
 
 @contextmanager
-def faults_told(path: Path, doing: str) -> Iterator[None]:
+def faults_told(path: Path, doing: str, *, all_of_them: bool = False) -> Iterator[None]:
     """Turns an exception that a user's file caused into an error that names its line.
+
+    Args:
+        path: Of the file.
+        doing: What was being done.
+        all_of_them: Also errors of trlt's own kinds, such as that of a sample; others name the record at fault themselves.
 
     Raises:
         DataError: in place of any exception with a line of the file on its way; others are bugs of trlt and pass.
     """
     try:
-        yield
-    except TrltError:
-        raise
-    except Exception as error:  # of the user's own code alone
+        with redirect_stdout(sys.stderr):  # where results are printed, nothing else may be
+            yield
+    except (Exception, SystemExit) as error:  # of the user's own code alone
+        if isinstance(error, TrltError) and not all_of_them:
+            raise
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         if not lines:
             raise
@@ -165,7 +171,9 @@ def faults_told(path: Path, doing: str) -> Iterator[None]:
         raise DataError(f"{path}:{lines[-1]}: {doing}: {_words(error)}\n    {line}") from error
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
+    if isinstance(error, TrltError):
+        return str(error)
     text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"
     if isinstance(error, KeyError):
         return f"no key {error}: `get(record, key, type, where)` of {KIT} names the record that lacks it"

@@ -6,9 +6,9 @@ Whatever can't be used is a line that names place, field, value and remedy; noth
 """
 
 from trlt.data.own.convert import CANONICAL, SPLIT, Converted, convert, task_counts
-from trlt.data.own.hub import hub_parts, is_hub, read_hub
+from trlt.data.own.hub import is_hub, read_hub, table_stem
 from trlt.data.own.spellings import FAMILIES, SPELLINGS, Columns
-from trlt.data.own.tables import SUFFIXES, Table, is_table, read_table
+from trlt.data.own.tables import SUFFIXES, Table, holds_samples, is_table, read_table
 
 __all__ = [
     "CANONICAL",
@@ -20,10 +20,11 @@ __all__ = [
     "Converted",
     "Table",
     "convert",
-    "hub_parts",
+    "holds_samples",
     "is_hub",
     "is_table",
     "read_hub",
     "read_table",
+    "table_stem",
     "task_counts",
 ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from trlt.data.own.rows import Row
-from trlt.data.own.tables import Table
+from trlt.data.own.tables import SCHEME, Table
 from trlt.errors import DataError, shown
 
-SCHEME = "hf://"
+_UNREADABLE = "`datasets` can't read its files as one table: download a file of it, and name that"
 _OFFLINE = "give a file that is on this machine, or try again with a network"
 
 
@@ -28,6 +30,14 @@ def hub_parts(data: str) -> tuple[str, str | None, str]:
     if len(parts) not in (2, 3) or not all(parts) or (colon and not split):
         raise DataError(f"{data}: expected hf://org/name, hf://org/name:split or hf://org/name/config:split")
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None, split or "train"
+
+
+def table_stem(data: str) -> str:
+    """A name for what is made of a table, after its file or data set."""
+    if not is_hub(data):
+        return Path(data).stem
+    name, config, split = hub_parts(data)
+    return "-".join(part for part in (name.rpartition("/")[2], config, split if split != "train" else None) if part)
 
 
 def read_hub(data: str) -> Table:
@@ -52,11 +62,13 @@ def read_hub(data: str) -> Table:
         )
         raise DataError(f"{data}: {_first(error)}; {remedy}") from None
     except DatasetsError as error:
-        raise DataError(f"{data}: {_first(error)}; it isn't laid out as `datasets` reads it: download a file of it") from None
+        raise DataError(f"{data}: {_first(error)}; {_UNREADABLE}") from None
     except OSError as error:
         raise DataError(f"{data}: {_first(error)}; {_OFFLINE}") from None
     except ValueError as error:
-        raise DataError(f"{data}: {_first(error)}; name split and configuration as hf://{name}/CONFIG:SPLIT") from None
+        named = re.search("split|config", str(error), re.IGNORECASE)
+        remedy = f"name split and configuration as hf://{name}/CONFIG:SPLIT" if named else _UNREADABLE
+        raise DataError(f"{data}: {_first(error)}; {remedy}") from None
     if not rows:
         raise DataError(f"{data}: the split {shown(split)} holds no rows")
     return Table(rows)

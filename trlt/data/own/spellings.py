@@ -38,7 +38,6 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
             "gt",
             "correct_answer",
             "ground_truth",
-            "groundtruth",
             "gt_answer",
             "correct",
             "response",

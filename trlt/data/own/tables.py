@@ -18,11 +18,15 @@ from trlt.errors import DataError, shown
 from trlt.files import bounded_lines
 from trlt.files.bounded_json import MOST_LINE, iter_list, loads, parse_json, shown_fault
 
+SCHEME = "hf://"
+"""Begins the address of a hub's data set."""
 JSON = (".jsonl", ".ndjson", ".json")
 DELIMITED = (".csv", ".tsv")
 SUFFIXES = (*JSON, *DELIMITED, ".parquet")
 WRAPPERS = frozenset({"data", "annotations", "questions", "samples", "rows", "examples", "items", "records", "train", "test"})
 """Keys of an object that holds nothing but a list of records."""
+_SAMPLE = frozenset({"id", "source", "split", "task"})
+"""Keys by which the first line of a file is known as a sample of trlt."""
 _KNOWN = frozenset(folded(name) for names in SPELLINGS.values() for name in names)
 
 
@@ -38,6 +42,24 @@ class Table:
 def is_table(name: str) -> bool:
     """Whether a name is that of a table, by its suffix."""
     return Path(name).suffix.lower() in SUFFIXES
+
+
+def holds_samples(given: str) -> bool:
+    """Whether a path is that of samples of trlt: a folder, a file whose first line is one, or no table of any kind."""
+    path = Path(given)
+    if given.startswith(SCHEME):
+        return False
+    if path.is_dir() or not is_table(given) or (path.suffix == ".jsonl" and not path.exists()):
+        return True
+    if path.suffix not in (".jsonl", ".json", ".ndjson"):
+        return False
+    try:
+        with path.open("rb") as file:
+            first = next((line for line in iter(lambda: file.readline(MOST_LINE), b"") if line.strip()), b"")
+            value = loads(first) if first else dict.fromkeys(_SAMPLE)  # an empty file is one of no samples
+    except (OSError, ValueError):
+        return False
+    return isinstance(value, dict) and _SAMPLE <= value.keys()
 
 
 def read_table(path: Path) -> Table:

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -220,7 +221,12 @@ def video(value: Any, root: Path | None) -> str:
         if named is None:
             raise Unusable("holds the video itself rather than its path; write it to a file, and the file's name here")
         value = named
-    said = text(value)
+    return _path(text(value), root)
+
+
+@lru_cache(maxsize=1 << 17)
+def _path(said: str, root: Path | None) -> str:
+    """A path as `video` gives it; many questions are about one."""
     if said.startswith("file://"):
         said = unquote(urlsplit(said).path)
     if "://" in said:
@@ -245,6 +251,6 @@ def _inside(path: str, root: Path | None) -> str:
         if Path(place).is_relative_to(folder):
             return Path(place).relative_to(folder).as_posix()
     raise Unusable(
-        f"{shown(path)} lies outside of the folder of videos, {root}; give a folder that holds all videos with --videos, or "
-        "write paths relative to it"
+        f"{shown(path)} lies outside of the folder of videos, {os.path.abspath(root)}; give a folder that holds all "
+        "videos with --videos, or write paths relative to it"
     )

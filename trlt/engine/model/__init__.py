@@ -13,8 +13,8 @@ from trlt.engine.model.load import LoadedModel, load, precision_of
 from trlt.engine.model.lora import draw_adapters, fit_adapters, in_float32, save_adapter, with_adapters
 from trlt.engine.model.processor import load_processor, refuse_other_pixels
 from trlt.engine.model.tensors import match, refuse_not_finite, refuse_tied
-from trlt.engine.model.thinking import refuse_begun_reasoning
-from trlt.engine.model.which import config_at, family_at, known_family, published_family
+from trlt.engine.model.thinking import refuse_begun_reasoning, refuse_reasoning_name
+from trlt.engine.model.which import config_at, family_at, known_family, published_family, refuse_name
 from trlt.engine.model.write import draw_as, save
 
 __all__ = [
@@ -43,8 +43,10 @@ __all__ = [
     "precision_of",
     "published_family",
     "refuse_begun_reasoning",
+    "refuse_name",
     "refuse_not_finite",
     "refuse_other_pixels",
+    "refuse_reasoning_name",
     "refuse_tied",
     "resolve",
     "save",

@@ -13,7 +13,7 @@ from typing import Any
 
 from trlt.engine.families import FAMILIES, ConfigFault, Family, family_named, keys
 from trlt.engine.model.files import object_in
-from trlt.errors import ModelError
+from trlt.errors import ModelError, shown
 from trlt.recipe import advice
 
 CONFIG = "config.json"
@@ -35,19 +35,21 @@ def read_config(path: Path) -> tuple[dict[str, Any], Family]:
     if not path.is_file():
         raise ModelError(f"model.path: {path.parent} holds no {CONFIG}; give the folder that `save_pretrained` wrote")
     config = object_in(path, finite=False)
-    family = family_named(config.get("model_type"))
+    kind = config.get("model_type")
+    family = family_named(kind)
     if family is None:
         known = ", ".join(f"{one.model_types[0]} ({one.name})" for one in FAMILIES)
-        raise ModelError(f"model.path: {path} says model_type {config.get('model_type')!r}; trlt tunes {known}")
+        said = "has no model_type" if kind is None else f"says model_type {shown(kind)}"
+        raise ModelError(f"model.path: {path} {said}; trlt tunes {known}")
     try:
         family.check(config)
-        _check_rest(config)
+        _check_rest(config, family)
     except ConfigFault as fault:
         raise ModelError(f"model.path: {path}: {fault}") from None
     return config, family
 
 
-def _check_rest(config: Mapping[str, Any]) -> None:
+def _check_rest(config: Mapping[str, Any], family: Family) -> None:
     """What every family's has to say."""
     text, where = keys.text_section(config)
     keys.tower_rope(keys.section(config, "vision_config"))
@@ -56,7 +58,9 @@ def _check_rest(config: Mapping[str, Any]) -> None:
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < text["vocab_size"]:
             raise ConfigFault(key, token, f"a token's number below {where}vocab_size ({text['vocab_size']}) is expected")
     if config.get("quantization_config") is not None:
-        remedy = advice("take the model that it was made of; `train.lora.quantize: nf4` holds that in 4 bits")
+        remedy = "take the model that it was made of"
+        if not family.experts:  # those aren't held in 4 bits
+            remedy = f"{remedy}; {advice('`train.lora.quantize: nf4` holds that in 4 bits')}"
         raise ConfigFault(
             "quantization_config", config["quantization_config"], "weights that aren't quantized are expected", remedy
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trlt.engine.families import FAMILIES
 from trlt.engine.model.config import CONFIG, check_config
 from trlt.engine.model.files import check_files
 from trlt.errors import ModelError
@@ -82,7 +83,11 @@ def _reach(name: str, why: str) -> None:
 
 
 def _unreachable(name: str, why: str, error: Exception) -> ModelError:
+    hint = ""
+    if not any(part in name.lower() for family in FAMILIES for part in family.hub_names):
+        known = ", ".join(family.name for family in FAMILIES)
+        hint = f"; its name is that of no family which trlt tunes ({known}), so look at its config.json first"
     return ModelError(
         f"model.path: {name} {why} and can't be fetched ({type(error).__name__}); download it where there is a network "
-        f"(`hf download {name}`), give a local folder with --model, or try `--model miniature`"
+        f"(`hf download {name}`), give a local folder with --model, or try `--model miniature`{hint}"
     )

@@ -7,11 +7,13 @@ from pathlib import Path
 from trlt.engine.families import chat
 from trlt.engine.model.config import CONFIG, read_config
 from trlt.engine.model.processor import load_processor
+from trlt.engine.model.which import published_family
 from trlt.engine.opening import opening_of
 from trlt.errors import ModelError
 
 TEMPLATES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 """Files that may hold a chat template."""
+OTHERWISE = "or take a model that answers without (of Qwen3-VL, one named Instruct)"
 
 
 def refuse_begun_reasoning(folder: Path, asked: str, remedy: str) -> None:
@@ -36,5 +38,18 @@ def refuse_begun_reasoning(folder: Path, asked: str, remedy: str) -> None:
     if opening:
         raise ModelError(
             f"model.path: {folder}: its chat template begins every answer with {opening.strip()}, whether reasoning is asked "
-            f"for or not, and {asked}; {remedy}, or take a model that answers without (of Qwen3-VL, one named Instruct)"
+            f"for or not, and {asked}; {remedy}, {OTHERWISE}"
+        )
+
+
+def refuse_reasoning_name(name: str, asked: str, remedy: str) -> None:
+    """The same by a published name, for a model whose files aren't here: those named Thinking have such a template.
+
+    Raises:
+        ModelError: it has that name.
+    """
+    if published_family(name) is not None and "thinking" in name.rpartition("/")[2].lower():
+        raise ModelError(
+            f"model.path: {name!r}: models of this name begin every answer with <think>, whether reasoning is asked for or "
+            f"not, and {asked}; {remedy}, {OTHERWISE}"
         )

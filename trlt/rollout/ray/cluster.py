@@ -25,7 +25,7 @@ from trlt.errors.interruption import Interruption
 from trlt.recipe import Decoding, Video
 from trlt.rollout.loop import CompletionGenerator, Progress, Summary, by_clip
 from trlt.rollout.ray.cluster_workers import Answering, WorkerSettings, decode, read_error, read_said, sample_table
-from trlt.rollout.row import Generated, error_row, to_row
+from trlt.rollout.row import Generated, error_row, to_row, ungraded_row
 from trlt.rollout.rows_file import RowFile
 from trlt.rollout.shared.leases import at_work
 from trlt.rollout.shared.rank_files import absorb, work_folder
@@ -193,6 +193,7 @@ def run_on_cluster(
                     if one["id"] in rows:  # a task that was begun again after it had said so
                         continue
                     sample = by_id[one["id"]]
+                    said: list[Generated] = []
                     try:
                         if "error" in one:
                             raise read_error(one)
@@ -206,7 +207,11 @@ def run_on_cluster(
                         )
                     except Exception as fault:  # of this sample alone
                         error = fault_of(fault)
-                        rows.append(error_row(sample, n, str(error)))
+                        if said:
+                            shown = {"video_tokens": one["video_tokens"], "length_s": one["length_s"]}
+                            rows.append(ungraded_row(sample, said, str(error), **shown))
+                        else:
+                            rows.append(error_row(sample, n, str(error)))
                         surprises.add("ask", error)
                     else:
                         tokens += sum(each.tokens for each in said)

@@ -233,14 +233,19 @@
       $("said").textContent = after.join("</think>").trim();
       return;
     }
-    const inside = (tag) => {
-      const parts = text.split(`<${tag}>`);
-      return parts.length < 2 ? "" : parts[parts.length - 1].split("</")[0].trim();
+    const marks = about.marks[body.task][Number(body.think)];
+    const inside = (place) => {
+      if (!marks[place]) return "";
+      const [start, end] = marks[place], from = start ? text.lastIndexOf(start) : 0;
+      if (from < 0) return "";
+      const rest = text.slice(from + start.length);
+      // A mark comes in pieces: its first characters end the part.
+      return (end ? rest.split(end.slice(0, 2))[0] : rest).trim();
     };
-    const reasoning = inside("think");
+    const reasoning = inside("reasoning");
     $("reasoning-part").hidden = !reasoning;
     $("reasoning").textContent = reasoning;
-    $("said").textContent = inside("answer");
+    $("said").textContent = inside(body.task === "grounding" ? "span" : "answer");
   }
 
   function finish(event, body) {

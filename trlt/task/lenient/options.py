@@ -132,8 +132,8 @@ class _Options:
 
     def letter(self, letter: str) -> int:
         """The option that a letter names."""
-        place = LETTERS.index(letter.upper())
-        return self.first(place) if place < len(self.texts) else _OUTSIDE
+        place = LETTERS.find(letter.upper())  # not of Kelvin's sign, which a pattern takes for a K
+        return self.first(place) if 0 <= place < len(self.texts) else _OUTSIDE
 
     def first(self, place: int) -> int:
         """The first option of the same text: some questions hold one twice, and either is the same answer."""

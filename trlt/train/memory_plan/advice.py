@@ -10,7 +10,7 @@ from typing import Any
 
 from trlt.engine.families.shape import Architecture
 from trlt.recipe import Lora, Recipe
-from trlt.train.memory_plan.gpu_memory import estimate
+from trlt.train.memory_plan.limits import can_fit
 
 MOST_PROCESSES = 64
 """Processes up to which more are suggested."""
@@ -34,7 +34,7 @@ class RecipeChange:
 
 
 def advise(model: Architecture, recipe: Recipe, processes: int, gpu: int) -> list[RecipeChange]:
-    """Changes that make a recipe fit, the mildest of each key.
+    """Changes that make a recipe fit, once its limits are lowered (`lower_limits`), the mildest of each key.
 
     With the GPUs that there are: single changes where there are any, else pairs, and so on, and where these are adapters alone,
     what else there is; behind them, where it helps, `train.launch.processes`, for whoever has more. Empty where nothing helps.
@@ -82,12 +82,12 @@ class _Tried:
     gpu: int
 
     def fits(self, steps: Sequence[Step]) -> bool:
-        """Whether it fits with some keys changed."""
+        """Whether it fits with some keys changed, and its limits lowered."""
         changed, count = self.recipe, self.processes
         for key, _, value in steps:
             changed = _with(changed, key, value)
             count = value if key == "train.launch.processes" else count
-        return estimate(self.model, changed, count, self.gpu).fits
+        return can_fit(self.model, changed, count, self.gpu)
 
     def mildest(self, ladders: Sequence[list[Step]]) -> RecipeChange | None:
         """Climbs all ladders together until the recipe fits, and then down each as far as it still does."""
@@ -124,10 +124,8 @@ def _ladders(model: Architecture, recipe: Recipe, processes: int) -> Iterator[li
     if grpo and not train.shared_prefix:
         yield [("train.shared_prefix", False, True)]
     passes = [n for n in range(train.prompts_per_pass - 1, 0, -1) if train.prompts_per_step % (n * processes) == 0]
-    if passes:
+    if passes and grpo and train.loss == "bnpo":  # else they are lowered without being asked
         yield [("train.prompts_per_pass", train.prompts_per_pass, n) for n in passes]
-    if grpo and train.max_sequences > 1:
-        yield [("train.max_sequences", train.max_sequences, n) for n in _halves(train.max_sequences, 1)]
     if grpo and train.lora is None and train.beta > 0:
         yield [("train.beta", train.beta, 0.0)]
     if train.lora is None:
@@ -152,12 +150,6 @@ def _more_processes(recipe: Recipe, processes: int) -> Iterator[Step]:
     for count in range(processes + 1, MOST_PROCESSES + 1):
         if batch % (count * train.prompts_per_pass) == 0:
             yield "train.launch.processes", processes, count
-
-
-def _halves(value: int, least: int) -> Iterator[int]:
-    while value > least:
-        value = max(value // 2, least)
-        yield value
 
 
 def _round_values(value: int, least: int) -> Iterator[int]:

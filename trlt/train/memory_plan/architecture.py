@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from trlt.engine.families.published import published
 from trlt.engine.families.shape import Architecture
-from trlt.engine.model import config_at
+from trlt.engine.model import config_at, refuse_name
 from trlt.engine.model.config import read_config
 
 
@@ -17,12 +17,13 @@ def find_architecture(name: str) -> Architecture | None:
         name: `model.path` of a recipe: a folder, also of a run or an adapter, a hub id, or `miniature`.
 
     Raises:
-        ModelError: a config.json that is none of a family that trlt tunes.
+        ModelError: a config.json that is none of a family that trlt tunes, or without one a name that tells as much.
     """
     path = config_at(name)
     if path is not None:
         config, family = read_config(path)
         return replace(family.shape(config), source=str(path))
+    refuse_name(name)
     found = published(name)
     if found is None:
         return None

@@ -136,8 +136,20 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     ]
 
 
+def vllm_least(model: Architecture, recipe: Recipe, processes: int) -> int:
+    """Bytes that vLLM's share of the GPU has to hold: weights, c P, and keys, values and states of one sequence.
+
+    Its activations come on top. What is left of the share it fills with keys, values and states of more.
+    """
+    size = sizes(recipe, processes, model)
+    return size.computed * model.parameters + cache_bytes(model, size, size.prompt + size.new) + model.state(size.computed)
+
+
 def _by_vllm(model: Architecture, size: ModelSizes, vllm: Vllm, gpu: int) -> list[MemoryLine]:
-    """The same where vLLM samples: its share of the GPU, all the time where it doesn't sleep, and a context of its own."""
+    """The same where vLLM samples: its share of the GPU, all the time where it doesn't sleep, and a context of its own.
+
+    Keys, values and states of linear layers are within the share; whether it holds them at all, `vllm_least` says.
+    """
     gathered = size.strategy in ("fsdp2", "zero3")
     return [
         MemoryLine("held", "vLLM's context", CONTEXT, "assumed"),

@@ -1,0 +1,344 @@
+"""`trlt eval --predictions` with what lmms-eval and VLMEvalKit wrote: the questions are found, and the metrics are right."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import other_logs
+import pytest
+from paths import SHARED
+
+from trlt.data.datasets import Item, load, names, read_source
+from trlt.errors import DataError
+from trlt.evaluate.lenient_items import lenient_items
+from trlt.evaluate.other_tools import match, read_logs
+from trlt.evaluate.other_tools.rows import logged_row, split
+from trlt.evaluate.predictions import predictions_for
+from trlt.files.sheet import read_sheet
+from trlt.recipe import Recipe
+from trlt.task.sample import Sample, Span
+
+REAL = SHARED / "data" / "annotations"
+REAL_BENCHES = {
+    "charades": ("charades_sta", None),
+    "mmvu": ("mmvu", None),
+    "tempcompass": ("tempcompass", None),
+    "nextgqa": ("nextgqa", "val"),
+    "activitynet": ("activitynet", "val_1"),
+}
+HEADLINE = {"charades": "mIoU", "activitynet": "mIoU", "activitynet_rtl": "mIoU", "nextgqa": "mIoU"}
+
+
+@pytest.fixture
+def official(tmp_path):
+    """The invented official files of a benchmark."""
+
+    def go(bench):
+        folder = tmp_path / bench
+        folder.mkdir(exist_ok=True)
+        for name, text in load(bench).EXAMPLE.files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        return folder, read_source(bench, folder, None, purpose="bench").samples
+
+    return go
+
+
+def evaluate(trlt, bench, folder, path, *more):
+    out = f"run-{random.random()}"
+    found = trlt(
+        "eval", "-b", bench, "--annotations", folder, "--predictions", path, "--out", out, "--no-page", "--json", *more
+    )
+    return found["benchmarks"][bench] | {"out": out}
+
+
+@pytest.mark.parametrize("version", ["0.7", "0.3"])
+@pytest.mark.parametrize("bench", names("bench"))
+def test_lmms_evals_log_of_gold_answers_gives_100(trlt, tmp_path, official, bench, version):
+    folder, samples = official(bench)
+    log = other_logs.write_lmms(
+        tmp_path / "results" / "org__model", samples, [other_logs.gold(one) for one in samples], version
+    )
+    entry = evaluate(trlt, bench, folder, log.parent)
+    assert set(entry["lenient"].values()) == {100.0} and entry["lenient_unanswered"] == 0
+    assert (entry["missing_predictions"], entry["extra_predictions"]) == (0, 0)
+    assert sum(entry["matched_by"].values()) == len(samples) and set(entry["paper"].values()) == {0.0}
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".tsv", ".csv", ".json"])
+@pytest.mark.parametrize("bench", names("bench"))
+def test_vlmevalkits_table_of_gold_answers_gives_100(trlt, tmp_path, official, bench, suffix):
+    folder, samples = official(bench)
+    rows = other_logs.vlmeval_rows(samples, [other_logs.gold(one) for one in samples])
+    entry = evaluate(trlt, bench, folder, other_logs.write_table(tmp_path / f"m_{bench}{suffix}", rows))
+    assert set(entry["lenient"].values()) == {100.0} and entry["missing_predictions"] == 0
+
+
+@pytest.mark.parametrize(
+    "bench", [pytest.param(name, marks=[pytest.mark.slow] if name == "activitynet" else []) for name in REAL_BENCHES]
+)
+def test_logs_of_whole_real_benchmarks_are_matched_and_scored(trlt, tmp_path, bench):
+    place, split_name = REAL_BENCHES[bench]
+    if not (REAL / place).is_dir():
+        pytest.skip("no real annotation beside the repository")
+    samples = read_source(bench, REAL / place, split_name, purpose="bench").samples
+    answers = [other_logs.gold(one) for one in samples]
+    metric = HEADLINE.get(bench, "acc")
+    more = ("--set", "eval.bootstrap=100", *(() if split_name is None else ("--split", split_name)))
+    entry = evaluate(trlt, bench, REAL / place, other_logs.write_lmms(tmp_path / "log", samples, answers), *more)
+    assert entry["lenient"][metric] == 100 and entry["n"] == len(samples) == sum(entry["matched_by"].values())
+    assert (entry["missing_predictions"], entry["extra_predictions"]) == (0, 0)
+    mixed = random.Random(0).sample(answers, len(answers))
+    table = other_logs.write_table(tmp_path / "m.tsv", other_logs.vlmeval_rows(samples, mixed))
+    found = predictions_for(table, samples).texts
+    assert len(found) == len(samples)
+    form = Recipe().form("eval")
+    items = lenient_items([Item(one, found[one.id], form.read(one, found[one.id])) for one in samples])
+    assert sum(load(bench).values(item)[metric] for item in items) < 0.6 * len(samples)
+
+
+def test_our_own_layout_of_lmms_eval_gives_the_same_metrics_again(trlt, tmp_path, official, write_jsonl):
+    folder, samples = official("nextgqa")
+    texts = ["<observe> 2.5 to 6.0 </observe> <answer> B </answer>"]
+    path = write_jsonl(tmp_path / "p.jsonl", [{"id": one.id, "text": text} for one, text in zip(samples, texts, strict=True)])
+    first = evaluate(trlt, "nextgqa", folder, path, "--lmms-eval")
+    again = evaluate(trlt, "nextgqa", folder, tmp_path / first["out"] / "lmms_eval")
+    assert again["matched_by"] == {"id": 1}
+    for key in ("paper", "official", "lenient", "ci95", "by", "n", "unanswered", "lenient_unanswered", "secondary"):
+        assert again[key] == first[key], key
+    assert first["paper"] == {"mIoU": 100, "acc": 100}
+
+
+@pytest.fixture
+def made():
+    """Questions of MVBench's kind: one text, three orders of options, two answers, and a video each."""
+
+    def one(place, options, answer, video=None):
+        return Sample(
+            id=f"action_count:{place}",
+            source="mvbench",
+            split="test",
+            task="multi_choice",
+            video=f"perception/videos/{video or f'video_{place}'}.mp4",
+            question="How many times did the person do it?",
+            options=options,
+            answer=options[answer],
+            answer_index=answer,
+            meta={"task": "action_count"},
+        )
+
+    orders = [("3", "2", "4"), ("2", "3", "4"), ("4", "2", "3")]
+    return [one(place, orders[place % 3], place % 2) for place in range(12)]
+
+
+def rows_of(samples, texts, tmp_path, version="0.7"):
+    return read_logs(sorted(other_logs.write_lmms(tmp_path / "log", samples, texts, version).glob("*.jsonl")))
+
+
+def test_questions_of_one_text_are_told_apart_by_place_only_if_the_whole_file_fits(tmp_path, made):
+    texts = [f"({'ABC'[place % 3]})" for place in range(12)]
+    rows = rows_of(made, texts, tmp_path)
+    found = match(rows, made)
+    assert [found.texts[one.id] for one in made] == texts and found.counts(found.texts) == {"place in the file": 12}
+    turned = [replace(row, place=(row.place + 1) % 12) for row in rows]
+    lost = match(turned, made)
+    assert lost.texts == {} and len(lost.left_out) == 12 and "fits 2 questions" in lost.left_out[0]
+    assert match([replace(row, place=None) for row in rows], made).texts == {}
+    assert match(rows[:4], made).texts == {}, "four rows may agree by chance"
+
+
+def test_a_video_tells_questions_of_one_text_apart(tmp_path, made):
+    rows = rows_of(made, ["A"] * 12, tmp_path, "0.3")
+    assert match(rows, made).counts(one.id for one in made) == {"video, question and options": 12}
+    swapped = [replace(row, options=row.options[::-1]) for row in rows]
+    assert all("other options, or in another order" in line for line in match(swapped, made).left_out)
+    elsewhere = [replace(row, videos=("video_99",)) for row in rows]
+    assert all("another video than 'video_99'" in line for line in match(elsewhere, made).left_out)
+
+
+def test_the_example_in_a_prompt_is_no_question():
+    asked = [
+        Sample(
+            id=f"{video}:{place}",
+            source="charades",
+            split="test",
+            task="grounding",
+            video=f"{video}.mp4",
+            question=query,
+            spans=(span,),
+        )
+        for place, (video, query, span) in enumerate(
+            [
+                ("AAAAA", "person turn a light on.", Span(24.3, 30.4)),
+                ("BBBBB", "a person sits.", Span(1, 2)),
+                ("BBBBB", "a person sits down on a chair.", Span(3, 4)),
+            ]
+        )
+    ]
+    rows = [
+        logged_row(
+            Path("x"),
+            f"x:{place}",
+            {"doc_id": place, "input": other_logs.prompt(one), "target": "?", "filtered_resps": str(place)},
+        )
+        for place, one in enumerate(asked)
+    ]
+    assert match(rows, asked).texts == {"AAAAA:0": "0", "BBBBB:1": "1", "BBBBB:2": "2"}
+
+
+def test_the_same_query_of_one_video_is_told_apart_by_its_span_or_alike():
+    def query(place, span):
+        return Sample(
+            id=f"AAAAA:{place}",
+            source="charades",
+            split="test",
+            task="grounding",
+            video="AAAAA.mp4",
+            question="he sits",
+            spans=(span,),
+        )
+
+    def row(place, target):
+        return logged_row(
+            Path("x"),
+            f"x:{place}",
+            {"input": "When: he sits?", "target": target, "resps": [[f"text {place}"]], "filtered_resps": ["?"]},
+        )
+
+    apart = [query(0, Span(1, 2)), query(1, Span(5, 8.5))]
+    found = match([row(0, "[5.0, 8.5]"), row(1, "[1.0, 2.0]")], apart)
+    assert found.texts == {"AAAAA:0": "text 1", "AAAAA:1": "text 0"}
+    unclear = match([row(0, ""), row(1, "")], apart)
+    assert unclear.texts == {} and "fits 2 questions: 'AAAAA:0', 'AAAAA:1'" in unclear.left_out[0]
+    alike = match([row(0, ""), row(1, ""), row(2, "")], [query(0, Span(1, 2)), query(1, Span(1, 2))])
+    assert alike.texts == {"AAAAA:0": "text 0", "AAAAA:1": "text 1"} and "one output more" in alike.left_out[0]
+
+
+def test_two_outputs_for_a_question_are_refused_unless_they_are_the_same(tmp_path, made):
+    rows = rows_of(made, ["A"] * 12, tmp_path, "0.3")
+    assert len(match([*rows, *rows], made).texts) == 12
+    with pytest.raises(DataError, match=r"samples_action_count.jsonl:1 and .*two outputs for the question 'action_count:0'"):
+        match([*rows, replace(rows[0], text="B")], made)
+
+
+def test_outputs_without_a_question_are_counted_and_listed(trlt, tmp_path, official, write_jsonl):
+    folder, samples = official("charades")
+    rows = list(other_logs.lmms_rows(samples, [other_logs.gold(one) for one in samples]))
+    other = {
+        "doc_id": 9,
+        "input": "When does a zebra sing?",
+        "target": "[1, 2]",
+        "filtered_resps": "1 to 2",
+        "resps": ["1 to 2", "3 to 4"],
+    }
+    path = write_jsonl(tmp_path / "x_samples_charades.jsonl", [rows[0], other, {**other, "filtered_resps": ["1", "2"]}])
+    shown = trlt("eval", "-b", "charades", "--annotations", folder, "--predictions", path, "--out", "run", "--no-page")
+    flat = " ".join(shown.split())
+    assert "charades: outputs of 1 of 2 questions (1 by video and question)" in flat
+    assert (
+        "2 outputs belong to no question, and are left out" in flat and "asks none of the questions: 'When does a zebra" in flat
+    )
+    listed = Path("run/unmatched_predictions.txt").read_text().splitlines()
+    assert len(listed) == 2 and f"{path}:3: it holds 2 outputs" in listed[1]
+    entry = json.loads(Path("run/results.json").read_text())["benchmarks"]["charades"]
+    assert (entry["missing_predictions"], entry["extra_predictions"]) == (1, 2)
+    none = write_jsonl(tmp_path / "none.jsonl", [other])
+    said = trlt("eval", "-b", "charades", "--annotations", folder, "--predictions", none, "--out", "none", code=3)
+    assert "none of its 1 outputs belongs to a question of these benchmarks" in said and "zebra" in said
+
+
+def test_pickles_are_never_opened(trlt, tmp_path, official):
+    folder, _ = official("charades")
+    path = tmp_path / "model_Charades.pkl"
+    path.write_bytes(b"cos\nsystem\n(S'touch opened'\ntR.")
+    said = trlt("eval", "-b", "charades", "--annotations", folder, "--predictions", path, code=3)
+    assert "a pickle can run code" in said and "PRED_FORMAT=tsv" in said and not Path("opened").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("m.xlsx", b"PK\x03\x04 no archive", "no readable Excel file"),
+        ("m.xls", b"\xd0\xcf\x11\xe0", "save it as .xlsx"),
+        ("m.json", b'[{"index": 0, "question": "he sits"}]', "it has no output: no `resps`, `filtered_resps` or `prediction`"),
+        ("m.json", b"[]", "holds no outputs"),
+        ("m.tsv", b"index\tprediction\n0\tA\tB\n", "3 fields where the header has 2"),
+        ("m.jsonl", b'{"resps": [["A"]], "doc_id": 0}\n{"resps"\n', "m.jsonl:2: not JSON"),
+        ("m.jsonl", b'{"question": "he sits"}\n', 'expected {"id": "'),
+    ],
+)
+def test_files_that_hold_no_outputs_are_told_of(trlt, tmp_path, official, name, content, said):
+    folder, _ = official("charades")
+    (tmp_path / name).write_bytes(content)
+    assert said in trlt("eval", "-b", "charades", "--annotations", folder, "--predictions", tmp_path / name, code=3)
+
+
+def test_a_folder_without_logs_is_told_of(trlt, tmp_path, official):
+    folder, samples = official("charades")
+    (tmp_path / "empty").mkdir()
+    said = trlt("eval", "-b", "charades", "--annotations", folder, "--predictions", tmp_path / "empty", code=3)
+    assert "holds neither lmms-eval's logs" in said
+    rows = other_logs.vlmeval_rows(samples, [other_logs.gold(one) for one in samples])
+    other_logs.write_table(tmp_path / "empty/m_Charades.xlsx", rows)
+    assert evaluate(trlt, "charades", folder, tmp_path / "empty")["lenient"]["mIoU"] == 100
+
+
+def test_one_folder_serves_several_benchmarks(trlt, tmp_path, official):
+    """The rows of each task are looked for among the questions of all."""
+    (one, charades), (two, mmvu) = official("charades"), official("mmvu")
+    log = other_logs.write_lmms(
+        tmp_path / "log", [*charades, *mmvu], [other_logs.gold(sample) for sample in (*charades, *mmvu)]
+    )
+    Path("r.yaml").write_text(
+        json.dumps({"eval": {"benchmarks": {"charades": {"annotations": str(one)}, "mmvu": {"annotations": str(two)}}}})
+    )
+    found = trlt("eval", "-b", "all", "-r", "r.yaml", "--predictions", log, "--out", "run", "--no-page", "--json")["benchmarks"]
+    assert found["charades"]["lenient"]["mIoU"] == found["mmvu"]["lenient"]["acc"] == 100
+
+
+def test_an_excel_file_is_read_cell_by_cell(tmp_path):
+    rows = [["index", "prediction", "note"], [0, "A & <B>\n_x0041_", ""], [1, "", "last"], [2, "C", "x"]]
+    for inline in (False, True):
+        path = other_logs.write_sheet(tmp_path / "m.xlsx", rows, inline=inline)
+        found = dict(read_sheet(path))
+        assert found == {
+            2: {"index": "0", "prediction": "A & <B>\nA"},
+            3: {"index": "1", "note": "last"},
+            4: {"index": "2", "prediction": "C", "note": "x"},
+        }
+    wide = other_logs.write_sheet(tmp_path / "wide.xlsx", [[f"c{i}" for i in range(30)], list(range(30))])
+    assert dict(read_sheet(wide))[2]["c29"] == "29"
+
+
+def test_an_excel_file_that_unfolds_is_refused(tmp_path):
+    import zipfile
+
+    path = tmp_path / "bomb.xlsx"
+    with zipfile.ZipFile(path, "w") as out:
+        out.writestr("xl/worksheets/sheet1.xml", '<!DOCTYPE x [<!ENTITY a "aaaa">]><worksheet><sheetData/></worksheet>')
+    with pytest.raises(DataError, match="has a document type"):
+        list(read_sheet(path))
+    for content in ('<worksheet><sheetData><row><c t="s"><v>7</v></c></row></sheetData></worksheet>', "<worksheet>"):
+        with zipfile.ZipFile(path, "w") as out:
+            out.writestr("xl/worksheets/sheet1.xml", content)
+        with pytest.raises(DataError, match="bomb.xlsx: "):
+            list(read_sheet(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "options"),
+    [
+        ("When?\nA. x\nB. y", "When?", ("x", "y")),
+        ("When?\n(A) x\n(B) y\nOnly give the best option.", "When?", ("x", "y")),
+        ("Which?\nOption 1: x\nOption 2: y", "Which?", ("x", "y")),
+        ("Which?\nSentence A: x\nSentence B: y", "Which?", ("x", "y")),
+        ("Q\nA: x\nB: y\nC: \nD: \n", "Q", ("x", "y")),
+        ("A: why?\nA. x\nB. y", "A: why?", ("x", "y")),
+        ("When?\nB. y", "When?\nB. y", ()),
+        ("When?", "When?", ()),
+    ],
+)
+def test_options_are_split_from_a_question(text, question, options):
+    assert split(text) == (question, options)
