@@ -170,6 +170,8 @@ def test_two_processes_train_what_one_trains(trlt, tmp_path, family_path, clips_
     one = trlt("train", "r.yaml", "--set", "train.method=sft", "--out", "one", "--json")
     two = trlt("train", "r.yaml", "--set", "train.method=sft", "--set", "train.launch.processes=2", "--out", "two", "--json")
     assert one["steps"] == two["steps"] == 2
+    for name, found in (("one", one), ("two", two)):  # of two processes, the one that started them writes the page
+        assert found["page"] == f"{name}/report.html" and (tmp_path / name / "report.html").is_file()
     base = load_file(path / "model.safetensors")
     alone, together = (load_file(tmp_path / name / "model/model.safetensors") for name in ("one", "two"))
     assert max(float((together[name] - alone[name]).abs().max()) for name in base) < 1e-5

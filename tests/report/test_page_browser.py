@@ -102,6 +102,8 @@ def test_a_hostile_text_is_shown_and_does_not_run(opened):
 def test_filters_orders_and_search(opened):
     opened.choose("task", "multiple choice")
     assert status(opened) == "4 of 16 samples"
+    high = "document.querySelector('.list').getBoundingClientRect().height"
+    assert opened.js(high) == 4 * 58 + 2, "as high as its rows, and no empty box below them"
     opened.choose("source", "alpha")
     assert status(opened) == "0 of 16 samples" and opened.text(".none") == "No sample fits these filters."
     opened.choose("source", "all")

@@ -15,7 +15,8 @@ from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import fit_adapters, known_family, locate
 from trlt.errors import RecipeError, counted
 from trlt.recipe import Recipe, advice
-from trlt.rollout import RunFiles
+from trlt.rollout import RunFiles, model_identity
+from trlt.rollout.changed_model import called, changed_model
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import find_architecture
 
@@ -82,6 +83,25 @@ def other_prompt(recipe: Recipe, data: Path) -> str | None:
     return (
         f"train: {data} was selected by answers to prompts {probed}, and training asks by {asked} (`prompt` in the recipe): "
         "how hard a sample is may differ; probe and select again with this recipe"
+    )
+
+
+def other_model(located: str, data: Path) -> str | None:
+    """Message for samples that were selected by answers of another model than the one that is tuned; `located` is its place."""
+    chosen_by = (RunFiles(data).read_manifest() or {}).get("inputs", {}).get("probe")
+    probed = chosen_by.get("model") if isinstance(chosen_by, dict) else None
+    if not isinstance(probed, dict) or "served" in probed:  # whose weights aren't known
+        return None
+    tuned = model_identity(located)
+    if not changed_model(probed, tuned):
+        return None
+    before, now = called(probed), called(tuned)
+    if before.rpartition("/")[2] == now.rpartition("/")[2] and ("hub" in probed) != ("hub" in tuned):
+        return None  # a copy of what is on the hub, as far as names tell
+    whose = now if before != now else f"other files of the name {now}"
+    return (
+        f"train: {data} was selected by answers of {before}, and training tunes {whose}: how hard a sample is differs from "
+        "model to model; probe and select again with the model that is tuned"
     )
 
 

@@ -96,7 +96,12 @@ def select(
             "samples": len(selection.ids),
             "sha256": file_digest(out),
             "inputs": {
-                "probe": {"path": str(rows.resolve()), "sha256": file_digest(rows), "prompt": manifest.get("prompt")},
+                "probe": {
+                    "path": str(rows.resolve()),
+                    "sha256": file_digest(rows),
+                    "prompt": manifest.get("prompt"),
+                    "model": manifest.get("model"),
+                },
                 "data": {"path": str(data.resolve()), "sha256": file_digest(data)},
             },
         }

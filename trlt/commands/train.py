@@ -26,6 +26,7 @@ from trlt.commands._train_look import (
     has_gpu,
     in_short,
     look,
+    other_model,
     other_prompt,
     processes_of,
 )
@@ -131,8 +132,9 @@ def train(
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
-        if warning := other_prompt(recipe, opened.path):
-            output.note(warning)
+        for warning in (other_prompt(recipe, opened.path), other_model(located, opened.path)):
+            if warning:
+                output.note(warning)
         found = plan(recipe, processes, folder, command, count, here=here)
         if has_gpu(recipe):
             if rank is None:

@@ -21,6 +21,7 @@ from trlt.errors import ResumeError
 from trlt.files import create_text, file_digest, to_json, write_json
 from trlt.files.forms import ManifestForm, read_form
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
+from trlt.rollout.changed_model import changed_model
 from trlt.rollout.changed_parts import changed_parts
 from trlt.rollout.shared.leases import at_work, remove
 from trlt.rollout.shared.rank_files import work_folder
@@ -235,10 +236,7 @@ def _changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
 def _other(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Differences between two manifests' runs, except for the recipe."""
     found = [f"{key}: {old.get(key)!r} -> {new[key]!r}" for key in ("kind", "prompt") if old.get(key) != new[key]]
-    before, now_there = old.get("model", {}), new["model"]
-    found += _changed("model", before, now_there)
-    if "files" in before and "files" in now_there:  # which earlier manifests don't name
-        found += _changed("model", before["files"], now_there["files"])
+    found += changed_model(old.get("model", {}), new["model"])
     drawn = [_drawn_by(one) for one in (old, new)]
     if drawn[0] != drawn[1]:
         found.append(f"what draws the answers: {drawn[0]} -> {drawn[1]}")

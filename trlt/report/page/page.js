@@ -91,6 +91,7 @@
     drawn.clear();
     rows.replaceChildren(...(shown.length ? [] : [make("p", { class: "none" }, "No sample fits these filters.")]));
     rows.style.height = `${shown.length * HIGH}px`;
+    list.style.maxHeight = `${Math.max(1, shown.length) * HIGH + 2}px`; // with its border
     list.scrollTop = 0;
     select(shown.includes(keeping) ? keeping : shown.length ? shown[0] : -1, false);
   }
