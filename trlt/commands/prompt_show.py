@@ -24,7 +24,7 @@ def show(
     recipe_path: RecipeFile = None,
     sets: Overrides = (),
     stage: Annotated[str, typer.Option(help="Stage of the recipe that asks: train (default), probe or eval.")] = "train",
-    n: Annotated[int, typer.Option("-n", help="Samples of each task.", min=1, max=1000)] = 1,
+    n: Annotated[int, typer.Option("-n", help="Samples of each task.", min=1)] = 1,
     column_map: ColumnMap = None,
     skip_bad: SkipBad = False,
     output: Output,
