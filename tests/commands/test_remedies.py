@@ -24,7 +24,6 @@ NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
     "recipe/rewards.py": "the same",
     "recipe/prompts.py": "the same",
-    "recipe/rewards.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",
