@@ -60,6 +60,13 @@ def test_check_ends_with_1_and_says_why(trlt, kitchen, tmp_path):
     done = CliRunner().invoke(app, ["dataset", "check", "kitchen.py", "--json"])
     faults = [fault for one in json.loads(done.stdout)["checks"] for fault in one["faults"]]
     assert done.exit_code == 1 and len(faults) == 1 and "states [[2.0, 6.5]], read gives [[2.0, 6.0]]" in faults[0]
+    (tmp_path / "kitchen.py").write_text(KITCHEN.replace("EXAMPLE = Example", "SHOWN = Example"))
+    done = CliRunner().invoke(app, ["dataset", "check", "kitchen.py", "--annotations", "files", "--json"])
+    assert json.loads(done.stdout)["annotation"]["samples"] == 2, "real files are looked at all the same"
+    (tmp_path / "kitchen.py").write_text(KITCHEN)
+    (tmp_path / "files/kitchen_test.json").write_text("[3]")
+    message = trlt("dataset", "check", "kitchen.py", "--annotations", "files", code=1)
+    assert "1 check of 12 failed: annotation is read" in message
     (tmp_path / "kitchen.py").write_text("TITLE = 3")
     message = trlt("dataset", "check", "kitchen.py", code=3)
     assert "TITLE: is 3; write a text" in message and "FILES: is missing" in message and "TRAIN_SPLIT, TEST_SPLIT" in message
@@ -153,9 +160,11 @@ def test_usual_mistakes_are_told_with_a_remedy(trlt, kitchen, tmp_path, old, new
     [
         (["eval", "--dataset", "nowhere.py", "--annotations", "files"], 3, "nowhere.py: can't be read"),
         (["eval", "--dataset", "charades"], 2, "one that trlt has is given with --bench"),
-        (["eval", "--bench", "kitchen.py"], 2, "is given with --dataset kitchen.py"),
+        (["eval", "--bench", "kitchen.py"], 2, "is given by its path, to `eval` and `prepare` with --dataset kitchen.py"),
+        (["eval", "--bench", "kitchen"], 2, "is given by its path, to `eval` and `prepare` with --dataset kitchen.py"),
+        (["dataset", "check", "kitchen"], 2, "a file of your own is given by its path"),
         (["eval", "--dataset", "kitchen.py"], 3, "data/kitchen: no such file or folder; kitchen needs kitchen_test.json"),
-        (["prepare", "kitchen.py"], 2, "is given with --dataset kitchen.py"),
+        (["prepare", "kitchen.py"], 2, "with --dataset kitchen.py"),
         (["prepare", "--dataset", "kitchen.py"], 2, "--annotations DIR is needed: the folder that holds kitchen_train.json"),
         (["prepare", "didemo", "--dataset", "kitchen.py"], 2, "one data set at a time"),
         (["prepare", "--dataset", "kitchen"], 2, "a data set's file ends in .py"),

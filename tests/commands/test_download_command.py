@@ -203,6 +203,20 @@ def test_archives_are_unpacked_and_told_apart_from_what_is_missing(trlt, served,
     assert (tmp_path / "data/perceptiontest/mc_question_train.json").is_file()
 
 
+def test_an_archive_that_found_no_room_is_not_fetched_again(trlt, served, tmp_path, monkeypatch):
+    module, packed = load("perceptiontest"), io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as made:
+        made.writestr("mc_question_train.json", module.EXAMPLE.files["mc_question_train.json"])
+    served.files["/a.zip"] = packed.getvalue()
+    monkeypatch.setattr(module, "FETCH", Fetch((Remote(f"{served.url}/a.zip", unpack=True),)))
+    with monkeypatch.context() as small:
+        small.setattr(downloads, "UNPACKED", 0)
+        assert "unpacks to" in trlt("download", "perceptiontest", "--yes", code=3)
+    made = trlt("download", "perceptiontest", "--yes", "--json")["datasets"]["perceptiontest"]["files"][0]
+    assert made["sha256"] == sha(packed.getvalue()) and made["bytes"] == len(packed.getvalue())
+    assert served.asked == ["/a.zip"] and not (tmp_path / "data/perceptiontest/a.zip").exists()
+
+
 def test_a_file_of_unknown_checksum_is_held_to_the_one_that_was_seen(trlt, charades, served, tmp_path, monkeypatch):
     module = load("charades")
     remotes = [one._replace(digest="") for one in module.FETCH.files]

@@ -11,7 +11,7 @@ import pytest
 from trlt.commands._output import Output
 from trlt.commands.eval import evaluate
 from trlt.engine.forest import Engine
-from trlt.evaluate.question_scores import COLUMNS, read_items
+from trlt.evaluate.question_scores import COLUMNS, LENIENT_COLUMNS, read_items
 from trlt.files import file_digest
 from trlt.rollout import read_rows
 
@@ -156,8 +156,9 @@ def test_items_hold_a_row_a_question(trlt, bench, write_jsonl, tmp_path):
     write_jsonl(tmp_path / "p.jsonl", lines)
     trlt("eval", "-b", "charades", "--annotations", bench, "--predictions", "p.jsonl", "--out", "e")
     columns = read_items(tmp_path / "e/items/charades.parquet")
-    metrics = [f"{kind}.{key}" for kind in ("paper", "official") for key in ("mIoU", "R1@0.3", "R1@0.5", "R1@0.7")]
-    assert list(columns) == [*COLUMNS, *metrics]
+    kinds = ("paper", "official", "lenient")
+    metrics = [f"{kind}.{key}" for kind in kinds for key in ("mIoU", "R1@0.3", "R1@0.5", "R1@0.7")]
+    assert list(columns) == [*COLUMNS, *LENIENT_COLUMNS, *metrics]
     assert columns["id"] == ["AAAAA:0", "AAAAA:1", "BBBBB:2", "BBBBB:3"]
     assert columns["video"] == ["charades:AAAAA"] * 2 + ["charades:BBBBB"] * 2
     assert columns["gold_spans"][0] == "[[0.0, 1.0]]" and columns["gold_answer"] == columns["gold_option"] == [None] * 4
@@ -166,6 +167,8 @@ def test_items_hold_a_row_a_question(trlt, bench, write_jsonl, tmp_path):
     assert columns["start"] == [0, None, None, None] and columns["end"] == [1, None, None, None]
     assert columns["answered"] == [True, False, False, False] and columns["weight"] == columns["official_weight"] == [1] * 4
     assert columns["paper.mIoU"] == [1, 0, 0, 0] and columns["official.mIoU"] == [1, 0.5, 0, 0]
+    assert columns["lenient.mIoU"] == [1, 0.5, 0, 0] and columns["lenient_option"] == [None] * 4
+    assert columns["lenient_start"] == [0, 0, None, None] and columns["lenient_end"] == [1, 2, None, None]
     assert columns["official.R1@0.5"] == [1, 1, 0, 0] and columns["official.R1@0.7"] == [1, 0, 0, 0]
 
 

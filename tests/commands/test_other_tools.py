@@ -9,6 +9,8 @@ from pathlib import Path
 
 import other_logs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from paths import SHARED
 
 from trlt.data.datasets import Item, load, names, read_source
@@ -97,6 +99,66 @@ def test_logs_of_whole_real_benchmarks_are_matched_and_scored(trlt, tmp_path, be
     form = Recipe().form("eval")
     items = lenient_items([Item(one, found[one.id], form.read(one, found[one.id])) for one in samples])
     assert sum(load(bench).values(item)[metric] for item in items) < 0.6 * len(samples)
+
+
+@pytest.mark.parametrize("bench", ["charades", "tempcompass", "nextgqa"])
+def test_prompts_alone_find_real_questions_or_none(bench):
+    """Without video, record and right answer, and in another order, what isn't told by its text is left out, not guessed."""
+    place, split_name = REAL_BENCHES[bench]
+    if not (REAL / place).is_dir():
+        pytest.skip("no real annotation beside the repository")
+    samples = read_source(bench, REAL / place, split_name, purpose="bench").samples
+    rows = [
+        logged_row(Path("f"), f"f:{i}", {"doc_id": i, "input": other_logs.prompt(one), "filtered_resps": f"said of {one.id}"})
+        for i, one in enumerate(samples)
+    ]
+    found = match(rows, samples)
+    assert found.texts == {one.id: f"said of {one.id}" for one in samples} and not found.left_out
+    mixed = [replace(row, place=i) for i, row in enumerate(random.Random(0).sample(rows, len(rows)))]
+    again = match(mixed, samples)
+    apart = [id for id, how in again.how.items() if "alike" not in how]  # TempCompass holds one question twice
+    assert all(again.texts[id] == f"said of {id}" for id in apart) and len(again.texts) - len(apart) <= 2
+    assert "place in the file" not in again.how.values() and len(again.texts) + len(again.left_out) == len(samples)
+    assert len(again.texts) > 0.6 * len(samples)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["A. x\nB. y", "['a', 'b']", "[{[]: 1}]", "[" * 99, "q"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["video", "question", "a>>>b>>>c", "A"]), inner)
+    ),
+    max_leaves=8,
+)
+KEYS = [
+    "doc",
+    "doc_id",
+    "index",
+    "input",
+    "arguments",
+    "target",
+    "answer",
+    "resps",
+    "filtered_resps",
+    "prediction",
+    "video",
+    "question",
+]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*KEYS, "options", "candidates", "choices", "A", "B", "a0", "a1", "qid", "task", "acc"]), JSON
+    )
+)
+def test_no_record_makes_it_raise(record):
+    row = logged_row(Path("f"), "f:1", record)
+    sample = Sample(id="q", source="x", split="test", task="grounding", video="v.mp4", question="q", spans=(Span(1, 2),))
+    found = match([row], [sample])
+    assert len(found.texts) + len(found.left_out) == 1
 
 
 def test_our_own_layout_of_lmms_eval_gives_the_same_metrics_again(trlt, tmp_path, official, write_jsonl):
@@ -342,3 +404,28 @@ def test_an_excel_file_that_unfolds_is_refused(tmp_path):
 )
 def test_options_are_split_from_a_question(text, question, options):
     assert split(text) == (question, options)
+
+
+def test_own_questions_are_read_leniently_and_matched_too(trlt, tmp_path, write_jsonl):
+    asked = [
+        {"id": "one", "video": "a.mp4", "question": "What does he do?", "options": ["sit", "wave"], "answer": "wave"},
+        {"id": "two", "video": "b.mp4", "question": "What does he do?", "options": ["sit", "wave"], "answer": "sit"},
+        {"id": "when", "video": "a.mp4", "question": "When does he wave?", "spans": [[3, 9]]},
+    ]
+    mine = write_jsonl(tmp_path / "mine.jsonl", asked)
+    rows = [
+        {"index": 0, "video": "b.mp4", "question": "What does he do?", "A": "sit", "B": "wave", "prediction": "**A**"},
+        {
+            "index": 1,
+            "video": "a.mp4",
+            "question": "what does he do",
+            "A": "sit",
+            "B": "wave",
+            "prediction": "So the answer is B",
+        },
+        {"index": 2, "video": "a.mp4", "question": "When does he wave?", "prediction": '{"start": 3, "end": 9}'},
+    ]
+    table = other_logs.write_table(tmp_path / "m_mine.xlsx", rows)
+    found = trlt("eval", "--data", mine, "--predictions", table, "--out", "run", "--no-page", "--json")["benchmarks"]["mine"]
+    assert found["matched_by"] == {"video, question and options": 2, "video and question": 1}
+    assert found["lenient"]["acc"] == found["lenient"]["mIoU"] == 100 and found["paper"]["acc"] == 0

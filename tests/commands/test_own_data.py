@@ -10,6 +10,12 @@ import pandas as pd
 import pytest
 from made_clips import write_clip
 
+from trlt.commands._data import open_data
+from trlt.commands._output import Output
+from trlt.errors import ResumeError
+from trlt.files import file_digest
+from trlt.recipe import load_recipe
+from trlt.rollout import RunFiles
 from trlt.task.sample import read_samples
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -186,6 +192,25 @@ def test_samples_of_trlt_stay_as_they_are(trlt, fast, tmp_path, videos, write_js
     found = trlt("probe", *common, "--skip-missing", "--out", "other")
     assert found["summary"] | {"rows": 1, "errors": 0} == found["summary"]
     assert [s.id for s in read("other/samples.jsonl")] == ["0"]
+
+
+def test_converted_samples_never_replace_those_of_another_run(tmp_path, videos):
+    (tmp_path / "mine.csv").write_text("video,question,answer\nplain.mp4,q,x\n")
+    recipe = load_recipe(None, flags={"video.root": videos})
+    run = tmp_path / "run"
+    opened = open_data(tmp_path / "mine.csv", recipe, run, Output(json_mode=True))
+    assert not run.exists()  # nothing is written before the run is known
+    RunFiles(run).write_manifest({"kind": "train", "inputs": {"data": {"sha256": "another"}}})
+    with pytest.raises(ResumeError, match="the samples of .*mine.csv changed"):
+        opened.write()
+    assert not (run / "samples.jsonl").exists()
+    opened.write(anew=True)
+    assert [s.question for s in read(run / "samples.jsonl")] == ["q"] and file_digest(run / "samples.jsonl") == opened.identity[
+        "sha256"
+    ]
+    # Another process, or the next command, is told where the videos are, and of what they were made.
+    again = open_data(run / "samples.jsonl", load_recipe(None), tmp_path / "other", Output(json_mode=True))
+    assert again.root == videos and again.identity == dict(opened.identity)
 
 
 def test_map_and_what_is_wrong_with_it(trlt, tmp_path, videos):

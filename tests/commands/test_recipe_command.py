@@ -8,7 +8,9 @@ import shutil
 
 import pytest
 from made_clips import write_clip
+from typer.testing import CliRunner
 
+from trlt.cli import app
 from trlt.recipe import Recipe, is_plan, load_recipe, read_yaml, shipped
 from trlt.recipe.names import FOLDER
 from trlt.train.ready import ready_recipes
@@ -91,6 +93,21 @@ def test_each_fits_the_gpus_that_it_names(trlt, name):
     launch = load_recipe(shipped()[name]).train.launch
     assert memory["fits"] is True and memory["gpu"] == "train.launch.gpu_gb" and memory["gpu_gb"] == launch.gpu_gb
     assert launch.processes
+
+
+@pytest.mark.parametrize("name", [name for name in ON_GPUS if "/" not in name])
+def test_what_a_smaller_gpu_is_told_can_be_pasted(trlt, name):
+    """On GPUs too small for what only takes longer: lines behind the command, each of which is enough."""
+    half = load_recipe(shipped()[name]).train.launch.gpu_gb / 2
+    command = ["train", name, "--dry-run", "--set", f"train.launch.gpu_gb={half:g}"]
+    result = CliRunner().invoke(app, command)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("  --set")]
+    helpless = "no setting makes it fit" in result.stderr
+    assert result.exit_code == (2 if lines or helpless else 0), result.stderr
+    assert helpless is (name == "7b-qlora-24gb"), "7B in 4 bits are nearly all of 12 GB"
+    for line in lines:
+        assert "It fits" in trlt(*command, *shlex.split(line)), line
+    assert lines or helpless or name in ("sft", "7b-lora-80gb"), "what fits as it is, or takes longer"
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if "/" not in name])

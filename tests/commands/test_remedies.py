@@ -22,7 +22,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::Deprec
 SAYS_SO = re.compile(r"another run|new run|another --out")
 NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
-    "recipe/rewards.py": "the same",
     "recipe/prompts.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_clips import write_clip
+from made_clips import choice, write_clip
 from safetensors.torch import load_file, save_file
 
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.rollout import read_rows
+from trlt.task.sample import write_samples
 from trlt.train.completion_log import read_completions
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
@@ -95,3 +96,14 @@ def test_from_a_probe_to_a_tuned_model_all_texts_begin_with_the_opening(trlt, re
     trlt("train", recipe, "--set", "train.method=sft", "--set", "train.sft.targets=reasoning", "--out", "sft", "--json")
     trlt("infer", clips_and_samples.samples, "--recipe", recipe, "--model", "sft", "--out", "rows.jsonl")
     assert all(row["error"] is None and row["texts"][0].startswith("<think>\n") for row in read_rows(Path("rows.jsonl")))
+
+
+def test_a_format_that_begins_otherwise_is_refused(trlt, recipe, tmp_path):
+    probe = ("probe", "--data", tmp_path / "one.jsonl", "-r", recipe)
+    write_samples(tmp_path / "one.jsonl", [choice("c", "a.mp4")])
+    square = ("--set", "prompt.format='[WHY]{reasoning}[/WHY] [SAY]{answer}[/SAY]'")
+    said = trlt(*probe, *square, code=5)
+    assert "begins every answer with <think>" in said and "prompt.format begins otherwise" in said
+    assert "set prompt.format: <think>{reasoning}</think> … {answer}" in said
+    tagged = ("--set", "prompt.format='<think>{reasoning}</think> [SAY]{answer}[/SAY]'")
+    assert "not one sample could be asked" in trlt(*probe, *tagged, "--videos", tmp_path, code=4), "only its video isn't there"

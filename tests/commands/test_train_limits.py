@@ -84,6 +84,14 @@ def recipe(tmp_path, tiny_path, clips_and_samples):
     return path
 
 
+def test_more_processes_than_gpus_are_refused_before_anything_starts(trlt, recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr("trlt.commands.train.has_gpu", lambda recipe: True)
+    monkeypatch.setattr(run_plan, "smallest_gpu", lambda: (80.0, 1))
+    message = trlt("train", recipe, "--out", "run", *flags("train.launch.processes=2"), code=2)
+    assert "2 processes need a GPU each, and 1 GPU is here; --set train.launch.processes=1 takes what there is" in message
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_a_run_takes_what_its_gpu_allows_and_goes_on_with_another(trlt, recipe, tiny_path, tmp_path, monkeypatch):
     """Steps of 16 prompts with four completions each: all at once, or fewer. The tests' GPU is one in name alone."""

@@ -11,12 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import other_logs
 import pytest
 from made_clips import write_clip
 from paths import ROOT
 from typer.testing import CliRunner
 
 from trlt.cli import app
+from trlt.data.datasets import load, read_source
 from trlt.lab.miniature import layout
 
 sys.path.insert(0, str(ROOT))
@@ -83,11 +85,27 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_scoring_my_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command but the one that asks a server; both models' mIoU and their difference are computed by hand."""
+    """Every command but the one that asks a server; both models' mIoU and their difference are computed by hand.
+
+    The logs of the other tools hold the gold answers of the invented official files.
+    """
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "score-my-outputs.md"
     lines = commands(page)
-    assert len(lines) == 6 and "--server" in lines[-1]
+    assert len(lines) == 8 and "--server" in lines[-1]
+    for bench in ("mvbench", "videomme"):
+        folder = Path("data") / bench
+        folder.mkdir(parents=True)
+        for name, text in load(bench).EXAMPLE.files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        samples = read_source(bench, folder, None, purpose="bench").samples
+        texts = [other_logs.gold(sample) for sample in samples]
+        if bench == "mvbench":
+            other_logs.write_lmms("logs/my__model", samples, texts)
+        else:
+            Path("outputs").mkdir()
+            rows = other_logs.vlmeval_rows(samples, texts)
+            other_logs.write_table(Path("outputs/MyModel_Video-MME.xlsx"), rows)
     data = Path("data/charades")
     data.mkdir(parents=True)
     data.joinpath("charades_sta_test.txt").write_text("3MSZA 2.0 8.0##he turns a light on.\n", encoding="utf-8")
@@ -103,6 +121,9 @@ def test_scoring_my_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         results = json.loads(Path(f"runs/eval-{name}/results.json").read_text(encoding="utf-8"))
         assert results["benchmarks"]["charades"]["paper"]["mIoU"] == pytest.approx(expected)
     assert Path("a-and-b.html").is_file()
+    for name, bench in (("c", "mvbench"), ("d", "videomme")):
+        entry = json.loads(Path(f"runs/eval-{name}/results.json").read_text(encoding="utf-8"))["benchmarks"][bench]
+        assert (entry["lenient"]["acc"], entry["missing_predictions"]) == (100, 0)
 
 
 def test_the_invented_data_set_is_checked_read_scored_and_moves_into_the_package(

@@ -17,9 +17,9 @@ from trlt.engine.families import FAMILIES
 from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import draw_as, load, save
 from trlt.engine.shared_prefix import Group, attach, collate
-from trlt.recipe import Model, load_recipe
+from trlt.recipe import Model, Recipe, load_recipe
 from trlt.report.model_card import model_card, write_card
-from trlt.report.model_usage import EVENT
+from trlt.report.model_usage import EVENT, snippet
 from trlt.task.prompt import build
 from trlt.task.user_question import question_sample
 
@@ -171,3 +171,16 @@ def test_generate_draws_from_the_whole_vocabulary(tiny):
         ranks = tiny.model(input_ids=ids).logits[0, -1].argsort(descending=True).argsort()[drawn]
     assert (ranks >= 50).float().mean() > 0.3
     assert tiny.model.generation_config.eos_token_id == InputBuilder(tiny.model, tiny.processor).end_tokens
+
+
+def test_the_code_asks_in_own_words():
+    def code(**prompt):
+        return snippet(Recipe.model_validate({"prompt": prompt, "train": {"think": False}}), FAMILIES[0])
+
+    asked = code(template="When {{ question }}? {{ format }}", system="Look.", format="[T]{span}[/T] [A]{answer}[/A]")
+    assert f'user = "When {EVENT}? [T]start to end[/T]"' in asked and 'system = "Look."' in asked
+    choice = code(template={"multi_choice": "{{ question }} {{ letters }} {{ format }}"})
+    assert f"user = \"{EVENT} ['A', 'B'] <answer> letter </answer>\"" in choice, "the task that has own words"
+    nobody = code(template="{{ question }} {{ meta.kind }} {{ format }}", system="")
+    assert 'user = "{{ question }} {{ meta.kind }} {{ format }}"' in nobody, "what only samples have can't be filled in"
+    assert "system" not in nobody and 'messages = [\n    {"role": "user"' in nobody

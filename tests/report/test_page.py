@@ -30,6 +30,7 @@ from trlt.report.page.charts import IntervalMark as Marked
 from trlt.report.page.markup import Markup, data_block, element, escape, table
 from trlt.report.page.questions import MOST, RowIndex, RunRows, chosen
 from trlt.report.page.results import EvalRun, results_section
+from trlt.report.page.training import Training, training_section
 from trlt.task.sample import Span, write_samples
 
 
@@ -313,3 +314,11 @@ def test_every_difference_is_the_second_run_minus_the_first(runs, tmp_path, firs
     )
     found = compare_probes(*probes, output=QUIET)["tasks"]["grounding"]["measures"]["reward"]
     assert f"{found['difference']:+.3f}" == reward
+
+
+def test_parts_that_a_recipe_adds_have_a_curve():
+    """Each once, by name; the length penalty stays where it is."""
+    log = [{"step": step, "reward": 1.0, "reward/near<": step / 4, "reward/overlong": -0.5} for step in (1, 2)]
+    text = str(training_section([Training("a", log, None)]))
+    assert text.count("near&lt;, part of the reward") == text.count("Penalty for length, part of the reward") >= 1
+    assert "near<" not in text and "overlong, part" not in text

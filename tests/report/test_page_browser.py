@@ -15,6 +15,7 @@ from made_clips import event
 from made_runs import HOSTILE, QUIET, evals, everything, probe, samples
 
 from trlt.commands.report import report
+from trlt.recipe import Recipe, save_recipe
 from trlt.task.sample import write_samples
 
 PROGRAM = find()
@@ -340,3 +341,22 @@ def test_five_thousand_rows_of_eight_answers(browser, tmp_path, pictures):
     browser.choose("sort", "highest reward")
     assert browser.text("#question") == "an event number 8" and browser.complaints() == []
     browser.photograph(pictures / "large.png")
+
+
+def test_marks_of_own_formats_are_set_off(browser, tmp_path):
+    made = samples(3)
+    write_samples(tmp_path / "samples.jsonl", made)
+    folder = probe(tmp_path / "probe", tmp_path / "samples.jsonl", tmp_path, made, lambda i: 1)
+    own = Recipe.model_validate({"prompt": {"format": r"[WHY?]{reasoning}[/WHY?] [TIME]{span}[/TIME] \boxed{{answer}}"}})
+    save_recipe(folder / "recipe.yaml", own)
+    rows = (folder / "rows/probe.jsonl").read_text()
+    for tag, mark in (("<think>", "[WHY?]"), ("</think>", "[/WHY?]"), ("<answer>", r"\\boxed{"), ("</answer>", "}")):
+        rows = rows.replace(tag, mark)
+    (folder / "rows/probe.jsonl").write_text(rows)
+    report([folder], output=QUIET)
+    browser.open(folder / "report.html")
+    browser.until("document.querySelector('.item')")
+    browser.choose("task", "multiple choice")
+    shown = "[...document.querySelectorAll('.answer .text')][0].querySelectorAll"
+    assert browser.js(f"[...{shown}('.tag')].map((one) => one.textContent)") == ["[WHY?]", "[/WHY?]", "\\boxed{"]
+    assert browser.js(f"[...{shown}('.think')].map((one) => one.textContent)") == [" try 0 "]

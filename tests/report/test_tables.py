@@ -11,7 +11,7 @@ from trlt.report.markdown_latex import latex_text, markdown_text
 
 def entry(left_out=0, **more):
     metrics = {"paper": {"mIoU": 57.04, "R1@0.5": 60.0}, "official": {"mIoU": 58.0, "acc_gqa": 5.06}}
-    metrics["lenient"] = {"mIoU": 57.5, "R1@0.5": 61.0}
+    metrics |= {"lenient": {"mIoU": 57.5, "R1@0.5": 61.0}, "lenient_ci95": {"mIoU": [55.5, 59.5]}}
     intervals = {"mIoU": [55.05, 59.0], "R1@0.5": [58.0, 62.0]}
     protocol = {"questions_left_out": left_out}
     return dict(n=3512, unanswered=1001, missing_videos=0, by={}, ci95=intervals, protocol=protocol, **metrics) | more
@@ -26,7 +26,7 @@ def test_markdown():
     assert lines[4:] == [
         "| benchmark | metric | value | 95% interval | lenient | official | n | unanswered |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        "| charades | mIoU | 57.0 | 55.0 to 59.0 | 57.5 | 58.0 | 3,512 | 1,001 |",
+        "| charades | mIoU | 57.0 | 55.0 to 59.0 | 57.5 (55.5 to 59.5) | 58.0 | 3,512 | 1,001 |",
         "|  | R1@0.5 | 60.0 | 58.0 to 62.0 | 61.0 |  |  |  |",
         r"|  | acc\_gqa |  |  |  | 5.1 |  |  |",
     ]
@@ -34,7 +34,7 @@ def test_markdown():
 
 def test_results_of_an_older_trlt_have_no_lenient_values():
     given = entry()
-    del given["lenient"]
+    del given["lenient"], given["lenient_ci95"]
     assert "| charades | mIoU | 57.0 | 55.0 to 59.0 |  | 58.0 | 3,512 | 1,001 |" in markdown(results(charades=given))
     assert "57.0" in shown(results_table(results(charades=given))) and "58.0" in latex(results(charades=given))
 
@@ -43,7 +43,10 @@ def test_latex():
     lines = latex(results(charades=entry(), nextgqa=entry())).splitlines()
     assert lines[0] == r"% \usepackage{booktabs}" and lines[1] == r"\begin{table}[t]" and lines[-1] == r"\end{table}"
     assert r"\begin{tabular}{llrrrrr}" in lines and lines.count(r"\midrule") == 2
-    assert r"charades & mIoU & 57.0 {\scriptsize [55.0, 59.0]} & 57.5 & 58.0 & 3,512 & 1,001 \\" in lines
+    assert (
+        r"charades & mIoU & 57.0 {\scriptsize [55.0, 59.0]} & 57.5 {\scriptsize [55.5, 59.5]} & 58.0 & 3,512 & 1,001 \\"
+        in lines
+    )
     assert r" & acc\_gqa &  &  & 5.1 &  & \\" in lines
     assert r"\caption{Results in percent, with 95\% intervals" in lines[3]
 

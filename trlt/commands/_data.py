@@ -80,6 +80,8 @@ def open_data(
     if ours and not (settings.skip_bad or settings.skip_missing):
         path = Path(data)
         samples = read_samples(path)
+        if settings.map:
+            output.note(f"{given}: holds samples of trlt, which need no map; data.map (--map) isn't used")
         return OpenedData(samples, path, (root := videos_root(recipe.video.root, path)), _identity(path, samples, root))
     look = look or settings.skip_missing
     found = open_table(given, recipe, beside(out, f"{subject}bad_rows.txt"), output, ours=ours, look=look)

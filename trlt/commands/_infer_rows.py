@@ -15,6 +15,7 @@ from rich.text import Text
 from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_for
 from trlt.commands._data import data_stem, open_data
 from trlt.commands._output import Output
+from trlt.commands._probed import words_of
 from trlt.commands._row_errors import told
 from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain, try_prompts
 from trlt.data.find_videos import find_videos
@@ -177,6 +178,7 @@ def _write_page(
     recipe = folder.recipe.read_text(encoding="utf-8")
     with RowIndex([rows]) as found, output.progress("frames", "clips") as progress:
         made = Made(folder.out.name, "infer", folder.read_manifest() or {}, recipe)
-        page = Page(data.name, made=[made], runs=[RunRows(folder.out.name, "eval", found, None)], questions=known)
+        runs = [RunRows(folder.out.name, "eval", found, None, words_of(folder))]
+        page = Page(data.name, made=[made], runs=runs, questions=known)
         written = write_page(page, html, frame_bytes=FRAME_BYTES, progress=progress)
     output.show(f"Page: {html} ({written.bytes / 1e6:.1f} MB)")

@@ -14,6 +14,7 @@ from trlt.files.bounded_json import loads, shown_fault
 from trlt.recipe import Select, load_recipe
 from trlt.rollout import RunFiles
 from trlt.rollout.rows_file import CHANGED, unsealed
+from trlt.task.prompt import OURS, Words
 
 _ID_FIRST = re.compile(rb'\s*\{\s*"id"\s*:\s*("(?:[^"\\]|\\.)*")')
 """The beginning of a line as trlt writes it: the id can be read without the rest of the line."""
@@ -73,6 +74,15 @@ def thresholds(run: RunFiles) -> Thresholds:
     if run.recipe.is_file():
         return Thresholds(load_recipe(run.recipe).select, str(run.recipe))
     return Thresholds(Select(), "the defaults, since no recipe is saved beside the rows")
+
+
+def words_of(run: RunFiles) -> Words:
+    """What a run asked in: by the recipe that is saved beside the rows, else trlt's words.
+
+    Raises:
+        RecipeError: that recipe has faults.
+    """
+    return load_recipe(run.recipe).prompt.words() if run.recipe.is_file() else OURS
 
 
 def find_line(files: Iterable[Path], id: str, where: Path) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from trlt.commands._output import Output
 from trlt.data.datasets import dataset_name, gold_text, open_dataset
-from trlt.errors import TrltError, counted
+from trlt.errors import DataError, TrltError, counted
 from trlt.evaluate.annotation_check import RealReading, check_annotation
 from trlt.evaluate.dataset_check import Check, check_dataset
 
@@ -39,9 +39,13 @@ def check(
     module = open_dataset(dataset)
     checks = check_dataset(module)
     real = None
-    if annotations is not None and not any(one.faults for one in checks[1:3]):
-        real = check_annotation(module, annotations, split)
-        checks += real.checks
+    if annotations is not None:
+        try:
+            real = check_annotation(module, annotations, split)
+        except DataError as error:
+            checks.append(Check("annotation is read", (str(error),)))
+        else:
+            checks += real.checks
     _show(checks, output)
     result: dict[str, Any] = {"dataset": dataset_name(dataset), "checks": [one.to_json() for one in checks]}
     if real is not None:
@@ -63,7 +67,7 @@ def _show(checks: Sequence[Check], output: Output) -> None:
     for one in checks:
         output.show(Text(f"{'✗' if one.faults else '✓'} {one.name}", style="red" if one.faults else "green"))
         for fault in one.faults:
-            output.show(Text(f"    {fault}"))
+            output.show(f"    {fault}")
 
 
 def _show_real(real: RealReading, output: Output) -> None:
@@ -76,7 +80,7 @@ def _show_real(real: RealReading, output: Output) -> None:
         output.show(f"  {note}")
     output.show("The first samples:")
     for sample in reading.samples[:SHOWN]:
-        output.show(Text(f"  {sample.id}  {sample.video}  {sample.question}  -> {gold_text(sample)}"))
+        output.show(f"  {sample.id}  {sample.video}  {sample.question}  -> {gold_text(sample)}")
     if real.baselines:
         metrics = list(dict.fromkeys(key for parts in real.baselines.values() for part in parts.values() for key in part))
         table = Table("baseline", "protocol", title="Baselines (percent)", title_justify="left")

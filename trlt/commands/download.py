@@ -58,6 +58,10 @@ def download(
     output.show(_licenses(wanted, videos))
     if not yes and any(fetch_of(name).files for name in wanted):
         _ask(output)
+    if output.json_mode:
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
+
+        disable_progress_bars()
     done: dict[str, Any] = {}
     faults: dict[str, TrltError] = {}
     for name in wanted:

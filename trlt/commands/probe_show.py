@@ -9,13 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from trlt.commands._output import Output
-from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds
+from trlt.commands._probed import Thresholds, find_line, noted_data, probe_rows, run_of, thresholds, words_of
 from trlt.commands._shared_options import ProbedSamples
 from trlt.errors import DataError
 from trlt.files import sample_files
 from trlt.files.forms import RowForm, hold
 from trlt.files.renamed import ROW, renew
-from trlt.recipe import Recipe, load_recipe
 from trlt.report.answers import answers_view
 from trlt.report.page.questions import LISTS
 from trlt.select import deviation
@@ -43,9 +42,7 @@ def show(
     where, row = find_line([rows], id, rows)
     samples = data if data is not None else noted_data(run)
     place, found = find_line(sample_files(samples), id, samples)
-    recipe = load_recipe(run.recipe) if run.recipe.is_file() else Recipe()
-    # Reasoning is shown where there is some, whether or not it was asked for.
-    result = shown(Sample.from_json(found, place), row, thresholds(run), where, recipe.prompt.words())
+    result = shown(Sample.from_json(found, place), row, thresholds(run), where, words_of(run))
     output.show(answers_view(result), f"  (`select` of {result['select']['origin']})")
     return result
 
@@ -81,6 +78,7 @@ def _answers(sample: Sample, row: Mapping[str, Any], where: str, words: Words) -
     columns = [row.get(name) for name in LISTS]
     if any(not isinstance(column, list) or len(column) != row.get("n") for column in columns):
         raise DataError(f"{where}: {', '.join(LISTS)} must be lists of n = {row.get('n')!r} entries; probe the sample again")
+    # Reasoning is shown where there is some, whether or not it was asked for.
     laid_out, result = words.layout(sample.task, think=False), []
     own = row.get("parts", {})
     if any(len(values) != row.get("n") for values in own.values()):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from trlt.commands._output import Output
-from trlt.commands._probed import thresholds
+from trlt.commands._probed import thresholds, words_of
 from trlt.commands._report_lead import lead
 from trlt.commands._report_runs import REPORT, FoundRun, find_runs, questions, read_json
 from trlt.commands.compare import compare as compare_evals
@@ -69,7 +69,7 @@ def report(
                 continue
             settings = thresholds(run.run).settings if run.kind == "probe" else None
             rows = stack.enter_context(RowIndex(files))
-            browsed.append(RunRows(run.name, run.kind, rows, settings))
+            browsed.append(RunRows(run.name, run.kind, rows, settings, words_of(run.run)))
             found, missing = questions(run, videos, with_paths=frames_mb > 0)
             known |= {id: question for id, question in found.items() if id not in known}
             notes += missing

@@ -23,7 +23,7 @@ from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
 from trlt.report.selection_table import selection_markdown
 from trlt.rollout import RunFiles, environment, read_rows, videos_root
-from trlt.rollout.run_folder import changed_parts
+from trlt.rollout.changed_parts import changed_parts
 from trlt.select import nothing_taken
 from trlt.select import select as choose
 from trlt.task.sample import Sample, iter_sample_lines

@@ -43,7 +43,7 @@ from trlt.recipe import Recipe, recipe_file
 from trlt.task.sample import Sample
 from trlt.train.checkpoints import drop_damaged
 from trlt.train.memory_plan import Lowered, least, limits_of
-from trlt.train.run_plan import fit_limits, plan, refuse_small_share, refuse_what_cannot_fit
+from trlt.train.run_plan import fit_limits, plan, refuse_fewer_gpus, refuse_small_share, refuse_what_cannot_fit
 
 
 def train(
@@ -137,6 +137,8 @@ def train(
                 output.note(warning)
         found = plan(recipe, processes, folder, command, count, here=here)
         if has_gpu(recipe):
+            if rank is None:
+                refuse_fewer_gpus(processes)
             refuse_small_share(recipe, processes, here=here)
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(in_short(found))

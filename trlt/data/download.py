@@ -116,6 +116,18 @@ def _one(
             return dict(known), "there"
     elif path.is_file():
         return _there(remote, path, known), "there"
+    entry = _got(remote, path, bar)
+    if remote.unpack:
+        members = unpack(path, path.parent, most_bytes=entry["bytes"] * (2 if video else UNPACKED))
+        entry["members"] = [(path.parent / member).relative_to(folder).as_posix() for member in members]
+        path.unlink()
+    return entry, "fetched"
+
+
+def _got(remote: Remote, path: Path, bar: Bar | None) -> dict[str, Any]:
+    """Fetches a file; an archive that came whole, and couldn't be unpacked for want of room, isn't fetched again."""
+    if path.is_file():
+        return _there(remote, path, None)
     most = UNKNOWN_BYTES if remote.size is None else remote.size + remote.size // 10 + SLACK
     entry: dict[str, Any] = {"file": remote.path, "url": remote.url}
     if is_on_hub(remote.url):
@@ -124,12 +136,7 @@ def _one(
         with bar(remote.path) if bar is not None else nullcontext() as tell:
             digest = download(remote.url, path, origins=ORIGINS, most_bytes=most, digest=remote.digest, tell=tell)
         entry |= {"sha256": digest, "verified": remote.digest.partition(":")[0] or None}
-    entry["bytes"] = path.stat().st_size
-    if remote.unpack:
-        members = unpack(path, path.parent, most_bytes=entry["bytes"] * (2 if video else UNPACKED))
-        entry["members"] = [(path.parent / member).relative_to(folder).as_posix() for member in members]
-        path.unlink()
-    return entry, "fetched"
+    return entry | {"bytes": path.stat().st_size}
 
 
 def _there(remote: Remote, path: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -39,9 +39,7 @@ def interval(entry: Mapping[str, Any], metric: str, key: str = "ci95") -> tuple[
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Caveats of an entry of `results.json`, except about the official metrics."""
-    some = ", ".join(f"{key} {count:,}" for key, count in entry.get("questions", {}).items())
-    parts = [f"not all of the {entry['n']:,} questions count in each metric: {some}"] if some else []
-    return [*_left_out(entry), *parts, *_surprises(bench, entry)]
+    return [*_left_out(entry), *_parts(entry), *_surprises(bench, entry)]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
@@ -79,6 +77,15 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
     if entry.get("missing_tasks"):
         lines.append(f"tasks that are missing: {', '.join(entry['missing_tasks'])}")
     return lines
+
+
+def _parts(entry: Mapping[str, Any]) -> list[str]:
+    """How many questions count in each metric, where not all do."""
+    counts: dict[int, list[str]] = {}
+    for key, count in entry.get("questions", {}).items():
+        counts.setdefault(count, []).append(key)
+    listed = "; ".join(f"{count:,} in {', '.join(keys)}" for count, keys in counts.items())
+    return [f"of the {entry['n']:,} questions count {listed}"] if listed else []
 
 
 def _surprises(bench: str, entry: Mapping[str, Any]) -> list[str]:

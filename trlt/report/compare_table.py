@@ -55,5 +55,7 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
         lines.append(f"{entry['videos']} videos are too few for intervals to rely on (from {FEW_VIDEOS} on they are)")
     zero = [metric for metric, change in entry["metrics"].items() if change["a"] == change["b"] == 0]
     if zero:
-        lines.append(f"{', '.join(zero)} 0.0 in both: there is nothing to compare")
+        read = [side for side in entry.get("unanswered", {}).values() if any(side.get("lenient", {}).get(key) for key in zero)]
+        remedy = "; --lenient compares what the outputs state in any spelling" if read else ""
+        lines.append(f"{', '.join(zero)} 0.0 in both: there is nothing to compare{remedy}")
     return lines

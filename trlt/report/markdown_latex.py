@@ -26,6 +26,8 @@ class _MetricRow(NamedTuple):
     """By the paper's protocol."""
     interval: tuple[float, float] | None
     lenient: float | None
+    read_within: tuple[float, float] | None
+    """The interval of `lenient`."""
     official: float | None
     n: str
     """In a benchmark's first line only, as `unanswered`."""
@@ -47,8 +49,9 @@ def markdown(results: Mapping[str, Any], paper: bool = False) -> str:
     for bench, entry in results["benchmarks"].items():
         for line in _lines(bench, entry):
             bounds = f"{line.interval[0]:.1f} to {line.interval[1]:.1f}" if line.interval else ""
+            read = f" ({line.read_within[0]:.1f} to {line.read_within[1]:.1f})" if line.read_within else ""
             cells = [markdown_text(line.bench), markdown_text(line.metric), _number(line.value), bounds]
-            cells += [_number(line.lenient), _number(line.official), line.n, line.unanswered]
+            cells += [_number(line.lenient) + read, _number(line.official), line.n, line.unanswered]
             rows.append(cells + [_number(value) for value in line.published or (None,) * 3] * paper)
         notes += [
             f"- {markdown_text(bench)}: {markdown_text(note)}"
@@ -75,9 +78,11 @@ def latex(results: Mapping[str, Any], paper: bool = False) -> str:
     for bench, entry in results["benchmarks"].items():
         body.append(r"\midrule")
         for line in _lines(bench, entry):
-            bounds = rf" {{\scriptsize [{line.interval[0]:.1f}, {line.interval[1]:.1f}]}}" if line.interval else ""
+            bounds, read = (
+                rf" {{\scriptsize [{one[0]:.1f}, {one[1]:.1f}]}}" if one else "" for one in (line.interval, line.read_within)
+            )
             cells = [latex_text(line.bench), latex_text(line.metric), _number(line.value) + bounds]
-            cells += [_number(line.lenient), _number(line.official), line.n, line.unanswered]
+            cells += [_number(line.lenient) + read, _number(line.official), line.n, line.unanswered]
             cells += [_number(value) for value in line.published or (None,) * 3] * paper
             body.append(" & ".join(cells).rstrip() + r" \\")
         notes += [
@@ -129,6 +134,7 @@ def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_MetricRow]:
             entry["paper"].get(key),
             interval(entry, key) if key in entry["paper"] else None,
             entry.get("lenient", {}).get(key),
+            interval(entry, key, "lenient_ci95"),
             official.get(key),
             *counts,
             known,

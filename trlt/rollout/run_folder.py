@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +22,7 @@ from trlt.files import create_text, file_digest, to_json, write_json
 from trlt.files.forms import ManifestForm, read_form
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.changed_model import changed_model
+from trlt.rollout.changed_parts import changed_parts
 from trlt.rollout.shared.leases import at_work, remove
 from trlt.rollout.shared.rank_files import work_folder
 
@@ -268,40 +269,6 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     told = f"the samples in {now_there} changed" if before == now_there else f"other samples: {before} -> {now_there}"
     rest = [{key: value for key, value in one.items() if key not in ("sha256", "samples")} for one in (old, new)]
     return [told + counts, *_changed(f"inputs.{name}", *rest)]
-
-
-def changed_parts(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Differences between the reward's own parts of two runs, in words; where a file is makes none.
-
-    Args:
-        old: As a manifest holds them (`reward`).
-        new: Likewise, or as a recipe gives them (`Rewards.identity`).
-    """
-    before, now_there = ({part["name"]: part for part in some} for some in (old, new))
-    found = []
-    for name in [*before, *(name for name in now_there if name not in before)]:
-        a, b = before.get(name), now_there.get(name)
-        if a is None or b is None:
-            found.append(f"reward part {name}: {'is new' if a is None else 'is gone'}")
-            continue
-        if a["weight"] != b["weight"]:
-            found.append(f"reward part {name}: weight {a['weight']!r} -> {b['weight']!r}")
-        # The file itself comes first, and may have another name now.
-        (old_file, old_sum), (new_file, new_sum) = (next(iter(part["files"].items()), ("", "")) for part in (a, b))
-        if old_sum != new_sum:
-            moved = old_file == new_file or not (old_file and new_file)
-            found.append(
-                f"reward part {name}: {new_file or old_file} changed"
-                if moved
-                else f"reward part {name}: {old_file} -> {new_file}"
-            )
-        others = [{key: value for key, value in part["files"].items() if key not in (old_file, new_file)} for part in (a, b)]
-        for key in sorted(others[0].keys() | others[1].keys()):
-            if others[0].get(key) != others[1].get(key):
-                found.append(f"reward part {name}: {key} changed, which {new_file} imports")
-    if not found and [part["name"] for part in old] != [part["name"] for part in new]:
-        found.append(f"reward parts: their order, {', '.join(before)} -> {', '.join(now_there)}")
-    return found
 
 
 def _rows_there(run: RunFiles) -> list[Path]:

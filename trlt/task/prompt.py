@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from trlt.errors import DataError
 from trlt.task.answer import LETTERS, AnswerFormat
-from trlt.task.layout import Declared, Layout, Place, layout, read_parts
+from trlt.task.layout import PAPER, Declared, Layout, Place, layout, read_parts
 from trlt.task.sample import Sample, Span, Task
 from trlt.task.template import rendered
 from trlt.task.wording import needs_options
@@ -69,6 +69,18 @@ class Words:
     def begins_with_think(self) -> bool:
         """Whether completions with reasoning begin with `<think>`, as some chat templates begin them."""
         return all(read_parts(declared)[0].opens == "<think>" for _, declared in self.layouts)
+
+    @property
+    def marks(self) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+        """All marks of two characters or more, and the pairs around reasoning: for pages that show completions."""
+        shown: dict[str, None] = {}
+        around: dict[tuple[str, str], None] = {}
+        for declared in {**PAPER, **dict(self.layouts)}.values():
+            for part in read_parts(declared):
+                shown |= dict.fromkeys(mark for mark in (part.opens, part.closes) if len(mark) > 1)
+                if part.place == "reasoning":
+                    around[part.opens, part.closes] = None
+        return tuple(shown), tuple(around)
 
     def layout(self, task: Task, *, think: bool) -> Layout:
         """The layout of a task's completions.

@@ -141,6 +141,24 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool
     )
 
 
+def refuse_fewer_gpus(processes: int) -> None:
+    """Ends a run before any work when its processes would have to share GPUs, which NCCL refuses.
+
+    Args:
+        processes: How many are to be started on this machine.
+
+    Raises:
+        RecipeError: there are fewer GPUs here.
+    """
+    found = smallest_gpu()
+    if found and found[1] < processes:
+        there = "1 GPU is" if found[1] == 1 else f"{found[1]} GPUs are"
+        raise RecipeError(
+            f"train.launch.processes: {processes} processes need a GPU each, and {there} here; --set "
+            f"train.launch.processes={found[1]} takes what there is, with --dry-run to see whether that fits"
+        )
+
+
 def refuse_small_share(recipe: Recipe, processes: int, *, here: bool) -> None:
     """Ends a run before any work when vLLM's share of the GPU can't hold what it samples with; arguments as for `plan`.
 
@@ -177,7 +195,7 @@ def _remedies(changes: Sequence[str], *, begun: bool) -> str:
         parts.append("any one of these lines, behind the command, makes it fit:" + "".join(f"\n  {line}" for line in here))
     if more:
         several = max(int(MORE.findall(line)[0]) for line in more) > MACHINE
-        where = f", which beyond {MACHINE} are several machines (docs/scaling-out.md says how to start them)" if several else ""
+        where = f", which beyond {MACHINE} are several machines, each started by torchrun or srun" if several else ""
         parts.append(f"with more GPUs{where}:" + "".join(f"\n  {line}" for line in more))
     if others:
         fresh = "".join(f"\n  {change} --fresh" for change in others)

@@ -196,6 +196,15 @@ def test_a_file_that_describes_no_data_set_is_refused(tmp_path: Path, old: str, 
     assert message in str(caught.value)
 
 
+def test_pairs_and_lists_are_as_good_as_spans_and_tuples(tmp_path: Path) -> None:
+    pairs = KITCHEN.replace("spans=(repair.span,)", "spans=[[start, end]]")
+    assert pairs != KITCHEN and found(tmp_path, pairs) == {}
+    message = found(tmp_path, KITCHEN.replace("float(get(record, key, (int, float), where))", "float('x' + key)"))[
+        "example is read"
+    ]
+    assert "could not convert string to float: 'xstart'; `out.drop(reason, where)` leaves a record out" in message
+
+
 def test_names_of_files(tmp_path: Path) -> None:
     for name in ("charades.py", "all.py", "my bench.py"):
         with pytest.raises(UsageError, match="rename the file"):

@@ -69,6 +69,7 @@ def write(folder, kind):
 def test_every_format_gives_the_same_samples(kind, tmp_path):
     found = made(write(tmp_path, kind))
     assert core(found.samples) == WANTED and not found.bad and not found.unused and found.rows == 2
+    assert {name: list(columns) for name, columns in found.used.items() if name != "id"} == {name: [name] for name in ROWS[0]}
 
 
 def test_ids_are_those_of_lines_and_stay(tmp_path):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from trlt.errors import DataError
-from trlt.task.sample import Sample
+from trlt.task.sample import Sample, Span
 
 Purpose = Literal["train", "bench"]
 """`train` repairs spans and names samples `<source>:<split>:…`; `bench` keeps gold spans and has the benchmark's ids."""
@@ -81,10 +81,13 @@ class Collector:
 
         Args:
             flags: Repairs and peculiarities; they are counted and written to `meta.flags`.
-            fields: Of the `Sample`, besides the shared ones.
+            fields: Of the `Sample`, besides the shared ones; spans and the clip may be pairs, and options a list.
         """
         if flags:
             fields["meta"] = {**fields.get("meta", {}), "flags": sorted(set(flags))}
+        for name, made in (("spans", _spans), ("clip", _span), ("options", tuple)):
+            if fields.get(name) is not None:
+                fields[name] = made(fields[name])
         try:
             sample = Sample(**self._shared, **fields)
         except DataError as error:
@@ -106,6 +109,14 @@ class Collector:
         """The result; empty notes are left out."""
         kept = tuple(self.samples.values())
         return Reading(kept, self.read, self.repaired, self.dropped, self.examples, tuple(note for note in notes if note))
+
+
+def _span(times: Sequence[float]) -> Span:
+    return Span(*times)
+
+
+def _spans(several: Iterable[Sequence[float]]) -> tuple[Span, ...]:
+    return tuple(Span(*times) for times in several)
 
 
 def keep_example(examples: dict[str, list[str]], reason: str, example: str) -> None:

@@ -1,7 +1,9 @@
 """Shared scoring code of benchmarks: an item, its two readings, and means over items. Pure.
 
 Two protocols from the same predictions. `paper`: tags first, then the shared parser. `official`: the benchmark's own rule
-on the text inside the tags, or on the whole text without tags. Unanswered questions count as wrong in both.
+on the text inside the tags, or on the whole text without tags. Unanswered questions count as wrong in both. The third,
+`lenient`, is `values` of the same items with their answers read leniently (`trlt.evaluate.lenient_items`): no benchmark needs
+to know of it.
 """
 
 from __future__ import annotations

@@ -35,7 +35,9 @@ def load(name: str | ModuleType) -> ModuleType:
         return name
     # Compared with the names that exist, so a path or a dotted name never reaches the import.
     if name not in names():
-        remedy = f"; a file outside of the package is given with --dataset {name}" if name.endswith(".py") else ""
+        file = name if name.endswith(".py") else f"{name}.py"
+        is_file = name.endswith(".py") or (name.isidentifier() and Path(file).is_file())
+        remedy = f"; a file of your own is given by its path, to `eval` and `prepare` with --dataset {file}" if is_file else ""
         raise UsageError(f"unknown data set {name!r}; {did_you_mean(name, names())}{remedy}")
     return _module(name)
 

@@ -168,7 +168,9 @@ def faults_told(path: Path, doing: str, *, all_of_them: bool = False) -> Iterato
         if not lines:
             raise
         line = linecache.getline(str(path), lines[-1] or 0).strip()
-        raise DataError(f"{path}:{lines[-1]}: {doing}: {_words(error)}\n    {line}") from error
+        bad_record = doing == "in read" and isinstance(error, (ValueError, TypeError, IndexError, AttributeError))
+        hint = "; `out.drop(reason, where)` leaves a record out that can't be used" if bad_record else ""
+        raise DataError(f"{path}:{lines[-1]}: {doing}: {_words(error)}{hint}\n    {line}") from error
 
 
 def _words(error: BaseException) -> str:

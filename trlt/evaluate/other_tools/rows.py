@@ -170,7 +170,7 @@ def _listed(value: Any) -> tuple[str, ...]:
     if isinstance(value, str) and value.startswith("["):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             return ()
     if isinstance(value, dict):
         value = [value[key] for key in sorted(value)]

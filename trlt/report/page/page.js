@@ -311,12 +311,16 @@
       make("div", { class: "scores" }, scores.join(" · ")), completion(it.texts[text]));
   }
 
+  // The longest first: a mark may begin with another.
+  const MARKS = new RegExp(`(${[...index.marks].sort((a, b) => b.length - a.length).map((mark) => mark.replace(/[.*+?^${}()|[\]\\\/]/g, "\\$&")).join("|")})`);
+
   function completion(text) {
     const box = make("p", { class: "text", dir: "auto" });
     let thinking = false;
-    for (const part of text.split(/(<\/?(?:think|observe|answer)>)/)) {
-      if (/^<\/?(?:think|observe|answer)>$/.test(part)) {
-        if (part.includes("think")) thinking = part === "<think>";
+    for (const part of text.split(MARKS)) {
+      if (index.marks.includes(part)) {
+        if (index.reasoning.some(([open]) => part === open)) thinking = true;
+        else if (index.reasoning.some(([, close]) => part === close)) thinking = false;
         box.append(make("span", { class: "tag" }, part));
       } else if (part) box.append(thinking ? make("span", { class: "think" }, part) : part);
     }

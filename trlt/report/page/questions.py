@@ -18,6 +18,7 @@ from trlt.files.bounded_json import loads, shown_fault
 from trlt.files.forms import RowForm, hold
 from trlt.recipe import Select
 from trlt.rollout.rows_file import CHANGED, CHECKSUM, unsealed
+from trlt.task.prompt import OURS, Words
 from trlt.task.sample import Sample, Span
 
 MOST = 20_000
@@ -139,6 +140,8 @@ class RunRows:
     rows: RowIndex
     settings: Select | None
     """Thresholds of the classes; None if rows have no class, such as rows with a single answer."""
+    words: Words = OURS
+    """What was asked in: its marks are set off."""
 
 
 def chosen(runs: Sequence[RunRows], most: int = MOST) -> set[str]:

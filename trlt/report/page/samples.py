@@ -44,6 +44,8 @@ class SampleBlocks:
             "chunk": CHUNK,
             "runs": [{"name": run.name, "kind": run.kind} for run in runs],
             "notes": list(notes),
+            "marks": list(dict.fromkeys(mark for run in runs for mark in run.words.marks[0])),
+            "reasoning": list(dict.fromkeys(pair for run in runs for pair in run.words.marks[1])),
             "id": [question.id for question in questions],
             "question": [question.question for question in questions],
             "task": [_place(self._tasks, question.task) for question in questions],
