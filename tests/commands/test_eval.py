@@ -40,7 +40,7 @@ def test_predictions_are_scored_without_model_or_videos(trlt, bench, write_jsonl
     shown = trlt(*args, "--paper")
     assert "28.0, 43.0, 57.0" in shown and "1 questions have no prediction; they count as wrong" in shown
     write_jsonl(tmp_path / "p.jsonl", [{"id": "AAAAA:0", "text": said(0, 1)}])
-    assert "model.predictions" in trlt(*args, code=7)
+    assert "model: the predictions changed" in trlt(*args, code=7)
     assert trlt(*args, "--fresh", "--json")["benchmarks"]["charades"]["paper"]["mIoU"] == 25
 
 
