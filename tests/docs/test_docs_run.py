@@ -71,7 +71,9 @@ def test_tuning_on_my_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for old, new in smaller:
         assert old in recipe
         recipe = recipe.replace(old, new)
-    Path("my.yaml").write_text(recipe + "select: {delta_iou: 0.0}\nprobe: {max_new_tokens: 24}\n", encoding="utf-8")
+    Path("my.yaml").write_text(
+        recipe + "select: {delta_iou: 0.0}\nprobe: {max_new_tokens: 24}\neval: {max_new_tokens: 24}\n", encoding="utf-8"
+    )
     for number, name in enumerate(("yoga", "guitar")):
         write_clip(Path(f"my/videos/{name}.mp4"), seed=number)
     for name in ("train", "test"):
