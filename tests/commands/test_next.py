@@ -56,12 +56,16 @@ def test_each_command_from_annotation_to_a_second_training(follow, sets, tmp_pat
     words = ["charades", "--annotations", ".", "--videos", "my videos", "--out", "my samples.jsonl", *sets]
     for end in ("jsonl", "manifest.json"):
         (tmp_path / f"HELD_OUT.{end}").symlink_to(f"my samples.{end}")
-    typed = follow(7, "prepare", *words)
-    assert typed[4][:3] == ["probe", "--data", "HELD_OUT.jsonl"], "questions of the training tell nothing"
-    assert [words[0] for words in typed] == "prepare probe select train probe select train".split()
+    typed = follow(5, "prepare", *words)
+    assert [words[0] for words in typed] == "prepare probe select train eval".split()
+    assert typed[4][:3] == ["eval", "--data", "HELD_OUT.jsonl"], "questions of the training tell nothing"
+    assert (tmp_path / "runs/trlt/train-grpo/eval/results.json").is_file()
+    tuned = ["--model", "runs/trlt/train-grpo/model", "--recipe", "runs/trlt/train-grpo/recipe.yaml"]
+    typed += follow(3, "probe", "--data", "my samples.jsonl", *tuned, "--out", "runs/trlt/train-grpo/probe")
+    assert [words[0] for words in typed[5:]] == "probe select train".split()
     run = tmp_path / "runs/trlt"
     assert (run / "train-grpo/model").is_dir() and (run / "train-grpo-2/model").is_dir(), "the first training is left alone"
-    tuned, base = (tmp_path / words[words.index("--recipe") + 1] for words in (typed[5], typed[2]))
+    tuned, base = (tmp_path / words[words.index("--recipe") + 1] for words in (typed[6], typed[2]))
     assert "train-grpo/model" in tuned.read_text() and "train-grpo/model" not in base.read_text()
     # Once more with another pool of the same name: the first probe is left alone, too.
     more = (tmp_path / "charades_sta_train.txt").read_text() + "AA 0.5 1.5##a cat runs\n"
@@ -97,9 +101,9 @@ def test_after_a_merge(follow, sets, tmp_path, tiny_path, clips_and_samples):
     recipe.write_text("name: adapted\ntrain: {lora: {rank: 2, alpha: 4}, method: sft}\n")
     given = ["--data", clips_and_samples.samples, *sets, "--set", f"video.root={clips_and_samples.videos}"]
     shutil.copy(clips_and_samples.samples, "HELD_OUT.jsonl")
-    assert [words[0] for words in follow(2, "train", recipe, *given)] == ["train", "probe"]
+    assert [words[0] for words in follow(2, "train", recipe, *given)] == ["train", "eval"]
     typed = follow(2, "train", "merge", "runs/adapted/train-sft/adapter", "--out", "my model")
-    assert typed[1][0] == "probe" and typed[1][-2:] == ["--out", "my model-probe"]
+    assert typed[1][0] == "eval" and typed[1][-2:] == ["--out", "my model-eval"]
     shutil.copytree(tmp_path / "runs/adapted/train-sft/adapter", tmp_path / "alone/adapter")
     assert len(follow(2, "train", "merge", "alone/adapter", "--out", "other")) == 1, "its benchmarks and data aren't known"
 
