@@ -207,11 +207,11 @@ def test_a_worker_of_a_cluster_compares_and_tells(tiny_path, tmp_path, monkeypat
     from functools import partial
 
     from trlt.commands._setup import make_engine
-    from trlt.recipe import Model, Probe, Video
+    from trlt.recipe import Model, Probe, Recipe, Video
     from trlt.rollout.ray import cluster_workers as _stages
 
     write_clip(tmp_path / "v.mp4", 60)
-    job = _stages.WorkerSettings(Video(workers=0), tmp_path, Probe(max_new_tokens=4), n=1)
+    job = _stages.WorkerSettings(Video(workers=0), tmp_path, Probe(max_new_tokens=4), Recipe().form("probe"), n=1)
     make = partial(make_engine, Model(path=str(tiny_path), dtype="float32", device="cpu"))
     samples = [event("e", "v.mp4"), event("f", "v.mp4")]
 

@@ -12,8 +12,8 @@ from trlt.cli import app
 from trlt.engine.forest import Engine
 from trlt.engine.inputs import InputBuilder
 from trlt.errors import faults
-from trlt.rollout import loop, read_rows
-from trlt.task import grade
+from trlt.rollout import read_rows
+from trlt.task import grade, prompt_form
 from trlt.task.sample import Sample, write_samples
 from trlt.video import workers
 
@@ -53,7 +53,7 @@ def fails_on(target, name, is_bad, monkeypatch):
 
 PLACES = {
     "load": (workers, "load_clip", lambda args: args[0].name == "3.mp4"),
-    "prompt": (loop, "build", lambda args: args[0].id == BAD),
+    "prompt": (prompt_form, "build", lambda args: args[0].id == BAD),
     "encode": (InputBuilder, "prompt", lambda args: "word 3" in args[2]),
     "forward": (Engine, "_prefill_prompts", lambda args: any(len(one.suffix) in LONG for one in args[1])),
     "score": (grade, "score", lambda args: args[1].id == BAD),

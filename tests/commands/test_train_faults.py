@@ -86,7 +86,7 @@ def test_an_unforeseen_error_breaks_its_sample_alone(recipe, lines, tmp_path, mo
         fails_on(grade, "score", lambda args: args[1].id == bad["id"], monkeypatch)
     elif place == "target":
         fails_on(InputBuilder, "encode", lambda args: args[1] == "gold", monkeypatch)
-        monkeypatch.setattr("trlt.task.prompt.render_answer", lambda one, **_: "gold" if one.id == bad["id"] else "else")
+        monkeypatch.setattr("trlt.task.prompt_form.render_answer", lambda one, **_: "gold" if one.id == bad["id"] else "else")
     elif place == "encode":
         fails_on(InputBuilder, "prompt", lambda args: bad["question"] in args[2], monkeypatch)
     else:

@@ -347,7 +347,7 @@ def test_workers_make_frames_for_the_models_family(go, monkeypatch):
 @pytest.fixture
 def job(tmp_path):
     (tmp_path / "videos").mkdir()
-    yield _stages.WorkerSettings(Video(workers=0), tmp_path / "videos", SETTINGS, n=2)
+    yield _stages.WorkerSettings(Video(workers=0), tmp_path / "videos", SETTINGS, Recipe(probe=SETTINGS).form("probe"), n=2)
     _stages._reader.cache_clear()
 
 
