@@ -23,6 +23,7 @@ SAYS_SO = re.compile(r"another run|new run|another --out")
 NO_RUN = {
     "recipe/sections.py": "checks of a recipe, which has no run before it passes them",
     "recipe/prompts.py": "the same",
+    "recipe/rewards.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",
