@@ -165,6 +165,8 @@ def test_options_that_do_not_fit_are_told_before_the_model_loads(ask, video, tmp
         ("--span: says which span --clip cuts", (video, "q"), {"which": 1}),
         ("--out, --fresh: goes with samples", (video, "q"), {"out": tmp_path, "fresh": True}),
         ("what is asked", (video,), {}),
+        ("and --data: give one of them", (None,), {}),
+        ("and --data: one of them names what is asked", (video,), {"data": str(samples)}),
         ("is empty", (video, " "), {}),
         ("a question, --clip: goes with one video", (samples, "q"), {"clip_out": tmp_path / "a.mp4"}),
     ):
@@ -208,6 +210,7 @@ def test_samples_become_rows_a_table_and_a_page(ask, asked, tmp_path, capsys):
     assert "frames-0" in page and "\\u003cscript>window.ran" in page and "<script>window.ran" not in page
     assert ids == ["e", "c", "w"]
     assert ask(samples, videos=tmp_path / "videos", out=tmp_path / "run")["summary"]["resumed"] == 4 and len(ids) == 3
+    assert ask(None, data=str(samples), videos=tmp_path / "videos", out=tmp_path / "run")["summary"]["resumed"] == 4
     write_clip(tmp_path / "other/v.mp4", 3)
     with pytest.raises(ResumeError, match="belongs to another run"):
         write_samples(samples, [event("e", "v.mp4")])

@@ -45,7 +45,9 @@ def test_the_list_has_all_of_them_with_their_gpus(trlt):
     assert chosen["sft"] == ("SFT, all weights", 8, 80) and chosen["full-490k"] == ("samples", 0, None)
     assert chosen["ablations/plans/evidence"] == ("trlt reproduce --plan", 0, None)
     shown = trlt("recipe", "list")
-    assert all(name in shown for name in ("32k", "1 x 24 GB", "8 x 80 GB", "full-490k", "Table 4b"))
+    assert all(name in shown for name in ("32k", "1 x 24 GB", "8 x 80 GB", "full-490k")) and "Table 4b" not in shown
+    assert f"{sum('/' in name for name in found)} more: the paper's ablations" in shown
+    assert all(f"│ {name} " in trlt("recipe", "list", "--all") for name in found), "whole names, which can be copied"
     first = FOLDER.joinpath("32k.yaml").read_text().splitlines()[0]
     assert found["32k"]["comment"] == first.removeprefix("# ")
 

@@ -45,16 +45,19 @@ from trlt.video.resolve import on_disk
 
 def infer(
     video: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="Video file, folder of numbered frames, address (`video.downloads`), or a file of samples or questions "
             "(.jsonl, .json, .csv, .tsv, .parquet)."
         ),
-    ],
+    ] = None,
     question: Annotated[
         str | None, typer.Argument(help="The question; for grounding, the event. Samples have their own.")
     ] = None,
     *,
+    data: Annotated[
+        str | None, typer.Option(metavar="FILE", help="File of samples or questions, as other commands take it.")
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(help="multi_choice, grounding or grounded_qa; default: multi_choice with options, else grounding."),
@@ -98,8 +101,11 @@ def infer(
         raise UsageError("--span: says which span --clip cuts; give both")
     check_answerer(servers, vllm)
     flags = {"model.path": model, "eval.think": think, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
-    video = str(video)  # or a Path, from Python
-    if is_hub(video) or (is_table(video) and not is_remote(video)):
+    if (video is None) == (data is None):
+        given_both = "one of them names what is asked; leave the other out" if video is not None else "give one of them"
+        raise UsageError(f"a video (or a file of questions) and --data: {given_both}")
+    video = str(video if data is None else data)  # or a Path, from Python
+    if data is not None or is_hub(video) or (is_table(video) and not is_remote(video)):
         given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")

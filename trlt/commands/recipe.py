@@ -19,17 +19,22 @@ from trlt.train.ready import ready, ready_recipes
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `trlt recipe list`, e.g. 32k.")]
 
 
-def list_(output: Output) -> dict[str, Any]:
+def list_(
+    every: Annotated[bool, typer.Option("--all", help="The paper's ablations and the plans, too.")] = False, *, output: Output
+) -> dict[str, Any]:
     """Lists recipes, ablations and plans; see `trlt recipe list --help`."""
     found = ready_recipes()
     table = Table(title="Recipes that ship with trlt", title_justify="left", show_lines=False)
-    for column in ("name", "for", "model", "GPUs", "what it says of itself"):
-        table.add_column(column, overflow="fold")
-    for place, one in enumerate(found):
-        last = place + 1 == len(found) or found[place + 1].kind != one.kind
-        cells = (one.name, one.purpose, one.model.rpartition("/")[2] or "-", one.gpus, one.comment)
+    for column in ("name", "for", "model", "GPUs (GB by plan)", "what it is"):
+        table.add_column(column, overflow="fold", no_wrap=column == "name")  # names are copied
+    shown = [one for one in found if every or "/" not in one.name]
+    for place, one in enumerate(shown):
+        last = place + 1 == len(shown) or shown[place + 1].kind != one.kind
+        cells = (one.name, one.purpose, one.model.rpartition("/")[2] or "-", one.gpus.replace(" by plan", ""), one.comment)
         table.add_row(*map(Text, cells), end_section=last)
     output.show(table, "GB by plan: computed for the recipe as it is, not measured. `trlt recipe show NAME` has all of one.")
+    if left := len(found) - len(shown):
+        output.show(f"{left} more: the paper's ablations, and plans of experiments; `trlt recipe list --all` shows them.")
     return {"recipes": [one.to_json() for one in found]}
 
 
