@@ -429,3 +429,86 @@ def test_own_questions_are_read_leniently_and_matched_too(trlt, tmp_path, write_
     found = trlt("eval", "--data", mine, "--predictions", table, "--out", "run", "--no-page", "--json")["benchmarks"]["mine"]
     assert found["matched_by"] == {"video, question and options": 2, "video and question": 1}
     assert found["lenient"]["acc"] == found["lenient"]["mIoU"] == 100 and found["paper"]["acc"] == 0
+
+
+CHOICES = {"A": "ripping", "B": "digging", "C": "blasting", "D": "", "E": ""}
+
+
+def mmvu_record(place, choices=None, answer="blasting", question="Which excavation method is shown?"):
+    """A record as MMVU's `validation.json` has it; without choices it is open-ended."""
+    return {
+        "id": f"validation_{place}",
+        "video": "https://example.org/main/videos/Civil_Engineering/1.mp4",
+        "youtube_url": "https://www.youtube.com/watch?v=aB3_dE-7hIj",
+        "question_type": "multiple-choice" if choices else "open-ended",
+        "metadata": {"subject": "Civil Engineering"},
+        "question": question,
+        "choices": choices or dict.fromkeys("ABCDE", ""),
+        "answer": answer,
+    }
+
+
+def mmvu_folder(tmp_path):
+    records = [mmvu_record(32), mmvu_record(125, CHOICES, "C"), mmvu_record(7, CHOICES, "A", "Which one isn't?")]
+    folder = tmp_path / "mmvu"
+    folder.mkdir()
+    (folder / "validation.json").write_text(json.dumps(records))
+    return folder, records
+
+
+def test_an_open_ended_record_is_never_a_question_with_options(trlt, tmp_path, write_jsonl):
+    """It asks what a question with options asks, of the same video, and the benchmark leaves it out."""
+    folder, records = mmvu_folder(tmp_path)
+    said = ["blasting", "C", "A"]
+    rows = [
+        {"doc_id": place, "doc": doc, "target": doc["answer"], "resps": [[text]]}
+        for place, (doc, text) in enumerate(zip(records, said, strict=True))
+    ]
+    path = write_jsonl(tmp_path / "full_samples_mmvu_val.jsonl", rows)
+    shown = trlt("eval", "-b", "mmvu", "--annotations", folder, "--predictions", path, "--out", "run", "--no-page")
+    flat = " ".join(shown.split())
+    assert "mmvu: outputs of 2 of 2 questions (2 by id)" in flat and "1 outputs belong to no question" in flat
+    assert "1 have an id like a question's that is none's, the first 'validation_32': of records that the benchmark" in flat
+    entry = json.loads(Path("run/results.json").read_text())["benchmarks"]["mmvu"]
+    assert entry["lenient"]["acc"] == 100 and entry["missing_predictions"] == 0
+    alone = write_jsonl(tmp_path / "one_samples_mmvu.jsonl", rows[:1])
+    refused = trlt("eval", "-b", "mmvu", "--annotations", folder, "--predictions", alone, "--out", "one", code=3)
+    assert "its id 'validation_32' is none of the questions'" in refused
+    bare = write_jsonl(tmp_path / "bare_samples_mmvu.jsonl", [{"doc_id": 0, "doc": {"id": "x-32"}, "resps": [["a"]]}])
+    refused = trlt("eval", "-b", "mmvu", "--annotations", folder, "--predictions", bare, "--out", "bare", code=3)
+    assert "its id 'x-32' is none of the questions', and it quotes no question" in refused
+
+
+@pytest.mark.parametrize("more", [(), ("video",), ("choices",), ("video", "choices"), ("letters",)])
+def test_a_table_whose_index_is_no_id_tells_open_ended_records_by_their_choices_or_takes_neither(trlt, tmp_path, more):
+    folder, records = mmvu_folder(tmp_path)
+    rows = []
+    for place, (record, text) in enumerate(zip(records, ["blasting", "C", "A"], strict=True)):
+        given = {key: record[key] for key in more if key != "letters"} | (record["choices"] if "letters" in more else {})
+        rows.append({"index": place, "question": record["question"], **given, "prediction": text})
+    path = tmp_path / "m_MMVU.json"
+    path.write_text(json.dumps(rows))
+    entry = evaluate(trlt, "mmvu", folder, path)
+    listed = (Path(entry["out"]) / "unmatched_predictions.txt").read_text()
+    if "choices" in more or "letters" in more:
+        assert entry["lenient"]["acc"] == 100
+        assert "its question is one with options, and its record has none" in listed
+    else:
+        assert entry["missing_predictions"] == 1 and entry["lenient"]["acc"] == 50, "which of two is validation_125 isn't said"
+        assert listed.count("another row of the file asks the same question") == 2
+
+
+def test_yes_and_no_need_no_options_in_a_record():
+    sample = Sample(
+        id="yes_no:1:speed:0",
+        source="tempcompass",
+        split="test",
+        task="multi_choice",
+        video="1.mp4",
+        question="Does it slow down?",
+        options=("yes", "no"),
+        answer="no",
+        answer_index=1,
+    )
+    row = logged_row(Path("f"), "f:1", {"index": 0, "question": "Does it slow down?", "A": None, "B": None, "prediction": "no"})
+    assert match([row], [sample]).texts == {"yes_no:1:speed:0": "no"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class Matched:
     """Id to what its row was found by."""
     left_out: list[str] = field(default_factory=list)
     """Rows without a question, each with its place and the reason."""
+    strange_ids: list[str] = field(default_factory=list)
+    """Ids of those that have one like a question's, which is none's."""
 
     def counts(self, ids: Iterable[str]) -> dict[str, int]:
         """How many of some questions' rows were found by what, most first."""
@@ -55,7 +57,7 @@ def match(rows: Sequence[LoggedRow], samples: Sequence[Sample]) -> Matched:
     for row in rows:
         files[row.file].append(row)
     for mine in files.values():
-        for row, sample, how in _matched_file(mine, index, found):
+        for row, sample, how in _unambiguous(_matched_file(mine, index, found), found):
             before = taken.get(sample.id)
             if before is not None and before.text != row.text:
                 raise DataError(
@@ -64,6 +66,34 @@ def match(rows: Sequence[LoggedRow], samples: Sequence[Sample]) -> Matched:
             taken[sample.id] = row
             found.texts[sample.id], found.how[sample.id] = row.text, how
     return found
+
+
+def _unambiguous(asked: Sequence[tuple[LoggedRow, Sample, str]], found: Matched) -> Iterator[tuple[LoggedRow, Sample, str]]:
+    """The rows of one file without those that say too little to be told from another row with the same question.
+
+    A benchmark may ask one question with and without options: where a row shows neither an id nor options, its text doesn't
+    tell which of them it is. Rows that do stay, and two of them are two outputs for a question.
+    """
+    sure: Counter[str] = Counter()
+    unsure: dict[str, set[str]] = defaultdict(set)
+    for row, sample, how in asked:
+        if _is_sure(row, sample, how):
+            sure[sample.id] += 1
+        else:
+            unsure[sample.id].add(row.text)
+    for row, sample, how in asked:
+        if _is_sure(row, sample, how) or (not sure[sample.id] and len(unsure[sample.id]) == 1):
+            yield row, sample, how
+        else:
+            found.left_out.append(
+                f"{row.where}: another row of the file asks the same question, and this one doesn't say enough (an id, or video "
+                f"and options) to be {shown(sample.id)}"
+            )
+
+
+def _is_sure(row: LoggedRow, sample: Sample, how: str) -> bool:
+    """Whether a row names its question by all that the question has."""
+    return how in (BY_ID, BY_PLACE, ALIKE) or (bool(row.videos) and (sample.options is None or how.endswith("options")))
 
 
 def _matched_file(rows: Sequence[LoggedRow], index: _Index, found: Matched) -> list[tuple[LoggedRow, Sample, str]]:
@@ -80,6 +110,7 @@ def _matched_file(rows: Sequence[LoggedRow], index: _Index, found: Matched) -> l
             result.append((row, fit.samples[0], fit.how))
         elif not fit.samples:
             found.left_out.append(f"{row.where}: {fit.why}")
+            found.strange_ids += [fit.strange_id] if fit.strange_id else []
         elif len({_content(sample) for sample in fit.samples}) == 1:
             # The same video, question and answer, annotated twice: which is which makes no difference.
             rest = alike.setdefault(tuple(sample.id for sample in fit.samples), list(fit.samples))
@@ -125,6 +156,8 @@ class _Fit:
     how: str = ""
     why: str = ""
     """Why there are none."""
+    strange_id: str = ""
+    """The row's id, where it is like a question's and none's."""
 
 
 class _Index:
@@ -132,6 +165,7 @@ class _Index:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.by_id = {sample.id: sample for sample in samples}
+        self._forms = {_form(sample.id) for sample in samples}
         self.by_question: dict[str, list[Sample]] = defaultdict(list)
         self._words: dict[str, Any] = {}
         self._names = {sample.id: _names(sample) for sample in samples}
@@ -156,6 +190,8 @@ class _Index:
             sample = self.by_id.get(id)
             if sample is not None and self._agrees(row, sample):
                 return _Fit([sample], BY_ID)
+        if strange := self._strange_id(row):
+            return _Fit([], why=f"its id {shown(strange)} is none of the questions'", strange_id=strange)
         head, options = split(row.question or row.prompt)
         options = row.options or options
         if row.question:
@@ -165,14 +201,19 @@ class _Index:
         fitting = [sample for key in asked for sample in self.by_question[key]]
         if not fitting:
             quoted = row.question or row.prompt
+            if not quoted and row.ids:
+                return _Fit([], why=f"its id {shown(row.ids[0])} is none of the questions', and it quotes no question")
             return _Fit(
-                [], why=f"asks none of the questions: {shown(quoted)}" if quoted else "holds neither a known id nor a question"
+                [], why=f"asks none of the questions: {shown(quoted)}" if quoted else "holds neither an id nor a question"
             )
         of_video = [sample for sample in fitting if self._is_of_video(row, sample)]
         if not of_video:
             return _Fit([], why=f"its question is one about another video than {shown(row.videos[0])}")
         listed = [words(text) for text in unlettered(options)]
-        with_options = [sample for sample in of_video if self._has_options(listed, sample)]
+        no_options = row.no_options and not listed
+        with_options = [sample for sample in of_video if self._has_options(listed, sample, none=no_options)]
+        if not with_options and no_options:
+            return _Fit([], why="its question is one with options, and its record has none")
         if not with_options:
             return _Fit([], why=f"its question has other options, or in another order: {shown(list(options))}")
         named = ["video"] * bool(row.videos) + ["question"] + ["options"] * bool(options)
@@ -185,13 +226,27 @@ class _Index:
         mine = words(sample.question)
         asks = mine in (words(row.question), words(head)) if row.question else not row.prompt or mine in words(row.prompt)
         listed = [words(text) for text in unlettered(row.options or options)]
-        return asks and self._is_of_video(row, sample) and self._has_options(listed, sample)
+        return asks and self._is_of_video(row, sample) and self._has_options(listed, sample, none=False)
+
+    def _strange_id(self, row: LoggedRow) -> str:
+        """An id of a row that is like those of the questions but none's: a record that the benchmark leaves out, say.
+
+        Numbers alone, and the name of the row's video, are ids of other things.
+        """
+        ids = [id for id in row.ids if not id.isdigit() and video_name(id) not in row.videos]
+        if any(id in self.by_id for id in row.ids):
+            return ""
+        return next((id for id in ids if _form(id) in self._forms), "")
 
     def _is_of_video(self, row: LoggedRow, sample: Sample) -> bool:
         return not row.videos or not self._names[sample.id].isdisjoint(row.videos)
 
-    def _has_options(self, listed: Sequence[str], sample: Sample) -> bool:
-        return not listed or sample.options is None or listed == self._options[sample.id]
+    def _has_options(self, listed: Sequence[str], sample: Sample, *, none: bool) -> bool:
+        """Whether a row's options are a question's; `none` where its record shows that there are none."""
+        mine = self._options[sample.id]
+        if none:
+            return not mine or sorted(mine) == ["no", "yes"]  # these go without saying
+        return not listed or sample.options is None or listed == mine
 
     def quoted(self, text: str, common: frozenset[str]) -> set[str]:
         """The questions that stand in a text, without those inside longer ones and those of every prompt of the file."""
@@ -222,6 +277,11 @@ class _Index:
             if not found:
                 break
         return frozenset(found or ())
+
+
+def _form(id: str) -> str:
+    """An id with 0 in place of each number: alike for all records of most benchmarks."""
+    return re.sub(r"[0-9]+", "0", id)
 
 
 def _names(sample: Sample) -> frozenset[str]:

@@ -49,6 +49,8 @@ class LoggedRow:
     """A text that holds the question."""
     options: tuple[str, ...] = ()
     """As given apart from the question."""
+    no_options: bool = False
+    """Whether its record has a place for options, which is empty."""
     target: str = ""
     """The right answer in whatever form; it only tells questions of the same text apart."""
     place: int | None = None
@@ -86,6 +88,7 @@ def logged_row(file: Path, where: str, record: Mapping[str, Any]) -> LoggedRow:
         question=next(iter(named["question"]), ""),
         prompt=prompt,
         options=_options(sources),
+        no_options=any(_shows_no_options(source) for source in sources),
         target=target,
         place=_whole(place),
         labels=tuple(words(label) for label in _values(sources, _LABELS)),
@@ -164,6 +167,23 @@ def _options(sources: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
             if len(texts) > 1:
                 return tuple(texts)
     return ()
+
+
+def _shows_no_options(source: Mapping[str, Any]) -> bool:
+    """Whether a record's fields for options are there, and hold none."""
+    letters = [source[name] for name in LETTERS if name in source]
+    fields = [source[key] for key in _OPTIONS if key in source]
+    fields += [letters] if len(letters) > 1 else []
+    return bool(fields) and all(_is_blank(field) for field in fields)
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether a value holds no text."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return all(_is_missing(one) or (isinstance(one, str) and not one.strip()) for one in value)
+    return _is_missing(value) or value in ("[]", "{}")
 
 
 def _listed(value: Any) -> tuple[str, ...]:
