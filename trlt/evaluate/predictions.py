@@ -120,7 +120,7 @@ def matching_lines(matched: Matched, asked: Mapping[str, Sequence[Sample]], run:
     lines.append(f"{len(matched.left_out):,} outputs belong to no question, and are left out (all in {listing}):")
     if strange := matched.strange_ids:
         lines.append(
-            f"  {len(strange):,} have an id like a question's that is none's, the first {shown(strange[0])}: of records that the "
-            "benchmark leaves out (trlt leaves out open-ended ones), or of another split or release"
+            f"  {len(strange):,} have an id like a question's that is none's, the first {shown(strange[0])}: of records that "
+            "the benchmark leaves out (trlt leaves out open-ended ones), or of another split or release"
         )
     return [*lines, *(f"  {line}" for line in matched.left_out[:3])]

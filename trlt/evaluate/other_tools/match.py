@@ -86,8 +86,8 @@ def _unambiguous(asked: Sequence[tuple[LoggedRow, Sample, str]], found: Matched)
             yield row, sample, how
         else:
             found.left_out.append(
-                f"{row.where}: another row of the file asks the same question, and this one doesn't say enough (an id, or video "
-                f"and options) to be {shown(sample.id)}"
+                f"{row.where}: another row of the file asks the same question, and this one doesn't say enough (an id, or "
+                f"video and options) to be {shown(sample.id)}"
             )
 
 
