@@ -137,3 +137,25 @@ def test_nothing_beyond_chance_names_the_largest_change():
     assert found.outcome == "unknown"
     assert "can't be said from 2 main metrics. The largest change: charades mIoU -2.0 points" in found.text
     assert found.text.endswith("The interval of each metric contains 0, so these changes can't be told from chance.")
+
+
+@pytest.mark.parametrize(
+    ("unread", "lenient", "outcome"),
+    [
+        ((90, 0), metric(91.7, 64.5, -30.0, -24.0), "unknown"),
+        ((90, 0), metric(60.0, 64.5, -1.0, 9.0), "unknown"),
+        ((90, 0), metric(50.0, 64.5, 9.0, 19.0), "better"),
+        ((10, 0), OPEN, "unknown"),
+        ((30, 25), OPEN, "unknown"),
+        ((29, 25), OPEN, "better"),
+        ((9, 0), OPEN, "better"),
+    ],
+)
+def test_a_gain_that_is_only_in_the_form_of_outputs_names_no_winner(unread, lenient, outcome):
+    result = compared(charades={"mIoU": metric(16.7, 64.5, 45.0, 50.0)}) | {"a": {"run": "runs/a b"}, "b": {"run": "runs/b"}}
+    sides = {side: {"count": count, "n": 100, "official": {}} for side, count in zip("ab", unread, strict=True)}
+    result["benchmarks"]["charades"] |= {"unanswered": sides, "lenient_metrics": {"mIoU": lenient}}
+    found = verdict(result)
+    assert found.outcome == outcome and ("B is better than A on" in found.text) == (outcome == "better")
+    told = "Compare what they state: `trlt compare 'runs/a b' runs/b --lenient`" in found.text
+    assert told == (outcome == "unknown") and brief(result) == found.text

@@ -89,13 +89,16 @@ def _compare_bench(
             f"questions; evaluate both on the same files, or choose other benchmarks with --bench"
         )
     resamples = max(entry["bootstrap"]["resamples"] for entry in (before, after))
-    of_a, of_b = (scored(_items(run, name, entry), protocol) for run, entry in ((a, entry_a), (b, entry_b)))
+    columns = [_items(run, name, entry) for run, entry in ((a, entry_a), (b, entry_b))]
+    of_a, of_b = (scored(one, protocol) for one in columns)
+    read_leniently = [scored(one, "lenient") for one in columns]
     for run, one in ((a, of_a), (b, of_b)):
         if not one.values:
             raise UsageError(
                 f"--lenient: {run}: {name}: was evaluated by a trlt without this protocol; {AGAIN}, or leave it out"
             )
     paired = pair(of_a, of_b, resamples, before["bootstrap"]["seed"])
+    lenient = paired if protocol == "lenient" else pair(*read_leniently, resamples, before["bootstrap"]["seed"])
     if not paired.n:
         raise DataError(f"{name}: no question is in both {a} and {b}; evaluate both on the same split and videos")
     return {
@@ -104,6 +107,7 @@ def _compare_bench(
         "only_a": paired.only_a,
         "only_b": paired.only_b,
         "metrics": {change.metric: change.to_json() for change in paired.changes},
+        "lenient_metrics": {change.metric: change.to_json() for change in lenient.changes},
         "unanswered": {"a": _unread(entry_a, protocol), "b": _unread(entry_b, protocol)},
         "warnings": [str(difference) for difference in protocol_differences(before, after)],
     }

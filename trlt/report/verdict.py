@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +16,9 @@ FEW_VIDEOS = 20
 over 10 in 7 to 11% and over 5 in 8 to 17%, instead of 5% (docs/log.md)."""
 SHOWN = 3
 """Metrics that a sentence lists."""
+UNEVEN, UNREAD = 0.1, 0.3
+"""Share of unread outputs that one run has more than the other, or that either has, from which the strict protocol may measure
+the form of outputs: a winner then has to win by the lenient protocol, too."""
 MANY = 5
 """Number of main metrics at which a chance difference is mentioned: the risk is 5% for each."""
 
@@ -44,10 +48,17 @@ class _HeadlineChange(NamedTuple):
     values: Mapping[str, Any]
     few: bool
     """Too few videos for an interval."""
+    lenient: Mapping[str, Any] | None = None
+    """The same read leniently, where many outputs couldn't be read strictly."""
 
     @property
     def better(self) -> str | None:
-        return None if self.few else self.values["better"]
+        return None if self.few or self.is_form else self.values["better"]
+
+    @property
+    def is_form(self) -> bool:
+        """Whether the change is conclusive but may be due to the form of outputs: read leniently, it isn't there."""
+        return self.lenient is not None and self.values["better"] not in (None, self.lenient["better"])
 
     @property
     def name(self) -> str:
@@ -87,7 +98,7 @@ def verdict(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> C
         said = [*_several(rose, fell, changes, names), *_rest(rose, fell, changes)]
     if len(changes) >= MANY and (rose or fell):
         said.append(f"Each metric has a 5% risk of such a difference by chance alone, and there are {len(changes)}.")
-    said = [*_unread(changes, result, names), *said]
+    said = [*_unread(changes, result, names), *_form(changes, result), *said]
     if warned := [bench for bench, entry in result["benchmarks"].items() if entry["warnings"]]:
         said.append(f"The runs didn't follow one protocol on {_listed(warned)}, which may be the reason.")
     outcome: Outcome = "mixed" if rose and fell else "better" if rose else "worse" if fell else "unknown"
@@ -101,7 +112,11 @@ def brief(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> str
     """
     changes = _changes(result)
     rose, fell = ([one for one in changes if one.better == side] for side in ("B", "A"))
-    caveats = _unread(changes, result, names) or any(entry["warnings"] for entry in result["benchmarks"].values())
+    caveats = (
+        _unread(changes, result, names)
+        or _form(changes, result)
+        or any(entry["warnings"] for entry in result["benchmarks"].values())
+    )
     if caveats or len(changes) == 1 or not (rose or fell) or any(one.few for one in changes):
         return verdict(result, names).text
     a, b = names
@@ -120,10 +135,36 @@ def brief(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> str
 
 def _changes(result: Mapping[str, Any]) -> list[_HeadlineChange]:
     return [
-        _HeadlineChange(bench, metric, entry["metrics"][metric], entry["videos"] < FEW_VIDEOS)
+        _HeadlineChange(
+            bench, metric, entry["metrics"][metric], entry["videos"] < FEW_VIDEOS, _leniently(result, entry, metric)
+        )
         for bench, entry in result["benchmarks"].items()
         for metric in headlines(bench, list(entry["metrics"]))
     ]
+
+
+def _leniently(result: Mapping[str, Any], entry: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
+    """A metric's lenient change, if so many outputs couldn't be read that it has to confirm the strict one."""
+    sides = entry.get("unanswered")
+    if result.get("protocol") == "lenient" or not sides:
+        return None
+    a, b = (sides[key]["count"] / max(1, sides[key]["n"]) for key in "ab")
+    found: Mapping[str, Any] | None = entry.get("lenient_metrics", {}).get(metric)
+    return found if abs(a - b) >= UNEVEN or max(a, b) >= UNREAD else None
+
+
+def _form(changes: Sequence[_HeadlineChange], result: Mapping[str, Any]) -> list[str]:
+    """Metrics that differ by the strict protocol alone, and the command that compares what outputs state."""
+    said = [
+        f"{one.bench} {one.name} {one.change}, read leniently {one.lenient['difference']:+.1f}"
+        for one in changes
+        if one.lenient is not None and one.is_form and not one.few
+    ]
+    if not said:
+        return []
+    runs = [str(result[key]["run"]) for key in "ab"] if "a" in result else []
+    command = shlex.join(["trlt", "compare", *runs, "--lenient"])
+    return [f"This is about the form of outputs, and names no winner: {_listed(said)}. Compare what they state: `{command}`."]
 
 
 def _alone(change: _HeadlineChange, names: tuple[str, str]) -> list[str]:
@@ -134,7 +175,9 @@ def _alone(change: _HeadlineChange, names: tuple[str, str]) -> list[str]:
             f"{_begin(b)} is {'better' if better else 'worse'} than {a} on {change.bench}: {change.name} "
             f"{'rose' if better else 'fell'} by {abs(change.values['difference']):.1f} points ({change.numbers()})."
         ]
-    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else "the change's interval contains 0"
+    form = "many outputs couldn't be read strictly, and read leniently the change isn't there"
+    open_ = form if change.is_form else "the change's interval contains 0"
+    why = f"fewer than {FEW_VIDEOS} videos are too few" if change.few else open_
     return [f"Whether {b} is better than {a} can't be said: {why}.", f"The change: {change}."]
 
 
@@ -199,7 +242,7 @@ def _rest(rose: Sequence[_HeadlineChange], fell: Sequence[_HeadlineChange], chan
     """Why the other metrics are inconclusive."""
     said = []
     few = [one for one in changes if one.few]
-    open_ = len(changes) - len(rose) - len(fell) - len(few)
+    open_ = len(changes) - len(rose) - len(fell) - len(few) - sum(one.is_form and not one.few for one in changes)
     if open_:
         which = f"{'the other ' if rose or fell else ''}{open_}" if open_ < len(changes) else "each metric"
         what = "this change" if open_ == 1 else "these changes"
