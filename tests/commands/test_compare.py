@@ -196,3 +196,14 @@ def test_items_with_other_values_are_refused(evaluated):
     path.write_bytes(data)
     with pytest.raises(DataError, match=r"charades.parquet: can't be read .*utf-8"):
         compare(a, b)
+
+
+def test_missing_outputs_are_counted_apart_and_equal_runs_have_no_interval(evaluated, capsys):
+    a, b = evaluated("a", {"AAAAA:0": "0 to 1", "AAAAA:1": said(1, 2)}), evaluated("b", GOLD)
+    capsys.readouterr()
+    compare_runs(a, b, output=Output())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "On charades, A has no output for 2 of 4 questions, which count as wrong. On charades, 1 of 2 outputs of A" in shown
+    compare_runs(b, b, output=Output())
+    shown = capsys.readouterr().out
+    assert "+0.0 to +0.0" not in shown and "no significant difference" in shown

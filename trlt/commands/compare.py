@@ -91,14 +91,14 @@ def _compare_bench(
     resamples = max(entry["bootstrap"]["resamples"] for entry in (before, after))
     columns = [_items(run, name, entry) for run, entry in ((a, entry_a), (b, entry_b))]
     of_a, of_b = (scored(one, protocol) for one in columns)
-    read_leniently = [scored(one, "lenient") for one in columns]
+    lenient_a, lenient_b = (scored(one, "lenient") for one in columns)
     for run, one in ((a, of_a), (b, of_b)):
         if not one.values:
             raise UsageError(
                 f"--lenient: {run}: {name}: was evaluated by a trlt without this protocol; {AGAIN}, or leave it out"
             )
     paired = pair(of_a, of_b, resamples, before["bootstrap"]["seed"])
-    lenient = paired if protocol == "lenient" else pair(*read_leniently, resamples, before["bootstrap"]["seed"])
+    lenient = paired if protocol == "lenient" else pair(lenient_a, lenient_b, resamples, before["bootstrap"]["seed"])
     if not paired.n:
         raise DataError(f"{name}: no question is in both {a} and {b}; evaluate both on the same split and videos")
     return {
@@ -116,7 +116,14 @@ def _compare_bench(
 def _unread(entry: Mapping[str, Any], protocol: str) -> dict[str, Any]:
     """A run's outputs without a readable answer on a benchmark, and the metrics of the other protocols over all outputs."""
     count = entry["lenient_unanswered" if protocol == "lenient" else "unanswered"]
-    return {"count": count, "n": entry["n"], "official": dict(entry["official"]), "lenient": dict(entry.get("lenient", {}))}
+    missing = entry.get("missing_predictions", 0)
+    return {
+        "count": count,
+        "missing": missing,
+        "n": entry["n"],
+        "official": dict(entry["official"]),
+        "lenient": dict(entry.get("lenient", {})),
+    }
 
 
 def _items(run: Path, name: str, entry: Mapping[str, Any]) -> Columns:

@@ -91,9 +91,11 @@ def _parts(entry: Mapping[str, Any]) -> list[str]:
 def _surprises(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Values that are correct but look wrong."""
     lines = []
-    if entry["n"] and entry["unanswered"] >= UNANSWERED * entry["n"]:
+    missing = entry.get("missing_predictions", 0)  # told of apart
+    n, unread = entry["n"] - missing, entry["unanswered"] - missing
+    if n > 0 and unread >= UNANSWERED * n:
         lines.append(
-            f"{entry['unanswered']:,} of {entry['n']:,} outputs hold no answer in the form that was asked for, and count as "
+            f"{unread:,} of {n:,} outputs hold no answer in the form that was asked for, and count as "
             f"wrong; rows/{bench}.jsonl has their texts"
         )
     values = {**entry["official"], **entry["paper"]}

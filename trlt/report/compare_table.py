@@ -30,7 +30,7 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
     for bench, entry in result["benchmarks"].items():
         for place, (metric, change) in enumerate(entry["metrics"].items()):
             bounds = change["ci95"]
-            interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "-"
+            interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds and bounds[0] < bounds[1] else "-"
             numbers = (f"{change['a']:.1f}", f"{change['b']:.1f}", f"{change['difference']:+.1f}", interval)
             said = Text(change["statement"], style=_STYLES[change["better"]])
             if change["better"] and entry["videos"] < FEW_VIDEOS:

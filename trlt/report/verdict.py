@@ -77,7 +77,11 @@ class _HeadlineChange(NamedTuple):
     def numbers(self) -> str:
         """Both values, the interval of the change, and the number of questions."""
         values, bounds = self.values, self.values["ci95"]
-        interval = f"95% interval of the change {bounds[0]:+.1f} to {bounds[1]:+.1f}; " if bounds and not self.few else ""
+        interval = (
+            f"95% interval of the change {bounds[0]:+.1f} to {bounds[1]:+.1f}; "
+            if bounds and bounds[0] < bounds[1] and not self.few
+            else ""
+        )
         return f"{values['a']:.1f} to {values['b']:.1f}; {interval}{values['n']:,} question{'s' * (values['n'] != 1)}"
 
 
@@ -148,7 +152,7 @@ def _leniently(result: Mapping[str, Any], entry: Mapping[str, Any], metric: str)
     sides = entry.get("unanswered")
     if result.get("protocol") == "lenient" or not sides:
         return None
-    a, b = (sides[key]["count"] / max(1, sides[key]["n"]) for key in "ab")
+    a, b = (count / max(1, n) for count, n in (_outputs(sides[key]) for key in "ab"))
     found: Mapping[str, Any] | None = entry.get("lenient_metrics", {}).get(metric)
     return found if abs(a - b) >= UNEVEN or max(a, b) >= UNREAD else None
 
@@ -205,11 +209,13 @@ def _unread(changes: Sequence[_HeadlineChange], result: Mapping[str, Any], names
     said = []
     for bench in dict.fromkeys(one.bench for one in changes):
         sides = result["benchmarks"][bench].get("unanswered")
+        if sides is not None:
+            said += [line for name, key in zip(names, "ab", strict=True) for line in _missing(sides[key], bench, name)]
         if sides is None or not (
             unread := [(name, sides[key]) for name, key in zip(names, "ab", strict=True) if _mostly(sides[key])]
         ):
             continue
-        counts = [f"{_part(side['count'], side['n'])} outputs of {name}" for name, side in unread]
+        counts = [f"{_part(*_outputs(side))} outputs of {name}" for name, side in unread]
         lenient = result.get("protocol") == "lenient"
         values = [f"{how}: {', '.join(of)}" for key, how in _OTHERS.items() if (of := _beside(changes, bench, sides, key))]
         beside = f"; {'; '.join(values)}" if values and not lenient else ""
@@ -235,7 +241,22 @@ def _part(count: int, n: int) -> str:
 
 
 def _mostly(side: Mapping[str, Any]) -> bool:
-    return bool(side["n"]) and side["count"] >= UNANSWERED * side["n"]
+    count, n = _outputs(side)
+    return bool(n) and count >= UNANSWERED * n
+
+
+def _outputs(side: Mapping[str, Any]) -> tuple[int, int]:
+    """How many outputs of a run couldn't be read, and how many it has: a question without any is counted as missing."""
+    missing = side.get("missing", 0)
+    return side["count"] - missing, side["n"] - missing
+
+
+def _missing(side: Mapping[str, Any], bench: str, name: str) -> list[str]:
+    """That a run has no output for many questions."""
+    missing = side.get("missing", 0)
+    if not missing or missing < UNEVEN * side["n"]:
+        return []
+    return [f"On {bench}, {name} has no output for {missing:,} of {side['n']:,} questions, which count as wrong."]
 
 
 def _rest(rose: Sequence[_HeadlineChange], fell: Sequence[_HeadlineChange], changes: Sequence[_HeadlineChange]) -> list[str]:

@@ -120,7 +120,7 @@ def _with_interval(value: str, interval: str) -> Markup:
 def _change(change: Mapping[str, Any]) -> Markup:
     """The difference, and its interval below; bold if significant."""
     bounds = change["ci95"]
-    interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds else "no interval"
+    interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds and bounds[0] < bounds[1] else "no interval"
     value = f"{change['difference']:+.1f}"
     if change["better"] is None:
         return _with_interval(value, interval)
