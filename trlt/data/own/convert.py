@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from trlt.data.datasets._common import didemo_key, youtube_key
 from trlt.data.datasets._spans import repair_spans
 from trlt.data.own.answers import Counting, Undecided, counting, place
+from trlt.data.own.families import answered, families, lone_letter
 from trlt.data.own.rows import Asked, Row, RowReader, columns_of
 from trlt.data.own.spellings import NO_FIELD, Columns, folded
 from trlt.data.own.values import Unusable, stated_span
@@ -71,6 +72,8 @@ def convert(
     """
     there = list(columns_of(rows))
     columns.check(there, path)
+    alike = [] if columns.given("options") or any(columns.option_columns(row.values) for row in rows) else families(there)
+    columns.adopt(answered(rows, columns, alike))
     reader = RowReader(columns, stem, root)
     bad = {number: [fault] for number, fault in faults.items()}
     asked: list[tuple[int, Asked | Sample]] = []
@@ -95,7 +98,7 @@ def convert(
     places: dict[str, str] = {}
     for number, one in asked:
         try:
-            sample = _sample(one, count, as_spans) if isinstance(one, Asked) else one
+            sample = _sample(one, count, as_spans, alike[0] if alike else ()) if isinstance(one, Asked) else one
             where = one.where if isinstance(one, Asked) else f"{path}:{number}"
             if sample.id in samples:
                 raise Unusable(
@@ -168,8 +171,14 @@ def _answers_are_spans(questions: Sequence[Asked]) -> bool:
     return bool(free) and all(stated_span(answer) for answer in free)
 
 
-def _sample(one: Asked, count: Counting, as_spans: bool) -> Sample:
+def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -> Sample:
     """The sample of a question.
+
+    Args:
+        one: The question.
+        count: How whole numbers among the answers are read.
+        as_spans: Whether answers are spans.
+        alike: Columns that may hold the options, where none were found, for messages.
 
     Raises:
         Unusable: with its place in the table.
@@ -193,6 +202,8 @@ def _sample(one: Asked, count: Counting, as_spans: bool) -> Sample:
     elif answer is not None:
         if isinstance(answer, (bool, list, dict)):
             raise Unusable(f"{one.where}: answer: {shown(answer)} is no text; write the words that are right")
+        if lone_letter(answer) is not None:
+            raise Unusable(f"{one.where}: answer: {_letter_alone(answer, alike)}")
         answer = str(answer)
     if one.options and answer is None:
         raise Unusable(f"{one.where}: answer: is missing; write the right option's letter, text or place")
@@ -222,6 +233,18 @@ def _sample(one: Asked, count: Counting, as_spans: bool) -> Sample:
         )
     except DataError as error:
         raise Unusable(f"{one.where}: {str(error).partition(': ')[2]}") from None
+
+
+def _letter_alone(answer: str, alike: Sequence[str]) -> str:
+    """What is wrong with a letter as the answer of a question without options."""
+    places = list(alike) or ["COLUMN", "COLUMN"]
+    named = ",".join(f"option_{sign}={shown(name) if alike else name}" for sign, name in zip("ab", places, strict=False))
+    more = ",…" if len(places) > 2 or not alike else ""
+    return (
+        f"{shown(answer)} is a letter, and there are no options; name their columns with --map {named}{more}, or with "
+        "--map options=COLUMN the one that holds all; where the letter itself is right, write it in words (the letter "
+        f"{lone_letter(answer)})"
+    )
 
 
 def _from(start: int) -> Counting:
