@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from trlt.data.datasets._common import didemo_key, youtube_key
 from trlt.data.datasets._spans import repair_spans
 from trlt.data.own.answers import Counting, Undecided, counting, place
-from trlt.data.own.families import answered, families, lone_letter
-from trlt.data.own.rows import Asked, Row, RowReader, columns_of
+from trlt.data.own.families import answered, families, letter_alone, lone_letter
+from trlt.data.own.rows import NO_VIDEO, Asked, Row, RowReader, columns_of
+from trlt.data.own.spans_or_words import answers_are_spans, spans_in_words
 from trlt.data.own.spellings import NO_FIELD, Columns, folded
 from trlt.data.own.values import Unusable, stated_span
 from trlt.errors import DataError, shown
@@ -52,6 +53,10 @@ class Converted:
     """Columns that no field was read from."""
     counted_from: Counting
     """How whole numbers among the answers were read."""
+    notes: tuple[str, ...] = ()
+    """What was read in one way, and might be meant in another."""
+    bad_videos: tuple[str, ...] = ()
+    """Videos of rows that can't be used for another reason."""
 
 
 def convert(
@@ -92,13 +97,16 @@ def convert(
         _require_fields(reader.used.keys(), there, path)
     questions = [one for _, one in asked if isinstance(one, Asked)]
     count = _counting(questions, path)
-    as_spans = _answers_are_spans(questions)
+    as_spans = answers_are_spans(questions)
     _require_ids([one.id for one in questions], reader, columns, path)
     samples: dict[str, Sample] = {}
     places: dict[str, str] = {}
+    at_fault: dict[str, None] = {}
     for number, one in asked:
         try:
             sample = _sample(one, count, as_spans, alike[0] if alike else ()) if isinstance(one, Asked) else one
+            if number in bad:
+                continue
             where = one.where if isinstance(one, Asked) else f"{path}:{number}"
             if sample.id in samples:
                 raise Unusable(
@@ -107,6 +115,8 @@ def convert(
                 )
         except Unusable as error:
             bad.setdefault(number, []).append(str(error))
+            if one.video != NO_VIDEO:
+                at_fault[one.video] = None
             continue
         samples[sample.id], places[sample.id] = sample, where
     used = {name: dict(found) for name, found in reader.used.items()}
@@ -114,7 +124,17 @@ def convert(
     family = {name for row in rows[:1] for name in columns.option_columns(row.values)} if "options" in used else set()
     unused = [name for name in there if name not in read | family and folded(name) not in NO_FIELD]
     lines = tuple(fault for number in sorted(bad) for fault in bad[number])
-    return Converted(tuple(samples.values()), len(rows) + len(faults), lines, len(bad), used, tuple(unused), count)
+    return Converted(
+        samples=tuple(samples.values()),
+        rows=len(rows) + len(faults),
+        bad=lines,
+        bad_rows=len(bad),
+        used=used,
+        unused=tuple(unused),
+        counted_from=count,
+        notes=() if as_spans else spans_in_words(questions),
+        bad_videos=tuple(at_fault),
+    )
 
 
 def _require_fields(used: Collection[str], there: Sequence[str], path: str) -> None:
@@ -125,15 +145,14 @@ def _require_fields(used: Collection[str], there: Sequence[str], path: str) -> N
     """
     golds = ("answer", "answer_from_0", "answer_from_1", "spans", "start", "end")
     lacking = [name for name in ("video", "question") if name not in used and not (name == "question" and "messages" in used)]
-    if not lacking and not any(name in used for name in (*golds, "messages")):
-        lacking = ["answer"]
+    if not any(name in used for name in (*golds, "messages")):
+        lacking.append("answer")
     if lacking:
-        name = lacking[0]
-        also = " (or that of spans, or of start and end)" if name == "answer" else ""
+        also = " (for answer, that of spans, or of start and end, will do)" if "answer" in lacking else ""
         names = ", ".join(map(shown, there[:30])) + (", …" if len(there) > 30 else "")
         raise DataError(
-            f"{path}: {name}: no column has a name that trlt knows; say which one it is{also} with --map {name}=COLUMN; there "
-            f"are {names or 'none'}"
+            f"{path}: {', '.join(lacking)}: no column has a name that trlt knows; say which one it is{also} with --map "
+            f"{','.join(f'{name}=COLUMN' for name in lacking)}; there are {names or 'none'}"
         )
 
 
@@ -163,12 +182,6 @@ def _counting(questions: Sequence[Asked], path: str) -> Counting:
         f"{found.example}, and could count from 0 or from 1: none is 0, and none as large as the number of its options; say it "
         f"with --map answer_from_0={column} or --map answer_from_1={column}"
     )
-
-
-def _answers_are_spans(questions: Sequence[Asked]) -> bool:
-    """Whether every answer of questions without options and spans states a span, so that answers are the spans."""
-    free = [one.answer for one in questions if not one.options and not one.spans and one.answer is not None and not one.is_text]
-    return bool(free) and all(stated_span(answer) for answer in free)
 
 
 def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -> Sample:
@@ -203,7 +216,7 @@ def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -
         if isinstance(answer, (bool, list, dict)):
             raise Unusable(f"{one.where}: answer: {shown(answer)} is no text; write the words that are right")
         if lone_letter(answer) is not None:
-            raise Unusable(f"{one.where}: answer: {_letter_alone(answer, alike)}")
+            raise Unusable(f"{one.where}: answer: {letter_alone(answer, alike)}")
         answer = str(answer)
     if one.options and answer is None:
         raise Unusable(f"{one.where}: answer: is missing; write the right option's letter, text or place")
@@ -233,18 +246,6 @@ def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -
         )
     except DataError as error:
         raise Unusable(f"{one.where}: {str(error).partition(': ')[2]}") from None
-
-
-def _letter_alone(answer: str, alike: Sequence[str]) -> str:
-    """What is wrong with a letter as the answer of a question without options."""
-    places = list(alike) or ["COLUMN", "COLUMN"]
-    named = ",".join(f"option_{sign}={shown(name) if alike else name}" for sign, name in zip("ab", places, strict=False))
-    more = ",…" if len(places) > 2 or not alike else ""
-    return (
-        f"{shown(answer)} is a letter, and there are no options; name their columns with --map {named}{more}, or with "
-        "--map options=COLUMN the one that holds all; where the letter itself is right, write it in words (the letter "
-        f"{lone_letter(answer)})"
-    )
 
 
 def _from(start: int) -> Counting:

@@ -9,6 +9,7 @@ from typing import Any
 from trlt.data.own.answers import untagged
 from trlt.data.own.rows import Row
 from trlt.data.own.spellings import Columns, is_blank
+from trlt.errors import shown
 from trlt.task.answer import LETTERS, plain
 
 _LETTERED = re.compile(r"(.*\S)[ _.-]([A-Za-z])")
@@ -54,6 +55,18 @@ def answered(rows: Sequence[Row], columns: Columns, candidates: Sequence[Sequenc
     """
     fitting = [list(names) for names in candidates if _fits(rows, columns, names)]
     return fitting[0] if len(fitting) == 1 else []
+
+
+def letter_alone(answer: str, alike: Sequence[str]) -> str:
+    """What is wrong with a letter as the answer of a question without options."""
+    places = list(alike) or ["COLUMN", "COLUMN"]
+    named = ",".join(f"option_{sign}={shown(name) if alike else name}" for sign, name in zip("ab", places, strict=False))
+    more = ",…" if len(places) > 2 or not alike else ""
+    return (
+        f"{shown(answer)} is a letter, and there are no options; name their columns with --map {named}{more}, or with "
+        "--map options=COLUMN the one that holds all; where the letter itself is right, write it in words (the letter "
+        f"{lone_letter(answer)})"
+    )
 
 
 def _fits(rows: Sequence[Row], columns: Columns, names: Sequence[str]) -> bool:
