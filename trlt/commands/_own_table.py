@@ -167,6 +167,15 @@ def read_own(given: str, recipe: Recipe, place: Path, output: Output, *, look: b
     )
 
 
+def note_unfit(given: str, unfit: Sequence[str], place: Path, output: Output) -> None:
+    """Tells of questions left out because their times don't fit their video, and lists them with the other bad rows."""
+    listing = beside(place, "bad_rows.txt")
+    before = listing.read_text(encoding="utf-8") if listing.exists() else ""
+    write_text_atomic(listing, before + "".join(f"{line}\n" for line in unfit))
+    told = f"{given}: {counted(len(unfit), 'question')} left out (--skip-bad), whose times don't fit the video: {listing}"
+    output.note("\n".join([told, *unfit[:FIRST], *(["…"] if len(unfit) > FIRST else [])]))
+
+
 def require_videos(given: str, found: OpenedTable, listing: Path, *, skip: bool = False) -> str:
     """Lists missing videos in a file; gives their number in words.
 
