@@ -101,10 +101,10 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     drawn: list[ScoredGroup] = []
     passes: list[list[Group]] = []
 
-    def score(self: Any, index: int, group: Group, completions: Sequence[Completion]) -> ScoredGroup:
+    def score(self: Any, index: int, group: Group, completions: Sequence[Completion], grades: Any) -> ScoredGroup:
         changed, rewards = zip(*(invented(index, c) for c in completions), strict=True)
         group = replace(group, completions=tuple(c.tokens for c in changed))
-        drawn.append(replace(honest(self, index, group, changed), rewards=rewards))
+        drawn.append(replace(honest(self, index, group, changed, grades), rewards=rewards))
         return drawn[-1]
 
     def collated(groups: Sequence[Group], **more: Any) -> TreeBatch:

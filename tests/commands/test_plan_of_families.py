@@ -97,7 +97,9 @@ def test_a_name_of_a_model_that_always_reasons_is_refused_without_reasoning(trlt
 
 def test_more_gpus_than_a_machine_has_are_said_to_be_several_machines(trlt):
     message = trlt("train", "32k", "--dry-run", *flags("train.launch.gpu_gb=38", "train.beta=0"), code=2)
-    head, _, more = message.partition("\nwith more GPUs, which beyond 8 are several machines, started by torchrun or srun:")
+    head, _, more = message.partition(
+        "\nwith more GPUs, which beyond 8 are several machines, each started by torchrun or srun:"
+    )
     assert "\n  --set train.launch.processes=12\n" in more and "processes=" not in head
     few = trlt("train", "3b-lora-24gb", "--dry-run", *flags("train.launch.gpu_gb=16"), code=2)
     assert "\nwith more GPUs:\n  --set train.launch.processes=4\n" in few

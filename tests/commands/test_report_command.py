@@ -123,7 +123,9 @@ def test_the_page_begins_with_a_verdict(trlt, write_jsonl, tmp_path):
     result = trlt("report", "old", "new", "--json")
     assert result["verdict"] == f"new is better than old on charades: mIoU {said}" and result["next"] == []
     assert result["comparisons"] == [{"a": "old", "b": "new", "outcome": "better", "text": result["verdict"]}]
-    assert first_words(tmp_path / "old/report.html") == f"<p><strong>{result['verdict']}</strong></p>"
+    own = first_words(tmp_path / "old/report.html")
+    assert result["page"] == "report.html" and own != first_words(tmp_path / "report.html"), "its own page stays"
+    assert first_words(tmp_path / "report.html") == f"<p><strong>{result['verdict']}</strong></p>"
     assert trlt("report", "old", "new").startswith(result["verdict"])
     assert f"B is better than A on charades: mIoU {said}" in trlt("compare", "old", "new")
     assert trlt("compare", "old", "new", "--json")["verdict"]["outcome"] == "better"
@@ -136,7 +138,7 @@ def test_few_videos_get_no_verdict(trlt, write_jsonl, tmp_path):
     shown = trlt("compare", "old", "new")
     assert "4 videos are too few for intervals to rely on" in shown and "B better (few videos)" in shown
     verdict = trlt("report", "old", "new", "--json")["verdict"]
-    assert "new - old, charades: 4 videos are too few for an interval to rely on" in (tmp_path / "old/report.html").read_text()
+    assert "new - old, charades: 4 videos are too few for an interval to rely on" in (tmp_path / "report.html").read_text()
     assert verdict.startswith(
         "Whether new is better than old can't be said: fewer than 20 videos are too few. The change: charades mIoU"
     )
@@ -149,7 +151,7 @@ def test_without_a_comparison_the_page_says_what_is_missing(trlt, write_jsonl, t
         "This page holds 1 evaluation. It can't say whether tuning made a model better: that takes"
     )
     recipe = "--recipe old/recipe.yaml"
-    evaluate = f"trlt eval --bench charades {recipe} --model OTHER_MODEL --out eval-other"
+    evaluate = f"trlt eval --bench charades {recipe} --predictions OTHER_OUTPUTS.jsonl --out eval-other"
     assert result["next"] == [evaluate, "trlt report old eval-other"]
     assert all(line in first_words(tmp_path / "old/report.html") for line in result["next"])
     assert evaluate in trlt("report", "old")
@@ -159,7 +161,7 @@ def test_of_a_training_run_the_base_and_the_tuned_model_are_asked_for(trlt, tmp_
     train(tmp_path / "runs/train")
     result = trlt("report", "runs", "--json")
     base = load_recipe(tmp_path / "runs/train/recipe.yaml").model.path
-    common = "trlt eval --bench BENCHMARK --recipe runs/train/recipe.yaml --model"
+    common = "trlt eval --data HELD_OUT.jsonl --recipe runs/train/recipe.yaml --model"
     assert result["next"] == [
         f"{common} {base} --out runs/eval-base",
         f"{common} runs/train/model --out runs/eval-tuned",

@@ -52,7 +52,10 @@ def recipe(tmp_path, thinker, clips_and_samples):
 
 SFT = ("--set", "train.method=sft")
 COMMANDS = {
-    "eval": (("eval", "--bench", "charades", "--annotations", "bench", "--no-think"), "eval.think is false"),
+    "eval": (
+        ("eval", "--bench", "charades", "--annotations", "bench", "--videos", "bench", "--no-think"),
+        "eval.think is false",
+    ),
     "infer": (("infer", "clip.mp4", "what moves", "--no-think"), "eval.think is false"),
     "infer of samples": (("infer", "SAMPLES", "--no-think"), "eval.think is false"),
     "serve": (("serve", "--port", "0", "--no-think"), "eval.think is false"),

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -283,10 +284,14 @@ def test_faults_name_place_and_remedy(runs, tmp_path):
         RowIndex([rows])
 
 
-def test_runs_are_found_by_what_they_left(runs):
+def test_runs_are_found_by_what_they_left(runs, tmp_path):
     assert [one.kind for one in find_runs([runs / "train.jsonl"])] == ["select"]
     assert [one.name for one in find_runs([runs / "probe-b/rows/probe.jsonl", runs / "probe-b"])] == ["probe-b"]
     assert len(find_runs([runs / "eval-tuned", runs])) == 6
+    # Inside of the training, as in the command that is named after one.
+    copied = shutil.copytree(runs, tmp_path / "copied")
+    (copied / "eval-tuned").rename(copied / "train/eval")
+    assert [one.name for one in find_runs([copied])].count("eval") == 1 and len(find_runs([copied])) == 6
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from trlt.commands._report_runs import FoundRun
+from trlt.commands._setup import HELD_OUT
 from trlt.report import ComparisonVerdict, verdict
 from trlt.report.page.results import EvalRun, RunComparison
 
@@ -73,10 +74,12 @@ def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[st
     done = next((run for run in runs if run.kind == "eval" and run.name in complete), None)
     behind = done or trained
     recipe = behind.recipe() if behind else None
-    inputs = done.manifest.get("inputs", {}) if done else {"BENCHMARK": {}}
+    inputs = done.manifest.get("inputs", {}) if done else {}
     known = set(recipe.eval.benchmarks) if recipe else set()
     if known and (not done or set(inputs) == known):
         common = ["--bench", "all"]
+    elif not done:
+        common = ["--data", HELD_OUT]
     else:
         common = [word for bench, given in inputs.items() for word in _named(bench, given, bench in known)]
         videos = [given.get("videos") for bench, given in inputs.items() if bench not in known and _is_own(given)]
@@ -92,7 +95,10 @@ def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[st
         wanted.pop(base if done.manifest.get("model") == trained.manifest.get("model") else tuned)
     elif done:
         wanted = {"OTHER_MODEL": parent / "eval-other"}
-    lines = [f"trlt eval {shlex.join([*common, '--model', model, '--out', str(out)])}" for model, out in wanted.items()]
+    asked = "--model"
+    if done and "predictions" in done.manifest.get("model", {}):
+        asked, wanted = "--predictions", {"OTHER_OUTPUTS.jsonl": parent / "eval-other"}
+    lines = [f"trlt eval {shlex.join([*common, asked, model, '--out', str(out)])}" for model, out in wanted.items()]
     new = [out for out in wanted.values() if not any(out.parent == place for place in places)]
     # The base first: the others are compared with it.
     ordered = sorted([*places, *new], key=lambda place: place != wanted.get(base))

@@ -60,7 +60,7 @@ class FoundRun:
 
 
 def find_runs(places: Sequence[Path]) -> list[FoundRun]:
-    """The runs that paths stand for: each itself, or those of its folders, by kind and time.
+    """The runs that paths stand for: each itself, or those of its folders, by kind and time, and those inside of trainings.
 
     Probes and evaluations of the base model of one of the trainings come first of their kind, since the others are compared
     with the first: a gain of the tuned model is positive, whichever was measured first.
@@ -73,6 +73,9 @@ def find_runs(places: Sequence[Path]) -> list[FoundRun]:
         here = list(_runs_at(place))
         if not here and place.is_dir():
             below = [one for child in sorted(place.iterdir()) for one in _runs_at(child)]
+            # The command that is named after a training puts the evaluation of its model inside.
+            tuned = [one.path for one in below if one.kind == "train"]
+            below += [one for folder in tuned for child in sorted(folder.iterdir()) for one in _runs_at(child)]
             bases = [one.manifest["model"] for one in below if one.kind == "train" and "model" in one.manifest]
             here = sorted(below, key=lambda one: _order(one, bases))
         if not here:

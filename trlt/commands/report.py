@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -37,7 +38,9 @@ def report(
         ),
     ],
     *,
-    out: Annotated[Path | None, typer.Option(help="HTML file; default: report.html in the first folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="HTML file; default: report.html in the run, or where all of several lie.")
+    ] = None,
     frames_mb: Annotated[float, typer.Option(help="Megabytes of frames in the page; 0: none.", min=0)] = 20.0,
     videos: Annotated[Path | None, typer.Option(help="Folder of the videos; default: where the runs found them.")] = None,
     output: Output,
@@ -51,7 +54,7 @@ def report(
         DataError: no run, or one whose files can't be used.
         RecipeError: a saved recipe has faults.
     """
-    path = out or _default(places[0])
+    path = out or _default(places)
     if path.suffix != ".html":
         raise UsageError(f"--out {path}: a name that ends in .html is needed")
     runs = find_runs(places)
@@ -112,8 +115,14 @@ def report(
     }
 
 
-def _default(place: Path) -> Path:
-    return place / NAME if place.is_dir() else place.with_suffix(f".{NAME}")
+def _default(places: Sequence[Path]) -> Path:
+    """In the run, or of several in the folder that holds all of them: a run's own page stays."""
+    first, *others = places
+    if others:
+        shared = Path(os.path.commonpath([place.absolute().parent for place in places]))
+        here = Path.cwd()
+        return (shared.relative_to(here) if shared.is_relative_to(here) else shared) / NAME
+    return first / NAME if first.is_dir() else first.with_suffix(f".{NAME}")
 
 
 def _title(places: Sequence[Path]) -> str:
