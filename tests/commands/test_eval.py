@@ -207,7 +207,7 @@ def test_left_out_questions_change_the_denominator_everywhere(trlt, fast, bench,
     assert protocol["outputs"] == "model" and protocol["videos_read"] == 1 and protocol["questions_left_out"] == 2
     assert protocol["decoding"]["max_new_tokens"] == 4 and protocol["budget"]["max_tokens"] == 2048
     for text in (shown, (tmp_path / "e/results.md").read_text(), (tmp_path / "e/results.tex").read_text()):
-        assert "2 of 4" in text and "1 videos are missing" in text and "2 questions in all are left out of n" in text
+        assert "2 of 4" in text and "1 video is missing" in text and "2 questions in all are left out of n" in text
 
 
 def test_lmms_eval_layout(bench, write_jsonl, tmp_path):

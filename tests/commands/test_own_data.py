@@ -132,7 +132,7 @@ def test_train_takes_a_table_from_flag_or_recipe(trlt, fast, table, videos, tmp_
     (tmp_path / "other").mkdir()
     assert "mine.csv:4: video (column 'Video'): " in trlt(*given, "--videos", tmp_path / "other", code=3)
     table.write_text("video,question,answer\nnone.mp4,q,x\n")
-    assert "mine.csv: 1 video of 1 question are missing in" in trlt(*given, code=4)
+    assert "mine.csv: 1 video of 1 question is missing in" in trlt(*given, code=4)
 
 
 def test_videos_are_checked_and_tables_exported_as_they_are(trlt, table, videos):
@@ -156,14 +156,14 @@ def test_all_faults_are_told_at_once_and_skipped_when_asked(trlt, tmp_path, vide
         "bad.csv: 2 of 4 rows can't be used",
         "bad.csv:3: answer: 'D' is no letter of 2 options",
         "bad.csv:4: video: '../plain.mp4' must be a path inside the video root",
-        "Besides, 1 video of the other rows are missing",
+        "Besides, 1 video is missing",
         "none.mp4: not in",
         "--skip-bad and --skip-missing",
     ):
         assert part in message, part
     # The model, which isn't there, wasn't looked for.
     message = trlt(*command, "--skip-bad", code=4)
-    assert "1 video of 1 question are missing" in message and "--skip-missing" in message
+    assert "1 video of 1 question is missing" in message and "--skip-missing" in message
     assert (tmp_path / "run/missing_videos.txt").read_text().startswith("none.mp4\t")
     assert len((tmp_path / "run/bad_rows.txt").read_text().splitlines()) == 2
     assert "no-such-model" in trlt(*command, "--skip-bad", "--skip-missing", code=5)
@@ -217,7 +217,7 @@ def test_map_and_what_is_wrong_with_it(trlt, tmp_path, videos):
     path = tmp_path / "mine.csv"
     path.write_text("clipname,ask,pick\nplain.mp4,q,1\nplain.mp4,r,2\n")
     command = ["prepare", path, "--no-check-videos", "--out", "s.jsonl"]
-    assert "video: no column has a name that trlt knows" in trlt(*command, code=3)
+    assert "video, question, answer: no column has a name that trlt knows" in trlt(*command, code=3)
     assert "expected FIELD=COLUMN,FIELD=COLUMN" in trlt(*command, "--map", "video", code=2)
     assert "vidio: unknown field; did you mean video" in trlt(*command, "--map", "vidio=clipname", code=2)
     assert "no column 'clip'; did you mean clipname" in trlt(*command, "--map", "video=clip", code=3)

@@ -80,7 +80,7 @@ def test_results_and_gain():
     tuned = {"benchmarks": {"charades": entry(31.5), "new": entry(1.0)}}
     shown = text(results_table(base, paper=True))
     assert "19.0 to 21.0" in shown and "28.0, 43.0, 57.0" in shown
-    assert "2 videos are missing" in shown and "1 videos couldn't" in shown
+    assert "2 videos are missing" in shown and "1 video couldn't" in shown
     assert "paper" not in text(results_table(base))
     shown = text(gain_table(base, tuned))
     assert "31.5 (30.5 to 32.5)" in shown and "+11.5" in shown and "new" not in shown

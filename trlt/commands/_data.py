@@ -90,7 +90,7 @@ def open_data(
     kept = [sample for sample in found.samples if sample.video not in missing]
     told = require_videos(given, found, listing, skip=settings.skip_missing)
     if missing:
-        output.note(f"{given}: {told} are missing in {found.root} and left out (--skip-missing): {listing}")
+        output.note(f"{given}: {told}: missing in {found.root} and left out (--skip-missing): {listing}")
     if ours and not found.table.bad_rows and not missing:
         path = Path(data)
         return OpenedData(kept, path, found.root, _identity(path, kept, found.root))

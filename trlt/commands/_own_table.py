@@ -126,11 +126,15 @@ def open_table(given: str, recipe: Recipe, listing: Path, output: Output, *, our
     if made.bad and (settings.skip_bad or len(made.bad) > SHOWN or not made.samples):
         write_text_atomic(listing, "".join(f"{fault}\n" for fault in made.bad))
     missing = _missing(made.samples, root, recipe) if look else {}
+    for note in made.notes:
+        output.note(f"{given}: {note}")
     if made.bad and not (settings.skip_bad and made.samples):
-        raise DataError(_bad_words(given, made, listing, {} if settings.skip_missing else missing, root))
+        besides = {} if settings.skip_missing or not look else missing | _missing_of(made.bad_videos, root, recipe)
+        raise DataError(_bad_words(given, made, listing, besides, root))
     if made.bad:
         output.note(
-            f"{given}: {made.bad_rows:,} of {counted(made.rows, 'row')} can't be used and are left out (--skip-bad): {listing}"
+            f"{given}: {made.bad_rows:,} of {counted(made.rows, 'row')} left out (--skip-bad), because what they hold can't be "
+            f"used: {listing}"
         )
     return OpenedTable(made.samples, root, made, missing)
 
@@ -163,6 +167,15 @@ def read_own(given: str, recipe: Recipe, place: Path, output: Output, *, look: b
     )
 
 
+def note_unfit(given: str, unfit: Sequence[str], place: Path, output: Output) -> None:
+    """Tells of questions left out because their times don't fit their video, and lists them with the other bad rows."""
+    listing = beside(place, "bad_rows.txt")
+    before = listing.read_text(encoding="utf-8") if listing.exists() else ""
+    write_text_atomic(listing, before + "".join(f"{line}\n" for line in unfit))
+    told = f"{given}: {counted(len(unfit), 'question')} left out (--skip-bad), whose times don't fit the video: {listing}"
+    output.note("\n".join([told, *unfit[:FIRST], *(["…"] if len(unfit) > FIRST else [])]))
+
+
 def require_videos(given: str, found: OpenedTable, listing: Path, *, skip: bool = False) -> str:
     """Lists missing videos in a file; gives their number in words.
 
@@ -181,8 +194,8 @@ def require_videos(given: str, found: OpenedTable, listing: Path, *, skip: bool 
         return told
     remedy = ", or leave their rows out with --skip-missing" if some else ""
     raise VideoError(
-        f"{given}: {told} are missing in {found.root} (all in {listing}); give the folder of videos with --videos{remedy}:\n"
-        + _first_of(missing)
+        f"{given}: {told} {_are(len(missing))} missing in {found.root} (all in {listing}); give the folder of videos with "
+        f"--videos{remedy}:\n" + _first_of(missing)
     )
 
 
@@ -204,13 +217,32 @@ def _missing(samples: Sequence[Sample], root: Path, recipe: Recipe) -> dict[str,
     return find_videos(one_each.values(), VideoIndex(root, None, recipe.video.links)).missing
 
 
+def _missing_of(videos: Sequence[str], root: Path, recipe: Recipe) -> dict[str, str]:
+    """Videos that aren't there, of rows that are no samples."""
+    index, found = VideoIndex(root, None, recipe.video.links), {}
+    for video in videos:
+        try:
+            if not is_remote(video):
+                index.find(video)
+        except VideoError as error:
+            found[video] = str(error)
+    return found
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
 def _bad_words(given: str, made: Converted, listing: Path, missing: Mapping[str, str], root: Path) -> str:
     """All faults of a table, as many as fit, and what to do about them."""
     lines = [f"{given}: {made.bad_rows:,} of {counted(made.rows, 'row')} can't be used:", *made.bad[:SHOWN]]
     if len(made.bad) > SHOWN:
         lines.append(f"… and {len(made.bad) - SHOWN:,} more: {listing}")
     if missing:
-        lines += [f"Besides, {counted(len(missing), 'video')} of the other rows are missing in {root}:", _first_of(missing)]
+        lines += [
+            f"Besides, {counted(len(missing), 'video')} {_are(len(missing))} missing in {root}:",
+            _first_of(missing),
+        ]
     if made.samples:
         lines.append("Mend them, or leave these rows out with --skip-bad" + (" and --skip-missing" if missing else ""))
     return "\n".join(lines)

@@ -15,14 +15,14 @@ from rich.text import Text
 
 from trlt.commands._data import data_flags, data_stem
 from trlt.commands._output import Output
-from trlt.commands._own_table import read_own
+from trlt.commands._own_table import note_unfit, read_own
 from trlt.commands._setup import RUNS, beside_others, next_command
 from trlt.commands._shared_options import ColumnMap, Overrides, SkipBad, SkipMissing
 from trlt.data.datasets import dataset_name, load, names, open_dataset
 from trlt.data.download import fetchable
 from trlt.data.own import is_hub, is_table
 from trlt.data.preparation import Leaks, Rules, benchmark_keys, benchmark_places, source_files, write_sources
-from trlt.errors import DataError, UsageError, did_you_mean
+from trlt.errors import DataError, UsageError, counted, did_you_mean
 from trlt.evaluate.places import DATA
 from trlt.files import file_digest, write_text_atomic
 from trlt.recipe import Recipe, Source, is_plan, load_recipe, name_of, recipe_file, shipped
@@ -118,13 +118,17 @@ def prepare(
     reading = read_own(target, recipe, place, output, look=bool(roots) and check_videos) if own else None
     settings = recipe.prepare
     leaking = _leaks(recipe, output)
-    rules = Rules(settings.several_spans, settings.leaks, check_videos, allow_test, recipe.video.links)
+    rules = Rules(
+        settings.several_spans, settings.leaks, check_videos, allow_test, recipe.video.links, not own or recipe.data.skip_bad
+    )
     looked = Scan(scan or SCAN, recipe.video) if roots and check_videos else None
     files = source_files(place, sources, pooled=pooled)
     run = RunFiles(place)
     run.manifest.unlink(missing_ok=True)  # until all is there, nobody should take it for whole
     with output.stages([f"{dataset_name(s.dataset)}{f' ({s.split})' if s.split else ''}" for s in sources]) as stage:
         made = write_sources(sources, files, root, rules, leaks=leaking, scan=looked, own=reading, tell=stage)
+    if own and made.unfit:
+        note_unfit(target, made.unfit, place, output)
     entries, statistics = made.entries, made.statistics
     for path in set(place.glob("*.jsonl")) - set(files):  # of an earlier run with other sources
         path.unlink()
@@ -290,7 +294,7 @@ def _show(manifest: Mapping[str, Any], output: Output, missing: Path | None, lea
         output.show("  not compared with benchmarks' videos: --against benchmarks does that")
     if missing:
         count = sum(entry["missing_videos"] for entry in manifest["sources"])
-        output.show(f"  {count:,} videos are missing or broken: {missing}")
+        output.show(f"  {counted(count, 'video')} missing or broken: {missing}")
 
 
 def list_sources(output: Output) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from trlt.data.datasets import load, names
+from trlt.errors import counted
 
 GAP = 5.0
 """Points between the paper's and the official value of a metric above which the reason is given."""
@@ -63,9 +64,14 @@ def _rule(bench: str, entry: Mapping[str, Any], name: str) -> str | None:
 
 def _left_out(entry: Mapping[str, Any]) -> list[str]:
     lines: list[str] = []
-    for key, what in (("missing_videos", "are missing"), ("broken_videos", "couldn't be read")):
+    for key, one, what in (
+        ("missing_videos", "is missing", "are missing"),
+        ("broken_videos", "couldn't be read", "couldn't be read"),
+    ):
         if entry.get(key):
-            lines.append(f"{entry[key]:,} videos {what}; their questions are left out of n")
+            lines.append(
+                f"{counted(entry[key], 'video')} {what if entry[key] != 1 else one}; their questions are left out of n"
+            )
     if left_out(entry):
         lines.append(f"{left_out(entry):,} questions in all are left out of n")
     for key, what in (

@@ -265,7 +265,10 @@ def test_mapped_columns(tmp_path):
         "clip_start": "start",
         "clip_end": "end",
     }
-    with pytest.raises(DataError, match="video: no column has a name that trlt knows; .* there are 'clipname', 'ask'"):
+    with pytest.raises(
+        DataError,
+        match="video, question: no column has a name .* --map video=COLUMN,question=COLUMN; there are 'clipname', 'ask'",
+    ):
         made(path)
     found = made(
         lines(tmp_path, {"clipname": "a", "ask": "q", "one": "x", "two": "y", "key": "B", "start": 1, "end": 9}), mapping

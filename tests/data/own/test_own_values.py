@@ -223,7 +223,7 @@ def test_videos_stay_in_their_folder(tmp_path):
         ("/etc/passwd", "lies outside of the folder of videos"),
         ("{root}/../a.mp4", "lies outside of the folder of videos"),
         ("{root}x/a.mp4", "lies outside of the folder of videos"),
-        ("C:\\videos\\a.mp4", "write it relative to the folder of videos"),
+        ("C:\\videos\\a.mp4", "write it relative to the folder of videos, with /"),
         ("file:///etc/passwd", "lies outside"),
         ("a.jpg", "is a picture"),
         (["a.mp4", "b.mp4"], "are 2 videos"),

@@ -11,7 +11,9 @@ from pathlib import Path, PurePosixPath
 from trlt.data.datasets._common import didemo_key, youtube_key
 from trlt.data.datasets._spans import repair_spans
 from trlt.data.own.answers import Counting, Undecided, counting, place
-from trlt.data.own.rows import Asked, Row, RowReader, columns_of
+from trlt.data.own.families import answered, families, letter_alone, lone_letter
+from trlt.data.own.rows import NO_VIDEO, Asked, Row, RowReader, columns_of
+from trlt.data.own.spans_or_words import answers_are_spans, spans_in_words
 from trlt.data.own.spellings import NO_FIELD, Columns, folded
 from trlt.data.own.values import Unusable, stated_span
 from trlt.errors import DataError, shown
@@ -51,6 +53,10 @@ class Converted:
     """Columns that no field was read from."""
     counted_from: Counting
     """How whole numbers among the answers were read."""
+    notes: tuple[str, ...] = ()
+    """What was read in one way, and might be meant in another."""
+    bad_videos: tuple[str, ...] = ()
+    """Videos of rows that can't be used for another reason."""
 
 
 def convert(
@@ -71,6 +77,8 @@ def convert(
     """
     there = list(columns_of(rows))
     columns.check(there, path)
+    alike = [] if columns.given("options") or any(columns.option_columns(row.values) for row in rows) else families(there)
+    columns.adopt(answered(rows, columns, alike))
     reader = RowReader(columns, stem, root)
     bad = {number: [fault] for number, fault in faults.items()}
     asked: list[tuple[int, Asked | Sample]] = []
@@ -89,13 +97,16 @@ def convert(
         _require_fields(reader.used.keys(), there, path)
     questions = [one for _, one in asked if isinstance(one, Asked)]
     count = _counting(questions, path)
-    as_spans = _answers_are_spans(questions)
+    as_spans = answers_are_spans(questions)
     _require_ids([one.id for one in questions], reader, columns, path)
     samples: dict[str, Sample] = {}
     places: dict[str, str] = {}
+    at_fault: dict[str, None] = {}
     for number, one in asked:
         try:
-            sample = _sample(one, count, as_spans) if isinstance(one, Asked) else one
+            sample = _sample(one, count, as_spans, alike[0] if alike else ()) if isinstance(one, Asked) else one
+            if number in bad:
+                continue
             where = one.where if isinstance(one, Asked) else f"{path}:{number}"
             if sample.id in samples:
                 raise Unusable(
@@ -104,6 +115,8 @@ def convert(
                 )
         except Unusable as error:
             bad.setdefault(number, []).append(str(error))
+            if one.video != NO_VIDEO:
+                at_fault[one.video] = None
             continue
         samples[sample.id], places[sample.id] = sample, where
     used = {name: dict(found) for name, found in reader.used.items()}
@@ -111,7 +124,17 @@ def convert(
     family = {name for row in rows[:1] for name in columns.option_columns(row.values)} if "options" in used else set()
     unused = [name for name in there if name not in read | family and folded(name) not in NO_FIELD]
     lines = tuple(fault for number in sorted(bad) for fault in bad[number])
-    return Converted(tuple(samples.values()), len(rows) + len(faults), lines, len(bad), used, tuple(unused), count)
+    return Converted(
+        samples=tuple(samples.values()),
+        rows=len(rows) + len(faults),
+        bad=lines,
+        bad_rows=len(bad),
+        used=used,
+        unused=tuple(unused),
+        counted_from=count,
+        notes=() if as_spans else spans_in_words(questions),
+        bad_videos=tuple(at_fault),
+    )
 
 
 def _require_fields(used: Collection[str], there: Sequence[str], path: str) -> None:
@@ -122,15 +145,14 @@ def _require_fields(used: Collection[str], there: Sequence[str], path: str) -> N
     """
     golds = ("answer", "answer_from_0", "answer_from_1", "spans", "start", "end")
     lacking = [name for name in ("video", "question") if name not in used and not (name == "question" and "messages" in used)]
-    if not lacking and not any(name in used for name in (*golds, "messages")):
-        lacking = ["answer"]
+    if not any(name in used for name in (*golds, "messages")):
+        lacking.append("answer")
     if lacking:
-        name = lacking[0]
-        also = " (or that of spans, or of start and end)" if name == "answer" else ""
+        also = " (for answer, that of spans, or of start and end, will do)" if "answer" in lacking else ""
         names = ", ".join(map(shown, there[:30])) + (", …" if len(there) > 30 else "")
         raise DataError(
-            f"{path}: {name}: no column has a name that trlt knows; say which one it is{also} with --map {name}=COLUMN; there "
-            f"are {names or 'none'}"
+            f"{path}: {', '.join(lacking)}: no column has a name that trlt knows; say which one it is{also} with --map "
+            f"{','.join(f'{name}=COLUMN' for name in lacking)}; there are {names or 'none'}"
         )
 
 
@@ -162,14 +184,14 @@ def _counting(questions: Sequence[Asked], path: str) -> Counting:
     )
 
 
-def _answers_are_spans(questions: Sequence[Asked]) -> bool:
-    """Whether every answer of questions without options and spans states a span, so that answers are the spans."""
-    free = [one.answer for one in questions if not one.options and not one.spans and one.answer is not None and not one.is_text]
-    return bool(free) and all(stated_span(answer) for answer in free)
-
-
-def _sample(one: Asked, count: Counting, as_spans: bool) -> Sample:
+def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -> Sample:
     """The sample of a question.
+
+    Args:
+        one: The question.
+        count: How whole numbers among the answers are read.
+        as_spans: Whether answers are spans.
+        alike: Columns that may hold the options, where none were found, for messages.
 
     Raises:
         Unusable: with its place in the table.
@@ -193,6 +215,8 @@ def _sample(one: Asked, count: Counting, as_spans: bool) -> Sample:
     elif answer is not None:
         if isinstance(answer, (bool, list, dict)):
             raise Unusable(f"{one.where}: answer: {shown(answer)} is no text; write the words that are right")
+        if lone_letter(answer) is not None:
+            raise Unusable(f"{one.where}: answer: {letter_alone(answer, alike)}")
         answer = str(answer)
     if one.options and answer is None:
         raise Unusable(f"{one.where}: answer: is missing; write the right option's letter, text or place")

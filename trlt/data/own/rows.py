@@ -19,6 +19,8 @@ from trlt.task.answer import plain
 from trlt.task.sample import Span
 
 T = TypeVar("T")
+NO_VIDEO = "unknown"
+"""Stands for the video of questions whose own is at fault, which become no samples."""
 
 
 class Row(NamedTuple):
@@ -70,7 +72,10 @@ class RowReader:
     """Field -> column -> how many rows."""
 
     def read(self, row: Row) -> tuple[list[Asked], list[str]]:
-        """The questions of a row, none where there are faults; and the faults, each with its field."""
+        """The questions of a row, and its faults, each with its field.
+
+        Of a row whose video alone is at fault there are questions, too, so that what else is wrong with them is told at once.
+        """
         faults: list[str] = []
 
         def parsed(name: str, reader: Callable[[Any], T], cell: Cell | None) -> T | None:
@@ -92,6 +97,7 @@ class RowReader:
         path = parsed("video", lambda value: video(value, self.root), cell)
         if cell is None:
             faults.append(f"{row.where}: video: is missing; {self._where_to('video', row)}")
+        of_video = len(faults)
         first, last = find("clip_start"), find("clip_end")
         if first and last:
             place = parsed("clip_start", _clip, Cell(first.column, [first.value, last.value]))
@@ -102,7 +108,7 @@ class RowReader:
             "where": row.where,
             "id": parsed("id", _id, find("id")) or f"{self.stem}:{row.number}",
             "source": parsed("source", text, find("source")) or self.stem,
-            "video": path or "",
+            "video": path or NO_VIDEO,
             "clip": place,
             "duration": parsed("duration", seconds, find("duration")),
             "spans": self._spans(row, parsed),
@@ -127,7 +133,7 @@ class RowReader:
         if len(made) > 1:
             made = [replace(one, id=f"{one.id}:{turn}") for turn, one in enumerate(made, 1)]
         faults += [f"{row.where}: question: is empty" for one in made if not one.question]
-        return ([] if faults else made), faults
+        return ([] if len(faults) > of_video else made), faults
 
     def _turns(self, row: Row, turns: Sequence[Turn], parsed: Callable[..., Any], faults: list[str]) -> list[Turn]:
         """The chat's turns, or else the question of the row."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from trlt.errors import DataError, RecipeError, did_you_mean, shown
+from trlt.task.answer import LETTERS
 
 SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "video": (
@@ -65,6 +66,8 @@ FAMILIES = ("option", "options", "choice", "candidate", "opt", "answer", "ans", 
 """What stands before the letter or number of columns that hold one option each: `option_a`, `a0`, `A`."""
 NO_FIELD = frozenset({"", "unnamed0", "index", "indexlevel0"})
 """Columns that pandas adds for a table's index."""
+_SINGLE = re.compile(r"option_[a-z]")
+"""Fields of a map that name the column of one option."""
 
 
 class Cell(NamedTuple):
@@ -94,18 +97,29 @@ class Columns:
 
     Args:
         given: Field -> column, as `data.map` of a recipe; an empty column means that the field isn't there. `options` may
-            name several columns, joined by `+`.
+            name several columns, joined by `+` or `|`; or `option_a`, `option_b`, … name one each.
 
     Raises:
-        RecipeError: an unknown field.
+        RecipeError: an unknown field, or columns of options that don't go on from `option_a`.
     """
 
     def __init__(self, given: Mapping[str, str]) -> None:
+        single = {name: column for name, column in given.items() if _SINGLE.fullmatch(name)}
         for name in given:
-            if name not in SPELLINGS:
+            if name not in SPELLINGS and name not in single:
                 raise RecipeError(f"data.map (--map): {name}: unknown field; {did_you_mean(name, SPELLINGS)}")
+        self._single = tuple(column for _, column in sorted(single.items()))
+        if single:
+            wanted = [f"option_{sign}" for sign in LETTERS.lower()[: len(single)]]
+            if sorted(single) != wanted or len(single) < 2 or not all(self._single) or "options" in given:
+                raise RecipeError(
+                    f"data.map (--map): {', '.join(sorted(single))}: name a column for each option, from option_a on without a "
+                    "gap, at least two, and no options beside them"
+                )
+            given = {name: column for name, column in given.items() if name not in single} | {"options": "|".join(self._single)}
         self._given = given
-        self._taken = {one for column in given.values() for one in (column, *column.split("+"))}
+        self._taken = {one for column in given.values() for one in (column, *_apart(column))} | set(self._single)
+        self._adopted: tuple[str, ...] = ()
         self._known = {field: tuple(map(folded, names)) for field, names in SPELLINGS.items() if field not in given}
 
     def check(self, there: Iterable[str], path: str) -> None:
@@ -116,7 +130,7 @@ class Columns:
         """
         names = list(there)
         for field, column in self._given.items():
-            for one in column.split("+") if field == "options" and column not in names else [column]:
+            for one in self._options_given() if field == "options" and column not in names else [column]:
                 if one and one not in names:
                     raise DataError(f"{path}: --map {field}={column}: no column {shown(one)}; {did_you_mean(one, names)}")
 
@@ -139,8 +153,20 @@ class Columns:
         """The columns that hold one option each, in their order; empty if there are none."""
         given = self._given.get("options")
         if given is None:
-            return _family(tuple(row))
-        return given.split("+") if given and given not in row else []
+            return _family(tuple(row)) or [name for name in self._adopted if name in row]
+        return list(self._options_given()) if given and given not in row else []
+
+    def adopt(self, names: Sequence[str]) -> None:
+        """Takes columns for those of the options, one each, in rows that have none by a known name."""
+        self._adopted = tuple(names)
+
+    def _options_given(self) -> Sequence[str]:
+        return self._single or _apart(self._given["options"])
+
+
+def _apart(columns: str) -> list[str]:
+    """The columns that a map names in one."""
+    return [one.strip() for one in re.split(r"[+|]", columns)]
 
 
 @cache

@@ -17,10 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 from trlt.data.datasets._options import split_options
 from trlt.data.own.spellings import is_blank
-from trlt.errors import shown
+from trlt.errors import VideoError, shown
 from trlt.files.bounded_json import loads
 from trlt.task.answer import LETTERS, parse_span
 from trlt.task.mistakes import lettered, video_fault
+from trlt.video.resolve import VideoIndex
 
 LONGEST_LITERAL = 1 << 20
 """Characters of a cell that is read as a list written by Python."""
@@ -221,7 +222,8 @@ def video(value: Any, root: Path | None) -> str:
         if named is None:
             raise Unusable("holds the video itself rather than its path; write it to a file, and the file's name here")
         value = named
-    return _path(text(value), root)
+    said = text(value)
+    return _from_windows(said, root) if PureWindowsPath(said).drive and "://" not in said else _path(said, root)
 
 
 @lru_cache(maxsize=1 << 17)
@@ -241,6 +243,34 @@ def _path(said: str, root: Path | None) -> str:
     if fault := video_fault(said):
         raise Unusable(fault.removeprefix("video: "))
     return said
+
+
+def _from_windows(said: str, root: Path | None) -> str:
+    """The one video below the root that fits a path of Windows best: by its last folders and name, or its name alone.
+
+    Raises:
+        Unusable: none fits, or several do equally well.
+    """
+    names = PureWindowsPath(said).parts[1:]
+    if root is None or not names:
+        raise Unusable(f"{shown(said)} is a path of Windows; write it relative to the folder of videos, with /")
+    why = ""
+    for wanted in ("/".join(names), names[-1]):
+        try:
+            index = _index(root)
+            return _path(index.find(wanted).relative_to(index.root).as_posix(), None)
+        except VideoError as error:
+            why = str(error)
+    raise Unusable(
+        f"{shown(said)} is a path of Windows, and its name stands for no single video in --videos; write it relative to the "
+        f"folder of videos, with / ({why})"
+    )
+
+
+@lru_cache(maxsize=4)
+def _index(root: Path) -> VideoIndex:
+    """What lies below a root: read once for all rows."""
+    return VideoIndex(root)
 
 
 def _inside(path: str, root: Path | None) -> str:

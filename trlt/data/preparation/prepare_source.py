@@ -19,6 +19,7 @@ from trlt.data.preparation.duplicates import KeptQuestions
 from trlt.data.preparation.leakage import Leaks
 from trlt.recipe import Source
 from trlt.stats.pace import Pace
+from trlt.task.prompt import render_span
 from trlt.task.sample import Sample, Span
 from trlt.task.wording import needs_options
 from trlt.video.remote import is_remote
@@ -40,6 +41,8 @@ class Rules:
     allow_test: bool = False
     links: str | None = None
     """Folder outside of the videos' own that links may lead into."""
+    skip_unfit: bool = True
+    """Leave out questions whose times don't fit their video; a user's own table is refused without."""
 
 
 @dataclass
@@ -59,6 +62,8 @@ class SourceReport:
     """(sample, footage, benchmarks) of each sample on a benchmark's video."""
     missing: dict[str, str] = field(default_factory=dict)
     """Video -> why it can't be found or read."""
+    unfit: list[str] = field(default_factory=list)
+    """A line for each question whose times don't fit its video, with times and length."""
 
     def drop(self, reason: str, example: str) -> None:
         """Counts a record that is left out."""
@@ -220,6 +225,13 @@ def _with_videos(
         fitted = fit(sample, verdict.duration_s)
         if fitted.sample is None:
             entry.drop(fitted.reason or "invalid", f"{sample.id}: file of {verdict.duration_s:.1f} s")
+            times = ", ".join(render_span(span) for span in sample.spans or ()) or (
+                render_span(sample.clip) if sample.clip else ""
+            )
+            entry.unfit.append(
+                f"{sample.id}: {times}: {(fitted.reason or 'invalid').replace('_', ' ')}: its video {sample.video} has "
+                f"{verdict.duration_s:.1f} s; mend the times, or the video's name"
+            )
             continue
         made = fitted.sample
         for flag in sorted(set(fitted.flags)):

@@ -16,8 +16,8 @@ from trlt.data.preparation.duplicates import KeptQuestions
 from trlt.data.preparation.leakage import Leaks
 from trlt.data.preparation.prepare_source import Prepared, Rules, SourceReport, prepare
 from trlt.data.preparation.statistics import SampleStatistics
-from trlt.errors import UsageError
-from trlt.files import file_digest
+from trlt.errors import DataError, UsageError, counted
+from trlt.files import SHOWN, file_digest
 from trlt.recipe import Source
 from trlt.task.sample import Sample, write_samples
 from trlt.video.scan import Scan
@@ -37,6 +37,8 @@ class WrittenPool:
     """Tab-separated lines of sample, footage and benchmarks."""
     missing: list[str] = field(default_factory=list)
     """Tab-separated lines of data set, video and reason."""
+    unfit: list[str] = field(default_factory=list)
+    """Lines about questions whose times don't fit their video."""
 
 
 def write_sources(
@@ -63,11 +65,26 @@ def write_sources(
         tell: Receives status messages.
 
     Raises:
-        TrltError: files that can't be used, or an id that two sources hold.
+        TrltError: files that can't be used, times that fit no video (unless they are skipped), or an id that two sources hold.
     """
     seen, made, ids = KeptQuestions(), WrittenPool(), dict[str, str]()
     for number, (source, path) in enumerate(zip(sources, files, strict=True)):
         prepared = prepare(source, rules, seen, leaks=leaks, scan=scan, reading=own, say=partial(tell, number))
+        unfit = prepared.entry.unfit
+        if unfit and not rules.skip_unfit:
+            more = [f"… and {len(unfit) - SHOWN:,} more"] if len(unfit) > SHOWN else []
+            told = counted(len(unfit), "question")
+            raise DataError(
+                "\n".join(
+                    (
+                        f"{source.annotations}: {told} with times that don't fit the video:",
+                        *unfit[:SHOWN],
+                        *more,
+                        "Mend them, or leave these rows out with --skip-bad",
+                    )
+                )
+            )
+        made.unfit += unfit
         tell(number, "writing")
         samples = _placed(prepared, root)
         _require_new(samples, source, ids)
