@@ -247,7 +247,26 @@ def test_a_sample_that_cannot_be_rewarded_is_listed_and_replaced(trlt, own):
     table = read_completions(own / "t").to_pylist()
     assert len(table) == 24 and all(row["reward/near"] == row["reward"] == len(row["text"]) for row in table)
     code, told = fails(*steps, "train.max_broken=0", "--out", "u")
-    assert code == 3 and "above train.max_broken (0)" in told and "no options (at my_reward.py:3)" in told
+    assert code == 1 and "above train.max_broken (0)" in told and "no options (at my_reward.py:3)" in told
+
+
+def test_a_function_that_raises_for_all_is_not_blamed_on_videos(trlt, own, bench, tiny_path):
+    """In every command; and the kept answers can be tried with the mended function."""
+    flags = function(own, "def near(sample, text, answer, scores):\n    return answer.nothing\n")
+    fault = "reward part near: AttributeError: 'Answer' object has no attribute 'nothing' (at my_reward.py:2)"
+    where = ["--annotations", bench, "--videos", bench, "--model", tiny_path, "--recipe", "r.yaml", "--out", "e"]
+    for command in (PROBE, ["infer", "s.jsonl", "--recipe", "r.yaml", "--out", "i"], ["eval", "-b", "charades", *where]):
+        code, told = fails(*command, *flags)
+        said = told[told.index("error: ") :]
+        assert code == 1 and fault in said and "a function of reward.parts raised" in said, said
+        assert "`trlt reward try FILE --probe" in said and "mended file makes another run" in said and "video" not in said
+    code, told = fails("train", "r.yaml", "--data", "s.jsonl", "--out", "t", *flags)
+    said = told[told.rindex("error: ") :]
+    assert code == 1 and fault in said and "a function of reward.parts raised" in said and "trlt reward try" in said
+    assert "video" not in said
+    (own / "my_reward.py").write_text("def near(sample, text, answer, scores):\n    return len(text)\n")
+    [near] = trlt("reward", "try", "my_reward.py", "--probe", "p", "--json")["parts"]
+    assert (near["values"], near["errors"]) == (32, 0), "eight samples, four answers each"
 
 
 @pytest.mark.parametrize("command", ["probe", "train"])
@@ -362,6 +381,16 @@ def test_all_functions_of_a_file_and_the_recipes_parts(trlt, tried, tmp_path):
     assert found["parts"][0]["correlation"] == pytest.approx(
         statistics.correlation([0.5, 0.25, 0, 0, 0, 0, 0.25, 0.5, 0], [1.5, 1.25, 0, 0, 0, 0, 1.25, 1.5, 0])
     )
+
+
+def test_a_function_whose_every_call_raises_fails_the_trial(trlt, tried, tmp_path):
+    """The others' numbers are shown all the same."""
+    (tmp_path / "my_reward.py").write_text(TRY + "\n\ndef bug(sample, text, answer, scores):\n    return text.nothing\n")
+    result = CliRunner().invoke(app, tried)
+    assert result.exit_code == 1 and "In a recipe:" not in result.stdout and "flat" in result.stdout
+    assert "error: every call of bug raised" in result.stderr
+    line = TRY.count("\n") + 4
+    assert f"reward part bug: AttributeError: 'str' object has no attribute 'nothing' (at my_reward.py:{line})" in result.stderr
 
 
 def test_what_cannot_be_tried_is_told(trlt, tried, tmp_path):
