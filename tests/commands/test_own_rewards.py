@@ -258,11 +258,11 @@ def test_a_function_that_raises_for_all_is_not_blamed_on_videos(trlt, own, bench
     for command in (PROBE, ["infer", "s.jsonl", "--recipe", "r.yaml", "--out", "i"], ["eval", "-b", "charades", *where]):
         code, told = fails(*command, *flags)
         said = told[told.index("error: ") :]
-        assert code == 1 and fault in said and "a function of reward.parts raised" in said, said
+        assert code == 1 and fault in said and "one of your reward functions raised" in said, said
         assert "`trlt reward try FILE --probe" in said and "mended file makes another run" in said and "video" not in said
     code, told = fails("train", "r.yaml", "--data", "s.jsonl", "--out", "t", *flags)
     said = told[told.rindex("error: ") :]
-    assert code == 1 and fault in said and "a function of reward.parts raised" in said and "trlt reward try" in said
+    assert code == 1 and fault in said and "one of your reward functions raised" in said and "trlt reward try" in said
     assert "video" not in said
     (own / "my_reward.py").write_text("def near(sample, text, answer, scores):\n    return len(text)\n")
     [near] = trlt("reward", "try", "my_reward.py", "--probe", "p", "--json")["parts"]
@@ -307,6 +307,25 @@ def test_predictions_are_rewarded_too(trlt, own, bench, write_jsonl):
     trlt("eval", "-b", "charades", *where)
     wanted = 0.5 * 0.5 - 2 * (32 * 120 % 7)
     assert [row["rewards"] for row in rows(own / "e/rows/charades.jsonl")] == [[wanted]] * 4
+
+
+# -- what a newcomer types --------------------------------------------------------------------------------------------
+
+
+def test_train_says_that_the_recipe_is_its_argument():
+    result = CliRunner().invoke(app, ["train", "--recipe", "32k"])
+    told = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2 and "No such option: --recipe; the recipe is this command's argument:" in told
+    assert "train RECIPE" in told
+
+
+def test_train_before_any_data_says_whose_the_file_is(trlt, own):
+    train = ["train", "r.yaml", "--set", "train.lora={rank: 2, alpha: 4}"]
+    (own / "r.yaml").write_text((own / "r.yaml").read_text().replace("train:\n", "train:\n  data: later.jsonl\n"))
+    told = trlt(*train, code=3)
+    assert "later.jsonl: there is no such file. It's the train.data of r.yaml" in told
+    assert "`trlt prepare`, `probe` and `select`" in told and "by --data" in told
+    assert "train.data of" not in trlt(*train, "--data", "typed.jsonl", code=3)
 
 
 # -- trlt reward try --------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def unrewarded(reasons: Sequence[str], rows: Path) -> TrltError:
         rows: Their file.
     """
     return TrltError(
-        f"the answers to {counted(len(reasons), 'sample')} couldn't be rewarded: a function of reward.parts raised; the "
+        f"the answers to {counted(len(reasons), 'sample')} couldn't be rewarded: one of your reward functions raised; the "
         f"first: {reasons[0]}\n{rows} keeps the answers: `trlt reward try FILE --probe {rows}` tries a mended function on "
         "those of a probe without a model. A mended file makes another run (another --out, or --fresh); if it is a server or "
         "a file that the function needs, the same command with --retry-errors grades them once it is there"

@@ -87,14 +87,14 @@ class BrokenSamples:
             above = f"which is above train.max_broken ({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all"
             if own == len(known):
                 raise TrltError(
-                    f"{len(known)} of {self._samples} samples can't be used: a function of reward.parts raised, {above}; "
+                    f"{len(known)} of {self._samples} samples can't be used: one of your reward functions raised, {above}; "
                     f"{OwnCodeError.remedy}, as it does with a higher train.max_broken"
                 )
-            also = f", and for {own} a function of reward.parts raised" if own else ""
+            also = f", and for {own} one of your reward functions raised" if own else ""
             raise DataError(
-                f"{len(known)} of {self._samples} samples can't be used, their video mostly{also}, {above}; mend the files, give "
-                "the videos' folder as video.root, or raise train.max_broken, and run the same command again; data without "
-                "these samples makes another run (--fresh)"
+                f"{len(known)} of {self._samples} samples can't be used, their video mostly{also}, {above}; mend the files, "
+                "give the videos' folder as video.root, or raise train.max_broken, and run the same command again; data "
+                "without these samples makes another run (--fresh)"
             )
 
 
