@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 
 from trlt.cli import app
 from trlt.engine.forest import Engine
+from trlt.errors import RecipeError
 from trlt.files import file_digest
+from trlt.recipe import Recipe
 from trlt.task.sample import read_samples
 from trlt.train.completion_log import read_completions
+from trlt.train.run_plan import refuse_what_cannot_fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -326,6 +329,23 @@ def test_train_before_any_data_says_whose_the_file_is(trlt, own):
     assert "later.jsonl: there is no such file. It's the train.data of r.yaml" in told
     assert "`trlt prepare`, `probe` and `select`" in told and "by --data" in told
     assert "train.data of" not in trlt(*train, "--data", "typed.jsonl", code=3)
+
+
+def test_remedies_that_add_adapters_say_what_rate_these_need():
+    recipe = Recipe()
+    memory = {"fits": False, "peak_gb": 50, "gpu_gb": 24, "changes": ["--set 'train.lora={rank: 64, alpha: 128}'"]}
+
+    def told(recipe, **other):
+        with pytest.raises(RecipeError) as error:
+            refuse_what_cannot_fit(recipe, {"memory": {**memory, **other}, "processes": 1})
+        return str(error.value)
+
+    assert recipe.train.learning_rate == 1e-6
+    assert "\nAdapters usually need a higher learning rate than this recipe's 1e-06" in told(recipe)
+    assert "--set train.learning_rate=1e-05 (" in told(recipe)
+    assert "Adapters" not in told(recipe, changes=["--set train.max_new_tokens=9"])
+    higher = recipe.model_copy(update={"train": recipe.train.model_copy(update={"learning_rate": 1e-5})})
+    assert "Adapters" not in told(higher)
 
 
 # -- trlt reward try --------------------------------------------------------------------------------------------------
