@@ -40,6 +40,9 @@ class _Root(LazyGroup):
             if error.option_name.lstrip("-").startswith(RESUMES) and error.ctx and _goes_on(error.ctx):
                 error.message += "; the same command goes on by itself"
                 error.possibilities = None
+            elif error.option_name == "--recipe" and error.ctx and _takes_recipe(error.ctx):
+                error.message += f"; the recipe is this command's argument: {error.ctx.command_path} RECIPE"
+                error.possibilities = None
             elif keys := _meant(error.option_name):
                 error.message += f"; a recipe's key is set by {' or '.join(f'--set {key}=…' for key in keys[:MOST_MEANT])}"
             raise
@@ -88,6 +91,11 @@ def _tell(error: TrltError) -> NoReturn:
 def _goes_on(context: Any) -> bool:
     """Whether a command goes on from what is there: it has a flag that says not to."""
     return any(one.name == "fresh" for one in context.command.params)
+
+
+def _takes_recipe(context: Any) -> bool:
+    """Whether a command's argument is a recipe."""
+    return any(one.param_type_name == "argument" and one.name == "recipe_path" for one in context.command.params)
 
 
 def _meant(option: str) -> list[str]:

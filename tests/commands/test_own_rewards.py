@@ -10,9 +10,12 @@ from typer.testing import CliRunner
 
 from trlt.cli import app
 from trlt.engine.forest import Engine
+from trlt.errors import RecipeError
 from trlt.files import file_digest
+from trlt.recipe import Recipe
 from trlt.task.sample import read_samples
 from trlt.train.completion_log import read_completions
+from trlt.train.run_plan import refuse_what_cannot_fit
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 
@@ -247,7 +250,26 @@ def test_a_sample_that_cannot_be_rewarded_is_listed_and_replaced(trlt, own):
     table = read_completions(own / "t").to_pylist()
     assert len(table) == 24 and all(row["reward/near"] == row["reward"] == len(row["text"]) for row in table)
     code, told = fails(*steps, "train.max_broken=0", "--out", "u")
-    assert code == 3 and "above train.max_broken (0)" in told and "no options (at my_reward.py:3)" in told
+    assert code == 1 and "above train.max_broken (0)" in told and "no options (at my_reward.py:3)" in told
+
+
+def test_a_function_that_raises_for_all_is_not_blamed_on_videos(trlt, own, bench, tiny_path):
+    """In every command; and the kept answers can be tried with the mended function."""
+    flags = function(own, "def near(sample, text, answer, scores):\n    return answer.nothing\n")
+    fault = "reward part near: AttributeError: 'Answer' object has no attribute 'nothing' (at my_reward.py:2)"
+    where = ["--annotations", bench, "--videos", bench, "--model", tiny_path, "--recipe", "r.yaml", "--out", "e"]
+    for command in (PROBE, ["infer", "s.jsonl", "--recipe", "r.yaml", "--out", "i"], ["eval", "-b", "charades", *where]):
+        code, told = fails(*command, *flags)
+        said = told[told.index("error: ") :]
+        assert code == 1 and fault in said and "one of your reward functions raised" in said, said
+        assert "`trlt reward try FILE --probe" in said and "mended file makes another run" in said and "video" not in said
+    code, told = fails("train", "r.yaml", "--data", "s.jsonl", "--out", "t", *flags)
+    said = told[told.rindex("error: ") :]
+    assert code == 1 and fault in said and "one of your reward functions raised" in said and "trlt reward try" in said
+    assert "video" not in said
+    (own / "my_reward.py").write_text("def near(sample, text, answer, scores):\n    return len(text)\n")
+    [near] = trlt("reward", "try", "my_reward.py", "--probe", "p", "--json")["parts"]
+    assert (near["values"], near["errors"]) == (32, 0), "eight samples, four answers each"
 
 
 @pytest.mark.parametrize("command", ["probe", "train"])
@@ -288,6 +310,42 @@ def test_predictions_are_rewarded_too(trlt, own, bench, write_jsonl):
     trlt("eval", "-b", "charades", *where)
     wanted = 0.5 * 0.5 - 2 * (32 * 120 % 7)
     assert [row["rewards"] for row in rows(own / "e/rows/charades.jsonl")] == [[wanted]] * 4
+
+
+# -- what a newcomer types --------------------------------------------------------------------------------------------
+
+
+def test_train_says_that_the_recipe_is_its_argument():
+    result = CliRunner().invoke(app, ["train", "--recipe", "32k"])
+    told = " ".join(result.stderr.replace("│", " ").split())
+    assert result.exit_code == 2 and "No such option: --recipe; the recipe is this command's argument:" in told
+    assert "train RECIPE" in told
+
+
+def test_train_before_any_data_says_whose_the_file_is(trlt, own):
+    train = ["train", "r.yaml", "--set", "train.lora={rank: 2, alpha: 4}"]
+    (own / "r.yaml").write_text((own / "r.yaml").read_text().replace("train:\n", "train:\n  data: later.jsonl\n"))
+    told = trlt(*train, code=3)
+    assert "later.jsonl: there is no such file. It's the train.data of r.yaml" in told
+    assert "`trlt prepare`, `probe` and `select`" in told and "by --data" in told
+    assert "train.data of" not in trlt(*train, "--data", "typed.jsonl", code=3)
+
+
+def test_remedies_that_add_adapters_say_what_rate_these_need():
+    recipe = Recipe()
+    memory = {"fits": False, "peak_gb": 50, "gpu_gb": 24, "changes": ["--set 'train.lora={rank: 64, alpha: 128}'"]}
+
+    def told(recipe, **other):
+        with pytest.raises(RecipeError) as error:
+            refuse_what_cannot_fit(recipe, {"memory": {**memory, **other}, "processes": 1})
+        return str(error.value)
+
+    assert recipe.train.learning_rate == 1e-6
+    assert "\nAdapters usually need a higher learning rate than this recipe's 1e-06" in told(recipe)
+    assert "--set train.learning_rate=1e-05 (" in told(recipe)
+    assert "Adapters" not in told(recipe, changes=["--set train.max_new_tokens=9"])
+    higher = recipe.model_copy(update={"train": recipe.train.model_copy(update={"learning_rate": 1e-5})})
+    assert "Adapters" not in told(higher)
 
 
 # -- trlt reward try --------------------------------------------------------------------------------------------------
@@ -362,6 +420,16 @@ def test_all_functions_of_a_file_and_the_recipes_parts(trlt, tried, tmp_path):
     assert found["parts"][0]["correlation"] == pytest.approx(
         statistics.correlation([0.5, 0.25, 0, 0, 0, 0, 0.25, 0.5, 0], [1.5, 1.25, 0, 0, 0, 0, 1.25, 1.5, 0])
     )
+
+
+def test_a_function_whose_every_call_raises_fails_the_trial(trlt, tried, tmp_path):
+    """The others' numbers are shown all the same."""
+    (tmp_path / "my_reward.py").write_text(TRY + "\n\ndef bug(sample, text, answer, scores):\n    return text.nothing\n")
+    result = CliRunner().invoke(app, tried)
+    assert result.exit_code == 1 and "In a recipe:" not in result.stdout and "flat" in result.stdout
+    assert "error: every call of bug raised" in result.stderr
+    line = TRY.count("\n") + 4
+    assert f"reward part bug: AttributeError: 'str' object has no attribute 'nothing' (at my_reward.py:{line})" in result.stderr
 
 
 def test_what_cannot_be_tried_is_told(trlt, tried, tmp_path):

@@ -16,10 +16,10 @@ from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_
 from trlt.commands._data import data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._probed import words_of
-from trlt.commands._row_errors import told
+from trlt.commands._row_errors import none_graded, told
 from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain, try_prompts
 from trlt.data.find_videos import find_videos
-from trlt.errors import VideoError, counted
+from trlt.errors import counted
 from trlt.recipe import Recipe
 from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
@@ -104,10 +104,7 @@ def infer_rows(
     if summary.parity:
         folder.note(parity=summary.parity.to_json())
     if summary.errors == summary.rows:
-        first = next(read_rows(rows))["error"]
-        raise VideoError(
-            f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
-        )
+        raise none_graded(rows)
     found = list(read_rows(rows))
     means = _means(found)
     output.show(_table(samples, found))

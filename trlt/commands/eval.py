@@ -13,6 +13,7 @@ from trlt.commands._answerer import check_answerer, identity_of, own_servers, sa
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._page import NoPage, with_page
+from trlt.commands._row_errors import unpaid, unrewarded
 from trlt.commands._setup import (
     RUNS,
     connect,
@@ -37,7 +38,7 @@ from trlt.commands._shared_options import (
     Think,
 )
 from trlt.engine.model import find
-from trlt.errors import UsageError, VideoError
+from trlt.errors import TrltError, UsageError, VideoError
 from trlt.evaluate.benchmark import (
     LoadedBenchmark,
     broken_videos,
@@ -176,10 +177,14 @@ def evaluate(
                     folder.note(parity=engine.parity.to_json())
     entries: dict[str, Any] = {}
     unread: list[str] = []
+    failed: list[str] = []
     for bench in ready:
         rows = folder.rows(bench.name)
         if given is not None:
             write_prediction_rows(bench.samples, given, rows, recipe.grader("eval"))
+        if given is None and (reasons := unpaid(rows)):
+            failed.append(f"{bench.name}: {unrewarded(reasons, rows)}")
+            continue
         fault = broken_videos(bench, rows, target) if given is None else None
         if fault and not allow_missing:
             unread.append(fault)
@@ -195,6 +200,8 @@ def evaluate(
             output.show(*matching_lines(given.matched, {bench.name: bench.samples for bench in ready}, target))
         output.show(*unread_outputs(folder, entries, asked=given is None), f"\nResults: {target / 'results.json'}")
         results = with_page(results, target, output, wanted=not no_page)
+    if failed:
+        raise TrltError("\n".join([*failed, *unread]))
     if unread:
         raise VideoError("\n".join(unread))
     # Not in results.json: a run that was resumed compares another clip, and its results are those of one that ran through.

@@ -17,7 +17,7 @@ from trlt.commands._answerer import check_answerer, identity_of, named, own_serv
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
-from trlt.commands._row_errors import told
+from trlt.commands._row_errors import none_graded, told
 from trlt.commands._setup import (
     RUNS,
     connect,
@@ -57,7 +57,7 @@ from trlt.commands.launch.ranks import (
     teller,
 )
 from trlt.engine.agreement import join
-from trlt.errors import ParityError, TrltError, UsageError, VideoError, counted, shown
+from trlt.errors import ParityError, TrltError, UsageError, counted, shown
 from trlt.errors.faults import tell
 from trlt.files import sample_files
 from trlt.recipe import Recipe, recipe_file
@@ -209,10 +209,7 @@ def probe(
         if count > 1 or ray is not None:  # an engine of this process has said so itself
             output.note(summary.parity.words)
     if summary.errors == summary.rows:
-        first = next(read_rows(rows))["error"]
-        raise VideoError(
-            f"not one sample could be asked; the first: {first} (--videos names the videos' folder, then --retry-errors)"
-        )
+        raise none_graded(rows)
     warned, failed = list[str](), list[dict[str, Any]]()
 
     def looked() -> Iterator[dict[str, Any]]:

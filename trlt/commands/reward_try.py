@@ -12,7 +12,7 @@ from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, probe_rows, run_of
 from trlt.commands._setup import resolve
 from trlt.commands._shared_options import Overrides, ProbedSamples, RecipeFile
-from trlt.errors import DataError, RecipeError, UsageError
+from trlt.errors import DataError, RecipeError, TrltError, UsageError
 from trlt.files.own_code import load_file
 from trlt.recipe import to_yaml
 from trlt.report.reward_trial_table import changed_groups, groups_text, parts_table
@@ -50,7 +50,7 @@ def try_reward(
     Raises:
         RecipeError: the file or a function can't be used.
         RewardError: a function gave what is no reward.
-        TrltError: rows and samples that can't be used, or don't belong together.
+        TrltError: every call of a function raised; rows and samples that can't be used, or don't belong together.
     """
     run = run_of(probe)
     rows = probe_rows(run)
@@ -68,6 +68,10 @@ def try_reward(
     output.show(parts_table(trial.parts), "", groups_text(trial), *changed_groups(trial.changed))
     for trace in [fault.trace for part in trial.parts for fault in part.faults.values()][:TRACES]:
         output.show("", trace.rstrip())
+    if raised := [part for part in trial.parts if part.errors and not part.values and not part.none]:
+        told = "\n".join(f"  {next(iter(part.faults.values()))}" for part in raised)
+        names = ", ".join(part.name for part in raised)
+        raise TrltError(f"every call of {names} raised, so this can't be a recipe's yet; the first of each:\n{told}")
     if file is not None:
         shown = {"reward": {"parts": [part.model_dump(exclude_defaults=True) for part in recipe.reward.parts]}}
         output.show("", "In a recipe:", "", to_yaml(shown).rstrip())

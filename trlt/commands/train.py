@@ -124,6 +124,11 @@ def train(
             output.result(shown)
             raise
         return shown
+    if opened is None and data is None and not any(one.startswith("train.data=") for one in sets):
+        raise DataError(
+            f"{given}: there is no such file. It's the train.data of {recipe_path}, which `trlt prepare`, `probe` and `select` "
+            "make (the head of a recipe that comes with trlt has the commands); or name your own table of questions by --data"
+        )
     opened = opened or open_data(given, recipe, folder, output)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
     try_prompts(recipe, "train", opened.samples)

@@ -78,8 +78,10 @@ class UnforeseenError(VideoError):
 
 
 class OwnCodeError(UnforeseenError):
-    """An exception that a function of the user's has raised for one sample."""
+    """An exception that a function of the user's has raised for one sample; its text begins with `BEGINS`."""
 
+    BEGINS = "reward part "
+    """By which rows and lists tell it from other reasons."""
     remedy = (
         "If the function is at fault, mend it, which makes another run (another --out, or --fresh); `trlt reward try` tries it "
         "on a probe's rows without a model. If it is a server or a file that the function needs, the same command goes on "

@@ -183,14 +183,16 @@ def _answered(
     rows: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], trial: RewardTrial
 ) -> Iterator[tuple[Sample, list[str]]]:
     for row in rows:
-        if row["error"] is not None or not row["texts"]:
+        # Where a function raised in the probe, the answers are kept ungraded.
+        texts = row["texts"] or [one["text"] for one in (row.get("ungraded") or {}).get("said", ())]
+        if not texts:
             trial.row_errors += 1
         elif row["id"] not in samples:
             raise DataError(
                 f"{shown(row['id'])}: is a row's, and no sample has that id; give the samples that were probed (--data)"
             )
         else:
-            yield samples[row["id"]], row["texts"]
+            yield samples[row["id"]], texts
 
 
 def _chunks(items: Iterator[tuple[Sample, list[str]]]) -> Iterator[list[tuple[Sample, list[str]]]]:

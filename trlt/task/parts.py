@@ -183,7 +183,7 @@ class RewardPart:
         said = quoted(error)
         shown_trace = "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
         return OwnCodeError(
-            f"reward part {self.name}: {name}{f': {said}' if said else ''} (at {place})",
+            f"{OwnCodeError.BEGINS}{self.name}: {name}{f': {said}' if said else ''} (at {place})",
             f"{name} at {place}",
             shown_trace.encode("utf-8", "backslashreplace").decode(),
         )

@@ -28,6 +28,8 @@ from trlt.train.memory_plan import (
     vllm_least,
 )
 
+ADAPTERS_RATE = 1e-5
+"""Learning rate of the recipes that train adapters."""
 MORE = re.compile(r"train\.launch\.processes=(\d+)")
 """What asks for more GPUs in flags."""
 MOST_SHARE = 0.9
@@ -137,7 +139,8 @@ def refuse_what_cannot_fit(recipe: Recipe, found: dict[str, Any], *, begun: bool
     raise RecipeError(
         f"{recipe.model.path} needs about {memory['peak_gb']} GB on {_gpus(found['processes'])} of "
         f"{memory['gpu_gb']:g} GB; {_remedies(memory['changes'], begun=begun)}\n"
-        "(`--dry-run` shows what it is made of; train.launch.gpu_gb says how large a GPU is)"
+        f"{_rate_of_adapters(recipe, memory['changes'])}(`--dry-run` shows what it is made of; train.launch.gpu_gb says how "
+        "large a GPU is)"
     )
 
 
@@ -201,6 +204,17 @@ def _remedies(changes: Sequence[str], *, begun: bool) -> str:
         fresh = "".join(f"\n  {change} --fresh" for change in others)
         parts.append(f"steps are saved; any one of these lines fits and starts anew:{fresh}")
     return "\n".join(parts)
+
+
+def _rate_of_adapters(recipe: Recipe, changes: Sequence[str]) -> str:
+    """A line on the learning rate where remedies add adapters to a recipe with the low one of full tuning; else empty."""
+    train = recipe.train
+    if train.lora or train.learning_rate >= ADAPTERS_RATE or not any("train.lora=" in change for change in changes):
+        return ""
+    return (
+        f"Adapters usually need a higher learning rate than this recipe's {train.learning_rate:g}: the 24 GB recipes have "
+        f"--set train.learning_rate={ADAPTERS_RATE:g} (another run, as the adapters are)\n"
+    )
 
 
 def _gpus(count: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
-from trlt.errors import DataError, UnforeseenError, VideoError
+from trlt.errors import DataError, OwnCodeError, TrltError, UnforeseenError, VideoError
 from trlt.errors.faults import tell
 from trlt.files import append_jsonl, read_log, write_jsonl
 from trlt.files.forms import STRICT
@@ -82,12 +82,19 @@ class BrokenSamples:
             append_jsonl(self._path, *map(asdict, new.values()))
         known |= new
         if len(known) > self._most * self._samples:
+            own = sum(fault.error.startswith(OwnCodeError.BEGINS) for fault in known.values())
             shown = "\n  ".join(fault.error for fault in list(known.values())[-SHOWN:])
+            above = f"which is above train.max_broken ({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all"
+            if own == len(known):
+                raise TrltError(
+                    f"{len(known)} of {self._samples} samples can't be used: one of your reward functions raised, {above}; "
+                    f"{OwnCodeError.remedy}, as it does with a higher train.max_broken"
+                )
+            also = f", and for {own} one of your reward functions raised" if own else ""
             raise DataError(
-                f"{len(known)} of {self._samples} samples can't be used, their video mostly, which is above train.max_broken "
-                f"({self._most:g}); the last of them:\n  {shown}\n{self._path} lists all; mend the files, give the videos' "
-                "folder as video.root, or raise train.max_broken, and run the same command again; data without these samples "
-                "makes another run (--fresh)"
+                f"{len(known)} of {self._samples} samples can't be used, their video mostly{also}, {above}; mend the files, "
+                "give the videos' folder as video.root, or raise train.max_broken, and run the same command again; data "
+                "without these samples makes another run (--fresh)"
             )
 
 
