@@ -87,7 +87,7 @@ def test_a_model_is_asked_and_scored(trlt, fast, bench, tmp_path):
 
     (bench / "Charades_v1_480/AAAAA.mp4").unlink()
     message = trlt(*args, "--fresh", code=4)
-    assert "1 videos of 2 questions are missing" in message and "--allow-missing" in message
+    assert "1 video of 2 questions is missing" in message and "--allow-missing" in message
     assert (tmp_path / "e/charades.missing_videos.txt").read_text().startswith("AAAAA.mp4\tAAAAA.mp4: not in ")
     results = trlt(*args, "--fresh", "--allow-missing")
     assert results["benchmarks"]["charades"]["n"] == 2 and results["benchmarks"]["charades"]["missing_videos"] == 1

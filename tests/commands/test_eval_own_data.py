@@ -176,7 +176,7 @@ def test_a_model_is_asked_about_videos_beside_the_file(trlt, mine, fast, tmp_pat
     write_clip(tmp_path / "a.mp4", 2, 0)
     args = ["eval", "--data", "mine.jsonl", *fast, "--no-think", "--set", "eval.max_new_tokens=4", "--out", "e"]
     message = trlt(*args, code=4)
-    assert "1 videos of 1 questions are missing" in message and "--allow-missing" in message
+    assert "1 video of 1 question is missing" in message and "--allow-missing" in message
     results = trlt(*args, "--allow-missing", "--json")
     entry = results["benchmarks"]["mine"]
     assert (entry["n"], entry["missing_videos"], entry["protocol"]["questions_left_out"]) == (2, 1, 1)

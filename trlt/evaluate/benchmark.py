@@ -13,7 +13,7 @@ from typing import Any
 
 from trlt.data.datasets import Item, by_task
 from trlt.data.find_videos import find_videos
-from trlt.errors import DataError, UsageError, VideoError
+from trlt.errors import DataError, UsageError, VideoError, counted
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.places import Questions
 from trlt.evaluate.predictions import Predictions
@@ -74,7 +74,8 @@ def open_bench(questions: Questions, recipe: Recipe, with_videos: bool, allow_mi
         shown = "\n  ".join([*list(found.missing.values())[:5], *(["…"] if len(found.missing) > 5 else [])])
         remedy = "leave their questions out with --allow-missing" if found.samples else "name their folder: --videos DIR"
         raise VideoError(
-            f"{name}: {len(found.missing):,} videos of {found.left_out:,} questions are missing in {questions.videos} "
+            f"{name}: {counted(len(found.missing), 'video')} of {counted(found.left_out, 'question')} "
+            f"{'is' if len(found.missing) == 1 else 'are'} missing in {questions.videos} "
             f"(all in {listing}); get them, or {remedy}:\n  {shown}"
         )
     identity = {**questions.identity, "videos": str(index.root)}
