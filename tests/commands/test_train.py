@@ -206,7 +206,9 @@ def test_samples_in_place_of_a_recipe_are_told_where_they_go(trlt, recipe, tmp_p
         message = trlt("train", given, code=2)
         assert message == f"{given}: this holds samples, not a recipe: `trlt train RECIPE --data {given}`\n"
     (tmp_path / "as.json").write_text('{"train": {"data": "nowhere.jsonl"}}')
-    assert "nowhere.jsonl: can't be read" in trlt("train", "as.json", code=3), "JSON is YAML, and may be a recipe"
+    assert "nowhere.jsonl: there is no such file. It's the train.data of as.json" in trlt("train", "as.json", code=3), (
+        "JSON is YAML, and may be a recipe"
+    )
 
 
 def test_what_it_reports_to_must_be_installed(trlt, recipe, tmp_path, monkeypatch):
