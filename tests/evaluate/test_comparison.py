@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from trlt.evaluate.compare import ScoredRun, compare, group_weights, other_annotations, protocol_differences
+from trlt.evaluate.compare import ScoredRun, compare, other_annotations, protocol_differences
+from trlt.stats.groups import group_weights
 
 
 def scored(values, ids=None, videos=None, groups=None, metric="acc"):
@@ -52,6 +53,8 @@ def test_one_video_gives_no_interval():
 def test_weights_are_made_anew_over_the_shared_questions():
     assert group_weights([None, None]) == [1.0, 1.0] and group_weights([]) == []
     assert group_weights(["s", "s", "s", "t"]) == pytest.approx([4 / 6, 4 / 6, 4 / 6, 2.0])
+    nested = ["turn/left", "turn/left", "turn/right", "count"]  # turn: a half of all, and each of its sides half of that
+    assert group_weights(nested) == pytest.approx([4 / 8, 4 / 8, 4 / 4, 4 / 2])
     groups = ["s", "s", "t", "t"]
     a = scored([1.0, 0.0, 1.0, 1.0], groups=groups)
     b = ScoredRun(["0", "1", "2"], ["v0", "v1", "v2"], groups[:3], {"acc": [1.0, 1.0, 0.0]})

@@ -90,8 +90,9 @@ def _compare_bench(
         )
     resamples = max(entry["bootstrap"]["resamples"] for entry in (before, after))
     columns = [_items(run, name, entry) for run, entry in ((a, entry_a), (b, entry_b))]
-    of_a, of_b = (scored(one, protocol) for one in columns)
-    lenient_a, lenient_b = (scored(one, "lenient") for one in columns)
+    micro = entry_a.get("micro", ())
+    of_a, of_b = (scored(one, protocol, micro) for one in columns)
+    lenient_a, lenient_b = (scored(one, "lenient", micro) for one in columns)
     for run, one in ((a, of_a), (b, of_b)):
         if not one.values:
             raise UsageError(

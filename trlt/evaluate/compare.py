@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from trlt.recipe import flat
+from trlt.stats.groups import group_weights
 from trlt.stats.intervals import paired_difference
 
 NO_DIFFERENCE = "no significant difference"
@@ -36,6 +36,8 @@ class ScoredRun:
     values: Mapping[str, Sequence[float | None]]
     """Metric to a value from 0 to 1 per question; the metric is 100 times their weighted mean. None if a question doesn't count
     in it (TempCompass has metrics of single tasks)."""
+    micro: Sequence[str] = ()
+    """Metrics that are plain means over questions, whatever the groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ def _change(
     counted = [(place, x, y) for place, x, y in pairs if x is not None and y is not None]
     if not counted:
         return None
-    weights = group_weights([a.groups[place] for place, _, _ in counted])
+    weights = group_weights([None if metric in a.micro else a.groups[place] for place, _, _ in counted])
     of_a = [100 * weight * x for weight, (_, x, _) in zip(weights, counted, strict=True)]
     of_b = [100 * weight * y for weight, (_, _, y) in zip(weights, counted, strict=True)]
     videos = [a.videos[place] for place, _, _ in counted]
@@ -122,12 +124,6 @@ def _change(
     low, high = (gain.low, gain.high) if len(set(videos)) > 1 else (None, None)
     n = len(counted)
     return MetricChange(metric, n, math.fsum(of_a) / n, math.fsum(of_b) / n, gain.mean, low, high)
-
-
-def group_weights(groups: Sequence[str | None]) -> list[float]:
-    """Weights that turn a mean over questions into the mean of the groups' means: 1 on average; all 1 with one group."""
-    sizes = Counter(groups)
-    return [len(groups) / (len(sizes) * sizes[group]) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)

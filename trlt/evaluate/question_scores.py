@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, is_answered, load
+from trlt.data.datasets import Item, is_answered, item_weights, load
 from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
 from trlt.evaluate.lenient_items import lenient_items
@@ -66,7 +66,7 @@ def item_columns(
     """
     module = load(bench)
     lenient = lenient_items(items) if lenient is None else lenient
-    weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
+    weights = item_weights(module, items)
     # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
     official = module.video_weights(items) if hasattr(module, "video_weights") else weights
     rows = [
@@ -79,7 +79,7 @@ def item_columns(
             "end": item.answer.span.end if item.answer.span else None,
             "answered": is_answered(item),
             # Weights alone don't tell tasks of one size apart, and a part of the questions has other weights.
-            "group": str(item.sample.meta["task"]) if hasattr(module, "weights") else None,
+            "group": module.group(item.sample) if hasattr(module, "group") else None,
             "weight": weight,
             "official_weight": official_weight,
             "lenient_option": other.answer.option,
@@ -142,14 +142,14 @@ def read_items(path: Path) -> Columns:
     return columns
 
 
-def scored(columns: Columns, protocol: str = "paper") -> ScoredRun:
+def scored(columns: Columns, protocol: str = "paper", micro: Sequence[str] = ()) -> ScoredRun:
     """The values of a benchmark's file by one of `PROTOCOLS`, as `trlt.evaluate.compare` takes them.
 
-    A file of an older trlt has none by the lenient one.
+    A file of an older trlt has none by the lenient one. `micro` are the metrics in which groups don't count.
     """
     prefix = PROTOCOLS[protocol]
     values = {key.removeprefix(prefix): values for key, values in columns.items() if key.startswith(prefix)}
-    return ScoredRun(columns["id"], columns["video"], columns["group"], values)
+    return ScoredRun(columns["id"], columns["video"], columns["group"], values, micro)
 
 
 def _question(sample: Sample) -> dict[str, Any]:

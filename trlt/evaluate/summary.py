@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, has_role, load, names
+from trlt.data.datasets import Item, has_role, item_weights, load, names
 from trlt.errors import UsageError
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.stats.intervals import mean_interval
@@ -65,13 +65,15 @@ def _intervals(
     module: ModuleType, items: Sequence[Item], metrics: Iterable[str], bootstrap: int, seed: int
 ) -> dict[str, list[float]]:
     """The 95% interval of each metric."""
-    weights = module.weights(items) if hasattr(module, "weights") else [1.0] * len(items)
+    weights, micro = item_weights(module, items), getattr(module, "MICRO", ())
     rows = [module.values(item) for item in items]
     videos = [item.sample.video_key or item.sample.video for item in items]
     ci95: dict[str, list[float]] = {}
     for key in metrics:
         mine = [index for index, row in enumerate(rows) if key in row]
-        values = [100 * weights[index] * rows[index][key] for index in mine]
+        scale = [1.0 if key in micro else weights[index] for index in mine]
+        whole = sum(scale) / len(scale)  # not 1 where a metric counts some of the questions alone
+        values = [100 * weight / whole * rows[index][key] for index, weight in zip(mine, scale, strict=True)]
         interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed)
         ci95[key] = [interval.low, interval.high]
     return ci95

@@ -1,1 +1,1 @@
-"""Statistics: intervals, and the rate of counted work."""
+"""Statistics: intervals, weights of groups, and the rate of counted work."""

@@ -9,13 +9,13 @@ to know of it.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from trlt.errors import DataError
+from trlt.stats.groups import group_weights
 from trlt.task.answer import LETTERS, Answer, parse_option, parse_span
 from trlt.task.sample import Sample, Span
 from trlt.task.score import score
@@ -43,7 +43,8 @@ def benchmark_entry(
     official: Values,
     answered: Callable[[Item], bool],
     by: Mapping[str, Callable[[Sample], str]] | None = None,
-    weights: Sequence[float] | None = None,
+    group: Callable[[Sample], str] | None = None,
+    micro: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A benchmark's part of `results.json`, in percent.
 
@@ -53,7 +54,8 @@ def benchmark_entry(
         official: The benchmark's own.
         answered: Whether an item has a parsed answer.
         by: Name of a breakdown to a function that gives a sample's group in it.
-        weights: One per item, 1 on average; None weighs all alike (micro).
+        group: The group of a sample, whose means weigh alike in a metric (`group_weights`); None weighs all items alike.
+        micro: Metrics that weigh all items alike nevertheless.
 
     Raises:
         DataError: no items.
@@ -66,26 +68,35 @@ def benchmark_entry(
         for item in items:
             parts.setdefault(key(item.sample), []).append(item)
         groups[name] = {part: {"n": len(parts[part]), **mean_values(parts[part], paper)} for part in sorted(parts)}
+    weights = group_weights([group(item.sample) for item in items]) if group else None
     return {
         "n": len(items),
         "unanswered": sum(not answered(item) for item in items),
-        "paper": mean_values(items, paper, weights),
-        "official": mean_values(items, official, weights),
+        "paper": mean_values(items, paper, weights, micro),
+        "official": mean_values(items, official, weights, micro),
         "by": groups,
-    }
+    } | ({"micro": list(micro)} if micro else {})
 
 
-def mean_values(items: Sequence[Item], values: Values, weights: Sequence[float] | None = None) -> dict[str, float]:
-    """Mean of each named metric over the items that have it, in percent; the first items' names come first."""
-    rows = [values(item) for item in items]
-    scale = weights or [1.0] * len(rows)
+def mean_values(
+    items: Sequence[Item], values: Values, weights: Sequence[float] | None = None, micro: Sequence[str] = ()
+) -> dict[str, float]:
+    """Weighted mean of each named metric over the items that have it, in percent; the first items' names come first.
+
+    Args:
+        items: The items.
+        values: Their metrics.
+        weights: One per item; None weighs all alike.
+        micro: Metrics in which all items weigh alike nevertheless.
+    """
     sums: dict[str, float] = {}
-    counts: Counter[str] = Counter()
-    for weight, row in zip(scale, rows, strict=True):
-        for key, value in row.items():
-            sums[key] = sums.get(key, 0.0) + weight * value
-            counts[key] += 1
-    return {key: 100 * total / counts[key] for key, total in sums.items()}
+    whole: dict[str, float] = {}
+    for weight, item in zip(weights or [1.0] * len(items), items, strict=True):
+        for key, value in values(item).items():
+            mine = 1.0 if key in micro else weight
+            sums[key] = sums.get(key, 0.0) + mine * value
+            whole[key] = whole.get(key, 0.0) + mine
+    return {key: 100 * total / whole[key] for key, total in sums.items()}
 
 
 def is_answered(item: Item) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
+from trlt.data.datasets._metrics import Item
 from trlt.data.datasets._outside import run_file
 from trlt.errors import DataError, UsageError, did_you_mean
+from trlt.stats.groups import group_weights
 
 Role = Literal["train", "bench"]
 RESERVED = ("all", "benchmarks")
@@ -78,6 +81,11 @@ def name_fault(name: str) -> str | None:
 def has_role(module: ModuleType, role: Role) -> bool:
     """Whether a data set can be trained on (`train`) or has a metric (`bench`)."""
     return hasattr(module, "TRAIN_SPLIT" if role == "train" else "metrics")
+
+
+def item_weights(module: ModuleType, items: Sequence[Item]) -> list[float]:
+    """Each item's weight in a benchmark's metrics but those of its `MICRO`: 1 on average."""
+    return group_weights([module.group(item.sample) for item in items]) if hasattr(module, "group") else [1.0] * len(items)
 
 
 def _module(name: str) -> ModuleType:

@@ -64,7 +64,7 @@ def run_file(path: Path, source: bytes) -> ModuleType:
         exec(code, module.__dict__)
     if faults := shape_faults(module):
         raise DataError("\n  ".join([f"{path}: this file describes no data set yet:", *faults]))
-    for name in ("read", *BENCH, "weights", "video_weights"):
+    for name in ("read", *BENCH, "group", "video_weights"):
         if hasattr(module, name):
             setattr(module, name, _checked(module, path, name, getattr(module, name)))
     return module

@@ -14,7 +14,6 @@ its data set.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -211,10 +210,9 @@ def official(item: Item) -> dict[str, float]:
     return {"acc": float(bool(token) and (token in gold or gold in token))}
 
 
-def weights(items: Sequence[Item]) -> list[float]:
-    """Weights that turn the mean over items into the mean over the available tasks: 1 on average."""
-    sizes = Counter(item.sample.meta["task"] for item in items)
-    return [len(items) / (len(sizes) * sizes[item.sample.meta["task"]]) for item in items]
+def group(sample: Sample) -> str:
+    """The task: the metric is the mean over the available tasks."""
+    return str(sample.meta["task"])
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
@@ -224,8 +222,8 @@ def metrics(items: Sequence[Item]) -> dict[str, Any]:
         paper=values,
         official=official,
         answered=lambda item: item.answer.option is not None,
-        by={"task": lambda sample: str(sample.meta["task"])},
-        weights=weights(items),
+        by={"task": group},
+        group=group,
     )
     for task, part in entry["by"]["task"].items():
         mine = [item for item in items if item.sample.meta["task"] == task]
