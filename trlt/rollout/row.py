@@ -88,7 +88,9 @@ def _head(sample: Sample) -> dict[str, Any]:
 
 def _answer(answer: Answer) -> dict[str, Any]:
     span = list(answer.span) if answer.span else None
-    return {"payload": answer.payload, "option": answer.option, "span": span, "well_formed": answer.well_formed}
+    # Only where there are several, as rows of one span were written before there were any.
+    spans = {"spans": [list(one) for one in answer.spans]} if answer.further else {}
+    return {"payload": answer.payload, "option": answer.option, "span": span, **spans, "well_formed": answer.well_formed}
 
 
 def _mean(values: Sequence[float]) -> float:
