@@ -95,7 +95,12 @@ def _several(query: str, spans: list[Span]) -> Iterator[tuple[str, list[Span]]]:
         yield query, spans
 
 
-_TVG_SOURCES = ("Charades-STA", "ActivityNet", "TACoS")
+_TVG = "./dataset/timer1/videos"
+_TVG_SOURCES = {
+    "charades": "Charades_sta_test",
+    "hirest": "hirest_formated_moment_evaluation_gt",
+    "tacos": "tacos_val",
+}
 
 
 def tvgbench(clips: int, world: WorldOptions) -> Part:
@@ -103,22 +108,24 @@ def tvgbench(clips: int, world: WorldOptions) -> Part:
     rows: list[dict[str, Any]] = []
     videos: dict[str, Scene] = {}
     for index, scene, rng in clips_of("bench/tvgbench", "train", world, clips):
-        name = youtube_id("bench/tvgbench", index)
+        dataset, origin = list(_TVG_SOURCES.items())[index % len(_TVG_SOURCES)]
+        spell = charades_id if dataset == "charades" else youtube_id
+        name = spell("bench/tvgbench", index)
         videos[f"{name}.mp4"] = scene
         for query in ask_several(scene, rng, "grounding", rng.randint(1, 2)):
-            span, source = only_span(query), _TVG_SOURCES[index % len(_TVG_SOURCES)]
+            span = only_span(query)
             rows.append(
                 {
-                    "path": f"./dataset/timer1/videos/tvgbench_data/{name}.mp4",
+                    "path": f"{_TVG}/tvgbench_data/{name}.mp4",
                     "question": query.text,
                     "answer": f"{span.start:g}-{span.end:g}",
                     "start": None,
                     "end": None,
                     "duration": scene.duration,
-                    "question_type": "grounding",
-                    "source": source,
-                    "dataset_name": source,
-                    "qsemtype": "Object Change" if "turns" in query.text else "Object Moving",
+                    "question_type": "video temporal grounding",
+                    "source": f"{_TVG}/annotations/tvgbench/raw_data/{origin}.json",
+                    "dataset_name": dataset,
+                    "qsemtype": "Object Transition" if "turns" in query.text else "Object Attribute",
                 }
             )
     return Part({"tvgbench.json": json.dumps(rows)}, videos)
