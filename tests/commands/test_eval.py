@@ -232,6 +232,7 @@ def test_lmms_eval_layout(bench, write_jsonl, tmp_path):
     results = json.loads((tmp_path / "e/lmms_eval/results.json").read_text())
     metrics = results["results"]["charades"]
     assert metrics["mIoU,none"] == 25 and metrics["official_mIoU,none"] == 37.5 and metrics["mIoU_stderr,none"] == "N/A"
+    assert metrics["lenient_mIoU,none"] == 37.5
     assert results["n-samples"] == {"charades": {"original": 4, "effective": 4}} and results["n-shot"] == {"charades": 0}
     assert results["higher_is_better"]["charades"]["R1@0.5"] is True and results["configs"]["charades"]["test_split"] == "test"
     samples = [json.loads(line) for line in (tmp_path / "e/lmms_eval/samples_charades.jsonl").read_text().splitlines()]
@@ -239,3 +240,4 @@ def test_lmms_eval_layout(bench, write_jsonl, tmp_path):
     first, second = samples[:2]
     assert first["resps"] == [[said(0, 1)]] and first["filtered_resps"] == ["0.0 to 1.0"] and first["target"] == "0.0 to 1.0"
     assert second["filtered_resps"] == [""] and second["mIoU"] == 0 and second["official_mIoU"] == 0.5
+    assert second["lenient_mIoU"] == 0.5

@@ -16,6 +16,8 @@ from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.files import open_atomic
+from trlt.stats.groups import group_weights
+from trlt.stats.intervals import mean_interval
 from trlt.task.sample import Sample
 
 COLUMNS = {
@@ -44,8 +46,8 @@ SEVERAL_COLUMNS = {"spans": "string", "lenient_spans": "string"}
 """All spans of answers to questions that asked for several, as JSON; only files that hold such questions have them."""
 NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
 PAPER, OFFICIAL, LENIENT = "paper.", "official.", "lenient."
-PROTOCOLS = {"paper": PAPER, "lenient": LENIENT}
-"""Protocols by which two runs can be compared, with the prefix of their columns."""
+PROTOCOLS = {"paper": PAPER, "official": OFFICIAL, "lenient": LENIENT}
+"""Protocols by which runs can be compared, with the prefix of their columns."""
 
 Columns = dict[str, list[Any]]
 
@@ -157,7 +159,26 @@ def scored(columns: Columns, protocol: str = "paper", micro: Sequence[str] = ())
     """
     prefix = PROTOCOLS[protocol]
     values = {key.removeprefix(prefix): values for key, values in columns.items() if key.startswith(prefix)}
-    return ScoredRun(columns["id"], columns["video"], columns["group"], values, micro)
+    groups: Sequence[str | None] = columns["group"]
+    if protocol == "official" and columns["official_weight"] != columns["weight"]:
+        # Official means over videos (a module's `video_weights`); numbers, since a slash would make groups in groups.
+        known = {video: str(place) for place, video in enumerate(dict.fromkeys(columns["video"]))}
+        groups = [known[video] for video in columns["video"]]
+    return ScoredRun(columns["id"], columns["video"], groups, values, micro)
+
+
+def metric_intervals(run: ScoredRun, resamples: int, seed: int) -> dict[str, list[float]]:
+    """The 95% interval over videos of each metric of a run, in percent: what `results.json` has of the paper's protocol."""
+    found = {}
+    for metric, values in run.values.items():
+        counted = [place for place, value in enumerate(values) if value is not None]
+        if not counted:
+            continue
+        weights = group_weights([None if metric in run.micro else run.groups[place] for place in counted])
+        scaled = [100 * weight * (values[place] or 0.0) for weight, place in zip(weights, counted, strict=True)]
+        interval = mean_interval(scaled, [run.videos[place] for place in counted], resamples, seed)
+        found[metric] = [interval.low, interval.high]
+    return found
 
 
 def _question(sample: Sample) -> dict[str, Any]:
