@@ -16,7 +16,7 @@ from typing import Any
 
 from trlt.errors import DataError
 from trlt.stats.groups import group_weights
-from trlt.task.answer import BETWEEN, LETTERS, Answer, parse_option, parse_span
+from trlt.task.answer import BETWEEN, LETTERS, Answer, parse_option, parse_span, parse_spans
 from trlt.task.sample import Sample, Span
 from trlt.task.score import score
 
@@ -149,6 +149,11 @@ def find_span(text: str) -> Span | None:
         return whole
     spans = (parse_span(match[0]) for match in _PAIR.finditer(text))
     return next((span for span in spans if span), None)
+
+
+def find_spans(text: str) -> tuple[Span, ...]:
+    """The list of spans that a text is, else all that it holds, in their order."""
+    return parse_spans(text) or tuple(span for match in _PAIR.finditer(text) if (span := parse_span(match[0])))
 
 
 def best_iou(span: Span | None, gold: Sequence[Span]) -> float:
