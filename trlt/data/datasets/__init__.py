@@ -27,7 +27,7 @@ from trlt.data.datasets._modules import (
 )
 from trlt.data.datasets._outside import entry_fault, reading_faults, shape_faults, value_faults
 from trlt.data.datasets._source import read_source
-from trlt.data.datasets._spans import fit_to_file, outside_words, span_outside
+from trlt.data.datasets._spans import file_warning, fit_to_file, outside_words, span_outside
 from trlt.data.datasets._videos import locate
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "dataset_file",
     "dataset_name",
     "entry_fault",
+    "file_warning",
     "fit_to_file",
     "gold_text",
     "has_role",

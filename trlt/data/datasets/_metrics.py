@@ -16,7 +16,7 @@ from typing import Any
 
 from trlt.errors import DataError
 from trlt.stats.groups import group_weights
-from trlt.task.answer import LETTERS, Answer, parse_option, parse_span
+from trlt.task.answer import BETWEEN, LETTERS, Answer, parse_option, parse_span
 from trlt.task.sample import Sample, Span
 from trlt.task.score import score
 
@@ -186,7 +186,8 @@ def gold_text(sample: Sample) -> str:
     """The gold answer in the no-think template, with times in full precision: it scores full marks by definition."""
     said = (sample.answer or "") if sample.options is None else LETTERS[sample.answer_index or 0]
     # Through Decimal: every digit, and never an exponent, which no template has.
-    when = " to ".join(f"{Decimal(repr(time)):f}" for time in (sample.spans or ((),))[0])
+    spans = (sample.spans or ())[: None if sample.several else 1]
+    when = f"{BETWEEN} ".join(" to ".join(f"{Decimal(repr(time)):f}" for time in span) for span in spans)
     if sample.task == "grounding":
         return f"<answer> {when} </answer>"
     observed = f"<observe> {when} </observe> " if sample.task == "grounded_qa" else ""
