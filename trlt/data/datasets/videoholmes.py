@@ -56,7 +56,7 @@ FACTS = Facts(
         "Gold given as `F. friend` has 89.44 by the official rule, as `F: friend` 99.40, as the letter 100.",
         "VLMEvalKit counts an output without tags as wrong.",
         "lmms-eval asks for the letter only, with 64 new tokens, and draws a letter at random where it finds none.",
-        "The official script, when resumed, scores the new rows only, and skips rows whose Question ID another video's row had.",
+        "The official script, when resumed, scores new rows only, and skips those whose Question ID another video's row had.",
         "Qwen2.5-VL-7B has 27.8 in the project's README.",
     ),
 )
