@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, is_answered, item_weights, load
+from trlt.data.datasets import Item, is_answered, item_values, item_weights, load
 from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
 from trlt.evaluate.lenient_items import lenient_items
@@ -73,6 +73,7 @@ def item_columns(
     weights = item_weights(module, items)
     # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
     official = module.video_weights(items) if hasattr(module, "video_weights") else weights
+    scores = (item_values(module, items), item_values(module, items, "official"), item_values(module, lenient))
     several = any(item.sample.several for item in items)
     rows = [
         {
@@ -91,11 +92,13 @@ def item_columns(
             "lenient_option": other.answer.option,
             "lenient_start": other.answer.span.start if other.answer.span else None,
             "lenient_end": other.answer.span.end if other.answer.span else None,
-            **_named(PAPER, entry["paper"], module.values(item)),
-            **_named(OFFICIAL, entry["official"], module.official(item)),
-            **_named(LENIENT, entry["lenient"], module.values(other)),
+            **_named(PAPER, entry["paper"], paper),
+            **_named(OFFICIAL, entry["official"], by_rule),
+            **_named(LENIENT, entry["lenient"], by_lenient),
         }
-        for item, other, weight, official_weight in zip(items, lenient, weights, official, strict=True)
+        for item, other, weight, official_weight, paper, by_rule, by_lenient in zip(
+            items, lenient, weights, official, *scores, strict=True
+        )
     ]
     return {key: [_encodable(row[key]) for row in rows] for key in rows[0]}
 

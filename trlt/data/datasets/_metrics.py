@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 from trlt.errors import DataError
 from trlt.stats.groups import group_weights
@@ -34,6 +35,20 @@ class Item:
 
 Values = Callable[[Item], dict[str, float]]
 """Named metrics of one item, each from 0 to 1; a benchmark's metric is 100 times their mean over the items that have it."""
+
+
+def item_values(
+    module: ModuleType, items: Sequence[Item], rule: Literal["values", "official"] = "values"
+) -> list[dict[str, float]]:
+    """The named metrics of each item by a benchmark's `values` or `official`, with those that items have only together.
+
+    Args:
+        module: The benchmark's; its `together(items, rows)`, if it has one, adds metrics of groups of questions.
+        items: All questions.
+        rule: The function to take.
+    """
+    rows: list[dict[str, float]] = [getattr(module, rule)(item) for item in items]
+    return module.together(items, rows) if hasattr(module, "together") else rows
 
 
 def benchmark_entry(

@@ -1,15 +1,15 @@
 """MLVU (test): 502 multi-choice questions of nine tasks with six options each, about long videos.
 
 Origin: Zhou et al., "MLVU: Benchmarking Multi-task Long Video Understanding" (2024); the answers were published in 2025.
-`test_mcq_gt.json` is a list of `{video, duration, question, candidates[6], answer, question_type, question_id}`, where `answer`
-is a candidate's text. A file of answers that lacks the questions is joined by `question_id` with `test_question.json` (or
-`test_multi_choice_tasks.json`, the same on the hub), and may give a letter as `option`. Videos are `<video>`, in one folder.
+`test_mcq_gt.json` is a list of `{video, duration, question, candidates[6], answer, question_type, question_id}`, where
+`answer` is a candidate's text. A file of answers that lacks the questions is joined by `question_id` with `test_question.json`
+(or `test_multi_choice_tasks.json`, the same on the hub), and may give a letter as `option`. Videos are `<video>`, in one
+folder.
 
 Splits: test. The generation tasks need a judge and are in other files, which aren't read.
 Protocol: `m_avg` is M-Avg, the mean of the nine tasks' accuracies; `acc` counts all questions alike. Official check: what
-stands before the first `)` (all of the output without one) must be the gold letter exactly; the prompt ends in
-`Best Option: (`, so a chat model's `(B)` is wrong there. License: CC BY-NC-SA 4.0, research only; videos belong to their
-owners.
+stands before the first `)` (all of the output without one) must be the gold letter exactly; the prompt ends in `Best Option:
+(`, so a chat model's `(B)` is wrong there. License: CC BY-NC-SA 4.0, research only; videos belong to their owners.
 """
 
 from __future__ import annotations
