@@ -21,8 +21,8 @@ from trlt.evaluate.predictions import Predictions
 from trlt.evaluate.question_scores import item_columns, write_items
 from trlt.evaluate.summary import summary
 from trlt.files import write_text_atomic
-from trlt.recipe import Recipe
-from trlt.rollout import RunFiles, read_rows
+from trlt.recipe import Recipe, Video
+from trlt.rollout import QuestionSet, RunFiles, read_rows
 from trlt.task.sample import Sample, read_samples, write_samples
 from trlt.video.resolve import VideoIndex
 
@@ -85,6 +85,18 @@ def open_bench(questions: Questions, recipe: Recipe, with_videos: bool, allow_mi
         )
     identity = {**questions.identity, "videos": str(index.root)}
     return LoadedBenchmark(questions, found.samples, index, len(found.missing), found.left_out, identity)
+
+
+def question_set(bench: LoadedBenchmark, recipe: Recipe) -> QuestionSet:
+    """How a benchmark is asked; those with one budget, that are sampled alike, share clips."""
+    video, settings = eval_video(recipe), recipe.eval
+    return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=1, grader=recipe.grader("eval"))
+
+
+def eval_video(recipe: Recipe) -> Video:
+    """The section `video` with an evaluation's own budget."""
+    most = recipe.eval.max_tokens_video
+    return recipe.video.model_copy(update={"max_tokens": most}) if most else recipe.video
 
 
 def keep_questions(bench: LoadedBenchmark, run: Path) -> None:
