@@ -47,6 +47,7 @@ TOLD = {
     "prompt.template: makes": "begins with the key at fault, before there is a run",
     "prompt.format: {}": "the same",
     "prompt.format begins otherwise": "names what asks; the advice follows",
+    "prompt.format: its mark": "begins with the key at fault, before there is a run",
     "prompt.format: <think>": "told before there is a run",
     "is never reached; ": "names the key that isn't reached; the advice follows",
 }

@@ -26,7 +26,8 @@ from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
 from trlt.rollout import QuestionSet, RunFiles, WorkFiles, open_run, read_rows
 from trlt.task.prompt import letter, render_span
-from trlt.task.sample import Sample, Span
+from trlt.task.sample import Sample
+from trlt.task.user_question import stated_spans
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ def _said(sample: Sample, answer: Mapping[str, Any]) -> str:
         parts.append(f"{letter(answer['option'])}. {sample.options[answer['option']]}")
     elif sample.task != "grounding" and answer["payload"] is not None:
         parts.append(answer["payload"])
-    if answer["span"]:
-        parts.append(render_span(Span(*answer["span"])))
+    parts += map(render_span, stated_spans(answer))
     return ", ".join(parts) or "not readable"
 
 

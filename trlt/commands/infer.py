@@ -205,7 +205,7 @@ def _chosen(answer: Answer, text: str, which: int | None) -> Span:
         UsageError: there is no such one.
     """
     if answer.span is not None:
-        spans = [answer.span]
+        spans = list(answer.spans)
     else:
         found = (parse_span(stated) for stated in _STATED.findall(answer.payload or ""))
         spans = [span for span in found if span is not None]
@@ -242,6 +242,6 @@ def _show(answer: Answer, text: str, sample: Sample, duration: float, finished: 
     else:
         output.show(Text("No answer in the form that was asked for. The model wrote:", style="yellow"), Text(text))
     if answer.span:
-        output.show("", timeline(duration, [("video", [answer.span])]))
+        output.show("", timeline(duration, [("video", answer.spans)]))
     if not finished:
         output.note("cut off at the token limit; raise it with --set eval.max_new_tokens=…")

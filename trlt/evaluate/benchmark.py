@@ -143,10 +143,12 @@ def score_bench(
     by_id = {sample.id: sample for sample in bench.samples}
     items: list[Item] = []
     errors: dict[str, str] = {}
+    warned = 0
     form = recipe.form("eval")
     for row in read_rows(folder.rows(bench.name)):
         sample = by_id[row["id"]]
         text = row["texts"][0] if row["texts"] else ""
+        warned += "warning" in row
         if row["error"] is not None:
             errors[sample.id] = row["error"]
             if given is None:
@@ -166,6 +168,8 @@ def score_bench(
         return entry | {"protocol": _protocol(bench, settings, None)}
     broken = {by_id[id].video for id in errors}
     entry["broken_videos"] = len(broken)
+    if warned:
+        entry["video_warnings"] = warned
     read = len({sample.video for sample in bench.samples} - broken)
     return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
 

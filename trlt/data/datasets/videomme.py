@@ -14,12 +14,12 @@ videos belong to their owners.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
 from trlt.data.datasets._fetch import Fetch, Remote, hub
+from trlt.data.datasets._lead_ins import first_capital
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
 from trlt.data.datasets._options import bare, choose, flags
@@ -115,11 +115,8 @@ _PHRASES = ("The best answer is", "The correct answer is", "The answer is", "The
 
 def official(item: Item) -> dict[str, float]:
     """Whether the first capital A to D is the gold letter, as `extract_characters_regex` of the official script finds it."""
-    text = official_text(item)
-    for phrase in _PHRASES:
-        text = text.replace(phrase, "")
-    found = re.search("[ABCD]", text)
-    return {"acc": float(found is not None and found[0] == LETTERS[item.sample.answer_index or 0])}
+    said = first_capital(official_text(item), _PHRASES, "ABCD")
+    return {"acc": float(said == LETTERS[item.sample.answer_index or 0])}
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
