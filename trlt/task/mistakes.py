@@ -11,7 +11,7 @@ from trlt.errors import did_you_mean, shown
 
 _NEEDED = ("id", "source", "split", "task", "video", "question")
 _KINDS: Mapping[str, type] = {
-    **dict.fromkeys((*_NEEDED, "video_key", "license"), str),
+    **dict.fromkeys((*_NEEDED, "video_key", "license", "subtitles"), str),
     **dict.fromkeys(("options", "spans"), list),
     "meta": dict,
     "several": bool,

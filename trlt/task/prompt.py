@@ -42,7 +42,7 @@ _UNSAID = re.compile(
 
 
 FIELDS = (
-    *("question", "task", "options", "letters", "lettered", "answer_format", "think", "several", "format"),
+    *("question", "task", "options", "letters", "lettered", "answer_format", "think", "several", "format", "subtitles"),
     *("id", "source", "meta"),
 )
 """What an own template can show; `docs/own-prompts.md` tells their meaning. None holds the gold answer."""
@@ -137,6 +137,7 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "answer_format": form,
         "think": think,
         "several": sample.several,
+        "subtitles": sample.subtitles,
         "format": shape,
         "id": sample.id,
         "source": sample.source,
@@ -177,12 +178,15 @@ def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat
         ask = f"the {_TIMES} of what shows the answer, then {ask}"
     if think:
         ask = f"your reasoning, then {ask}"
-    return "\n".join([*lines, f"Give {ask}: {shape}"])
+    said = ["Subtitles:", sample.subtitles] if sample.subtitles else []
+    return "\n".join([*said, *lines, f"Give {ask}: {shape}"])
 
 
 def unaskable(sample: Sample) -> str | None:
-    """Why a sample can't be put to a model: what its question or options hold; None if it can."""
+    """Why a sample can't be put to a model: what its question, options or subtitles hold; None if it can."""
     found = next((part for text in (sample.question, *(sample.options or ())) if (part := unsaid(text))), None)
+    if found is None and (found := unsaid(sample.subtitles)):
+        return f"subtitles: hold {found}; take it out of the text"
     return f"question or options: hold {found}; take it out of the text" if found else None
 
 

@@ -70,6 +70,8 @@ class Sample:
     """Gold spans; an answer with one of them is right, unless `several`."""
     several: bool = False
     """Whether the prompt asks for all spans of a grounding query, the most certain first, and not for one."""
+    subtitles: str = ""
+    """What is said in the video, which the prompt shows before the question: a line each, with its time (`1:05 Hello`)."""
     license: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     """Repairs and decisions made while reading; without effect on training."""
@@ -96,6 +98,7 @@ class Sample:
             "answer_index": self.answer_index,
             "spans": [list(s) for s in self.spans] if self.spans is not None else None,
             **({"several": True} if self.several else {}),
+            **({"subtitles": self.subtitles} if self.subtitles else {}),
             "license": self.license,
             "meta": self.meta,
         }
