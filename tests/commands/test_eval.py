@@ -93,6 +93,19 @@ def test_a_model_is_asked_and_scored(trlt, fast, bench, tmp_path):
     assert results["benchmarks"]["charades"]["n"] == 2 and results["benchmarks"]["charades"]["missing_videos"] == 1
 
 
+def test_a_file_that_is_not_the_annotated_clip_is_told(trlt, fast, bench, tmp_path):
+    """TVGBench's times are of files that are cut already, and one name stands for several clips."""
+    row = {"path": "v/AAAAA.mp4", "question": "a cat sits", "answer": "0.0-1.0", "start": 9.0, "end": 29.0, "duration": 20.0}
+    row |= {"source": "raw/anet_test.json", "qsemtype": "Human Pose"}
+    (bench / "tvgbench.json").write_text(json.dumps([row]))
+    args = ["eval", "--bench", "tvgbench", "--annotations", bench, "--videos", bench, *fast, *SHORT, "--out", "e", "--no-page"]
+    shown = " ".join(trlt(*args).split())
+    assert "1 question fits another file than the one that was shown; `warning` in rows/tvgbench.jsonl says how" in shown
+    assert json.loads((tmp_path / "e/results.json").read_text())["benchmarks"]["tvgbench"]["video_warnings"] == 1
+    (row,) = read_rows(tmp_path / "e/rows/tvgbench.jsonl")
+    assert "s long and should be 20.0 s" in row["warning"]
+
+
 def test_questions_are_listed_with_their_prompts(trlt, bench, tmp_path, write_jsonl):
     listed = trlt("eval", "-b", "charades", "--annotations", bench, "--samples", "--out", "q", "--json")
     assert listed["samples"]["charades"]["questions"] == 4

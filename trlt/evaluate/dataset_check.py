@@ -21,6 +21,7 @@ from trlt.data.datasets import (
     entry_fault,
     gold_text,
     has_role,
+    item_values,
     read_source,
     reading_faults,
     shape_faults,
@@ -255,7 +256,7 @@ def _means(module: ModuleType, samples: Sequence[Sample]) -> Iterator[str]:
     except TrltError as error:
         yield str(error)
         return
-    if fault := entry_fault(entry, [module.values(item) for item in items]):
+    if fault := entry_fault(entry, item_values(module, items)):
         yield fault
     for key, value in entry["paper"].items():
         if abs(value - other["paper"].get(key, -1)) > 1e-6:

@@ -43,6 +43,8 @@ class Questions:
     data set outside of the package `dataset`, its path."""
     outside: bool
     """Whether nobody but the user has these questions, so that a run must keep them."""
+    subtitles: Mapping[str, int] | None = None
+    """Where prompts show subtitles, how many questions have none, and how many lack lines."""
 
 
 def find_places(

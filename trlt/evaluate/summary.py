@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, has_role, item_weights, load, names
+from trlt.data.datasets import Item, has_role, item_values, item_weights, load, names
 from trlt.errors import UsageError
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.stats.intervals import mean_interval
@@ -66,7 +66,7 @@ def _intervals(
 ) -> dict[str, list[float]]:
     """The 95% interval of each metric."""
     weights, micro = item_weights(module, items), getattr(module, "MICRO", ())
-    rows = [module.values(item) for item in items]
+    rows = item_values(module, items)
     videos = [item.sample.video_key or item.sample.video for item in items]
     ci95: dict[str, list[float]] = {}
     for key in metrics:

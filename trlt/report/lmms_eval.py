@@ -70,6 +70,7 @@ def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str
         row = {key: values[place] for key, values in columns.items()}
         spans = json.loads(row["gold_spans"]) if row["gold_spans"] is not None else []
         said = [[row["start"], row["end"]]] if row["start"] is not None else []
+        said = json.loads(row["spans"]) if row.get("spans") else said
         target = _stated(row["gold_option"], spans)
         doc = json.dumps([id, row["question"], row["gold_answer"], spans], ensure_ascii=False)
         yield {

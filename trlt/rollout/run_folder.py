@@ -24,7 +24,7 @@ from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apa
 from trlt.rollout.changed_model import changed_model
 from trlt.rollout.changed_parts import changed_parts
 from trlt.rollout.shared.leases import at_work, remove
-from trlt.rollout.shared.rank_files import work_folder
+from trlt.rollout.shared.work_files import work_folder
 
 _ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
@@ -133,7 +133,7 @@ def open_run(
     if fresh:
         _forget(run)
     old = run.read_manifest()
-    if old is None and any(path.exists() for rows in _rows_there(run) for path in (rows, work_folder(rows))):
+    if old is None and any(path.exists() for path in (*_rows_there(run), *_works_there(run))):
         raise ResumeError(f"{out}: there are rows, but no {run.manifest.name} that tells whose; give another --out, or --fresh")
     values = {
         "schema": 1,
@@ -284,22 +284,27 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _rows_there(run: RunFiles) -> list[Path]:
-    """Files of rows, including those with only the ranks' parts so far."""
+    """Files of rows."""
     if run.is_file:
         return [run.out]
-    folder = run.out / "rows"
-    shared = [path.with_name(path.name[1 : -len(".work")]) for path in folder.glob(".*.jsonl.work")]
-    return sorted({*folder.glob("*.jsonl"), *shared})
+    return sorted((run.out / "rows").glob("*.jsonl"))
+
+
+def _works_there(run: RunFiles) -> list[Path]:
+    """Folders in which processes share the rows, or did when they were killed."""
+    if run.is_file:
+        return [path for path in [work_folder(run.out)] if path.is_dir()]
+    return sorted((run.out / "rows").glob(".*.work"))
 
 
 def _forget(run: RunFiles) -> None:
     """Removes rows, recipe and manifest, and nothing else in the folder."""
-    there = _rows_there(run)
-    for rows in there:
-        if busy := at_work(work_folder(rows)):
+    there, works = _rows_there(run), _works_there(run)
+    for work in works:
+        if busy := at_work(work):
             raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
-    for rows in there:
-        remove(work_folder(rows))
+    for work in works:
+        remove(work)
     made = [f"results.{kind}" for kind in ("json", "md", "tex")]
     made += ["report.html", "items/*.parquet", "samples/*.jsonl", "lmms_eval/*.json*"]
     results = [] if run.is_file else [path for name in made for path in run.out.glob(name)]

@@ -20,7 +20,7 @@ class Scores:
     accuracy: float | None
     """R_acc (Eq. 1); None for grounding."""
     tiou: float | None
-    """R_IoU (Eq. 2), the maximum over the gold spans; None for multi-choice."""
+    """R_IoU (Eq. 2), the maximum over the gold spans; None for multi-choice. Of an answer's several spans the first counts."""
 
 
 def score(answer: Answer, sample: Sample, open_threshold: float = 0.5) -> Scores:

@@ -5,7 +5,7 @@ Shared by `trlt infer` and `trlt serve`. Knows prompts and answers; neither mode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trlt.errors import UsageError, did_you_mean
@@ -59,6 +59,12 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
     return sample
 
 
+def stated_spans(values: Mapping[str, Any]) -> list[Span]:
+    """All spans of an answer's JSON values (of `answer_values`, or of a row); those of one span have no `spans`."""
+    spans = values.get("spans") or ([values["span"]] if values["span"] else [])
+    return [Span(*span) for span in spans]
+
+
 def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any]:
     """The parsed completion as JSON values; times in seconds of the clip.
 
@@ -72,6 +78,7 @@ def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any
         "answer": answer.payload,
         "option": answer.option,
         "span": list(answer.span) if answer.span else None,
+        **({"spans": [list(span) for span in answer.spans]} if answer.further else {}),
         "well_formed": answer.well_formed,
         "finished": finished,
         "text": text,

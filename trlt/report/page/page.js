@@ -176,8 +176,10 @@
   const letter = (place) => LETTERS[place] ?? String(place + 1);
   const button = (text, act) => { const one = make("button", { type: "button" }, text); one.addEventListener("click", act); return one; };
 
+  const said = (answer) => (answer[3] ? [answer[3], ...(answer[10] ?? [])] : []);
+
   function timeline(i, it) {
-    const predicted = it.entries.flatMap((entry) => (Array.isArray(entry) ? entry.map((answer) => answer[3]) : [])).filter(Boolean);
+    const predicted = it.entries.flatMap((entry) => (Array.isArray(entry) ? entry.flatMap(said) : []));
     const spans = [...(it.spans ?? []), ...predicted], pictures = it.pictures;
     const last = pictures ? pictures[pictures.length - 1][0] : 0;
     const length = it.duration || Math.max(last, ...spans.map((span) => span[1] ?? 0));
@@ -201,7 +203,7 @@
       entry.forEach((answer, place) => {
         const several = it.entries.filter(Array.isArray).length > 1;
         const name = several ? `${LETTERS[run]} ${place + 1}` : `${place + 1}`;
-        add(name, track(answer[3] ? [answer[3]] : [], `run-${run % 6}${answer[5] < RIGHT ? " miss" : ""}`, length, answer[5]), `${runs[run].name}, answer ${place + 1}`);
+        add(name, track(said(answer), `run-${run % 6}${answer[5] < RIGHT ? " miss" : ""}`, length, answer[5]), `${runs[run].name}, answer ${place + 1}`);
       });
     });
     const cursor = make("div", { class: "cursor", role: "slider", tabindex: 0, "aria-label": "Time in the video", "aria-valuemin": 0, "aria-valuemax": length });
@@ -276,10 +278,10 @@
     return words.join(", ") + (by.class[i] !== null ? `: ${index.classes[by.class[i]]}` : "");
   }
 
-  function card(it, i, [text, option, words, span, right, iou, format, reward, tokens, finished], place) {
+  function card(it, i, [text, option, words, span, right, iou, format, reward, tokens, finished, further], place) {
     const task = index.tasks[index.task[i]], said = [];
     if (task !== "grounding") said.push(option !== null ? `${letter(option)}. ${it.options?.[option] ?? ""}` : words || "no answer");
-    if (task !== "multi_choice") said.push(span ? between(span) : "no span");
+    if (task !== "multi_choice") said.push(span ? [span, ...(further ?? [])].map(between).join(", ") : "no span");
     const scores = [];
     if (iou !== null) scores.push(`IoU ${fixed(iou)}`);
     scores.push(`format ${format}`, `reward ${fixed(reward)}`, `${tokens} tokens`);
