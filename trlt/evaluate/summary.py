@@ -64,13 +64,15 @@ def summary(
 def _intervals(
     module: ModuleType, items: Sequence[Item], metrics: Iterable[str], bootstrap: int, seed: int
 ) -> dict[str, list[float]]:
-    """The 95% interval of each metric."""
+    """The 95% interval of each metric that is a mean over questions."""
     weights, micro = item_weights(module, items), getattr(module, "MICRO", ())
     rows = item_values(module, items)
     videos = [item.sample.video_key or item.sample.video for item in items]
     ci95: dict[str, list[float]] = {}
     for key in metrics:
         mine = [index for index, row in enumerate(rows) if key in row]
+        if not mine:  # made of other metrics, as Video-MMMU's `delta`
+            continue
         scale = [1.0 if key in micro else weights[index] for index in mine]
         values = [100 * rows[index][key] for index in mine]
         interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed, weights=scale)
