@@ -52,6 +52,7 @@ from trlt.evaluate.benchmark import (
 )
 from trlt.evaluate.places import Questions, find_places, own_names, own_questions, read_questions
 from trlt.evaluate.predictions import matching_lines, predictions_for, predictions_identity, write_prediction_rows
+from trlt.evaluate.subtitled import with_subtitles
 from trlt.evaluate.unread import unread_outputs
 from trlt.files import write_jsonl
 from trlt.recipe import Benchmark, Recipe
@@ -100,6 +101,9 @@ def evaluate(
     as_gqa: Annotated[
         bool | None, typer.Option("--as-gqa/--no-as-gqa", help="Ask multi-choice with the grounded QA template.")
     ] = None,
+    subtitles: Annotated[
+        bool | None, typer.Option("--subtitles/--no-subtitles", help="Show the benchmark's subtitles in the prompts.")
+    ] = None,
     max_tokens_video: Annotated[int | None, typer.Option(help="Override the recipe's video budget, e.g. 4096.", min=1)] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results alongside.")] = False,
     lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
@@ -125,6 +129,7 @@ def evaluate(
     if rank and rank.place and (list_samples or predictions is not None):
         return {}  # the first of a launcher's ranks does it
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
+    flags["eval.subtitles"] = subtitles
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
     recipe.reward.load()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)
@@ -133,9 +138,10 @@ def evaluate(
         given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path, "--map": columns}
         words = [word for flag, value in given_again.items() if value is not None for word in (flag, value)]
         words += [word for one in sets for word in ("--set", one)] + ["--skip-bad"] * skip_bad
+        words += ["--subtitles"] * bool(subtitles)
         target = out or RUNS / recipe.name / "samples"
         asked_for = {name: _again(name, mine, dataset) for name in places}
-        listed = [_questions(name, place, recipe, target, output) for name, place in places.items()]
+        listed = [_questions(name, place, recipe, target, output, asked=True) for name, place in places.items()]
         return _list_samples(listed, asked_for, recipe, target, words, output)
     # Before a model is loaded or even looked for: what is wrong with files is told within a second.
     digest = predictions_identity(predictions) if predictions else ""
@@ -145,7 +151,7 @@ def evaluate(
     check_answerer(servers, vllm, processes, rank)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     target = out or RUNS / recipe.name / default
-    questions = [_questions(name, place, recipe, target, output) for name, place in places.items()]
+    questions = [_questions(name, place, recipe, target, output, asked=not predictions) for name, place in places.items()]
     ready = [open_bench(one, recipe, predictions is None, allow_missing, target) for one in questions]
     given = predictions_for(predictions, [one for bench in ready for one in bench.samples]) if predictions else None
     extra = count_extra(ready, given) if given is not None else 0
@@ -221,15 +227,19 @@ def evaluate(
     return results | ({"parity": parity} if parity else {})
 
 
-def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output) -> Questions:
+def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output, *, asked: bool) -> Questions:
     """A benchmark's questions; own ones in any form that `--data` takes, whether or not their videos are there."""
     if place.data is None:
-        return read_questions(name, place)
+        official = read_questions(name, place)
+        for note in official.notes:
+            output.note(note)
+        return with_subtitles(official, recipe, target, output.note, asked=asked)
     video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
     # Videos are looked for with those of the other benchmarks, and not at all for predictions.
     opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")
     path = place.data if "://" in place.data else str(Path(place.data).resolve())
-    return own_questions(name, opened.samples, path, str(opened.root))
+    own = own_questions(name, opened.samples, path, str(opened.root))
+    return with_subtitles(own, recipe, target, output.note, asked=asked)
 
 
 def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[object]:

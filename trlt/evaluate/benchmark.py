@@ -13,6 +13,7 @@ from typing import Any
 
 from trlt.data.datasets import Item, by_task
 from trlt.data.find_videos import find_videos
+from trlt.data.subtitles import has_subtitles
 from trlt.errors import DataError, UsageError, VideoError, counted
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.places import Questions
@@ -29,6 +30,10 @@ READING = ("think", "answer_format", "open_threshold", "as_gqa")
 """Settings for parsing an output of any model."""
 DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
 """Settings for sampling our own outputs."""
+
+
+SHOWING = ("subtitles", "subtitle_chars")
+"""Settings of benchmarks that have subtitles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,8 @@ def score_bench(
     lenient = lenient_items(items, letters=form.answer_format != "open")
     entry = summary(module, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
     write_items(items_path(folder.out, bench.name), item_columns(module, items, entry, errors, lenient))
+    if bench.questions.subtitles is not None:
+        entry["subtitles"] = dict(bench.questions.subtitles)
     if bench.questions.outside and module is not by_task:
         entry["dataset"] = _described(module)
     if given is not None:
@@ -219,7 +226,7 @@ def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: 
         "annotations": _annotations(bench),
         "videos_read": videos_read or 0,
         "questions_left_out": bench.questions_left_out + broken,
-    }
+    } | ({key: settings[key] for key in SHOWING} if has_subtitles(bench.samples) else {})
 
 
 def _annotations(bench: LoadedBenchmark) -> dict[str, str]:

@@ -72,8 +72,7 @@ def _intervals(
     for key in metrics:
         mine = [index for index, row in enumerate(rows) if key in row]
         scale = [1.0 if key in micro else weights[index] for index in mine]
-        whole = sum(scale) / len(scale)  # not 1 where a metric counts some of the questions alone
-        values = [100 * weight / whole * rows[index][key] for index, weight in zip(mine, scale, strict=True)]
-        interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed)
+        values = [100 * rows[index][key] for index in mine]
+        interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed, weights=scale)
         ci95[key] = [interval.low, interval.high]
     return ci95

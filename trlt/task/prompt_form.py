@@ -49,6 +49,7 @@ class PromptForm:
             open_threshold=self.open_threshold,
             laid_out=self.words.layout(task, think=self.think),
             several=sample.several,
+            numeric=sample.numeric,
         )
 
     def target(self, sample: Sample, reasoning: str | None = None) -> str:
@@ -72,18 +73,24 @@ class PromptForm:
         """
         if self.words == OURS:
             return
-        tried: set[tuple[Task, bool]] = set()
+        tried: set[tuple[Task, bool, bool, bool]] = set()
         for sample in samples:
             task = asked_as(sample, as_gqa=self.as_gqa)
-            if (task, sample.several) in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
+            kind = (task, sample.several, sample.numeric, bool(sample.subtitles))
+            if kind in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
                 continue
-            tried.add((task, sample.several))
+            tried.add(kind)
             try:
                 prompt = self.prompt(sample)
                 alike = sample.several and prompt == self.prompt(replace(sample, several=False))
             except DataError as error:
                 raise RecipeError(str(error)) from None
             shown = "".join(f"{prompt.system} {prompt.user}".split())
+            if "".join(sample.subtitles.split()) not in shown:
+                raise RecipeError(
+                    f"prompt.template: asks sample {sample.id!r} without its subtitles; write {{{{ subtitles }}}} where the "
+                    "template shows them, or ask without (eval.subtitles: false)"
+                )
             hidden = [mark for mark in self.words.layout(task, think=self.think).marks if "".join(mark.split()) not in shown]
             if hidden:
                 raise RecipeError(

@@ -1,9 +1,10 @@
-"""Video-MME: 2,700 multi-choice questions about 900 YouTube videos from 11 seconds to an hour; here without subtitles.
+"""Video-MME: 2,700 multi-choice questions about 900 YouTube videos from 11 seconds to an hour; with or without subtitles.
 
 Origin: Fu et al., "Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in Video Analysis" (2024).
 `videomme/test-00000-of-00001.parquet` has rows of `video_id, duration (short|medium|long), domain, sub_category, url, videoID,
 question_id, task_type, question, options ["A. ...", ...], answer (a letter)`. `test.json`, the same rows as a JSON list, is
-read if the parquet file is missing. Videos are `data/<videoID>.{mp4,MP4,mkv}`.
+read if the parquet file is missing. Videos are `data/<videoID>.{mp4,MP4,mkv}`; 744 of them have subtitles,
+`subtitle/<videoID>.srt` (`--subtitles`).
 
 Splits: test (900 questions of each length).
 Protocol: accuracy, micro; by length, domain, task type and sub-category. Official check: phrases such as "The answer is" are
@@ -73,7 +74,13 @@ EXAMPLE = Example(
             answer="Two.",
             answer_index=1,
             license=LICENSE,
-            meta={"duration": "short", "domain": "Knowledge", "task_type": "Counting Problem", "sub_category": "Astronomy"},
+            meta={
+                "duration": "short",
+                "domain": "Knowledge",
+                "task_type": "Counting Problem",
+                "sub_category": "Astronomy",
+                "subtitle_file": {"path": "v_B3_dE-7hI.srt", "offset_s": 0.0},
+            },
         ),
     ),
 )
@@ -104,7 +111,8 @@ def _read(out: Collector, row: Any, where: str) -> None:
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        meta={group: get(row, group, str, where) for group in GROUPS},
+        meta={group: get(row, group, str, where) for group in GROUPS}
+        | {"subtitle_file": {"path": f"{video}.srt", "offset_s": 0.0}},
     )
 
 
