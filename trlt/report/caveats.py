@@ -100,8 +100,8 @@ def _subtitles(entry: Mapping[str, Any]) -> list[str]:
     """How many prompts lack subtitles that were asked for, or some of their lines."""
     told = entry.get("subtitles", {})
     counts = (
-        (told.get("questions_without", 0), "without subtitles"),
-        (told.get("questions_shortened", 0), "with some lines of theirs"),
+        (told.get("questions_without", 0), "without any"),
+        (told.get("questions_shortened", 0), "with a part of them"),
     )
     listed = ", ".join(f"{counted(count, 'question')} {what}" for count, what in counts if count)
     return [f"asked with subtitles; {listed}"] if listed else []
