@@ -361,7 +361,8 @@ class Eval(Decoding):
     max_tokens_video: Outcome[Positive | None] = None
     """A video budget other than `video.max_tokens` (4096 in Table 3)."""
     subtitles: Outcome[bool] = False
-    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time."""
+    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time; `infer`
+    shows none."""
     subtitle_chars: Outcome[Positive] = 40_000
     """Most characters of subtitles in a prompt (about 10,000 tokens of English); of longer ones lines are left out evenly."""
     bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
