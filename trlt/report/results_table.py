@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.report.caveats import asked_of, interval, left_out, notes_on, official_notes
+from trlt.report.sample_lines import sample_lines
 
 
 class PaperResult(NamedTuple):
@@ -72,6 +73,9 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
                 known = PAPER.get(bench, {}).get(key)
                 cells.append(", ".join(f"{value:.1f}" for value in known) if known else "")
             table.add_row(Text(bench if place == 0 else ""), Text(key), *cells)
+            for more in sample_lines(entry, key):
+                shown = f"{more.interval[0]:.1f} to {more.interval[1]:.1f}" if more.interval else "-"
+                table.add_row("", Text(more.metric), f"{more.value:.1f}", shown, "", "", "", "", *([""] if paper else []))
         for key, value in official.items():
             if key not in entry["paper"]:
                 table.add_row("", Text(key, style="dim"), "", "", "", f"{value:.1f}", "", "", *([""] if paper else []))
