@@ -12,7 +12,7 @@ from trlt.evaluate.question_scores import read_items
 from trlt.rollout import read_rows
 from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import read_samples
-from trlt.task.user_question import answer_values
+from trlt.task.user_question import answer_values, question_sample
 
 SHORT = ["--no-think", "--set", "eval.max_new_tokens=4", "--no-page"]
 
@@ -57,6 +57,15 @@ def test_a_model_is_asked_for_all_windows(trlt, fast, windows, tmp_path):
     assert "each time that it happens" in asked["user"] and "start to end; start to end" in asked["user"]
     results = trlt("eval", *args, "--videos", windows, *fast, *SHORT, "--out", "e", "--json")
     assert results["benchmarks"]["qvhighlights"]["n"] == 2 and len(list(read_rows(tmp_path / "e/rows/qvhighlights.jsonl"))) == 2
+
+
+def test_a_single_question_may_ask_for_all_times(trlt, fast, bench):
+    video = bench / "Charades_v1_480/AAAAA.mp4"
+    assert trlt("infer", video, "a cat sits", "--several", *fast, *SHORT[:3], "--json")["task"] == "grounding"
+    refused = trlt("infer", video, "which?", "--several", "-o", "a", "-o", "b", code=2)
+    assert "--several: asks at which times an event happens, and multi_choice questions ask for one answer" in refused
+    sample = question_sample("a.mp4", "a cat sits", None, (), several=True)
+    assert "each time that it happens" in PromptForm(think=False, answer_format="letter").prompt(sample).user
 
 
 def test_training_samples_are_prepared(trlt, windows, tmp_path):

@@ -233,7 +233,10 @@ def evaluate(
 def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output, *, asked: bool) -> Questions:
     """A benchmark's questions; own ones in any form that `--data` takes, whether or not their videos are there."""
     if place.data is None:
-        return with_subtitles(read_questions(name, place), recipe, target, output.note, asked=asked)
+        official = read_questions(name, place)
+        for note in official.notes:
+            output.note(note)
+        return with_subtitles(official, recipe, target, output.note, asked=asked)
     video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
     # Videos are looked for with those of the other benchmarks, and not at all for predictions.
     opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")

@@ -67,6 +67,9 @@ def infer(
         typer.Option(help="multi_choice, grounding or grounded_qa; default: multi_choice with options, else grounding."),
     ] = None,
     options: Annotated[Sequence[str], typer.Option("--option", "-o", help="An answer to choose from; repeatable.")] = (),
+    several: Annotated[
+        bool, typer.Option("--several", help="Ask for all times at which the event happens, the most certain first.")
+    ] = False,
     model: ModelName = None,
     servers: Servers = (),
     vllm: OwnVllm = None,
@@ -115,7 +118,7 @@ def infer(
         raise UsageError(f"a video (or a file of questions) and --data: {given_both}")
     video = str(video if data is None else data)  # or a Path, from Python
     if data is not None or is_hub(video) or (is_table(video) and not is_remote(video)):
-        given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
+        given = {"a question": question, "--task": task, "--option": options, "--several": several, "--clip": clip_out}
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
         rank, output = join_ranks(output, fresh=fresh)
@@ -150,7 +153,7 @@ def infer(
         downloads = recipe.video.downloads
         path = fetch(video, Path(downloads) if downloads else None)
     path = on_disk(path)
-    sample = question_sample(Path(os.path.realpath(path)).name, question, task, options, flag="--")
+    sample = question_sample(Path(os.path.realpath(path)).name, question, task, options, flag="--", several=several)
     if clip_out is not None:
         from trlt.video.cut import check_target
 

@@ -215,8 +215,8 @@ def metric_intervals(run: ScoredRun, resamples: int, seed: int) -> dict[str, lis
         if not counted:
             continue
         weights = group_weights([None if metric in run.micro else run.groups[place] for place in counted])
-        scaled = [100 * weight * (values[place] or 0.0) for weight, place in zip(weights, counted, strict=True)]
-        interval = mean_interval(scaled, [run.videos[place] for place in counted], resamples, seed)
+        percents = [100 * (values[place] or 0.0) for place in counted]
+        interval = mean_interval(percents, [run.videos[place] for place in counted], resamples, seed, weights=weights)
         found[metric] = [interval.low, interval.high]
     return found
 

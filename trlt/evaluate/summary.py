@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from trlt.data.datasets import Item, has_role, item_values, item_weights, load, names
 from trlt.errors import UsageError
@@ -100,27 +100,40 @@ def summary_of_samples(
     return {key: entry[key] for key in (*_ORDER, *(key for key in entry if key not in _ORDER))}
 
 
+class _MetricValues(NamedTuple):
+    """A metric's questions."""
+
+    metric: str
+    videos: list[str]
+    values: list[float]
+    """Percent; their weighted mean is the metric."""
+    weights: list[float]
+
+
 def _means(module: ModuleType, items: Sequence[Item], rows: Rows) -> dict[str, float]:
     """Each metric in percent."""
-    return {key: math.fsum(values) / len(values) for key, _, values in _weighted(module, items, rows)}
+    found = {}
+    for one in _weighted(module, items, rows):
+        total = math.fsum(weight * value for weight, value in zip(one.weights, one.values, strict=True))
+        found[one.metric] = total / math.fsum(one.weights)
+    return found
 
 
 def _intervals(module: ModuleType, items: Sequence[Item], rows: Rows, bootstrap: int, seed: int) -> dict[str, list[float]]:
     """The 95% interval of each metric."""
     found = {}
-    for key, videos, values in _weighted(module, items, rows):
-        interval = mean_interval(values, videos, bootstrap, seed)
-        found[key] = [interval.low, interval.high]
+    for one in _weighted(module, items, rows):
+        interval = mean_interval(one.values, one.videos, bootstrap, seed, weights=one.weights)
+        found[one.metric] = [interval.low, interval.high]
     return found
 
 
-def _weighted(module: ModuleType, items: Sequence[Item], rows: Rows) -> Iterator[tuple[str, list[str], list[float]]]:
-    """Each metric with the videos and the values of its questions, whose plain mean is the metric in percent."""
+def _weighted(module: ModuleType, items: Sequence[Item], rows: Rows) -> Iterator[_MetricValues]:
+    """Each metric over the questions that have it."""
     weights, micro = item_weights(module, items), getattr(module, "MICRO", ())
     videos = [item.sample.video_key or item.sample.video for item in items]
     for key in dict.fromkeys(key for row in rows for key in row):
         mine = [index for index, row in enumerate(rows) if key in row]
         scale = [1.0 if key in micro else weights[index] for index in mine]
-        whole = sum(scale) / len(scale)  # not 1 where a metric counts some of the questions alone
-        values = [100 * weight / whole * rows[index][key] for index, weight in zip(mine, scale, strict=True)]
-        yield key, [videos[index] for index in mine], values
+        values = [100 * rows[index][key] for index in mine]
+        yield _MetricValues(key, [videos[index] for index in mine], values, scale)

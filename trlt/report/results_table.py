@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from trlt.data.datasets import load, names
 from trlt.report.caveats import asked_of, interval, left_out, notes_on, official_notes
 from trlt.report.sample_lines import sample_lines
 
@@ -42,8 +43,9 @@ EXPLAINED = (
 
 
 def headlines(bench: str, there: Sequence[str]) -> list[str]:
-    """The main metrics of a benchmark among the given ones: the paper's; else the usual ones, else the first."""
-    known = [metric for metric in PAPER.get(bench, {}) if metric in there]
+    """The main metrics of a benchmark among the given ones: the paper's, its module's own, the usual ones, or the first."""
+    own = getattr(load(bench), "HEADLINES", ()) if bench in names("bench") else ()
+    known = [metric for metric in PAPER.get(bench, own) if metric in there]
     return known or [metric for metric in _HEADLINES if metric in there] or list(there[:1])
 
 

@@ -42,7 +42,19 @@ _UNSAID = re.compile(
 
 
 FIELDS = (
-    *("question", "task", "options", "letters", "lettered", "answer_format", "think", "several", "format", "subtitles"),
+    *(
+        "question",
+        "task",
+        "options",
+        "letters",
+        "lettered",
+        "answer_format",
+        "think",
+        "several",
+        "numeric",
+        "format",
+        "subtitles",
+    ),
     *("id", "source", "meta"),
 )
 """What an own template can show; `docs/own-prompts.md` tells their meaning. None holds the gold answer."""
@@ -137,6 +149,7 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "answer_format": form,
         "think": think,
         "several": sample.several,
+        "numeric": sample.numeric,
         "subtitles": sample.subtitles,
         "format": shape,
         "id": sample.id,
@@ -164,7 +177,7 @@ def _shape(sample: Sample, laid_out: Layout, form: AnswerFormat) -> str:
             f"sample {sample.id!r}: prompt.format: its mark {mark!r} stands in lists of spans too (`1.0 to 2.0{BETWEEN} 3.0 to "
             "4.0`), which this question asks for; take another mark"
         )
-    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": _SHAPE[form]})
+    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": "number" if sample.numeric else _SHAPE[form]})
 
 
 def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat, think: bool, shape: str) -> str:
@@ -173,7 +186,7 @@ def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat
         lines, ask = [f"Event: {sample.question}"], _SEVERAL if sample.several else f"the event's {_TIMES}"
     else:
         lines = [f"Question: {sample.question}", *(f"{letter(index)}. {text}" for index, text in enumerate(options))]
-        ask = _ASK[form]
+        ask = "a number" if sample.numeric else _ASK[form]
     if task == "grounded_qa":
         ask = f"the {_TIMES} of what shows the answer, then {ask}"
     if think:

@@ -15,7 +15,9 @@ from trlt.task.prompt import unaskable
 from trlt.task.sample import TASKS, Sample, Span
 
 
-def question_sample(video: str, question: str, task: str | None, options: Sequence[str], *, flag: str = "") -> Sample:
+def question_sample(
+    video: str, question: str, task: str | None, options: Sequence[str], *, flag: str = "", several: bool = False
+) -> Sample:
     """The question as a sample; its gold answer is a blank that no prompt shows.
 
     Args:
@@ -23,6 +25,7 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         question: The question; for grounding, the event.
         task: None means multi_choice with options, else grounding.
         options: Answers to choose from.
+        several: Ask for all times at which the event happens.
         flag: Prefix of field names in errors: `--` on a command line.
 
     Raises:
@@ -37,6 +40,8 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         raise UsageError(f"{flag}task multi_choice: needs at least two {flag}option")
     if task == "grounding" and options:
         raise UsageError(f"{flag}task grounding: asks when something happens and takes no {flag}option; try grounded_qa")
+    if several and task != "grounding":
+        raise UsageError(f"{flag}several: asks at which times an event happens, and {task} questions ask for one answer")
     if options and len(set(options)) < max(2, len(options)):
         raise UsageError(f"{flag}option: at least two different ones are needed, got {list(options)}")
     if fault := lettered(options):
@@ -53,6 +58,7 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         answer=(options[0] if options else "?") if asked else None,
         answer_index=0 if asked and options else None,
         spans=None if task == "multi_choice" else (Span(0.0, 1.0),),
+        several=several,
     )
     if reason := unaskable(sample):
         raise UsageError(reason)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from dataset_helpers import write_files
 
-from trlt.data.datasets import Item, Reading, load, read_source
+from trlt.data.datasets import Item, Reading, by_task, load, read_source
 from trlt.data.datasets._windows import average_precision, window_values
 from trlt.data.datasets.qvhighlights import EXAMPLE, metrics, official, prediction, values
 from trlt.errors import DataError, UsageError
@@ -115,6 +115,16 @@ def test_outputs_without_tags() -> None:
     one = read_as(sample(), text)
     assert set(values(one).values()) == {0.0} and official(one)["mAP"] == 1
     assert official(read_as(sample(), "10 to 20; 40 to 60"))["mAP"] == 1
+
+
+def test_own_questions_of_several_spans_have_the_average_precision_too() -> None:
+    one = replace(sample(), source="mine")
+    plain = replace(one, id="2", several=False)
+    entry = by_task.metrics([said(one, B, A), said(plain, A)])
+    assert entry["paper"]["mAP"] == 100 == entry["official"]["mAP"] and entry["paper"]["mIoU"] == 100
+    assert entry["questions"] == {"mAP": 1, "mAP@0.5": 1, "mAP@0.75": 1}
+    loose = by_task.metrics([read_as(one, "From 10 to 20 seconds, then from 40 to 60 seconds.")])
+    assert (loose["paper"]["mAP"], loose["official"]["mAP"]) == (0, 100)
 
 
 def read(folder: Path, split: str, purpose: Any, *records: dict[str, Any], allow: bool = False) -> Reading:
