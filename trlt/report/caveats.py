@@ -40,7 +40,18 @@ def interval(entry: Mapping[str, Any], metric: str, key: str = "ci95") -> tuple[
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Caveats of an entry of `results.json`, except about the official metrics."""
-    return [*_left_out(entry), *_misfits(bench, entry), *_parts(entry), *_surprises(bench, entry)]
+    return [*_samples(entry), *_left_out(entry), *_misfits(bench, entry), *_parts(entry), *_surprises(bench, entry)]
+
+
+def _samples(entry: Mapping[str, Any]) -> list[str]:
+    """What values are with several outputs per question, and whether agreement tells what is right."""
+    found = entry.get("samples")
+    if not found:
+        return []
+    return [
+        f"means over {found['k']} outputs per question; pass@{found['k']} is the best of them, majority the answer of most; "
+        f"the outputs agree to {100 * found['agreement']['mean']:.0f}%"
+    ]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
