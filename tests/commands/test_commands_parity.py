@@ -167,7 +167,9 @@ def test_each_of_several_processes_compares_its_own(go, tmp_path):
 
 def test_one_that_differs_stops_the_run(go, monkeypatch):
     text = "error: sample 'e1': frames differ"
-    monkeypatch.setattr("trlt.commands.probe.launch", lambda *_: [Ended(130, "", "interrupted"), Ended(6, "", text)])
+    monkeypatch.setattr(
+        "trlt.commands.launch.shared_work.launch", lambda *_: [Ended(130, "", "interrupted"), Ended(6, "", text)]
+    )
     with pytest.raises(ParityError, match="^process 1 of 2 ended with exit code 6: error: sample 'e1': frames differ$"):
         go("two", processes=2)
 
@@ -196,7 +198,7 @@ def test_a_rank_with_a_fault_ends_the_command_with_its_words(go, monkeypatch):
     def python_command(*arguments):
         return [sys.executable, "-c", FAULTY, *arguments]
 
-    monkeypatch.setattr("trlt.commands.probe.python_command", python_command)
+    monkeypatch.setattr("trlt.commands.launch.command_line.python_command", python_command)
     with pytest.raises(ParityError, match=r"^process \d of 2 ended with exit code 6: error: sample 'e\d': positions"):
         go("two", processes=2)
     assert not any(Path("two/rows").glob("*.jsonl")) or not Path("two/rows/probe.jsonl").read_bytes()

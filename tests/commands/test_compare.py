@@ -24,7 +24,7 @@ def evaluated(trlt, bench, write_jsonl, tmp_path):
     """`evaluated("a", texts)` scores predictions into a folder, and gives that."""
 
     def go(name, texts, *more, name_of="charades", annotations=bench):
-        path = write_jsonl(tmp_path / f"{name}.jsonl", [{"id": id, "text": text} for id, text in texts.items()])
+        path = write_jsonl(tmp_path / f"{name}.texts", [{"id": id, "text": text} for id, text in texts.items()])
         trlt("eval", "-b", name_of, "--annotations", annotations, "--predictions", path, "--out", name, *more)
         return tmp_path / name
 
@@ -63,6 +63,27 @@ def test_a_run_whose_outputs_lack_the_tags_is_told_of_before_its_fall(evaluated,
         "On charades, all 4 outputs of B couldn't be read (they hold no answer in the tags that were asked for) and count as "
         "wrong; by the official rule: mIoU 100.0 to 100.0; read leniently: mIoU 100.0 to 100.0."
     ) in capsys.readouterr().out
+
+
+def test_a_row_claims_no_more_than_the_verdict(evaluated, capsys, monkeypatch):
+    bare = {id: text.partition("<answer>")[2].partition("</answer>")[0] for id, text in GOLD.items()}
+    a, b = evaluated("a", bare), evaluated("b", GOLD)
+    monkeypatch.setattr("trlt.evaluate.conclusive.FEW_VIDEOS", 1)
+    metric = compare(a, b)["benchmarks"]["charades"]["metrics"]["mIoU"]
+    assert (metric["better"], metric["statement"]) == ("B", "B better in form only")
+    compare_runs(a, b, output=Output())
+    rows = [line for line in capsys.readouterr().out.splitlines() if "+100.0" in line and "│" in line]
+    assert rows and all("B better in form only" in line for line in rows)
+
+
+def test_a_folder_may_be_named_like_a_file_of_rows(trlt, evaluated, tmp_path):
+    a, b = evaluated("a", GOLD), evaluated("b.jsonl", GOLD)
+    found = compare(a, b)
+    assert found["benchmarks"]["charades"]["n"] == 4 and found["b"]["model"]["predictions"]
+    assert (b / "rows/charades.jsonl").is_file() and (b / "manifest.json").is_file()
+    (tmp_path / "c.jsonl").write_text("")
+    given = ["--annotations", tmp_path / "bench", "--predictions", tmp_path / "a.texts", "--out", "c.jsonl"]
+    assert "c.jsonl: is a file, and `trlt eval` writes a folder" in trlt("eval", "-b", "charades", *given, code=2)
 
 
 def test_two_runs_are_compared_by_the_lenient_protocol(evaluated, capsys):
@@ -138,7 +159,7 @@ def test_what_cannot_be_compared_is_named(evaluated, tmp_path):
     a, b = evaluated("a", GOLD), evaluated("b", GOLD)
     with pytest.raises(UsageError, match="--bench mmvu: isn't in A, .*it holds: charades"):
         compare(a, b, benches=["mmvu"])
-    with pytest.raises(DataError, match="nowhere/results.json: can't be read.*two folders of `trlt eval`"):
+    with pytest.raises(DataError, match="nowhere/results.json: can't be read.*give folders of `trlt eval`"):
         compare(a, tmp_path / "nowhere")
     (b / "items/charades.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"charades.parquet: can't be read .*same `trlt eval` again"):

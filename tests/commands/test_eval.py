@@ -93,6 +93,19 @@ def test_a_model_is_asked_and_scored(trlt, fast, bench, tmp_path):
     assert results["benchmarks"]["charades"]["n"] == 2 and results["benchmarks"]["charades"]["missing_videos"] == 1
 
 
+def test_a_file_that_is_not_the_annotated_clip_is_told(trlt, fast, bench, tmp_path):
+    """TVGBench's times are of files that are cut already, and one name stands for several clips."""
+    row = {"path": "v/AAAAA.mp4", "question": "a cat sits", "answer": "0.0-1.0", "start": 9.0, "end": 29.0, "duration": 20.0}
+    row |= {"source": "raw/anet_test.json", "qsemtype": "Human Pose"}
+    (bench / "tvgbench.json").write_text(json.dumps([row]))
+    args = ["eval", "--bench", "tvgbench", "--annotations", bench, "--videos", bench, *fast, *SHORT, "--out", "e", "--no-page"]
+    shown = " ".join(trlt(*args).split())
+    assert "1 question fits another file than the one that was shown; `warning` in rows/tvgbench.jsonl says how" in shown
+    assert json.loads((tmp_path / "e/results.json").read_text())["benchmarks"]["tvgbench"]["video_warnings"] == 1
+    (row,) = read_rows(tmp_path / "e/rows/tvgbench.jsonl")
+    assert "s long and should be 20.0 s" in row["warning"]
+
+
 def test_questions_are_listed_with_their_prompts(trlt, bench, tmp_path, write_jsonl):
     listed = trlt("eval", "-b", "charades", "--annotations", bench, "--samples", "--out", "q", "--json")
     assert listed["samples"]["charades"]["questions"] == 4
@@ -219,6 +232,7 @@ def test_lmms_eval_layout(bench, write_jsonl, tmp_path):
     results = json.loads((tmp_path / "e/lmms_eval/results.json").read_text())
     metrics = results["results"]["charades"]
     assert metrics["mIoU,none"] == 25 and metrics["official_mIoU,none"] == 37.5 and metrics["mIoU_stderr,none"] == "N/A"
+    assert metrics["lenient_mIoU,none"] == 37.5
     assert results["n-samples"] == {"charades": {"original": 4, "effective": 4}} and results["n-shot"] == {"charades": 0}
     assert results["higher_is_better"]["charades"]["R1@0.5"] is True and results["configs"]["charades"]["test_split"] == "test"
     samples = [json.loads(line) for line in (tmp_path / "e/lmms_eval/samples_charades.jsonl").read_text().splitlines()]
@@ -226,3 +240,4 @@ def test_lmms_eval_layout(bench, write_jsonl, tmp_path):
     first, second = samples[:2]
     assert first["resps"] == [[said(0, 1)]] and first["filtered_resps"] == ["0.0 to 1.0"] and first["target"] == "0.0 to 1.0"
     assert second["filtered_resps"] == [""] and second["mIoU"] == 0 and second["official_mIoU"] == 0.5
+    assert second["lenient_mIoU"] == 0.5

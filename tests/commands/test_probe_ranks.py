@@ -21,7 +21,7 @@ from trlt.commands.probe import probe
 from trlt.errors import ResumeError, TrltError, UsageError
 from trlt.recipe import load_recipe
 from trlt.rollout import open_run
-from trlt.rollout.shared.rank_files import work_folder
+from trlt.rollout.shared.work_files import work_folder
 from trlt.task.sample import write_samples
 
 SETS = [
@@ -105,8 +105,8 @@ def test_errors_are_asked_again_in_several_processes(go, tmp_path, monkeypatch):
         assert said.out == ""
         return [Ended(-9, "", ""), Ended(0, json.dumps(result), "")]
 
-    monkeypatch.setattr("trlt.commands.probe.launch", here)
-    monkeypatch.setattr("trlt.commands.probe.follow_launcher", lambda rank: None)
+    monkeypatch.setattr("trlt.commands.launch.shared_work.launch", here)
+    monkeypatch.setattr("trlt.commands.launch.shared_work.follow_launcher", lambda rank: None)
     assert go("two")[0]["summary"]["errors"] == 2
     (tmp_path / "broken.mp4").write_bytes((tmp_path / "folder/clip_000.mp4").read_bytes())
     assert go("two", retry_errors=True, processes=2)[0]["summary"]["errors"] == 1
@@ -127,12 +127,14 @@ def test_processes_that_fail_are_told_and_the_run_goes_on_when_it_can(go, tmp_pa
         os.rename(work_folder(tmp_path / "two/rows/probe.jsonl"), tmp_path / "gone")
         return [Ended(0, done, ""), Ended(-9, "", ""), Ended(1, "", "Traceback\nKeyError: 3\n")]
 
-    monkeypatch.setattr("trlt.commands.probe.launch", lucky)
+    monkeypatch.setattr("trlt.commands.launch.shared_work.launch", lucky)
     result, said = go("two", processes=3)
     assert result["summary"]["tokens"] == whole["summary"]["tokens"]
     assert "process 1 of 3 ended with signal SIGKILL" in said.err and "exit code 1: Traceback\nKeyError: 3" in said.err
 
-    monkeypatch.setattr("trlt.commands.probe.launch", lambda *_: [Ended(5, "", "error: no GPU"), Ended(5, "", "error: no GPU")])
+    monkeypatch.setattr(
+        "trlt.commands.launch.shared_work.launch", lambda *_: [Ended(5, "", "error: no GPU"), Ended(5, "", "error: no GPU")]
+    )
     with pytest.raises(
         TrltError, match=r"process 0 of 2 .*code 5: error: no GPU\n(.|\n)*0 of 9 rows are there; the same"
     ) as caught:
@@ -286,7 +288,7 @@ def test_progress_of_ranks_moves_with_their_completions(data, tiny_path, tmp_pat
         tick()
         return []
 
-    monkeypatch.setattr("trlt.commands.probe.launch", started)
+    monkeypatch.setattr("trlt.commands.launch.shared_work.launch", started)
     with pytest.raises(TrltError, match="0 of 9 rows are there"):
         probe(data, n=2, model=str(tiny_path), sets=SETS, out=tmp_path / "out", output=Watched(True), processes=2)
     assert told == [(0, 18, "answers"), (3, 18, "answers"), (3, 18, "answers")]

@@ -47,7 +47,10 @@ TOLD = {
     "prompt.template: makes": "begins with the key at fault, before there is a run",
     "prompt.format: {}": "the same",
     "prompt.format begins otherwise": "names what asks; the advice follows",
+    "prompt.format: its mark": "begins with the key at fault, before there is a run",
     "prompt.format: <think>": "told before there is a run",
+    "has no subtitles; leave": "begins with the key at fault, before there is a run",
+    "with lines left out": "names the limit that was reached",
     "is never reached; ": "names the key that isn't reached; the advice follows",
 }
 """Messages that name such a key without advising to change it."""

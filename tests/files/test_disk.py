@@ -141,7 +141,9 @@ def test_a_bad_name_or_address_is_a_fault_of_its_video(tmp_path):
 
 
 def test_a_question_that_can_not_be_asked_is_an_error_of_its_own(tmp_path):
-    from trlt.rollout.loop import read_clips
+    from trlt.recipe import Probe, Recipe, Video
+    from trlt.rollout.question_sets import QuestionSet, by_clip
+    from trlt.rollout.read_clips import read_clips
 
     class Loader:
         def map(self, requests):
@@ -151,11 +153,12 @@ def test_a_question_that_can_not_be_asked_is_an_error_of_its_own(tmp_path):
     asked, failed = [], []
     (tmp_path / "v.mp4").touch()
     fine, odd = (Sample(q, "s", "", "grounding", "v.mp4", q, spans=(Span(0, 1),)) for q in ("fine", "odd \ud800"))
-    list(
-        read_clips([[odd, fine], [odd]], Loader(), VideoIndex(tmp_path), lambda some, error: failed.append((some, str(error))))
-    )
-    assert [one.key for one in asked] == [[fine]]
-    assert [some for some, _ in failed] == [[odd], [odd]] and all("half a surrogate pair" in error for _, error in failed)
+    grader = Recipe().grader("probe")
+    one = QuestionSet("", [odd, fine], VideoIndex(tmp_path), Video(), settings=Probe(), n=1, grader=grader)
+    [[first, second]] = by_clip([one])
+    list(read_clips([[first, second], [first]], Loader(), lambda some, error: failed.append((some, str(error)))))
+    assert [request.key for request in asked] == [[second]] and second.sample is fine
+    assert [some for some, _ in failed] == [[first], [first]] and all("half a surrogate pair" in error for _, error in failed)
 
 
 def test_a_checkpoint_or_an_adapter_on_a_full_disk_says_so(tmp_path, tiny_path, clips_and_samples, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from trlt.evaluate.conclusive import conclusion
 from trlt.report import brief, verdict
 
 
@@ -159,3 +160,5 @@ def test_a_gain_that_is_only_in_the_form_of_outputs_names_no_winner(unread, leni
     assert found.outcome == outcome and ("B is better than A on" in found.text) == (outcome == "better")
     told = "Compare what they state: `trlt compare 'runs/a b' runs/b --lenient`" in found.text
     assert told == (outcome == "unknown") and brief(result) == found.text
+    named = conclusion(result["benchmarks"]["charades"], "mIoU")
+    assert named == (("B", None) if outcome == "better" else (None, "form only")), "rows say what the verdict says"

@@ -31,7 +31,7 @@ from trlt.rollout import read_rows, run
 from trlt.rollout.ray import cluster as on_cluster
 from trlt.rollout.ray import cluster_workers as _stages
 from trlt.rollout.shared.leases import Leases, make
-from trlt.rollout.shared.rank_files import work_folder
+from trlt.rollout.shared.work_files import work_folder
 from trlt.task.sample import write_samples
 from trlt.video.clip_codec import unpack
 from trlt.video.geometry import Geometry

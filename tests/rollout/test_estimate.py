@@ -19,7 +19,7 @@ from trlt.rollout import read_rows
 from trlt.rollout.estimate.probe_cost import ClipGroup, SamplePool, clips_for, look, pending
 from trlt.rollout.estimate.stratified import Quantity, Stratum, Stretch, draw, flow, share, total
 from trlt.rollout.estimate.timing import Taking, steady
-from trlt.rollout.shared.rank_files import work_folder
+from trlt.rollout.shared.work_files import work_folder
 from trlt.stats.intervals import student
 from trlt.task.sample import write_samples
 from trlt.video.clip_cache import ClipCache

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 
 from trlt.errors import ResumeError, VideoError
-from trlt.recipe import Probe, Recipe
-from trlt.rollout import Sharing, read_rows, run
+from trlt.recipe import Probe, Recipe, Video
+from trlt.rollout import QuestionSet, Sharing, WorkFiles, read_rows, run
+from trlt.rollout.question_sets import by_clip
 from trlt.rollout.row import error_row
 from trlt.rollout.rows_file import RowFile, encode, unsealed
 from trlt.rollout.shared.leases import Gone, Leases, at_work, make, remove
-from trlt.rollout.shared.rank_files import part_file, prepare, settle, work_folder
+from trlt.rollout.shared.rank_files import prepare, settle
 from trlt.rollout.shared.shared_rows import plan
+from trlt.rollout.shared.work_files import part_file, work_folder
 from trlt.task.sample import Sample, Span
 
 # Imports torch once; each process is then forked from there in a moment.
@@ -103,6 +105,10 @@ class Asker:
             size += sum(request.n for request in tree.requests)
         if some:
             yield from answers(some)
+
+
+def asked_alike(samples):
+    return QuestionSet("", samples, Videos(), Video(), settings=SETTINGS, n=2, grader=Recipe(probe=SETTINGS).grader("probe"))
 
 
 def go(out: Path, samples, sharing=QUICK, seconds=0.0, **changes):
@@ -320,7 +326,7 @@ def test_errors_are_asked_again_on_request(out, whole, monkeypatch):
     monkeypatch.setattr(Videos, "find", lambda self, video: Path(video))
     assert go(out, pool()).errors == 6
     # An interrupted retry stays one.
-    prepare(out, [sample.id for sample in pool()], retry_errors=True)
+    prepare(WorkFiles.single(out, [sample.id for sample in pool()]), retry_errors=True)
     assert go(out, pool()).errors == 0
     rows = list(read_rows(out))
     assert [row["id"] for row in rows] == [sample.id for sample in pool()]
@@ -336,7 +342,7 @@ def test_settling_and_rows_of_others(out):
     make(work_folder(out))
     row = error_row(samples[1], 2, "why")
     part_file(work_folder(out), "old").write_bytes(encode(row) + b'{"id": "s0-0", "tor')
-    settle(out, ids)
+    settle(WorkFiles.single(out, ids))
     assert out.read_bytes() == encode(row) and not work_folder(out).exists()
 
     make(work_folder(out))
@@ -349,11 +355,9 @@ def test_settling_and_rows_of_others(out):
 
 def test_marks_without_rows_are_worked_on_again(out, whole):
     """As a machine leaves them that lost its power, and what it hadn't written to the disk yet."""
-    from trlt.rollout.loop import by_clip
-
     samples = pool()
-    prepare(out, [sample.id for sample in samples])
-    for chunk in plan(by_clip(samples)):
+    prepare(WorkFiles.single(out, [sample.id for sample in samples]))
+    for chunk in plan(by_clip([asked_alike(samples)])):
         (work_folder(out) / "done" / chunk.name).touch()
         (work_folder(out) / "claims" / f"{chunk.name}.0").write_text("lost")
     go(out, samples)
@@ -370,16 +374,14 @@ def test_a_folder_that_is_taken_away_is_told(out, monkeypatch):
 
 
 def test_the_plan_depends_on_samples_alone():
-    from trlt.rollout.loop import by_clip
-
-    groups = by_clip(pool())
+    groups = by_clip([asked_alike(pool())])
     chunks = plan(groups)
     assert [group for chunk in chunks for group in chunk.groups] == groups
     assert len(chunks) == 30 and len({chunk.name for chunk in chunks}) == 30
-    many = [[event(f"{clip}-{q}", f"{clip}", 1.0) for q in range(1 + clip % 4)] for clip in range(20_000)]
-    chunks = plan(many)
-    assert 3000 < len(chunks) <= 4096 and sum(len(chunk.ids) for chunk in chunks) == 50_000
-    assert max(len(chunk.ids) for chunk in chunks) <= 16
+    many = [event(f"{clip}-{q}", f"{clip}", 1.0) for clip in range(20_000) for q in range(1 + clip % 4)]
+    chunks = plan(by_clip([asked_alike(many)]))
+    assert 3000 < len(chunks) <= 4096 and sum(len(chunk.keys) for chunk in chunks) == 50_000
+    assert max(len(chunk.keys) for chunk in chunks) <= 16
     assert plan([]) == []
 
 

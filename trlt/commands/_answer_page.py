@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from trlt.files import write_text_atomic
 from trlt.report.page.markup import Markup, element, footer, head, inline, join
 from trlt.task.prompt import letter
-from trlt.task.sample import Sample
+from trlt.task.sample import Sample, Span
+from trlt.task.user_question import stated_spans
 from trlt.video.clip import Clip
 
 FRAMES = 12
@@ -53,7 +54,7 @@ def write_answer_page(path: Path, sample: Sample, values: Mapping[str, Any], cli
     """
     facts = f"{sample.video} · {clip.duration:.1f} s · {_TASKS[sample.task]} · {model}"
     top = element("header", element("h1", sample.question, dir="auto"), element("p", facts, class_="note"))
-    main = element("main", *_answer(sample, values), *_seen(values["span"], clip))
+    main = element("main", *_answer(sample, values), *_seen(stated_spans(values), clip))
     start = head(f"{sample.video} - trlt infer", inline("page.css") + _STYLE)
     write_text_atomic(path, join([start, top, main, footer(), Markup("</body></html>\n")]))
 
@@ -79,25 +80,24 @@ def _answer(sample: Sample, values: Mapping[str, Any]) -> list[Markup]:
     return parts
 
 
-def _seen(span: list[float] | None, clip: Clip) -> list[Markup]:
-    """The timeline, and frames with their seconds; those in the span are marked."""
+def _seen(spans: Sequence[Span], clip: Clip) -> list[Markup]:
+    """The timeline, and frames with their seconds; those in a span are marked."""
     shown = []
     for place in np.unique(np.linspace(0, len(clip.frames) - 1, FRAMES).round().astype(int)):
         at = float(clip.times[place])
         data = base64.b64encode(_jpeg(clip.frames[place])).decode()
-        inside = span is not None and span[0] <= at <= span[1]
+        inside = any(span.start <= at <= span.end for span in spans)
         picture = Markup(f'<img src="data:image/jpeg;base64,{data}" alt="frame at {at:.1f} s">')
         caption = element("figcaption", f"{at:.1f} s" + (", in the span" if inside else ""))
         shown.append(element("figure", picture, caption, class_="in" if inside else None))
-    return [element("h2", "Video"), _length(span, clip.duration), element("div", *shown, class_="frames")]
+    return [element("h2", "Video"), _length(spans, clip.duration), element("div", *shown, class_="frames")]
 
 
-def _length(span: list[float] | None, duration: float) -> Markup:
+def _length(spans: Sequence[Span], duration: float) -> Markup:
     parts = [element("rect", x=0, y=0, width=WIDTH, height=16, class_="all")]
-    said = "no span"
-    if span is not None:
+    said = ", ".join(f"{span.start:.1f} to {span.end:.1f} s" for span in spans) or "no span"
+    for span in spans:
         start, end = (min(max(one / duration, 0.0), 1.0) * WIDTH for one in span)
-        said = f"{span[0]:.1f} to {span[1]:.1f} s"
         wide = max(end - start, 2.0)
         parts.append(element("rect", x=f"{min(start, WIDTH - wide):.1f}", y=0, width=f"{wide:.1f}", height=16, class_="span"))
     label = f"{said} of {duration:.1f} s"

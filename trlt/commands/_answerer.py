@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ from trlt.commands._output import Output
 from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import locate
 from trlt.errors import UsageError
-from trlt.recipe import Recipe, Stage, Video
-from trlt.rollout import model_identity
+from trlt.errors.faults import fault_of
+from trlt.recipe import Recipe
+from trlt.rollout import QuestionSet, WorkFiles, model_identity
 from trlt.task.prompt import Prompt
-from trlt.task.sample import Sample
 
 if TYPE_CHECKING:
     from trlt.engine.servers.client import Servers
@@ -43,9 +43,7 @@ def check_answerer(servers: Sequence[str], count: int | None, processes: int = 0
 def own_servers(
     count: int | None,
     recipe: Recipe,
-    video: Video,
-    stage: Stage,
-    samples: Iterable[Sample],
+    sets: Sequence[QuestionSet],
     output: Output,
     *,
     log: Callable[[int], Path] | None = None,
@@ -55,9 +53,7 @@ def own_servers(
     Args:
         count: How many; 0: one per GPU.
         recipe: As resolved.
-        video: Its budget, or the benchmark's own.
-        stage: Of the recipe, by which the samples are asked.
-        samples: All that will be.
+        sets: All that will be asked.
         output: Gets notes of their start.
         log: As `OwnServers` takes it.
 
@@ -69,23 +65,28 @@ def own_servers(
         return None
     from trlt.engine.vllm.server_plan import plan_servers
     from trlt.engine.vllm.servers import OwnServers
-    from trlt.rollout.loop import questions
 
-    # What can't be asked gets a row with its error later.
-    _, requests = questions(list(samples), recipe.form(stage), 1, lambda *_: None)
-    prompts = [Prompt(one.system, one.user, one.think) for one in requests]
+    prompts = list[Prompt]()
+    for one in sets:
+        for sample in one.samples:
+            try:
+                prompts.append(one.grader.form.prompt(sample))
+            except Exception as error:  # of this question alone, which gets a row with its error later
+                fault_of(error)
     python = recipe.train.vllm.python
-    plan = plan_servers(recipe.model, video, prompts, getattr(recipe, stage).max_new_tokens, count=count, python=python)
+    video = max((one.video for one in sets), key=lambda video: video.max_tokens)
+    longest = max(one.settings.max_new_tokens for one in sets)
+    plan = plan_servers(recipe.model, video, prompts, longest, count=count, python=python)
     return OwnServers(plan, log, output.note)
 
 
-def start_for(own: OwnServers | None, samples: Sequence[Sample], rows: Path, *, retry_errors: bool) -> None:
+def start_for(own: OwnServers | None, files: WorkFiles, *, retry_errors: bool) -> None:
     """Has servers started unless all rows are there: before the progress, whose rate would count the minutes it takes."""
     if own is None:
         return
-    from trlt.rollout.estimate.probe_cost import pending
+    from trlt.rollout.estimate.probe_cost import pending_rows
 
-    if pending(samples, rows, retry_errors=retry_errors):
+    if pending_rows(files, retry_errors=retry_errors):
         own.start()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,23 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from trlt.commands._answerer import identity_of, own_servers, sampler_of, start_for
+from trlt.commands._answerer import identity_of, own_servers, sampler_of
 from trlt.commands._data import data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._probed import words_of
 from trlt.commands._row_errors import none_graded, told
-from trlt.commands._setup import RUNS, geometry_for, make_engine, protocol, refuse_plain, try_prompts
+from trlt.commands._setup import RUNS, geometry_for, protocol, refuse_plain, try_prompts
+from trlt.commands.launch.ranks import Rank
+from trlt.commands.launch.shared_work import Work, answer, process_count, writes_results
 from trlt.data.find_videos import find_videos
 from trlt.errors import counted
 from trlt.recipe import Recipe
 from trlt.report.page import Page, RowIndex, RunRows, ShownSample, write_page
 from trlt.report.page.protocol import Made
-from trlt.rollout import RunFiles, open_run, read_rows, run
+from trlt.rollout import QuestionSet, RunFiles, WorkFiles, open_run, read_rows
 from trlt.task.prompt import letter, render_span
-from trlt.task.sample import Sample, Span
+from trlt.task.sample import Sample
+from trlt.task.user_question import stated_spans
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:
@@ -46,12 +48,17 @@ def infer_rows(
     fresh: bool,
     retry_errors: bool,
     output: Output,
+    rank: Rank | None,
+    processes: int,
+    again: Callable[[RunFiles, Path], Sequence[str]],
     servers: Servers | None = None,
     vllm: int | None = None,
 ) -> dict[str, Any]:
     """Asks every sample once, as `trlt eval` does; an interrupted run resumes.
 
     `servers` replace a model of this process, and so does vLLM, of which `vllm` servers are started (0: one a local GPU).
+    Otherwise as many `processes` share the work (0: one a local GPU), or the ranks of a launcher, of which this is `rank`;
+    `again` is the command line of each, from the run's folder and its file of samples.
 
     Raises:
         TrltError: samples, videos, a model or a run folder that can't be used.
@@ -65,8 +72,8 @@ def infer_rows(
     try_prompts(recipe, "eval", samples)
     if servers is None:
         refuse_plain(recipe, "eval")
-    log = run_files.server_log
-    own = own_servers(vllm, recipe, recipe.video, "eval", samples, output, log=log)
+    asked = QuestionSet("", samples, index, recipe.video, settings=settings, n=1, grader=recipe.grader("eval"))
+    own = own_servers(vllm, recipe, [asked], output, log=run_files.server_log)
     folder = open_run(
         run_files.out,
         "infer",
@@ -77,32 +84,22 @@ def infer_rows(
         sampler=sampler_of(own),
         fresh=fresh,
     )
-    opened.write()
+    if rank is None or rank.place == 0:
+        opened.write()
     rows = folder.rows("infer")
     by = servers.model if servers else recipe.model.path
     output.note(f"infer: {counted(len(samples), 'sample')}, by {by}; rows in {rows}")
-    engine = own or servers or make_engine(recipe.model, output.note)
-    from trlt.video.workers import ClipLoader
-
-    with ExitStack() as ends:
-        ends.enter_context(own or nullcontext())
-        start_for(own, samples, rows, retry_errors=retry_errors)
-        loader = ends.enter_context(ClipLoader(recipe.video, geometry_for(recipe.model, output, servers)))
-        progress = ends.enter_context(output.progress("infer", "answers"))
-        summary = run(
-            samples,
-            engine=engine,
-            loader=loader,
-            videos=index,
-            settings=settings,
-            n=1,
-            grader=recipe.grader("eval"),
-            out=rows,
-            retry_errors=retry_errors,
-            progress=progress,
-        )
+    files = WorkFiles.single(rows, [sample.id for sample in samples])
+    work = Work("infer", recipe, [asked], files, geometry_for(recipe.model, output, servers), retry_errors, output)
+    count = process_count(processes, rank, recipe, own or servers)
+    command = again(folder, opened.path)
+    summary = answer(work, rank=rank, count=count, command=command, own=own, remote=servers)
+    if not writes_results(rank):
+        return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:
         folder.note(parity=summary.parity.to_json())
+        if count > 1:  # an engine of this process has said so itself
+            output.note(summary.parity.words)
     if summary.errors == summary.rows:
         raise none_graded(rows)
     found = list(read_rows(rows))
@@ -153,8 +150,7 @@ def _said(sample: Sample, answer: Mapping[str, Any]) -> str:
         parts.append(f"{letter(answer['option'])}. {sample.options[answer['option']]}")
     elif sample.task != "grounding" and answer["payload"] is not None:
         parts.append(answer["payload"])
-    if answer["span"]:
-        parts.append(render_span(Span(*answer["span"])))
+    parts += map(render_span, stated_spans(answer))
     return ", ".join(parts) or "not readable"
 
 

@@ -31,6 +31,9 @@ RetryErrors = Annotated[
     bool,
     typer.Option("--retry-errors", help="Ask again where a video couldn't be read, and grade answers again that couldn't be."),
 ]
+Processes = Annotated[
+    int, typer.Option(help="Processes that share the work; 0: one per local GPU, else one.", min=0, show_default=False)
+]
 Servers = Annotated[
     Sequence[str],
     typer.Option(

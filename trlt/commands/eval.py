@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from trlt.commands._answerer import check_answerer, identity_of, own_servers, sampler_of, start_for
+from trlt.commands._answerer import check_answerer, identity_of, named, own_servers, sampler_of
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._page import NoPage, with_page
@@ -18,7 +18,6 @@ from trlt.commands._setup import (
     RUNS,
     connect,
     geometry_for,
-    make_engine,
     next_command,
     protocol,
     refuse_plain,
@@ -31,35 +30,36 @@ from trlt.commands._shared_options import (
     ModelName,
     Overrides,
     OwnVllm,
+    Processes,
     RecipeFile,
     RetryErrors,
     Servers,
     SkipBad,
     Think,
 )
+from trlt.commands.launch.command_line import repeated
+from trlt.commands.launch.shared_work import Work, answer, join_ranks, process_count, writes_results
 from trlt.engine.model import find
-from trlt.errors import TrltError, UsageError, VideoError
+from trlt.errors import TrltError, UsageError, VideoError, counted
 from trlt.evaluate.benchmark import (
-    LoadedBenchmark,
     broken_videos,
     count_extra,
+    eval_video,
     keep_questions,
     open_bench,
+    question_set,
     score_bench,
 )
 from trlt.evaluate.places import Questions, find_places, own_names, own_questions, read_questions
 from trlt.evaluate.predictions import matching_lines, predictions_for, predictions_identity, write_prediction_rows
+from trlt.evaluate.subtitled import with_subtitles
 from trlt.evaluate.unread import unread_outputs
 from trlt.files import write_jsonl
-from trlt.recipe import Benchmark, Recipe, Video
+from trlt.recipe import Benchmark, Recipe
 from trlt.report import results_table
 from trlt.report.model_card import add_results
 from trlt.report.results_files import write_results
-from trlt.rollout import RunFiles, open_run, run
-from trlt.video.geometry import Geometry
-
-if TYPE_CHECKING:
-    from trlt.rollout.loop import CompletionGenerator
+from trlt.rollout import RunFiles, WorkFiles, open_run
 
 
 def evaluate(
@@ -101,6 +101,9 @@ def evaluate(
     as_gqa: Annotated[
         bool | None, typer.Option("--as-gqa/--no-as-gqa", help="Ask multi-choice with the grounded QA template.")
     ] = None,
+    subtitles: Annotated[
+        bool | None, typer.Option("--subtitles/--no-subtitles", help="Show the benchmark's subtitles in the prompts.")
+    ] = None,
     max_tokens_video: Annotated[int | None, typer.Option(help="Override the recipe's video budget, e.g. 4096.", min=1)] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results alongside.")] = False,
     lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
@@ -108,16 +111,25 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
+    processes: Processes = 0,
     no_page: NoPage = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, scores and writes `results.json` and the other files in `docs/results.md`; see `trlt eval --help`.
 
+    Started by `accelerate launch`, `torchrun` or `srun`, the processes share the work; `processes` starts as many here, 0 one a
+    local GPU. Benchmarks about the same videos share their clips.
+
     Raises:
         TrltError: a benchmark, file, model or run folder that can't be used, or missing videos; before any work.
         VideoError: videos that can't be read; the other benchmarks are still scored.
     """
+    arguments = dict(locals())
+    rank, output = join_ranks(output, fresh=fresh)
+    if rank and rank.place and (list_samples or predictions is not None):
+        return {}  # the first of a launcher's ranks does it
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
+    flags["eval.subtitles"] = subtitles
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
     recipe.reward.load()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)
@@ -126,19 +138,20 @@ def evaluate(
         given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path, "--map": columns}
         words = [word for flag, value in given_again.items() if value is not None for word in (flag, value)]
         words += [word for one in sets for word in ("--set", one)] + ["--skip-bad"] * skip_bad
+        words += ["--subtitles"] * bool(subtitles)
         target = out or RUNS / recipe.name / "samples"
         asked_for = {name: _again(name, mine, dataset) for name in places}
-        listed = [_questions(name, place, recipe, target, output) for name, place in places.items()]
+        listed = [_questions(name, place, recipe, target, output, asked=True) for name, place in places.items()]
         return _list_samples(listed, asked_for, recipe, target, words, output)
     # Before a model is loaded or even looked for: what is wrong with files is told within a second.
     digest = predictions_identity(predictions) if predictions else ""
     if (servers or vllm is not None) and predictions is not None:
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
-    check_answerer(servers, vllm)
+    check_answerer(servers, vllm, processes, rank)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     target = out or RUNS / recipe.name / default
-    questions = [_questions(name, place, recipe, target, output) for name, place in places.items()]
+    questions = [_questions(name, place, recipe, target, output, asked=not predictions) for name, place in places.items()]
     ready = [open_bench(one, recipe, predictions is None, allow_missing, target) for one in questions]
     given = predictions_for(predictions, [one for bench in ready for one in bench.samples]) if predictions else None
     extra = count_extra(ready, given) if given is not None else 0
@@ -146,14 +159,12 @@ def evaluate(
     if given is None and remote is None:
         refuse_plain(recipe, "eval")
     identity = {"predictions": digest} if predictions else identity_of(remote, recipe)
-    video = _video(recipe)
-    settings = protocol(recipe, recipe.eval, video)
+    settings = protocol(recipe, recipe.eval, eval_video(recipe))
     if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
         settings["reward_parts"] = recipe.reward.identity()
-    asked = [sample for bench in ready for sample in bench.samples]
-    try_prompts(recipe, "eval", asked)
-    log = RunFiles(target).server_log
-    own = own_servers(vllm, recipe, video, "eval", asked, output, log=log)
+    asked = [question_set(bench, recipe) for bench in ready]
+    try_prompts(recipe, "eval", [sample for bench in ready for sample in bench.samples])
+    own = own_servers(vllm, recipe, asked, output, log=RunFiles(target).server_log)
     folder = open_run(
         target,
         "eval",
@@ -164,17 +175,24 @@ def evaluate(
         sampler=sampler_of(own),
         fresh=fresh,
     )
-    for bench in ready:
-        keep_questions(bench, target)
-    engine = (own or remote or make_engine(recipe.model, output.note)) if given is None else None
-    if engine is not None:
+    if writes_results(rank):
+        for bench in ready:
+            keep_questions(bench, target)
+    if given is None:
+        many = f"{counted(len(ready), 'benchmark')}, {counted(sum(len(one.samples) for one in asked), 'question')}"
+        output.note(f"eval: {many}, by {named(remote, servers, own, recipe)}; rows in {folder.rows(ready[0].name).parent}")
+        files = WorkFiles.several(target / "rows", {one.name: [sample.id for sample in one.samples] for one in asked})
         geometry = geometry_for(recipe.model, output, remote)
-        with own or nullcontext():
-            for bench in ready:
-                start_for(own, bench.samples, folder.rows(bench.name), retry_errors=retry_errors)
-                _ask(bench, recipe, video, geometry, engine, folder.rows(bench.name), retry_errors, output)
-                if engine.parity:
-                    folder.note(parity=engine.parity.to_json())
+        work = Work("eval", recipe, asked, files, geometry, retry_errors, output)
+        again = repeated("eval", evaluate, arguments, folder)
+        count = process_count(processes, rank, recipe, own or remote)
+        summary = answer(work, rank=rank, count=count, command=again, own=own, remote=remote)
+        if not writes_results(rank):
+            return {"summary": asdict(summary)}
+        if summary.parity:
+            folder.note(parity=summary.parity.to_json())
+            if count > 1:  # an engine of this process has said so itself
+                output.note(summary.parity.words)
     entries: dict[str, Any] = {}
     unread: list[str] = []
     failed: list[str] = []
@@ -209,48 +227,19 @@ def evaluate(
     return results | ({"parity": parity} if parity else {})
 
 
-def _video(recipe: Recipe) -> Video:
-    most = recipe.eval.max_tokens_video
-    return recipe.video.model_copy(update={"max_tokens": most}) if most else recipe.video
-
-
-def _ask(
-    bench: LoadedBenchmark,
-    recipe: Recipe,
-    video: Video,
-    geometry: Geometry,
-    engine: CompletionGenerator,
-    rows: Path,
-    retry_errors: bool,
-    output: Output,
-) -> None:
-    from trlt.video.workers import ClipLoader
-
-    assert bench.index is not None
-    with ClipLoader(video, geometry) as loader, output.progress(f"eval {bench.name}", "answers") as progress:
-        run(
-            bench.samples,
-            engine=engine,
-            loader=loader,
-            videos=bench.index,
-            settings=recipe.eval,
-            n=1,
-            grader=recipe.grader("eval"),
-            out=rows,
-            retry_errors=retry_errors,
-            progress=progress,
-        )
-
-
-def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output) -> Questions:
+def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output: Output, *, asked: bool) -> Questions:
     """A benchmark's questions; own ones in any form that `--data` takes, whether or not their videos are there."""
     if place.data is None:
-        return read_questions(name, place)
+        official = read_questions(name, place)
+        for note in official.notes:
+            output.note(note)
+        return with_subtitles(official, recipe, target, output.note, asked=asked)
     video = recipe.video.model_copy(update={"root": place.videos or recipe.video.root})
     # Videos are looked for with those of the other benchmarks, and not at all for predictions.
     opened = open_data(place.data, recipe.model_copy(update={"video": video}), target, output, look=False, subject=f"{name}.")
     path = place.data if "://" in place.data else str(Path(place.data).resolve())
-    return own_questions(name, opened.samples, path, str(opened.root))
+    own = own_questions(name, opened.samples, path, str(opened.root))
+    return with_subtitles(own, recipe, target, output.note, asked=asked)
 
 
 def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[object]:

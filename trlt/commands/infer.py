@@ -23,6 +23,7 @@ from trlt.commands._shared_options import (
     ModelName,
     Overrides,
     OwnVllm,
+    Processes,
     RecipeFile,
     RetryErrors,
     Servers,
@@ -30,11 +31,14 @@ from trlt.commands._shared_options import (
     SkipMissing,
     Think,
 )
+from trlt.commands.launch.command_line import repeated
+from trlt.commands.launch.ranks import find_rank
+from trlt.commands.launch.shared_work import join_ranks
 from trlt.data.own import is_hub, is_table
 from trlt.engine.model import locate
 from trlt.errors import DataError, UsageError
 from trlt.report import timeline
-from trlt.rollout import request
+from trlt.rollout import QuestionSet, RunFiles, request
 from trlt.task.answer import Answer, parse_span
 from trlt.task.prompt import letter, render_span
 from trlt.task.sample import Sample, Span
@@ -63,6 +67,9 @@ def infer(
         typer.Option(help="multi_choice, grounding or grounded_qa; default: multi_choice with options, else grounding."),
     ] = None,
     options: Annotated[Sequence[str], typer.Option("--option", "-o", help="An answer to choose from; repeatable.")] = (),
+    several: Annotated[
+        bool, typer.Option("--several", help="Ask for all times at which the event happens, the most certain first.")
+    ] = False,
     model: ModelName = None,
     servers: Servers = (),
     vllm: OwnVllm = None,
@@ -88,28 +95,38 @@ def infer(
     ] = None,
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
+    processes: Processes = 0,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, and shows reasoning, answer and spans; see `trlt infer --help`.
 
+    A file of samples is shared by several processes as in `trlt probe`.
+
     Raises:
         TrltError: a flag, video or model that can't be used.
     """
+    arguments = dict(locals())
     if html is not None and html.suffix != ".html":
         raise UsageError(f"--html {html}: a name that ends in .html is needed")
     if which is not None and clip_out is None:
         raise UsageError("--span: says which span --clip cuts; give both")
-    check_answerer(servers, vllm)
+    rank = find_rank(os.environ)
+    check_answerer(servers, vllm, processes, rank)
     flags = {"model.path": model, "eval.think": think, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     if (video is None) == (data is None):
         given_both = "one of them names what is asked; leave the other out" if video is not None else "give one of them"
         raise UsageError(f"a video (or a file of questions) and --data: {given_both}")
     video = str(video if data is None else data)  # or a Path, from Python
     if data is not None or is_hub(video) or (is_table(video) and not is_remote(video)):
-        given = {"a question": question, "--task": task, "--option": options, "--clip": clip_out}
+        given = {"a question": question, "--task": task, "--option": options, "--several": several, "--clip": clip_out}
         if names := [name for name, value in given.items() if value]:
             raise UsageError(f"{', '.join(names)}: goes with one video; {video} holds samples with questions of their own")
+        rank, output = join_ranks(output, fresh=fresh)
         recipe = resolve(recipe_path, sets, flags)
+
+        def again(folder: RunFiles, samples: Path) -> list[str]:
+            return repeated("infer", infer, arguments, folder, video=None, data=samples, html=None)
+
         return infer_rows(
             video,
             recipe,
@@ -118,11 +135,14 @@ def infer(
             fresh=fresh,
             retry_errors=retry_errors,
             output=output,
+            rank=rank,
+            processes=processes,
+            again=again,
             servers=connect(servers, model, recipe, output),
             vllm=vllm,
         )
     given_rows: dict[str, object] = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
-    given_rows |= {"--map": columns, "--skip-bad": skip_bad, "--skip-missing": skip_missing}
+    given_rows |= {"--processes": processes, "--map": columns, "--skip-bad": skip_bad, "--skip-missing": skip_missing}
     if names := [name for name, value in given_rows.items() if value]:
         raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file, or a table), not with one video")
     if question is None:
@@ -133,7 +153,7 @@ def infer(
         downloads = recipe.video.downloads
         path = fetch(video, Path(downloads) if downloads else None)
     path = on_disk(path)
-    sample = question_sample(Path(os.path.realpath(path)).name, question, task, options, flag="--")
+    sample = question_sample(Path(os.path.realpath(path)).name, question, task, options, flag="--", several=several)
     if clip_out is not None:
         from trlt.video.cut import check_target
 
@@ -142,7 +162,8 @@ def infer(
         check_target(clip_out, path)
     try_prompts(recipe, "eval", [sample])
     remote = connect(servers, model, recipe, output)
-    own = own_servers(vllm, recipe, recipe.video, "eval", [sample], output)
+    asked = QuestionSet("", [sample], None, recipe.video, settings=recipe.eval, n=1, grader=recipe.grader("eval"))
+    own = own_servers(vllm, recipe, [asked], output)
     if remote is None:
         locate(recipe.model.path)
         refuse_plain(recipe, "eval")
@@ -187,7 +208,7 @@ def _chosen(answer: Answer, text: str, which: int | None) -> Span:
         UsageError: there is no such one.
     """
     if answer.span is not None:
-        spans = [answer.span]
+        spans = list(answer.spans)
     else:
         found = (parse_span(stated) for stated in _STATED.findall(answer.payload or ""))
         spans = [span for span in found if span is not None]
@@ -224,6 +245,6 @@ def _show(answer: Answer, text: str, sample: Sample, duration: float, finished: 
     else:
         output.show(Text("No answer in the form that was asked for. The model wrote:", style="yellow"), Text(text))
     if answer.span:
-        output.show("", timeline(duration, [("video", [answer.span])]))
+        output.show("", timeline(duration, [("video", answer.spans)]))
     if not finished:
         output.note("cut off at the token limit; raise it with --set eval.max_new_tokens=…")

@@ -21,7 +21,7 @@ from trlt.commands._setup import RUNS, connect, geometry_for, make_engine, proto
 from trlt.commands.launch.ranks import count_processes, find_rank
 from trlt.errors import ResumeError, UsageError
 from trlt.recipe import Recipe, Video
-from trlt.rollout import RunFiles, environment, open_run
+from trlt.rollout import QuestionSet, RunFiles, environment, open_run
 from trlt.task.sample import Sample
 from trlt.video.resolve import VideoIndex
 
@@ -100,7 +100,9 @@ def estimate(
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
-    own = own_servers(vllm, recipe, recipe.video, "probe", samples, output)
+    drawn, grader = recipe.probe, recipe.grader("probe")
+    asked = QuestionSet("", samples, index, recipe.video, settings=drawn, n=drawn.n, grader=grader)
+    own = own_servers(vllm, recipe, [asked], output)
     generator = own or remote
     if not fresh:
         _compare(run, recipe, identity_of(remote, recipe), opened.identity, sampler_of(own))

@@ -27,6 +27,7 @@ from trlt.data.datasets._metrics import (
     best_iop,
     best_iou,
     find_span,
+    find_spans,
     is_answered,
     mean_values,
     official_observed,
@@ -38,7 +39,8 @@ from trlt.data.datasets._metrics import (
 )
 from trlt.data.datasets._options import bare, choose, split_options
 from trlt.data.datasets._spans import repair_span, repair_spans
-from trlt.task.answer import parse_option, parse_span
+from trlt.data.datasets._windows import window_values
+from trlt.task.answer import parse_option, parse_span, parse_spans
 from trlt.task.sample import Sample, Span, Task
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "columns",
     "didemo_key",
     "find_span",
+    "find_spans",
     "get",
     "holding",
     "is_answered",
@@ -75,11 +78,13 @@ __all__ = [
     "paper_tiou",
     "parse_option",
     "parse_span",
+    "parse_spans",
     "repair_span",
     "repair_spans",
     "split_options",
     "union_iou",
     "values",
+    "window_values",
     "without_instruction",
     "youtube_key",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 from trlt.data.datasets import Item, by_task
 from trlt.data.find_videos import find_videos
+from trlt.data.subtitles import has_subtitles
 from trlt.errors import DataError, UsageError, VideoError, counted
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.places import Questions
@@ -20,8 +21,8 @@ from trlt.evaluate.predictions import Predictions
 from trlt.evaluate.question_scores import item_columns, write_items
 from trlt.evaluate.summary import summary
 from trlt.files import write_text_atomic
-from trlt.recipe import Recipe
-from trlt.rollout import RunFiles, read_rows
+from trlt.recipe import Recipe, Video
+from trlt.rollout import QuestionSet, RunFiles, read_rows
 from trlt.task.sample import Sample, read_samples, write_samples
 from trlt.video.resolve import VideoIndex
 
@@ -29,6 +30,10 @@ READING = ("think", "answer_format", "open_threshold", "as_gqa")
 """Settings for parsing an output of any model."""
 DRAWING = ("temperature", "top_p", "max_new_tokens", "seed")
 """Settings for sampling our own outputs."""
+
+
+SHOWING = ("subtitles", "subtitle_chars")
+"""Settings of benchmarks that have subtitles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,18 @@ def open_bench(questions: Questions, recipe: Recipe, with_videos: bool, allow_mi
     return LoadedBenchmark(questions, found.samples, index, len(found.missing), found.left_out, identity)
 
 
+def question_set(bench: LoadedBenchmark, recipe: Recipe) -> QuestionSet:
+    """How a benchmark is asked; those with one budget, that are sampled alike, share clips."""
+    video, settings = eval_video(recipe), recipe.eval
+    return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=1, grader=recipe.grader("eval"))
+
+
+def eval_video(recipe: Recipe) -> Video:
+    """The section `video` with an evaluation's own budget."""
+    most = recipe.eval.max_tokens_video
+    return recipe.video.model_copy(update={"max_tokens": most}) if most else recipe.video
+
+
 def keep_questions(bench: LoadedBenchmark, run: Path) -> None:
     """Writes questions that only the user has into the run's folder: reports show them without the user's files or code."""
     if bench.questions.outside:
@@ -131,10 +148,12 @@ def score_bench(
     by_id = {sample.id: sample for sample in bench.samples}
     items: list[Item] = []
     errors: dict[str, str] = {}
+    warned = 0
     form = recipe.form("eval")
     for row in read_rows(folder.rows(bench.name)):
         sample = by_id[row["id"]]
         text = row["texts"][0] if row["texts"] else ""
+        warned += "warning" in row
         if row["error"] is not None:
             errors[sample.id] = row["error"]
             if given is None:
@@ -144,6 +163,8 @@ def score_bench(
     lenient = lenient_items(items, letters=form.answer_format != "open")
     entry = summary(module, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
     write_items(items_path(folder.out, bench.name), item_columns(module, items, entry, errors, lenient))
+    if bench.questions.subtitles is not None:
+        entry["subtitles"] = dict(bench.questions.subtitles)
     if bench.questions.outside and module is not by_task:
         entry["dataset"] = _described(module)
     if given is not None:
@@ -154,6 +175,8 @@ def score_bench(
         return entry | {"protocol": _protocol(bench, settings, None)}
     broken = {by_id[id].video for id in errors}
     entry["broken_videos"] = len(broken)
+    if warned:
+        entry["video_warnings"] = warned
     read = len({sample.video for sample in bench.samples} - broken)
     return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
 
@@ -203,7 +226,7 @@ def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: 
         "annotations": _annotations(bench),
         "videos_read": videos_read or 0,
         "questions_left_out": bench.questions_left_out + broken,
-    }
+    } | ({key: settings[key] for key in SHOWING} if has_subtitles(bench.samples) else {})
 
 
 def _annotations(bench: LoadedBenchmark) -> dict[str, str]:

@@ -117,13 +117,15 @@ def _change(
     if not counted:
         return None
     weights = group_weights([None if metric in a.micro else a.groups[place] for place, _, _ in counted])
-    of_a = [100 * weight * x for weight, (_, x, _) in zip(weights, counted, strict=True)]
-    of_b = [100 * weight * y for weight, (_, _, y) in zip(weights, counted, strict=True)]
+    of_a, of_b = [100 * x for _, x, _ in counted], [100 * y for _, _, y in counted]
     videos = [a.videos[place] for place, _, _ in counted]
-    gain = paired_difference(of_b, of_a, videos, resamples, seed)
+    gain = paired_difference(of_b, of_a, videos, resamples, seed, weights=weights)
     low, high = (gain.low, gain.high) if len(set(videos)) > 1 else (None, None)
-    n = len(counted)
-    return MetricChange(metric, n, math.fsum(of_a) / n, math.fsum(of_b) / n, gain.mean, low, high)
+    mean_a, mean_b = (
+        math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / math.fsum(weights)
+        for values in (of_a, of_b)
+    )
+    return MetricChange(metric, len(counted), mean_a, mean_b, gain.mean, low, high)
 
 
 @dataclass(frozen=True, slots=True)

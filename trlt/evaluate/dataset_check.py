@@ -21,6 +21,7 @@ from trlt.data.datasets import (
     entry_fault,
     gold_text,
     has_role,
+    item_values,
     read_source,
     reading_faults,
     shape_faults,
@@ -30,6 +31,7 @@ from trlt.errors import DataError, TrltError, shown
 from trlt.evaluate.summary import summary
 from trlt.recipe import Recipe
 from trlt.task.answer import LETTERS
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Sample
 
 LABELS = ("Origin", "Splits")
@@ -96,8 +98,10 @@ def read_as(sample: Sample, text: str) -> Item:
 
 
 def wrong_text(sample: Sample) -> str:
-    """Another option (of a question without options, no word of the answer), and a moment far behind the video's end."""
+    """Another option (without options no word of the answer, or a number far off), and a moment far behind the video's end."""
     letter = LETTERS[((sample.answer_index or 0) + 1) % len(sample.options or "AB")]
+    if sample.numeric:
+        letter = f"{10 * abs(parse_number(sample.answer or '') or 0.0) + 1:f}"
     when = f"{FAR_S} to {FAR_S + 1}"
     return {
         "grounding": f"<answer> {when} </answer>",
@@ -255,7 +259,7 @@ def _means(module: ModuleType, samples: Sequence[Sample]) -> Iterator[str]:
     except TrltError as error:
         yield str(error)
         return
-    if fault := entry_fault(entry, [module.values(item) for item in items]):
+    if fault := entry_fault(entry, item_values(module, items)):
         yield fault
     for key, value in entry["paper"].items():
         if abs(value - other["paper"].get(key, -1)) > 1e-6:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trlt.data.datasets import load, names
 from trlt.errors import DataError, shown
 from trlt.evaluate.other_tools import Matched, is_ours, log_files, match, read_logs
 from trlt.files import file_digest, iter_jsonl, write_jsonl, write_text_atomic
@@ -52,7 +53,7 @@ def predictions_for(path: Path, samples: Sequence[Sample]) -> Predictions:
         DataError: they can't be read, or none belongs to one of the questions.
     """
     if is_ours(path):
-        return read_predictions(path)
+        return read_predictions(path, dict.fromkeys(sample.source for sample in samples))
     found = match(read_logs(log_files(path)), samples)
     if not found.texts:
         raise DataError(
@@ -62,16 +63,25 @@ def predictions_for(path: Path, samples: Sequence[Sample]) -> Predictions:
     return Predictions(path, found.texts, found)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, benchmarks: Iterable[str] = ()) -> Predictions:
     """Raw outputs by id; further fields are ignored.
+
+    Args:
+        path: The file.
+        benchmarks: Names of those that the outputs may be of: a line may have such a benchmark's own form, where its module
+            has a `prediction`.
 
     Raises:
         DataError: unreadable, lines without id or text, duplicate ids (all are listed), or no line at all.
     """
     texts: dict[str, str] = {}
+    packaged = set(names("bench"))
+    forms = [load(name).prediction for name in benchmarks if name in packaged and hasattr(load(name), "prediction")]
 
     def known(value: Any, where: str) -> tuple[str, str]:
         id, text = (value.get("id"), value.get("text")) if isinstance(value, dict) else (None, None)
+        if isinstance(value, dict) and text is None:
+            id, text = next((found for form in forms if (found := form(value, where)) is not None), (id, text))
         if not isinstance(id, str) or not isinstance(text, str):
             raise DataError(f'{where}: expected {{"id": "…", "text": "…"}} with texts as values')
         if id in texts:

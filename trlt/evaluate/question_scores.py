@@ -11,11 +11,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, is_answered, item_weights, load
+from trlt.data.datasets import Item, is_answered, item_values, item_weights, load
 from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.files import open_atomic
+from trlt.stats.groups import group_weights
+from trlt.stats.intervals import mean_interval
 from trlt.task.sample import Sample
 
 COLUMNS = {
@@ -40,10 +42,12 @@ COLUMNS = {
 (float64) follow."""
 LENIENT_COLUMNS = {"lenient_option": "int32", "lenient_start": "float64", "lenient_end": "float64"}
 """The answers read leniently; files of an older trlt lack them."""
+SEVERAL_COLUMNS = {"spans": "string", "lenient_spans": "string"}
+"""All spans of answers to questions that asked for several, as JSON; only files that hold such questions have them."""
 NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
 PAPER, OFFICIAL, LENIENT = "paper.", "official.", "lenient."
-PROTOCOLS = {"paper": PAPER, "lenient": LENIENT}
-"""Protocols by which two runs can be compared, with the prefix of their columns."""
+PROTOCOLS = {"paper": PAPER, "official": OFFICIAL, "lenient": LENIENT}
+"""Protocols by which runs can be compared, with the prefix of their columns."""
 
 Columns = dict[str, list[Any]]
 
@@ -69,6 +73,8 @@ def item_columns(
     weights = item_weights(module, items)
     # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
     official = module.video_weights(items) if hasattr(module, "video_weights") else weights
+    scores = (item_values(module, items), item_values(module, items, "official"), item_values(module, lenient))
+    several = any(item.sample.several for item in items)
     rows = [
         {
             **_question(item.sample),
@@ -77,6 +83,7 @@ def item_columns(
             "option": item.answer.option,
             "start": item.answer.span.start if item.answer.span else None,
             "end": item.answer.span.end if item.answer.span else None,
+            **({"spans": _spans(item), "lenient_spans": _spans(other)} if several else {}),
             "answered": is_answered(item),
             # Weights alone don't tell tasks of one size apart, and a part of the questions has other weights.
             "group": module.group(item.sample) if hasattr(module, "group") else None,
@@ -85,13 +92,19 @@ def item_columns(
             "lenient_option": other.answer.option,
             "lenient_start": other.answer.span.start if other.answer.span else None,
             "lenient_end": other.answer.span.end if other.answer.span else None,
-            **_named(PAPER, entry["paper"], module.values(item)),
-            **_named(OFFICIAL, entry["official"], module.official(item)),
-            **_named(LENIENT, entry["lenient"], module.values(other)),
+            **_named(PAPER, entry["paper"], paper),
+            **_named(OFFICIAL, entry["official"], by_rule),
+            **_named(LENIENT, entry["lenient"], by_lenient),
         }
-        for item, other, weight, official_weight in zip(items, lenient, weights, official, strict=True)
+        for item, other, weight, official_weight, paper, by_rule, by_lenient in zip(
+            items, lenient, weights, official, *scores, strict=True
+        )
     ]
     return {key: [_encodable(row[key]) for row in rows] for key in rows[0]}
+
+
+def _spans(item: Item) -> str | None:
+    return json.dumps([list(span) for span in item.answer.spans]) if item.sample.several else None
 
 
 def _named(prefix: str, metrics: Iterable[str], values: Mapping[str, float]) -> dict[str, float | None]:
@@ -104,7 +117,7 @@ def write_items(path: Path, columns: Columns) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = dict.fromkeys(columns, "float64") | COLUMNS | LENIENT_COLUMNS
+    types = dict.fromkeys(columns, "float64") | COLUMNS | LENIENT_COLUMNS | SEVERAL_COLUMNS
     schema = pa.schema([(key, pa.type_for_alias(types[key])) for key in columns])
     table = pa.table(columns, schema)
     with open_atomic(path, "wb") as out:
@@ -134,7 +147,7 @@ def read_items(path: Path) -> Columns:
     if missing:
         raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {again}")
     types = {field.name: str(field.type).replace("double", "float64") for field in table.schema}
-    known = COLUMNS | LENIENT_COLUMNS
+    known = COLUMNS | LENIENT_COLUMNS | SEVERAL_COLUMNS
     other = [key for key, kind in types.items() if kind != known.get(key, "float64")]
     other += [key for key in NEVER_NULL if None in columns[key]]
     if other:
@@ -149,7 +162,26 @@ def scored(columns: Columns, protocol: str = "paper", micro: Sequence[str] = ())
     """
     prefix = PROTOCOLS[protocol]
     values = {key.removeprefix(prefix): values for key, values in columns.items() if key.startswith(prefix)}
-    return ScoredRun(columns["id"], columns["video"], columns["group"], values, micro)
+    groups: Sequence[str | None] = columns["group"]
+    if protocol == "official" and columns["official_weight"] != columns["weight"]:
+        # Official means over videos (a module's `video_weights`); numbers, since a slash would make groups in groups.
+        known = {video: str(place) for place, video in enumerate(dict.fromkeys(columns["video"]))}
+        groups = [known[video] for video in columns["video"]]
+    return ScoredRun(columns["id"], columns["video"], groups, values, micro)
+
+
+def metric_intervals(run: ScoredRun, resamples: int, seed: int) -> dict[str, list[float]]:
+    """The 95% interval over videos of each metric of a run, in percent: what `results.json` has of the paper's protocol."""
+    found = {}
+    for metric, values in run.values.items():
+        counted = [place for place, value in enumerate(values) if value is not None]
+        if not counted:
+            continue
+        weights = group_weights([None if metric in run.micro else run.groups[place] for place in counted])
+        percents = [100 * (values[place] or 0.0) for place in counted]
+        interval = mean_interval(percents, [run.videos[place] for place in counted], resamples, seed, weights=weights)
+        found[metric] = [interval.low, interval.high]
+    return found
 
 
 def _question(sample: Sample) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from trlt.data.datasets import Item, has_role, item_weights, load, names
+from trlt.data.datasets import Item, has_role, item_values, item_weights, load, names
 from trlt.errors import UsageError
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.stats.intervals import mean_interval
@@ -66,14 +66,13 @@ def _intervals(
 ) -> dict[str, list[float]]:
     """The 95% interval of each metric."""
     weights, micro = item_weights(module, items), getattr(module, "MICRO", ())
-    rows = [module.values(item) for item in items]
+    rows = item_values(module, items)
     videos = [item.sample.video_key or item.sample.video for item in items]
     ci95: dict[str, list[float]] = {}
     for key in metrics:
         mine = [index for index, row in enumerate(rows) if key in row]
         scale = [1.0 if key in micro else weights[index] for index in mine]
-        whole = sum(scale) / len(scale)  # not 1 where a metric counts some of the questions alone
-        values = [100 * weight / whole * rows[index][key] for index, weight in zip(mine, scale, strict=True)]
-        interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed)
+        values = [100 * rows[index][key] for index in mine]
+        interval = mean_interval(values, [videos[index] for index in mine], bootstrap, seed, weights=scale)
         ci95[key] = [interval.low, interval.high]
     return ci95

@@ -144,6 +144,7 @@ class AnswerForm(Form):
     payload: str | None
     option: Count | None
     span: Pair | None
+    spans: list[Pair] = []
     well_formed: bool
 
 

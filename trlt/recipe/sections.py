@@ -363,6 +363,10 @@ class Eval(Decoding):
     protocol: Outcome[Literal["paper", "official", "lmms-eval", "vlmevalkit"]] = "paper"
     """Whose frames, prompt, token limit and reading: the paper's, or those that a benchmark's authors or another harness publish
     figures with (docs/protocols.md). One other than `paper` sets `video`, `prompt` and the decoding of each benchmark itself."""
+    subtitles: Outcome[bool] = False
+    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time."""
+    subtitle_chars: Outcome[Positive] = 40_000
+    """Most characters of subtitles in a prompt (about 10,000 tokens of English); of longer ones lines are left out evenly."""
     bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
     """Resamples of videos behind each 95% interval."""
     benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)

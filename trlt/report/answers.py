@@ -16,6 +16,7 @@ from rich.text import Text
 from trlt.report.span_bar import timeline
 from trlt.task.answer import LETTERS
 from trlt.task.sample import Span
+from trlt.task.user_question import stated_spans
 
 _REASONING = 80
 """Number of characters shown of a reasoning."""
@@ -75,7 +76,7 @@ def _spans(shown: Mapping[str, Any]) -> Text:
     gold = [Span(*span) for span in shown["spans"]]
     answers = shown["answers"]
     rows: list[tuple[str, Sequence[Span]]] = [("gold", gold)]
-    rows += [(f"{place:>4}", [Span(*one["span"])] if one["span"] else []) for place, one in enumerate(answers, 1)]
+    rows += [(f"{place:>4}", stated_spans(one)) for place, one in enumerate(answers, 1)]
     length = shown["duration"] or max(span.end for _, spans in rows for span in spans)
     first, *lines = timeline(length, rows, width=_WIDTH).plain.splitlines()
     out = Text(no_wrap=True, overflow="ellipsis")
@@ -116,7 +117,7 @@ def _answers(shown: Mapping[str, Any]) -> Table:
 def _read_as(shown: Mapping[str, Any], one: Mapping[str, Any]) -> str:
     """The parsed answer: an option, a span, or that there is none."""
     if shown["task"] == "grounding":
-        return f"{one['span'][0]:.1f} to {one['span'][1]:.1f} s" if one["span"] else "no span"
+        return ", ".join(f"{span.start:.1f} to {span.end:.1f} s" for span in stated_spans(one)) or "no span"
     if shown["options"] is not None:
         place = one["option"]
         return f"{_letter(place)}. {visible(shown['options'][place], 26)}" if place is not None else "no option"

@@ -40,7 +40,7 @@ def interval(entry: Mapping[str, Any], metric: str, key: str = "ci95") -> tuple[
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Caveats of an entry of `results.json`, except about the official metrics."""
-    return [*_left_out(entry), *_parts(entry), *_surprises(bench, entry)]
+    return [*_left_out(entry), *_misfits(bench, entry), *_parts(entry), *_surprises(bench, entry)]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
@@ -83,6 +83,15 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
     if entry.get("missing_tasks"):
         lines.append(f"tasks that are missing: {', '.join(entry['missing_tasks'])}")
     return lines
+
+
+def _misfits(bench: str, entry: Mapping[str, Any]) -> list[str]:
+    """How many questions don't fit the video that was shown."""
+    count = entry.get("video_warnings", 0)
+    if not count:
+        return []
+    where = f"`warning` in rows/{bench}.jsonl says how"
+    return [f"{counted(count, 'question')} {'fits' if count == 1 else 'fit'} another file than the one that was shown; {where}"]
 
 
 def _parts(entry: Mapping[str, Any]) -> list[str]:

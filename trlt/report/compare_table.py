@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from trlt.report.verdict import FEW_VIDEOS
+from trlt.evaluate.conclusive import FEW_VIDEOS, conclusion
 
 _STYLES = {"A": "red", "B": "green", None: "dim"}
 
@@ -32,9 +32,9 @@ def comparison_table(result: Mapping[str, Any]) -> Group:
             bounds = change["ci95"]
             interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds and bounds[0] < bounds[1] else "-"
             numbers = (f"{change['a']:.1f}", f"{change['b']:.1f}", f"{change['difference']:+.1f}", interval)
-            said = Text(change["statement"], style=_STYLES[change["better"]])
-            if change["better"] and entry["videos"] < FEW_VIDEOS:
-                said = Text(f"{change['statement']} (few videos)", style="dim")
+            found = conclusion(entry, metric, result.get("protocol", "paper"))
+            few = " (few videos)" if found.doubt == "few videos" else ""
+            said = Text(change["statement"] + few, style=_STYLES[found.better])
             table.add_row(Text("" if place else bench), Text(metric), *numbers, said, f"{change['n']:,}")
         table.add_section()
         notes += [Text(f"  warning: {bench}: {line}", style="yellow") for line in entry["warnings"]]

@@ -19,7 +19,7 @@ FILTER = "none"
 
 
 def lmms_eval_results(results: Mapping[str, Any], model: Mapping[str, Any]) -> dict[str, Any]:
-    """The aggregated file; metrics in percent, the official ones as `official_<metric>`.
+    """The aggregated file; metrics in percent, the official and lenient ones as `official_<metric>`, `lenient_<metric>`.
 
     Args:
         results: Content of `results.json`.
@@ -62,7 +62,7 @@ def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str
     Args:
         columns: As `trlt.evaluate.question_scores` reads them.
     """
-    prefixes = {"paper.": "", "official.": "official_"}
+    prefixes = {"paper.": "", "official.": "official_", "lenient.": "lenient_"}
     named = {
         key: prefix + key.removeprefix(kind) for kind, prefix in prefixes.items() for key in columns if key.startswith(kind)
     }
@@ -70,6 +70,7 @@ def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str
         row = {key: values[place] for key, values in columns.items()}
         spans = json.loads(row["gold_spans"]) if row["gold_spans"] is not None else []
         said = [[row["start"], row["end"]]] if row["start"] is not None else []
+        said = json.loads(row["spans"]) if row.get("spans") else said
         target = _stated(row["gold_option"], spans)
         doc = json.dumps([id, row["question"], row["gold_answer"], spans], ensure_ascii=False)
         yield {
@@ -86,7 +87,8 @@ def lmms_eval_samples(columns: Mapping[str, Sequence[Any]]) -> Iterator[dict[str
 
 
 def _metrics(entry: Mapping[str, Any]) -> dict[str, float]:
-    return {**entry["paper"], **{f"official_{key}": value for key, value in entry["official"].items()}}
+    others = {kind: entry.get(kind, {}) for kind in ("official", "lenient")}  # an older trlt's has no lenient ones
+    return {**entry["paper"], **{f"{kind}_{key}": value for kind, of in others.items() for key, value in of.items()}}
 
 
 def _stated(option: int | None, spans: Sequence[Sequence[float]]) -> str:

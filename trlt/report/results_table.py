@@ -32,7 +32,7 @@ PAPER: dict[str, dict[str, PaperResult]] = {
 }
 """Benchmark to metric to the paper's results: of the base model, the SFT baseline and the tuned model."""
 
-_HEADLINES = ("mIoU", "acc")
+_HEADLINES = ("mIoU", "acc", "mAP")
 
 EXPLAINED = (
     "value: what was read inside the tags; lenient: what outputs state in any spelling, if it is one thing; official: by the "

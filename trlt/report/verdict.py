@@ -6,19 +6,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from trlt.evaluate.conclusive import FEW_VIDEOS, UNEVEN, lenient_check, outputs
 from trlt.report.caveats import UNANSWERED
 from trlt.report.results_table import headlines
 
 Outcome = Literal["better", "worse", "mixed", "unknown"]
 """Outcome for the second model: better on a main metric and worse on none, and so on; `unknown` if no metric is conclusive."""
-FEW_VIDEOS = 20
-"""Below it, intervals are unreliable: for two equal models, a bootstrap over 20 videos calls one better in 6 to 8% of cases,
-over 10 in 7 to 11% and over 5 in 8 to 17%, instead of 5% (docs/log.md)."""
 SHOWN = 3
 """Metrics that a sentence lists."""
-UNEVEN, UNREAD = 0.1, 0.3
-"""Share of unread outputs that one run has more than the other, or that either has, from which the strict protocol may measure
-the form of outputs: a winner then has to win by the lenient protocol, too."""
 MANY = 5
 """Number of main metrics at which a chance difference is mentioned: the risk is 5% for each."""
 
@@ -138,23 +133,12 @@ def brief(result: Mapping[str, Any], names: tuple[str, str] = ("A", "B")) -> str
 
 
 def _changes(result: Mapping[str, Any]) -> list[_HeadlineChange]:
+    by = result.get("protocol", "paper")
     return [
-        _HeadlineChange(
-            bench, metric, entry["metrics"][metric], entry["videos"] < FEW_VIDEOS, _leniently(result, entry, metric)
-        )
+        _HeadlineChange(bench, metric, entry["metrics"][metric], entry["videos"] < FEW_VIDEOS, lenient_check(entry, metric, by))
         for bench, entry in result["benchmarks"].items()
         for metric in headlines(bench, list(entry["metrics"]))
     ]
-
-
-def _leniently(result: Mapping[str, Any], entry: Mapping[str, Any], metric: str) -> Mapping[str, Any] | None:
-    """A metric's lenient change, if so many outputs couldn't be read that it has to confirm the strict one."""
-    sides = entry.get("unanswered")
-    if result.get("protocol") == "lenient" or not sides:
-        return None
-    a, b = (count / max(1, n) for count, n in (_outputs(sides[key]) for key in "ab"))
-    found: Mapping[str, Any] | None = entry.get("lenient_metrics", {}).get(metric)
-    return found if abs(a - b) >= UNEVEN or max(a, b) >= UNREAD else None
 
 
 def _form(changes: Sequence[_HeadlineChange], result: Mapping[str, Any]) -> list[str]:
@@ -215,7 +199,7 @@ def _unread(changes: Sequence[_HeadlineChange], result: Mapping[str, Any], names
             unread := [(name, sides[key]) for name, key in zip(names, "ab", strict=True) if _mostly(sides[key])]
         ):
             continue
-        counts = [f"{_part(*_outputs(side))} outputs of {name}" for name, side in unread]
+        counts = [f"{_part(*outputs(side))} outputs of {name}" for name, side in unread]
         lenient = result.get("protocol") == "lenient"
         values = [f"{how}: {', '.join(of)}" for key, how in _OTHERS.items() if (of := _beside(changes, bench, sides, key))]
         beside = f"; {'; '.join(values)}" if values and not lenient else ""
@@ -241,14 +225,8 @@ def _part(count: int, n: int) -> str:
 
 
 def _mostly(side: Mapping[str, Any]) -> bool:
-    count, n = _outputs(side)
+    count, n = outputs(side)
     return bool(n) and count >= UNANSWERED * n
-
-
-def _outputs(side: Mapping[str, Any]) -> tuple[int, int]:
-    """How many outputs of a run couldn't be read, and how many it has: a question without any is counted as missing."""
-    missing = side.get("missing", 0)
-    return side["count"] - missing, side["n"] - missing
 
 
 def _missing(side: Mapping[str, Any], bench: str, name: str) -> list[str]:

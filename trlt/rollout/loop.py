@@ -1,12 +1,11 @@
 """The loop: groups prompts by clip, decodes clips ahead, generates, and writes one row per sample.
 
-Rows don't depend on batches or their order (the engine's promise in float32), so the work is sorted for speed, and several
-processes can share it (`shared_rows`).
+Rows don't depend on batches or their order (the engine's promise in float32): the work is sorted for speed, sets of questions
+share clips, and several processes can share it (`shared_rows`).
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trlt.engine.agreement import Agreement
 from trlt.errors import VideoError
 from trlt.errors.faults import Surprises, fault_of
-from trlt.recipe import Decoding
+from trlt.recipe import Decoding, Video
+from trlt.rollout.own_rows import OwnRows
+from trlt.rollout.question_sets import Question, QuestionSet, by_clip
+from trlt.rollout.read_clips import questions, read_clips
 from trlt.rollout.row import Generated, error_row, to_row, ungraded_row
-from trlt.rollout.rows_file import RowFile, read_rows
+from trlt.rollout.rows_file import read_rows
 from trlt.rollout.shared.leases import at_work
-from trlt.rollout.shared.rank_files import absorb, work_folder
 from trlt.rollout.shared.shared_rows import SharedRows, Sharing
+from trlt.rollout.shared.work_files import RowKey, WorkFiles
 from trlt.task.grade import Grader
-from trlt.task.prompt import unaskable
-from trlt.task.prompt_form import PromptForm
-from trlt.task.sample import Sample, group_by_clip
+from trlt.task.sample import Sample
 from trlt.video.resolve import VideoIndex
 
 if TYPE_CHECKING:  # torch and PyAV load with the first run, not with `trlt select`
-    from trlt.engine.forest import Answered, PromptRequest, Tree
+    from trlt.engine.forest import Answered, Tree
     from trlt.engine.sampling import Sampling
-    from trlt.video.clip import Clip
     from trlt.video.workers import ClipLoader
 
 LOOK_S = 0.5
@@ -86,14 +85,6 @@ class Summary:
     """Traceback of the first unforeseen error of each kind that this process met."""
 
 
-def request(sample: Sample, form: PromptForm, n: int) -> PromptRequest:
-    """The engine's request for one sample; its id names the random stream."""
-    from trlt.engine.forest import PromptRequest
-
-    prompt = form.prompt(sample)
-    return PromptRequest(sample.id, prompt.system, prompt.user, n, prompt.think)
-
-
 def run(
     samples: Sequence[Sample],
     *,
@@ -109,11 +100,7 @@ def run(
     sharing: Sharing | None = None,
     told: Callable[[int], None] | None = None,
 ) -> Summary:
-    """Asks every sample n times and writes its row to `out` as soon as it is done; samples with a row are skipped.
-
-    A video that is missing or broken gives a row with `error`, and so does whatever else one sample's input causes; the run
-    goes on. At the end the rows are in the order of the samples. With `sharing`, any number of processes may run this at once,
-    and each returns when `out` is complete.
+    """Asks every sample n times and writes its row to `out`: `run_sets` with one set.
 
     Args:
         samples: With unique ids.
@@ -124,6 +111,47 @@ def run(
         n: Completions per sample.
         grader: How samples are asked, and what completions earn.
         out: The JSONL file of rows.
+        retry_errors: As in `run_sets`, like all that follows.
+        progress: Likewise.
+        sharing: Likewise.
+        told: Likewise.
+    """
+    one = QuestionSet("", samples, videos, Video(), grader=grader, settings=settings, n=n)
+    return run_sets(
+        [one],
+        engine=engine,
+        loaders=lambda _: loader,
+        work=WorkFiles.single(out, [sample.id for sample in samples]),
+        retry_errors=retry_errors,
+        progress=progress,
+        sharing=sharing,
+        told=told,
+    )
+
+
+def run_sets(
+    sets: Sequence[QuestionSet],
+    *,
+    engine: CompletionGenerator,
+    loaders: Callable[[Video], ClipLoader],
+    work: WorkFiles,
+    retry_errors: bool = False,
+    progress: Progress | None = None,
+    sharing: Sharing | None = None,
+    told: Callable[[int], None] | None = None,
+) -> Summary:
+    """Asks every sample of some sets and writes its row as soon as it is done; samples with a row are skipped.
+
+    A clip is decoded and encoded once for all questions about it, whichever sets they are of, if these have one budget and are
+    sampled alike. A video that is missing or broken gives a row with `error`, and so does whatever else one sample's input
+    causes; the run goes on. At the end the rows of each file are in the order of the set's samples. With `sharing`, any number
+    of processes may run this at once, and each returns when all files are complete.
+
+    Args:
+        sets: By name what `work` has files for.
+        engine: The model.
+        loaders: The loader that decodes with a set's budget.
+        work: The files of rows.
         retry_errors: Ask samples again whose row holds an error; where it is that answers couldn't be graded, these are.
         progress: Called with each completion.
         sharing: Take only a part of the samples at a time, and leave the others to other processes. Without it, this process
@@ -131,31 +159,37 @@ def run(
         told: Called with the number of completions of this process that have just ended.
 
     Raises:
-        ResumeError: `out` holds rows of other samples, or another process writes to it alone, or began anew.
-        DataError: `out` is damaged.
+        ResumeError: a file holds rows of other samples, or another process writes to it alone, or began anew.
+        DataError: a file is damaged.
         TrltError: most samples meet unforeseen errors.
         ParityError: the engine and the library's own forward differ on the first completion; no row is written then.
     """
     from trlt.engine.forest import Tree
     from trlt.engine.sampling import Sampling
 
-    began, waited, tokens = time.perf_counter(), loader.waited_s, 0
+    began, tokens = time.perf_counter(), 0
     surprises = Surprises()
-    sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-    with _open(samples, out, retry_errors, sharing) as rows:
-        resumed = len(rows)
-        # Once it is open: a line that a kill tore is gone then. What several processes share is asked again as a whole.
-        ungraded = _ungraded(out, n) if retry_errors and isinstance(rows, RowFile) else {}
+    n_of = {one.name: one.n for one in sets}
+    total = sum(one.n * len(one.samples) for one in sets)
+    waits = list[tuple["ClipLoader", float]]()
+    """Loaders, with the seconds that they had kept others waiting before."""
+    with _open(work, by_clip(sets), retry_errors, sharing) as rows:
+        resumed = sum(rows.by_set().values())
+        # Once they are open: a line that a kill tore is gone then. What several processes share is asked again as a whole.
+        ungraded = _ungraded(sets, work) if retry_errors and isinstance(rows, OwnRows) else {}
 
-        there, looked_at, growing = resumed, time.monotonic(), 0
+        def completed() -> int:
+            return sum(n_of[name] * count for name, count in rows.by_set().items())
+
+        there, looked_at, growing = completed(), time.monotonic(), 0
 
         def report() -> None:
             nonlocal there, looked_at
             # At intervals, because where several processes write, counting rows means reading their files.
             if progress and (now := time.monotonic()) - looked_at > LOOK_S:
-                there, looked_at = len(rows), now
+                there, looked_at = completed(), now
             if progress:
-                progress(min(n * len(samples), n * there + growing), n * len(samples))
+                progress(min(total, there + growing), total)
 
         def ended(count: int) -> None:
             nonlocal growing
@@ -164,58 +198,63 @@ def run(
             if told:
                 told(count)
 
-        def append(row: dict[str, Any], completions: int = 0) -> None:
+        def append(one: Question, row: dict[str, Any], completions: int = 0) -> None:
             nonlocal there, growing
-            rows.append(row)
+            rows.append(one.key, row)
             # Its completions were counted one by one as they ended, and are in the row from here on.
-            there, growing = there + 1, growing - completions
+            there, growing = there + one.of.n, growing - completions
 
-        def fail(group: Sequence[Sample], error: VideoError, step: str = "load") -> None:
-            for sample in group:
-                append(error_row(sample, n, str(error)))
+        def fail(group: Sequence[Question], error: VideoError, step: str = "load") -> None:
+            for one in group:
+                append(one, error_row(one.sample, one.of.n, str(error)))
             report()
             # Last, because it may end the run: the rows are written by then.
             surprises.add(step, error)
 
-        def grade(sample: Sample, said: Sequence[Generated], video_tokens: int, length_s: float | None, new: int) -> None:
+        def grade(one: Question, said: Sequence[Generated], video_tokens: int, length_s: float | None, new: int) -> None:
             """Writes the row of some completions, `new` of which have just been counted as they ended."""
+            sample = one.sample
             try:
-                row = to_row(sample, said, grader=grader, video_tokens=video_tokens, length_s=length_s)
+                row = to_row(sample, said, grader=one.of.grader, video_tokens=video_tokens, length_s=length_s)
             except Exception as error:  # of this answer alone
                 fault = fault_of(error)
-                append(ungraded_row(sample, said, str(fault), video_tokens=video_tokens, length_s=length_s), new)
+                append(one, ungraded_row(sample, said, str(fault), video_tokens=video_tokens, length_s=length_s), new)
                 report()
                 surprises.add("score", fault)  # last, because it may end the run
             else:
                 surprises.passed("score")
-                append(row, new)
+                append(one, row, new)
                 report()
 
-        def to_ask(groups: Iterable[list[Sample]]) -> Iterator[list[Sample]]:
+        def to_ask(groups: Iterable[list[Question]]) -> Iterator[list[Question]]:
             for group in groups:
-                left = [sample for sample in group if sample.id not in ungraded]
-                for sample in group:
-                    if kept := ungraded.pop(sample.id, None):
-                        said = [Generated(**one) for one in kept["said"]]
-                        grade(sample, said, kept["video_tokens"], kept["length_s"], 0)
+                left = [one for one in group if one.key not in ungraded]
+                for one in group:
+                    if kept := ungraded.pop(one.key, None):
+                        said = [Generated(**each) for each in kept["said"]]
+                        grade(one, said, kept["video_tokens"], kept["length_s"], 0)
                 if left:
                     yield left
 
-        def trees(groups: Iterable[list[Sample]]) -> Iterator[Tree]:
-            for one in read_clips(to_ask(groups), loader, videos, fail):
+        def trees(groups: Iterable[list[Question]], loader: ClipLoader) -> Iterator[Tree]:
+            for read in read_clips(to_ask(groups), loader, fail):
                 surprises.passed("load")
-                samples, requests = questions(one.samples, grader.form, n, fail)
-                surprises.passed("prompt", len(samples))
+                some, requests = questions(read.questions, fail)
+                surprises.passed("prompt", len(some))
                 if requests:
                     # Before the tree is handed out: answers name it by its number.
-                    asked.append((samples, one.clip.tokens, one.clip.duration))
-                    yield Tree(one.clip, requests)
+                    asked.append((some, read.clip.tokens, read.clip.duration))
+                    yield Tree(read.clip, requests)
 
         report()
         # The engine numbers the trees of each stream from 0, so `asked` begins anew with a round.
-        for groups in _rounds(rows, samples):
-            asked = list[tuple[Sequence[Sample], int, float]]()
-            answered = engine.stream(trees(groups), sampling, max_sequences=settings.max_sequences, ended=ended)
+        for like, groups in rows.rounds():
+            asked = list[tuple[Sequence[Question], int, float]]()
+            loader, drawn = loaders(like.video), like.settings
+            if all(loader is not known for known, _ in waits):
+                waits.append((loader, loader.waited_s))
+            sampling = Sampling(drawn.temperature, drawn.top_p, drawn.max_new_tokens, drawn.seed)
+            answered = engine.stream(trees(groups, loader), sampling, max_sequences=drawn.max_sequences, ended=ended)
             for t, r, completions, error in answered:
                 group, shown, length_s = asked[t]
                 if error is not None:
@@ -226,110 +265,32 @@ def run(
                 tokens += sum(s.tokens for s in said)
                 grade(group[r], said, shown, length_s, len(completions))
         rows.finish()
-        there, looked_at = len(rows), time.monotonic()
+        there, looked_at = completed(), time.monotonic()
         report()
-        seconds, waited_s = time.perf_counter() - began, loader.waited_s - waited
+        seconds, waited_s = time.perf_counter() - began, sum(loader.waited_s - before for loader, before in waits)
         traces = tuple(surprises.traces.values())
-        return Summary(len(samples), resumed, rows.errors, tokens, seconds, waited_s, engine.parity, traces)
+        return Summary(len(work), resumed, rows.errors, tokens, seconds, waited_s, engine.parity, traces)
 
 
-def _ungraded(out: Path, n: int) -> dict[str, dict[str, Any]]:
-    """Completions that are kept in rows with an error, by id; the last row of a sample counts."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in read_rows(out):
-        found.pop(row["id"], None)
-        if row.get("ungraded") and len(row["ungraded"]["said"]) == n:
-            found[row["id"]] = row["ungraded"]
+def _ungraded(sets: Sequence[QuestionSet], work: WorkFiles) -> dict[RowKey, dict[str, Any]]:
+    """Completions that are kept in rows with an error; the last row of a sample counts."""
+    found: dict[RowKey, dict[str, Any]] = {}
+    for one in sets:
+        for row in read_rows(work.files[one.name]):
+            key = RowKey(one.name, row["id"])
+            found.pop(key, None)
+            if row.get("ungraded") and len(row["ungraded"]["said"]) == one.n:
+                found[key] = row["ungraded"]
     return found
 
 
-def _open(samples: Sequence[Sample], out: Path, retry_errors: bool, sharing: Sharing | None) -> RowFile | SharedRows:
+def _open(
+    work: WorkFiles, groups: Sequence[Sequence[Question]], retry_errors: bool, sharing: Sharing | None
+) -> OwnRows | SharedRows:
     """The rows of this process alone, or shared with others."""
-    ids = [sample.id for sample in samples]
     # Where others are at work, this process takes part: alone, it would do theirs again, and remove their folder.
-    if sharing is None and at_work(work_folder(out)):
+    if sharing is None and at_work(work.folder):
         sharing = Sharing()
     if sharing is not None:
-        return SharedRows(out, ids, by_clip(samples), sharing, retry_errors=retry_errors)
-    rows = RowFile(out, ids, retry_errors=retry_errors)
-    try:
-        absorb(rows, ids, retry_errors=retry_errors)
-    except BaseException:
-        # Lets go of the lock.
-        rows.__exit__(None, None, None)
-        raise
-    return rows
-
-
-def _rounds(rows: RowFile | SharedRows, samples: Sequence[Sample]) -> Iterable[Iterable[list[Sample]]]:
-    """Samples to ask, by clip: all at once, or in the rounds of this process."""
-    if isinstance(rows, SharedRows):
-        return rows.rounds()
-    return [by_clip([sample for sample in samples if sample.id not in rows])]
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    samples: Sequence[Sample]
-    clip: Clip
-
-
-def by_clip(samples: Sequence[Sample]) -> list[list[Sample]]:
-    """Groups samples by clip, long clips first: a batch's clips are then similar and need little padding."""
-    # Clips of unknown length come first: any of them may be the longest.
-    return sorted(group_by_clip(samples).values(), key=lambda group: -(group[0].duration or math.inf))
-
-
-class Fail(Protocol):
-    """Takes samples that can't be asked, and the reason."""
-
-    def __call__(self, group: Sequence[Sample], error: VideoError, step: str = ..., /) -> None:
-        """`step` names the failed step."""
-        ...
-
-
-def questions(
-    samples: Sequence[Sample], form: PromptForm, n: int, fail: Fail
-) -> tuple[list[Sample], tuple[PromptRequest, ...]]:
-    """The samples of a clip that can be asked, with their requests; the others go to `fail`."""
-    asked: list[Sample] = []
-    requests: list[PromptRequest] = []
-    for sample in samples:
-        try:
-            one = request(sample, form, n)
-        except Exception as error:  # of this question alone
-            fail([sample], fault_of(error), "prompt")
-        else:
-            asked.append(sample)
-            requests.append(one)
-    return asked, tuple(requests)
-
-
-def read_clips(groups: Iterable[list[Sample]], loader: ClipLoader, videos: VideoIndex, fail: Fail) -> Iterator[_Decoded]:
-    """The groups' clips, decoded ahead; samples that can't be asked, and groups with an unreadable video, go to `fail`."""
-    from trlt.video.workers import ClipRequest
-
-    def requests() -> Iterator[ClipRequest]:
-        for group in groups:
-            said = []
-            for sample in group:
-                # Before its video is looked for: nothing is decoded for a question that can't be asked.
-                if reason := unaskable(sample):
-                    fail([sample], VideoError(reason))
-                else:
-                    said.append(sample)
-            if not said:
-                continue
-            try:
-                path = videos.find(said[0].video)
-            except Exception as error:  # of this name alone
-                fail(said, fault_of(error))
-                continue
-            start, end = said[0].clip or (None, None)
-            yield ClipRequest(path, start, end, said)
-
-    for loaded in loader.map(requests()):
-        if loaded.clip is None:
-            fail(loaded.request.key, loaded.error or VideoError(f"{loaded.request.path}: can't be read"))
-        else:
-            yield _Decoded(loaded.request.key, loaded.clip)
+        return SharedRows(work, groups, sharing, retry_errors=retry_errors)
+    return OwnRows(work, groups, retry_errors=retry_errors)

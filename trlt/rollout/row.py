@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trlt.data.datasets import outside_words
+from trlt.data.datasets import file_warning
 from trlt.task.answer import Answer
 from trlt.task.grade import Grader
 from trlt.task.sample import Sample
@@ -37,14 +37,14 @@ def to_row(
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
     max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `parts` is set only if the reward has parts
     besides the paper's: what each gave, null where it doesn't apply. `warning` is set only if a gold span is
-    outside the clip, whose length is `length_s` (None: unknown).
+    outside the clip, whose length is `length_s` (None: unknown), or the clip isn't the annotated one.
     """
     [grades] = grader.grade([(sample, [one.text for one in said])])
     scores, rewards = [one.scores for one in grades], [one.reward for one in grades]
     parts = {part.name: [one.parts[part.name] for one in grades] for part in grader.parts}
     ious = [s.tiou for s in scores if s.tiou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]
-    warning = outside_words(sample, length_s) if length_s is not None else None
+    warning = file_warning(sample, length_s) if length_s is not None else None
     return {
         **_head(sample),
         "texts": [one.text for one in said],
@@ -88,7 +88,9 @@ def _head(sample: Sample) -> dict[str, Any]:
 
 def _answer(answer: Answer) -> dict[str, Any]:
     span = list(answer.span) if answer.span else None
-    return {"payload": answer.payload, "option": answer.option, "span": span, "well_formed": answer.well_formed}
+    # Only where there are several, as rows of one span were written before there were any.
+    spans = {"spans": [list(one) for one in answer.spans]} if answer.further else {}
+    return {"payload": answer.payload, "option": answer.option, "span": span, **spans, "well_formed": answer.well_formed}
 
 
 def _mean(values: Sequence[float]) -> float:

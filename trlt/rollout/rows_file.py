@@ -81,13 +81,13 @@ def _body(row: dict[str, Any]) -> bytes:
     return json.dumps(rest, ensure_ascii=False).encode("utf-8", HALF_PAIRS)
 
 
-def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: bool = False) -> Iterator[RowPosition]:
+def scan(file: BinaryIO, path: Path, known: frozenset[str] | None, *, skip_damaged: bool = False) -> Iterator[RowPosition]:
     """The rows of a file, up to an incomplete tail left by a kill.
 
     Args:
         file: Open at its beginning.
         path: Its name, for messages.
-        known: The samples' ids.
+        known: The samples' ids; None: whatever they are.
         skip_damaged: Skip lines that are no rows, instead of raising.
 
     Raises:
@@ -105,7 +105,7 @@ def scan(file: BinaryIO, path: Path, known: frozenset[str], *, skip_damaged: boo
             row = None
         if isinstance(row, dict) and isinstance(row.get("id"), str) and unsealed(row) is not None:
             # Raised before anything is cut off or written: the file of another run stays as it is.
-            if row["id"] not in known:
+            if known is not None and row["id"] not in known:
                 raise ResumeError(
                     f"{path}:{number}: a row of {shown(row['id'])}, which isn't a sample's; give another --out, or --fresh"
                 )

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from trlt import __version__
-from trlt.errors import ResumeError
+from trlt.errors import ResumeError, UsageError
 from trlt.files import create_text, file_digest, to_json, write_json
 from trlt.files.forms import ManifestForm, read_form
 from trlt.recipe import Recipe, dump_recipe, load_recipe, save_recipe, tells_apart
 from trlt.rollout.changed_model import changed_model
 from trlt.rollout.changed_parts import changed_parts
 from trlt.rollout.shared.leases import at_work, remove
-from trlt.rollout.shared.rank_files import work_folder
+from trlt.rollout.shared.work_files import work_folder
 
 _ANEW = "where it's not a manifest any more, delete it, or start anew with --fresh"
 LIBRARIES = ("torch", "transformers", "numpy", "av")
+FOLDERS = ("eval", "train")
+"""Kinds of runs that write more than rows: always folders, whatever their name."""
 HASHED_BYTES = 1 << 30
 """Weights up to this size are identified by content, larger ones by size and time: reading them twice takes minutes."""
 
@@ -45,6 +47,11 @@ class RunFiles:
 
     out: Path
     """A folder, or a .jsonl file."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether rows are the file itself: a name in .jsonl, unless it is a folder's."""
+        return self.out.suffix == ".jsonl" and not self.out.is_dir()
 
     @property
     def recipe(self) -> Path:
@@ -67,7 +74,7 @@ class RunFiles:
 
     def rows(self, name: str) -> Path:
         """The rows of one data set."""
-        return self.out if self.out.suffix == ".jsonl" else self.out / "rows" / f"{name}.jsonl"
+        return self.out if self.is_file else self.out / "rows" / f"{name}.jsonl"
 
     def read_manifest(self) -> dict[str, Any] | None:
         """The manifest, or None if there is none.
@@ -86,7 +93,7 @@ class RunFiles:
         self.write_manifest({**(self.read_manifest() or {}), **values})
 
     def _beside(self, name: str) -> Path:
-        return self.out.with_suffix(f".{name}") if self.out.suffix == ".jsonl" else self.out / name
+        return self.out.with_suffix(f".{name}") if self.is_file else self.out / name
 
 
 def open_run(
@@ -116,12 +123,17 @@ def open_run(
         ResumeError: the existing run has another recipe, model or input; names the keys that differ. Or processes are at work
             on rows to be discarded.
         DataError: a manifest that can't be read.
+        UsageError: a file is where the folder should be.
     """
     run = RunFiles(out)
+    if kind in FOLDERS:
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out}: is a file, and `trlt {kind}` writes a folder; give another --out")
+        out.mkdir(parents=True, exist_ok=True)  # from now on a name in .jsonl is a folder's, too
     if fresh:
         _forget(run)
     old = run.read_manifest()
-    if old is None and any(path.exists() for rows in _rows_there(run) for path in (rows, work_folder(rows))):
+    if old is None and any(path.exists() for path in (*_rows_there(run), *_works_there(run))):
         raise ResumeError(f"{out}: there are rows, but no {run.manifest.name} that tells whose; give another --out, or --fresh")
     values = {
         "schema": 1,
@@ -272,25 +284,30 @@ def _changed_input(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 
 def _rows_there(run: RunFiles) -> list[Path]:
-    """Files of rows, including those with only the ranks' parts so far."""
-    if run.out.suffix == ".jsonl":
+    """Files of rows."""
+    if run.is_file:
         return [run.out]
-    folder = run.out / "rows"
-    shared = [path.with_name(path.name[1 : -len(".work")]) for path in folder.glob(".*.jsonl.work")]
-    return sorted({*folder.glob("*.jsonl"), *shared})
+    return sorted((run.out / "rows").glob("*.jsonl"))
+
+
+def _works_there(run: RunFiles) -> list[Path]:
+    """Folders in which processes share the rows, or did when they were killed."""
+    if run.is_file:
+        return [path for path in [work_folder(run.out)] if path.is_dir()]
+    return sorted((run.out / "rows").glob(".*.work"))
 
 
 def _forget(run: RunFiles) -> None:
     """Removes rows, recipe and manifest, and nothing else in the folder."""
-    there = _rows_there(run)
-    for rows in there:
-        if busy := at_work(work_folder(rows)):
+    there, works = _rows_there(run), _works_there(run)
+    for work in works:
+        if busy := at_work(work):
             raise ResumeError(f"{run.out}: {len(busy)} processes are at work on it ({', '.join(busy)}); end them, then --fresh")
-    for rows in there:
-        remove(work_folder(rows))
+    for work in works:
+        remove(work)
     made = [f"results.{kind}" for kind in ("json", "md", "tex")]
     made += ["report.html", "items/*.parquet", "samples/*.jsonl", "lmms_eval/*.json*"]
-    results = [] if run.out.suffix == ".jsonl" else [path for name in made for path in run.out.glob(name)]
+    results = [] if run.is_file else [path for name in made for path in run.out.glob(name)]
     for path in (run.manifest, *there, run.recipe, run.picture, *results):
         path.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trlt.task.layout import Layout, layout
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Span, Task
 
 AnswerFormat = Literal["letter", "text", "open"]
@@ -30,13 +31,20 @@ class Answer:
     option: int | None
     """Index of the chosen option, from 0."""
     span: Span | None
-    """From the span's place (`<answer>` for grounding, `<observe>` for grounded QA); seconds."""
+    """From the span's place (`<answer>` for grounding, `<observe>` for grounded QA); seconds. Of several, the first."""
     reasoning: str | None
     """Stripped text of the last complete reasoning (`<think>`)."""
     well_formed: bool
     """Whether the whole completion strictly has the task's layout: R_format."""
     observed: str | None = field(default=None, compare=False)
     """Stripped text of the last complete span, whether or not it states one; None without one, and for multi-choice."""
+    further: tuple[Span, ...] = ()
+    """The spans after the first, in their order, where the question asked for several."""
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """All spans, the first one first; empty without a readable one."""
+        return (self.span, *self.further) if self.span is not None else ()
 
 
 def parse(
@@ -48,6 +56,8 @@ def parse(
     answer_format: AnswerFormat,
     open_threshold: float = 0.5,
     laid_out: Layout | None = None,
+    several: bool = False,
+    numeric: bool = False,
 ) -> Answer:
     """Reads a completion: only inside the marks of its layout, and of each kind the last complete pair.
 
@@ -59,20 +69,25 @@ def parse(
         answer_format: The answer format of the prompt.
         open_threshold: Minimum token F1 of an `open` answer.
         laid_out: The layout that the prompt asked for; None is the paper's.
+        several: Whether the prompt asked for all spans.
+        numeric: Whether it asked for a number.
     """
     laid_out = laid_out or layout((), task, think)
     observed = laid_out.inside("span", text)
     payload = observed if task == "grounding" else laid_out.inside("answer", text)
-    span = parse_span(observed) if observed is not None else None
+    spans = parse_spans(observed) if several and observed is not None else ()
+    span = next(iter(spans), None) if several else parse_span(observed) if observed is not None else None
     option = None
     if task != "grounding" and options is not None and payload is not None:
         option = _choose(payload, options, answer_format, open_threshold)
     # Where no list of answers was shown, any words are an answer: whether it's the right one is the score's business.
     free = answer_format == "open" or options is None
     answered = payload is not None and (bool(normalise(payload)) if free else option is not None)
+    if numeric and payload is not None:
+        answered = parse_number(payload) is not None
     readable = span is not None if task == "grounding" else answered and (task == "multi_choice" or span is not None)
     well_formed = laid_out.matches(text) and readable
-    return Answer(payload, option, span, laid_out.inside("reasoning", text), well_formed, observed)
+    return Answer(payload, option, span, laid_out.inside("reasoning", text), well_formed, observed, spans[1:])
 
 
 def _choose(payload: str, options: Sequence[str], answer_format: AnswerFormat, threshold: float) -> int | None:
@@ -239,6 +254,20 @@ def parse_span(text: str) -> Span | None:
         said = said[1:-1].strip()
     pair = _PAIR.fullmatch(said)
     return _span(pair[1], pair[2]) if pair else None
+
+
+BETWEEN = ";"
+"""Stands between the spans of an answer to a question that asks for several."""
+
+
+def parse_spans(text: str) -> tuple[Span, ...]:
+    """The time spans that a text lists, in its order: `12.0 to 20.5; 30.0 to 41.0`, each as `parse_span` reads one.
+
+    Empty where a part of the list is no span: a list is read as a whole or not at all.
+    """
+    parts = text.strip().removesuffix(BETWEEN).split(BETWEEN)
+    spans = [span for part in parts if (span := parse_span(part)) is not None]
+    return tuple(spans) if len(spans) == len(parts) else ()
 
 
 def _span(start: str, end: str) -> Span | None:

@@ -11,11 +11,13 @@ from trlt.errors import did_you_mean, shown
 
 _NEEDED = ("id", "source", "split", "task", "video", "question")
 _KINDS: Mapping[str, type] = {
-    **dict.fromkeys((*_NEEDED, "video_key", "license"), str),
+    **dict.fromkeys((*_NEEDED, "video_key", "license", "subtitles"), str),
     **dict.fromkeys(("options", "spans"), list),
     "meta": dict,
+    "several": bool,
+    "numeric": bool,
 }
-_NAMES: Mapping[type, str] = {str: "a string", list: "a list", dict: "an object"}
+_NAMES: Mapping[type, str] = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 _LETTERED = re.compile(r"\s*\(?([A-Za-z])(?:[.:]\s|\)[.:]?)\s*\S")
 _LETTER = re.compile(r"\s*\(?([A-Za-z])[.):]*\s*")
 

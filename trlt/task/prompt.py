@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from trlt.errors import DataError
-from trlt.task.answer import LETTERS, AnswerFormat
+from trlt.task.answer import BETWEEN, LETTERS, AnswerFormat
 from trlt.task.layout import PAPER, Declared, Layout, Place, layout, read_parts
 from trlt.task.sample import Sample, Span, Task
 from trlt.task.template import rendered
@@ -33,6 +33,8 @@ _ASK: dict[AnswerFormat, str] = {
 }
 _SHAPE: dict[AnswerFormat, str] = {"letter": "letter", "text": "text", "open": "words"}
 _TIMES = "start and end in seconds with one decimal"
+_SEVERAL = f"the {_TIMES} of each time that it happens, the most certain first"
+_SHAPE_OF_TIMES = "start to end"
 _UNSAID = re.compile(
     "[\ud800-\udfff]|<\\|(?:im_start|im_end|endoftext|vision_start|vision_end|vision_pad|image_pad|video_pad)\\|>"
 )
@@ -40,7 +42,19 @@ _UNSAID = re.compile(
 
 
 FIELDS = (
-    *("question", "task", "options", "letters", "lettered", "answer_format", "think", "format"),
+    *(
+        "question",
+        "task",
+        "options",
+        "letters",
+        "lettered",
+        "answer_format",
+        "think",
+        "several",
+        "numeric",
+        "format",
+        "subtitles",
+    ),
     *("id", "source", "meta"),
 )
 """What an own template can show; `docs/own-prompts.md` tells their meaning. None holds the gold answer."""
@@ -123,10 +137,10 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
     """
     task, form = asked_as(sample, as_gqa=as_gqa), asked_format(sample, answer_format)
     options = () if task == "grounding" or form == "open" else _lettered(sample)
-    shape = words.layout(task, think=think).written({"reasoning": "reasoning", "span": "start to end", "answer": _SHAPE[form]})
+    shape = _shape(sample, words.layout(task, think=think), form)
     template = dict(words.templates).get(task)
     if template is None:
-        return Prompt(words.system, _ours(sample.question, options, task, form, think, shape), think)
+        return Prompt(words.system, _ours(sample, options, task, form, think, shape), think)
     letters = [letter(index) for index in range(len(options))]
     fields: dict[str, Any] = {
         "question": sample.question,
@@ -136,6 +150,9 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "lettered": [f"{name}. {text}" for name, text in zip(letters, options, strict=True)],
         "answer_format": form,
         "think": think,
+        "several": sample.several,
+        "numeric": sample.numeric,
+        "subtitles": sample.subtitles,
         "format": shape,
         "id": sample.id,
         "source": sample.source,
@@ -151,23 +168,41 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
     return Prompt(words.system, user, think)
 
 
-def _ours(question: str, options: Sequence[str], task: Task, form: AnswerFormat, think: bool, shape: str) -> str:
+def _shape(sample: Sample, laid_out: Layout, form: AnswerFormat) -> str:
+    """A completion with words in its places.
+
+    Raises:
+        DataError: a list of spans would be cut off by a mark of the layout.
+    """
+    span = f"{_SHAPE_OF_TIMES}{BETWEEN} {_SHAPE_OF_TIMES}" if sample.several else _SHAPE_OF_TIMES
+    if sample.several and (mark := laid_out.held_mark("span", render_spans((Span(1.0, 2.0), Span(3.0, 4.0))))):
+        raise DataError(
+            f"sample {sample.id!r}: prompt.format: its mark {mark!r} stands in lists of spans too (`1.0 to 2.0{BETWEEN} 3.0 to "
+            "4.0`), which this question asks for; take another mark"
+        )
+    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": "number" if sample.numeric else _SHAPE[form]})
+
+
+def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat, think: bool, shape: str) -> str:
     """The user's text in our wording."""
     if task == "grounding":
-        lines, ask = [f"Event: {question}"], f"the event's {_TIMES}"
+        lines, ask = [f"Event: {sample.question}"], _SEVERAL if sample.several else f"the event's {_TIMES}"
     else:
-        lines = [f"Question: {question}", *(f"{letter(index)}. {text}" for index, text in enumerate(options))]
-        ask = _ASK[form]
+        lines = [f"Question: {sample.question}", *(f"{letter(index)}. {text}" for index, text in enumerate(options))]
+        ask = "a number" if sample.numeric else _ASK[form]
     if task == "grounded_qa":
         ask = f"the {_TIMES} of what shows the answer, then {ask}"
     if think:
         ask = f"your reasoning, then {ask}"
-    return "\n".join([*lines, f"Give {ask}: {shape}"])
+    said = ["Subtitles:", sample.subtitles] if sample.subtitles else []
+    return "\n".join([*said, *lines, f"Give {ask}: {shape}"])
 
 
 def unaskable(sample: Sample) -> str | None:
-    """Why a sample can't be put to a model: what its question or options hold; None if it can."""
+    """Why a sample can't be put to a model: what its question, options or subtitles hold; None if it can."""
     found = next((part for text in (sample.question, *(sample.options or ())) if (part := unsaid(text))), None)
+    if found is None and (found := unsaid(sample.subtitles)):
+        return f"subtitles: hold {found}; take it out of the text"
     return f"question or options: hold {found}; take it out of the text" if found else None
 
 
@@ -200,7 +235,8 @@ def render_answer(
 ) -> str:
     """The gold completion: the target of SFT, which `answer.parse` reads back as right.
 
-    With several gold spans it has the longest (the first of equals), whose IoU with the union of all is the highest.
+    With several gold spans it has the longest (the first of equals), whose IoU with the union of all is the highest; a question
+    that asks for several has all of them, in their order.
 
     Args:
         sample: The question with its gold answer.
@@ -237,12 +273,19 @@ def _gold(sample: Sample, form: AnswerFormat) -> str:
 
 
 def _times(sample: Sample) -> str:
+    if sample.several:
+        return render_spans(sample.spans or ())
     return render_span(max(sample.spans or (), key=lambda span: span.length))
 
 
 def render_span(span: Span) -> str:
     """`12.0 to 20.5`: seconds with one decimal."""
     return f"{span.start:.1f} to {span.end:.1f}"
+
+
+def render_spans(spans: Sequence[Span]) -> str:
+    """`12.0 to 20.5; 30.0 to 41.0`, as `trlt.task.answer.parse_spans` reads it."""
+    return f"{BETWEEN} ".join(map(render_span, spans))
 
 
 def letter(index: int) -> str:

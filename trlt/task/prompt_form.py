@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trlt.errors import DataError, RecipeError
 from trlt.task.answer import LETTERS, Answer, AnswerFormat, parse
@@ -48,6 +48,8 @@ class PromptForm:
             answer_format=asked_format(sample, self.answer_format),
             open_threshold=self.open_threshold,
             laid_out=self.words.layout(task, think=self.think),
+            several=sample.several,
+            numeric=sample.numeric,
         )
 
     def target(self, sample: Sample, reasoning: str | None = None) -> str:
@@ -66,25 +68,38 @@ class PromptForm:
             samples: What will be asked.
 
         Raises:
-            RecipeError: the template fails, or doesn't show the marks that the completion is read by.
+            RecipeError: the template fails, doesn't show the marks that the completion is read by, or asks a question about
+                several spans as one about a single span.
         """
         if self.words == OURS:
             return
-        tried: set[Task] = set()
+        tried: set[tuple[Task, bool, bool, bool]] = set()
         for sample in samples:
             task = asked_as(sample, as_gqa=self.as_gqa)
-            if task in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
+            kind = (task, sample.several, sample.numeric, bool(sample.subtitles))
+            if kind in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
                 continue
-            tried.add(task)
+            tried.add(kind)
             try:
                 prompt = self.prompt(sample)
+                alike = sample.several and prompt == self.prompt(replace(sample, several=False))
             except DataError as error:
                 raise RecipeError(str(error)) from None
             shown = "".join(f"{prompt.system} {prompt.user}".split())
+            if "".join(sample.subtitles.split()) not in shown:
+                raise RecipeError(
+                    f"prompt.template: asks sample {sample.id!r} without its subtitles; write {{{{ subtitles }}}} where the "
+                    "template shows them, or ask without (eval.subtitles: false)"
+                )
             hidden = [mark for mark in self.words.layout(task, think=self.think).marks if "".join(mark.split()) not in shown]
             if hidden:
                 raise RecipeError(
                     f"prompt.template: asks sample {sample.id!r} ({task}) without showing {', '.join(hidden)}, by which its "
                     "answer is read; write {{ format }} where the template says how to answer, or set prompt.format to what it "
                     "asks for"
+                )
+            if alike:
+                raise RecipeError(
+                    f"prompt.template: asks sample {sample.id!r} for all of its spans in the words that ask for one; write "
+                    "{{ format }} where the template says how to answer, or {% if several %} for words of their own"
                 )

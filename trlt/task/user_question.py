@@ -5,7 +5,7 @@ Shared by `trlt infer` and `trlt serve`. Knows prompts and answers; neither mode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trlt.errors import UsageError, did_you_mean
@@ -15,7 +15,9 @@ from trlt.task.prompt import unaskable
 from trlt.task.sample import TASKS, Sample, Span
 
 
-def question_sample(video: str, question: str, task: str | None, options: Sequence[str], *, flag: str = "") -> Sample:
+def question_sample(
+    video: str, question: str, task: str | None, options: Sequence[str], *, flag: str = "", several: bool = False
+) -> Sample:
     """The question as a sample; its gold answer is a blank that no prompt shows.
 
     Args:
@@ -23,6 +25,7 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         question: The question; for grounding, the event.
         task: None means multi_choice with options, else grounding.
         options: Answers to choose from.
+        several: Ask for all times at which the event happens.
         flag: Prefix of field names in errors: `--` on a command line.
 
     Raises:
@@ -37,6 +40,8 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         raise UsageError(f"{flag}task multi_choice: needs at least two {flag}option")
     if task == "grounding" and options:
         raise UsageError(f"{flag}task grounding: asks when something happens and takes no {flag}option; try grounded_qa")
+    if several and task != "grounding":
+        raise UsageError(f"{flag}several: asks at which times an event happens, and {task} questions ask for one answer")
     if options and len(set(options)) < max(2, len(options)):
         raise UsageError(f"{flag}option: at least two different ones are needed, got {list(options)}")
     if fault := lettered(options):
@@ -53,10 +58,17 @@ def question_sample(video: str, question: str, task: str | None, options: Sequen
         answer=(options[0] if options else "?") if asked else None,
         answer_index=0 if asked and options else None,
         spans=None if task == "multi_choice" else (Span(0.0, 1.0),),
+        several=several,
     )
     if reason := unaskable(sample):
         raise UsageError(reason)
     return sample
+
+
+def stated_spans(values: Mapping[str, Any]) -> list[Span]:
+    """All spans of an answer's JSON values (of `answer_values`, or of a row); those of one span have no `spans`."""
+    spans = values.get("spans") or ([values["span"]] if values["span"] else [])
+    return [Span(*span) for span in spans]
 
 
 def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any]:
@@ -72,6 +84,7 @@ def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any
         "answer": answer.payload,
         "option": answer.option,
         "span": list(answer.span) if answer.span else None,
+        **({"spans": [list(span) for span in answer.spans]} if answer.further else {}),
         "well_formed": answer.well_formed,
         "finished": finished,
         "text": text,

@@ -23,5 +23,5 @@ def lay_out(folder: Path, example: Example) -> Path:
 
 def item(sample: Sample, text: str) -> Item:
     """What a letter model said, parsed as the no-think template."""
-    answer = parse(text, task=sample.task, think=False, options=sample.options, answer_format="letter")
+    answer = parse(text, task=sample.task, think=False, options=sample.options, answer_format="letter", several=sample.several)
     return Item(sample, text, answer)

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 from paths import ROOT
 
-from trlt.data.datasets import open_dataset
+from trlt.data.datasets import load, name_fault, open_dataset
 from trlt.errors import DataError, UsageError
 from trlt.evaluate.annotation_check import check_annotation
 from trlt.evaluate.dataset_check import check_dataset
@@ -240,12 +240,13 @@ def test_gold_that_scores_less_than_another_answer_is_found(tmp_path: Path) -> N
     assert whole.baselines["gold answers"]["paper"]["R1@0.7"] == 100
 
 
-# -- a benchmark that isn't shipped, in a file as a user would write it -------------------------------------------------
+# -- TVGBench once more, in a file as a user would write it, by another name -------------------------------------------------
 
 
-def test_tvgbench_outside_of_the_package(annotations: Path) -> None:
-    """800 queries, of which 11 have an empty gold span; what gold and the whole video score was counted apart from trlt."""
-    module = open_dataset(str(Path(__file__).parent / "outside/tvgbench.py"))
+def test_a_real_benchmark_outside_of_the_package(annotations: Path) -> None:
+    """The file of TVGBench as a user would write it agrees with the one that ships, whose name it couldn't have."""
+    assert name_fault("tvgbench") == "'tvgbench' is the name of a data set of trlt"
+    module = open_dataset(str(Path(__file__).parent / "outside/grounding_800.py"))
     assert not [one for one in check_dataset(module) if one.faults]
     real = check_annotation(module, annotations / "tvgbench", None)
     assert len(real.reading.samples) == real.reading.read == 800 and not [one for one in real.checks if one.faults]
@@ -253,3 +254,5 @@ def test_tvgbench_outside_of_the_package(annotations: Path) -> None:
     whole = real.baselines["whole video, first option"]
     assert whole["official"] == pytest.approx({"mIoU": 17.40, "R1@0.3": 19.875, "R1@0.5": 3.875, "R1@0.7": 0.5}, abs=0.005)
     assert whole["paper"]["R1@0.5"] == 4.0, "at least, not above"
+    shipped = check_annotation(load("tvgbench"), annotations / "tvgbench", None)
+    assert shipped.baselines == real.baselines

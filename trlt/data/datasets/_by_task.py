@@ -1,6 +1,7 @@
 """The usual metrics by a question's task, for users' own questions and for files outside of the package. Pure.
 
-mIoU and R1@{0.3, 0.5, 0.7} of grounding, acc of multi-choice, both of grounded QA; a metric is the mean over the questions that
+mIoU and R1@{0.3, 0.5, 0.7} of grounding, beside them mAP, mAP@0.5 and mAP@0.75 where a question asks for several spans, acc of
+multi-choice, both of grounded QA; a metric is the mean over the questions that
 have it. `official` is the rule of the package's own benchmarks: without tags, the whole text is read.
 """
 
@@ -17,6 +18,7 @@ from trlt.data.datasets._metrics import (
     benchmark_entry,
     best_iou,
     find_span,
+    find_spans,
     is_answered,
     official_observed,
     official_option,
@@ -24,18 +26,20 @@ from trlt.data.datasets._metrics import (
     paper_accuracy,
     paper_tiou,
 )
-from trlt.task.sample import Sample
+from trlt.data.datasets._windows import window_values
+from trlt.task.sample import Sample, Span
 from trlt.task.score import score
 
 
 def values(item: Item) -> dict[str, float]:
     """The metrics of one question, from the tags."""
-    return _values(item, lambda: paper_tiou(item), lambda: paper_accuracy(item))
+    return _values(item, lambda: paper_tiou(item), lambda: paper_accuracy(item)) | _windows(item, item.answer.spans)
 
 
 def official(item: Item) -> dict[str, float]:
     """The same metrics; without tags, from the first span and the option in the text."""
-    return _values(item, lambda: _official_iou(item), lambda: _official_accuracy(item))
+    found = _values(item, lambda: _official_iou(item), lambda: _official_accuracy(item))
+    return found | _windows(item, item.answer.spans or find_spans(official_text(item)))
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:
@@ -55,6 +59,12 @@ def _values(item: Item, iou: Callable[[], float], right: Callable[[], float]) ->
     task = item.sample.task
     spans = {} if task == "multi_choice" else grounding_values(iou())
     return spans | ({} if task == "grounding" else {"acc": right()})
+
+
+def _windows(item: Item, spans: Sequence[Span]) -> dict[str, float]:
+    """Average precision of a list of spans, where one was asked for; the recalls are those of its first."""
+    found = window_values(spans, item.sample.spans or ()) if item.sample.several else {}
+    return {key: value for key, value in found.items() if key.startswith("mAP")}
 
 
 def _official_iou(item: Item) -> float:

@@ -169,6 +169,15 @@ def youtube_key(name: str) -> str:
     return f"youtube:{found[1] if found else name.removeprefix('v_')}"
 
 
+_WATCH = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:shorts|embed|live)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])")
+
+
+def watched(address: str) -> str | None:
+    """The id in a web address of YouTube; None without one."""
+    found = _WATCH.search(address)
+    return found[1] if found else None
+
+
 _EXTENSION = re.compile(r"\.\w+$")
 _DIDEMO = re.compile(r".+_(\d+)_[0-9a-f]+")
 

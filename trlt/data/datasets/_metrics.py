@@ -12,11 +12,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from types import ModuleType
+from typing import Any, Literal
 
 from trlt.errors import DataError
 from trlt.stats.groups import group_weights
-from trlt.task.answer import LETTERS, Answer, parse_option, parse_span
+from trlt.task.answer import BETWEEN, LETTERS, Answer, parse_option, parse_span, parse_spans
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Sample, Span
 from trlt.task.score import score
 
@@ -34,6 +36,20 @@ class Item:
 
 Values = Callable[[Item], dict[str, float]]
 """Named metrics of one item, each from 0 to 1; a benchmark's metric is 100 times their mean over the items that have it."""
+
+
+def item_values(
+    module: ModuleType, items: Sequence[Item], rule: Literal["values", "official"] = "values"
+) -> list[dict[str, float]]:
+    """The named metrics of each item by a benchmark's `values` or `official`, with those that items have only together.
+
+    Args:
+        module: The benchmark's; its `together(items, rows)`, if it has one, adds metrics of groups of questions.
+        items: All questions.
+        rule: The function to take.
+    """
+    rows: list[dict[str, float]] = [getattr(module, rule)(item) for item in items]
+    return module.together(items, rows) if hasattr(module, "together") else rows
 
 
 def benchmark_entry(
@@ -101,7 +117,9 @@ def mean_values(
 
 def is_answered(item: Item) -> bool:
     """Whether all parts of the answer could be read from the output."""
-    said = item.answer.payload if item.sample.options is None else item.answer.option
+    said: str | float | None = item.answer.payload if item.sample.options is None else item.answer.option
+    if item.sample.numeric and item.answer.payload is not None:
+        said = parse_number(item.answer.payload)
     option, span = said is not None, item.answer.span is not None
     return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
 
@@ -151,6 +169,11 @@ def find_span(text: str) -> Span | None:
     return next((span for span in spans if span), None)
 
 
+def find_spans(text: str) -> tuple[Span, ...]:
+    """The list of spans that a text is, else all that it holds, in their order."""
+    return parse_spans(text) or tuple(span for match in _PAIR.finditer(text) if (span := parse_span(match[0])))
+
+
 def best_iou(span: Span | None, gold: Sequence[Span]) -> float:
     """Maximum IoU over the gold spans; 0 without a span."""
     return max((span.tiou(one) for one in gold), default=0.0) if span else 0.0
@@ -186,7 +209,8 @@ def gold_text(sample: Sample) -> str:
     """The gold answer in the no-think template, with times in full precision: it scores full marks by definition."""
     said = (sample.answer or "") if sample.options is None else LETTERS[sample.answer_index or 0]
     # Through Decimal: every digit, and never an exponent, which no template has.
-    when = " to ".join(f"{Decimal(repr(time)):f}" for time in (sample.spans or ((),))[0])
+    spans = (sample.spans or ())[: None if sample.several else 1]
+    when = f"{BETWEEN} ".join(" to ".join(f"{Decimal(repr(time)):f}" for time in span) for span in spans)
     if sample.task == "grounding":
         return f"<answer> {when} </answer>"
     observed = f"<observe> {when} </observe> " if sample.task == "grounded_qa" else ""

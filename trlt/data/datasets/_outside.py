@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from trlt.data.datasets._common import Example, Reading
+from trlt.data.datasets._metrics import item_values
 from trlt.errors import DataError, TrltError, shown
 from trlt.task.sample import TASKS, Sample
 
@@ -208,7 +209,7 @@ def _result_fault(module: ModuleType, name: str, args: Sequence[Any], given: Any
         where = f"{name}: question {shown(args[0].sample.id)}"
         return next((f"{where}: {fault}" for fault in value_faults(given)), None)
     if name == "metrics":
-        return entry_fault(given, [module.values(item) for item in args[0]])
+        return entry_fault(given, item_values(module, args[0]))
     if not (isinstance(given, (list, tuple)) and len(given) == len(args[0])):
         return f"{name}: gives {shown(given)}; it must give a list with one weight per question"
     return None

@@ -45,7 +45,8 @@ def read_source(
     split = split or _split_of(module, annotations) or (module.TRAIN_SPLIT if purpose == "train" else module.TEST_SPLIT)
     if split not in module.FILES:
         raise UsageError(f"{name}: unknown split {split!r}; {did_you_mean(split, module.FILES)}")
-    if purpose == "train" and split == getattr(module, "TEST_SPLIT", None) and not allow_test:
+    held_out = (getattr(module, "TEST_SPLIT", None), *getattr(module, "HELD_OUT", ()))
+    if purpose == "train" and split in held_out and not allow_test:
         raise UsageError(
             f"{name}: {split!r} is its test split, and training on it spoils the benchmark; "
             f"take {module.TRAIN_SPLIT!r}, or allow it with --allow-test"

@@ -128,6 +128,19 @@ def outside_words(sample: Sample, length_s: float) -> str | None:
     return f"its gold span [{span.start:g}, {span.end:g}] {does} behind the end of its video ({length_s:.1f} s)"
 
 
+def file_warning(sample: Sample, length_s: float) -> str | None:
+    """Message for a sample that doesn't fit the clip that was shown: `outside_words`, or another length; None if it fits.
+
+    The length counts with `meta.whole_file` alone (TVGBench): the annotation is about the whole of a file that was cut before.
+    """
+    if sample.meta.get("whole_file") and sample.duration is not None and durations_differ(sample.duration, length_s):
+        return (
+            f"its file is {length_s:.1f} s long and should be {sample.duration:.1f} s: it isn't the annotated clip, and "
+            "its gold span may be elsewhere"
+        )
+    return outside_words(sample, length_s)
+
+
 def fit_to_file(sample: Sample, file_s: float) -> Fit:
     """A training sample, fitted to the length of its file.
 

@@ -18,7 +18,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, watched, youtube_key
 from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_option, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
@@ -141,13 +141,10 @@ def _options(choices: dict[str, Any], where: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
-_WATCH = re.compile(r"(?:[?&]v=|youtu\.be/|/(?:shorts|embed|live)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])")
-
-
 def _key(address: str, video: str) -> str:
     """Several files are cuts of one YouTube video: they share its key."""
-    found = _WATCH.search(address)
-    return youtube_key(found[1]) if found else f"mmvu:{video.rpartition('.')[0]}"
+    found = watched(address)
+    return youtube_key(found) if found else f"mmvu:{video.rpartition('.')[0]}"
 
 
 # The letter is a capital: "the final answer is a change of phase" names no option.

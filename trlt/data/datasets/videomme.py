@@ -1,9 +1,10 @@
-"""Video-MME: 2,700 multi-choice questions about 900 YouTube videos from 11 seconds to an hour; here without subtitles.
+"""Video-MME: 2,700 multi-choice questions about 900 YouTube videos from 11 seconds to an hour; with or without subtitles.
 
 Origin: Fu et al., "Video-MME: The First-Ever Comprehensive Evaluation Benchmark of Multi-modal LLMs in Video Analysis" (2024).
 `videomme/test-00000-of-00001.parquet` has rows of `video_id, duration (short|medium|long), domain, sub_category, url, videoID,
 question_id, task_type, question, options ["A. ...", ...], answer (a letter)`. `test.json`, the same rows as a JSON list, is
-read if the parquet file is missing. Videos are `data/<videoID>.{mp4,MP4,mkv}`.
+read if the parquet file is missing. Videos are `data/<videoID>.{mp4,MP4,mkv}`; 744 of them have subtitles,
+`subtitle/<videoID>.srt` (`--subtitles`).
 
 Splits: test (900 questions of each length).
 Protocol: accuracy, micro; by length, domain, task type and sub-category. Official check: phrases such as "The answer is" are
@@ -14,12 +15,12 @@ videos belong to their owners.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
 from trlt.data.datasets._fetch import Fetch, Remote, hub
+from trlt.data.datasets._lead_ins import first_capital
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
 from trlt.data.datasets._options import bare, choose, flags
@@ -73,7 +74,13 @@ EXAMPLE = Example(
             answer="Two.",
             answer_index=1,
             license=LICENSE,
-            meta={"duration": "short", "domain": "Knowledge", "task_type": "Counting Problem", "sub_category": "Astronomy"},
+            meta={
+                "duration": "short",
+                "domain": "Knowledge",
+                "task_type": "Counting Problem",
+                "sub_category": "Astronomy",
+                "subtitle_file": {"path": "v_B3_dE-7hI.srt", "offset_s": 0.0},
+            },
         ),
     ),
 )
@@ -104,7 +111,8 @@ def _read(out: Collector, row: Any, where: str) -> None:
         options=options,
         answer=options[chosen.place],
         answer_index=chosen.place,
-        meta={group: get(row, group, str, where) for group in GROUPS},
+        meta={group: get(row, group, str, where) for group in GROUPS}
+        | {"subtitle_file": {"path": f"{video}.srt", "offset_s": 0.0}},
     )
 
 
@@ -115,11 +123,8 @@ _PHRASES = ("The best answer is", "The correct answer is", "The answer is", "The
 
 def official(item: Item) -> dict[str, float]:
     """Whether the first capital A to D is the gold letter, as `extract_characters_regex` of the official script finds it."""
-    text = official_text(item)
-    for phrase in _PHRASES:
-        text = text.replace(phrase, "")
-    found = re.search("[ABCD]", text)
-    return {"acc": float(found is not None and found[0] == LETTERS[item.sample.answer_index or 0])}
+    said = first_capital(official_text(item), _PHRASES, "ABCD")
+    return {"acc": float(said == LETTERS[item.sample.answer_index or 0])}
 
 
 def metrics(items: Sequence[Item]) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def several_spans(sample: Sample, rule: SeveralSpans) -> Sample | None:
     else:
         span = Span(min(s.start for s in sample.spans), max(s.end for s in sample.spans))
     meta = flagged(sample.meta, f"span_rule_{rule}") | {"all_spans": [list(s) for s in sample.spans]}
-    return replace(sample, spans=(span,), meta=meta)
+    return replace(sample, spans=(span,), several=False, meta=meta)
 
 
 def flagged(meta: dict[str, Any], *flags: str) -> dict[str, Any]:

@@ -6,13 +6,12 @@ Formats: ActivityNet-RTL, TempCompass, Video-MME and MMVU; rows and videos are i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 from trlt.lab.miniature.facts import FIVE_OPTION_KINDS, AnswerKind, AskKind
 from trlt.lab.miniature.ids import flickr_id, youtube_id
-from trlt.lab.miniature.official import Part, WorldOptions, clips_of, only_span
+from trlt.lab.miniature.official import Part, WorldOptions, clips_of, only_span, parquet
 from trlt.lab.miniature.questions import SceneQuestion, ask, ask_several
 from trlt.lab.miniature.sources import lettered
 from trlt.lab.miniature.world import Scene
@@ -182,23 +181,12 @@ def videomme(clips: int, world: WorldOptions) -> Part:
                     "answer": LETTERS[q.answer_index or 0],
                 }
             )
-    return Part({"videomme/test-00000-of-00001.parquet": _parquet(rows)}, videos)
+    return Part({"videomme/test-00000-of-00001.parquet": parquet(rows)}, videos)
 
 
 def _length(scene: Scene) -> str:
     """Short, medium or long, as scenes of the shifted domain go: they last 10 to 14 s."""
     return "short" if scene.duration <= 11 else "medium" if scene.duration <= 12 else "long"
-
-
-def _parquet(rows: Sequence[dict[str, Any]]) -> bytes:
-    # Imported here: no other part of the miniature needs it.
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows)), out)
-    content: bytes = out.getvalue().to_pybytes()
-    return content
 
 
 _MMVU_SUBJECTS = ("Art", "Biology", "Computer Science", "Dentistry", "Economics", "Mechanics", "Modern Physics")

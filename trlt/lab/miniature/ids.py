@@ -24,6 +24,16 @@ Use = Literal[
     "bench/tempcompass",
     "bench/videomme",
     "bench/mmvu",
+    "bench/qvhighlights",
+    "bench/tvgbench",
+    "bench/videommmu",
+    "bench/longvideobench",
+    "bench/videoholmes",
+    "bench/videomme_v2",
+    "bench/mlvu",
+    "bench/mlvu_test",
+    "bench/lvbench",
+    "bench/vsibench",
 ]
 USES: tuple[Use, ...] = get_args(Use)
 

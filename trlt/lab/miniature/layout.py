@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from trlt.files import open_atomic, write_text_atomic
-from trlt.lab.miniature import benchmarks, official, sources
+from trlt.lab.miniature import benchmarks, newer_choices, newer_spans, official, sources
 from trlt.lab.miniature.ids import USES
 from trlt.lab.miniature.mvbench import mvbench
 from trlt.lab.miniature.official import Part, WorldOptions
@@ -46,7 +46,9 @@ class Layout:
     """Benchmark -> its folders."""
 
 
-def parts(*, seed: int = 0, scale: float = 1.0, bench_scale: float | None = None, graded: bool = False) -> dict[str, Part]:
+def parts(
+    *, seed: int = 0, scale: float = 1.0, bench_scale: float | None = None, graded: bool = False, newer: bool = False
+) -> dict[str, Part]:
     """Folder (`train/charades`, ...) -> its annotation and scenes; see `write`."""
     world = WorldOptions(seed, graded)
 
@@ -74,6 +76,25 @@ def parts(*, seed: int = 0, scale: float = 1.0, bench_scale: float | None = None
         "bench/tempcompass": benchmarks.tempcompass(b(30), world),
         "bench/videomme": benchmarks.videomme(b(20), world),
         "bench/mmvu": benchmarks.mmvu(b(60), world),
+    } | (_newer(world, b) if newer else {})
+
+
+def _newer(world: WorldOptions, b: Callable[[int], int]) -> dict[str, Part]:
+    """The benchmarks that the demo doesn't ask."""
+    return {
+        "bench/timelens_charades": newer_spans.timelens("charades", b(200), world),
+        "bench/timelens_activitynet": newer_spans.timelens("activitynet", b(120), world),
+        "bench/timelens_qvhighlights": newer_spans.timelens("qvhighlights", b(60), world),
+        "bench/qvhighlights": newer_spans.qvhighlights(b(60), world),
+        "bench/tvgbench": newer_spans.tvgbench(b(60), world),
+        "bench/videommmu": newer_choices.videommmu(b(40), world),
+        "bench/longvideobench": newer_choices.longvideobench(b(40), world),
+        "bench/videoholmes": newer_choices.videoholmes(b(40), world),
+        "bench/videomme_v2": newer_choices.videomme_v2(b(40), world),
+        "bench/mlvu": newer_choices.mlvu(b(56), world),
+        "bench/mlvu_test": newer_choices.mlvu_test(b(54), world),
+        "bench/lvbench": newer_choices.lvbench(b(40), world),
+        "bench/vsibench": newer_choices.vsibench(b(40), world),
     }
 
 
@@ -84,6 +105,7 @@ def write(
     scale: float = 1.0,
     bench_scale: float | None = None,
     graded: bool = False,
+    newer: bool = False,
     progress: Progress | None = None,
 ) -> Layout:
     """Writes the miniature, or what is missing of it: killed at any moment, the same call goes on.
@@ -94,9 +116,10 @@ def write(
         scale: 1 gives 864 clips to train on and about 860 to be tested on.
         bench_scale: The same for the clips to be tested on; None takes `scale`.
         graded: Clips of every difficulty, from plain to hardly visible; see `script.make_scene`.
+        newer: With thirteen more benchmarks, which the demo doesn't ask.
         progress: Called after each clip that had to be written.
     """
-    made = parts(seed=seed, scale=scale, bench_scale=bench_scale, graded=graded)
+    made = parts(seed=seed, scale=scale, bench_scale=bench_scale, graded=graded, newer=newer)
     videos = {root / key / "videos" / path: scene for key, part in made.items() for path, scene in part.videos.items()}
     scales = {"scale": float(scale), "bench_scale": float(scale if bench_scale is None else bench_scale)}
     stamp = json.dumps({"version": VERSION, "seed": seed, **scales, "graded": graded})
@@ -109,6 +132,8 @@ def write(
     for key, part in made.items():
         for name, content in part.annotations.items():
             _write_annotation(root / key / "annotations" / name, content)
+        for name, content in part.beside.items():
+            _write_annotation(root / key / "videos" / name, content)
     render_all(((path, scene) for path, scene in videos.items() if not path.exists()), progress)
     return layout(root)
 
@@ -126,7 +151,11 @@ def layout(root: Path) -> Layout:
         names = [use.removeprefix(group) for use in USES if use.startswith(group)]
         return {name: DatasetPaths(root / group / name / "annotations", root / group / name / "videos") for name in names}
 
-    return Layout(root, places("train/"), places("bench/"))
+    bench = places("bench/")
+    for part in newer_spans.TIMELENS:  # asks about another benchmark's videos
+        name = f"timelens_{part}"
+        bench[name] = DatasetPaths(root / "bench" / name / "annotations", bench[part].videos)
+    return Layout(root, places("train/"), bench)
 
 
 def render_all(videos: Iterable[tuple[Path, Scene]], progress: Progress | None = None) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -47,6 +47,8 @@ class Part:
     """File name -> text, or the bytes of a file that is none."""
     videos: Mapping[str, Scene]
     """Path -> what it shows; a path without a suffix is a folder of frames."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Path beside the videos -> text, such as subtitles."""
 
 
 class WorldOptions(NamedTuple):
@@ -187,6 +189,18 @@ def only_span(query: SceneQuestion) -> Span:
     assert query.spans is not None
     (span,) = query.spans
     return span
+
+
+def parquet(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """The bytes of a parquet file with these rows."""
+    # Imported here: few parts of the miniature need it.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(list(rows)), out)
+    content: bytes = out.getvalue().to_pybytes()
+    return content
 
 
 def _next_names(use: Use, index: int) -> tuple[str, str]:

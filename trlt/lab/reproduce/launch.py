@@ -122,9 +122,15 @@ class Launcher:
         if stage.kind == "world":
             world = self._world
             place = Path(filled(stage.place, self._out))
-            sizes = {"scale": world.scale, "bench_scale": world.bench_scale}
             with self._progress() as progress:
-                layout.write(place, seed=world.seed, **sizes, graded=world.graded, progress=progress)
+                layout.write(
+                    place,
+                    seed=world.seed,
+                    scale=world.scale,
+                    bench_scale=world.bench_scale,
+                    graded=world.graded,
+                    progress=progress,
+                )
         if stage.subset is not None:
             wanted = stage.subset
             source = Path(filled(wanted.source, self._out))

@@ -16,7 +16,6 @@
   const between = ([start, end]) => `${fixed(start, 1)} to ${fixed(end, 1)} s`;
   const seconds = (value) => `${Number(value.toFixed(1))} s`;
 
-  theme();
   const index = read("index");
   if (!index) return;
   const count = index.id.length, runs = index.runs;
@@ -24,26 +23,6 @@
   const chunks = new Map(), drawn = new Map();
   const state = { run: -1, against: -1, task: "", source: "", klass: "", outcome: "", frames: "", search: "", sort: "order" };
   let shown = [], chosen = -1, time = 0;
-
-  function theme() {
-    const button = document.getElementById("theme"), names = ["auto", "light", "dark"];
-    const store = (name) => { try { localStorage.setItem("trlt-theme", name); } catch { /* no storage from disk */ } };
-    const apply = (name) => {
-      if (name === "auto") delete document.documentElement.dataset.theme;
-      else document.documentElement.dataset.theme = name;
-      button.textContent = `Theme: ${name}`;
-      button.dataset.name = name;
-    };
-    let kept = null;
-    try { kept = localStorage.getItem("trlt-theme"); } catch { /* no storage from disk */ }
-    apply(names.includes(kept) ? kept : "auto");
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const next = names[(names.indexOf(button.dataset.name) + 1) % names.length];
-      apply(next);
-      store(next);
-    });
-  }
 
   // -- the list: which samples, in which order ------------------------------------------------------------------------
 
@@ -197,8 +176,10 @@
   const letter = (place) => LETTERS[place] ?? String(place + 1);
   const button = (text, act) => { const one = make("button", { type: "button" }, text); one.addEventListener("click", act); return one; };
 
+  const said = (answer) => (answer[3] ? [answer[3], ...(answer[10] ?? [])] : []);
+
   function timeline(i, it) {
-    const predicted = it.entries.flatMap((entry) => (Array.isArray(entry) ? entry.map((answer) => answer[3]) : [])).filter(Boolean);
+    const predicted = it.entries.flatMap((entry) => (Array.isArray(entry) ? entry.flatMap(said) : []));
     const spans = [...(it.spans ?? []), ...predicted], pictures = it.pictures;
     const last = pictures ? pictures[pictures.length - 1][0] : 0;
     const length = it.duration || Math.max(last, ...spans.map((span) => span[1] ?? 0));
@@ -222,7 +203,7 @@
       entry.forEach((answer, place) => {
         const several = it.entries.filter(Array.isArray).length > 1;
         const name = several ? `${LETTERS[run]} ${place + 1}` : `${place + 1}`;
-        add(name, track(answer[3] ? [answer[3]] : [], `run-${run % 6}${answer[5] < RIGHT ? " miss" : ""}`, length, answer[5]), `${runs[run].name}, answer ${place + 1}`);
+        add(name, track(said(answer), `run-${run % 6}${answer[5] < RIGHT ? " miss" : ""}`, length, answer[5]), `${runs[run].name}, answer ${place + 1}`);
       });
     });
     const cursor = make("div", { class: "cursor", role: "slider", tabindex: 0, "aria-label": "Time in the video", "aria-valuemin": 0, "aria-valuemax": length });
@@ -297,10 +278,10 @@
     return words.join(", ") + (by.class[i] !== null ? `: ${index.classes[by.class[i]]}` : "");
   }
 
-  function card(it, i, [text, option, words, span, right, iou, format, reward, tokens, finished], place) {
+  function card(it, i, [text, option, words, span, right, iou, format, reward, tokens, finished, further], place) {
     const task = index.tasks[index.task[i]], said = [];
     if (task !== "grounding") said.push(option !== null ? `${letter(option)}. ${it.options?.[option] ?? ""}` : words || "no answer");
-    if (task !== "multi_choice") said.push(span ? between(span) : "no span");
+    if (task !== "multi_choice") said.push(span ? [span, ...(further ?? [])].map(between).join(", ") : "no span");
     const scores = [];
     if (iou !== null) scores.push(`IoU ${fixed(iou)}`);
     scores.push(`format ${format}`, `reward ${fixed(reward)}`, `${tokens} tokens`);

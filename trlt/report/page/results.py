@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from trlt.evaluate.conclusive import FEW_VIDEOS, conclusion
 from trlt.report.caveats import asked_of, interval, notes_on, official_notes
 from trlt.report.page.charts import IntervalMark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 from trlt.report.results_table import PAPER, asked, headlines
-from trlt.report.verdict import FEW_VIDEOS
 
 _RUNS = 6
 """Number of runs with a color of their own."""
@@ -63,7 +63,7 @@ def results_section(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison
         "count as wrong; lenient: what outputs state in any spelling, where that gives another value."
     )
     if comparisons:
-        explained += " Differences are in points, paired by question; bold where their interval excludes 0."
+        explained += " Differences are in points, paired by question; bold where their interval excludes 0 and names a winner."
     if paper:
         explained += " The paper's results are Table 1 of the 7B model on the full benchmarks."
     parts = [element("p", explained, class_="note"), legend(colours)]
@@ -102,8 +102,9 @@ def _row(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison], bench: s
         counts[asked(entry)] = None
         unanswered.append(f"{entry['unanswered']:,}")
     for one in comparisons:
-        change = one.values["benchmarks"].get(bench, {}).get("metrics", {}).get(metric)
-        cells.append(_change(change) if change else "")
+        compared = one.values["benchmarks"].get(bench, {})
+        known = metric in compared.get("metrics", {})
+        cells.append(_change(compared, metric, one.values.get("protocol", "paper")) if known else "")
     published = PAPER.get(bench, {}).get(metric) if paper else None
     for name, known in published._asdict().items() if published else ():
         marks.append(IntervalMark(f"paper, {name}", f"paper-{name}", known))
@@ -117,14 +118,16 @@ def _with_interval(value: str, interval: str) -> Markup:
     return join([value, element("small", interval)])
 
 
-def _change(change: Mapping[str, Any]) -> Markup:
-    """The difference, and its interval below; bold if significant."""
+def _change(entry: Mapping[str, Any], metric: str, protocol: str) -> Markup:
+    """The difference, and its interval below; bold if it names a winner."""
+    change = entry["metrics"][metric]
     bounds = change["ci95"]
     interval = f"{bounds[0]:+.1f} to {bounds[1]:+.1f}" if bounds and bounds[0] < bounds[1] else "no interval"
     value = f"{change['difference']:+.1f}"
-    if change["better"] is None:
-        return _with_interval(value, interval)
-    style = "better" if change["better"] == "B" else "worse"
+    found = conclusion(entry, metric, protocol)
+    if found.better is None:
+        return _with_interval(value, f"{interval}; {found.doubt}" if found.doubt else interval)
+    style = "better" if found.better == "B" else "worse"
     return join([element("strong", value, class_=style, title=change["statement"]), element("small", interval)])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from trlt.report.page.markup import Markup, data_block
 from trlt.report.page.questions import LISTS, RunRows, ShownSample
 from trlt.select.probe_shift import digest
+from trlt.task.user_question import stated_spans
 
 CHUNK = 100
 """Samples per block."""
@@ -110,12 +111,17 @@ def _answer(
     tokens: int,
     finished: bool,
 ) -> list[Any]:
-    """Text, option, words of an open answer, span, whether it is right, IoU, format, reward, tokens, whether it ended."""
+    """Text, option, words of an open answer, span, whether it is right, IoU, format, reward, tokens, whether it ended.
+
+    Then, if there are several spans, those after the first.
+    """
     right = scores["tiou"] >= RIGHT_IOU if scores["accuracy"] is None else scores["accuracy"] == 1
     words = answer["payload"] if question.task != "grounding" and question.options is None else None
     span = _span(answer["span"]) if answer["span"] else None
     read = [_place(texts, text), answer["option"], words, span, int(right)]
-    return [*read, _number(scores["tiou"]), _number(scores["format"]), _number(reward), tokens, int(finished)]
+    further = [_span(one) for one in stated_spans(answer)[1:]]
+    rest = [_number(scores["tiou"]), _number(scores["format"]), _number(reward), tokens, int(finished)]
+    return [*read, *rest, *([further] if further else [])]
 
 
 def _append(columns: dict[str, list[Any]], values: Mapping[str, Any]) -> None:

@@ -22,9 +22,11 @@ from trlt.errors import VideoError
 from trlt.recipe import Decoding, Video
 from trlt.rollout.estimate.stratified import EstimatedMetric, Quantity, draw, share, total
 from trlt.rollout.estimate.timing import PARTS, ClipTiming, NotingLoader, TimedGenerator, steady
-from trlt.rollout.loop import CompletionGenerator, Progress, request, run
+from trlt.rollout.loop import CompletionGenerator, Progress, run
+from trlt.rollout.read_clips import request
 from trlt.rollout.rows_file import encode, read_rows
-from trlt.rollout.shared.rank_files import base_lines, places, work_folder
+from trlt.rollout.shared.rank_files import base_lines, places
+from trlt.rollout.shared.work_files import RowKey, WorkFiles
 from trlt.task.grade import Grader
 from trlt.task.sample import Sample, group_by_clip
 from trlt.video.geometry import Geometry
@@ -99,12 +101,28 @@ def pending(samples: Sequence[Sample], rows: Path, *, retry_errors: bool = False
         ResumeError: a row of another sample.
         DataError: `rows` is damaged.
     """
-    known = frozenset(sample.id for sample in samples)
-    if work_folder(rows).is_dir():
-        there = frozenset(places(rows, known))
+    keys = pending_rows(WorkFiles.single(rows, [sample.id for sample in samples]), retry_errors=retry_errors)
+    left = {key.id for key in keys}
+    return [sample for sample in samples if sample.id in left]
+
+
+def pending_rows(work: WorkFiles, *, retry_errors: bool = False) -> list[RowKey]:
+    """The rows that a run would write into some files; changes nothing.
+
+    Raises:
+        ResumeError: a row of another sample.
+        DataError: a file is damaged.
+    """
+    if work.folder.is_dir():
+        there = frozenset(places(work))
     else:
-        there = frozenset(line.id for line in base_lines(rows, known) if not (line.failed and retry_errors))
-    return [sample for sample in samples if sample.id not in there]
+        there = frozenset(
+            RowKey(name, line.id)
+            for name, path in work.files.items()
+            for line in base_lines(path, frozenset(work.ids[name]))
+            if not (line.failed and retry_errors)
+        )
+    return [key for key in work.keys if key not in there]
 
 
 def look(samples: Sequence[Sample], videos: VideoIndex, settings: Video, geometry: Geometry = Geometry()) -> SamplePool:

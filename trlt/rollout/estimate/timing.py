@@ -51,7 +51,7 @@ class NotingLoader(ClipLoader):
     def map(self, requests: Iterable[ClipRequest]) -> Iterator[LoadedClip]:
         """As in the loader."""
         for loaded in super().map(requests):
-            samples, clip = loaded.request.key, loaded.clip
+            samples, clip = [question.sample for question in loaded.request.key], loaded.clip
             timing = ClipTiming(loaded.seconds)
             if clip is None:
                 self.failed += samples

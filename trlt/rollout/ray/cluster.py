@@ -23,12 +23,14 @@ from trlt.errors import ResumeError, TrltError, UsageError
 from trlt.errors.faults import Surprises, fault_of
 from trlt.errors.interruption import Interruption
 from trlt.recipe import Decoding, Video
-from trlt.rollout.loop import CompletionGenerator, Progress, Summary, by_clip
+from trlt.rollout.loop import CompletionGenerator, Progress, Summary
+from trlt.rollout.question_sets import samples_by_clip
 from trlt.rollout.ray.cluster_workers import Answering, WorkerSettings, decode, read_error, read_said, sample_table
 from trlt.rollout.row import Generated, error_row, to_row, ungraded_row
 from trlt.rollout.rows_file import RowFile
 from trlt.rollout.shared.leases import at_work
-from trlt.rollout.shared.rank_files import absorb, work_folder
+from trlt.rollout.shared.rank_files import absorb
+from trlt.rollout.shared.work_files import WorkFiles
 from trlt.task.grade import Grader
 from trlt.task.sample import Sample
 from trlt.video.geometry import Geometry
@@ -169,13 +171,14 @@ def run_on_cluster(
     began, tokens, parities = time.perf_counter(), 0, list[dict[str, Any]]()
     surprises = Surprises()
     ids = [sample.id for sample in samples]
-    if at_work(work_folder(out)):
+    work = WorkFiles.single(out, ids)
+    if at_work(work.folder):
         raise ResumeError(f"{out}: other processes are at work on it; wait for their end, or take part without --ray")
     by_id = {sample.id: sample for sample in samples}
     job = WorkerSettings(_absolute(video), root.resolve(), settings, grader.form, n, geometry)
     # The driver alone writes, so that no worker's death can tear a row.
     with RowFile(out, ids, retry_errors=retry_errors) as rows:
-        absorb(rows, ids, retry_errors=retry_errors)
+        absorb(work, {"": rows}, retry_errors=retry_errors)
         resumed = len(rows)
 
         def report() -> None:
@@ -251,7 +254,7 @@ def ask_workers(
     import ray
     from ray.data import ActorPoolStrategy, DataContext
 
-    groups = by_clip(pending)
+    groups = samples_by_clip(pending)
     step = math.ceil(len(groups) / PIECES)
     waves = math.ceil(WAVES * job.settings.max_sequences / (job.n * len(pending) / len(groups)))
     # A copy: what else uses Ray Data in this process keeps its settings.

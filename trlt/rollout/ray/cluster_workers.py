@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from trlt import __version__, errors
 from trlt.errors import TrltError, UnforeseenError, VideoError
 from trlt.recipe import Decoding, Video
-from trlt.rollout.loop import CompletionGenerator, questions, read_clips
+from trlt.rollout.loop import CompletionGenerator
+from trlt.rollout.question_sets import Question, QuestionSet
+from trlt.rollout.read_clips import questions, read_clips
+from trlt.task.grade import Grader
 from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
 from trlt.video.geometry import Geometry
@@ -52,6 +55,12 @@ class WorkerSettings:
     version: str = __version__
     """Version of the driver's trlt."""
 
+    def about(self, samples: Sequence[Sample], videos: VideoIndex | None = None) -> list[Question]:
+        """Samples as the questions that a worker asks."""
+        grader = Grader(self.form)  # the driver grades
+        one = QuestionSet("", samples, videos, self.video, grader=grader, settings=self.settings, n=self.n)
+        return [Question(sample, one) for sample in samples]
+
     def check(self) -> None:
         """Refuses a machine with another trlt, whose prompts or frames might differ.
 
@@ -77,9 +86,10 @@ def decode(table: pa.Table, job: WorkerSettings) -> Iterator[pa.Table]:
     try:
         job.check()
         loader, videos = _reader(job.video, job.root, job.geometry)
-        groups = map(_samples, table["samples"].to_pylist())
-        for one in read_clips(groups, loader, videos, lambda *fault: failed.extend(_failed(*fault))):
-            yield _clip_table(samples=_text(one.samples), clip=b"".join(pack(one.clip)))
+        groups = (job.about(_samples(text), videos) for text in table["samples"].to_pylist())
+        for one in read_clips(groups, loader, lambda *fault: failed.extend(_failed(*fault))):
+            samples = [question.sample for question in one.questions]
+            yield _clip_table(samples=_text(samples), clip=b"".join(pack(one.clip)))
     # Told like an answer. If it were raised, Ray Data would count a lost
     # block and begin again, on a worker where the same would happen.
     except Exception as error:
@@ -137,7 +147,7 @@ class Answering:
 
         job, settings = self._job, self._job.settings
         sampling = Sampling(settings.temperature, settings.top_p, settings.max_new_tokens, settings.seed)
-        asked: list[tuple[list[Sample], int, float]] = []
+        asked: list[tuple[list[Question], int, float]] = []
         failed = list[dict[str, Any]]()
 
         def trees() -> Iterator[Tree]:
@@ -152,23 +162,19 @@ class Answering:
                     continue
                 # A copy: the object store's memory is read-only, and needed for the next clips.
                 clip = unpack(np.frombuffer(data.as_buffer(), np.uint8).copy())
-                samples, requests = questions(
-                    _samples(text.as_py()),
-                    job.form,
-                    job.n,
-                    lambda *fault: failed.extend(_failed(*fault)),
-                )
+                some = job.about(_samples(text.as_py()))
+                some, requests = questions(some, lambda *fault: failed.extend(_failed(*fault)))
                 if requests:
-                    asked.append((samples, clip.tokens, clip.duration))
+                    asked.append((some, clip.tokens, clip.duration))
                     yield Tree(clip, requests)
 
         for t, r, completions, error in self._generator.stream(trees(), sampling, max_sequences=settings.max_sequences):
-            samples, shown, length_s = asked[t]
+            some, shown, length_s = asked[t]
             if error is not None:
-                failed += _failed([samples[r]], error)
+                failed += _failed([some[r]], error)
                 continue
             said = [(c.text, len(c.tokens), c.finished) for c in completions]
-            yield {"id": samples[r].id, "said": said, "video_tokens": shown, "length_s": length_s}
+            yield {"id": some[r].sample.id, "said": said, "video_tokens": shown, "length_s": length_s}
         yield from failed
 
 
@@ -197,10 +203,10 @@ def read_error(one: dict[str, Any]) -> VideoError:
     return UnforeseenError(one["error"], one["kind"], one["trace"]) if "kind" in one else VideoError(one["error"])
 
 
-def _failed(group: Sequence[Sample], error: VideoError, step: str = "") -> list[dict[str, Any]]:
-    """The message about samples that can't be asked."""
+def _failed(group: Sequence[Question], error: VideoError, step: str = "") -> list[dict[str, Any]]:
+    """The message about questions that can't be asked."""
     more = {"kind": error.kind, "trace": error.trace} if isinstance(error, UnforeseenError) else {}
-    return [{"id": sample.id, "error": str(error), **more} for sample in group]
+    return [{"id": one.sample.id, "error": str(error), **more} for one in group]
 
 
 def _raise(host: str, fault: str, text: str) -> NoReturn:

@@ -4,7 +4,8 @@ The strict parser (`trlt.task.answer`) reads the form that was asked for. This o
 an output that another prompt or another tool asked for: `**B**`, `The answer is (B)`, `{"answer": "B"}`, `from 3 seconds to
 nine seconds`. It recovers spellings and decides nothing: an output that states two different options, or two different spans,
 as its answer is unread, also where one stands last, since reading the last would reward those that name several. What the
-strict parser read is kept. No text makes it raise, and its time grows with the length of the text, not faster.
+strict parser read is kept. Where the prompt asked for several spans, all that the answer states are its spans. No text makes it
+raise, and its time grows with the length of the text, not faster.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trlt.task.answer import Answer
+from trlt.task.lenient.numbers import find_number
 from trlt.task.lenient.options import find_option, said_words
-from trlt.task.lenient.spans import find_span
+from trlt.task.lenient.spans import find_span, find_spans
 from trlt.task.lenient.text import cleaned, final_part, inside, without
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Sample
 
 __all__ = ["read_leniently"]
@@ -31,7 +34,8 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
     """
     wants_option = sample.task != "grounding" and strict.option is None
     wants_span = sample.task != "multi_choice" and strict.span is None
-    wants_words = sample.task != "grounding" and sample.options is None and strict.payload is None
+    unsaid = strict.payload is None or (sample.numeric and parse_number(strict.payload) is None)
+    wants_words = sample.task != "grounding" and sample.options is None and unsaid
     if not (wants_option or wants_span or wants_words):
         return strict
     said = final_part(cleaned(text))
@@ -41,12 +45,17 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
     answer = strict
     if wants_span:
         place = observed if sample.task == "grounded_qa" else answered
-        span = find_span(said if place is None else place)
-        answer = replace(answer, span=span)
+        place = said if place is None else place
+        if sample.several:
+            first, *further = find_spans(place) or (None,)
+            answer = replace(answer, span=first, further=tuple(further))
+        else:
+            answer = replace(answer, span=find_span(place))
     rest = without("observe", said) if answered is None else answered
     if wants_option and sample.options is not None:
         option = find_option(rest, sample.options, letters=letters)
         answer = replace(answer, option=option)
     if wants_words:
-        answer = replace(answer, payload=said_words(rest))
+        words = said_words(rest)
+        answer = replace(answer, payload=find_number(words or rest) if sample.numeric else words)
     return answer

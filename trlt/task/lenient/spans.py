@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from trlt.task.answer import parse_span
 from trlt.task.sample import Span
@@ -121,8 +122,25 @@ def find_span(said: str) -> Span | None:
     return next(iter(stated)) if len(stated) == 1 else None
 
 
-def _spans(said: str) -> Iterator[tuple[Span | None, bool]]:
-    """The spans of a text, and whether the text calls each its answer."""
+def find_spans(said: str) -> tuple[Span, ...]:
+    """All spans that an output states, in their order and each once.
+
+    Those before the first that the text calls its answer are left out, and so are spans that can't be: beside others they
+    contradict nothing.
+
+    Args:
+        said: A cleaned output, without its reasoning.
+    """
+    if next(islice(_TIME.finditer(said), _MANY, None), None) is not None:
+        return ()
+    # Each line of a list is a line by itself; none is meant more than the others for that.
+    found = list(_spans(said.strip(), alone=False))
+    begin = next((place for place, (_, is_final) in enumerate(found) if is_final), 0)
+    return tuple(dict.fromkeys(span for span, _ in found[begin:] if span is not None))
+
+
+def _spans(said: str, *, alone: bool = True) -> Iterator[tuple[Span | None, bool]]:
+    """The spans of a text, and whether the text calls each its answer, with `alone` also by a last line of its own."""
     chained = False
     last: _Time | None = None
     for count, time in enumerate(_times(said)):
@@ -132,7 +150,7 @@ def _spans(said: str) -> Iterator[tuple[Span | None, bool]]:
         pair = None if last is None else _paired(said, last, time)
         if pair is not None and last is not None:
             # `3 - 9 - 12` is no span: neither of its pairs is more meant than the other.
-            yield (_INVALID if chained else pair[0]), _is_final(said, last.start, time.end)
+            yield (_INVALID if chained else pair[0]), _is_final(said, last.start, time.end, alone)
         chained = pair is not None
         last = time
 
@@ -202,11 +220,11 @@ def _is_timed(a: _Time, b: _Time, before: str, after: str) -> bool:
     return _BARE_BEFORE.search(before) is not None and _BARE_AFTER.match(after) is not None
 
 
-def _is_final(said: str, start: int, end: int) -> bool:
-    """Whether the sentence of a span calls it the answer, or it is the last line by itself."""
+def _is_final(said: str, start: int, end: int, alone: bool) -> bool:
+    """Whether the sentence of a span calls it the answer, or, with `alone`, it is the last line by itself."""
     before = said[max(0, start - _WINDOW) : start]
     sentence = before[max(before.rfind("\n"), before.rfind(". ")) + 1 :]
-    alone = not sentence.strip(" [(\"'") and len(said) - end < _WINDOW and not said[end:].strip(" \n])\"'.")
+    alone = alone and not sentence.strip(" [(\"'") and len(said) - end < _WINDOW and not said[end:].strip(" \n])\"'.")
     return alone or _FINAL.search(sentence) is not None
 
 

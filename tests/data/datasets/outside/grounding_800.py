@@ -1,4 +1,4 @@
-"""TVGBench: when does the described event happen? 800 queries over five sources; written as a user would, outside of trlt.
+"""800 queries: when does the described event happen? TVGBench as a user would write it, outside of trlt.
 
 Origin: Wang et al., "Time-R1" (2025). `tvgbench.json` is a list of `{path, question, answer, start, end, duration, qsemtype,
 …}`; `answer` is "13.4-28.1" in seconds from `start`, the beginning of the clip in the source's video, or null for the whole.
@@ -28,7 +28,7 @@ from trlt.data.kit import (
 )
 from trlt.data.kit import values as usual_values
 
-TITLE = "TVGBench"
+TITLE = "800 queries"
 TASK = "grounding"
 LICENSE = "Apache-2.0"
 WHERE = "the repository of Time-R1"
@@ -47,7 +47,7 @@ EXAMPLE = Example(
     samples=(
         Sample(
             id="0",
-            source="tvgbench",
+            source="grounding_800",
             split="test",
             task="grounding",
             video="K1.mp4",
@@ -63,7 +63,7 @@ EXAMPLE = Example(
 
 
 def read(files, split, purpose):
-    out = Collector(source="tvgbench", split=split, task=TASK, license=LICENSE)
+    out = Collector(source="grounding_800", split=split, task=TASK, license=LICENSE)
     for row, record in enumerate(holding(files, "tvgbench.json", list, "a list of records")):
         where = f"tvgbench.json[{row}]"
         name = get(record, "path", str, where).rpartition("/")[2]
