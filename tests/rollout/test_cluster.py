@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 from trlt.cli import app
 from trlt.commands._output import Output
 from trlt.commands.probe import probe
-from trlt.errors import ModelError, ResumeError, TrltError, UsageError, VideoError
+from trlt.errors import DecoderDiedError, ModelError, ResumeError, TrltError, UsageError, VideoError
 from trlt.recipe import Probe, Recipe, Video
 from trlt.rollout import read_rows, run
 from trlt.rollout.ray import cluster as on_cluster
@@ -426,3 +426,30 @@ def test_a_cluster_that_can_not_be_joined(address):
     with pytest.raises(UsageError, match=f"--ray {address}: .*run the command on a machine of the cluster"):
         with on_cluster.session(address):
             pass
+
+
+@needs_ray
+def test_a_damaged_clip_is_told_apart_from_a_machine_that_dies(go, tmp_path, monkeypatch):
+    """A clip whose decoding process died is asked once more; only if it dies again is the file to blame."""
+    samples, said = pool(go.root, clips=1)[:2], list[str]()
+    died = {"error": "clip: the decoding process was ended by SIGKILL", "died": True}
+    well = {"said": [["x", 1, True]] * 2, "video_tokens": 8, "length_s": 2.0}
+    # Nothing but deaths in the first round: it isn't the end of the run. Ray may tell a thing twice.
+    rounds = [[{"id": "c0", **died}, {"id": "c0", **died}, {"id": "e0", **died}], [{"id": "c0", **well}, {"id": "e0", **died}]]
+    monkeypatch.setattr(on_cluster, "ask_workers", lambda *_: rounds.pop(0))
+    assert go("rows.jsonl", samples, Scripted, on_event=said.append).errors == 1
+    assert [row["error"] for row in read_rows(tmp_path / "rows.jsonl")] == [None, died["error"]] and not rounds
+    assert said == ["2 samples asked once more: decoding processes died, by a file or with a machine"]
+
+
+def test_a_decoding_process_that_dies_is_told_as_such(job, tmp_path, monkeypatch):
+    """From the worker to the driver; the process is killed while it decodes."""
+    samples = pool(job.root, clips=1)[:1]
+    (tmp_path / "killed.py").write_text("import os\ndef decode(*_, **__):\n    os.kill(os.getpid(), 9)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    loader = ClipLoader(Video(workers=1), decoder="killed:decode")
+    monkeypatch.setattr(ClipLoader, "map", lambda _, requests, real=loader.map: real(requests))
+    with loader:
+        [told] = _stages.decode(_stages.sample_table([samples]), job)
+    [one] = _stages.read_said(told)
+    assert one["died"] and isinstance(_stages.read_error(one), DecoderDiedError)

@@ -1,4 +1,4 @@
-"""A probe on a Ray cluster: the recipe's model on its workers, the rows written here."""
+"""A probe or an evaluation on a Ray cluster: the recipe's model on its workers, the rows written here."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from trlt.commands._output import Output
 from trlt.commands._setup import make_engine
 from trlt.commands.launch.ranks import Rank
+from trlt.commands.launch.shared_work import Work
+from trlt.engine.agreement import join
 from trlt.engine.model import SHIPPED
-from trlt.errors import UsageError
-from trlt.recipe import Model, Recipe
+from trlt.errors import ResumeError, UsageError
+from trlt.recipe import Model
 from trlt.rollout import Summary
+from trlt.rollout.own_rows import OwnRows
 from trlt.rollout.ray.cluster import require_ray, run_on_cluster
-from trlt.task.sample import Sample
-from trlt.video.geometry import Geometry
+from trlt.rollout.shared.leases import at_work
 
 
 def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None, vllm: int | None = None) -> None:
@@ -35,34 +36,53 @@ def check_cluster(processes: int, servers: Sequence[str], rank: Rank | None, vll
     require_ray()
 
 
-def ask_cluster(
-    address: str,
-    recipe: Recipe,
-    geometry: Geometry,
-    samples: Sequence[Sample],
-    root: Path,
-    rows: Path,
-    retry_errors: bool,
-    output: Output,
-) -> Summary:
-    """Answers the samples on the cluster at `address` (see `trlt.rollout.ray.cluster.session`)."""
-    with output.progress("probe", "answers") as progress:
-        return run_on_cluster(
-            samples,
-            address=address,
-            make_generator=partial(make_engine, _on_workers(recipe.model)),
-            gpus=recipe.model.device != "cpu",
-            video=recipe.video,
-            geometry=geometry,
-            root=root,
-            settings=recipe.probe,
-            n=recipe.probe.n,
-            grader=recipe.grader("probe"),
-            out=rows,
-            retry_errors=retry_errors,
-            progress=progress,
-            on_event=output.note,
-        )
+def ask_cluster(address: str, work: Work) -> Summary:
+    """Answers all questions on the cluster at `address` (see `trlt.rollout.ray.cluster.session`), one set after the other.
+
+    Raises:
+        ResumeError: other processes are at work on the rows.
+        TrltError: as `run_on_cluster`.
+    """
+    if at_work(work.files.folder):
+        raise ResumeError(f"{work.files.folder}: other processes are at work on it; wait for their end, or leave out --ray")
+    with OwnRows(work.files, []):
+        pass  # what several processes have left is in the files from here on
+    recipe, done = work.recipe, list[Summary]()
+    for one in work.sets:
+        assert one.videos is not None
+        with work.output.progress(f"{work.command} {one.name}".rstrip(), "answers") as progress:
+            done.append(
+                run_on_cluster(
+                    one.samples,
+                    address=address,
+                    make_generator=partial(make_engine, _on_workers(recipe.model)),
+                    gpus=recipe.model.device != "cpu",
+                    video=one.video,
+                    geometry=work.geometry,
+                    root=one.videos.root,
+                    settings=one.settings,
+                    n=one.n,
+                    grader=one.grader,
+                    out=work.files.files[one.name],
+                    retry_errors=work.retry_errors,
+                    progress=progress,
+                    on_event=work.output.note,
+                )
+            )
+    return _together(done)
+
+
+def _together(done: Sequence[Summary]) -> Summary:
+    return Summary(
+        rows=sum(one.rows for one in done),
+        resumed=sum(one.resumed for one in done),
+        errors=sum(one.errors for one in done),
+        tokens=sum(one.tokens for one in done),
+        seconds=sum(one.seconds for one in done),
+        waited_s=sum(one.waited_s for one in done),
+        parity=join([one.parity.to_json() for one in done if one.parity]),
+        unforeseen=tuple(dict.fromkeys(trace for one in done for trace in one.unforeseen)),
+    )
 
 
 def _on_workers(model: Model) -> Model:

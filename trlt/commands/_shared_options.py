@@ -8,6 +8,12 @@ from typing import Annotated
 
 import typer
 
+RayCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Ask on a Ray cluster: its address, `auto` for this machine's, `local` to start one."
+    ),
+]
 RecipeFile = Annotated[
     Path | None,
     typer.Option(

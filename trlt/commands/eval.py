@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from trlt.commands._answerer import check_answerer, identity_of, named, own_servers, sampler_of
+from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._data import data_flags, data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._page import NoPage, with_page
@@ -31,6 +32,7 @@ from trlt.commands._shared_options import (
     Overrides,
     OwnVllm,
     Processes,
+    RayCluster,
     RecipeFile,
     RetryErrors,
     Servers,
@@ -115,13 +117,15 @@ def evaluate(
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
     processes: Processes = 0,
+    ray: RayCluster = None,
     no_page: NoPage = False,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, scores and writes `results.json` and the other files in `docs/results.md`; see `trlt eval --help`.
 
     Started by `accelerate launch`, `torchrun` or `srun`, the processes share the work; `processes` starts as many here, 0 one a
-    local GPU. Benchmarks about the same videos share their clips.
+    local GPU. Benchmarks about the same videos share their clips. With `ray`, a cluster's workers answer, one benchmark after
+    the other.
 
     Raises:
         TrltError: a benchmark, file, model or run folder that can't be used, or missing videos; before any work.
@@ -151,7 +155,11 @@ def evaluate(
     if (servers or vllm is not None) and predictions is not None:
         flag = "--server" if servers else "--vllm"
         raise UsageError(f"{flag} and --predictions: one of them answers the questions; leave the other out")
+    if ray is not None and predictions is not None:
+        raise UsageError("--ray and --predictions: one of them answers the questions; leave the other out")
     check_answerer(servers, vllm, processes, rank)
+    if ray is not None:
+        check_cluster(processes, servers, rank, vllm)
     default = f"eval-{predictions.stem}" if predictions else f"eval-{Path(recipe.model.path).name}"
     target = out or RUNS / recipe.name / default
     questions = [_questions(name, place, recipe, target, output, asked=not predictions) for name, place in places.items()]
@@ -160,7 +168,7 @@ def evaluate(
     extra = count_extra(ready, given) if given is not None else 0
     remote = connect(servers, model, recipe, output)
     if given is None and remote is None:
-        refuse_plain(recipe, "eval")
+        refuse_plain(recipe, "eval", fetch=ray is None)
     identity = {"predictions": digest} if predictions else identity_of(remote, recipe)
     settings = protocol(recipe, recipe.eval, eval_video(recipe))
     if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
@@ -188,13 +196,16 @@ def evaluate(
         geometry = geometry_for(recipe.model, output, remote)
         work = Work("eval", recipe, asked, files, geometry, retry_errors, output)
         again = repeated("eval", evaluate, arguments, folder)
-        count = process_count(processes, rank, recipe, own or remote)
-        summary = answer(work, rank=rank, count=count, command=again, own=own, remote=remote)
+        count = 1 if ray is not None else process_count(processes, rank, recipe, own or remote)
+        if ray is not None:
+            summary = ask_cluster(ray, work)
+        else:
+            summary = answer(work, rank=rank, count=count, command=again, own=own, remote=remote)
         if not writes_results(rank):
             return {"summary": asdict(summary)}
         if summary.parity:
             folder.note(parity=summary.parity.to_json())
-            if count > 1:  # an engine of this process has said so itself
+            if count > 1 or ray is not None:  # an engine of this process has said so itself
                 output.note(summary.parity.words)
     entries: dict[str, Any] = {}
     unread: list[str] = []

@@ -22,6 +22,7 @@ from trlt.commands._shared_options import (
     Overrides,
     OwnVllm,
     Processes,
+    RayCluster,
     RecipeFile,
     RetryErrors,
     SampleData,
@@ -65,12 +66,7 @@ def probe(
     processes: Processes = 0,
     servers: Servers = (),
     vllm: OwnVllm = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS", help="Ask on a Ray cluster: its address, `auto` for this machine's, `local` to start one."
-        ),
-    ] = None,
+    ray: RayCluster = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Probe a small part only, and estimate the cost of all: tokens, time and disk.")
     ] = False,
@@ -153,11 +149,11 @@ def probe(
     output.note(f"probe: {words}; rows in {rows}")
     geometry = geometry_for(recipe.model, output, remote)
     count = 1 if ray is not None else process_count(processes, rank, recipe, own or remote)
+    files = WorkFiles.single(rows, [sample.id for sample in samples])
+    work = Work("probe", recipe, [asked], files, geometry, retry_errors, output)
     if ray is not None:
-        summary = ask_cluster(ray, recipe, geometry, samples, root, rows, retry_errors, output)
+        summary = ask_cluster(ray, work)
     else:
-        files = WorkFiles.single(rows, [sample.id for sample in samples])
-        work = Work("probe", recipe, [asked], files, geometry, retry_errors, output)
         again = repeated("probe", probe, given, folder, data=opened.path)
         summary = answer(work, rank=rank, count=count, command=again, own=own, remote=remote)
     if not writes_results(rank):

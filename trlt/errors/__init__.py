@@ -6,6 +6,7 @@ TrltError                  1  something the user can act on, a full disk too (`s
 ├── RewardError            1  a reward function of the user's gave what is no reward; names file, sample, value and remedy
 ├── DataError              3  annotation, samples, rows or predictions that can't be used
 ├── VideoError             4  a video that can't be read; names file, time and reason
+│   ├── DecoderDiedError   4  its decoding process ended: by a damaged file, or with its machine
 │   └── UnforeseenError    1  an exception of no foreseen kind, caused by one sample's own input; keeps its traceback
 │       └── OwnCodeError   1  one that a function of the user's has raised
 ├── ModelError             5  a model that isn't found or available, or is of a family that trlt doesn't know
@@ -54,6 +55,10 @@ class VideoError(TrltError):
     """A video that can't be read; the message names file, time and reason."""
 
     exit_code = 4
+
+
+class DecoderDiedError(VideoError):
+    """The process that decoded a video ended, or couldn't begin: by a damaged file, or with its machine."""
 
 
 class UnforeseenError(VideoError):

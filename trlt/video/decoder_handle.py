@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trlt.errors import UnforeseenError, VideoError
+from trlt.errors import DecoderDiedError, UnforeseenError, VideoError
 from trlt.video.clip import Clip
 from trlt.video.clip_codec import DamagedEntry, unpack
 from trlt.video.decoder_process import CLIP, HEAD, READY, SYSTEM, UNFORESEEN, Config
@@ -42,7 +42,8 @@ class Decoder:
         """The clip; `key` names its entry in the frame store.
 
         Raises:
-            VideoError: the file can't be read, takes too long, or ends the process.
+            VideoError: the file can't be read, or takes too long.
+            DecoderDiedError: the process ended: by the file, or with its machine.
             OSError: the process's own.
         """
         process = self._running()
@@ -61,7 +62,7 @@ class Decoder:
                 f"{path}: not decoded in {self._timeout_s:g} s, given up; raise video.timeout_s if it is only long"
             ) from None
         except (EOFError, OSError, DamagedEntry):
-            raise VideoError(
+            raise DecoderDiedError(
                 f"{path}: the decoding process {self._end(GRACE_S)} while reading it; the file is damaged or too large"
             ) from None
         except BaseException:
@@ -92,7 +93,7 @@ class Decoder:
         except (TimeoutError, EOFError, OSError):
             kind = b""
         if kind != READY:
-            raise VideoError(
+            raise DecoderDiedError(
                 f"a decoding process can't be started: it {self._end(GRACE_S)}; `video.workers: 0` decodes without one"
             )
         return process

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.engine.agreement import join
-from trlt.errors import ResumeError, TrltError, UsageError
+from trlt.errors import DecoderDiedError, ResumeError, TrltError, UsageError, counted
 from trlt.errors.faults import Surprises, fault_of
 from trlt.errors.interruption import Interruption
 from trlt.recipe import Decoding, Video
@@ -170,6 +170,7 @@ def run_on_cluster(
 
     began, tokens, parities = time.perf_counter(), 0, list[dict[str, Any]]()
     surprises = Surprises()
+    deaths = set[str]()  # samples whose decoding process died in a round before
     ids = [sample.id for sample in samples]
     work = WorkFiles.single(out, ids)
     if at_work(work.folder):
@@ -187,7 +188,7 @@ def run_on_cluster(
 
         report()
         while pending := [sample for sample in samples if sample.id not in rows]:
-            there, reason = len(rows), "its workers died"
+            there, reason, dying = len(rows), "its workers died", set[str]()
             try:
                 for one in ask_workers(address, pending, job, make_generator, gpus):
                     if "parity" in one:
@@ -199,7 +200,12 @@ def run_on_cluster(
                     said: list[Generated] = []
                     try:
                         if "error" in one:
-                            raise read_error(one)
+                            told = read_error(one)
+                            if isinstance(told, DecoderDiedError) and one["id"] not in deaths:
+                                # Another round, from which a dead machine is gone, tells whether the file is damaged.
+                                dying.add(one["id"])
+                                continue
+                            raise told
                         said = [Generated(*each) for each in one["said"]]
                         row = to_row(
                             sample,
@@ -225,14 +231,20 @@ def run_on_cluster(
             # for the rest. Only a round without any new row ends the run.
             except (RayError, ExecutionTimeoutError) as lost_by:
                 reason = str(lost_by)
+            # Each of them has a row after the next round that hears of it, so that these rounds end.
+            deaths |= (dying := {id for id in dying if id not in rows})
             lost = len(samples) - len(rows)
-            if lost and len(rows) == there:
+            if lost and len(rows) == there and not dying:
                 raise TrltError(
                     f"{out}: no row came of {lost:,} samples, the first about {pending[0].video}: {reason}; Ray's logs, in "
                     "/tmp/ray on the machines, say why; the same command goes on from the rows that are there"
                 )
-            if lost and on_event:
-                on_event(f"{lost:,} samples were lost with workers that died; they are asked again")
+            if dying and on_event:
+                on_event(
+                    f"{counted(len(dying), 'sample')} asked once more: decoding processes died, by a file or with a machine"
+                )
+            if lost > len(dying) and on_event:
+                on_event(f"{lost - len(dying):,} samples were lost with workers that died; they are asked again")
         rows.finish()
         report()
         traces = tuple(surprises.traces.values())

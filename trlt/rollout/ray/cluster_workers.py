@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trlt import __version__, errors
-from trlt.errors import TrltError, UnforeseenError, VideoError
+from trlt.errors import DecoderDiedError, TrltError, UnforeseenError, VideoError
 from trlt.recipe import Decoding, Video
 from trlt.rollout.loop import CompletionGenerator
 from trlt.rollout.question_sets import Question, QuestionSet
@@ -183,6 +183,8 @@ def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
 
     `said` comes with the clip's `video_tokens` and `length_s` (seconds).
 
+    Where the decoding process died, `error` comes with `died`: the file may be fine, and the machine dying.
+
     An unforeseen error comes with its `kind` and `trace`; see `read_error`.
 
     Or, once per worker, `parity`: agreement of its first completion with the library's own forward.
@@ -200,12 +202,16 @@ def read_said(table: pa.Table) -> Iterator[dict[str, Any]]:
 
 def read_error(one: dict[str, Any]) -> VideoError:
     """The error of a sample from a worker's message."""
+    if one.get("died"):
+        return DecoderDiedError(one["error"])
     return UnforeseenError(one["error"], one["kind"], one["trace"]) if "kind" in one else VideoError(one["error"])
 
 
 def _failed(group: Sequence[Question], error: VideoError, step: str = "") -> list[dict[str, Any]]:
     """The message about questions that can't be asked."""
-    more = {"kind": error.kind, "trace": error.trace} if isinstance(error, UnforeseenError) else {}
+    more: dict[str, Any] = {"kind": error.kind, "trace": error.trace} if isinstance(error, UnforeseenError) else {}
+    if isinstance(error, DecoderDiedError):
+        more = {"died": True}
     return [{"id": one.sample.id, "error": str(error), **more} for one in group]
 
 
