@@ -83,9 +83,9 @@ def summary_of_samples(
     strict, loose = (_intervals(module, samples[0], rows, bootstrap, seed) for rows in scored)
     entry |= {
         "missing_videos": missing_videos,
-        "ci95": {key: strict[key] for key in entry["paper"]},
+        "ci95": {key: strict[key] for key in entry["paper"] if key in strict},
         "lenient": read["paper"],
-        "lenient_ci95": {key: loose[key] for key in read["paper"]},
+        "lenient_ci95": {key: loose[key] for key in read["paper"] if key in loose},
         "lenient_unanswered": read["unanswered"],
     }
     if len(samples) > 1:
@@ -95,7 +95,7 @@ def summary_of_samples(
             bounds = _intervals(module, samples[0], rows, bootstrap, seed)
             return {key: {"value": means[key], "ci95": bounds[key]} for key in means}
 
-        mean = {key: {"value": value, "ci95": entry["ci95"][key]} for key, value in entry["paper"].items()}
+        mean = {key: {"value": value, "ci95": entry["ci95"][key]} for key, value in entry["paper"].items() if key in strict}
         entry["samples"] = SeveralSamples.of(module, samples).entry(mean, estimates)
     return {key: entry[key] for key in (*_ORDER, *(key for key in entry if key not in _ORDER))}
 
