@@ -98,6 +98,18 @@ def test_interval_refuses_nothing_and_a_mismatch() -> None:
         mean_interval([1.0, 2.0], ["a"])
 
 
+def test_weights_keep_an_interval_within_its_values() -> None:
+    """Four questions of one task weigh as much as one of another: (1 + 0) / 2, and all right is all right in each resample."""
+    weights, videos = [0.625] * 4 + [2.5], list("abcde")
+    interval = mean_interval([1.0] * 4 + [0.0], videos, weights=weights)
+    assert interval.mean == pytest.approx(0.5) and 0 <= interval.low < 0.5 < interval.high <= 1
+    assert asdict(mean_interval([1.0] * 5, videos, weights=weights)) == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    values = [0.5, 0.25, 1.0, 0.0, 0.75]
+    assert mean_interval(values, videos, weights=[1.0] * 5) == mean_interval(values, videos)
+    with pytest.raises(ValueError, match="5 values and 1 weights"):
+        mean_interval(values, videos, weights=[1.0])
+
+
 def test_paired_difference() -> None:
     gain = paired_difference([0.5, 1.0, 0.75], [0.25, 0.75, 0.5], ["a", "b", "c"])
     assert (gain.mean, gain.low, gain.high) == (0.25, 0.25, 0.25), "each question gained the same: no doubt is left"

@@ -56,6 +56,10 @@ COMMANDS = {
     ),
     "eval": Lazy("eval:evaluate", "Score a model, or any model's predictions, on benchmarks."),
     "compare": Lazy("compare:compare", "Compare two runs of `trlt eval`, question by question."),
+    "leaderboard": Lazy(
+        "leaderboard:leaderboard",
+        "Set any number of runs of `trlt eval` side by side: one table with intervals, and what can't be told from the best.",
+    ),
     "report": Lazy(
         "report:report",
         "Show runs as one HTML page that opens from disk: metrics, curves, histograms, and every sample with its answers.",

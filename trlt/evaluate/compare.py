@@ -19,6 +19,7 @@ NO_DIFFERENCE = "no significant difference"
 INCIDENTAL = ("bootstrap", "questions_left_out", "videos_read")
 """Keys of a protocol that change no answer; questions in only one run are counted separately."""
 ANNOTATIONS = "annotations"
+SAMPLES = "decoding.samples_per_question"
 _ZERO = 1e-9
 """Percentage points below which a bound is 0: sums of shares round."""
 
@@ -117,13 +118,15 @@ def _change(
     if not counted:
         return None
     weights = group_weights([None if metric in a.micro else a.groups[place] for place, _, _ in counted])
-    of_a = [100 * weight * x for weight, (_, x, _) in zip(weights, counted, strict=True)]
-    of_b = [100 * weight * y for weight, (_, _, y) in zip(weights, counted, strict=True)]
+    of_a, of_b = [100 * x for _, x, _ in counted], [100 * y for _, _, y in counted]
     videos = [a.videos[place] for place, _, _ in counted]
-    gain = paired_difference(of_b, of_a, videos, resamples, seed)
+    gain = paired_difference(of_b, of_a, videos, resamples, seed, weights=weights)
     low, high = (gain.low, gain.high) if len(set(videos)) > 1 else (None, None)
-    n = len(counted)
-    return MetricChange(metric, n, math.fsum(of_a) / n, math.fsum(of_b) / n, gain.mean, low, high)
+    mean_a, mean_b = (
+        math.fsum(weight * value for weight, value in zip(weights, values, strict=True)) / math.fsum(weights)
+        for values in (of_a, of_b)
+    )
+    return MetricChange(metric, len(counted), mean_a, mean_b, gain.mean, low, high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
     (A run by `--predictions` has no known budget, which says nothing about the other run's.)
     """
     flat_a, flat_b = dict(flat(a)), dict(flat(b))
+    if SAMPLES in flat_a | flat_b:  # protocols leave out what is usual
+        flat_a, flat_b = {SAMPLES: 1} | flat_a, {SAMPLES: 1} | flat_b
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
     return [ProtocolDifference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]

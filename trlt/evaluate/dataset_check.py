@@ -31,6 +31,7 @@ from trlt.errors import DataError, TrltError, shown
 from trlt.evaluate.summary import summary
 from trlt.recipe import Recipe
 from trlt.task.answer import LETTERS
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Sample
 
 LABELS = ("Origin", "Splits")
@@ -97,8 +98,10 @@ def read_as(sample: Sample, text: str) -> Item:
 
 
 def wrong_text(sample: Sample) -> str:
-    """Another option (of a question without options, no word of the answer), and a moment far behind the video's end."""
+    """Another option (without options no word of the answer, or a number far off), and a moment far behind the video's end."""
     letter = LETTERS[((sample.answer_index or 0) + 1) % len(sample.options or "AB")]
+    if sample.numeric:
+        letter = f"{10 * abs(parse_number(sample.answer or '') or 0.0) + 1:f}"
     when = f"{FAR_S} to {FAR_S + 1}"
     return {
         "grounding": f"<answer> {when} </answer>",

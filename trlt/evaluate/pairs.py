@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 from trlt.errors import DataError, UsageError
-from trlt.evaluate.compare import compare, other_annotations, protocol_differences
+from trlt.evaluate.compare import ScoredRun, compare, other_annotations, protocol_differences
 from trlt.evaluate.conclusive import conclusion
 from trlt.evaluate.question_scores import scored
 from trlt.evaluate.runs import AGAIN, EvaluatedRun
 
 
-def compare_on(bench: str, a: EvaluatedRun, b: EvaluatedRun, protocol: str = "paper") -> dict[str, Any]:
+def compare_on(
+    bench: str, a: EvaluatedRun, b: EvaluatedRun, protocol: str = "paper", metrics: Collection[str] | None = None
+) -> dict[str, Any]:
     """One benchmark's part of what `trlt compare --json` gives.
 
     Args:
@@ -20,6 +23,7 @@ def compare_on(bench: str, a: EvaluatedRun, b: EvaluatedRun, protocol: str = "pa
         a: The first run.
         b: The other.
         protocol: `paper`, `official` or `lenient`.
+        metrics: Those to compare; None: all of both.
 
     Raises:
         DataError: other annotation, no shared question, or a file that can't be used.
@@ -36,7 +40,7 @@ def compare_on(bench: str, a: EvaluatedRun, b: EvaluatedRun, protocol: str = "pa
     resamples = max(entry["bootstrap"]["resamples"] for entry in (before, after))
     columns = [run.items(bench) for run in (a, b)]
     micro = entry_a.get("micro", ())
-    of_a, of_b = (scored(one, protocol, micro) for one in columns)
+    of_a, of_b = (_only(scored(one, protocol, micro), metrics) for one in columns)
     for run, one in ((a, of_a), (b, of_b)):
         if not one.values:
             raise UsageError(
@@ -44,7 +48,7 @@ def compare_on(bench: str, a: EvaluatedRun, b: EvaluatedRun, protocol: str = "pa
             )
     seed = before["bootstrap"]["seed"]
     paired = compare(of_a, of_b, resamples, seed)
-    leniently = [scored(one, "lenient", micro) for one in columns]
+    leniently = [_only(scored(one, "lenient", micro), metrics) for one in columns]
     lenient = paired if protocol == "lenient" else compare(leniently[0], leniently[1], resamples, seed)
     if not paired.n:
         raise DataError(f"{bench}: no question is in both {a.path} and {b.path}; evaluate both on the same split and videos")
@@ -62,6 +66,13 @@ def compare_on(bench: str, a: EvaluatedRun, b: EvaluatedRun, protocol: str = "pa
         if conclusion(found, metric, protocol).doubt == "form only":
             change["statement"] += " in form only"
     return found
+
+
+def _only(run: ScoredRun, metrics: Collection[str] | None) -> ScoredRun:
+    """The run with some of its metrics; each takes a bootstrap."""
+    if metrics is None:
+        return run
+    return replace(run, values={metric: values for metric, values in run.values.items() if metric in metrics})
 
 
 def _unread(entry: Mapping[str, Any], protocol: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from trlt.data.datasets import by_task, dataset_name, load, name_fault, names, open_dataset, read_source
 from trlt.data.download import fetchable
-from trlt.errors import UsageError
+from trlt.errors import UsageError, counted
 from trlt.files import file_digest
 from trlt.recipe import Benchmark, Recipe
 from trlt.task.sample import Sample
@@ -43,6 +43,8 @@ class Questions:
     data set outside of the package `dataset`, its path."""
     outside: bool
     """Whether nobody but the user has these questions, so that a run must keep them."""
+    notes: tuple[str, ...] = ()
+    """What reading had to say: records that are no questions here, by reason, and files that are missing."""
     subtitles: Mapping[str, int] | None = None
     """Where prompts show subtitles, how many questions have none, and how many lack lines."""
 
@@ -148,7 +150,10 @@ def read_questions(name: str, place: Benchmark) -> Questions:
     if place.dataset is not None:
         files[Path(place.dataset).name] = file_digest(Path(place.dataset))
         identity["dataset"] = str(Path(place.dataset).resolve())
-    return Questions(name, module, reading.samples, place.videos, identity, outside=place.dataset is not None)
+    left_out = ", ".join(f"{reason} {count:,} (as {reading.examples[reason][0]})" for reason, count in reading.dropped.items())
+    told = [f"{counted(reading.dropped.total(), 'record')} left out: {left_out}"] if left_out else []
+    notes = tuple(f"{name}: {note}" for note in (*told, *reading.notes))
+    return Questions(name, module, reading.samples, place.videos, identity, outside=place.dataset is not None, notes=notes)
 
 
 def own_questions(name: str, samples: Sequence[Sample], path: str, videos: str) -> Questions:

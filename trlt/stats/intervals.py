@@ -21,7 +21,14 @@ class Interval:
     high: float
 
 
-def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], resamples: int = 1000, seed: int = 0) -> Interval:
+def mean_interval(
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    resamples: int = 1000,
+    seed: int = 0,
+    *,
+    weights: Sequence[float] | None = None,
+) -> Interval:
     """Mean over all values, with the percentile interval of a bootstrap that draws whole videos.
 
     Questions about one video aren't independent: drawing questions would make the interval too narrow. The order of
@@ -32,20 +39,26 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], resampl
         clusters: The video of each value (a `video_key`, or a path).
         resamples: Number of resamples, each of as many videos as there are, with replacement.
         seed: Of the draws.
+        weights: Of the values, above 0; None weighs all alike. Each resample's mean is divided by its own weights, so it stays
+            within the values.
 
     Raises:
-        ValueError: no values, or not one cluster per value.
+        ValueError: no values, or not one cluster and one weight per value.
     """
     import numpy as np
 
     if not len(values) or len(values) != len(clusters):
         raise ValueError(f"{len(values)} values and {len(clusters)} clusters: equal numbers, at least one, are needed")
+    if weights is not None and len(weights) != len(values):
+        raise ValueError(f"{len(values)} values and {len(weights)} weights: equal numbers are needed")
     names = np.array([str(cluster) for cluster in clusters])
     # Sorted, so that sums round alike whatever order the rows came in.
-    order = np.lexsort((np.asarray(values, np.float64), names))
-    values_N = np.asarray(values, np.float64)[order]
+    given_N = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    order = np.lexsort((given_N, np.asarray(values, np.float64), names))
+    values_N, weights_N = np.asarray(values, np.float64)[order], given_N[order]
     _, cluster_N = np.unique(names[order], return_inverse=True)
-    sums_C, sizes_C = np.bincount(cluster_N, values_N), np.bincount(cluster_N).astype(np.float64)
+    sums_C, sizes_C = np.bincount(cluster_N, weights_N * values_N), np.bincount(cluster_N, weights_N)
+    mean = values_N.mean() if weights is None else (weights_N * values_N).sum() / weights_N.sum()
     count = len(sums_C)
     rng = np.random.default_rng(seed)
     means: list[np.ndarray[tuple[int, ...], np.dtype[np.float64]]] = []
@@ -53,19 +66,25 @@ def mean_interval(values: Sequence[float], clusters: Sequence[Hashable], resampl
     for first in range(0, resamples, step):
         draws_RC = rng.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - first)).astype(np.float64)
         means.append((draws_RC @ sums_C) / (draws_RC @ sizes_C))
-    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)) if count > 1 else (values_N.mean(),) * 2
-    return Interval(float(values_N.mean()), float(low), float(high))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975)) if count > 1 else (mean,) * 2
+    return Interval(float(mean), float(low), float(high))
 
 
 def paired_difference(
-    a: Sequence[float], b: Sequence[float], clusters: Sequence[Hashable], resamples: int = 1000, seed: int = 0
+    a: Sequence[float],
+    b: Sequence[float],
+    clusters: Sequence[Hashable],
+    resamples: int = 1000,
+    seed: int = 0,
+    *,
+    weights: Sequence[float] | None = None,
 ) -> Interval:
     """Mean of a - b over the same questions, with its interval: a gain of a over b is significant if `low` is above 0.
 
     Raises:
         ValueError: a and b differ in length, or as `mean_interval`.
     """
-    return mean_interval([x - y for x, y in zip(a, b, strict=True)], clusters, resamples, seed)
+    return mean_interval([x - y for x, y in zip(a, b, strict=True)], clusters, resamples, seed, weights=weights)
 
 
 def student(freedom: float) -> float:

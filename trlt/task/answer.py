@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trlt.task.layout import Layout, layout
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Span, Task
 
 AnswerFormat = Literal["letter", "text", "open"]
@@ -56,6 +57,7 @@ def parse(
     open_threshold: float = 0.5,
     laid_out: Layout | None = None,
     several: bool = False,
+    numeric: bool = False,
 ) -> Answer:
     """Reads a completion: only inside the marks of its layout, and of each kind the last complete pair.
 
@@ -68,6 +70,7 @@ def parse(
         open_threshold: Minimum token F1 of an `open` answer.
         laid_out: The layout that the prompt asked for; None is the paper's.
         several: Whether the prompt asked for all spans.
+        numeric: Whether it asked for a number.
     """
     laid_out = laid_out or layout((), task, think)
     observed = laid_out.inside("span", text)
@@ -80,6 +83,8 @@ def parse(
     # Where no list of answers was shown, any words are an answer: whether it's the right one is the score's business.
     free = answer_format == "open" or options is None
     answered = payload is not None and (bool(normalise(payload)) if free else option is not None)
+    if numeric and payload is not None:
+        answered = parse_number(payload) is not None
     readable = span is not None if task == "grounding" else answered and (task == "multi_choice" or span is not None)
     well_formed = laid_out.matches(text) and readable
     return Answer(payload, option, span, laid_out.inside("reasoning", text), well_formed, observed, spans[1:])

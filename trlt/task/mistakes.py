@@ -15,6 +15,7 @@ _KINDS: Mapping[str, type] = {
     **dict.fromkeys(("options", "spans"), list),
     "meta": dict,
     "several": bool,
+    "numeric": bool,
 }
 _NAMES: Mapping[type, str] = {str: "a string", list: "a list", dict: "an object", bool: "true or false"}
 _LETTERED = re.compile(r"\s*\(?([A-Za-z])(?:[.:]\s|\)[.:]?)\s*\S")

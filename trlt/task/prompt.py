@@ -42,7 +42,19 @@ _UNSAID = re.compile(
 
 
 FIELDS = (
-    *("question", "task", "options", "letters", "lettered", "answer_format", "think", "several", "format", "subtitles"),
+    *(
+        "question",
+        "task",
+        "options",
+        "letters",
+        "lettered",
+        "answer_format",
+        "think",
+        "several",
+        "numeric",
+        "format",
+        "subtitles",
+    ),
     *("id", "source", "meta"),
 )
 """What an own template can show; `docs/own-prompts.md` tells their meaning. None holds the gold answer."""
@@ -58,13 +70,15 @@ class Words:
     """Own Jinja templates of the user's text, by task; tasks without one have our wording."""
     layouts: Declared = ()
     """Own layouts, by task; tasks without one have the paper's."""
+    trim: bool = True
+    """Take off white space around what a template makes."""
 
     @property
     def version(self) -> str:
         """Names the wording in manifests and results: metrics under different ones aren't comparable."""
         if self == Words():
             return VERSION
-        told = json.dumps([VERSION, self.system, sorted(self.templates), sorted(self.layouts)])
+        told = json.dumps([VERSION, self.system, sorted(self.templates), sorted(self.layouts), *([] if self.trim else ["as is"])])
         return f"own:{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
     @property
@@ -137,6 +151,7 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "answer_format": form,
         "think": think,
         "several": sample.several,
+        "numeric": sample.numeric,
         "subtitles": sample.subtitles,
         "format": shape,
         "id": sample.id,
@@ -144,11 +159,12 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "meta": sample.meta,
     }
     try:
-        user = rendered(template, fields)
+        user = rendered(template, fields, trim=words.trim)
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: prompt.template: {error}") from None
-    if not user or (found := unsaid(user)):
-        raise DataError(f"sample {sample.id!r}: prompt.template: makes {f'a text with {found}' if user else 'an empty text'}")
+    if not user.strip() or (found := unsaid(user)):
+        made = f"a text with {found}" if user.strip() else "an empty text"
+        raise DataError(f"sample {sample.id!r}: prompt.template: makes {made}")
     return Prompt(words.system, user, think)
 
 
@@ -164,7 +180,7 @@ def _shape(sample: Sample, laid_out: Layout, form: AnswerFormat) -> str:
             f"sample {sample.id!r}: prompt.format: its mark {mark!r} stands in lists of spans too (`1.0 to 2.0{BETWEEN} 3.0 to "
             "4.0`), which this question asks for; take another mark"
         )
-    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": _SHAPE[form]})
+    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": "number" if sample.numeric else _SHAPE[form]})
 
 
 def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat, think: bool, shape: str) -> str:
@@ -173,7 +189,7 @@ def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat
         lines, ask = [f"Event: {sample.question}"], _SEVERAL if sample.several else f"the event's {_TIMES}"
     else:
         lines = [f"Question: {sample.question}", *(f"{letter(index)}. {text}" for index, text in enumerate(options))]
-        ask = _ASK[form]
+        ask = "a number" if sample.numeric else _ASK[form]
     if task == "grounded_qa":
         ask = f"the {_TIMES} of what shows the answer, then {ask}"
     if think:

@@ -49,6 +49,7 @@ class PromptForm:
             open_threshold=self.open_threshold,
             laid_out=self.words.layout(task, think=self.think),
             several=sample.several,
+            numeric=sample.numeric,
         )
 
     def target(self, sample: Sample, reasoning: str | None = None) -> str:
@@ -72,10 +73,10 @@ class PromptForm:
         """
         if self.words == OURS:
             return
-        tried: set[tuple[Task, bool, bool]] = set()
+        tried: set[tuple[Task, bool, bool, bool]] = set()
         for sample in samples:
             task = asked_as(sample, as_gqa=self.as_gqa)
-            kind = (task, sample.several, bool(sample.subtitles))
+            kind = (task, sample.several, sample.numeric, bool(sample.subtitles))
             if kind in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
                 continue
             tried.add(kind)

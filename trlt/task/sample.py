@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 from trlt.errors import DataError, did_you_mean, shown
 from trlt.files import Faults, iter_jsonl, sample_files, write_jsonl
 from trlt.task.mistakes import answer_fault, not_an_object, question_fault, shape_fault, video_fault
+from trlt.task.numbers import parse_number
 
 T = TypeVar("T")
 Task = Literal["multi_choice", "grounding", "grounded_qa"]
@@ -70,6 +71,8 @@ class Sample:
     """Gold spans; an answer with one of them is right, unless `several`."""
     several: bool = False
     """Whether the prompt asks for all spans of a grounding query, the most certain first, and not for one."""
+    numeric: bool = False
+    """Whether the answer is a number, which a near one earns a part of (`trlt.task.numbers`); for questions without options."""
     subtitles: str = ""
     """What is said in the video, which the prompt shows before the question: a line each, with its time (`1:05 Hello`)."""
     license: str = ""
@@ -98,6 +101,7 @@ class Sample:
             "answer_index": self.answer_index,
             "spans": [list(s) for s in self.spans] if self.spans is not None else None,
             **({"several": True} if self.several else {}),
+            **({"numeric": True} if self.numeric else {}),
             **({"subtitles": self.subtitles} if self.subtitles else {}),
             "license": self.license,
             "meta": self.meta,
@@ -156,6 +160,10 @@ def _fault(s: Sample) -> str | None:
             return f"spans: {shown(list(span))} must be finite with 0 <= start < end"
     if s.several not in (True, False) or (s.several and s.task != "grounding"):
         return f"several: {shown(s.several)} must be true or false, and true for grounding alone"
+    if s.numeric not in (True, False):
+        return f"numeric: {shown(s.numeric)} must be true or false"
+    if s.numeric and (s.task == "grounding" or s.options is not None or parse_number(s.answer or "") is None):
+        return f"numeric: needs a number for an answer, and no options; the answer is {shown(s.answer)}"
     if s.task != "multi_choice" and not s.spans:
         return f"spans: {s.task} needs at least one"
     if s.task == "multi_choice" and s.spans is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trlt.task.answer import Answer, plain, token_f1
+from trlt.task.numbers import parse_number, relative_accuracy
 from trlt.task.sample import Sample
 
 
@@ -18,7 +19,7 @@ class Scores:
     format: float
     """R_format: 1 if the whole completion matches the task's template."""
     accuracy: float | None
-    """R_acc (Eq. 1); None for grounding."""
+    """R_acc (Eq. 1); of a number the mean relative accuracy; None for grounding."""
     tiou: float | None
     """R_IoU (Eq. 2), the maximum over the gold spans; None for multi-choice. Of an answer's several spans the first counts."""
 
@@ -31,7 +32,12 @@ def score(answer: Answer, sample: Sample, open_threshold: float = 0.5) -> Scores
         sample: The question with its gold answer and spans.
         open_threshold: Minimum token F1 with the gold answer, for a question without options.
     """
-    accuracy = None if sample.task == "grounding" else float(_is_right(answer, sample, open_threshold))
+    accuracy = None
+    if sample.numeric:
+        said = None if answer.payload is None else parse_number(answer.payload)
+        accuracy = relative_accuracy(said, parse_number(sample.answer or "") or 0.0)
+    elif sample.task != "grounding":
+        accuracy = float(_is_right(answer, sample, open_threshold))
     tiou = None
     if sample.task != "multi_choice":
         tiou = max((answer.span.tiou(gold) for gold in sample.spans or ()), default=0.0) if answer.span else 0.0

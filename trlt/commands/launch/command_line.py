@@ -57,15 +57,16 @@ def _words(parameter: inspect.Parameter, value: Any) -> list[str]:
         return [_Argument(value)]
     on, off = _flags(parameter.name, info)
     if isinstance(value, bool):
+        assert value or off, f"{on} has no name for no"
         return [on if value else off]
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return [f"{on}={one}" if on.startswith("--") else f"{on}{one}" for one in values]
 
 
 def _flags(name: str, info: typer.models.OptionInfo) -> tuple[str, str]:
-    """An option's name, a long one where it has one, and the name that says no."""
+    """An option's name, a long one where it has one, and the name that says no, if there is one."""
     # Typer takes the first name for a default until it reads the annotation.
     stated = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str) and word.startswith("-")]
     named = stated or [f"--{name.replace('_', '-')}"]
     on, _, off = max(named, key=lambda flag: flag.startswith("--")).partition("/")
-    return on, off or f"--no-{on.removeprefix('--')}"
+    return on, off

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from trlt.errors import DataError
 from trlt.stats.groups import group_weights
 from trlt.task.answer import BETWEEN, LETTERS, Answer, parse_option, parse_span, parse_spans
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Sample, Span
 from trlt.task.score import score
 
@@ -116,7 +117,9 @@ def mean_values(
 
 def is_answered(item: Item) -> bool:
     """Whether all parts of the answer could be read from the output."""
-    said = item.answer.payload if item.sample.options is None else item.answer.option
+    said: str | float | None = item.answer.payload if item.sample.options is None else item.answer.option
+    if item.sample.numeric and item.answer.payload is not None:
+        said = parse_number(item.answer.payload)
     option, span = said is not None, item.answer.span is not None
     return {"multi_choice": option, "grounding": span, "grounded_qa": option and span}[item.sample.task]
 

@@ -89,7 +89,7 @@ def write_page(page: Page, path: Path, *, frame_bytes: int, progress: Progress |
 
 
 def _parts(page: Page, questions: Sequence[ShownSample], held: int, frames: FrameBlocks) -> Iterator[Markup]:
-    style, script = (inline(name) for name in ("page.css", "page.js"))
+    style, script = inline("page.css"), "\n".join(inline(name) for name in ("theme.js", "page.js"))
     sections = _sections(page, len(questions))
     yield head(f"{page.title} - trlt report", style, script)
     yield _top(page, [(id, title) for id, title, _ in sections])

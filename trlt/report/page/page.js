@@ -16,7 +16,6 @@
   const between = ([start, end]) => `${fixed(start, 1)} to ${fixed(end, 1)} s`;
   const seconds = (value) => `${Number(value.toFixed(1))} s`;
 
-  theme();
   const index = read("index");
   if (!index) return;
   const count = index.id.length, runs = index.runs;
@@ -24,26 +23,6 @@
   const chunks = new Map(), drawn = new Map();
   const state = { run: -1, against: -1, task: "", source: "", klass: "", outcome: "", frames: "", search: "", sort: "order" };
   let shown = [], chosen = -1, time = 0;
-
-  function theme() {
-    const button = document.getElementById("theme"), names = ["auto", "light", "dark"];
-    const store = (name) => { try { localStorage.setItem("trlt-theme", name); } catch { /* no storage from disk */ } };
-    const apply = (name) => {
-      if (name === "auto") delete document.documentElement.dataset.theme;
-      else document.documentElement.dataset.theme = name;
-      button.textContent = `Theme: ${name}`;
-      button.dataset.name = name;
-    };
-    let kept = null;
-    try { kept = localStorage.getItem("trlt-theme"); } catch { /* no storage from disk */ }
-    apply(names.includes(kept) ? kept : "auto");
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const next = names[(names.indexOf(button.dataset.name) + 1) % names.length];
-      apply(next);
-      store(next);
-    });
-  }
 
   // -- the list: which samples, in which order ------------------------------------------------------------------------
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trlt.task.answer import Answer
+from trlt.task.lenient.numbers import find_number
 from trlt.task.lenient.options import find_option, said_words
 from trlt.task.lenient.spans import find_span, find_spans
 from trlt.task.lenient.text import cleaned, final_part, inside, without
+from trlt.task.numbers import parse_number
 from trlt.task.sample import Sample
 
 __all__ = ["read_leniently"]
@@ -32,7 +34,8 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
     """
     wants_option = sample.task != "grounding" and strict.option is None
     wants_span = sample.task != "multi_choice" and strict.span is None
-    wants_words = sample.task != "grounding" and sample.options is None and strict.payload is None
+    unsaid = strict.payload is None or (sample.numeric and parse_number(strict.payload) is None)
+    wants_words = sample.task != "grounding" and sample.options is None and unsaid
     if not (wants_option or wants_span or wants_words):
         return strict
     said = final_part(cleaned(text))
@@ -53,5 +56,6 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
         option = find_option(rest, sample.options, letters=letters)
         answer = replace(answer, option=option)
     if wants_words:
-        answer = replace(answer, payload=said_words(rest))
+        words = said_words(rest)
+        answer = replace(answer, payload=find_number(words or rest) if sample.numeric else words)
     return answer
