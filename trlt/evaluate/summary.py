@@ -120,7 +120,7 @@ def _means(module: ModuleType, items: Sequence[Item], rows: Rows) -> dict[str, f
 
 
 def _intervals(module: ModuleType, items: Sequence[Item], rows: Rows, bootstrap: int, seed: int) -> dict[str, list[float]]:
-    """The 95% interval of each metric."""
+    """The 95% interval of each metric that is a mean over questions; Video-MMMU's `delta` is made of others."""
     found = {}
     for one in _weighted(module, items, rows):
         interval = mean_interval(one.values, one.videos, bootstrap, seed, weights=one.weights)

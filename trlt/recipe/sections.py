@@ -366,8 +366,12 @@ class Eval(Decoding):
     """Ask multi-choice questions with the grounded QA template; only the answer is scored (Table 6)."""
     max_tokens_video: Outcome[Positive | None] = None
     """A video budget other than `video.max_tokens` (4096 in Table 3)."""
+    protocol: Outcome[Literal["paper", "official", "lmms-eval", "vlmevalkit"]] = "paper"
+    """Whose frames, prompt, token limit and reading: the paper's, or those that a benchmark's authors or another harness publish
+    figures with (docs/protocols.md). One other than `paper` sets `video`, `prompt` and the decoding of each benchmark itself."""
     subtitles: Outcome[bool] = False
-    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time."""
+    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time; `infer`
+    shows none."""
     subtitle_chars: Outcome[Positive] = 40_000
     """Most characters of subtitles in a prompt (about 10,000 tokens of English); of longer ones lines are left out evenly."""
     bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
