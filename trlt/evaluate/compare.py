@@ -148,7 +148,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
 
     (A run by `--predictions` has no known budget, which says nothing about the other run's.)
     """
-    flat_a, flat_b = dict(flat(a)), dict(flat(b))
+    # Results of an older trlt name no protocol: there was one.
+    flat_a, flat_b = {"name": "paper", **dict(flat(a))}, {"name": "paper", **dict(flat(b))}
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
     return [ProtocolDifference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]

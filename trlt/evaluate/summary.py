@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from trlt.data.datasets import Item, has_role, item_values, item_weights, load, names
+from trlt.data.protocols import Protocol
 from trlt.errors import UsageError
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.stats.intervals import mean_interval
@@ -59,6 +60,30 @@ def summary(
         "lenient_unanswered": read["unanswered"],
     }
     return {key: entry[key] for key in (*_ORDER, *(key for key in entry if key not in _ORDER))}
+
+
+def harness_metrics(
+    bench: str | ModuleType, items: Sequence[Item], protocol: Protocol, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """A benchmark's metrics by a harness's own reading of the outputs, with 95% intervals.
+
+    Args:
+        bench: Name of the benchmark, or its module.
+        items: One per question.
+        protocol: The harness's.
+        bootstrap: Resamples of videos.
+        seed: Of the resamples.
+
+    Returns:
+        `metrics`, `ci95` and `unanswered`; without a reading of its own, the official metrics, which have no intervals.
+    """
+    module = load(bench)
+    read = protocol.items(list(items))
+    entry = module.metrics(read)
+    if protocol.read is None:
+        return {"metrics": entry["official"], "ci95": {}, "unanswered": entry["unanswered"]}
+    intervals = _intervals(module, read, entry["paper"], bootstrap, seed)
+    return {"metrics": entry["paper"], "ci95": intervals, "unanswered": entry["unanswered"]}
 
 
 def _intervals(

@@ -72,6 +72,13 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
                 known = PAPER.get(bench, {}).get(key)
                 cells.append(", ".join(f"{value:.1f}" for value in known) if known else "")
             table.add_row(Text(bench if place == 0 else ""), Text(key), *cells)
+        harness = entry.get("harness", {})
+        for key, value in harness.get("metrics", {}).items():
+            bounds = harness["ci95"].get(key)
+            shown = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "-"
+            mark = " (its figure)" if key == harness["figure"] else ""
+            cells = [f"{value:.1f}", shown, "", "", "", f"{harness['unanswered']:,}" if mark else ""]
+            table.add_row("", Text(f"{harness['name']} {key}{mark}"), *cells, *([""] if paper else []))
         for key, value in official.items():
             if key not in entry["paper"]:
                 table.add_row("", Text(key, style="dim"), "", "", "", f"{value:.1f}", "", "", *([""] if paper else []))
