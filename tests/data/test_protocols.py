@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from trlt.data.protocols import NAMES, find_protocol, protocols_of
+from trlt.data.datasets import load, names
+from trlt.data.protocols import NAMES, describe, find_protocol, protocols_of
 from trlt.errors import UsageError
 from trlt.recipe import Recipe
 from trlt.task.sample import Sample, Span
@@ -167,3 +168,10 @@ def test_what_is_not_known_is_refused_at_once_with_what_is() -> None:
     assert "for nextgqa" in str(refused.value) and "lmms-eval's prompt for mlvu can't be asked" in str(refused.value)
     assert find_protocol("paper", ["nextgqa"], asked=True) == {}
     assert set(protocols_of("videomme")) == {"lmms-eval", "vlmevalkit"} and NAMES[0] == "paper"
+
+
+def test_every_packaged_benchmark_states_its_facts() -> None:
+    for name in names("bench"):
+        told = describe(load(name), [])
+        assert told["questions"] and told["rule"] and told["published"], name
+        assert told["where"] and told["license"], name

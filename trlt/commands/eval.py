@@ -40,7 +40,8 @@ from trlt.commands._shared_options import (
 )
 from trlt.commands.launch.command_line import repeated
 from trlt.commands.launch.shared_work import Work, answer, join_ranks, process_count, writes_results
-from trlt.data.protocols import find_protocol
+from trlt.data.datasets import dataset_name, load, names, open_dataset
+from trlt.data.protocols import PAPER, describe, find_protocol, protocols_of
 from trlt.engine.model import find
 from trlt.errors import TrltError, UsageError, VideoError, counted
 from trlt.evaluate.benchmark import (
@@ -59,6 +60,7 @@ from trlt.evaluate.unread import unread_outputs
 from trlt.files import write_jsonl
 from trlt.recipe import Benchmark, Recipe
 from trlt.report import results_table
+from trlt.report.benchmarks_table import benchmark_lines
 from trlt.report.model_card import add_results
 from trlt.report.results_files import write_results
 from trlt.rollout import RunFiles, WorkFiles, open_run
@@ -98,6 +100,9 @@ def evaluate(
     columns: ColumnMap = None,
     skip_bad: SkipBad = False,
     list_samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
+    list_benches: Annotated[
+        bool, typer.Option("--list", help="Only tell what is known of each benchmark, or of those of --bench.")
+    ] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
     think: Think = None,
     as_gqa: Annotated[
@@ -131,6 +136,12 @@ def evaluate(
         VideoError: videos that can't be read; the other benchmarks are still scored.
     """
     arguments = dict(locals())
+    if list_benches:
+        modules = [*map(load, benches), *([open_dataset(str(dataset))] if dataset else [])]
+        told = {dataset_name(one): one for one in modules or map(load, names("bench"))}
+        described = {name: describe(one, [PAPER, *protocols_of(name)]) for name, one in told.items()}
+        output.show(benchmark_lines(described))
+        return {"benchmarks": described}
     rank, output = join_ranks(output, fresh=fresh)
     if rank and rank.place and (list_samples or predictions is not None):
         return {}  # the first of a launcher's ranks does it

@@ -4,10 +4,11 @@ Each harness is one file with a table by benchmark; facts, with the revision tha
 """
 
 from trlt.data.protocols import lmms_eval, official, vlmevalkit
+from trlt.data.protocols._described import describe
 from trlt.data.protocols._protocol import Budget, Protocol
 from trlt.errors import UsageError
 
-__all__ = ["NAMES", "PAPER", "Budget", "Protocol", "find_protocol", "protocols_of"]
+__all__ = ["NAMES", "PAPER", "Budget", "Protocol", "describe", "find_protocol", "protocols_of"]
 
 PAPER = "paper"
 """The protocol of trlt itself, which the others stand beside."""
