@@ -157,6 +157,7 @@ def refuse_own_words(recipe: Recipe, sets: Sequence[str], flags: Mapping[str, An
     own += [f"--set {one}" for one in sets if one.startswith(decided) and not one.startswith("eval.max_sequences")]
     own += ["prompt.template"] * bool(recipe.prompt.template) + ["eval.as_gqa"] * recipe.eval.as_gqa
     own += ["eval.max_tokens_video"] * bool(recipe.eval.max_tokens_video) + ["eval.subtitles"] * recipe.eval.subtitles
+    own += ["--samples-per-question"] * (recipe.eval.samples_per_question > 1)
     if own:
         listed = ", ".join(dict.fromkeys(own))
         raise UsageError(f"--protocol {recipe.eval.protocol} sets frames, prompt and decoding itself; leave out {listed}")
@@ -259,7 +260,10 @@ def try_prompts(recipe: Recipe, stage: Stage, samples: Sequence[Sample]) -> None
 
 def protocol(recipe: Recipe, settings: Decoding, video: Video) -> dict[str, Any]:
     """Everything that metrics depend on besides the model and the questions."""
-    return {"prompt": recipe.prompt.words().version, **_telling(settings), "video": _telling(video)}
+    told = _telling(settings)
+    if told.get("samples_per_question") == 1:  # says nothing, and runs from before it was a setting lack it
+        del told["samples_per_question"]
+    return {"prompt": recipe.prompt.words().version, **told, "video": _telling(video)}
 
 
 def _telling(section: Section) -> dict[str, Any]:

@@ -115,6 +115,9 @@ def evaluate(
         str | None,
         typer.Option("--protocol", metavar="NAME", help="Whose protocol: paper, official, lmms-eval or vlmevalkit."),
     ] = None,
+    samples_per_question: Annotated[
+        int | None, typer.Option(help="Completions per question, for their mean, pass@k and majority.", min=1)
+    ] = None,
     max_tokens_video: Annotated[int | None, typer.Option(help="Override the recipe's video budget, e.g. 4096.", min=1)] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results alongside.")] = False,
     lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
@@ -146,7 +149,8 @@ def evaluate(
     if rank and rank.place and (list_samples or predictions is not None):
         return {}  # the first of a launcher's ranks does it
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
-    flags |= {"eval.subtitles": subtitles, "eval.protocol": protocol_name}
+    flags |= {"eval.subtitles": subtitles, "eval.samples_per_question": samples_per_question}
+    flags["eval.protocol"] = protocol_name
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
     recipe.reward.load()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)

@@ -19,6 +19,7 @@ NO_DIFFERENCE = "no significant difference"
 INCIDENTAL = ("bootstrap", "questions_left_out", "videos_read")
 """Keys of a protocol that change no answer; questions in only one run are counted separately."""
 ANNOTATIONS = "annotations"
+SAMPLES = "decoding.samples_per_question"
 _ZERO = 1e-9
 """Percentage points below which a bound is 0: sums of shares round."""
 
@@ -150,6 +151,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
     """
     # Results of an older trlt name no protocol: there was one.
     flat_a, flat_b = {"name": "paper", **dict(flat(a))}, {"name": "paper", **dict(flat(b))}
+    if SAMPLES in flat_a | flat_b:  # protocols leave out what is usual
+        flat_a, flat_b = {SAMPLES: 1} | flat_a, {SAMPLES: 1} | flat_b
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
     return [ProtocolDifference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]
