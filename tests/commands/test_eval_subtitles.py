@@ -8,6 +8,7 @@ import pytest
 from made_clips import write_clip
 
 from trlt.recipe import Recipe
+from trlt.report.caveats import notes_on
 from trlt.task.sample import Sample
 
 SAMPLES = ["eval", "--bench", "longvideobench", "--annotations", "lvb", "--samples", "--out", "q"]
@@ -87,6 +88,7 @@ def test_a_model_is_asked_with_them(trlt, lvb, fast, tmp_path):
     args += ["--set", "eval.max_new_tokens=4", "--no-page", "--json", "--subtitles", "--out"]
     entry = trlt(*args, "e")["benchmarks"]["longvideobench"]
     assert entry["n"] == 3 and entry["subtitles"] == {"questions_without": 1, "questions_shortened": 0}
+    assert "asked with subtitles; 1 question without any" in notes_on("longvideobench", entry)
     assert entry["protocol"]["subtitles"] is True and entry["protocol"]["subtitle_chars"] == 40_000
     (lvb / "subtitles" / "aaaaaaaaaaa_en.json").write_text(json.dumps([{"timestamp": [61, 62], "text": "other"}]))
     assert "subtitles" in trlt(*args, "e", code=7), "edited subtitles make another run"

@@ -28,7 +28,7 @@ def commands() -> list[str]:
     for name, value in VALUES.items():
         text = text.replace(name, value)
     found = [
-        re.search(r"(?:^|[ -]m )(trlt (?:train|probe|select) .*)|^(?:srun|env) .*?(trlt .*)", line)
+        re.search(r"(?:^|[ -]m )(trlt (?:train|probe|select|eval) .*)|^(?:srun|env) .*?(trlt .*)", line)
         for line in text.splitlines()
     ]
     return [
@@ -38,7 +38,7 @@ def commands() -> list[str]:
 
 def test_every_script_starts_trlt() -> None:
     shown = commands()
-    assert len(SCRIPTS) == 3 and len(shown) >= 7 and {line.split()[1] for line in shown} == {"train", "probe", "select"}
+    assert len(SCRIPTS) == 3 and len(shown) >= 7 and {line.split()[1] for line in shown} == {"train", "probe", "select", "eval"}
 
 
 @pytest.mark.parametrize("line", commands())

@@ -262,7 +262,7 @@ def test_a_phone_shows_one_column_and_nothing_too_wide(opened, pictures):
 def test_a_phone_shows_each_change_without_scrolling(opened, pair_of_evals, pictures):
     opened.screen(390, 844, phone=True)
     opened.open(pair_of_evals)
-    right = "document.querySelector('#results .better').parentElement.getBoundingClientRect().right"
+    right = "document.querySelector('#results tbody td:nth-child(4)').getBoundingClientRect().right"
     assert opened.js(right) <= 390
     verdict = (
         "(() => { const b = document.getElementById('verdict').getBoundingClientRect(); return [b.top, b.bottom, b.right]; })()"

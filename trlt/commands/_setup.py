@@ -233,7 +233,10 @@ def try_prompts(recipe: Recipe, stage: Stage, samples: Sequence[Sample]) -> None
 
 def protocol(recipe: Recipe, settings: Decoding, video: Video) -> dict[str, Any]:
     """Everything that metrics depend on besides the model and the questions."""
-    return {"prompt": recipe.prompt.words().version, **_telling(settings), "video": _telling(video)}
+    told = _telling(settings)
+    if told.get("samples_per_question") == 1:  # says nothing, and runs from before it was a setting lack it
+        del told["samples_per_question"]
+    return {"prompt": recipe.prompt.words().version, **told, "video": _telling(video)}
 
 
 def _telling(section: Section) -> dict[str, Any]:

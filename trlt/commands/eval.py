@@ -104,6 +104,9 @@ def evaluate(
     subtitles: Annotated[
         bool | None, typer.Option("--subtitles/--no-subtitles", help="Show the benchmark's subtitles in the prompts.")
     ] = None,
+    samples_per_question: Annotated[
+        int | None, typer.Option(help="Completions per question, for their mean, pass@k and majority.", min=1)
+    ] = None,
     max_tokens_video: Annotated[int | None, typer.Option(help="Override the recipe's video budget, e.g. 4096.", min=1)] = None,
     paper: Annotated[bool, typer.Option("--paper", help="Show the paper's results alongside.")] = False,
     lmms_eval: Annotated[bool, typer.Option("--lmms-eval", help="Also write the results in lmms-eval's layout.")] = False,
@@ -129,7 +132,7 @@ def evaluate(
     if rank and rank.place and (list_samples or predictions is not None):
         return {}  # the first of a launcher's ranks does it
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
-    flags["eval.subtitles"] = subtitles
+    flags |= {"eval.subtitles": subtitles, "eval.samples_per_question": samples_per_question}
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
     recipe.reward.load()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)

@@ -18,8 +18,8 @@ from trlt.errors import DataError, UsageError, VideoError, counted
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.places import Questions
 from trlt.evaluate.predictions import Predictions
-from trlt.evaluate.question_scores import item_columns, write_items
-from trlt.evaluate.summary import summary
+from trlt.evaluate.question_scores import columns_of_samples, write_items
+from trlt.evaluate.summary import summary_of_samples
 from trlt.files import write_text_atomic
 from trlt.recipe import Recipe, Video
 from trlt.rollout import QuestionSet, RunFiles, read_rows
@@ -89,8 +89,8 @@ def open_bench(questions: Questions, recipe: Recipe, with_videos: bool, allow_mi
 
 def question_set(bench: LoadedBenchmark, recipe: Recipe) -> QuestionSet:
     """How a benchmark is asked; those with one budget, that are sampled alike, share clips."""
-    video, settings = eval_video(recipe), recipe.eval
-    return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=1, grader=recipe.grader("eval"))
+    video, settings, n = eval_video(recipe), recipe.eval, recipe.eval.samples_per_question
+    return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=n, grader=recipe.grader("eval"))
 
 
 def eval_video(recipe: Recipe) -> Video:
@@ -146,23 +146,24 @@ def score_bench(
         extra: Number of predictions for no question (`count_extra`).
     """
     by_id = {sample.id: sample for sample in bench.samples}
-    items: list[Item] = []
+    k = recipe.eval.samples_per_question if given is None else given.k
+    samples: list[list[Item]] = [[] for _ in range(k)]
     errors: dict[str, str] = {}
     warned = 0
     form = recipe.form("eval")
     for row in read_rows(folder.rows(bench.name)):
         sample = by_id[row["id"]]
-        text = row["texts"][0] if row["texts"] else ""
         warned += "warning" in row
         if row["error"] is not None:
             errors[sample.id] = row["error"]
             if given is None:
                 continue
-        items.append(Item(sample, text, form.read(sample, text)))
+        for items, text in zip(samples, row["texts"] or [""] * k, strict=True):
+            items.append(Item(sample, text, form.read(sample, text)))
     module = bench.questions.module
-    lenient = lenient_items(items, letters=form.answer_format != "open")
-    entry = summary(module, items, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
-    write_items(items_path(folder.out, bench.name), item_columns(module, items, entry, errors, lenient))
+    lenient = [lenient_items(items, letters=form.answer_format != "open") for items in samples]
+    entry = summary_of_samples(module, samples, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
+    write_items(items_path(folder.out, bench.name), columns_of_samples(module, samples, entry, errors, lenient))
     if bench.questions.subtitles is not None:
         entry["subtitles"] = dict(bench.questions.subtitles)
     if bench.questions.outside and module is not by_task:
@@ -172,13 +173,13 @@ def score_bench(
         entry["extra_predictions"] = extra
         if given.matched is not None:
             entry["matched_by"] = given.matched.counts(by_id)
-        return entry | {"protocol": _protocol(bench, settings, None)}
+        return entry | {"protocol": _protocol(bench, settings, None, k=k)}
     broken = {by_id[id].video for id in errors}
     entry["broken_videos"] = len(broken)
     if warned:
         entry["video_warnings"] = warned
     read = len({sample.video for sample in bench.samples} - broken)
-    return entry | {"protocol": _protocol(bench, settings, read, len(errors))}
+    return entry | {"protocol": _protocol(bench, settings, read, len(errors), k=k)}
 
 
 def broken_videos(bench: LoadedBenchmark, rows: Path, run: Path) -> str | None:
@@ -213,13 +214,16 @@ def _described(module: ModuleType) -> dict[str, str]:
     return told | {key: rule for key, rule in rules.items() if isinstance(rule, str)}
 
 
-def _protocol(bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0) -> dict[str, Any]:
+def _protocol(
+    bench: LoadedBenchmark, settings: Mapping[str, Any], videos_read: int | None, broken: int = 0, *, k: int = 1
+) -> dict[str, Any]:
     """What a benchmark's metrics depend on besides the model; `videos_read` is None if no model was run."""
     asked = videos_read is not None
     return {
         "outputs": "model" if asked else "predictions",
         "prompt": settings["prompt"],
-        "decoding": {key: settings[key] for key in (*READING, *(DRAWING if asked else ()))},
+        "decoding": {key: settings[key] for key in (*READING, *(DRAWING if asked else ()))}
+        | ({"samples_per_question": k} if k > 1 else {}),
         "budget": dict(settings["video"]) if asked else None,
         "bootstrap": {"resamples": settings["bootstrap"], "seed": settings["seed"]},
         "split": bench.identity["split"],

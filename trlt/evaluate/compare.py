@@ -19,6 +19,7 @@ NO_DIFFERENCE = "no significant difference"
 INCIDENTAL = ("bootstrap", "questions_left_out", "videos_read")
 """Keys of a protocol that change no answer; questions in only one run are counted separately."""
 ANNOTATIONS = "annotations"
+SAMPLES = "decoding.samples_per_question"
 _ZERO = 1e-9
 """Percentage points below which a bound is 0: sums of shares round."""
 
@@ -149,6 +150,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
     (A run by `--predictions` has no known budget, which says nothing about the other run's.)
     """
     flat_a, flat_b = dict(flat(a)), dict(flat(b))
+    if SAMPLES in flat_a | flat_b:  # protocols leave out what is usual
+        flat_a, flat_b = {SAMPLES: 1} | flat_a, {SAMPLES: 1} | flat_b
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
     return [ProtocolDifference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]

@@ -25,9 +25,15 @@ class Predictions:
     """A model's outputs, by question."""
 
     path: Path
-    texts: Mapping[str, str]
+    texts: Mapping[str, Sequence[str]]
+    """Raw outputs, as many of each question."""
     matched: Matched | None = None
     """How outputs of another tool found their questions; None where they came with ids."""
+
+    @property
+    def k(self) -> int:
+        """Outputs per question."""
+        return len(next(iter(self.texts.values())))
 
 
 def predictions_identity(path: Path) -> str:
@@ -60,7 +66,7 @@ def predictions_for(path: Path, samples: Sequence[Sample]) -> Predictions:
             f"{path}: none of its {len(found.left_out):,} outputs belongs to a question of these benchmarks; is it of another "
             f"one, or of another split? The first: {found.left_out[0]}"
         )
-    return Predictions(path, found.texts, found)
+    return Predictions(path, {id: (text,) for id, text in found.texts.items()}, found)
 
 
 def read_predictions(path: Path, benchmarks: Iterable[str] = ()) -> Predictions:
@@ -74,36 +80,43 @@ def read_predictions(path: Path, benchmarks: Iterable[str] = ()) -> Predictions:
     Raises:
         DataError: unreadable, lines without id or text, duplicate ids (all are listed), or no line at all.
     """
-    texts: dict[str, str] = {}
+    outputs: dict[str, Sequence[str]] = {}
     packaged = set(names("bench"))
     forms = [load(name).prediction for name in benchmarks if name in packaged and hasattr(load(name), "prediction")]
 
-    def known(value: Any, where: str) -> tuple[str, str]:
+    def known(value: Any, where: str) -> tuple[str, Sequence[str]]:
         id, text = (value.get("id"), value.get("text")) if isinstance(value, dict) else (None, None)
-        if isinstance(value, dict) and text is None:
+        given = value.get("texts") if isinstance(value, dict) else None
+        if isinstance(value, dict) and text is None and given is None:
             id, text = next((found for form in forms if (found := form(value, where)) is not None), (id, text))
-        if not isinstance(id, str) or not isinstance(text, str):
-            raise DataError(f'{where}: expected {{"id": "…", "text": "…"}} with texts as values')
-        if id in texts:
+        said = [text] if given is None else given
+        if not isinstance(id, str) or not isinstance(said, list) or not said or not all(isinstance(one, str) for one in said):
+            raise DataError(
+                f'{where}: expected {{"id": "…", "text": "…"}} with texts as values, or "texts" with a list of them'
+            )
+        if id in outputs:
             raise DataError(f"{where}: id {shown(id)} occurs twice; keep one prediction per question")
-        return id, text
+        usual = len(next(iter(outputs.values()), said))
+        if len(said) != usual:
+            raise DataError(f"{where}: {shown(id)} has {len(said)} outputs, those before have {usual}; give as many of each")
+        return id, said
 
-    for _, (id, text) in iter_jsonl(path, known):
-        texts[id] = text
-    if not texts:
+    for _, (id, said) in iter_jsonl(path, known):
+        outputs[id] = said
+    if not outputs:
         raise DataError(f"{path}: holds no predictions")
-    return Predictions(path, texts)
+    return Predictions(path, outputs)
 
 
 def write_prediction_rows(samples: Sequence[Sample], predictions: Predictions, out: Path, grader: Grader) -> None:
     """One row per sample, in the order of the samples; token counts are unknown, and 0."""
     rows = []
     for sample in samples:
-        text = predictions.texts.get(sample.id)
-        if text is None:
-            row = error_row(sample, 1, NO_PREDICTION)
+        texts = predictions.texts.get(sample.id)
+        if texts is None:
+            row = error_row(sample, predictions.k, NO_PREDICTION)
         else:
-            said = [Generated(text, 0, True)]
+            said = [Generated(text, 0, True) for text in texts]
             row = to_row(sample, said, grader=grader, video_tokens=0)
         rows.append(row)
     write_jsonl(out, rows)

@@ -15,6 +15,7 @@ from trlt.data.datasets import Item, is_answered, item_values, item_weights, loa
 from trlt.errors import DataError
 from trlt.evaluate.compare import ScoredRun
 from trlt.evaluate.lenient_items import lenient_items
+from trlt.evaluate.several import SeveralSamples, mean_rows
 from trlt.files import open_atomic
 from trlt.stats.groups import group_weights
 from trlt.stats.intervals import mean_interval
@@ -42,6 +43,8 @@ COLUMNS = {
 (float64) follow."""
 LENIENT_COLUMNS = {"lenient_option": "int32", "lenient_start": "float64", "lenient_end": "float64"}
 """The answers read leniently; files of an older trlt lack them."""
+SAMPLE_COLUMNS = {"texts": "string", "majority": "int32"}
+"""Of several outputs per question; `agreement`, `std.<metric>` and `best.<metric>` (float64) follow."""
 SEVERAL_COLUMNS = {"spans": "string", "lenient_spans": "string"}
 """All spans of answers to questions that asked for several, as JSON; only files that hold such questions have them."""
 NEVER_NULL = ("id", "video", "task", "question", "text", "answered", "weight", "official_weight")
@@ -68,12 +71,37 @@ def item_columns(
         errors: Why a question has no output, by id.
         lenient: The same items, read leniently; None reads them.
     """
+    return columns_of_samples(bench, [items], entry, errors, None if lenient is None else [lenient])
+
+
+def columns_of_samples(
+    bench: str | ModuleType,
+    samples: Sequence[Sequence[Item]],
+    entry: Mapping[str, Any],
+    errors: Mapping[str, str],
+    leniently: Sequence[Sequence[Item]] | None = None,
+) -> Columns:
+    """The same of several outputs per question: values are means over them, the text and its answer are the first's.
+
+    Args:
+        bench: Name of the benchmark, or its module.
+        samples: Items of the first outputs, of the second ones, and so on.
+        entry: The benchmark's entry in `results.json`.
+        errors: Why a question has no output, by id.
+        leniently: The same items, read leniently; None reads them.
+    """
     module = load(bench)
-    lenient = lenient_items(items) if lenient is None else lenient
+    leniently = [lenient_items(one) for one in samples] if leniently is None else leniently
+    items, lenient = samples[0], leniently[0]
+    further = SeveralSamples.of(module, samples) if len(samples) > 1 else None
     weights = item_weights(module, items)
     # ActivityNet-RTL's official metrics are means over videos, while the paper's are plain.
     official = module.video_weights(items) if hasattr(module, "video_weights") else weights
-    scores = (item_values(module, items), item_values(module, items, "official"), item_values(module, lenient))
+    scores = (
+        mean_rows([item_values(module, one) for one in samples]),
+        mean_rows([item_values(module, one, "official") for one in samples]),
+        mean_rows([item_values(module, one) for one in leniently]),
+    )
     several = any(item.sample.several for item in items)
     rows = [
         {
@@ -95,12 +123,21 @@ def item_columns(
             **_named(PAPER, entry["paper"], paper),
             **_named(OFFICIAL, entry["official"], by_rule),
             **_named(LENIENT, entry["lenient"], by_lenient),
+            **(_several(further, place, entry["paper"]) if further else {}),
         }
-        for item, other, weight, official_weight, paper, by_rule, by_lenient in zip(
-            items, lenient, weights, official, *scores, strict=True
+        for place, (item, other, weight, official_weight, paper, by_rule, by_lenient) in enumerate(
+            zip(items, lenient, weights, official, *scores, strict=True)
         )
     ]
     return {key: [_encodable(row[key]) for row in rows] for key in rows[0]}
+
+
+def _several(further: SeveralSamples, place: int, metrics: Iterable[str]) -> dict[str, Any]:
+    """All outputs of a question, how far they agree, and the spread of each metric that a single question has."""
+    values = further.columns(place)
+    texts = json.dumps([items[place].text for items in further.samples])
+    spread = {f"{kind}.{key}": values.get(f"{kind}.{key}") for kind in ("std", "best") for key in metrics}
+    return {"texts": texts, "agreement": values["agreement"], "majority": values["majority"], **spread}
 
 
 def _spans(item: Item) -> str | None:
@@ -117,7 +154,7 @@ def write_items(path: Path, columns: Columns) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = dict.fromkeys(columns, "float64") | COLUMNS | LENIENT_COLUMNS | SEVERAL_COLUMNS
+    types = dict.fromkeys(columns, "float64") | COLUMNS | LENIENT_COLUMNS | SEVERAL_COLUMNS | SAMPLE_COLUMNS
     schema = pa.schema([(key, pa.type_for_alias(types[key])) for key in columns])
     table = pa.table(columns, schema)
     with open_atomic(path, "wb") as out:
@@ -147,7 +184,7 @@ def read_items(path: Path) -> Columns:
     if missing:
         raise DataError(f"{path}: lacks the columns {', '.join(missing)}; {again}")
     types = {field.name: str(field.type).replace("double", "float64") for field in table.schema}
-    known = COLUMNS | LENIENT_COLUMNS | SEVERAL_COLUMNS
+    known = COLUMNS | LENIENT_COLUMNS | SEVERAL_COLUMNS | SAMPLE_COLUMNS
     other = [key for key, kind in types.items() if kind != known.get(key, "float64")]
     other += [key for key in NEVER_NULL if None in columns[key]]
     if other:

@@ -31,6 +31,8 @@ class Prompts(Section):
     template: Outcome[PerTask] = Field(default_factory=dict)
     """Own Jinja template of the user's text: a file (`.jinja`, `.j2`, `.txt`), the text itself, or a table of either by task,
     where `all` is for the others. Recipes that a run saves hold the text."""
+    trim: Outcome[bool] = True
+    """Take off white space around the text that a template makes; false keeps it, as prompts of other harnesses need."""
     system: Outcome[str | None] = None
     """Own system text, or its file; null: `You answer questions about a video.`; empty: no system turn, whose place some chat
     templates fill by themselves."""
@@ -78,6 +80,7 @@ class Prompts(Section):
             tuple(
                 (task, text) for task in TASKS if (text := formats.get(task, formats.get("all", PAPER[task]))) != PAPER[task]
             ),
+            self.trim,
         )
 
 

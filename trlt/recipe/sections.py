@@ -349,24 +349,44 @@ class Benchmark(Section):
         return self
 
 
+LEAST_SPREAD = 0.1
+"""Temperature and top_p below which samples are nearly greedy: several are the same."""
+
+
 class Eval(Decoding):
     """How benchmarks are answered (4.1 of the paper)."""
 
     temperature: Outcome[Annotated[float, Field(gt=0)]] = 0.01
     top_p: Outcome[Share] = 0.001
     max_new_tokens: Outcome[Positive] = 1024
+    samples_per_question: Outcome[Annotated[int, Field(ge=1, le=256)]] = 1
+    """Completions per question: metrics are means over them. Above 1, raise `temperature` and `top_p` to 0.1 or more."""
     think: Outcome[bool] = True
     as_gqa: Outcome[bool] = False
     """Ask multi-choice questions with the grounded QA template; only the answer is scored (Table 6)."""
     max_tokens_video: Outcome[Positive | None] = None
     """A video budget other than `video.max_tokens` (4096 in Table 3)."""
+    protocol: Outcome[Literal["paper", "official", "lmms-eval", "vlmevalkit"]] = "paper"
+    """Whose frames, prompt, token limit and reading: the paper's, or those that a benchmark's authors or another harness publish
+    figures with (docs/protocols.md). One other than `paper` sets `video`, `prompt` and the decoding of each benchmark itself."""
     subtitles: Outcome[bool] = False
-    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time."""
+    """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time; `infer`
+    shows none."""
     subtitle_chars: Outcome[Positive] = 40_000
     """Most characters of subtitles in a prompt (about 10,000 tokens of English); of longer ones lines are left out evenly."""
     bootstrap: Results[Annotated[int, Field(ge=100)]] = 1000
     """Resamples of videos behind each 95% interval."""
     benchmarks: Input[dict[str, Benchmark]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _spread(self) -> Self:
+        if self.samples_per_question > 1 and min(self.temperature, self.top_p) < LEAST_SPREAD:
+            raise ValueError(
+                f"eval.samples_per_question ({self.samples_per_question}) asks for different answers, and eval.temperature "
+                f"({self.temperature}) with eval.top_p ({self.top_p}) gives one answer again and again; set both to "
+                f"{LEAST_SPREAD} or more, such as --set eval.temperature=0.7 --set eval.top_p=0.95"
+            )
+        return self
 
 
 Stage = Literal["probe", "train", "eval"]

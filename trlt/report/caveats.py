@@ -40,7 +40,18 @@ def interval(entry: Mapping[str, Any], metric: str, key: str = "ci95") -> tuple[
 
 def notes_on(bench: str, entry: Mapping[str, Any]) -> list[str]:
     """Caveats of an entry of `results.json`, except about the official metrics."""
-    return [*_left_out(entry), *_misfits(bench, entry), *_parts(entry), *_surprises(bench, entry)]
+    return [*_samples(entry), *_left_out(entry), *_misfits(bench, entry), *_parts(entry), *_surprises(bench, entry)]
+
+
+def _samples(entry: Mapping[str, Any]) -> list[str]:
+    """What values are with several outputs per question, and whether agreement tells what is right."""
+    found = entry.get("samples")
+    if not found:
+        return []
+    return [
+        f"means over {found['k']} outputs per question; pass@{found['k']} is the best of them, majority the answer of most; "
+        f"the outputs agree to {100 * found['agreement']['mean']:.0f}%"
+    ]
 
 
 def official_notes(bench: str, entry: Mapping[str, Any]) -> list[str]:
@@ -82,7 +93,29 @@ def _left_out(entry: Mapping[str, Any]) -> list[str]:
             lines.append(f"{entry[key]:,} {what}")
     if entry.get("missing_tasks"):
         lines.append(f"tasks that are missing: {', '.join(entry['missing_tasks'])}")
-    return lines
+    if incomplete := entry.get("groups", {}).get("incomplete", 0):
+        lines.append(f"{counted(incomplete, 'group')} of questions without a score, since not all of their questions are there")
+    return [*lines, *_coverage(entry), *_subtitles(entry)]
+
+
+def _coverage(entry: Mapping[str, Any]) -> list[str]:
+    """How much of a benchmark is left whose videos disappear."""
+    part = entry.get("coverage", {})
+    if not part or part["questions"] >= part["of_questions"]:
+        return []
+    videos = f"{part['videos']:,} of its {part['of_videos']:,} videos"
+    return [f"{part['questions']:,} of the benchmark's {part['of_questions']:,} questions, about {videos}"]
+
+
+def _subtitles(entry: Mapping[str, Any]) -> list[str]:
+    """How many prompts lack subtitles that were asked for, or some of their lines."""
+    told = entry.get("subtitles", {})
+    counts = (
+        (told.get("questions_without", 0), "without any"),
+        (told.get("questions_shortened", 0), "with a part of them"),
+    )
+    listed = ", ".join(f"{counted(count, 'question')} {what}" for count, what in counts if count)
+    return [f"asked with subtitles; {listed}"] if listed else []
 
 
 def _misfits(bench: str, entry: Mapping[str, Any]) -> list[str]:

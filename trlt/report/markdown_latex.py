@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from trlt.report.caveats import interval, notes_on, official_notes
 from trlt.report.results_table import PAPER, PaperResult, asked
+from trlt.report.sample_lines import sample_lines
 
 CAPTION = (
     "Results in percent, with 95% intervals from a bootstrap over videos. Lenient: what outputs state in any spelling. "
@@ -139,6 +140,8 @@ def _lines(bench: str, entry: Mapping[str, Any]) -> Iterator[_MetricRow]:
             *counts,
             known,
         )
+        for more in sample_lines(entry, key):
+            yield _MetricRow("", more.metric, more.value, more.interval, None, None, None, "", "", None)
         first = False
 
 

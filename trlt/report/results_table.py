@@ -9,7 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from trlt.data.datasets import load, names
 from trlt.report.caveats import asked_of, interval, left_out, notes_on, official_notes
+from trlt.report.sample_lines import sample_lines
 
 
 class PaperResult(NamedTuple):
@@ -41,8 +43,9 @@ EXPLAINED = (
 
 
 def headlines(bench: str, there: Sequence[str]) -> list[str]:
-    """The main metrics of a benchmark among the given ones: the paper's; else the usual ones, else the first."""
-    known = [metric for metric in PAPER.get(bench, {}) if metric in there]
+    """The main metrics of a benchmark among the given ones: the paper's, its module's own, the usual ones, or the first."""
+    own = getattr(load(bench), "HEADLINES", ()) if bench in names("bench") else ()
+    known = [metric for metric in PAPER.get(bench, own) if metric in there]
     return known or [metric for metric in _HEADLINES if metric in there] or list(there[:1])
 
 
@@ -72,6 +75,9 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
                 known = PAPER.get(bench, {}).get(key)
                 cells.append(", ".join(f"{value:.1f}" for value in known) if known else "")
             table.add_row(Text(bench if place == 0 else ""), Text(key), *cells)
+            for more in sample_lines(entry, key):
+                shown = f"{more.interval[0]:.1f} to {more.interval[1]:.1f}" if more.interval else "-"
+                table.add_row("", Text(more.metric), f"{more.value:.1f}", shown, "", "", "", "", *([""] if paper else []))
         for key, value in official.items():
             if key not in entry["paper"]:
                 table.add_row("", Text(key, style="dim"), "", "", "", f"{value:.1f}", "", "", *([""] if paper else []))

@@ -70,13 +70,17 @@ class Words:
     """Own Jinja templates of the user's text, by task; tasks without one have our wording."""
     layouts: Declared = ()
     """Own layouts, by task; tasks without one have the paper's."""
+    trim: bool = True
+    """Take off white space around what a template makes."""
 
     @property
     def version(self) -> str:
         """Names the wording in manifests and results: metrics under different ones aren't comparable."""
         if self == Words():
             return VERSION
-        told = json.dumps([VERSION, self.system, sorted(self.templates), sorted(self.layouts)])
+        told = json.dumps(
+            [VERSION, self.system, sorted(self.templates), sorted(self.layouts), *([] if self.trim else ["as is"])]
+        )
         return f"own:{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
     @property
@@ -157,11 +161,12 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "meta": sample.meta,
     }
     try:
-        user = rendered(template, fields)
+        user = rendered(template, fields, trim=words.trim)
     except DataError as error:
         raise DataError(f"sample {sample.id!r}: prompt.template: {error}") from None
-    if not user or (found := unsaid(user)):
-        raise DataError(f"sample {sample.id!r}: prompt.template: makes {f'a text with {found}' if user else 'an empty text'}")
+    if not user.strip() or (found := unsaid(user)):
+        made = f"a text with {found}" if user.strip() else "an empty text"
+        raise DataError(f"sample {sample.id!r}: prompt.template: makes {made}")
     return Prompt(words.system, user, think)
 
 

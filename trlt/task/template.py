@@ -70,12 +70,13 @@ def template_fault(text: str, fields: tuple[str, ...]) -> str | None:
     return None
 
 
-def rendered(text: str, fields: Mapping[str, Any]) -> str:
-    """What a template makes of one sample, without white space around it.
+def rendered(text: str, fields: Mapping[str, Any], *, trim: bool = True) -> str:
+    """What a template makes of one sample.
 
     Args:
         text: A template without a fault.
         fields: What it may show.
+        trim: Take off white space around it.
 
     Raises:
         DataError: it takes too long, makes too much, or fails; names the line.
@@ -94,7 +95,7 @@ def rendered(text: str, fields: Mapping[str, Any]) -> str:
             lines += [trace.tb_lineno] if trace.tb_frame.f_code.co_filename == _FILE else []
             trace = trace.tb_next
         raise DataError(f"line {lines[-1] if lines else '?'}: {error}") from None
-    return said.strip()
+    return said.strip() if trim else said
 
 
 class _TooMuch(Exception):

@@ -13,6 +13,7 @@ from dataset_helpers import item, write_files
 from trlt.data.datasets import gold_text, load, read_source
 from trlt.errors import DataError
 from trlt.evaluate.summary import summary
+from trlt.report.caveats import notes_on
 
 EXAMPLE = load("lvbench").EXAMPLE.samples[0]  # gold C
 ASKED = "Who wins (in the end)?\n(A) red\n(B) blue\n(C) nobody\n(D) both"
@@ -39,6 +40,7 @@ def test_lines_of_videos(tmp_path: Path) -> None:
     # A question counts under each of its abilities.
     assert entry["by"]["ability"] == {"reasoning": {"n": 2, "acc": 50.0}, "summarization": {"n": 1, "acc": 0.0}}
     assert entry["coverage"] == {"questions": 2, "of_questions": 1549, "videos": 1, "of_videos": 103}
+    assert "2 of the benchmark's 1,549 questions, about 1 of its 103 videos" in notes_on("lvbench", entry)
 
 
 def test_the_hubs_table(tmp_path: Path) -> None:

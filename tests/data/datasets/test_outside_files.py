@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -256,3 +257,42 @@ def test_a_real_benchmark_outside_of_the_package(annotations: Path) -> None:
     assert whole["paper"]["R1@0.5"] == 4.0, "at least, not above"
     shipped = check_annotation(load("tvgbench"), annotations / "tvgbench", None)
     assert shipped.baselines == real.baselines
+
+
+GROUPED = """
+def group(sample):
+    return %s
+
+
+def together(items, rows):
+    return %s
+
+
+def values(item):
+    return {"mIoU": paper_tiou(item)}
+
+
+official = values
+
+
+def metrics(items):
+    rows = dict(zip(map(id, items), together(items, [values(item) for item in items])))
+    return benchmark_entry(items, paper=lambda item: rows[id(item)], official=official, answered=is_answered, group=group)
+"""
+
+
+def test_groups_and_metrics_that_questions_have_together(tmp_path: Path) -> None:
+    base = with_metrics("0").partition("\ndef values(item)")[0]
+    fine = base + GROUPED % ("sample.video", '[row | {"all": min(one["mIoU"] for one in rows)} for row in rows]')
+    assert not found(tmp_path, fine)
+    for group, together, message in (
+        ("3", "rows", "group: gives 3; it must give a text"),
+        ("sample.video", "rows[1:]", "together: gives .*; it must give a list with one dict of metrics per question"),
+        (
+            "sample.video",
+            '[{"all": 7.0} for row in rows]',
+            "together: all: gives 7.0; a question's metric",
+        ),
+    ):
+        checks = found(tmp_path, base + GROUPED % (group, together))
+        assert any(re.search(message, fault) for fault in checks.values()), (message, checks)

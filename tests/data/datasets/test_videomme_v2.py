@@ -15,6 +15,7 @@ from trlt.data.datasets import Reading, load, read_source
 from trlt.data.datasets.videomme_v2 import group_score
 from trlt.evaluate.question_scores import item_columns
 from trlt.evaluate.summary import summary
+from trlt.report.caveats import notes_on
 
 EXAMPLE = load("videomme_v2").EXAMPLE.samples[0]  # gold H
 PLAIN, BRANCH, JOINED = "[1, 2, 3, 4]", "[1, [2, 3], 4]", "[[1, 2], 3, 4]"
@@ -84,6 +85,7 @@ def test_groups(tmp_path: Path) -> None:
     # 001: 3 of 4 right, 56.25; 002: question 2 stands for 1, 10; 003 lacks a question.
     assert entry["paper"] == entry["official"] == {"acc": pytest.approx(900 / 11), "score": pytest.approx(33.125)}
     assert entry["groups"] == {"scored": 2, "incomplete": 1}
+    assert any(note.startswith("1 group of questions without a score") for note in notes_on("videomme_v2", entry))
     assert entry["by"]["group_type"] == {
         "logic": {"n": 4, "acc": 75.0, "score": pytest.approx(10)},
         "relevance": {"n": 7, "acc": pytest.approx(600 / 7), "score": 56.25},

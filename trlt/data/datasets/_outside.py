@@ -65,7 +65,7 @@ def run_file(path: Path, source: bytes) -> ModuleType:
         exec(code, module.__dict__)
     if faults := shape_faults(module):
         raise DataError("\n  ".join([f"{path}: this file describes no data set yet:", *faults]))
-    for name in ("read", *BENCH, "group", "video_weights"):
+    for name in ("read", *BENCH, "together", "group", "video_weights"):
         if hasattr(module, name):
             setattr(module, name, _checked(module, path, name, getattr(module, name)))
     return module
@@ -210,6 +210,12 @@ def _result_fault(module: ModuleType, name: str, args: Sequence[Any], given: Any
         return next((f"{where}: {fault}" for fault in value_faults(given)), None)
     if name == "metrics":
         return entry_fault(given, item_values(module, args[0]))
+    if name == "group":
+        return None if isinstance(given, str) else f"group: gives {shown(given)}; it must give a text, the name of a group"
+    if name == "together":
+        if not (isinstance(given, list) and len(given) == len(args[0])):
+            return f"together: gives {shown(given)}; it must give a list with one dict of metrics per question"
+        return next((f"together: {fault}" for row in given for fault in value_faults(row)), None)
     if not (isinstance(given, (list, tuple)) and len(given) == len(args[0])):
         return f"{name}: gives {shown(given)}; it must give a list with one weight per question"
     return None

@@ -35,6 +35,7 @@ from trlt.task.sample import Sample
 
 TITLE = "MLVU (dev)"
 WHERE = "github.com/JUNJIE99/MLVU (data/); videos at huggingface.co/datasets/MLVU/MVLU"
+HEADLINES = ("m_avg",)
 TEST_SPLIT = "dev"
 TASKS = {
     "1_plotQA": "Plot QA",

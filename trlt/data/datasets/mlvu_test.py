@@ -33,6 +33,7 @@ from trlt.task.sample import Sample
 
 TITLE = "MLVU (test)"
 WHERE = "huggingface.co/datasets/MLVU/MLVU_Test"
+HEADLINES = ("m_avg",)
 TEST_SPLIT = "test"
 TASKS = {
     "topic_reasoning": "Topic Reasoning",

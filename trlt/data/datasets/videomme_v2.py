@@ -39,6 +39,7 @@ TASK: Task = "multi_choice"
 LICENSE = "Video-MME-v2: academic research only, no redistribution; videos belong to their owners"
 WHERE = "huggingface.co/datasets/MME-Benchmarks/Video-MME-v2"
 DOMAIN = "mixed"
+HEADLINES = ("score",)
 TEST_SPLIT = "test"
 FILES = {"test": ("test.parquet", "test.json")}
 OPTIONAL = FILES["test"]

@@ -40,6 +40,7 @@ FETCH = Fetch(
         "unzip them into {data}/vsibench/videos, so that there are arkitscenes, scannet and scannetpp",
     ),
 )
+HEADLINES = ("score",)
 TEST_SPLIT = "test"
 FILES = {"test": ("test.jsonl", "test.parquet")}
 OPTIONAL = FILES["test"]

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 from trlt.evaluate.conclusive import FEW_VIDEOS, conclusion
 from trlt.report.caveats import asked_of, interval, notes_on, official_notes
+from trlt.report.page.agreement import agreement_part
 from trlt.report.page.charts import IntervalMark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 from trlt.report.results_table import PAPER, asked, headlines
+from trlt.report.sample_lines import sample_lines
 
 _RUNS = 6
 """Number of runs with a color of their own."""
@@ -68,7 +70,7 @@ def results_section(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison
         explained += " The paper's results are Table 1 of the 7B model on the full benchmarks."
     parts = [element("p", explained, class_="note"), legend(colours)]
     parts.append(table(head, rows, caption="Main metrics"))
-    parts += [_notes(runs, comparisons), _all_metrics(runs, benches)]
+    parts += [_notes(runs, comparisons), _all_metrics(runs, benches), agreement_part(runs)]
     return join(parts)
 
 
@@ -126,7 +128,7 @@ def _change(entry: Mapping[str, Any], metric: str, protocol: str) -> Markup:
     value = f"{change['difference']:+.1f}"
     found = conclusion(entry, metric, protocol)
     if found.better is None:
-        return _with_interval(value, f"{interval}; {found.doubt}" if found.doubt else interval)
+        return join([_with_interval(value, interval), *([element("small", found.doubt)] if found.doubt else [])])
     style = "better" if found.better == "B" else "worse"
     return join([element("strong", value, class_=style, title=change["statement"]), element("small", interval)])
 
@@ -167,6 +169,7 @@ def _all_metrics(runs: Sequence[EvalRun], benches: Sequence[str]) -> Markup:
                         counts[f"{asked_of(entry, metric):,}"] = None
                 name = "paper's protocol" if kind == "paper" else f"{kind} protocol"
                 rows.append([join([f"{bench} {metric}", element("small", name)]), *cells, " / ".join(counts)])
+                rows += _sample_rows(runs, bench, metric) if kind == "paper" else []
     head = ["metric", *(run.name for run in runs), "n"]
     official = [
         f"{bench} ({run.name}): {line}"
@@ -176,6 +179,20 @@ def _all_metrics(runs: Sequence[EvalRun], benches: Sequence[str]) -> Markup:
     ]
     inner = [table(head, rows, caption="All metrics"), _listed(official)]
     return element("details", element("summary", "All metrics, by all three protocols"), *inner)
+
+
+def _sample_rows(runs: Sequence[EvalRun], bench: str, metric: str) -> list[list[str]]:
+    """The best of several outputs per question, and their majority, where a run has several."""
+    found: dict[str, dict[str, str]] = {}
+    for run in runs:
+        for line in sample_lines(run.values["benchmarks"].get(bench, {}), metric):
+            bounds = line.interval
+            cell = _with_interval(f"{line.value:.1f}", f"{bounds[0]:.1f} to {bounds[1]:.1f}") if bounds else f"{line.value:.1f}"
+            found.setdefault(line.metric, {})[run.name] = cell
+    return [
+        [join([f"{bench} {name}", element("small", "paper's protocol")]), *(cells.get(run.name, "") for run in runs), ""]
+        for name, cells in found.items()
+    ]
 
 
 def _listed(lines: Sequence[str]) -> Markup:
