@@ -33,15 +33,8 @@ from trlt.recipe import Benchmark, Recipe, dump_recipe, load_recipe
 from trlt.rollout import QuestionSet, WorkFiles, run_sets
 from trlt.video.loaders import ClipLoaders
 
-VIDEOS = {
-    "charades": "charades",
-    "timelens_charades": "charades",
-    "activitynet": "activitynet",
-    "timelens_activitynet": "activitynet",
-    "nextgqa": "nextgqa",
-    "mvbench": "mvbench",
-}
-"""Benchmark -> whose videos it is about."""
+SOME = ("charades", "timelens_charades", "activitynet", "timelens_activitynet", "nextgqa", "mvbench")
+"""Of these, TimeLens-Bench's two ask about the videos of the ones before them."""
 
 
 class Counting:
@@ -67,6 +60,7 @@ def arguments() -> argparse.Namespace:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--scale", type=float, default=0.2, help="size of the benchmarks")
     made.add_argument("--tokens", type=int, default=32, help="video tokens of a clip")
+    made.add_argument("--all", action="store_true", help="all benchmarks instead of six")
     made.add_argument("--repeats", type=int, default=3, help="times that each side is timed")
     made.add_argument("--device", default="cpu", help="cpu (float32) or cuda")
     made.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
@@ -76,14 +70,14 @@ def arguments() -> argparse.Namespace:
 
 def make_recipe(folder: Path, args: argparse.Namespace) -> Recipe:
     """Writes the benchmarks; the recipe that names them, in `recipe.yaml`, too."""
-    layout.write(folder / "data", scale=0.01, bench_scale=args.scale, newer=True)
+    written = layout.write(folder / "data", scale=0.01, bench_scale=args.scale, newer=True)
     sets = [f"model.path={MINIATURE}", "model.dtype=float32", f"model.device={args.device}", "video.workers=1"]
     sets += [f"video.max_tokens={args.tokens}", "eval.answer_format=open", "eval.max_new_tokens=40", "eval.think=false"]
     recipe = load_recipe(None, sets=sets)
-    bench = folder / "data/bench"
     places = {
-        name: Benchmark(annotations=str(bench / name / "annotations"), videos=str(bench / videos / "videos"))
-        for name, videos in VIDEOS.items()
+        name: Benchmark(annotations=str(place.annotations), videos=str(place.videos))
+        for name, place in written.bench.items()
+        if args.all or name in SOME
     }
     recipe = recipe.model_copy(update={"eval": recipe.eval.model_copy(update={"benchmarks": places})})
     (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")

@@ -134,6 +134,25 @@ def test_what_cannot_be_evaluated_is_named(trlt, bench):
     assert "go with one --bench" in trlt("eval", "-b", "charades", "-b", "nextgqa", "--annotations", bench, code=2)
 
 
+def test_a_model_is_asked_several_times(trlt, fast, bench, tmp_path):
+    """Values of its own rows, by hand; a finished run that is started again is the same."""
+    args = ["eval", "-b", "charades", "--annotations", bench, "--videos", bench, *fast, "--out", "e", "--no-page"]
+    args += ["--samples-per-question", 3, "--set", "eval.max_new_tokens=6", "--no-think"]
+    assert "set both to 0.1 or more" in trlt(*args, code=2)
+    args += ["--set", "eval.temperature=1", "--set", "eval.top_p=1"]
+    trlt(*args)
+    first = (tmp_path / "e/results.json").read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "e/rows/charades.jsonl").read_text().splitlines()]
+    assert all(len(row["texts"]) == 3 for row in rows) and any(len(set(row["texts"])) > 1 for row in rows)
+    entry = json.loads(first)["benchmarks"]["charades"]
+    assert entry["paper"]["mIoU"] == pytest.approx(25 * sum(sum(row["ious"]) / 3 for row in rows))
+    assert entry["samples"]["pass@3"]["mIoU"]["value"] == pytest.approx(25 * sum(max(row["ious"]) for row in rows))
+    trlt(*args)
+    assert (tmp_path / "e/results.json").read_bytes() == first
+    manifest = json.loads((tmp_path / "e/manifest.json").read_text())
+    assert manifest["protocol"]["samples_per_question"] == 3
+
+
 WRITTEN = ("results.json", "results.md", "results.tex", "lmms_eval/results.json", "lmms_eval/samples_charades.jsonl")
 
 

@@ -11,7 +11,7 @@ from trlt.data.datasets import load
 from trlt.evaluate.question_scores import read_items
 from trlt.rollout import read_rows
 from trlt.task.prompt_form import PromptForm
-from trlt.task.sample import read_samples
+from trlt.task.sample import read_samples, write_samples
 from trlt.task.user_question import answer_values, question_sample
 
 SHORT = ["--no-think", "--set", "eval.max_new_tokens=4", "--no-page"]
@@ -84,3 +84,11 @@ def test_the_page_of_an_answer_shows_all_windows(noise_clip, tmp_path):
     inside = sum(any(start <= at <= end for start, end in ((0, 0.5), (2, 3))) for at in clip.times)
     assert "0.0 to 0.5 s, 2.0 to 3.0 s" in page
     assert page.count('class="span"') == 2 and page.count(", in the span") == inside > 1
+
+
+def test_exports_ask_for_all_windows_and_have_them_as_the_solution(trlt, tmp_path):
+    write_samples(tmp_path / "s.jsonl", load("qvhighlights").EXAMPLE.samples)
+    result = trlt("export", "s.jsonl", "--format", "ms-swift", "--out", "x.jsonl", "--json")
+    record = json.loads((tmp_path / "x.jsonl").read_text().splitlines()[0])
+    assert record["solution"] == "<answer> 20.0 to 46.0; 82.0 to 90.0 </answer>" and json.loads(record["sample"])["several"]
+    assert not [note for note in result["notes"] if "several gold spans" in note], "none is left out of the solution"

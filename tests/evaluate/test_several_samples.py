@@ -18,6 +18,7 @@ from trlt.errors import DataError
 from trlt.evaluate.majority import majority
 from trlt.evaluate.question_scores import read_items
 from trlt.recipe import Recipe
+from trlt.report.page.results import EvalRun, results_section
 from trlt.stats.best_of import best_of
 from trlt.task.answer import parse
 
@@ -120,6 +121,8 @@ def test_an_evaluation_has_means_pass_at_k_and_majority(scored, tmp_path):
     assert columns["paper.mIoU"] == pytest.approx([2 / 3, 1 / 3, 2.5 / 3, 0]) and columns["majority"] == [0, 0, 0, 0]
     assert columns["std.mIoU"] == pytest.approx([3**-0.5, 3**-0.5, 12**-0.5, 0]) and columns["best.mIoU"] == [1, 1, 1, 0]
     assert json.loads(columns["texts"][0]) == OUTPUTS["AAAAA:0"] and columns["agreement"] == [0.5, 0.5, 0.75, 0]
+    shown = results_section([EvalRun("several", {"benchmarks": {"charades": entry}})], [], paper=False)
+    assert "mIoU pass@3" in shown and "44%" in shown and "50.0 (n = 2)" in shown and "100.0 (n = 1)" in shown
     table = (tmp_path / "several/results.md").read_text()
     assert "mIoU pass@3 | 75.0" in table and "mIoU majority | 50.0" in table
 

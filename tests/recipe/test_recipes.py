@@ -64,10 +64,23 @@ def test_the_baseline_sees_the_same_samples_in_the_same_way() -> None:
     assert (sft.model, sft.video) == (grpo.model, grpo.video)
 
 
-def test_every_benchmark_is_evaluated_and_kept_out_of_the_pool() -> None:
-    assert set(recipe("32k").eval.benchmarks) == set(recipe("sft").eval.benchmarks) == set(names("bench"))
+PAPERS = {"charades", "activitynet", "activitynet_rtl", "mvbench", "tempcompass", "videomme", "mmvu", "nextgqa"}
+"""The paper's benchmarks (Tables 1 to 3)."""
+
+
+def test_the_papers_benchmarks_are_evaluated_and_kept_out_of_the_pool() -> None:
+    assert set(recipe("32k").eval.benchmarks) == set(recipe("sft").eval.benchmarks) == PAPERS
     pool = recipe("full-490k")
-    assert set(pool.eval.benchmarks) == set(names("bench")) and pool.prepare.against == ("benchmarks",)
+    assert set(pool.eval.benchmarks) == PAPERS and pool.prepare.against == ("benchmarks",)
+
+
+def test_one_recipe_names_every_benchmark_where_its_steps_put_it() -> None:
+    found = recipe("all-benchmarks").eval.benchmarks
+    assert set(found) == set(names("bench"))
+    for name, place in found.items():
+        shared = name.removeprefix("timelens_") if name.startswith("timelens_") else name
+        assert place.annotations == f"data/{name}"
+        assert place.videos == f"data/{load(shared).FETCH.videos_at or f'{shared}/videos'}"
 
 
 def test_the_pool_is_the_papers() -> None:

@@ -21,7 +21,7 @@ from trlt.engine.model import (
     refuse_begun_reasoning,
     refuse_reasoning_name,
 )
-from trlt.errors import counted
+from trlt.errors import UsageError, counted
 from trlt.recipe import Decoding, Effect, Model, Recipe, Section, Stage, Video, load_recipe
 from trlt.rollout import RunFiles
 from trlt.task.sample import Sample
@@ -134,6 +134,33 @@ def refuse_plain(recipe: Recipe, section: str, *, fetch: bool = True) -> None:
     else:
         return refuse_reasoning_name(recipe.model.path, asked, f"set {needed}")
     refuse_begun_reasoning(folder, asked, f"set {needed}")
+
+
+def refuse_own_words(recipe: Recipe, sets: Sequence[str], flags: Mapping[str, Any]) -> None:
+    """Ends where a recipe or flags set what another harness's protocol sets itself: the figures would be of neither.
+
+    Raises:
+        UsageError: names what is set.
+    """
+    own = [flag for flag, value in flags.items() if value is not None]
+    decided = (
+        "video.fps",
+        "video.min",
+        "video.max",
+        "prompt.",
+        "eval.think",
+        "eval.max",
+        "eval.temp",
+        "eval.top",
+        "eval.as_gqa",
+    )
+    own += [f"--set {one}" for one in sets if one.startswith(decided) and not one.startswith("eval.max_sequences")]
+    own += ["prompt.template"] * bool(recipe.prompt.template) + ["eval.as_gqa"] * recipe.eval.as_gqa
+    own += ["eval.max_tokens_video"] * bool(recipe.eval.max_tokens_video) + ["eval.subtitles"] * recipe.eval.subtitles
+    own += ["--samples-per-question"] * (recipe.eval.samples_per_question > 1)
+    if own:
+        listed = ", ".join(dict.fromkeys(own))
+        raise UsageError(f"--protocol {recipe.eval.protocol} sets frames, prompt and decoding itself; leave out {listed}")
 
 
 def make_engine(settings: Model, on_event: Callable[[str], None] | None = None) -> Engine:

@@ -21,6 +21,7 @@ from trlt.commands._setup import (
     geometry_for,
     next_command,
     protocol,
+    refuse_own_words,
     refuse_plain,
     resolve,
     try_prompts,
@@ -41,6 +42,8 @@ from trlt.commands._shared_options import (
 )
 from trlt.commands.launch.command_line import repeated
 from trlt.commands.launch.shared_work import Work, answer, join_ranks, process_count, writes_results
+from trlt.data.datasets import dataset_name, load, names, open_dataset
+from trlt.data.protocols import PAPER, describe, find_protocol, protocols_of
 from trlt.engine.model import find
 from trlt.errors import TrltError, UsageError, VideoError, counted
 from trlt.evaluate.benchmark import (
@@ -59,6 +62,7 @@ from trlt.evaluate.unread import unread_outputs
 from trlt.files import write_jsonl
 from trlt.recipe import Benchmark, Recipe
 from trlt.report import results_table
+from trlt.report.benchmarks_table import benchmark_lines
 from trlt.report.model_card import add_results
 from trlt.report.results_files import write_results
 from trlt.rollout import RunFiles, WorkFiles, open_run
@@ -98,6 +102,9 @@ def evaluate(
     columns: ColumnMap = None,
     skip_bad: SkipBad = False,
     list_samples: Annotated[bool, typer.Option("--samples", help="Only write the questions' ids and prompts.")] = False,
+    list_benches: Annotated[
+        bool, typer.Option("--list", help="Only tell what is known of each benchmark, or of those of --bench.")
+    ] = False,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out questions whose video is missing.")] = False,
     think: Think = None,
     as_gqa: Annotated[
@@ -105,6 +112,10 @@ def evaluate(
     ] = None,
     subtitles: Annotated[
         bool | None, typer.Option("--subtitles/--no-subtitles", help="Show the benchmark's subtitles in the prompts.")
+    ] = None,
+    protocol_name: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar="NAME", help="Whose protocol: paper, official, lmms-eval or vlmevalkit."),
     ] = None,
     samples_per_question: Annotated[
         int | None, typer.Option(help="Completions per question, for their mean, pass@k and majority.", min=1)
@@ -132,24 +143,35 @@ def evaluate(
         VideoError: videos that can't be read; the other benchmarks are still scored.
     """
     arguments = dict(locals())
+    if list_benches:
+        modules = [*map(load, benches), *([open_dataset(str(dataset))] if dataset else [])]
+        told = {dataset_name(one): one for one in modules or map(load, names("bench"))}
+        described = {name: describe(one, [PAPER, *protocols_of(name)]) for name, one in told.items()}
+        output.show(benchmark_lines(described))
+        return {"benchmarks": described}
     rank, output = join_ranks(output, fresh=fresh)
     if rank and rank.place and (list_samples or predictions is not None):
         return {}  # the first of a launcher's ranks does it
     flags = {"model.path": model, "eval.think": think, "eval.as_gqa": as_gqa, "eval.max_tokens_video": max_tokens_video}
     flags |= {"eval.subtitles": subtitles, "eval.samples_per_question": samples_per_question}
+    flags["eval.protocol"] = protocol_name
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
     recipe.reward.load()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)
     places = find_places(benches, mine, str(dataset) if dataset else None, recipe, annotations, videos, split)
+    harness = find_protocol(recipe.eval.protocol, list(places), asked=predictions is None)
+    if harness:
+        refuse_own_words(recipe, sets, {"--think": think, "--as-gqa": as_gqa, "--max-tokens-video": max_tokens_video})
+    asks = {name: harness[name].recipe(recipe) if name in harness else recipe for name in places}
     if list_samples:
         given_again = {"--annotations": annotations, "--split": split, "--recipe": recipe_path, "--map": columns}
         words = [word for flag, value in given_again.items() if value is not None for word in (flag, value)]
         words += [word for one in sets for word in ("--set", one)] + ["--skip-bad"] * skip_bad
-        words += ["--subtitles"] * bool(subtitles)
+        words += ["--subtitles"] * bool(subtitles) + (["--protocol", protocol_name] if protocol_name else [])
         target = out or RUNS / recipe.name / "samples"
         asked_for = {name: _again(name, mine, dataset) for name in places}
         listed = [_questions(name, place, recipe, target, output, asked=True) for name, place in places.items()]
-        return _list_samples(listed, asked_for, recipe, target, words, output)
+        return _list_samples(listed, asked_for, asks, target, words, output)
     # Before a model is loaded or even looked for: what is wrong with files is told within a second.
     digest = predictions_identity(predictions) if predictions else ""
     if (servers or vllm is not None) and predictions is not None:
@@ -168,13 +190,20 @@ def evaluate(
     extra = count_extra(ready, given) if given is not None else 0
     remote = connect(servers, model, recipe, output)
     if given is None and remote is None:
-        refuse_plain(recipe, "eval", fetch=ray is None)
+        for one in asks.values():
+            refuse_plain(one, "eval", fetch=ray is None)
     identity = {"predictions": digest} if predictions else identity_of(remote, recipe)
     settings = protocol(recipe, recipe.eval, eval_video(recipe))
+    of_bench = {name: settings for name in places}
+    if harness:
+        of_bench = {name: protocol(one, one.eval, eval_video(one)) for name, one in asks.items()}
+        of_bench = {name: told | {"harness": harness[name].to_json()} for name, told in of_bench.items()}
+        settings |= {"benchmarks": of_bench}
     if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
         settings["reward_parts"] = recipe.reward.identity()
-    asked = [question_set(bench, recipe) for bench in ready]
-    try_prompts(recipe, "eval", [sample for bench in ready for sample in bench.samples])
+    asked = [question_set(bench, asks[bench.name]) for bench in ready]
+    for bench in ready if given is None else ():
+        try_prompts(asks[bench.name], "eval", bench.samples)
     own = own_servers(vllm, recipe, asked, output, log=RunFiles(target).server_log)
     folder = open_run(
         target,
@@ -213,7 +242,7 @@ def evaluate(
     for bench in ready:
         rows = folder.rows(bench.name)
         if given is not None:
-            write_prediction_rows(bench.samples, given, rows, recipe.grader("eval"))
+            write_prediction_rows(bench.samples, given, rows, asks[bench.name].grader("eval"))
         if given is None and (reasons := unpaid(rows)):
             failed.append(f"{bench.name}: {unrewarded(reasons, rows)}")
             continue
@@ -221,7 +250,8 @@ def evaluate(
         if fault and not allow_missing:
             unread.append(fault)
             continue
-        entries[bench.name] = score_bench(bench, recipe, settings, folder, given, extra)
+        told = of_bench[bench.name]
+        entries[bench.name] = score_bench(bench, asks[bench.name], told, folder, given, extra, harness.get(bench.name))
     results: dict[str, Any] = {}
     if entries:
         results = write_results(folder, entries, settings, paper=paper, lmms_eval=lmms_eval)
@@ -266,19 +296,20 @@ def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[obj
 def _list_samples(
     listed_from: Sequence[Questions],
     asked_for: Mapping[str, Sequence[object]],
-    recipe: Recipe,
+    recipes: Mapping[str, Recipe],
     out: Path,
     words: Sequence[object],
     output: Output,
 ) -> dict[str, Any]:
     """Writes each question with its exact prompt, for models that run elsewhere.
 
-    `asked_for` are the options that name each benchmark, `words` those to repeat beside when scoring the answers.
+    `recipes` are those that each benchmark is asked by, `asked_for` the options that name it, `words` those to repeat beside
+    when scoring the answers.
     """
     listed: dict[str, Any] = {}
-    form = recipe.form("eval")
     for benchmark in listed_from:
         name, questions = benchmark.name, []
+        form = recipes[name].form("eval")
         form.try_out(benchmark.samples)
         for sample in benchmark.samples:
             prompt = form.prompt(sample)

@@ -180,7 +180,7 @@ def _records(
             count.leave_out(made.reason, sample.id)
             continue
         count.written += 1
-        count.several_spans += len(sample.spans or ()) > 1
+        count.several_spans += not sample.several and len(sample.spans or ()) > 1
         yield made
 
 

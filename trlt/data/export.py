@@ -204,7 +204,7 @@ def _temporal_r1(sample: Sample, path: str) -> dict[str, Any]:
 
 
 def _graded(sample: Sample, think: bool, answer_format: AnswerFormat, words: Words) -> dict[str, Any]:
-    """Inputs of a reward function; of several gold spans `solution` has the longest, `sample` has all.
+    """Inputs of a reward function; of several gold spans `solution` has the longest, unless it asks for all; `sample` has all.
 
     Raises:
         DataError: an answer that holds a tag of the template.

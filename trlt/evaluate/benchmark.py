@@ -13,13 +13,14 @@ from typing import Any
 
 from trlt.data.datasets import Item, by_task
 from trlt.data.find_videos import find_videos
+from trlt.data.protocols import PAPER, Protocol
 from trlt.data.subtitles import has_subtitles
 from trlt.errors import DataError, UsageError, VideoError, counted
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.places import Questions
 from trlt.evaluate.predictions import Predictions
 from trlt.evaluate.question_scores import columns_of_samples, write_items
-from trlt.evaluate.summary import summary_of_samples
+from trlt.evaluate.summary import harness_metrics, summary_of_samples
 from trlt.files import write_text_atomic
 from trlt.recipe import Recipe, Video
 from trlt.rollout import QuestionSet, RunFiles, read_rows
@@ -132,6 +133,7 @@ def score_bench(
     folder: RunFiles,
     given: Predictions | None = None,
     extra: int = 0,
+    harness: Protocol | None = None,
 ) -> dict[str, Any]:
     """A benchmark's entry in `results.json`, and its file of items; questions without an answer count as wrong.
 
@@ -144,6 +146,7 @@ def score_bench(
         folder: Of the run; its rows are there.
         given: The predictions, if no model was run.
         extra: Number of predictions for no question (`count_extra`).
+        harness: The protocol of another harness, whose reading is scored beside; `recipe` is then its (`Protocol.recipe`).
     """
     by_id = {sample.id: sample for sample in bench.samples}
     k = recipe.eval.samples_per_question if given is None else given.k
@@ -163,6 +166,9 @@ def score_bench(
     module = bench.questions.module
     lenient = [lenient_items(items, letters=form.answer_format != "open") for items in samples]
     entry = summary_of_samples(module, samples, bench.missing_videos, recipe.eval.bootstrap, recipe.eval.seed, lenient=lenient)
+    if harness is not None:
+        scored = harness_metrics(module, samples[0], harness, recipe.eval.bootstrap, recipe.eval.seed)
+        entry["harness"] = {"name": recipe.eval.protocol, "figure": harness.figure, **scored}
     write_items(items_path(folder.out, bench.name), columns_of_samples(module, samples, entry, errors, lenient))
     if bench.questions.subtitles is not None:
         entry["subtitles"] = dict(bench.questions.subtitles)
@@ -220,6 +226,8 @@ def _protocol(
     """What a benchmark's metrics depend on besides the model; `videos_read` is None if no model was run."""
     asked = videos_read is not None
     return {
+        "name": settings.get("protocol", PAPER),
+        **({"harness": settings["harness"]} if "harness" in settings else {}),
         "outputs": "model" if asked else "predictions",
         "prompt": settings["prompt"],
         "decoding": {key: settings[key] for key in (*READING, *(DRAWING if asked else ()))}

@@ -149,7 +149,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
 
     (A run by `--predictions` has no known budget, which says nothing about the other run's.)
     """
-    flat_a, flat_b = dict(flat(a)), dict(flat(b))
+    # Results of an older trlt name no protocol: there was one.
+    flat_a, flat_b = {"name": "paper", **dict(flat(a))}, {"name": "paper", **dict(flat(b))}
     if SAMPLES in flat_a | flat_b:  # protocols leave out what is usual
         flat_a, flat_b = {SAMPLES: 1} | flat_a, {SAMPLES: 1} | flat_b
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]

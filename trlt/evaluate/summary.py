@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from trlt.data.datasets import Item, has_role, item_values, item_weights, load, names
+from trlt.data.protocols import Protocol
 from trlt.errors import UsageError
 from trlt.evaluate.lenient_items import lenient_items
 from trlt.evaluate.several import Rows, SeveralSamples, mean_entry, mean_rows
@@ -83,9 +84,9 @@ def summary_of_samples(
     strict, loose = (_intervals(module, samples[0], rows, bootstrap, seed) for rows in scored)
     entry |= {
         "missing_videos": missing_videos,
-        "ci95": {key: strict[key] for key in entry["paper"]},
+        "ci95": {key: strict[key] for key in entry["paper"] if key in strict},
         "lenient": read["paper"],
-        "lenient_ci95": {key: loose[key] for key in read["paper"]},
+        "lenient_ci95": {key: loose[key] for key in read["paper"] if key in loose},
         "lenient_unanswered": read["unanswered"],
     }
     if len(samples) > 1:
@@ -95,9 +96,33 @@ def summary_of_samples(
             bounds = _intervals(module, samples[0], rows, bootstrap, seed)
             return {key: {"value": means[key], "ci95": bounds[key]} for key in means}
 
-        mean = {key: {"value": value, "ci95": entry["ci95"][key]} for key, value in entry["paper"].items()}
+        mean = {key: {"value": value, "ci95": entry["ci95"][key]} for key, value in entry["paper"].items() if key in strict}
         entry["samples"] = SeveralSamples.of(module, samples).entry(mean, estimates)
     return {key: entry[key] for key in (*_ORDER, *(key for key in entry if key not in _ORDER))}
+
+
+def harness_metrics(
+    bench: str | ModuleType, items: Sequence[Item], protocol: Protocol, bootstrap: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """A benchmark's metrics by a harness's own reading of the outputs, with 95% intervals.
+
+    Args:
+        bench: Name of the benchmark, or its module.
+        items: One per question.
+        protocol: The harness's.
+        bootstrap: Resamples of videos.
+        seed: Of the resamples.
+
+    Returns:
+        `metrics`, `ci95` and `unanswered`; without a reading of its own, the official metrics, which have no intervals.
+    """
+    module = load(bench)
+    read = protocol.items(list(items))
+    entry = module.metrics(read)
+    if protocol.read is None:
+        return {"metrics": entry["official"], "ci95": {}, "unanswered": entry["unanswered"]}
+    intervals = _intervals(module, read, item_values(module, read), bootstrap, seed)
+    return {"metrics": entry["paper"], "ci95": intervals, "unanswered": entry["unanswered"]}
 
 
 class _MetricValues(NamedTuple):

@@ -367,8 +367,8 @@ class Eval(Decoding):
     max_tokens_video: Outcome[Positive | None] = None
     """A video budget other than `video.max_tokens` (4096 in Table 3)."""
     protocol: Outcome[Literal["paper", "official", "lmms-eval", "vlmevalkit"]] = "paper"
-    """Whose frames, prompt, token limit and reading: the paper's, or those that a benchmark's authors or another harness publish
-    figures with (docs/protocols.md). One other than `paper` sets `video`, `prompt` and the decoding of each benchmark itself."""
+    """Whose frames, prompt, token limit and reading: the paper's, or those of a benchmark's authors or of another harness
+    (docs/protocols.md). One other than `paper` sets `video`, `prompt` and the decoding of each benchmark itself."""
     subtitles: Outcome[bool] = False
     """Show a benchmark's subtitles in its prompts, after the video and before the question, a line each with its time; `infer`
     shows none."""

@@ -78,6 +78,13 @@ def results_table(results: Mapping[str, Any], *, paper: bool = False) -> Group:
             for more in sample_lines(entry, key):
                 shown = f"{more.interval[0]:.1f} to {more.interval[1]:.1f}" if more.interval else "-"
                 table.add_row("", Text(more.metric), f"{more.value:.1f}", shown, "", "", "", "", *([""] if paper else []))
+        harness = entry.get("harness", {})
+        for key, value in harness.get("metrics", {}).items():
+            bounds = harness["ci95"].get(key)
+            shown = f"{bounds[0]:.1f} to {bounds[1]:.1f}" if bounds else "-"
+            mark = " (its figure)" if key == harness["figure"] else ""
+            cells = [f"{value:.1f}", shown, "", "", "", f"{harness['unanswered']:,}" if mark else ""]
+            table.add_row("", Text(f"{harness['name']} {key}{mark}"), *cells, *([""] if paper else []))
         for key, value in official.items():
             if key not in entry["paper"]:
                 table.add_row("", Text(key, style="dim"), "", "", "", f"{value:.1f}", "", "", *([""] if paper else []))

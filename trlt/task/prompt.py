@@ -78,7 +78,9 @@ class Words:
         """Names the wording in manifests and results: metrics under different ones aren't comparable."""
         if self == Words():
             return VERSION
-        told = json.dumps([VERSION, self.system, sorted(self.templates), sorted(self.layouts), *([] if self.trim else ["as is"])])
+        told = json.dumps(
+            [VERSION, self.system, sorted(self.templates), sorted(self.layouts), *([] if self.trim else ["as is"])]
+        )
         return f"own:{hashlib.sha256(told.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
     @property

@@ -12,6 +12,7 @@ from trlt.task.sample import Sample
 def write_files(folder: Path, files: dict[str, str]) -> Path:
     """Lays files out in a folder."""
     for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 

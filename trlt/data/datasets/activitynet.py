@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, pair, youtube_key
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._grounding import metrics as metrics
 from trlt.data.datasets._grounding import official as official
@@ -64,6 +65,17 @@ _FIRST = Sample(
     spans=(Span(0.0, 12.25),),
     license=LICENSE,
 )
+FACTS = Facts(
+    questions=17_031,
+    videos=4_885,
+    rule=("As Charades-STA's, on the captions' times of the set val_2."),
+    published=("The paper's prompt and 2,048 tokens a video, at 2 frames per second."),
+    disagreements=(
+        ("Papers take val_1, val_2 or both; the whole video as the answer has 32.3 on val_1 and 34.6 on val_2."),
+        ("Qwen2.5-VL-7B has 24.0 in the paper and 26.9 in VideoAuto-R1's README."),
+    ),
+)
+
 EXAMPLE = Example(
     split="val_2",
     purpose="bench",

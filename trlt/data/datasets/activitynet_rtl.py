@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._grounding import values as values
 from trlt.data.datasets._metrics import Item, benchmark_entry, mean_values, official_text
@@ -60,6 +61,17 @@ _FIRST = Sample(
     spans=(Span(12.25, 40.0),),
     license=LICENSE,
 )
+FACTS = Facts(
+    questions=229,
+    videos=None,
+    rule=(
+        "The first two times of the answer, clamped to the video; fewer than two mean the whole video; means per "
+        "video, then over videos."
+    ),
+    published=("The paper takes plain means over the 229 questions."),
+    disagreements=(("The official metrics are means over videos, the paper's over questions."),),
+)
+
 EXAMPLE = Example(
     split="val",
     purpose="bench",

@@ -17,6 +17,7 @@ import re
 from dataclasses import replace
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._grounding import metrics as metrics
 from trlt.data.datasets._grounding import official as official
@@ -87,6 +88,24 @@ _FIRST = Sample(
     spans=(Span(3.5, 9.0),),
     license=LICENSE,
 )
+FACTS = Facts(
+    questions=3_720,
+    videos=1_334,
+    rule=(
+        "Of one predicted span the IoU with the gold one: its mean, and the shares of at least 0.3, 0.5 and 0.7, "
+        "over all queries."
+    ),
+    published=(
+        "The paper's prompt and 2,048 tokens a video; lmms-eval takes 32 frames and 50 new tokens, and Qwen's "
+        "frames and prompt aren't published."
+    ),
+    disagreements=(
+        ("Qwen2.5-VL-7B has mIoU 43.6 by Qwen's card, 52.9 in VideoAuto-R1's README and 29.5 by one harness."),
+        ("Qwen3-VL-8B has 56.0 by Qwen's report and 44.6 in VideoAuto-R1's README."),
+        ("562 gold ends pass the video's end; they are kept."),
+    ),
+)
+
 EXAMPLE = Example(
     split="test",
     purpose="bench",

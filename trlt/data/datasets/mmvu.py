@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, watched, youtube_key
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_option, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
@@ -70,6 +71,20 @@ DISCIPLINES = {
     ),
 }
 _OF = {subject: discipline for discipline, subjects in DISCIPLINES.items() for subject in subjects}
+
+FACTS = Facts(
+    questions=625,
+    videos=379,
+    rule=(
+        "A judge extracts the final letter; without one the closing sentence `the final answer is: X`, else the shared parser."
+    ),
+    published=("The authors ask for a chain of thought, at most 1,024 new tokens at temperature 1.0."),
+    disagreements=(
+        ("Figures over all 1,000 questions need a judge for the open ones; this is the multi-choice part."),
+        ("Qwen2.5-VL-7B has 66.2 in VideoAuto-R1's README and 61.3 in the paper; Qwen3-VL-8B 69.9 there."),
+        ("lmms-eval counts an output as right if the gold letter stands alone anywhere in it."),
+    ),
+)
 
 EXAMPLE = Example(
     split="validation",

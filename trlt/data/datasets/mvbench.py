@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._metrics import Item, benchmark_entry, mean_values, official_text
 from trlt.data.datasets._metrics import accuracy_values as values
@@ -88,6 +89,22 @@ FETCH = Fetch(
 OFFICIAL_LOWER = "MVBench's rule reads a letter, such as B or (b), from the first word; an answer in words is wrong by it"
 OPTIONAL = FILES["test"]
 """A missing task is named in the notes and in the results; at least one must be there."""
+
+FACTS = Facts(
+    questions=4_000,
+    videos=None,
+    rule=("The first word, without dots, is a part of `(b)` or contains it; the mean of the 20 tasks' accuracies."),
+    published=(
+        "The authors' prompt ends in `Best option:(`, with 16 frames for their own model; lmms-eval takes 32 "
+        "frames and 16 new tokens."
+    ),
+    disagreements=(
+        ("Qwen2.5-VL-7B has 69.6 by Qwen's card, 67.1 in VideoAuto-R1's README and 65.3 in the paper."),
+        ("Qwen3-VL-8B has 68.7 by Qwen's report and 69.4 in VideoAuto-R1's README."),
+        ("The official check counts an empty output as right; here it is wrong."),
+        ("Clips that are cut already and whole videos are mixed in the wild."),
+    ),
+)
 
 EXAMPLE = Example(
     split="test",

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, columns, get, pair
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, on_github
 from trlt.data.datasets._metrics import (
     Item,
@@ -79,6 +80,17 @@ TRAIN_SPLIT = "val"
 TEST_SPLIT = "test"
 FILES = {"val": ("val.csv", "gsub_val.json", MAP), "test": ("test.csv", "gsub_test.json", MAP)}
 OPTIONAL = (MAP,)
+
+FACTS = Facts(
+    questions=5_553,
+    videos=990,
+    rule=("The largest IoU and IoP over the gold spans; Acc@GQA wants the right option and an IoP of at least 0.5."),
+    published=("The paper's grounded prompt; the authors' figures are of models that aren't language models."),
+    disagreements=(
+        ("The official script skips questions without a prediction; here they are wrong."),
+        ("mIoU of Qwen2.5-VL-7B is 20.2 in the paper and in VideoAuto-R1's README; Qwen3-VL-8B has 37.1 there."),
+    ),
+)
 
 EXAMPLE = Example(
     split="test",

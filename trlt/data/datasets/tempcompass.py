@@ -22,6 +22,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, hub, on_github
 from trlt.data.datasets._metrics import Item, benchmark_entry, mean_values, official_text, paper_accuracy
 from trlt.data.datasets._options import SplitQuestion, choose, flags, split_options
@@ -92,6 +93,17 @@ _FIRST = Sample(
     license=LICENSE,
     meta={"task": "multi-choice", "dim": "order"},
 )
+FACTS = Facts(
+    questions=5_536,
+    videos=410,
+    rule=("Letters, `yes` and `no`, or the matching line, by a rule per task; a judge where the rule reads nothing."),
+    published=("The authors' script for Qwen2-VL takes 1 frame per second of at most 720 x 720 pixels and 128 new tokens."),
+    disagreements=(
+        ("The leaderboard is over 7,540 questions with captioning, which needs a judge; this is without."),
+        ("Qwen2.5-VL-7B has 71.7 by Qwen's card and 70.9 in the paper."),
+    ),
+)
+
 EXAMPLE = Example(
     split="test",
     purpose="bench",

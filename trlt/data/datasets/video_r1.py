@@ -20,8 +20,9 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, youtube_key
+from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get
 from trlt.data.datasets._fetch import Fetch, Remote, hub
+from trlt.data.datasets._footage import footage_key
 from trlt.data.datasets._options import Chosen, bare, choose, fault, flags, split_options
 from trlt.errors import DataError
 from trlt.task.answer import LETTERS
@@ -127,7 +128,7 @@ def _read(out: Collector, record: Any, split: str, where: str) -> None:
         flags=(*kept, *flags(options)),
         id=f"video_r1:{split}:{number}",
         video=video.as_posix(),
-        video_key=_key(video, meta["data_source"]),
+        video_key=footage_key(video.as_posix(), meta["data_source"], "video_r1"),
         question=question,
         options=options,
         answer=options[chosen.place],
@@ -165,25 +166,3 @@ def _reasoning(record: Any) -> tuple[str, tuple[str, ...]]:
     found = _THINK.search(process) if isinstance(process, str) else None
     text = found[1].strip() if found else process.strip() if isinstance(process, str) else ""
     return ("", ("reasoning_with_tags",)) if _TAG.search(text) else (text, ())
-
-
-_CHARADES = re.compile(r"([A-Z0-9]{5})(?=_|$)")
-_CUT = re.compile(r"split_\d+")
-
-
-def _key(path: PurePosixPath, source: str) -> str:
-    """The origin of the footage, from its folders; spelled as in the benchmarks' readers."""
-    folders = {re.sub(r"[-_ ]", "", part).lower() for part in (*path.parts[:-1], *source.split("/"))}
-    # YouCook2's files are cuts of a video, and only their folder has its id.
-    name = path.parent.name if _CUT.fullmatch(path.stem) else path.stem
-    if name.startswith("ytb_") or folders & {"activitynet", "youcook2"}:
-        return youtube_key(name)
-    if folders & {"nextqa", "nextvideo"}:
-        return f"flickr:{name}"
-    for source in ("perceptiontest", "clevrer"):
-        if source in folders:
-            return f"{source}:{name}"
-    if any(folder == "star" or folder.startswith("charades") for folder in folders):
-        found = _CHARADES.match(name)
-        return f"charades:{found[1] if found else name}"
-    return f"{path.parts[0].lower() if len(path.parts) > 1 else 'video_r1'}:{name}"

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, clean, get, holding, youtube_key
+from trlt.data.datasets._facts import Facts
 from trlt.data.datasets._fetch import Fetch, Remote, hub
 from trlt.data.datasets._lead_ins import first_capital
 from trlt.data.datasets._metrics import Item, benchmark_entry, official_text
@@ -51,6 +52,18 @@ OFFICIAL_LOWER = "Video-MME's rule takes the first capital A to D for the answer
 OPTIONAL = FILES["test"]
 """Either is enough; the parquet file is read if both are there."""
 GROUPS = ("duration", "domain", "task_type", "sub_category")
+
+FACTS = Facts(
+    questions=2_700,
+    videos=900,
+    rule=("Lead-ins are cut, then the first capital letter A to D anywhere counts: `Because` is B."),
+    published=("Frames are each model's; figures with and without subtitles are told apart, and this is without."),
+    disagreements=(
+        ("Qwen2.5-VL-7B has 65.1 by Qwen's card, 66.0 in VideoAuto-R1's README and 56.1 in the paper at 2,048 tokens."),
+        ("Qwen3-VL-8B has 71.4 by Qwen's report and 72.5 in VideoAuto-R1's README."),
+        ("lmms-eval's prompt speaks of subtitles where none are shown, and its newer parser ranks forms of letters."),
+    ),
+)
 
 EXAMPLE = Example(
     split="test",

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from trlt.data.datasets._common import Collector, Example, Files, Purpose, Reading, amount, clean, didemo_key, get, youtube_key
 from trlt.data.datasets._fetch import Fetch
+from trlt.data.datasets._footage import inside
 from trlt.data.datasets._spans import repair_spans
 from trlt.errors import DataError
 from trlt.task.sample import Sample, Span, Task
@@ -114,12 +115,6 @@ def _record(raw: Any, folder: str, where: str) -> _VtgRecord:
     turns = [(get(turn, "q", str, place), get(turn, "a", str, place)) for turn in get(raw, "QA", list, where)]
     source = folder or raw.get("source")
     return _VtgRecord(video, turns, source if isinstance(source, str) else "", amount(raw.get("duration")) or None)
-
-
-def inside(path: str) -> str:
-    """A path below the video root: without what leads out of it, or to the annotators' own disk."""
-    parts = path.strip().replace("\\", "/").split("/")
-    return "/".join(part for part in parts if part not in ("", ".", "..") and not part.endswith(":"))
 
 
 def _is_retrieval(source: str, question: str) -> bool:

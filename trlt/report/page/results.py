@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from trlt.evaluate.conclusive import FEW_VIDEOS, conclusion
 from trlt.report.caveats import asked_of, interval, notes_on, official_notes
+from trlt.report.page.agreement import agreement_part
 from trlt.report.page.charts import IntervalMark, interval_chart, legend
 from trlt.report.page.markup import Markup, element, join, table
 from trlt.report.results_table import PAPER, asked, headlines
@@ -69,7 +70,7 @@ def results_section(runs: Sequence[EvalRun], comparisons: Sequence[RunComparison
         explained += " The paper's results are Table 1 of the 7B model on the full benchmarks."
     parts = [element("p", explained, class_="note"), legend(colours)]
     parts.append(table(head, rows, caption="Main metrics"))
-    parts += [_notes(runs, comparisons), _all_metrics(runs, benches)]
+    parts += [_notes(runs, comparisons), _all_metrics(runs, benches), agreement_part(runs)]
     return join(parts)
 
 
