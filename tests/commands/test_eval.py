@@ -216,6 +216,7 @@ def test_each_benchmark_keeps_its_own_protocol(trlt, bench, write_jsonl, tmp_pat
     charades, activitynet = (results["benchmarks"][name]["protocol"] for name in ("charades", "activitynet"))
     names = ("charades_sta_test.txt", "Charades_v1_test.csv")
     assert charades == {
+        "name": "paper",
         "outputs": "predictions",
         "prompt": results["protocol"]["prompt"],
         "decoding": {"think": True, "answer_format": "letter", "open_threshold": 0.5, "as_gqa": False},

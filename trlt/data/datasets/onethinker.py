@@ -35,8 +35,8 @@ WHERE = "huggingface.co/datasets/OneThink/OneThinker-train-data; unpack its arch
 DOMAIN = "videos of all kinds"
 FETCH = Fetch(
     by_hand=(
-        "annotation and videos: hf download OneThink/OneThinker-train-data --repo-type dataset --local-dir {data}/onethinker, "
-        "then unpack its archives into {data}/onethinker/videos under the paths of the annotation",
+        "annotation: hf download OneThink/OneThinker-train-data --repo-type dataset --local-dir {data}/onethinker",
+        "videos: unpack the archives into {data}/onethinker/videos under the paths of the annotation",
     )
 )
 PAPER_COUNT = None

@@ -30,8 +30,8 @@ WHERE = "huggingface.co/datasets/TencentARC/TimeLens-100K; unpack its archives i
 DOMAIN = "videos of all kinds"
 FETCH = Fetch(
     by_hand=(
-        "annotation and videos: hf download TencentARC/TimeLens-100K --repo-type dataset --local-dir {data}/timelens_100k, "
-        "then unpack its archives into {data}/timelens_100k/videos, as <folder>/<file> of the annotation",
+        "annotation: hf download TencentARC/TimeLens-100K --repo-type dataset --local-dir {data}/timelens_100k",
+        "videos: unpack the archives into {data}/timelens_100k/videos, as <folder>/<file> of the annotation",
     )
 )
 PAPER_COUNT = None

@@ -49,8 +49,8 @@ WHERE = "huggingface.co/datasets/IVUL-KAUST/VideoAuto-R1-Data; unpack its archiv
 DOMAIN = "videos of all kinds"
 FETCH = Fetch(
     by_hand=(
-        "annotation and videos: hf download IVUL-KAUST/VideoAuto-R1-Data --repo-type dataset --local-dir {data}/videoauto_r1, "
-        "then unpack its archives where they are; the folder of the videos is {data}/videoauto_r1, too",
+        "annotation: hf download IVUL-KAUST/VideoAuto-R1-Data --repo-type dataset --local-dir {data}/videoauto_r1",
+        "videos: unpack the archives where they are; their folder is {data}/videoauto_r1, too",
     )
 )
 PAPER_COUNT = None
