@@ -1,7 +1,8 @@
 """Outputs in the layouts of lmms-eval and VLMEvalKit, from our own questions: what these tools would have logged.
 
 The layouts are those of lmms-eval 0.7 and 0.3 (`lmms_eval/loggers/evaluation_tracker.py`, `lmms_eval/evaluator.py` and the
-tasks' `utils.py`), and of VLMEvalKit (`vlmeval/inference_video.py`, `vlmeval/dataset/*.py`).
+tasks' `utils.py`), and of VLMEvalKit (`vlmeval/inference_video.py`, `vlmeval/dataset/*.py`). Of benchmarks whose task wasn't read there, or
+that a tool doesn't have, the rows have the form of their kind: the caption and its times, or the question with its options.
 """
 
 from __future__ import annotations
@@ -25,8 +26,12 @@ def gold(sample):
     """A right answer as models give it when those tools ask: a letter, or a sentence with times."""
     span = sample.spans[0] if sample.spans else None
     when = f"The event happens in the {span.start} - {span.end} seconds." if span else ""
+    if sample.several:
+        return " and ".join(f"{one.start} - {one.end} seconds" for one in sample.spans)
     if sample.task == "grounding":
         return when
+    if sample.options is None:
+        return f"The answer is {sample.answer}."
     letter = f"The answer is ({LETTERS[sample.answer_index]})."
     return f"{when} {letter}".strip()
 
@@ -38,7 +43,7 @@ def stem(sample):
 def prompt(sample):
     """What lmms-eval's task asks (`doc_to_text`)."""
     options = sample.options or ()
-    if sample.source in ("charades", "activitynet", "activitynet_rtl"):
+    if sample.task == "grounding":
         return f"{PRE}{sample.question}. Please return its start time and end time."
     if sample.source == "mvbench":
         listed = "".join(f"({LETTERS[i]}) {text}\n" for i, text in enumerate(options))
@@ -67,12 +72,14 @@ def target(sample):
         return sample.answer
     if sample.answer_index is not None:
         return str(sample.answer_index) if sample.source == "nextgqa" else LETTERS[sample.answer_index]
+    if sample.spans is None:
+        return sample.answer
     return str(list(sample.spans[0]))
 
 
 def own_values(sample, text):
     """What the task's `process_results` adds to a row."""
-    if sample.source in ("charades", "activitynet", "activitynet_rtl"):
+    if sample.task == "grounding":
         key = f"{PurePosixPath(sample.video).name}>>>{sample.question}>>>{list(sample.spans[0])}"
         return {f"charades_sta_{name}": {key: text} for name in ("IOU@3", "mIOU")}
     if sample.source == "videomme":
@@ -98,7 +105,7 @@ def own_values(sample, text):
 def doc(sample):
     """The hub's record, which older logs hold."""
     options = sample.options or ()
-    if sample.source in ("charades", "activitynet", "activitynet_rtl"):
+    if sample.task == "grounding":
         return {"video": PurePosixPath(sample.video).name, "caption": sample.question, "timestamp": list(sample.spans[0])}
     if sample.source == "videomme":
         listed = [f"{LETTERS[i]}. {text}" for i, text in enumerate(options)]
@@ -116,6 +123,13 @@ def doc(sample):
         return {"video": PurePosixPath(sample.video).name, "question": sample.question, "candidates": list(options)}
     if sample.source == "tempcompass":
         return {"video_id": stem(sample), "question": tempcompass_question(sample), "dim": sample.meta["dim"]}
+    if sample.source != "nextgqa":
+        return {
+            "id": sample.id,
+            "video": PurePosixPath(sample.video).name,
+            "question": sample.question,
+            "options": list(options),
+        }
     video, _, qid = sample.id.partition(":")
     named = {f"a{i}": text for i, text in enumerate(options)}
     return {"video": video, "question": sample.question, "qid": qid, "type": sample.meta["type"], **named}
