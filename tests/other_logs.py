@@ -1,8 +1,9 @@
 """Outputs in the layouts of lmms-eval and VLMEvalKit, from our own questions: what these tools would have logged.
 
 The layouts are those of lmms-eval 0.7 and 0.3 (`lmms_eval/loggers/evaluation_tracker.py`, `lmms_eval/evaluator.py` and the
-tasks' `utils.py`), and of VLMEvalKit (`vlmeval/inference_video.py`, `vlmeval/dataset/*.py`). Of benchmarks whose task wasn't read there, or
-that a tool doesn't have, the rows have the form of their kind: the caption and its times, or the question with its options.
+tasks' `utils.py`), and of VLMEvalKit (`vlmeval/inference_video.py`, `vlmeval/dataset/*.py`).
+Of benchmarks whose task wasn't read there, or that a tool doesn't have, the rows have the form of their kind: the caption and
+its times, or the question with its options.
 """
 
 from __future__ import annotations

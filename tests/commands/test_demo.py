@@ -3,13 +3,13 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from trlt.commands import demo as demos
 from trlt.commands._demo_stages import demo_stages
 from trlt.commands._output import Output
-from trlt.data.datasets import names
 from trlt.lab.miniature import layout, rebuild
 from trlt.recipe import load_recipe
 
@@ -72,7 +72,7 @@ def test_the_whole_way_through(small, tmp_path, capfd):
         and 'id="frames-0"' in text
         and not (tmp_path / "out/train/report.html").exists()
     )
-    assert set(result["tuned"]["benchmarks"]) == set(names("bench"))
+    assert set(result["tuned"]["benchmarks"]) == set(load_recipe(Path("miniature")).eval.benchmarks)
     assert result["training"]["steps"] == 2 and result["selection"]["taken"] > 0
     assert json.loads((tmp_path / "out" / "demo.json").read_text())["tuned"] == result["tuned"]
 
