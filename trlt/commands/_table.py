@@ -11,8 +11,13 @@ COMMANDS = {
     "prepare": Lazy("prepare:prepare", "Turn official annotation files into samples."),
     "dataset": Lazy(
         "",
-        "Help with the file of a data set of one's own.",
+        "The data sets that trlt reads, what they share, and files of one's own.",
         {
+            "list": Lazy("dataset_list:list_datasets", "List the training sets and benchmarks."),
+            "overlap": Lazy(
+                "dataset_overlap:overlap",
+                "Count the samples of training sets that are about videos of benchmarks, in the annotation that is there.",
+            ),
             "check": Lazy(
                 "dataset_check:check",
                 "Check such a file: its example, its metrics with gold, wrong and no answers, and how it reads real files.",
