@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +12,7 @@ import typer
 from trlt.commands._answerer import check_answerer, identity_of, named, own_servers, sampler_of
 from trlt.commands._cluster import ask_cluster, check_cluster
 from trlt.commands._data import data_flags, data_stem, open_data
+from trlt.commands._listed_questions import list_questions, named_again
 from trlt.commands._output import Output
 from trlt.commands._page import NoPage, with_page
 from trlt.commands._row_errors import unpaid, unrewarded
@@ -19,7 +20,6 @@ from trlt.commands._setup import (
     RUNS,
     connect,
     geometry_for,
-    next_command,
     protocol,
     refuse_own_words,
     refuse_plain,
@@ -59,7 +59,6 @@ from trlt.evaluate.places import Questions, find_places, own_names, own_question
 from trlt.evaluate.predictions import matching_lines, predictions_for, predictions_identity, write_prediction_rows
 from trlt.evaluate.subtitled import with_subtitles
 from trlt.evaluate.unread import unread_outputs
-from trlt.files import write_jsonl
 from trlt.recipe import Benchmark, Recipe
 from trlt.report import results_table
 from trlt.report.benchmarks_table import benchmark_lines
@@ -169,9 +168,9 @@ def evaluate(
         words += [word for one in sets for word in ("--set", one)] + ["--skip-bad"] * skip_bad
         words += ["--subtitles"] * bool(subtitles) + (["--protocol", protocol_name] if protocol_name else [])
         target = out or RUNS / recipe.name / "samples"
-        asked_for = {name: _again(name, mine, dataset) for name in places}
+        asked_for = {name: named_again(name, mine, dataset) for name in places}
         listed = [_questions(name, place, recipe, target, output, asked=True) for name, place in places.items()]
-        return _list_samples(listed, asked_for, asks, target, words, output)
+        return list_questions(listed, asked_for, asks, target, words, output)
     # Before a model is loaded or even looked for: what is wrong with files is told within a second.
     digest = predictions_identity(predictions) if predictions else ""
     if (servers or vllm is not None) and predictions is not None:
@@ -284,45 +283,3 @@ def _questions(name: str, place: Benchmark, recipe: Recipe, target: Path, output
     path = place.data if "://" in place.data else str(Path(place.data).resolve())
     own = own_questions(name, opened.samples, path, str(opened.root))
     return with_subtitles(own, recipe, target, output.note, asked=asked)
-
-
-def _again(name: str, data: Mapping[str, str], dataset: Path | None) -> list[object]:
-    """The flags that name a benchmark once more."""
-    if name in data:
-        return ["--data", data[name] if data_stem(data[name]) == name else f"{name}={data[name]}"]
-    return ["--dataset", dataset] if dataset and dataset.stem == name else ["--bench", name]
-
-
-def _list_samples(
-    listed_from: Sequence[Questions],
-    asked_for: Mapping[str, Sequence[object]],
-    recipes: Mapping[str, Recipe],
-    out: Path,
-    words: Sequence[object],
-    output: Output,
-) -> dict[str, Any]:
-    """Writes each question with its exact prompt, for models that run elsewhere.
-
-    `recipes` are those that each benchmark is asked by, `asked_for` the options that name it, `words` those to repeat beside
-    when scoring the answers.
-    """
-    listed: dict[str, Any] = {}
-    for benchmark in listed_from:
-        name, questions = benchmark.name, []
-        form = recipes[name].form("eval")
-        form.try_out(benchmark.samples)
-        for sample in benchmark.samples:
-            prompt = form.prompt(sample)
-            where = {"video": sample.video, "clip": list(sample.clip) if sample.clip else None}
-            asked = {"id": sample.id, **where, "task": sample.task, "system": prompt.system, "user": prompt.user}
-            if "caption_prompt" in sample.meta:  # asked first; `user` is for the judge of what it gave
-                asked["caption_prompt"] = sample.meta["caption_prompt"]
-            questions.append(asked)
-        path = out / f"{name}.jsonl"
-        write_jsonl(path, questions)
-        output.show(f"{name}: {len(questions):,} questions: {path}")
-        answers = out / f"{name}.answers.jsonl"
-        output.show(f'Answer them in {answers}, one {{"id": …, "text": …}} per line. Then:')
-        output.show(next_command("eval", *asked_for[name], *words, "--predictions", answers))
-        listed[name] = {"questions": len(questions), "path": str(path)}
-    return {"samples": listed}

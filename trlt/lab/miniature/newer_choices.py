@@ -267,6 +267,7 @@ def videommmu(clips: int, world: WorldOptions) -> Part:
         subject = list(_SUBJECTS)[index % len(_SUBJECTS)]
         name = f"validation_{subject}_{index}"
         videos[f"{_SUBJECTS[subject]}/{name}.mp4"] = scene
+        videos[f"question_only/{name}_image.mp4"] = scene
         asked = ask_several(scene, rng, "multi_choice", 3, kinds=FIVE_OPTION_KINDS)
         for track, q in zip(_TRACKS, asked, strict=False):
             is_open = track == "Adaptation" and index % 5 == 0
