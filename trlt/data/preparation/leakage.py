@@ -52,7 +52,7 @@ def benchmark_places(against: Iterable[str], usual: Mapping[str, Path], outside:
                 raise UsageError(f"--against {ALL}: no benchmark's annotation is there; looked for {looked}")
             places |= found
         else:
-            found = _below(Path(item), known)
+            found = folders_below(Path(item), known)
             if not found:
                 raise UsageError(
                     f"--against {item}: no folder with a benchmark's name in it ({', '.join(known)}); "
@@ -62,7 +62,8 @@ def benchmark_places(against: Iterable[str], usual: Mapping[str, Path], outside:
     return places
 
 
-def _below(folder: Path, known: Iterable[str]) -> dict[str, Path]:
+def folders_below(folder: Path, known: Iterable[str]) -> dict[str, Path]:
+    """The folder of each data set that has one: named like it, or `annotations` in that."""
     places = {}
     for name in known:
         for path in (folder / name / "annotations", folder / name):

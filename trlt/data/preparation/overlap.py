@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.data.datasets import load, names, read_source
-from trlt.data.preparation.leakage import Leaks, benchmark_keys
+from trlt.data.preparation.leakage import Leaks, benchmark_keys, folders_below
 from trlt.errors import DataError, UsageError
 
 
@@ -49,10 +49,7 @@ def training_places(given: Sequence[str]) -> dict[str, Path]:
             if name in names("train"):
                 places[name] = Path(where)
             continue
-        for name in names("train"):
-            found = next((path for path in (Path(item) / name / "annotations", Path(item) / name) if path.is_dir()), None)
-            if found:
-                places[name] = found
+        places |= folders_below(Path(item), names("train"))
     return places
 
 
