@@ -278,4 +278,4 @@ _TV_SOURCES = {
     "action_count": "perceptiontest",
     "object_shuffle": "perceptiontest",
 }
-"""Task of TVBench -> the data set of its videos, as far as its paper's list of sources tells."""
+"""Task of TVBench -> the data set of its videos, as they are commonly attributed; not checked against TVBench's paper."""
