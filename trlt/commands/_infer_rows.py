@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trlt.commands._answerer import identity_of, own_servers, sampler_of
+from trlt.commands._cluster import ask_cluster
 from trlt.commands._data import data_stem, open_data
 from trlt.commands._output import Output
 from trlt.commands._probed import words_of
@@ -53,12 +54,13 @@ def infer_rows(
     again: Callable[[RunFiles, Path], Sequence[str]],
     servers: Servers | None = None,
     vllm: int | None = None,
+    ray: str | None = None,
 ) -> dict[str, Any]:
     """Asks every sample once, as `trlt eval` does; an interrupted run resumes.
 
     `servers` replace a model of this process, and so does vLLM, of which `vllm` servers are started (0: one a local GPU).
     Otherwise as many `processes` share the work (0: one a local GPU), or the ranks of a launcher, of which this is `rank`;
-    `again` is the command line of each, from the run's folder and its file of samples.
+    `again` is the command line of each, from the run's folder and its file of samples. With `ray`, a cluster's workers answer.
 
     Raises:
         TrltError: samples, videos, a model or a run folder that can't be used.
@@ -71,7 +73,7 @@ def infer_rows(
     settings = recipe.eval
     try_prompts(recipe, "eval", samples)
     if servers is None:
-        refuse_plain(recipe, "eval")
+        refuse_plain(recipe, "eval", fetch=ray is None)
     asked = QuestionSet("", samples, index, recipe.video, settings=settings, n=1, grader=recipe.grader("eval"))
     own = own_servers(vllm, recipe, [asked], output, log=run_files.server_log)
     folder = open_run(
@@ -91,14 +93,16 @@ def infer_rows(
     output.note(f"infer: {counted(len(samples), 'sample')}, by {by}; rows in {rows}")
     files = WorkFiles.single(rows, [sample.id for sample in samples])
     work = Work("infer", recipe, [asked], files, geometry_for(recipe.model, output, servers), retry_errors, output)
-    count = process_count(processes, rank, recipe, own or servers)
-    command = again(folder, opened.path)
-    summary = answer(work, rank=rank, count=count, command=command, own=own, remote=servers)
+    count = 1 if ray is not None else process_count(processes, rank, recipe, own or servers)
+    if ray is not None:
+        summary = ask_cluster(ray, work)
+    else:
+        summary = answer(work, rank=rank, count=count, command=again(folder, opened.path), own=own, remote=servers)
     if not writes_results(rank):
         return {"rows": str(rows), "summary": asdict(summary)}
     if summary.parity:
         folder.note(parity=summary.parity.to_json())
-        if count > 1:  # an engine of this process has said so itself
+        if count > 1 or ray is not None:  # an engine of this process has said so itself
             output.note(summary.parity.words)
     if summary.errors == summary.rows:
         raise none_graded(rows)

@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from trlt.commands._answerer import check_answerer, named, own_servers
+from trlt.commands._cluster import check_cluster
 from trlt.commands._data import data_flags
 from trlt.commands._infer_rows import infer_rows
 from trlt.commands._output import Output
@@ -24,6 +25,7 @@ from trlt.commands._shared_options import (
     Overrides,
     OwnVllm,
     Processes,
+    RayCluster,
     RecipeFile,
     RetryErrors,
     Servers,
@@ -96,11 +98,12 @@ def infer(
     fresh: Fresh = False,
     retry_errors: RetryErrors = False,
     processes: Processes = 0,
+    ray: RayCluster = None,
     output: Output,
 ) -> dict[str, Any]:
     """Asks, and shows reasoning, answer and spans; see `trlt infer --help`.
 
-    A file of samples is shared by several processes as in `trlt probe`.
+    A file of samples is shared by several processes, or asked on a Ray cluster, as in `trlt probe`.
 
     Raises:
         TrltError: a flag, video or model that can't be used.
@@ -112,6 +115,8 @@ def infer(
         raise UsageError("--span: says which span --clip cuts; give both")
     rank = find_rank(os.environ)
     check_answerer(servers, vllm, processes, rank)
+    if ray is not None:
+        check_cluster(processes, servers, rank, vllm)
     flags = {"model.path": model, "eval.think": think, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     if (video is None) == (data is None):
         given_both = "one of them names what is asked; leave the other out" if video is not None else "give one of them"
@@ -140,9 +145,16 @@ def infer(
             again=again,
             servers=connect(servers, model, recipe, output),
             vllm=vllm,
+            ray=ray,
         )
     given_rows: dict[str, object] = {"--videos": videos, "--out": out, "--fresh": fresh, "--retry-errors": retry_errors}
-    given_rows |= {"--processes": processes, "--map": columns, "--skip-bad": skip_bad, "--skip-missing": skip_missing}
+    given_rows |= {
+        "--ray": ray,
+        "--processes": processes,
+        "--map": columns,
+        "--skip-bad": skip_bad,
+        "--skip-missing": skip_missing,
+    }
     if names := [name for name, value in given_rows.items() if value]:
         raise UsageError(f"{', '.join(names)}: goes with samples (a .jsonl file, or a table), not with one video")
     if question is None:
