@@ -25,7 +25,7 @@ from trlt.engine.vllm.process import HostProcess, shown_lines
 from trlt.errors import DataError, ModelError, ParityError, RecipeError
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
 from trlt.recipe import Lora, Model, load_recipe
-from trlt.recipe.sections import Vllm
+from trlt.recipe.training import Vllm
 from trlt.task.prompt import Prompt, build
 from trlt.train.vllm_parity import check
 from trlt.video.clip import Clip

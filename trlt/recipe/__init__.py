@@ -11,21 +11,9 @@ from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
 from trlt.recipe.names import is_plan, name_of, recipe_file, shipped, shipped_name
 from trlt.recipe.rewards import OwnPart, Rewards
-from trlt.recipe.sections import (
-    Benchmark,
-    Eval,
-    Lora,
-    Model,
-    Probe,
-    Recipe,
-    Select,
-    Sft,
-    Sizes,
-    Source,
-    Stage,
-    Train,
-    Video,
-)
+from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
+from trlt.recipe.selection import Select, Sizes
+from trlt.recipe.training import Lora, Sft, Train
 
 __all__ = [
     "Benchmark",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from trlt.engine.families.shape import Architecture
 from trlt.errors import counted
 from trlt.recipe import Lora, Recipe
-from trlt.recipe.sections import Vllm
+from trlt.recipe.training import Vllm
 from trlt.train.memory_plan.activations import pass_lines, prefill_work
 from trlt.train.memory_plan.lines import CONTEXT, COPIES, DRAWN, FRAGMENTS, PREFILL_TOKENS, MemoryLine, When
 from trlt.train.memory_plan.sizes import ModelSizes, sizes
