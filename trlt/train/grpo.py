@@ -352,7 +352,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
-        self._step_metrics.add({"rounds": [place.tries for place in places]})
+        tries = [place.tries for place in places]
+        self._step_metrics.add({"rounds": tries, "asked": tries if train.min_reward_range else []})
         return found
 
     def _show(self, scored: ScoredGroup) -> None:

@@ -20,6 +20,7 @@ STEP_METRICS = (
     "same_answer",
     "video_tokens",
     "rounds",
+    "asked",
     "left",
     "time/video_wait_s",
     "time/rollout_s",

@@ -70,6 +70,13 @@ def test_an_arm_can_train_on_the_selection_of_another(tmp_path):
     assert sft.parts["train"].recipe.train.method == "sft"
 
 
+def test_a_recipe_can_name_the_probe_of_its_samples(tmp_path):
+    named = made(tmp_path, arms__tvg__overlay={"train": {"data": "{probe}/x"}}, claims=[])
+    probe = named.parts["select"].needs[0]
+    assert probe.kind == "probe" and named.parts["train"].recipe.train.data == f"{probe.place}/x"
+    assert "{out}" in probe.place, "which is filled in when the recipe is written"
+
+
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [

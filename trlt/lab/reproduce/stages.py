@@ -15,7 +15,7 @@ from trlt.engine.model import MINIATURE, PLAIN, locate
 from trlt.lab.miniature import layout
 from trlt.lab.reproduce import identity
 from trlt.lab.reproduce.plan_sections import BASE, Plan
-from trlt.lab.reproduce.recipes import OUT, resolve
+from trlt.lab.reproduce.recipes import OUT, resolve, with_probe
 from trlt.recipe import Recipe
 from trlt.rollout import model_identity
 from trlt.task.sample import Task
@@ -192,8 +192,8 @@ class _Builder:
         return Stage("select", f"select for {arm}, seed {seed}", place, id, (probe,), recipe, words)
 
     def _train(self, arm: str, seed: int) -> Stage:
-        recipe = _with(self._recipe(arm), "train", seed)
         data = self._select(self._plan.arms[arm].data or arm, seed)
+        recipe = _with(with_probe(self._recipe(arm), data.needs[0].place), "train", seed)
         values = identity.settings(recipe, ["model", "video", "reward", "train"])
         values |= {"prompt": recipe.prompt.words().version, "weights": self._model(recipe)}
         id = identity.digest("train", values, [data.id])
