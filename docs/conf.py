@@ -30,7 +30,7 @@ NAVIGATION: dict[str, list[str]] = {
     "Start": ["getting-started", "tune-on-my-videos", "score-my-outputs", "reproduce-the-paper"],
     "Guides": ["own-rewards", "own-prompts", "serve", "scaling-out", "families", "adding-a-dataset", "troubleshooting"],
     "Reference": ["ready-recipes", "recipe", "data", "benchmarks", "leakage", "protocols", "results"],
-    "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "decisions/index", "log"],
+    "Background": ["method", "algorithms", "code-tour", "guarantees", "versions", "evidence", "decisions/index", "log"],
 }
 """Caption -> pages, in their order. The pages of decisions are a folded group below their index, in its order."""
 

@@ -138,6 +138,15 @@ class VisitForm(Form):
     reward_range: float
 
 
+class MomentsForm(Form):
+    """A line of `task_scale.jsonl`."""
+
+    step: Count
+    task: Literal["multi_choice", "grounding", "grounded_qa"]
+    mean: float
+    square: float
+
+
 class AnswerForm(Form):
     """The parsed completion."""
 

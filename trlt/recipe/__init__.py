@@ -14,6 +14,7 @@ from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
 from trlt.recipe.selection import Select, Sizes
 from trlt.recipe.training import Lora, Sft, Train
+from trlt.recipe.update import Offline, Update
 
 __all__ = [
     "Benchmark",
@@ -22,6 +23,7 @@ __all__ = [
     "Eval",
     "Lora",
     "Model",
+    "Offline",
     "OwnPart",
     "Probe",
     "Recipe",
@@ -33,6 +35,7 @@ __all__ = [
     "Source",
     "Stage",
     "Train",
+    "Update",
     "Video",
     "advice",
     "changing",
