@@ -92,6 +92,8 @@ def test_protocol_differences_are_named():
         "decoding.think: true in A, false in B",
         "budget.max_tokens: 2048 in A, 4096 in B",
     ]
+    [named] = protocol_differences(protocol(), protocol(name="lmms-eval"))
+    assert str(named) == 'protocol: "paper" in A, "lmms-eval" in B'
     assert protocol_differences(protocol(), protocol(budget=None, questions_left_out=4)) == [], "unknown isn't different"
     more = protocol(annotations={"a.json": "1f", "b.json": "2e"})
     assert [str(d) for d in protocol_differences(protocol(), more)] == ["annotations.b.json: was read in B only"]

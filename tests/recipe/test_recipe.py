@@ -95,7 +95,7 @@ eval: {benchmarks: {nextgqa: {annotation: x}}, bootstrap: 10, think: no}
     )
     assert sorted(found) == sorted(
         [
-            "flag: video.fps: Input should be greater than 0 (got 0)",
+            "video.fps: Input should be greater than 0 (got 0)",
             "--set train.seed: train.seed: Input should be greater than or equal to 0 (got -1)",
             "/a.yaml: nam: unknown key; did you mean name?",
             "/a.yaml: prepare.sources.0.annotations: missing, and has no default",
@@ -113,14 +113,14 @@ eval: {benchmarks: {nextgqa: {annotation: x}}, bootstrap: 10, think: no}
             "/a.yaml: eval.bootstrap: Input should be greater than or equal to 100 (got 10)",
             "/a.yaml: eval.think: write true or false, not no",
             # Only seen once what is above has been taken out.
-            "/a.yaml: video: video.min_frames (10) is above video.max_frames (5)",
-            "/a.yaml: train: train.prompts_per_step (48) must be a multiple of train.prompts_per_pass (5)",
+            "/a.yaml: video.min_frames (10) is above video.max_frames (5)",
+            "/a.yaml: train.prompts_per_step (48) must be a multiple of train.prompts_per_pass (5)",
         ]
     )
 
 
 def test_impossible_combinations(tmp_path: Path) -> None:
-    uneven = "/a.yaml: train: train.prompts_per_step (48) must be a multiple of train.prompts_per_pass (5)"
+    uneven = "/a.yaml: train.prompts_per_step (48) must be a multiple of train.prompts_per_pass (5)"
     assert faults("train: {prompts_per_pass: 5}", tmp_path) == [uneven]
     assert faults("train: {prompts_per_pass: 5, prompts_per_step: 0}", tmp_path) == [
         "/a.yaml: train.prompts_per_step: Input should be greater than or equal to 1 (got 0)"
@@ -186,7 +186,7 @@ def test_sets_that_set_nothing(item: str) -> None:
     [
         ("train.betta=1", "--set train.betta: train.betta: unknown key; did you mean beta?"),
         ("train=1", "--set train: train: expected a section of keys, got 1"),
-        ("train.prompts_per_pass=5", r"--set train.prompts_per_pass: train: train.prompts_per_step \(48\) must be a multiple"),
+        ("train.prompts_per_pass=5", r"--set train.prompts_per_pass: train.prompts_per_step \(48\) must be a multiple"),
         ("select.hard=7", r"--set select.hard: select: hard \(7\) must be below easy \(7\)"),
         ("name=123", "--set name: name: Input should be a valid string"),
         ("train.beta=[1", r"--set train.beta=\[1: not YAML"),

@@ -155,7 +155,8 @@ def protocol_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Pro
         flat_a, flat_b = {SAMPLES: 1} | flat_a, {SAMPLES: 1} | flat_b
     keys = [key for key in flat_a | flat_b if key.split(".")[0] not in INCIDENTAL]
     both = [key for key in keys if (key in flat_a and key in flat_b) or key.startswith(f"{ANNOTATIONS}.")]
-    return [ProtocolDifference(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]
+    found = [(key, flat_a.get(key), flat_b.get(key)) for key in both if flat_a.get(key) != flat_b.get(key)]
+    return [ProtocolDifference("protocol" if key == "name" else key, *values) for key, *values in found]
 
 
 def other_annotations(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,8 @@ from trlt.recipe.keys import ELSEWHERE, meant
 from trlt.recipe.names import recipe_file
 from trlt.recipe.sections import Recipe
 
+FLAG = "a flag"
+"""Origin of a key that a flag has set; messages name the key alone."""
 MEANT = 4
 """Maximum number of keys that a message suggests for an unknown one."""
 
@@ -65,7 +67,7 @@ def load_recipe(path: Path | None, *, sets: Sequence[str] = (), flags: Mapping[s
         _put(values, key, renew(value, TRAIN, source) if key == "train" else value, origin, source)
     for key, value in (flags or {}).items():
         if value is not None:
-            _put(values, key, str(value) if isinstance(value, Path) else value, origin, "flag")
+            _put(values, key, str(value) if isinstance(value, Path) else value, origin, FLAG)
     read_texts(values, path.parent if path else None, origin, where)
     if faults := _faults(values, where, origin):
         raise RecipeError("\n".join(faults))
@@ -124,7 +126,11 @@ def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) ->
             message = _message(fault["type"], fault["msg"], fault["loc"], fault["input"])
             if not any(re.search(rf"\b{re.escape(key)}\b", f"{dotted} {message}") for key in taken_out):
                 source = _source(dotted, message, origin) or where
-                found.append(f"{source}: {dotted}: {message}" if dotted else f"{source}: {message}")
+                # A check of a whole section names its keys itself, and a flag is named by the key that it sets.
+                named = dotted and not message.startswith(f"{dotted}.")
+                found.append(
+                    "".join([*([f"{source}: "] if source != FLAG else []), *([f"{dotted}: "] if named else []), message])
+                )
         # An entry that lacks a key can only go as a whole.
         locations = [fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"] for fault in faults]
         if () in locations:  # the last check, of the whole

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 from trlt.engine.forest import Completion
@@ -76,25 +77,32 @@ def make_slots(
         seed: Fixes the order of the replacements.
         left: Samples used only if there are no others.
     """
-    taken = set(step)
-    others = [index for index in range(samples) if index not in taken]
-    # The same in every process, by the seed and the step: then each slot's share can be cut out of it without asking.
-    Random(seed).shuffle(others)
-    fresh, gone = [i for i in others if i not in left], [i for i in others if i in left]
-    return [PromptSlot(_line(step, fresh, gone, slot, left)) for slot in own]
+
+    @cache
+    def others() -> tuple[list[int], list[int]]:
+        taken = set(step)
+        found = [index for index in range(samples) if index not in taken]
+        # The same in every process, by the seed and the step: then each slot's share can be cut out of it without asking.
+        Random(seed).shuffle(found)
+        return [i for i in found if i not in left], [i for i in found if i in left]
+
+    return [PromptSlot(_line(step, others, slot, left)) for slot in own]
 
 
-def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], slot: int, left: Container[int]) -> Iterator[int]:
+def _line(
+    step: Sequence[int], others: Callable[[], tuple[list[int], list[int]]], slot: int, left: Container[int]
+) -> Iterator[int]:
     """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
     # As a number below, 0 or 1: a prompt that has left comes last of all, and one that hasn't isn't offered again.
     stays = step[slot] not in left
     if stays:
         yield step[slot]
-    for others in (fresh, gone):
+    # Only now: to shuffle a large pool takes longer than most steps have a use for.
+    for some in others():
         # First its own share, on which no other slot draws before its own is used up. Two
         # slots may then hold the same prompt, which is better than one without any.
         for shift in range(len(step)):
-            yield from others[(slot + shift) % len(step) :: len(step)]
+            yield from some[(slot + shift) % len(step) :: len(step)]
     yield from (step[(slot + shift) % len(step)] for shift in range(stays, len(step)))
 
 

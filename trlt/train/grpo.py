@@ -30,9 +30,10 @@ from trlt.recipe import Recipe
 from trlt.task.reward import advantages
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
-from trlt.train.dynamic_sampling import ScoredGroup, group_metrics, make_slots, pack_groups, resample, split_passes
+from trlt.train.dynamic_sampling import PromptSlot, ScoredGroup, group_metrics, make_slots, pack_groups, resample, split_passes
 from trlt.train.importance_weights import Correction
 from trlt.train.metrics import StepMetrics
+from trlt.train.online.selection import Ask, OnlineSelection
 from trlt.train.parity import Trainer
 from trlt.train.retirement import Retirement, Visit
 from trlt.train.rollouts import GroupRollouts
@@ -114,6 +115,15 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, self.accelerator.autocast, tower, vllm)
         writes = self.accelerator.is_main_process
         self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
+        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        online = recipe.train.online
+        self._online = (
+            OnlineSelection(online, recipe.train, folder, ids, self._difficulty, process=process, writes=writes)
+            if online
+            else None
+        )
+        if self._online and training_data.on_event and writes and (told := self._online.told):
+            training_data.on_event(f"train: {told}")
         self._completions = Completions(
             folder,
             training_data.samples,
@@ -196,8 +206,10 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             self.group_rollouts.vllm.close()
 
     def resumed(self, step: int) -> None:
-        """Restores which samples had been dropped after a step."""
+        """Restores which samples had been dropped after a step, and what online selection had learned."""
         self._difficulty.resume(step)
+        if self._online:
+            self._online.resume(step)
 
     # -- overridden ---------------------------------------------------------------------------------------------------
 
@@ -213,6 +225,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
 
     def _announce(self, coming: Sequence[int], most: int) -> None:
+        if self._online:  # chooses other prompts, and announces them as soon as they are known
+            return
         self._training_data.announce([index for index in coming if index not in self._difficulty.left], most=most)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -239,6 +253,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         # Over all processes and passes: losses that are a sum over tokens (DAPO, CISPO) divide by it.
         total = self.accelerator.reduce(total, "sum").float()
         self._learn_difficulty(scored)
+        if self._online:
+            self._learn_online(self._online, len(wanted))
         self._completions.add(self.state.global_step + 1, scored)
         self._show(scored[0])
         self._record(scored)
@@ -316,7 +332,12 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
         first, samples = state.process_index * len(wanted), len(self._training_data.samples)
         own = range(first, first + len(wanted))
-        places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
+        places: Sequence[PromptSlot]
+        ask: Ask = lambda asked: self.group_rollouts(asked, done)  # noqa: E731
+        if self._online:
+            places, ask = self._online.slots(done, own), self._online.reprobing(done, ask)
+        else:
+            places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
         with self.drawing():
             self._filled += 1
             # The second filling is the first with weights that an update
@@ -325,7 +346,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
                 self.compare()
             found = resample(
                 places,
-                lambda asked: self.group_rollouts(asked, done),
+                ask,
                 min_reward_range=train.min_reward_range,
                 max_tries=train.max_tries,
             )
@@ -348,6 +369,15 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         visits = [Visit(int(index), mean, reward_range) for index, mean, reward_range in every.tolist()]
         self._difficulty.see(self.state.global_step, visits)
         self._step_metrics.add({"left": [float(len(self._difficulty.left))]})
+
+    def _learn_online(self, online: OnlineSelection, slots: int) -> None:
+        """Takes the step's groups, over all processes, and announces the clips of the next step's prompts."""
+        step, first = self.state.global_step, self.accelerator.process_index * slots
+        metrics = online.learn(step, self.accelerator.gather, self.accelerator.device)
+        for name, value in metrics.items():
+            self._metrics["train"][name].append(value)
+        coming = online.coming(step + 1, range(first, first + slots))
+        self._training_data.announce(coming, most=len(coming))
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
