@@ -115,9 +115,9 @@ def _drawing(log: Sequence[Mapping[str, Any]], train: Train) -> Metrics:
     plain = train.prompts_per_step * train.group_size
     drawn, rewards = [0.0], []
     for row in (row for row in log if is_number(row.get("reward"))):
-        asked = row.get("asked")
-        counted = row.get("online/completions")
-        drawn.append(drawn[-1] + float(counted if is_number(counted) else plain * asked if is_number(asked) else plain))
+        each = float(row["asked"]) if is_number(row.get("asked")) else 1.0
+        counted = "online/completions"
+        drawn.append(drawn[-1] + (float(row[counted]) if is_number(row.get(counted)) else plain * each))
         rewards.append(float(row["reward"]))
     if not rewards:
         return {}
