@@ -34,7 +34,7 @@ class TaskReward(Section):
     """A task's own weights."""
 
     weight: Outcome[Annotated[float, Field(gt=0)]] = 1.0
-    """Weight of the task's whole reward, further parts included; needs `train.scale_rewards: none` to matter in training."""
+    """Weight of the task's whole reward, parts included; in training it needs `train.scale_rewards: none` or `batch`."""
     format: Outcome[float | None] = None
     """Weight of the format for this task; null is `reward.format`."""
 

@@ -218,10 +218,11 @@ class Recipe(Section):
                     f"({self.train.max_new_tokens}): no completion would be paid; lower it"
                 )
             heavy = next((task for task, own in reward.tasks.items() if own.weight != 1), None)
-            if heavy is not None and self.train.scale_rewards == "group":
+            if heavy is not None and self.train.scale_rewards in ("group", "task"):
                 raise ValueError(
                     f"reward.tasks.{heavy}.weight ({reward.tasks[heavy].weight:g}) cancels out where advantages are divided by "
-                    "the deviation of their group (train.scale_rewards: group); set train.scale_rewards to none, or weigh the "
-                    "task's parts against each other (reward.tasks.<task>.format)"
+                    f"the deviation of their {self.train.scale_rewards} (train.scale_rewards: {self.train.scale_rewards}); set "
+                    "train.scale_rewards to none or batch, or weigh the task's parts against each other "
+                    "(reward.tasks.<task>.format)"
                 )
         return self
