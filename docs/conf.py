@@ -39,7 +39,7 @@ NAVIGATION: dict[str, list[str]] = {
         "troubleshooting",
     ],
     "Reference": ["ready-recipes", "recipe", "data", "benchmarks", "leakage", "protocols", "results"],
-    "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "choosing", "decisions/index", "log"],
+    "Background": ["method", "online-selection", "code-tour", "guarantees", "versions", "evidence", "choosing", "decisions/index", "log"],
 }
 """Caption -> pages, in their order. The pages of decisions are a folded group below their index, in its order."""
 
