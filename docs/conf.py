@@ -31,15 +31,15 @@ NAVIGATION: dict[str, list[str]] = {
     "Guides": [
         "own-rewards",
         "own-prompts",
-        "online-selection",
         "serve",
         "scaling-out",
         "families",
         "adding-a-dataset",
         "troubleshooting",
     ],
+    "Learning": ["choosing", "algorithms", "online-selection"],
     "Reference": ["ready-recipes", "recipe", "data", "benchmarks", "leakage", "protocols", "results"],
-    "Background": ["method", "online-selection", "code-tour", "guarantees", "versions", "evidence", "choosing", "decisions/index", "log"],
+    "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "decisions/index", "log"],
 }
 """Caption -> pages, in their order. The pages of decisions are a folded group below their index, in its order."""
 

@@ -107,17 +107,18 @@ def _training(place: Path, train: Train) -> Metrics:
 
 
 def _drawing(log: Sequence[Mapping[str, Any]], train: Train) -> Metrics:
-    """`completions`: all that were drawn, also those of prompts that were replaced. `reward_equal`: the mean reward of the last
-    steps that were made before a run without any replaced prompt would have drawn its last completion.
+    """What was drawn, and what it earned.
 
-    Of steps without rewards (SFT) there is neither.
+    `completions`: all that were drawn, also those of prompts that were replaced. `reward_equal`: the mean reward of the last
+    steps that were made before a run without any replaced prompt would have drawn its last completion. Of steps without
+    rewards (SFT) there is neither.
     """
     plain = train.prompts_per_step * train.group_size
     drawn, rewards = [0.0], []
     for row in (row for row in log if is_number(row.get("reward"))):
-        asked = row.get("asked")
-        counted = row.get("online/completions")
-        drawn.append(drawn[-1] + float(counted if is_number(counted) else plain * asked if is_number(asked) else plain))
+        each = float(row["asked"]) if is_number(row.get("asked")) else 1.0
+        counted = "online/completions"
+        drawn.append(drawn[-1] + (float(row[counted]) if is_number(row.get(counted)) else plain * each))
         rewards.append(float(row["reward"]))
     if not rewards:
         return {}
