@@ -122,6 +122,11 @@ class Train(Update):
         return self.freeze_vision or self.lora is not None
 
     @property
+    def gives_answers(self) -> bool:
+        """Whether groups may hold answers that the policy of the step didn't draw."""
+        return self.offline is not None or (self.online is not None and self.online.replay is not None)
+
+    @property
     def corrects(self) -> Correction:
         """`correction`, or the value that null means."""
         return self.correction or ("token_truncate" if self.rollouts == "vllm" else "none")
@@ -187,6 +192,11 @@ class Train(Update):
             raise ValueError(
                 f"train.online.replay.most ({self.online.replay.most}) must be below train.group_size ({self.group_size}): "
                 "success isn't rare where all completions succeed; lower it"
+            )
+        if self.online.replay and self.ratio_level == "sequence":
+            raise ValueError(
+                "train.online.replay weighs each token, and train.ratio_level: sequence whole completions; take "
+                "train.ratio_level: token"
             )
         return self
 
