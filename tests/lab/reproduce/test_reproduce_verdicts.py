@@ -125,8 +125,8 @@ def test_what_stands_among_many(tmp_path):
         made_here = made(tvg=[middle - 1, middle, middle + 1], sft=[0, 0, 0])
         return replace(verdict(plan, "better", made_here), id=id)
 
-    # With 2 degrees of freedom p is 1 - t / sqrt(t^2 + 2), and t is the middle times the root of 3: p of 2, 3.258, 10 and -10
-    # is 0.074, 0.030, 0.0033 and 0.0033.
+    # With 2 degrees of freedom p is 1 - t / sqrt(t^2 + 2), and t is the middle times the root of 3: p of 2, 3.258, 10 and
+    # -10 is 0.074, 0.030, 0.0033 and 0.0033.
     few, some, much, less = of("few", 2), of("some", 3.258), of("much", 10), of("less", -10)
     assert [one.state for one in (few, some, much, less)] == ["open", "holds", "holds", "refuted"]
     assert standing([some]) == {"some"}

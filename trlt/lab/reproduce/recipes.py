@@ -21,6 +21,8 @@ OUT = "{out}"
 WORLD = f"{OUT}/data"
 PROBE = "{probe}"
 """Stands, in an arm's recipe, for the probe of the pool that its samples are selected by."""
+GOLD = "{gold}"
+"""The same for the gold answers to its samples, as JSONL with `id` and `text`."""
 
 
 def resolve(plan: Plan, where: str, *overlays: Mapping[str, Any]) -> Recipe:
@@ -69,10 +71,14 @@ def _replaced(value: Any, mark: str, text: str) -> Any:
     return value
 
 
-def with_probe(recipe: Recipe, place: str) -> Recipe:
-    """The recipe with a probe's folder in the place of `{probe}`."""
-    values = recipe.model_dump(mode="json")
-    return recipe if PROBE not in str(values) else Recipe.model_validate(_replaced(values, PROBE, place))
+def names(recipe: Recipe, mark: str) -> bool:
+    """Whether a text of the recipe holds a mark."""
+    return mark in str(recipe.model_dump(mode="json"))
+
+
+def marked(recipe: Recipe, mark: str, place: str) -> Recipe:
+    """The recipe with a place where it holds a mark."""
+    return Recipe.model_validate(_replaced(recipe.model_dump(mode="json"), mark, place)) if names(recipe, mark) else recipe
 
 
 def write(recipe: Recipe, path: Path, out: Path) -> None:

@@ -107,11 +107,10 @@ def _training(place: Path, train: Train) -> Metrics:
 
 
 def _drawing(log: Sequence[Mapping[str, Any]], train: Train) -> Metrics:
-    """What was drawn, and what it earned.
+    """`completions`: all that were drawn. `reward_equal`: the mean reward of the last steps within a plain run's completions.
 
-    `completions`: all that were drawn, also those of prompts that were replaced. `reward_equal`: the mean reward of the last
-    steps that were made before a run without any replaced prompt would have drawn its last completion. Of steps without
-    rewards (SFT) there is neither.
+    Completions of prompts that were replaced count; a plain run, of as many steps, replaces none. Of steps without rewards
+    (SFT) there is neither.
     """
     plain = train.prompts_per_step * train.group_size
     drawn, rewards = [0.0], []
