@@ -17,9 +17,10 @@ from trlt.task.score import Scores
 from trlt.train.given_answers import source_of
 from trlt.train.online.choice import Chooser
 from trlt.train.online.curriculum import moved
-from trlt.train.online.estimates import Estimates, read_probe
+from trlt.train.online.estimates import Estimates
 from trlt.train.online.exchange import exchanged
 from trlt.train.online.history import FILE, AskedGroup, History, cut_history, score_of
+from trlt.train.online.probed import read_probe
 from trlt.train.online.replay import ReplayBuffer, rare
 from trlt.train.online.selection import OnlineSelection
 from trlt.train.online.shuffles import Passes, lazily_shuffled

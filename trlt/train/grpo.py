@@ -28,6 +28,7 @@ from trlt.engine.vllm import VllmSampler
 from trlt.errors import DataError, ParityError
 from trlt.recipe import Recipe
 from trlt.train.advantage_scale import AdvantageScale, GroupRewards
+from trlt.train.answer_lines import read_answers
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
 from trlt.train.dynamic_sampling import (
@@ -52,7 +53,7 @@ from trlt.train.given_answers import (
 )
 from trlt.train.importance_weights import Correction
 from trlt.train.metrics import StepMetrics
-from trlt.train.offline_answers import OfflineAnswers, read_answers
+from trlt.train.offline_answers import OfflineAnswers
 from trlt.train.online.selection import Ask, OnlineSelection
 from trlt.train.parity import Trainer
 from trlt.train.policy_means import PolicyMeans

@@ -23,9 +23,10 @@ from trlt.train.given_answers import GivenAnswer
 from trlt.train.online.asked_slot import AskedSlot, noted
 from trlt.train.online.choice import Choice, Chooser
 from trlt.train.online.curriculum import moved
-from trlt.train.online.estimates import Estimates, read_probe
+from trlt.train.online.estimates import Estimates
 from trlt.train.online.exchange import exchanged
 from trlt.train.online.history import AskedGroup, History
+from trlt.train.online.probed import read_probe
 from trlt.train.online.replay import ReplayBuffer
 from trlt.train.online.shuffles import lazily_shuffled
 from trlt.train.online.skipping import Skipping
