@@ -6,6 +6,7 @@ Order of precedence: defaults < recipe file < `--set a.b=c` < flags. Knows neith
 from trlt.recipe._advice import advice
 from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import read_yaml, to_yaml
+from trlt.recipe.algorithms import stands_for
 from trlt.recipe.effects import TRAINING_ALONE, changing, effect, tells_apart
 from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
@@ -15,6 +16,7 @@ from trlt.recipe.reward_rules import LengthBand, Phase, TaskReward
 from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
 from trlt.recipe.selection import Select, Sizes
+from trlt.recipe.stages import shadowed
 from trlt.recipe.training import Lora, Sft, Train
 from trlt.recipe.update import Offline, Update
 
@@ -65,8 +67,10 @@ __all__ = [
     "recipe_file",
     "save_recipe",
     "schema_json",
+    "shadowed",
     "shipped",
     "shipped_name",
+    "stands_for",
     "tells_apart",
     "to_yaml",
 ]
