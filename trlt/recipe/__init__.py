@@ -13,9 +13,12 @@ from trlt.recipe.names import is_plan, name_of, recipe_file, shipped, shipped_na
 from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
 from trlt.recipe.selection import Select, Sizes
+from trlt.recipe.selection_rules import META, ROW_MEASURES, Target
 from trlt.recipe.training import Lora, Sft, Train
 
 __all__ = [
+    "META",
+    "ROW_MEASURES",
     "Benchmark",
     "Decoding",
     "Effect",
@@ -32,6 +35,7 @@ __all__ = [
     "Sizes",
     "Source",
     "Stage",
+    "Target",
     "Train",
     "Video",
     "advice",
