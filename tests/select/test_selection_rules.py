@@ -307,3 +307,26 @@ def test_another_order_of_rows_selects_the_same(chosen: dict[str, Any], seed: in
         first.ids
     )
     assert sum(first.rules.steps[-1].left.values()) == len(first.ids)
+
+
+def test_a_target_within_bounds() -> None:
+    """Bins that bounds of the same measure leave out are wanted by nobody, and the upper bound is in the last bin."""
+    bins = bins_of(Target(of="pass_rate", shape="uniform"), 8, (0.2, 0.8))
+    assert [round(share, 3) for share in weights(Target(of="pass_rate", shape="uniform"), bins)] == [0, 0, *[0.2] * 5, 0, 0]
+    halves = bins_of(Target(bins=4), 8, (0.0, 0.5))
+    assert weights(Target(bins=4, shape="uniform"), halves) == [0.5, 0.5, 0, 0] and halves.place(0.5) == 1
+    rows = [choice(f"m{c}-{i}", c) for c in range(9) for i in range(5)]
+    both = of(
+        15, within={"multi_choice": {"pass_rate": (0.2, 0.8)}}, target={"multi_choice": Target(of="pass_rate", shape="uniform")}
+    )
+    chosen = select(rows, both)
+    assert Counter(id[1] for id in chosen.ids) == dict.fromkeys("23456", 3) and chosen.report.shortfalls == ()
+
+
+def test_an_even_share_that_keeps_a_target_away_is_told() -> None:
+    rows = [grounding(f"a{i}", 0.9, "a") for i in range(5)] + [grounding(f"b{i}", (0.1, 0.9)[i % 2], "b") for i in range(40)]
+    chosen = select(rows, of(grounding=10, target={"grounding": Target(mean=0.0, deviation=0.1, bins=2)}))
+    # Nearly all is wanted in the first bin, but the five of a are in the second.
+    assert Counter(id[0] for id in chosen.ids) == {"a": 5, "b": 5}
+    why = "grounding (any): target mean_iou: what is shared evenly first (select.balance) has no more"
+    assert chosen.report.shortfalls == (f"{why}; 50.0% of what was taken stands in other bins than wanted",)

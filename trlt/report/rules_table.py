@@ -68,7 +68,8 @@ def rules_table(report: RulesReport) -> Group:
         for cell in cells:
             parts += ["", _bins_table(kind, cell)]
     for one in report.measures:
-        parts += ["", _measured_table(one)]
+        if any(one.after) and sum(map(bool, one.before)) > 1:  # one bar alone tells nothing
+            parts += ["", _measured_table(one)]
     return Group(*parts)
 
 

@@ -240,7 +240,8 @@ def _aim(found: RowsPass, narrowed: Narrowed) -> None:
     settings = narrowed.settings
     for name, target in settings.target.items():
         task = next(one for one in TASKS if one == name)
-        bins = narrowed.bins[task] = bins_of(target, found.most.get(task, 1))
+        bins = bins_of(target, found.most.get(task, 1), settings.within.get(task, {}).get(target.of))
+        narrowed.bins[task] = bins
         shares = weights(target, bins)
         if target.of not in ROW_MEASURES:
             ids = [one.id for of, _, one in _candidates(found, narrowed) if of == task]

@@ -35,7 +35,7 @@ def draw(available: Mapping[Leaf, Sequence[int]], shares: Sequence[float], size:
 
     Args:
         available: Samples by leaf and bin.
-        shares: Of the bins, all above 0, which sum to 1.
+        shares: Of the bins, which sum to 1; a bin without a share gives nothing.
         size: Number of samples.
         filled: Reach the size where bins run dry; else only what fits the shape is taken.
     """

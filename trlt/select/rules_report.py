@@ -134,18 +134,24 @@ def _steps(settings: Select) -> Iterable[tuple[str, str]]:
 
 
 def bins_sentences(cells: Iterable[BinsCell], *, kind: str) -> Iterable[str]:
-    """Says where a target or an even share wasn't reached."""
+    """Says where a target or an even share wasn't reached, and why."""
     for cell in cells:
-        what = f"{cell.task} ({cell.klass}): {kind} {cell.by}"
+        apart = cell.apart()
         short = [one for one in cell.bins if one.taken < one.wanted and one.taken == one.available]
-        if not short:
+        if not short and (apart is None or apart < NOTABLE):
             continue
         listed = ", ".join(f"{one.name} has {one.taken:,} of {one.wanted:,}" for one in short[:MOST])
         more = f" and {len(short) - MOST} more" if len(short) > MOST else ""
-        apart = cell.apart()
+        why = (
+            f"{listed}{more}: the rules leave no more there"
+            if short
+            else "what is shared evenly first (select.balance) has no more"
+        )
         tail = f"; {apart:.1%} of what was taken stands in other bins than wanted" if apart is not None else ""
-        yield f"{what}: {listed}{more}: the rules leave no more there{tail}"
+        yield f"{cell.task} ({cell.klass}): {kind} {cell.by}: {why}{tail}"
 
 
+NOTABLE = 0.01
+"""Part in other bins than wanted from which a sentence says so, even if no bin ran dry."""
 MOST = 4
 """Number of bins that a sentence lists."""

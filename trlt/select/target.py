@@ -30,15 +30,17 @@ class Bins(NamedTuple):
     number: int
     points: bool
     """Each bin is one value, such as a number of right answers; else it is a stretch."""
+    first: int
+    """First and last bin that the measure's bounds (`select.within`) leave."""
+    last: int
 
     def place(self, value: float) -> int | None:
         """The bin of a value; the last includes its upper edge. None outside of all."""
         if not self.low - ROUNDING <= value <= self.high + ROUNDING:
             return None
         share = (value - self.low) / (self.high - self.low)
-        if self.points:
-            return round(share * (self.number - 1))
-        return max(0, min(int(self.number * share + ROUNDING), self.number - 1))
+        place = round(share * (self.number - 1)) if self.points else int(self.number * share + ROUNDING)
+        return max(self.first, min(place, self.last))
 
     def center(self, place: int) -> float:
         """The value in the middle of a bin."""
@@ -53,28 +55,43 @@ class Bins(NamedTuple):
         return f"{self.low + place * step:.4g} to {self.low + (place + 1) * step:.4g}"
 
 
-def bins_of(target: Target, n: int) -> Bins:
+def bins_of(target: Target, n: int, bounds: tuple[float, float] | None = None) -> Bins:
     """A target's bins.
 
     Args:
         target: Of a recipe.
         n: Maximum number of answers of a row, for the bins of `pass_rate`.
+        bounds: Bounds of the same measure: bins outside of them have no share.
     """
     low, high = target.range
-    if target.bins is None and target.of == "pass_rate":
-        return Bins(low, high, n + 1, True)
-    return Bins(low, high, target.bins or BINS, False)
+    points = target.bins is None and target.of == "pass_rate"
+    number = n + 1 if points else target.bins or BINS
+    first, last = 0, number - 1
+    if bounds is not None:
+        share_low, share_high = ((value - low) / (high - low) for value in bounds)
+        if points:
+            first, last = math.ceil(share_low * n - ROUNDING), math.floor(share_high * n + ROUNDING)
+        else:
+            first, last = math.floor(number * share_low + ROUNDING), math.ceil(number * share_high - ROUNDING) - 1
+        last = min(max(last, 0), number - 1)
+        first = min(max(first, 0), last)
+    return Bins(low, high, number, points, first, last)
 
 
 def weights(target: Target, bins: Bins) -> list[float]:
-    """The share of each bin, which sum to 1: w_b in proportion to exp(-((c_b - mean) / deviation)² / 2), or 1 / bins."""
-    if target.shape == "uniform":
-        return [1 / bins.number] * bins.number
-    exponents = [-(((bins.center(place) - target.mean) / target.deviation) ** 2) / 2 for place in range(bins.number)]
+    """The share of each bin, which sum to 1; 0 outside of bounds.
+
+    A Gaussian's is in proportion to exp(-((c_b - mean) / deviation)² / 2) at the bin's center c_b; a uniform target's are equal.
+    """
+    open_bins = range(bins.first, bins.last + 1)
+    exponents = [
+        -(((bins.center(place) - target.mean) / target.deviation) ** 2) / 2 if target.shape == "gaussian" else 0.0
+        for place in open_bins
+    ]
     most = max(exponents)  # so that a mean far outside of the range doesn't make all of them 0
     found = [math.exp(exponent - most) for exponent in exponents]
     whole = math.fsum(found)
-    return [value / whole for value in found]
+    return [found[place - bins.first] / whole if place in open_bins else 0.0 for place in range(bins.number)]
 
 
 def fill(available: Mapping[Key, int], shares: Mapping[Key, float], total: int) -> dict[Key, int]:

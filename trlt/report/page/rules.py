@@ -27,7 +27,8 @@ def rules_part(report: RulesReport) -> Markup:
     if report.measures:
         parts.append(element("h4", "Before and after, in percent of the samples"))
         parts.append(legend([("probed", "before"), ("taken", "after")]))
-        parts.append(element("div", *map(_measured_panel, report.measures), class_="panels"))
+        shown = [one for one in report.measures if any(one.after)]
+        parts.append(element("div", *map(_measured_panel, shown), class_="panels"))
     return join(parts)
 
 
