@@ -16,12 +16,15 @@ from trlt.recipe.reward_rules import LengthBand, Phase, TaskReward
 from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
 from trlt.recipe.selection import Select, Sizes
+from trlt.recipe.selection_rules import META, ROW_MEASURES, Target
 from trlt.recipe.stages import shadowed
 from trlt.recipe.training import Lora, Sft, Train
 from trlt.recipe.update import Offline, Update
 
 __all__ = [
     "TRAINING_ALONE",
+    "META",
+    "ROW_MEASURES",
     "Benchmark",
     "Curriculum",
     "Decoding",
@@ -48,6 +51,7 @@ __all__ = [
     "Source",
     "Stage",
     "TaskReward",
+    "Target",
     "Train",
     "Update",
     "Video",
