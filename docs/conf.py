@@ -28,9 +28,18 @@ myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
     "Start": ["getting-started", "tune-on-my-videos", "score-my-outputs", "reproduce-the-paper"],
-    "Guides": ["own-rewards", "own-prompts", "serve", "scaling-out", "families", "adding-a-dataset", "troubleshooting"],
+    "Guides": [
+        "own-rewards",
+        "own-prompts",
+        "serve",
+        "scaling-out",
+        "families",
+        "adding-a-dataset",
+        "troubleshooting",
+    ],
+    "Learning": ["choosing", "algorithms", "online-selection"],
     "Reference": ["ready-recipes", "recipe", "data", "benchmarks", "leakage", "protocols", "results"],
-    "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "choosing", "decisions/index", "log"],
+    "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "decisions/index", "log"],
 }
 """Caption -> pages, in their order. The pages of decisions are a folded group below their index, in its order."""
 

@@ -115,8 +115,6 @@ def test_without_a_distance_the_pool_is_passed_in_order():
     made.go_to(steps[2].position)
     assert made.choose(3, [], set()).prompts == steps[3].prompts
     gone = {*range(15)}
-    left_out = chooser()
-    assert sorted(left_out.choose(0, [], gone).prompts + left_out.choose(1, [17], gone).prompts[1:]) != []
     assert set(chooser().choose(0, [], gone).prompts) <= {*range(15, 20)}
     assert len(set(chooser().choose(0, [], {*range(18)}).prompts)) == 4, "those that have left, where there are no others"
 
@@ -127,8 +125,8 @@ def test_skipped_samples_are_passed_and_come_back_when_nothing_else_is_there():
     assert all(prompt >= 10 for prompt in found.prompts) and all(sample < 10 for sample in found.skipped)
     never = chooser(chance=lambda sample: 0.0).choose(0, [], set())
     assert len(set(never.prompts)) == 4
-    often = chooser(samples=2000, prompts=1000, chance=lambda sample: 0.5).choose(0, [], set())
-    assert 870 < len(often.skipped) < 1000 or 1000 - len(often.skipped) < 130
+    often = chooser(samples=4000, prompts=1000, chance=lambda sample: 0.5).choose(0, [], set())
+    assert 850 < len(often.skipped) < 1150, "as many as were asked, give or take three deviations"
 
 
 def test_nearest_come_first_and_of_equal_ones_those_asked_less():
@@ -254,8 +252,8 @@ def simulated(made: OnlineSelection, retirement: Retirement, steps: range) -> li
             kept = {"text": "t", "tokens": [sample, step], "finished": True, "logps": [-0.1, -0.1 * step]}
             spread = 0.0 if value in (0, 1) else 1.0
             slot.notes.append(group(sample, value, spread, rare=kept if value == 0.125 else None))
-        metrics = made.learn(step, lambda tensor: tensor, torch.device("cpu"))
         retirement.see(step, [Visit(note.sample, note.mean, note.reward_range) for slot in slots for note in slot.notes])
+        metrics = made.learn(step, lambda tensor: tensor, torch.device("cpu"))
         told.append((asked, {key: value for key, value in metrics.items() if not key.startswith("time/")}))
     return told
 

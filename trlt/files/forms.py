@@ -154,6 +154,15 @@ class AskedForm(Form):
     groups: Count = 0
 
 
+class MomentsForm(Form):
+    """A line of `task_scale.jsonl`."""
+
+    step: Count
+    task: Literal["multi_choice", "grounding", "grounded_qa"]
+    mean: float
+    square: float
+
+
 class AnswerForm(Form):
     """The parsed completion."""
 

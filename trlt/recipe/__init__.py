@@ -16,6 +16,7 @@ from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
 from trlt.recipe.selection import Select, Sizes
 from trlt.recipe.training import Lora, Sft, Train
+from trlt.recipe.update import Offline, Update
 
 __all__ = [
     "TRAINING_ALONE",
@@ -29,6 +30,7 @@ __all__ = [
     "Model",
     "Near",
     "Online",
+    "Offline",
     "OwnPart",
     "Phase",
     "Probe",
@@ -45,6 +47,7 @@ __all__ = [
     "Stage",
     "TaskReward",
     "Train",
+    "Update",
     "Video",
     "advice",
     "changing",

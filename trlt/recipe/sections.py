@@ -97,8 +97,8 @@ class Prepare(Section):
 
     sources: Outcome[tuple[Source, ...]] = Field(default=(), strict=False)
     """Sources in order of priority: a duplicate is kept in the first one."""
-    several_spans: Outcome[Literal["keep", "longest", "hull", "drop"]] = "keep"
-    """How to treat samples with several gold spans."""
+    several_spans: Outcome[Literal["keep", "ask", "longest", "hull", "drop"]] = "keep"
+    """How to treat samples with several gold spans; `ask` asks for all spans of a grounding query."""
     against: Outcome[tuple[str, ...]] = Field(default=(), strict=False)
     """Benchmarks whose videos must not be trained on: `benchmarks` (those of `eval.benchmarks`), `<bench>=<folder>`, or a
     folder with one subfolder per benchmark."""

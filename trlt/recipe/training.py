@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.recipe._base import Input, Means, Outcome, Positive, Rounding, Section, Share
+from trlt.recipe.algorithms import with_algorithm
 from trlt.recipe.online import Online
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
@@ -145,6 +146,21 @@ class Train(Update):
                     f"train.sft.{key} ({sft[key]}) is train.{key} now, which is {found[key]} here; leave train.sft.{key} out"
                 )
         return found
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        """Fills in what `algorithm` stands for."""
+        return with_algorithm(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        if self.offline is not None and self.offline.per_group >= self.group_size:
+            raise ValueError(
+                f"train.offline.per_group ({self.offline.per_group}) must leave places of train.group_size ({self.group_size}) "
+                "to the policy; lower it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _economy(self) -> Self:

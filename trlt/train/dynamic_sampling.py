@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
+from typing import Any
 
 from trlt.engine.forest import Completion
 from trlt.engine.shared_prefix import Group
 from trlt.task.score import Scores
+from trlt.train.given_answers import drawn, source_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,20 @@ class ScoredGroup:
     """The parts of the rewards for length, at most 0 each; empty without a length penalty."""
     parts: tuple[Mapping[str, float | None], ...] = ()
     """What each of the recipe's own parts gave, by name; empty without any."""
+    advantages: tuple[float, ...] = ()
+    """Of each completion, once the step's groups are known."""
+
+    @property
+    def own(self) -> ScoredGroup:
+        """What the policy drew of it, without given answers: what means of the policy are taken over."""
+        places = drawn(self.completions)
+        if len(places) == len(self.completions):
+            return self
+        listed = ("completions", "scores", "rewards", "penalties", "parts", "advantages")
+        kept: dict[str, Any] = {
+            name: tuple(values[i] for i in places) if (values := getattr(self, name)) else () for name in listed
+        }
+        return replace(self, **kept)
 
     def counted(self, *, mask_truncated: bool) -> list[int]:
         """Tokens of each completion that count in the loss; none of one that was cut off, with `mask_truncated`."""
@@ -168,13 +184,18 @@ def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: i
 
 
 def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
-    """What is logged of groups: one number per completion, group or score, by name."""
+    """What is logged of groups: one number per completion, group or score, by name.
+
+    Given answers count in the range of a group's rewards, which is what it teaches, and in nothing else.
+    """
+    ranges = [s.reward_range for s in scored]
+    scored = [s.own for s in scored]
     every = [s for group in scored for s in group.scores]
     completions = [c for s in scored for c in s.completions]
     return {
         "reward": [r for s in scored for r in s.rewards],
-        "reward_range": [s.reward_range for s in scored],
-        "frac_zero_range": [float(s.reward_range == 0) for s in scored],
+        "reward_range": ranges,
+        "frac_zero_range": [float(one == 0) for one in ranges],
         "reward/format": [s.format for s in every],
         "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
@@ -185,6 +206,12 @@ def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
         "same_answer": _same_answer(scored),
         "video_tokens": [float(s.group.clip.tokens) for s in scored],
     }
+
+
+def given_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
+    """What is logged of given answers: their rewards, and for each completion whether it is one."""
+    given = [(bool(source_of(c)), r) for s in scored for c, r in zip(s.completions, s.rewards, strict=True)]
+    return {"given/reward": [r for is_given, r in given if is_given], "given/share": [float(is_given) for is_given, _ in given]}
 
 
 def _parts(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:

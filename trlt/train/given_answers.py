@@ -1,10 +1,10 @@
 """Answers that the policy didn't draw, in places of its groups: what they are, and how much their tokens count.
 
-A given answer is graded and stands in its group's mean and deviation as any other. Its tokens are of another policy mu, so the
-ratio rho = pi / mu stands in the objective in place of the 1 of a fresh draw, as it is or shaped:
+A given answer is graded and stands in its group's mean and deviation as any other. Its tokens are of another policy mu, so with
+the ratio rho = pi / mu they add w A grad log pi to the gradient, where those of a fresh draw add A grad log pi:
 
-    truncated:  min(rho, C) A, whose gradient is w A grad log pi with w = min(rho, C)
-    shaped:     rho / (rho + gamma) A (LUFFY, arXiv 2504.14945), whose gradient is the same with w = gamma rho / (rho + gamma)^2
+    truncated:  w = min(rho, C), truncated importance sampling
+    shaped:     w = gamma rho / (rho + gamma)^2, the gradient of LUFFY's rho / (rho + gamma) A (arXiv 2504.14945)
 
 `w` is what a token's policy term is multiplied by. Where mu isn't known it is taken for 1, as LUFFY does. Clipping has no part
 in it, and neither has the KL term, which is a mean over the policy's own draws. Knows completions and tensors; neither where
@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from trlt.engine.forest import Completion
-from trlt.engine.inputs import PromptInputs
 
 OFFLINE = "offline"
 """Source of answers from a file."""
@@ -37,8 +36,8 @@ class GivenAnswer(Completion):
     """By which its rule is found, and what logs call it."""
 
 
-Provider = Callable[[int, PromptInputs, int], Sequence[GivenAnswer]]
-"""(sample's index, its prompt, steps that are done) -> the answers that take places of its group at that step."""
+Provider = Callable[[int, int], Sequence[GivenAnswer]]
+"""(sample's index, steps that are done) -> the answers that take the last places of its group; the same in every process."""
 Rule = Callable[[Tensor], Tensor]
 """Ratios pi / mu of tokens -> their weights w."""
 

@@ -18,6 +18,8 @@ STEP_METRICS = (
     "length",
     "truncated_frac",
     "same_answer",
+    "given/reward",
+    "given/share",
     "video_tokens",
     "rounds",
     "asked",

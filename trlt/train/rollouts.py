@@ -22,6 +22,7 @@ from trlt.recipe import Recipe
 from trlt.task.grade import Grade
 from trlt.task.reward import overlong
 from trlt.train.dynamic_sampling import ScoredGroup
+from trlt.train.given_answers import GivenAnswer, Provider
 from trlt.train.reward_phases import RewardPhases
 from trlt.train.trainer import TrainingData
 from trlt.train.unreadable_videos import BrokenSamples
@@ -38,6 +39,8 @@ class _GroupRequest(NamedTuple):
     prompt: PromptInputs
     length_s: float
     """Seconds of its clip."""
+    given: Sequence[GivenAnswer]
+    """Take the last places of its group."""
 
 
 class GroupRollouts:
@@ -70,6 +73,8 @@ class GroupRollouts:
         self.parts = self._reward.names
         """Names of the reward's own parts, and of what else a completion is paid beside its scores."""
         self._surprises = Surprises(again="")
+        self.given: Provider | None = None
+        """Answers that take places of groups; None for none."""
         self.told: Callable[[int, int], None] | None = None
         """Is told how many completions of a call are there, of how many."""
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
@@ -103,21 +108,25 @@ class GroupRollouts:
                     words = self._form.prompt(sample)
                     inputs = self.inputs(clip)
                     prompt = training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
+                    given = self.given(indices[place], step) if self.given else ()
                 except Exception as error:  # of this sample alone
                     self._broken.add(sample, fault_of(error), step)
                     continue
                 # The step is part of the name, so a sample that comes again is
                 # answered anew, and a resumed run draws as the other did.
-                request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size, words.think)
+                request = PromptRequest(
+                    f"{sample.id}@{step}", words.system, words.user, train.group_size - len(given), words.think
+                )
                 # The update gets these very inputs, so what was answered and what is learned can't be different prompts.
                 tree = Tree(clip if self.vllm else inputs, (request,))
-                asked.append(_GroupRequest(place, tree, inputs, prompt, clip.duration))
+                asked.append(_GroupRequest(place, tree, inputs, prompt, clip.duration, given))
             trees = [one.tree for one in asked]
             if self.vllm:
                 answers = self.vllm.generate(trees, sampling, max_sequences=train.max_sequences)
                 drawn = {t: completions for t, (completions,) in enumerate(answers)}
             else:
-                ended = _counter(self.told, len(trees) * train.group_size) if self.told else None
+                wanted = sum(train.group_size - len(one.given) for one in asked)
+                ended = _counter(self.told, wanted) if self.told else None
                 answered = self.engine.stream(trees, sampling, max_sequences=train.max_sequences, ended=ended)
                 for t, _, completions, fault in answered:
                     if fault is None:
@@ -126,7 +135,7 @@ class GroupRollouts:
                         self._broken.add(training_data.samples[indices[asked[t].place]], fault, step)
         sampled = time.perf_counter()
         # In the order of the prompts. The order in which the engine is done with them depends on its batches.
-        scored = self._scored(indices, [(asked[t], said) for t, said in sorted(drawn.items())], step)
+        scored = self._scored(indices, [(asked[t], (*said, *asked[t].given)) for t, said in sorted(drawn.items())], step)
         for name, seconds in zip(
             self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
         ):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.files import read_log, write_jsonl
+from trlt.train.advantage_scale import cut_scales
 from trlt.train.completion_log import cut_completions
 from trlt.train.online.history import cut_history
 from trlt.train.retirement import cut_visits
@@ -32,5 +33,6 @@ def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
     cut_broken(folder, step)
     cut_visits(folder, step)
     cut_history(folder, step)
+    cut_scales(folder, step)
     cut_completions(folder, step)
     return kept

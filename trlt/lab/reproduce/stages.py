@@ -197,7 +197,7 @@ class _Builder:
         values = identity.settings(recipe, ["model", "video", "reward", "train"])
         values |= {"prompt": recipe.prompt.words().version, "weights": self._model(recipe)}
         start = self._plan.arms[arm].start
-        before = (self._train(start, seed),) if start else ()
+        before: tuple[Stage, ...] = (self._train(start, seed),) if start else ()
         if names(recipe, GOLD):
             gold = self._gold(data, recipe)
             before, recipe = (*before, gold), marked(recipe, GOLD, gold.place)

@@ -6,17 +6,18 @@ not on the pool, except where `candidates: null` asks for the whole pool. Knows 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trlt.train.online.shuffles import Passes, generator, lazily_shuffled
 
+TRIES = 8
+"""Candidates per prompt of a step that are held for its replacements, at most."""
 Distance = Callable[[NDArray[np.int64], np.random.Generator], NDArray[np.float64]]
 """(candidates, a generator) -> how far each one is from what is wanted."""
 Chance = Callable[[int], float]
@@ -64,7 +65,7 @@ class Chooser:
         """Continues behind a step's `Choice.position`."""
         self._passes.go_to(position)
 
-    def choose(self, step: int, first: Sequence[int], left: Container[int]) -> Choice:
+    def choose(self, step: int, first: Sequence[int], left: Collection[int]) -> Choice:
         """The prompts of a step.
 
         Args:
@@ -86,16 +87,11 @@ class Chooser:
                 else:
                     skipped.append(sample)
 
-        further: list[int] = []
         if self._distance is None:
-            found = list(islice(open_to(next(self._passes) for _ in range(self._samples)), wanted))
+            order = (next(self._passes) for _ in range(self._samples))
+            found, further = list(islice(open_to(order), wanted)), []
         else:
-            if self._candidates is None:
-                order = list(open_to(iter(range(self._samples))))
-            else:
-                lazily = lazily_shuffled(self._samples, f"{self._seed}:candidates:{step}")
-                order = list(islice(open_to(lazily), wanted * self._candidates))
-            ranked = self._ranked(np.asarray(order, dtype=np.int64), step, wanted)
+            ranked = list(islice(open_to(iter(self._ranked(step, wanted, taken, left))), TRIES * wanted))
             found, further = ranked[:wanted], ranked[wanted:]
         if len(found) < wanted:  # nearly everything is skipped or has left
             found += islice((s for s in dict.fromkeys(skipped) if s not in taken), wanted - len(found))
@@ -103,7 +99,7 @@ class Chooser:
             found += islice((s for s in self._shuffled(step) if s not in taken), wanted - len(found))
         return Choice([*first, *found], further, skipped, len(first), self._passes.position)
 
-    def line(self, step: int, choice: Choice, slot: int, left: Container[int]) -> Iterator[int]:
+    def line(self, step: int, choice: Choice, slot: int, left: Collection[int]) -> Iterator[int]:
         """The samples of a slot, in order.
 
         These are its prompt, its share of the further candidates and of the rest of the pool, what was skipped or has left, and
@@ -136,14 +132,22 @@ class Chooser:
         chance, random = self._chance, Random(seed)
         return lambda sample: (p := chance(sample)) >= 1 or random.random() < p
 
-    def _ranked(self, candidates: NDArray[np.int64], step: int, wanted: int) -> list[int]:
-        """Candidates by distance, so many that a slot has some for its tries."""
+    def _ranked(self, step: int, wanted: int, taken: Container[int], left: Collection[int]) -> list[int]:
+        """The nearest candidates, in order: as many as are left of some after skipping."""
         assert self._distance is not None
+        if self._candidates is None:
+            there = np.ones(self._samples, dtype=bool)
+            there[np.fromiter(left, dtype=np.int64, count=len(left))] = False
+            candidates = np.flatnonzero(there)
+        else:
+            order = lazily_shuffled(self._samples, f"{self._seed}:candidates:{step}")
+            some = islice((s for s in order if s not in left and s not in taken), wanted * self._candidates)
+            candidates = np.fromiter(some, dtype=np.int64)
         random = generator(f"{self._seed}:near:{step}")
         # Far below a difference of scores: equally near ones come by how often they were asked, then at random.
         tied = 1e-6 * self.visits[candidates] + 1e-7 * random.random(len(candidates))
         distances = self._distance(candidates, random) + tied
-        most = min(len(candidates), 8 * wanted)
+        most = min(len(candidates), 4 * TRIES * wanted)
         nearest = np.argpartition(distances, most - 1)[:most] if most else np.arange(0)
-        ordered: list[Any] = candidates[nearest[np.argsort(distances[nearest], kind="stable")]].tolist()
+        ordered: list[int] = candidates[nearest[np.argsort(distances[nearest], kind="stable")]].tolist()
         return ordered
