@@ -38,6 +38,16 @@ NAVIGATION: dict[str, list[str]] = {
         "troubleshooting",
     ],
     "Learning": ["choosing", "algorithms", "online-selection"],
+    "Guides": [
+        "rewards",
+        "own-rewards",
+        "own-prompts",
+        "serve",
+        "scaling-out",
+        "families",
+        "adding-a-dataset",
+        "troubleshooting",
+    ],
     "Reference": ["ready-recipes", "recipe", "data", "benchmarks", "leakage", "protocols", "results"],
     "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "decisions/index", "log"],
 }
