@@ -172,7 +172,7 @@ def test_select_says_where_rows_were_rewarded_otherwise(trlt, own):
     (own / "my_reward.py").write_text(REWARD + "# new\n")
     command = ["select", "--probe", "p", "--recipe", "r.yaml"]
     told = trlt(*command, code=3)
-    assert "rewarded by other parts than the recipe has" in told and "reward part long: my_reward.py changed" in told
+    assert "rewarded otherwise than by this recipe" in told and "reward part long: my_reward.py changed" in told
     result = CliRunner().invoke(app, [*command, "--by", "random"])
     assert result.exit_code == 0 and "reward part long: my_reward.py changed" in result.stderr
     assert "reward part" not in CliRunner().invoke(app, ["select", "--probe", "p", "--by", "variance"]).stderr, (

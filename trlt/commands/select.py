@@ -18,9 +18,11 @@ from trlt.commands._setup import RUNS, beside_others, next_command, resolve
 from trlt.commands._shared_options import Overrides, RecipeFile
 from trlt.errors import DataError, UsageError
 from trlt.files import file_digest, iter_jsonl, open_atomic, sample_files, to_line, write_json, write_text_atomic
-from trlt.recipe import Recipe, save_recipe
+from trlt.recipe import Recipe, load_recipe, save_recipe, tells_apart
 from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
+from trlt.report.rules_table import rules_table
+from trlt.report.selection_page import PAGE, write_selection_page
 from trlt.report.selection_table import selection_markdown
 from trlt.rollout import RunFiles, environment, read_rows, videos_root
 from trlt.rollout.changed_parts import changed_parts
@@ -36,7 +38,8 @@ def select(
     by: Annotated[
         str | None,
         typer.Option(
-            help="rules (default: difficulty and Δ_IoU), variance (std of rewards) or random (whatever the difficulty)."
+            help="rules (default: difficulty and Δ_IoU), variance (std of rewards), random (whatever the difficulty), or all "
+            "(what `select.within` and `select.target` of the recipe leave)."
         ),
     ] = None,
     budget: Annotated[
@@ -64,22 +67,26 @@ def select(
         next(iter_jsonl(file), None)
     manifest = run.read_manifest() or {}
     noted = manifest.get("inputs", {}).get("data", {})
-    _check_parts(
+    _check_reward(
         recipe,
         given=recipe_path is not None or any(one.startswith("reward.") for one in sets),
-        rows=rows,
+        run=run,
         noted=manifest,
         output=output,
     )
+    samples = _values(data) if recipe.select.needs_samples() else None
     with output.progress("select", "samples") as progress:
-        selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select)
+        selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select, samples)
     if selection.ids:
         _copy(data, selection.ids, out, rows)
     report = selection.report.to_json()
     report_path = out.with_suffix(".report.json")
     write_json(report_path, report)
     write_text_atomic(out.with_suffix(".report.md"), selection_markdown(selection.report))
+    page = write_selection_page(out.with_suffix(PAGE), out.name, selection)
     output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
+    if selection.report.rules is not None:
+        output.show("", rules_table(selection.report.rules))
     if not selection.ids:
         why = "\n  ".join(nothing_taken(selection.report)) or "no row is without an error"
         raise DataError(
@@ -106,28 +113,40 @@ def select(
             },
         }
     )
-    output.show(f"\nSamples: {out}\nReport: {report_path}")
+    output.show(f"\nSamples: {out}\nReport: {report_path}\nPage: {page}")
     output.show(_next(recipe_path, recipe, run, sets, out))
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
 
 
-def _check_parts(recipe: Recipe, *, given: bool, rows: Path, noted: Mapping[str, Any], output: Output) -> None:
-    """Compares the recipe's own parts of the reward with those of the rows; without a recipe, the probe's counts.
+def _check_reward(recipe: Recipe, *, given: bool, run: RunFiles, noted: Mapping[str, Any], output: Output) -> None:
+    """Compares the recipe's reward, and the files of its own parts, with the rows'; without a recipe, the probe's counts.
 
     Raises:
         DataError: the selection goes by rewards, and they differ.
         RecipeError: a part's file or function can't be used.
     """
-    if not given or not (found := changed_parts(noted.get("reward", []), recipe.reward.identity())):
+    if not given:
+        return
+    rows = run.rows("probe")
+    found = changed_parts(noted.get("reward", []), recipe.reward.identity())
+    if run.recipe.is_file():
+        keys = tells_apart("probe", load_recipe(run.recipe), recipe)
+        found += [line for line in keys if line.startswith("reward.")]
+    if not found:
         return
     listed = "\n  ".join(found)
-    if recipe.select.by == "variance":
+    if recipe.select.goes_by_rewards():
+        rule = (
+            "--by variance"
+            if recipe.select.by == "variance"
+            else "mean_reward (or deviation) in select.within or select.target"
+        )
         raise DataError(
-            f"{rows}: --by variance goes by rewards, and these rows were rewarded by other parts than the recipe has; probe "
+            f"{rows}: {rule} goes by rewards, and these rows were rewarded otherwise than by this recipe; probe "
             f"again with this recipe, or give the probe's:\n  {listed}"
         )
     output.note(
-        f"select: the rows were rewarded by other parts than the recipe has; --by {recipe.select.by} doesn't go by rewards, so "
+        f"select: the rows were rewarded otherwise than by this recipe; --by {recipe.select.by} doesn't go by rewards, so "
         f"it takes the same samples either way:\n  {listed}"
     )
 
@@ -139,7 +158,7 @@ def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str]
         used = RunFiles(out).recipe
         save_recipe(used, recipe)
     settings = resolve(used, sets, {})
-    usual = RUNS / settings.name / f"train-{settings.train.method}"
+    usual = RUNS / settings.name / f"train-{settings.train.last.method}"
     place = beside_others(usual, file_digest(out), (run.read_manifest() or {}).get("model"))
     return next_command("train", used, *(word for one in sets for word in ("--set", one)), "--data", out, *place)
 
@@ -153,6 +172,13 @@ def _counted(rows: Iterable[dict[str, Any]], total: int | None, progress: Progre
     for done, row in enumerate(rows, 1):
         yield row
         progress(done, total)
+
+
+def _values(data: Path) -> Iterator[Mapping[str, Any]]:
+    """JSON values of all samples, one by one."""
+    lines: Iterator[tuple[str, str, Any]] = iter_sample_lines(data)
+    for _, _, values in lines:
+        yield values
 
 
 def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:
