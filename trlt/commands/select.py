@@ -151,7 +151,7 @@ def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str]
         used = RunFiles(out).recipe
         save_recipe(used, recipe)
     settings = resolve(used, sets, {})
-    usual = RUNS / settings.name / f"train-{settings.train.method}"
+    usual = RUNS / settings.name / f"train-{settings.train.last.method}"
     place = beside_others(usual, file_digest(out), (run.read_manifest() or {}).get("model"))
     return next_command("train", used, *(word for one in sets for word in ("--set", one)), "--data", out, *place)
 

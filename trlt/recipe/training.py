@@ -8,6 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.recipe._base import Input, Means, Outcome, Positive, Rounding, Section, Share
+from trlt.recipe.algorithms import with_algorithm
+from trlt.recipe.online import Online
+from trlt.recipe.stages import ALL, complete, merged
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
 
@@ -65,6 +68,9 @@ class Vllm(Section):
 class Train(Update):
     """The update (4.1 of the paper; where it is silent, the authors' released code)."""
 
+    stages: Outcome[tuple[dict[str, Any], ...]] = Field(default=(), strict=False)
+    """Stages one after the other, each with those keys of this section that are other in it; each begins with the weights that
+    the one before it ends with. Empty: this section is the only one. See [algorithms](algorithms.md#stages)."""
     method: Outcome[Literal["grpo", "sft"]] = "grpo"
     data: Input[str | None] = None
     """Samples as JSONL, from `trlt select` or `trlt prepare`; or a table of questions (docs/data.md)."""
@@ -101,6 +107,8 @@ class Train(Update):
     """Maximum number of prompts tried per slot of a batch for `min_reward_range`; the group with the widest range is kept."""
     retire_after: Outcome[Positive | None] = None
     """Drop a sample after this many consecutive zero-variance groups; null keeps all."""
+    online: Outcome[Online | None] = None
+    """Choose prompts by what earlier groups earned; null asks the samples in the epoch's random order."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1
     """Maximum fraction of broken samples; each is listed and replaced, and the run ends above it."""
     completions_every: Means[Positive] = 1
@@ -112,10 +120,25 @@ class Train(Update):
     sft: Sft = Sft()
     launch: Launch = Launch()
 
+    def stage(self, place: int) -> Train:
+        """A stage's own section, by its place from 0; negative ones count from the end."""
+        values = self.model_dump(mode="json", exclude={ALL})
+        return Train.model_validate(merged(values, self.stages[place]))
+
+    @property
+    def last(self) -> Train:
+        """The section of the last stage: the one that a run's folder ends with."""
+        return self.stage(-1) if self.stages else self
+
     @property
     def tower_is_frozen(self) -> bool:
         """Whether the vision tower stays as it is."""
         return self.freeze_vision or self.lora is not None
+
+    @property
+    def gives_answers(self) -> bool:
+        """Whether groups may hold answers that the policy of the step didn't draw."""
+        return self.offline is not None or (self.online is not None and self.online.replay is not None)
 
     @property
     def corrects(self) -> Correction:
@@ -143,6 +166,27 @@ class Train(Update):
                 )
         return found
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        """Fills in what `algorithm` stands for."""
+        return with_algorithm(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _staged(cls, values: Any) -> Any:
+        """Resolves the stages. From the keys as they were read: what an algorithm stands for isn't among them yet."""
+        return complete(values, cls) if isinstance(values, Mapping) and values.get(ALL) else values
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        if self.offline is not None and self.offline.per_group >= self.group_size:
+            raise ValueError(
+                f"train.offline.per_group ({self.offline.per_group}) must leave places of train.group_size ({self.group_size}) "
+                "to the policy; lower it"
+            )
+        return self
+
     @model_validator(mode="after")
     def _economy(self) -> Self:
         if self.features is not None and not self.tower_is_frozen:
@@ -156,6 +200,24 @@ class Train(Update):
             )
         if self.attention == "flex" and not self.shared_prefix:
             raise ValueError("train.attention: flex computes a shared prefix's mask; it needs train.shared_prefix: true")
+        return self
+
+    @model_validator(mode="after")
+    def _online_can(self) -> Self:
+        if self.online is None:
+            return self
+        if self.method != "grpo":
+            raise ValueError(f"train.online chooses prompts by their groups' rewards, and train.method: {self.method} has none")
+        if self.online.replay and self.online.replay.most >= self.group_size:
+            raise ValueError(
+                f"train.online.replay.most ({self.online.replay.most}) must be below train.group_size ({self.group_size}): "
+                "success isn't rare where all completions succeed; lower it"
+            )
+        if self.online.replay and self.ratio_level == "sequence":
+            raise ValueError(
+                "train.online.replay weighs each token, and train.ratio_level: sequence whole completions; take "
+                "train.ratio_level: token"
+            )
         return self
 
     @model_validator(mode="after")

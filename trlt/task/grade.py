@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from trlt.errors import VideoError
@@ -11,7 +11,8 @@ from trlt.errors.faults import fault_of
 from trlt.task.answer import Answer
 from trlt.task.parts import Read, RewardPart, with_parts
 from trlt.task.prompt_form import PromptForm
-from trlt.task.reward import Weights, reward
+from trlt.task.reward import Weights, earned, weighed
+from trlt.task.reward_rules import Rules
 from trlt.task.sample import Sample
 from trlt.task.score import Scores, score
 
@@ -24,7 +25,8 @@ class Grade(NamedTuple):
     reward: float
     """Weighted sum (Eq. 1 to 3 of the paper), and of the recipe's own parts."""
     parts: Mapping[str, float | None] = {}
-    """What each of the recipe's own parts gave, by name; None where it doesn't apply, and adds nothing."""
+    """What each of the recipe's own parts gave, by name; None where it doesn't apply, and adds nothing. Where another rule than
+    the paper's pays spans or answers, first what it paid in place of the score (`Rules.noted`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,25 @@ class Grader:
     weights: Weights = Weights()
     parts: tuple[RewardPart, ...] = ()
     """Parts beside the paper's, in the order in which they are added."""
+    rules: Rules = Rules()
+    """What spans, numbers and words are paid by."""
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """Names of what a grade notes beside scores, in `Grade.parts`."""
+        return (*self.rules.noted, *(part.name for part in self.parts))
+
+    def timed(self, sample: Sample, length_s: float | None) -> Sample:
+        """A sample with its clip's length, where the reward divides by a duration that its annotation doesn't state.
+
+        Args:
+            sample: The sample as it is.
+            length_s: Seconds of the clip as it was decoded; None if it wasn't.
+        """
+        divides = self.rules.span == "timestamp_iou" or any(part.name == "timestamp_iou" for part in self.parts)
+        if not divides or sample.duration is not None or length_s is None or sample.task == "multi_choice":
+            return sample
+        return replace(sample, duration=length_s)
 
     def grade(self, asked: Sequence[tuple[Sample, Sequence[str]]]) -> list[list[Grade]]:
         """Grades of some samples' completions.
@@ -66,14 +87,15 @@ class Grader:
             Exception: what concerns the machine, see `fault_of`.
         """
         read: dict[int, Read] = {}
-        base: dict[int, list[float]] = {}
+        base: dict[int, list[dict[str, float]]] = {}
         found: dict[int, list[Grade] | VideoError] = {}
         for place, (sample, texts) in enumerate(asked):
             try:
                 answers = [self.form.read(sample, text) for text in texts]
                 scores = [score(answer, sample, self.form.open_threshold) for answer in answers]
                 one = Read(sample, texts, answers, scores)
-                base[place] = [reward(sample, *each, self.weights) for each in zip(texts, answers, scores, strict=True)]
+                each = zip(texts, answers, scores, strict=True)
+                base[place] = [earned(sample, *three, self.weights, self.rules) for three in each]
             except Exception as error:  # of this sample alone
                 found[place] = fault_of(error)
             else:
@@ -93,9 +115,18 @@ class Grader:
                 found[place] = self._grades(one, base[place], paid[place])
         return [found[place] for place in range(len(asked))]
 
-    def _grades(self, read: Read, base: Sequence[float], paid: Mapping[str, Sequence[float | None]]) -> list[Grade]:
+    def _grades(
+        self, read: Read, base: Sequence[Mapping[str, float]], paid: Mapping[str, Sequence[float | None]]
+    ) -> list[Grade]:
         grades = []
-        for i, total in enumerate(base):
-            values = {name: some[i] for name, some in paid.items()}
-            grades.append(Grade(read.answers[i], read.scores[i], with_parts(total, self.parts, values), values))
+        task = read.sample.task
+        for i, values in enumerate(base):
+            own = {name: some[i] for name, some in paid.items()}
+            total = weighed(task, values, self.weights, self.rules)
+            total = with_parts(total, self.parts, own, self.rules.scale(task))
+            notes = {name: values.get(_SCORE_OF[name]) for name in self.rules.noted}
+            grades.append(Grade(read.answers[i], read.scores[i], total, notes | own))
         return grades
+
+
+_SCORE_OF = {"span": "tiou", "answer": "accuracy"}

@@ -22,6 +22,8 @@ from trlt.recipe import Recipe
 from trlt.task.grade import Grade
 from trlt.task.reward import overlong
 from trlt.train.dynamic_sampling import ScoredGroup
+from trlt.train.given_answers import GivenAnswer, Provider
+from trlt.train.reward_phases import RewardPhases
 from trlt.train.trainer import TrainingData
 from trlt.train.unreadable_videos import BrokenSamples
 from trlt.video.clip import Clip
@@ -35,6 +37,10 @@ class _GroupRequest(NamedTuple):
     tree: Tree
     inputs: ClipInputs
     prompt: PromptInputs
+    length_s: float
+    """Seconds of its clip."""
+    given: Sequence[GivenAnswer]
+    """Take the last places of its group."""
 
 
 class GroupRollouts:
@@ -63,10 +69,12 @@ class GroupRollouts:
         self.engine, self.vllm = engine, vllm
         self._training_data, self._recipe, self._broken = training_data, recipe, broken
         self._autocast, self._tower = autocast, tower
-        self._grader = recipe.grader("train")
-        self.parts = [part.name for part in self._grader.parts]
-        """Names of the reward's own parts."""
+        self._reward, self._form = RewardPhases(recipe), recipe.form("train")
+        self.parts = self._reward.names
+        """Names of the reward's own parts, and of what else a completion is paid beside its scores."""
         self._surprises = Surprises(again="")
+        self.given: Provider | None = None
+        """Answers that take places of groups; None for none."""
         self.told: Callable[[int, int], None] | None = None
         """Is told how many completions of a call are there, of how many."""
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
@@ -97,23 +105,28 @@ class GroupRollouts:
             for place, clip in read:
                 sample = training_data.samples[indices[place]]
                 try:
-                    words = self._grader.form.prompt(sample)
+                    words = self._form.prompt(sample)
                     inputs = self.inputs(clip)
                     prompt = training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
+                    given = self.given(indices[place], step) if self.given else ()
                 except Exception as error:  # of this sample alone
                     self._broken.add(sample, fault_of(error), step)
                     continue
                 # The step is part of the name, so a sample that comes again is
                 # answered anew, and a resumed run draws as the other did.
-                request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size, words.think)
+                request = PromptRequest(
+                    f"{sample.id}@{step}", words.system, words.user, train.group_size - len(given), words.think
+                )
                 # The update gets these very inputs, so what was answered and what is learned can't be different prompts.
-                asked.append(_GroupRequest(place, Tree(clip if self.vllm else inputs, (request,)), inputs, prompt))
+                tree = Tree(clip if self.vllm else inputs, (request,))
+                asked.append(_GroupRequest(place, tree, inputs, prompt, clip.duration, given))
             trees = [one.tree for one in asked]
             if self.vllm:
                 answers = self.vllm.generate(trees, sampling, max_sequences=train.max_sequences)
                 drawn = {t: completions for t, (completions,) in enumerate(answers)}
             else:
-                ended = _counter(self.told, len(trees) * train.group_size) if self.told else None
+                wanted = sum(train.group_size - len(one.given) for one in asked)
+                ended = _counter(self.told, wanted) if self.told else None
                 answered = self.engine.stream(trees, sampling, max_sequences=train.max_sequences, ended=ended)
                 for t, _, completions, fault in answered:
                     if fault is None:
@@ -122,7 +135,7 @@ class GroupRollouts:
                         self._broken.add(training_data.samples[indices[asked[t].place]], fault, step)
         sampled = time.perf_counter()
         # In the order of the prompts. The order in which the engine is done with them depends on its batches.
-        scored = self._scored(indices, [(asked[t], said) for t, said in sorted(drawn.items())], step)
+        scored = self._scored(indices, [(asked[t], (*said, *asked[t].given)) for t, said in sorted(drawn.items())], step)
         for name, seconds in zip(
             self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
         ):
@@ -138,15 +151,16 @@ class GroupRollouts:
             TrltError: most samples meet unforeseen errors; or a part of the reward gave what is no reward.
         """
         scored: list[ScoredGroup | None] = [None] * len(indices)
-        samples = [self._training_data.samples[indices[one.place]] for one, _ in drawn]
+        grader = self._reward.at(step).grader
+        samples = [grader.timed(self._training_data.samples[indices[one.place]], one.length_s) for one, _ in drawn]
         texts = [[c.text for c in said] for _, said in drawn]
-        outcomes = self._grader.outcomes([*zip(samples, texts, strict=True)])
+        outcomes = grader.outcomes([*zip(samples, texts, strict=True)])
         for sample, (one, said), outcome in zip(samples, drawn, outcomes, strict=True):
             try:
                 if isinstance(outcome, VideoError):
                     raise outcome
                 group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
-                scored[one.place] = self.score(indices[one.place], group, said, outcome)
+                scored[one.place] = self.score(indices[one.place], group, said, outcome, step)
             except Exception as error:  # of these answers alone
                 fault = fault_of(error)
                 try:
@@ -161,17 +175,22 @@ class GroupRollouts:
         """A clip as the engine and the update take it."""
         return self._tower.inputs(clip) if self._tower else self._training_data.builder.clip(clip)
 
-    def score(self, index: int, group: Group, completions: Sequence[Completion], grades: Sequence[Grade]) -> ScoredGroup:
-        """The rewards of a sample's completions: from their grades, minus length penalties.
+    def score(
+        self, index: int, group: Group, completions: Sequence[Completion], grades: Sequence[Grade], step: int
+    ) -> ScoredGroup:
+        """The rewards of a sample's completions: from their grades, with the pay for lengths, minus length penalties.
 
         Args:
             index: Of the sample.
             group: What the completions are an answer to, and their tokens.
             completions: As they were drawn.
             grades: Of each.
+            step: Optimizer steps that are done.
         """
-        train = self._recipe.train
-        rewards = [one.reward for one in grades]
+        train, phase = self._recipe.train, self._reward.at(step)
+        sample = self._training_data.samples[index]
+        paid = [phase.paid(sample, one, len(c.tokens)) for one, c in zip(grades, completions, strict=True)]
+        rewards = [one.reward for one in paid]
         penalties: list[float] = []
         # In training alone: evaluation grades the same text without it.
         if train.overlong_tokens is not None:
@@ -184,7 +203,7 @@ class GroupRollouts:
             tuple(one.scores for one in grades),
             tuple(rewards),
             tuple(penalties),
-            tuple(one.parts for one in grades) if self.parts else (),
+            tuple(one.parts for one in paid) if self.parts else (),
         )
 
 
