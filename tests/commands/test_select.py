@@ -132,3 +132,21 @@ def test_a_budget_needs_sizes(trlt, data, rows):
     assert "budget (5) is shared in proportion to sizes" in message
     assert "did you mean variance?" in trlt("select", "--probe", rows, "--data", data, "--set", "select.by=varianse", code=2)
     assert "greater than or equal to 1" in trlt("select", "--probe", rows, "--data", data, "--set", "select.budget=0", code=2)
+
+
+def test_rules_beyond_the_paper(trlt, data, rows, tmp_path):
+    """Bounds and a cap by flags: in the samples, the terminal, both reports and the page; `trlt report` shows them, too."""
+    sets = ["--by", "all", "--set", "select.within.multi_choice.pass_rate=[0.4,0.6]", "--set", "select.per_video=1"]
+    shown = trlt("select", "--probe", rows, "--data", data, *SETS, *sets, "--out", "train.jsonl")
+    # Multi-choice are s01 to s11, odd; s05 has 7 of 8.
+    taken = {sample.id for sample in read_samples(tmp_path / "train.jsonl")}
+    assert len(taken & {"s01", "s03", "s07", "s09", "s11"}) == 4 and "s05" not in taken and len(taken) == 7
+    assert "What each rule left out" in shown and "pass_rate not within multi_choice 0.4 to 0.6" in shown
+    report = json.loads((tmp_path / "train.report.json").read_text())
+    left = {step["rule"]: step["left_out"] for step in report["rules"]["steps"] if step["left_out"]}
+    assert left["within.pass_rate"] == {"multi_choice": {"a": 1}} and "per_video" not in left
+    assert report["settings"]["within"] == {"multi_choice": {"pass_rate": [0.4, 0.6]}}
+    assert "| within.pass\\_rate | pass\\_rate not within" in (tmp_path / "train.report.md").read_text()
+    for page in ("train.selection.html", trlt("report", "train.jsonl", "--frames-mb", "0", "--json")["page"]):
+        text = (tmp_path / page).read_text()
+        assert "What each rule left" in text and "within.pass_rate: 11" in text, page

@@ -217,6 +217,10 @@ def test_what_rules_need_and_do_not_have() -> None:
         select(rows, timed, [sample("g1"), sample("g2")])
     some = select(rows, timed, [sample("g1", duration=9.0), sample("g2")])
     assert some.ids == ("g1",) and "1 sample without duration left out" in some.report.shortfalls[-1]
+    with pytest.raises(DataError, match=r"select\.balance: duration: no sample has duration"):
+        select(rows, of(grounding=2, balance=("duration",)), [sample("g1"), sample("g2")])
+    noted = select(rows, of(grounding=2, balance=("duration",)), [sample("g1", duration=9.0), sample("g2")]).report
+    assert noted.shortfalls == ("select.balance: 1 sample of grounding without duration, as one bin",)
     assert facts_of(sample("x", clip=[10, 30], spans=[[2, 4]]), ()).middle == 13, "in seconds of the file"
     assert facts_of(sample("x", clip=[10, 30]), ()).duration == 20
 

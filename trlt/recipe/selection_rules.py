@@ -33,6 +33,7 @@ class Target(Section):
     """The measure: `pass_rate`, `mean_iou`, `best_iou`, `delta_iou`, `mean_reward`, `deviation`, `format_rate`, `duration` or
     `meta.<name>`."""
     shape: Outcome[Literal["gaussian", "uniform"]] = "gaussian"
+    """A Gaussian around `mean`, or equal bins."""
     mean: Outcome[float] = 0.05
     """Center of the Gaussian; this and `deviation` are those of TimeLens's released scripts, for the IoU."""
     deviation: Outcome[Annotated[float, Field(gt=0)]] = 0.2

@@ -121,18 +121,18 @@ def narrow(found: RowsPass, samples: Iterable[Mapping[str, Any]] | None, setting
         _bound(found, result)
         _thin(found, result)
     _aim(found, result)
-    for task in TASKS:
-        words = Counter(
-            first_word(result.facts[one.id]) for of, _, one in _candidates(found, result) if of == task and result.facts
-        )
-        common = sorted(words, key=lambda word: (-words[word], word))[:FIRST_WORDS]
-        result.first_words[task] = set(common)
-        if (
-            "duration" in settings.balance
-            and words
-            and not any(result.facts[one.id].duration for of, _, one in _candidates(found, result) if of == task)
-        ):
-            raise DataError(_lacking(f"select.balance: duration ({task})", "duration"))
+    by_task: dict[Task, list[SampleFacts]] = {task: [] for task in TASKS}
+    for task, _, one in _candidates(found, result) if result.facts else ():
+        by_task[task].append(result.facts[one.id])
+    for task, facts in by_task.items():
+        words = Counter(map(first_word, facts))
+        result.first_words[task] = set(sorted(words, key=lambda word: (-words[word], word))[:FIRST_WORDS])
+        missing = sum(one.duration is None for one in facts)
+        if "duration" in settings.balance and missing:
+            result.sentences.append(f"select.balance: {counted(missing, 'sample')} of {task} without duration, as one bin")
+    everything = [one.duration for facts in by_task.values() for one in facts]
+    if "duration" in settings.balance and everything and not any(everything):
+        raise DataError(_lacking("select.balance: duration", "duration"))
     return result
 
 

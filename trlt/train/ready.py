@@ -75,8 +75,10 @@ def ready(name: str) -> ReadyRecipe:
 
 
 def purpose_of(recipe: Recipe) -> str:
-    """What a recipe's training is, in a few words; without one, whether it makes samples or asks benchmarks."""
+    """What a recipe's training is, in a few words; without one, whether it makes or selects samples or asks benchmarks."""
     train = recipe.train
+    if train.data is None and recipe.select.goes_beyond():
+        return "selection"
     if train.data is None:
         return "samples" if recipe.prepare.sources else "benchmarks"
     if train.lora is None:

@@ -8,7 +8,7 @@ from trlt.report.plots import TASKS
 from trlt.report.rules_table import funnel_head, funnel_rows, named
 from trlt.select import BinsCell, Measured, RulesReport
 
-WIDTH, STEP = 640, 30
+WIDTH, STEP = 420, 26
 """Of the funnel, in units of the view box: its width, and the height of a line."""
 
 
@@ -22,12 +22,12 @@ def rules_part(report: RulesReport) -> Markup:
         parts.append(element("h4", "Targets and balances"))
         parts.append(legend([("left by the rules, as a share", "before"), ("wanted", "wanted"), ("taken", "after")]))
         cells = [_bins_panel("target", one) for one in report.targets]
-        cells += [_bins_panel("balance", one) for one in report.balances]
+        cells += [_bins_panel("balance", one) for one in report.balances if len(one.bins) > 1]
         parts.append(element("div", *cells, class_="panels"))
     if report.measures:
         parts.append(element("h4", "Before and after, in percent of the samples"))
         parts.append(legend([("probed", "before"), ("taken", "after")]))
-        shown = [one for one in report.measures if any(one.after)]
+        shown = [one for one in report.measures if any(one.after) and sum(map(bool, one.before)) > 1]
         parts.append(element("div", *map(_measured_panel, shown), class_="panels"))
     return join(parts)
 
@@ -42,21 +42,21 @@ def funnel(report: RulesReport) -> Markup:
         if any(out.values()):
             lines.append((step.rule, dict(step.left)))
     most = max((sum(left.values()) for _, left in lines), default=0) or 1
-    parts, start, room = [], 150.0, WIDTH - 150.0 - 70.0
+    parts, start, room = [], 118.0, WIDTH - 118.0 - 52.0
     tasks = list(report.steps[0].left) if report.steps else []
     for place, (rule, left) in enumerate(lines):
         y, x = place * STEP + 4, start
         label = "taken" if rule == "drawn" else rule
-        parts.append(element("text", label, x=start - 8, y=y + 15, class_="tick end"))
+        parts.append(element("text", label, x=start - 8, y=y + 13, class_="tick end"))
         for task in tasks:
             wide = room * left[task] / most
             told = element("title", f"{label}: {left[task]:,} of {TASKS.get(task, task)}")
             if wide:
                 parts.append(
-                    element("rect", told, x=f"{x:.1f}", y=y, width=f"{wide:.1f}", height=20, class_=f"bar task-{task}")
+                    element("rect", told, x=f"{x:.1f}", y=y, width=f"{wide:.1f}", height=18, class_=f"bar task-{task}")
                 )
             x += wide
-        parts.append(element("text", f"{sum(left.values()):,}", x=f"{x + 6:.1f}", y=y + 15, class_="tick"))
+        parts.append(element("text", f"{sum(left.values()):,}", x=f"{x + 6:.1f}", y=y + 13, class_="tick"))
     said = "; ".join(f"{rule}: {sum(left.values()):,}" for rule, left in lines)
     box = f"0 0 {WIDTH} {len(lines) * STEP + 4}"
     drawing = element("svg", *parts, role="img", aria_label=f"Samples left after each rule. {said}", viewBox=box)
