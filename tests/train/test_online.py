@@ -9,6 +9,8 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from test_economy import changed
+from test_grpo import invented_rewards, recipe, run  # noqa: F401
 
 from trlt.engine.forest import Completion
 from trlt.errors import DataError, RecipeError, ResumeError
@@ -302,3 +304,17 @@ def test_what_left_comes_back_when_its_answers_differ_again(tmp_path):
 def test_fields_that_say_nothing_or_too_much(sets, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe(None, sets=sets)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_training_with_all_of_it(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
+    """Scores of a random model are all 0, so no success is replayed; rewards are invented (`test_grpo`)."""
+    chosen = changed(recipe, online=ALL, retire_after=1, min_reward_range=0.5)
+    _, rows, _ = run(tiny_path, training_data, chosen, tmp_path)
+    asked = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert [row["online/groups"] for row in rows] == [
+        sum(r["step"] == i and r["kind"] != "chosen" for r in asked) for i in range(4)
+    ]
+    assert [sum(r["step"] == i and r["kind"] == "kept" for r in asked) for i in range(4)] == [4] * 4
+    assert [row["online/probes"] for row in rows] == [0, 0, 3, 0] and any(r["kind"] == "tried" for r in asked)
+    assert all(row["online/completions"] == 4 * row["online/groups"] for row in rows)
