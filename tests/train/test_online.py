@@ -172,7 +172,7 @@ def test_rare_successes_are_kept_replayed_and_dropped():
     found = rare([said(text) for text in "abcd"], scores, rewards, most=2)
     assert found == {"text": "c", "tokens": [1, 2], "finished": True, "logps": [-0.25, -0.5]}
     assert rare([said("a")] * 4, scores, rewards, most=1) is None and rare([said("a")], [0.4], [1.0], most=1) is None
-    made = ReplayBuffer(Replay(times=2, age=10, size=2))
+    made = ReplayBuffer(Replay(times=2, max_age=10, size=2))
     made.see(0, [group(5, 0.125, rare=found), group(6, 0.125, rare=found)])
     [kept] = made.answers(5)
     assert (kept.text, kept.tokens, kept.logps, source_of(kept)) == ("c", (1, 2), (-0.25, -0.5), "replay")

@@ -66,7 +66,7 @@ class Replay(Section):
     """Maximum fraction of a step's prompts that are taken for having a kept completion; 0 waits for their turn."""
     times: Outcome[Positive] = 2
     """How often a kept completion is replayed before it is dropped."""
-    age: Outcome[Positive | None] = 100
+    max_age: Outcome[Positive | None] = 100
     """Steps after which a kept completion is dropped; null keeps it."""
     size: Outcome[Positive] = 4096
     """Maximum number of kept completions, one per sample; the oldest is dropped first."""
