@@ -294,7 +294,7 @@ def test_what_left_comes_back_when_its_answers_differ_again(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["train.online={}"], "train.online is empty; set one of"),
+        (["train.online={}"], "train.online: is empty; set one of"),
         (["train.online={near: {}, curriculum: {difficulty: estimate}}"], "both say which prompts come next"),
         (["train.online={curriculum: {}}"], "train.online.curriculum orders samples by their difficulty"),
         (["train.online={skip: {}}", "train.method=sft"], "train.method: sft has none"),

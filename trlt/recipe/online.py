@@ -102,7 +102,7 @@ class Online(Section):
     def _says_something(self) -> Self:
         if not (self.skip or self.near or self.curriculum or self.replay or self.reprobe):
             raise ValueError(
-                "train.online is empty; set one of train.online.skip, near, curriculum, replay and reprobe (e.g. skip: {}), or "
+                "is empty; set one of train.online.skip, near, curriculum, replay and reprobe (e.g. skip: {}), or "
                 "leave it out"
             )
         if self.near and self.curriculum:
