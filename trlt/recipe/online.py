@@ -102,8 +102,7 @@ class Online(Section):
     def _says_something(self) -> Self:
         if not (self.skip or self.near or self.curriculum or self.replay or self.reprobe):
             raise ValueError(
-                "is empty; set one of train.online.skip, near, curriculum, replay and reprobe (e.g. skip: {}), or "
-                "leave it out"
+                "is empty; set one of train.online.skip, near, curriculum, replay and reprobe (e.g. skip: {}), or leave it out"
             )
         if self.near and self.curriculum:
             raise ValueError("train.online.near and train.online.curriculum both say which prompts come next; leave one out")
