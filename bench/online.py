@@ -116,7 +116,7 @@ def phases(pool: int, steps: int) -> dict[str, dict[str, float]]:
     """Medians of a step's phases without and with online selection, by the real trainer."""
     from trlt.commands._output import Output
     from trlt.commands.train import train
-    from trlt.files import read_jsonl, read_log, write_jsonl
+    from trlt.files import iter_jsonl, read_log, write_jsonl
     from trlt.lab.miniature import warmup
 
     sets = ["model.path=miniature", "model.dtype=float32", "model.device=cpu", "video.max_tokens=32", "video.workers=1"]
@@ -131,7 +131,7 @@ def phases(pool: int, steps: int) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         written = warmup.write(root, 32, seed=1)
-        few = read_jsonl(root / "samples.jsonl")
+        few = [sample for _, sample in iter_jsonl(root / "samples.jsonl")]
         write_jsonl(root / "pool.jsonl", ({**few[i % len(few)], "id": f"p{i}"} for i in range(pool)))
         (root / "recipe.yaml").write_text("{}")
         found = {}

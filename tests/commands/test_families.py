@@ -87,9 +87,9 @@ def invented_rewards(monkeypatch):
     """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
     honest = GroupRollouts.score
 
-    def score(self, index, group, completions, grades):
+    def score(self, index, group, completions, grades, *step):
         rewards = tuple((sum(one.tokens) + 7 * index) % 11 / 10 for one in completions)
-        return replace(honest(self, index, group, completions, grades), rewards=rewards)
+        return replace(honest(self, index, group, completions, grades, *step), rewards=rewards)
 
     monkeypatch.setattr(GroupRollouts, "score", score)
 

@@ -26,6 +26,7 @@ NO_RUN = {
     "recipe/training.py": "checks of a recipe, which has no run before it passes them",
     "recipe/prompts.py": "the same",
     "recipe/rewards.py": "the same",
+    "recipe/online.py": "the same",
     "recipe/update.py": "the same",
     "recipe/load.py": "an example of --set",
     "commands/_table.py": "help texts",

@@ -165,8 +165,8 @@ def test_what_left_is_not_asked_again(tiny_path, training_data, recipe, tmp_path
     honest = GroupRollouts.score
     bored = {0, 1, 2, 3}
 
-    def score(self, index, group, completions, grades):
-        scored = honest(self, index, group, completions, grades)
+    def score(self, index, group, completions, grades, *step):
+        scored = honest(self, index, group, completions, grades, *step)
         return replace(scored, rewards=(0.5,) * 4) if index in bored else scored
 
     monkeypatch.setattr(GroupRollouts, "score", score)

@@ -49,9 +49,9 @@ def invented_rewards(monkeypatch):
     """A random model earns nothing: here a completion earns by its token ids, so that there is something to learn."""
     honest = GroupRollouts.score
 
-    def score(self, index, group, completions, grades):
+    def score(self, index, group, completions, grades, *step):
         rewards = tuple((sum(c.tokens) + 7 * index) % 11 / 10 for c in completions)
-        return replace(honest(self, index, group, completions, grades), rewards=rewards)
+        return replace(honest(self, index, group, completions, grades, *step), rewards=rewards)
 
     monkeypatch.setattr(GroupRollouts, "score", score)
 
@@ -143,9 +143,9 @@ def test_groups_without_spread_are_replaced_and_good_ones_kept(tiny_path, traini
     dull = recipe.model_copy(update={"train": recipe.train.model_copy(update={"min_reward_range": 0.05, "max_steps": 1})})
     honest, asked = GroupRollouts.score, []
 
-    def score(self, index, group, completions, grades):
+    def score(self, index, group, completions, grades, *step):
         asked.append(index)
-        scored = honest(self, index, group, completions, grades)
+        scored = honest(self, index, group, completions, grades, *step)
         return replace(scored, rewards=(0.5,) * 4) if len(asked) in (1, 2, 3, 5) else scored
 
     monkeypatch.setattr(GroupRollouts, "score", score)

@@ -9,6 +9,8 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from test_economy import changed
+from test_grpo import invented_rewards, recipe, run  # noqa: F401
 
 from trlt.engine.forest import Completion
 from trlt.errors import DataError, RecipeError, ResumeError
@@ -170,7 +172,7 @@ def test_rare_successes_are_kept_replayed_and_dropped():
     found = rare([said(text) for text in "abcd"], scores, rewards, most=2)
     assert found == {"text": "c", "tokens": [1, 2], "finished": True, "logps": [-0.25, -0.5]}
     assert rare([said("a")] * 4, scores, rewards, most=1) is None and rare([said("a")], [0.4], [1.0], most=1) is None
-    made = ReplayBuffer(Replay(times=2, age=10, size=2))
+    made = ReplayBuffer(Replay(times=2, max_age=10, size=2))
     made.see(0, [group(5, 0.125, rare=found), group(6, 0.125, rare=found)])
     [kept] = made.answers(5)
     assert (kept.text, kept.tokens, kept.logps, source_of(kept)) == ("c", (1, 2), (-0.25, -0.5), "replay")
@@ -292,7 +294,7 @@ def test_what_left_comes_back_when_its_answers_differ_again(tmp_path):
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        (["train.online={}"], "train.online is empty; set one of"),
+        (["train.online={}"], "train.online: is empty; set one of"),
         (["train.online={near: {}, curriculum: {difficulty: estimate}}"], "both say which prompts come next"),
         (["train.online={curriculum: {}}"], "train.online.curriculum orders samples by their difficulty"),
         (["train.online={skip: {}}", "train.method=sft"], "train.method: sft has none"),
@@ -302,3 +304,17 @@ def test_what_left_comes_back_when_its_answers_differ_again(tmp_path):
 def test_fields_that_say_nothing_or_too_much(sets, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe(None, sets=sets)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_training_with_all_of_it(tiny_path, training_data, recipe, tmp_path):  # noqa: F811
+    """Scores of a random model are all 0, so no success is replayed; rewards are invented (`test_grpo`)."""
+    chosen = changed(recipe, online=ALL, retire_after=1, min_reward_range=0.5)
+    _, rows, _ = run(tiny_path, training_data, chosen, tmp_path)
+    asked = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert [row["online/groups"] for row in rows] == [
+        sum(r["step"] == i and r["kind"] != "chosen" for r in asked) for i in range(4)
+    ]
+    assert [sum(r["step"] == i and r["kind"] == "kept" for r in asked) for i in range(4)] == [4] * 4
+    assert [row["online/probes"] for row in rows] == [0, 0, 3, 0] and any(r["kind"] == "tried" for r in asked)
+    assert all(row["online/completions"] == 4 * row["online/groups"] for row in rows)

@@ -66,7 +66,7 @@ class Replay(Section):
     """Maximum fraction of a step's prompts that are taken for having a kept completion; 0 waits for their turn."""
     times: Outcome[Positive] = 2
     """How often a kept completion is replayed before it is dropped."""
-    age: Outcome[Positive | None] = 100
+    max_age: Outcome[Positive | None] = 100
     """Steps after which a kept completion is dropped; null keeps it."""
     size: Outcome[Positive] = 4096
     """Maximum number of kept completions, one per sample; the oldest is dropped first."""
@@ -102,8 +102,7 @@ class Online(Section):
     def _says_something(self) -> Self:
         if not (self.skip or self.near or self.curriculum or self.replay or self.reprobe):
             raise ValueError(
-                "train.online is empty; set one of train.online.skip, near, curriculum, replay and reprobe (e.g. skip: {}), or "
-                "leave it out"
+                "is empty; set one of train.online.skip, near, curriculum, replay and reprobe (e.g. skip: {}), or leave it out"
             )
         if self.near and self.curriculum:
             raise ValueError("train.online.near and train.online.curriculum both say which prompts come next; leave one out")

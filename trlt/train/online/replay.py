@@ -63,7 +63,7 @@ class ReplayBuffer:
                 used = old.used + group.replayed
                 if used < self._settings.times:
                     self._kept[group.sample] = _Kept(old.step, old.row, used)
-        age = self._settings.age
+        age = self._settings.max_age
         if age is not None:
             self._kept = {sample: kept for sample, kept in self._kept.items() if step - kept.step < age}
         for sample in list(self._kept)[: max(0, len(self._kept) - self._settings.size)]:
