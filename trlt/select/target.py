@@ -81,7 +81,7 @@ def bins_of(target: Target, n: int, bounds: tuple[float, float] | None = None) -
 def weights(target: Target, bins: Bins) -> list[float]:
     """The share of each bin, which sum to 1; 0 outside of bounds.
 
-    A Gaussian's is in proportion to exp(-((c_b - mean) / deviation)² / 2) at the bin's center c_b; a uniform target's are equal.
+    A Gaussian's is in proportion to exp(-((c_b - mean) / deviation)² / 2) at the bin's center c_b; a uniform one's are equal.
     """
     open_bins = range(bins.first, bins.last + 1)
     exponents = [
