@@ -13,12 +13,13 @@ from trlt.recipe import Effect, Eval, Recipe, Video, changing, effect, every_key
 PLACES = "model.path video.root train.data eval.benchmarks prepare.sources.annotations prepare.sources.videos".split()
 PLACES += ["data.map", "data.skip_bad", "data.skip_missing", "eval.benchmarks.data", "eval.benchmarks.dataset"]
 PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos", "reward.parts.file"]
+PLACES += ["train.offline.data"]
 MEANS = "name model.device probe.max_sequences train.max_sequences eval.max_sequences".split()
 MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers downloads links".split()]
 MEANS += [
     f"train.{key}" for key in "save_steps keep_checkpoints gradient_checkpointing features features_gb max_broken".split()
 ]
-MEANS += ["prompt.name"]
+MEANS += ["prompt.name", "train.algorithm"]
 MEANS += [f"train.{key}" for key in "completions_every report_to".split()]
 MEANS += [f"train.launch.{key}" for key in "processes strategy gpu_gb".split()]
 MEANS += [f"train.vllm.{key}" for key in "python memory sleep".split()]
