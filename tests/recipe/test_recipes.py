@@ -46,7 +46,7 @@ def test_32k_is_the_papers() -> None:
     assert (select.hard, select.easy, select.delta_iou, select.grounded_delta_iou) == (1, 7, 0.3, 0.1)
     assert select.sizes.model_dump() == {"multi_choice": 16_000, "grounding": 8_000, "grounded_qa": 8_000}
     assert select.ratio == "0:10:0"
-    assert tuple(r.reward.model_dump().values()) == (1, 1, 1, 0.5, 0.5, None, ())
+    assert tuple(r.reward.model_dump().values()) == (1, 1, 1, 0.5, 0.5, None, (), None)
     train = r.train
     assert (train.method, train.prompts_per_step, train.group_size) == ("grpo", 48, 8)
     assert (train.temperature, train.top_p, train.think) == (1, 0.99, True)

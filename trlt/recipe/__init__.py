@@ -7,12 +7,14 @@ from trlt.recipe._advice import advice
 from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import read_yaml, to_yaml
 from trlt.recipe.effects import changing, effect, tells_apart
+from trlt.recipe.judge import JudgeServer
 from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
 from trlt.recipe.names import is_plan, name_of, recipe_file, shipped, shipped_name
 from trlt.recipe.rewards import OwnPart, Rewards
 from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, Stage, Video
 from trlt.recipe.selection import Select, Sizes
+from trlt.recipe.temporal_contrast import TemporalContrast
 from trlt.recipe.training import Lora, Sft, Train
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Decoding",
     "Effect",
     "Eval",
+    "JudgeServer",
     "Lora",
     "Model",
     "OwnPart",
@@ -32,6 +35,7 @@ __all__ = [
     "Sizes",
     "Source",
     "Stage",
+    "TemporalContrast",
     "Train",
     "Video",
     "advice",

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from trlt.errors import RecipeError
 from trlt.files.own_code import load_file
 from trlt.recipe._base import Input, Outcome, Section, Share
-from trlt.task.parts import RewardPart, own_part
+from trlt.recipe.judge import JudgeServer
+from trlt.task.parts import JUDGE, RewardPart, own_part
 from trlt.task.reward import SHIPPED, Weights
 
 
@@ -74,21 +75,44 @@ class Rewards(Section):
     parts: Outcome[tuple[OwnPart, ...]] = Field(default=(), strict=False)
     """Further parts, in the order in which they are added up: [Own rewards](own-rewards.md)."""
 
+    judge: Outcome[JudgeServer | None] = None
+    """A model that judges answers in words; null asks none."""
+
     def weights(self) -> Weights:
         """The same numbers, as `trlt.task.reward` takes them."""
-        return Weights(**self.model_dump(exclude={"parts"}))
+        return Weights(**self.model_dump(exclude={"parts", "judge"}))
 
-    def load(self) -> tuple[RewardPart, ...]:
-        """The further parts with their functions; raises as `OwnPart.load`, with every fault."""
+    def load(self, folder: Path | None = None) -> tuple[RewardPart, ...]:
+        """The further parts with their functions; raises as `OwnPart.load`, with every fault.
+
+        Args:
+            folder: Where a judge's replies are kept; None keeps them for this process.
+        """
         loaded, faults = [], []
         for part in self.parts:
             try:
                 loaded.append(part.load())
             except RecipeError as error:
                 faults.append(f"reward.parts: {error}")
+        if self.judge is not None:
+            try:
+                loaded.append(self.judge.load(folder))
+            except RecipeError as error:
+                faults.append(str(error))
         if faults:
             raise RecipeError("\n".join(faults))
         return tuple(loaded)
+
+    def ready(self) -> None:
+        """Loads the parts, and asks a judge for a verdict, so that faults are told before a model is loaded.
+
+        Raises:
+            RecipeError: as `load`.
+            ServerError: the judge can't be reached, refuses, or gives no verdict.
+        """
+        self.load()
+        if self.judge is not None:
+            self.judge.try_it()
 
     def identity(self) -> list[dict[str, Any]]:
         """What each part is, for a run's manifest: its files' checksums stand for what it computes.
@@ -103,12 +127,12 @@ class Rewards(Section):
                 "file": str(part.file.path) if part.file else None,
                 "files": dict(part.file.files) if part.file else {},
             }
-            for part in self.load()
-        ]
+            for part in self.model_copy(update={"judge": None}).load()
+        ] + ([self.judge.identity()] if self.judge else [])
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
-        labels = [part.label for part in self.parts]
+        labels = [part.label for part in self.parts] + ([JUDGE] if self.judge else [])
         if twice := next((label for label in labels if labels.count(label) > 1), None):
             raise ValueError(f"reward.parts: {twice} stands twice, and rows name a part by it; call one function otherwise")
         return self

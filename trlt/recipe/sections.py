@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -194,6 +195,11 @@ class Recipe(Section):
         as_gqa = stage == "eval" and self.eval.as_gqa
         return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
-    def grader(self, stage: Stage) -> Grader:
-        """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`)."""
-        return Grader(self.form(stage), self.reward.weights(), self.reward.load())
+    def grader(self, stage: Stage, replies: Path | None = None) -> Grader:
+        """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`).
+
+        Args:
+            stage: Whose completions.
+            replies: Folder where a judge's replies are kept; None keeps them for this process.
+        """
+        return Grader(self.form(stage), self.reward.weights(), self.reward.load(replies))

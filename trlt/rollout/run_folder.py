@@ -68,6 +68,11 @@ class RunFiles:
         """Plot of the difficulty of probed samples."""
         return self._beside("difficulty.png")
 
+    @property
+    def replies(self) -> Path:
+        """Folder of what a judge of the reward has replied."""
+        return self._beside("judge")
+
     def server_log(self, number: int) -> Path:
         """What a server wrote that the run started."""
         return self._beside(f"vllm-{number}.log")
@@ -147,7 +152,7 @@ def open_run(
     }
     if sampler is not None:
         values["sampler"] = dict(sampler)
-    if recipe.reward.parts:
+    if recipe.reward.parts or recipe.reward.judge:
         values["reward"] = recipe.reward.identity()
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     create_text(run.recipe, dump_recipe(recipe))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from trlt.errors import VideoError
@@ -66,14 +66,14 @@ class Grader:
             Exception: what concerns the machine, see `fault_of`.
         """
         read: dict[int, Read] = {}
-        base: dict[int, list[float]] = {}
         found: dict[int, list[Grade] | VideoError] = {}
         for place, (sample, texts) in enumerate(asked):
             try:
                 answers = [self.form.read(sample, text) for text in texts]
                 scores = [score(answer, sample, self.form.open_threshold) for answer in answers]
                 one = Read(sample, texts, answers, scores)
-                base[place] = [reward(sample, *each, self.weights) for each in zip(texts, answers, scores, strict=True)]
+                for each in zip(texts, answers, scores, strict=True):
+                    reward(sample, *each, self.weights)  # what fails here is told before the parts are asked
             except Exception as error:  # of this sample alone
                 found[place] = fault_of(error)
             else:
@@ -90,12 +90,39 @@ class Grader:
                     paid[place][part.name] = values
         for place, one in read.items():
             if place not in found:
-                found[place] = self._grades(one, base[place], paid[place])
+                found[place] = self._grades(one, paid[place])
         return [found[place] for place in range(len(asked))]
 
-    def _grades(self, read: Read, base: Sequence[float], paid: Mapping[str, Sequence[float | None]]) -> list[Grade]:
+    def _grades(self, read: Read, paid: Mapping[str, Sequence[float | None]]) -> list[Grade]:
         grades = []
-        for i, total in enumerate(base):
+        for i, (answer, scores) in enumerate(zip(read.answers, read.scores, strict=True)):
             values = {name: some[i] for name, some in paid.items()}
-            grades.append(Grade(read.answers[i], read.scores[i], with_parts(total, self.parts, values), values))
+            total = total_reward(read.sample, read.texts[i], answer, scores, self.weights, self.parts, values)
+            grades.append(Grade(answer, scores, total, values))
         return grades
+
+
+def total_reward(
+    sample: Sample,
+    text: str,
+    answer: Answer,
+    scores: Scores,
+    weights: Weights,
+    parts: Sequence[RewardPart],
+    values: Mapping[str, float | None],
+) -> float:
+    """A completion's reward: the paper's, and what further parts gave; one that stands in for the accuracy does so.
+
+    Args:
+        sample: The question.
+        text: The completion.
+        answer: What was read from it.
+        scores: Of it.
+        weights: Of the paper's parts.
+        parts: Further parts.
+        values: What they gave, by name.
+    """
+    for part in parts:
+        if part.instead and scores.accuracy is not None and (value := values[part.name]) is not None:
+            scores = replace(scores, accuracy=value)
+    return with_parts(reward(sample, text, answer, scores, weights), parts, values)
