@@ -33,13 +33,48 @@ class One:
     """(T,) as whatever drew it tells them."""
     counts: bool
     """False for one that is left out."""
+    given: bool = False
+    """True for one that the policy didn't draw."""
 
 
-def advantages(rewards: Sequence[float], scale: bool) -> list[float]:
-    """Eq. 3 of the paper; Dr. GRPO's without `scale`."""
+def advantages(rewards: Sequence[float], train: Train, step: Sequence[float], running: float) -> list[float]:
+    """Eq. 3 of the paper, or what a recipe says in its place.
+
+    Args:
+        rewards: Of the group.
+        train: The recipe's section.
+        step: All rewards of the step.
+        running: The running deviation of the group's task.
+    """
     values = torch.tensor(rewards, dtype=torch.float64)
     centred = values - values.mean()
-    return (centred / (values.std() + 1e-4) if scale else centred).tolist()
+    if train.baseline == "leave_one_out":  # RLOO: minus the mean of the others
+        centred = values - (values.sum() - values) / (len(values) - 1)
+    if train.scale_rewards == "task":  # OneThinker's public code
+        found = centred / (running + 1e-6)
+        return (found if found.abs().max() <= 5 else centred / (values.std(correction=0) + 1e-6)).tolist()
+    batch = torch.tensor(step, dtype=torch.float64).std() + 1e-4
+    divisor = {"group": values.std() + 1e-4, "none": torch.ones(()), "batch": batch}[train.scale_rewards]
+    return (centred / divisor).tolist()
+
+
+def running(found: Sequence[dict[str, Any]], tasks: Sequence[str], train: Train) -> dict[str, float]:
+    """The running deviation of each task at the second step, from the rewards of both."""
+    moments: dict[str, tuple[float, float]] = {}
+    steps = [[one for process in found for one in process["earlier"]], used(found)]
+    for groups in steps:
+        for task in {tasks[one["index"]] for one in groups}:
+            rewards = torch.tensor([r for one in groups if tasks[one["index"]] == task for r in one["rewards"]]).double()
+            new = (float(rewards.mean()), float(rewards.square().mean()))
+            old = moments.get(task, new)
+            stays = train.task_decay
+            moments[task] = (stays * old[0] + (1 - stays) * new[0], stays * old[1] + (1 - stays) * new[1])
+    return {task: max(square - mean**2, 1e-6) ** 0.5 for task, (mean, square) in moments.items()}
+
+
+def used(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups of a step that it was learned from."""
+    return [process["groups"][i] for process in found for some in process["passes"] for i in some]
 
 
 def scorer(loaded: Any, training_data: TrainingData, train: Train) -> Callable[[int, Sequence[int]], Tensor]:
@@ -101,6 +136,12 @@ def token_losses(one: One, train: Train) -> Tensor:
     ratio = (one.logps - one.old).exp()
     if train.ratio_level == "sequence":  # GSPO: the geometric mean of the tokens' ratios
         ratio = (one.logps - one.old).mean().exp().expand_as(one.logps)
+    if one.given:  # LUFFY, or truncated importance sampling; no KL term, and no clipping
+        assert train.offline
+        ratio = (one.logps - one.sampler.nan_to_num()).exp()
+        if train.offline.weights == "shaped":
+            return -one.advantage * ratio / (ratio + train.offline.gamma)
+        return -one.advantage * ratio.clamp(max=train.correction_cap).detach() * one.logps
     low, high = 1 - train.epsilon, 1 + (train.epsilon if train.epsilon_high is None else train.epsilon_high)
     if train.loss == "cispo":
         assert train.epsilon_high is not None
@@ -138,18 +179,22 @@ def gradient(
     policy, start = double(path, found[0]["weights"]), double(path)
     of_policy, of_start = scorer(policy, training_data, train), scorer(start, training_data, train)
     passes = []
+    tasks = [sample.task for sample in training_data.samples]
+    deviations = running(found, tasks, train)
+    rewards = [reward for group in used(found) for reward in group["rewards"]]
     for process in found:
         groups = []
         for group in process["groups"]:
-            gains = advantages(group["rewards"], train.scale_rewards == "group")
+            gains = advantages(group["rewards"], train, rewards, deviations.get(tasks[group["index"]], 1.0))
             members = []
-            for gain, (tokens, sampler, finished) in zip(gains, group["completions"], strict=True):
+            each = zip(gains, group["completions"], group["given"], strict=True)
+            for gain, (tokens, sampler, finished), given in each:
                 logps = of_policy(group["index"], tokens)
                 with torch.no_grad():
                     reference = of_start(group["index"], tokens)
-                drawn = torch.tensor(sampler, dtype=torch.float64)
+                drawn = torch.tensor(sampler or [torch.nan] * len(tokens), dtype=torch.float64)
                 before = drawn if old else logps.detach()
-                members.append(One(gain, logps, reference, before, drawn, finished or not train.mask_truncated))
+                members.append(One(gain, logps, reference, before, drawn, finished or not train.mask_truncated, given))
             groups.append(members)
         passes += [[one for i in some for one in groups[i]] for some in process["passes"]]
     loss(passes, train).backward()

@@ -25,6 +25,7 @@ from trlt.recipe import Model, Recipe, Video, load_recipe
 from trlt.task.sample import read_samples
 from trlt.train import grpo
 from trlt.train.dynamic_sampling import ScoredGroup
+from trlt.train.given_answers import GivenAnswer
 from trlt.train.rollouts import GroupRollouts
 from trlt.train.trainer import TrainingData
 from trlt.video.resolve import VideoIndex
@@ -86,7 +87,8 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
         old: Take the log-probabilities that completions come with for those of the policy that drew them.
 
     Returns:
-        `groups`, one a prompt of this process, and `passes`, which of them went together; `weights` and `gradient` of the step.
+        `groups`, one a prompt of this process, and `passes`, which of them went together; `weights` and `gradient` of the step;
+        `earlier`, the groups that the first step was learned from.
     """
     recipe = recipe_of(sets)
     join("cpu")
@@ -100,6 +102,7 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     second, honest, collate = _Second(), GroupRollouts.score, grpo.collate
     drawn: list[ScoredGroup] = []
     passes: list[list[Group]] = []
+    earlier: list[dict[str, Any]] = []
 
     def score(self: Any, index: int, group: Group, completions: Sequence[Completion], grades: Any) -> ScoredGroup:
         changed, rewards = zip(*(invented(index, c) for c in completions), strict=True)
@@ -113,6 +116,8 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
 
     class Watched(grpo.VideoGRPOTrainer):
         def _generate_and_score_completions(self, inputs: Any) -> Any:
+            told = {id(one.group): one for one in drawn}
+            earlier[:] = [plain(told[id(group)]) for groups in passes for group in groups]
             drawn.clear()
             passes.clear()
             micros = super()._generate_and_score_completions(inputs)
@@ -135,16 +140,20 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     place = {id(one.group): number for number, one in enumerate(drawn)}
     return {
         "weights": second.weights,
-        "groups": [
-            {
-                "index": one.index,
-                "rewards": one.rewards,
-                "completions": [(c.tokens, c.logps, c.finished) for c in one.completions],
-            }
-            for one in drawn
-        ],
+        "groups": [plain(one) for one in drawn],
+        "earlier": earlier,
         "passes": [[place[id(group)] for group in groups] for groups in passes],
         "gradient": second.gradient,
+    }
+
+
+def plain(one: ScoredGroup) -> dict[str, Any]:
+    """What counts of a group, as values that `torch.save` takes."""
+    return {
+        "index": one.index,
+        "rewards": one.rewards,
+        "completions": [(c.tokens, c.logps, c.finished) for c in one.completions],
+        "given": [isinstance(c, GivenAnswer) for c in one.completions],
     }
 
 

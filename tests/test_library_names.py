@@ -34,7 +34,7 @@ ATTRIBUTES: dict[str, Any] = {
     "_shared_state": accelerate.PartialState,
 }
 """To what sets or reads them."""
-NAMED_TUPLES = {"_asdict", "_replace"}
+NAMED_TUPLES = {"_asdict", "_fields", "_replace"}
 """Public, whatever they look like; as is `os._exit`."""
 
 

@@ -1,4 +1,4 @@
-"""Parts of `docs/evidence.md`: the claims of the plans, and what their runs say of them."""
+"""Parts of `docs/evidence.md` and `docs/choosing.md`: the claims of the plans, and what their runs say of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from trlt.lab.reproduce.claims_plan import SHIPPED, arms_of, asked_arms
 from trlt.lab.reproduce.plan_sections import Claim, DifferenceClaim, EqualClaim, GapClaim, TrendClaim
 from trlt.lab.reproduce.records import counted, spent
 from trlt.lab.reproduce.stages import runs
-from trlt.lab.reproduce.verdicts import COVERS, ClaimVerdict, fill
+from trlt.lab.reproduce.verdicts import COVERS, ClaimVerdict, fill, standing
 
 FOLLOW_UP = Path(__file__).resolve().parents[2] / "recipes" / "ablations" / "plans" / "follow-up.yaml"
 """What was asked after the runs of the shipped plan were known."""
+CHOOSING = FOLLOW_UP.with_name("choosing.yaml")
+"""Which reward, loss, selection and order of samples is better: `docs/choosing.md`."""
 RECORDS = Path(__file__).resolve().parents[1] / "evidence" / "runs.jsonl"
 """Every run that was made for either plan, as `trlt reproduce` wrote it."""
+CHOSEN = RECORDS.with_name("choosing.jsonl")
+"""The same of the plan `CHOOSING`."""
 OTHER = RECORDS.with_name("other-questions.jsonl")
 """Metrics of the same models on other questions, as such lines."""
 AGAIN = (
@@ -109,7 +113,8 @@ class _Made:
 @cache
 def _made(path: Path) -> _Made:
     plan = load_plan(path)
-    records = [record for record in read_records(RECORDS) if record.plan == plan.name] if RECORDS.is_file() else []
+    file = CHOSEN if path == CHOOSING else RECORDS
+    records = [record for record in read_records(file) if record.plan == plan.name] if file.is_file() else []
     there = counted(records, runs(plan, str(path), list(plan.arms), plan.seeds))
     metrics = {key: record.metrics for key, record in there.items()}
     verdicts = [judge(plan, claim, metrics) for claim in plan.claims]
@@ -133,6 +138,30 @@ def verdicts(path: Path = SHIPPED) -> str:
         if table.rows:
             parts += [f"### {_heading(name)}: {table.title}", markdown.table(table)]
     return "\n\n".join(parts)
+
+
+def choices() -> str:
+    """What came of the plan `CHOOSING`: each claim with its interval, and which verdicts stand when all are taken together."""
+    made = _made(CHOOSING)
+    planned = len(made.plan.arms) * len(made.plan.seeds)
+    found = f"{len(made.counted)} of {planned} runs are complete, {made.failed} failed"
+    if not made.counted:
+        return f"{found}."
+    together = standing(made.verdicts)
+    lines = ["| claim | here | 95% interval | verdict | with the others |", "|---|---:|---:|---|---|"]
+    for one in made.verdicts:
+        numbers = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))
+        said = markdown.state(one) + (f" ({markdown.seeds(one)} seeds)" if one.seeds < one.of else "")
+        stands = "-" if one.kind == "equal" else "stands" if one.id in together else "doesn't stand"
+        lines.append(f"| {one.text} (`{one.id}`) | {' | '.join(numbers)} | {said} | {stands} |")
+    tables = [(name, fill(made.plan, name, made.metrics)) for name in made.plan.tables]
+    return "\n\n".join(
+        [
+            f"{found}; {spent(made.counted.values()) / 3600:.1f} hours of one core. {markdown.counts(made.verdicts)}",
+            "\n".join(lines),
+            *(f"### {table.title}\n\n{markdown.table(table)}" for _, table in tables if table.rows),
+        ]
+    )
 
 
 def _costs(made: _Made) -> str:

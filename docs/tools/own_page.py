@@ -20,6 +20,8 @@ WHAT = {
     "clip_start": "its start",
     "clip_end": "its end",
     "duration": "seconds of the video",
+    "several": "true where the prompt is to ask for all spans, not for one",
+    "numeric": "true where the answer is a number, of which a near one earns a part",
     "messages": "a chat: question and answer",
 }
 

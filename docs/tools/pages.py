@@ -24,6 +24,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "follow up verdicts": partial(evidence_page.verdicts, evidence_page.FOLLOW_UP),
     "other questions": evidence_page.other_questions,
     "main verdicts": evidence_page.main_verdicts,
+    "choosing claims": partial(evidence_page.claims, evidence_page.CHOOSING),
+    "choosing verdicts": evidence_page.choices,
     "families": families_page.families,
     "sizes of families": families_page.sizes,
     "memory of families": families_page.memory,
@@ -37,7 +39,7 @@ _PART = re.compile(r"(<!-- made by docs\.tools\.pages: ([\w ]+) -->\n).*?(<!-- e
 def pages() -> dict[Path, str]:
     """The pages that hold something generated, each with the text that it should have."""
     found = {DOCS / "recipe.md": recipe_page()}
-    for name in ("data.md", "benchmarks.md", "evidence.md", "families.md", "ready-recipes.md", "versions.md"):
+    for name in ("data.md", "benchmarks.md", "choosing.md", "evidence.md", "families.md", "ready-recipes.md", "versions.md"):
         text = (DOCS / name).read_text(encoding="utf-8")
         found[(DOCS / name).resolve()] = _PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n\n{match[3]}", text)
     return found

@@ -7,7 +7,9 @@ from paths import ROOT
 
 from trlt.data.datasets import load, names
 from trlt.lab.reproduce.claims_plan import SHIPPED, load_plan
-from trlt.recipe import Recipe, Select, differences, load_recipe
+from trlt.recipe import Recipe, Rewards, Select, differences, load_recipe
+from trlt.task.reward import Weights
+from trlt.task.reward_rules import Rules
 from trlt.train.memory_plan import GB, PUBLISHED, estimate
 
 FOLDER = ROOT / "recipes"
@@ -46,7 +48,9 @@ def test_32k_is_the_papers() -> None:
     assert (select.hard, select.easy, select.delta_iou, select.grounded_delta_iou) == (1, 7, 0.3, 0.1)
     assert select.sizes.model_dump() == {"multi_choice": 16_000, "grounding": 8_000, "grounded_qa": 8_000}
     assert select.ratio == "0:10:0"
-    assert tuple(r.reward.model_dump().values()) == (1, 1, 1, 0.5, 0.5, None, (), None)
+    assert r.reward == Rewards()
+    assert (r.reward.weights(), r.reward.rules()) == (Weights(1, 1, 1, 0.5, 0.5, None), Rules())
+    assert (r.reward.rules().span, r.reward.rules().several, r.reward.rules().multiply) == ("tiou", "first", False)
     train = r.train
     assert (train.method, train.prompts_per_step, train.group_size) == ("grpo", 48, 8)
     assert (train.temperature, train.top_p, train.think) == (1, 0.99, True)

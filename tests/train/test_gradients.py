@@ -21,15 +21,15 @@ from trlt.recipe.update import Correction
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
 CLOSE = 1e-5
-LOSSES = {
-    "grpo": ["train.loss=grpo"],
-    "bnpo": ["train.loss=bnpo"],
-    "dapo": ["train.loss=dapo"],
-    "dr_grpo": ["train.loss=dr_grpo", "train.scale_rewards=none"],
-    "cispo": ["train.loss=cispo", "train.epsilon_high=5"],
-    "gspo": ["train.ratio_level=sequence"],
-}
+LOSSES = {name: [f"train.algorithm={name}"] for name in ("grpo", "dapo", "dr_grpo", "cispo", "gspo")}
+LOSSES["bnpo"] = ["train.loss=bnpo"]
 """With one update a batch, as here, ratios are 1: `gspo` is `grpo` then, and `cispo` is `dapo`."""
+ADVANTAGES = {
+    "rloo": ["train.algorithm=rloo"],
+    "ema_grpo": ["train.algorithm=ema_grpo", "train.task_decay=0.7"],
+    "batch": ["train.scale_rewards=batch"],
+}
+"""Those that differ in what their advantages are."""
 PASSES = {
     "a prompt a pass": ["train.prompts_per_pass=1"],
     "two prompts a pass": ["train.prompts_per_pass=2"],
@@ -44,10 +44,12 @@ OF_TWO = {
 
 
 @pytest.mark.parametrize(
-    ("name", "passes"), [*product(LOSSES, ["a prompt a pass", "by tokens"]), ("bnpo", "two prompts a pass")], ids=str
+    ("name", "passes"),
+    [*product(LOSSES, ["a prompt a pass", "by tokens"]), ("bnpo", "two prompts a pass"), *product(ADVANTAGES, ["by tokens"])],
+    ids=str,
 )
 def test_it_is_the_formulas(tiny_path, clips_and_samples, training_data, tmp_path, name, passes):
-    sets = [*LOSSES[name], *PASSES[passes]]
+    sets = [*(LOSSES | ADVANTAGES)[name], *PASSES[passes]]
     found = record(tiny_path, clips_and_samples.samples, clips_and_samples.videos, sets, tmp_path / "run")
     wanted = plain_grpo.gradient([found], tiny_path, training_data, recipe_of(sets).train)
     gap = plain_grpo.apart(found["gradient"], wanted)
@@ -81,6 +83,36 @@ def test_what_else_a_recipe_can_say_is_the_formulas(tiny_path, clips_and_samples
     assert gap <= CLOSE and apart > 1e-2
 
 
+GIVEN = {
+    "shaped": ["train.offline={data: FILE, per_group: 2, gamma: 0.2}"],
+    "truncated": ["train.offline={data: FILE, weights: truncated}", "train.correction_cap=1.5", "train.beta=0"],
+    "beside a correction": ["train.offline={data: FILE}", "train.correction=token_truncate", "train.loss=dapo"],
+}
+
+
+@pytest.mark.parametrize("sets", GIVEN.values(), ids=GIVEN)
+def test_given_answers_add_what_their_formulas_say(tiny_path, clips_and_samples, training_data, tmp_path, sets):
+    """LUFFY's objective itself is what is differentiated there; here TRL's loss is, with weights."""
+    known = "truncated" in sets[0]
+    with (path := tmp_path / "answers.jsonl").open("w") as out:
+        for number, sample in enumerate(training_data.samples):
+            for text in ("it is there", "she left", "no")[: number % 4]:
+                line = {"id": sample.id, "text": text}
+                tokens = training_data.builder.encode(text)
+                out.write(
+                    json.dumps(line | ({"logps": [-3.0 - 2 * (i % 3) for i in range(len(tokens) + 1)]} if known else {})) + "\n"
+                )
+    sets = [*(one.replace("FILE", str(path)) for one in sets), *PASSES["by tokens"]]
+    found = record(tiny_path, clips_and_samples.samples, clips_and_samples.videos, sets, tmp_path / "run")
+    train = recipe_of(sets).train
+    given = [sum(group["given"]) for group in found["groups"]]
+    assert all(some <= train.offline.per_group for some in given) and sum(given) >= 2
+    assert all(len(group["given"]) == 4 and sorted(group["given"]) == group["given"] for group in found["groups"])
+    gap = plain_grpo.apart(found["gradient"], plain_grpo.gradient([found], tiny_path, training_data, train))
+    sys.stdout.write(f"{sets}: {gap:.2e} apart, {given} given\n")
+    assert gap <= CLOSE
+
+
 NEITHER = ["train.kl=k3", "train.mask_truncated=false", "train.correction=none"]
 
 
@@ -96,11 +128,14 @@ def test_ratios_that_are_not_1_are_clipped_as_the_formulas_say(tiny_path, clips_
     assert gap <= CLOSE and apart > 1e-2
 
 
+BY_TWO = [*product(LOSSES, OF_TWO), *product(ADVANTAGES, ["by tokens"])]
+
+
 @pytest.fixture(scope="module")
 def by_two(tiny_path, clips_and_samples, tmp_path_factory):
     """What two processes (DDP on gloo) recorded: `by_two(name, passes)`, a record a process. All runs in one start of both."""
     root = tmp_path_factory.mktemp("two")
-    runs = {f"{name}, {passes}": [*LOSSES[name], *OF_TWO[passes]] for name, passes in product(LOSSES, OF_TWO)}
+    runs = {f"{name}, {passes}": [*(LOSSES | ADVANTAGES)[name], *OF_TWO[passes]] for name, passes in BY_TWO}
     told = {
         "tiny": str(tiny_path),
         "samples": str(clips_and_samples.samples),
@@ -127,12 +162,13 @@ def by_two(tiny_path, clips_and_samples, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("passes", OF_TWO)
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("name", "passes"), BY_TWO, ids=str)
 def test_two_processes_follow_the_formulas_of_one_step(by_two, tiny_path, training_data, name, passes):
     found = by_two(name, passes)
     assert all(torch.equal(value, found[1]["gradient"][key]) for key, value in found[0]["gradient"].items())
-    wanted = plain_grpo.gradient(found, tiny_path, training_data, recipe_of([*LOSSES[name], *OF_TWO[passes]]).train)
+    wanted = plain_grpo.gradient(
+        found, tiny_path, training_data, recipe_of([*(LOSSES | ADVANTAGES)[name], *OF_TWO[passes]]).train
+    )
     gap = plain_grpo.apart(found[0]["gradient"], wanted)
     sizes = [[len(some) for some in one["passes"]] for one in found]
     sys.stdout.write(f"{name}, {passes}, two processes: {gap:.2e} apart, {sizes} groups a pass\n")

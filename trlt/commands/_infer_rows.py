@@ -74,7 +74,7 @@ def infer_rows(
     try_prompts(recipe, "eval", samples)
     if servers is None:
         refuse_plain(recipe, "eval", fetch=ray is None)
-    grader = recipe.grader("eval", run_files.replies)
+    grader = recipe.grader("eval", replies=run_files.replies)
     asked = QuestionSet("", samples, index, recipe.video, settings=settings, n=1, grader=grader)
     own = own_servers(vllm, recipe, [asked], output, log=run_files.server_log)
     folder = open_run(

@@ -21,7 +21,7 @@ from trlt.train.unreadable_videos import cut_broken
 
 WRITTEN = (
     *("checkpoints", "model", "adapter", "completions"),
-    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "result.json", "report.html"),
+    *("log.jsonl", "broken.jsonl", "difficulty.jsonl", "online.jsonl", "task_scale.jsonl", "result.json", "report.html"),
 )
 """What a run writes, and `--fresh` removes."""
 LOCK = ".lock"

@@ -241,7 +241,7 @@ def evaluate(
     for bench in ready:
         rows = folder.rows(bench.name)
         if given is not None:
-            write_prediction_rows(bench.samples, given, rows, asks[bench.name].grader("eval", folder.replies))
+            write_prediction_rows(bench.samples, given, rows, asks[bench.name].grader("eval", replies=folder.replies))
         if given is None and (reasons := unpaid(rows)):
             failed.append(f"{bench.name}: {unrewarded(reasons, rows)}")
             continue

@@ -59,7 +59,7 @@ def prepare(
         bool, typer.Option("--check-videos/--no-check-videos", help="Drop samples whose video is missing or broken.")
     ] = True,
     several_spans: Annotated[
-        str | None, typer.Option(help="Samples with several gold spans: keep (default), longest, hull or drop.")
+        str | None, typer.Option(help="Samples with several gold spans: keep (default), ask (for all), longest, hull or drop.")
     ] = None,
     against: Annotated[
         Sequence[str],

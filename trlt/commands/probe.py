@@ -130,7 +130,7 @@ def probe(
     if remote is None:
         refuse_plain(recipe, "probe", fetch=ray is None)
     video = recipe.video
-    grader = recipe.grader("probe", run_files.replies)
+    grader = recipe.grader("probe", replies=run_files.replies)
     asked = QuestionSet("", samples, index, video, grader=grader, settings=recipe.probe, n=recipe.probe.n)
     own = own_servers(vllm, recipe, [asked], output, log=run_files.server_log)
     folder = open_run(

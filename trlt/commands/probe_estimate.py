@@ -100,7 +100,7 @@ def estimate(
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
-    drawn, grader = recipe.probe, recipe.grader("probe", run.replies)
+    drawn, grader = recipe.probe, recipe.grader("probe", replies=run.replies)
     asked = QuestionSet("", samples, index, recipe.video, settings=drawn, n=drawn.n, grader=grader)
     own = own_servers(vllm, recipe, [asked], output)
     generator = own or remote

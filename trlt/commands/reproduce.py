@@ -21,7 +21,7 @@ from trlt.errors import DataError, TrltError, UsageError
 from trlt.files.bounded_json import read_object
 from trlt.lab.reproduce import markdown
 from trlt.lab.reproduce.claims_page import Report
-from trlt.lab.reproduce.claims_plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan
+from trlt.lab.reproduce.claims_plan import SHIPPED, asked_arms, asked_claims, asked_tables, load_plan, with_model
 from trlt.lab.reproduce.claims_report import VERDICTS, write_report
 from trlt.lab.reproduce.launch import Launcher, locked, words
 from trlt.lab.reproduce.plan_sections import Plan
@@ -47,6 +47,9 @@ def reproduce(
             help="Plan: a file, or a name of `trlt recipe list`; default: the paper's claims.",
         ),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Base model in the place of the plan's: a folder, a hub id, or `miniature`.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of the plan's seeds to run, from the first.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for everything; default: one in runs/.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Commands at a time; default: one per core.")] = None,
@@ -64,7 +67,7 @@ def reproduce(
         TrltError: a plan, file or folder that can't be used, or runs that failed; the report is written all the same.
     """
     path = plan_path or SHIPPED
-    plan = load_plan(path)
+    plan = load_plan(path) if model is None else with_model(load_plan(path), model)
     if seeds is not None and not 1 <= seeds <= len(plan.seeds):
         raise UsageError(f"--seeds {seeds}: the plan has {len(plan.seeds)}; give a number from 1 to that")
     if jobs is not None and jobs < 1:

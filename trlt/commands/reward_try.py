@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,6 @@ from trlt.recipe import to_yaml
 from trlt.report.reward_trial_table import changed_groups, groups_text, parts_table
 from trlt.rollout import read_rows
 from trlt.select.reward_trial import try_parts
-from trlt.task.grade import Grader
 from trlt.task.parts import BATCH_TAKES, TAKES, parts_of
 from trlt.task.sample import read_samples
 
@@ -56,13 +56,15 @@ def try_reward(
     rows = probe_rows(run)
     if file is None and (functions or weights):
         raise UsageError("--function and --weight go with a FILE; a recipe's parts have their own")
-    given = {} if file is None else {"reward.parts": _parts(file, functions, weights), "reward.judge": None}
+    given = {} if file is None else {"reward.parts": _parts(file, functions, weights)}
+    # A file's functions are tried alone: no judge is asked for them.
+    sets = sets if file is None else [*sets, "reward.judge=null"]
     recipe = resolve(recipe_path or (run.recipe if run.recipe.is_file() else None), sets, given)
     parts = recipe.reward.load(run.replies)
     if not parts:
         raise UsageError("which functions? give a FILE, or a recipe with reward.parts or reward.judge (--recipe)")
     samples = {sample.id: sample for sample in read_samples(data if data is not None else noted_data(run))}
-    trial = try_parts(read_rows(rows), samples, Grader(recipe.form("probe"), recipe.reward.weights()), parts)
+    trial = try_parts(read_rows(rows), samples, replace(recipe.grader("probe"), parts=()), parts)
     if not trial.samples and not any(part.errors for part in trial.parts):
         raise DataError(f"{rows}: no row has answers; probe again with --retry-errors")
     output.show(parts_table(trial.parts), "", groups_text(trial), *changed_groups(trial.changed))

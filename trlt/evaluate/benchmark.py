@@ -97,7 +97,7 @@ def question_set(bench: LoadedBenchmark, recipe: Recipe, replies: Path | None = 
         replies: Folder where a judge's replies are kept.
     """
     video, settings, n = eval_video(recipe), recipe.eval, recipe.eval.samples_per_question
-    grader = recipe.grader("eval", replies)
+    grader = recipe.grader("eval", replies=replies)
     return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=n, grader=grader)
 
 

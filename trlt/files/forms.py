@@ -138,6 +138,31 @@ class VisitForm(Form):
     reward_range: float
 
 
+class AskedForm(Form):
+    """A line of `online.jsonl`: an asked group, or how a step's prompts were chosen."""
+
+    step: Count
+    kind: Literal["kept", "tried", "probe", "chosen"]
+    id: str = ""
+    n: Count = 0
+    score: float = 0.0
+    mean: float = 0.0
+    reward_range: float = 0.0
+    replayed: Count = 0
+    rare: dict[str, Any] | None = None
+    position: Count = 0
+    groups: Count = 0
+
+
+class MomentsForm(Form):
+    """A line of `task_scale.jsonl`."""
+
+    step: Count
+    task: Literal["multi_choice", "grounding", "grounded_qa"]
+    mean: float
+    square: float
+
+
 class AnswerForm(Form):
     """The parsed completion."""
 

@@ -21,6 +21,9 @@ CONCERN: Mapping[str, tuple[str, ...]] = {
 }
 """The sections that each kind of run depends on."""
 
+TRAINING_ALONE = ("reward.phases", "reward.length")
+"""Keys of a section that other kinds of run depend on, but not on these."""
+
 
 @cache
 def effects() -> Mapping[str, Effect]:
@@ -39,16 +42,32 @@ def effect(key: str) -> Effect:
 def tells_apart(kind: str, old: Recipe, new: Recipe) -> list[str]:
     """Keys by which two recipes make different runs of a kind, each as `key: old -> new`.
 
-    Without `reward.parts`: manifests hold what is in their files, wherever these are, and tell runs apart by that.
+    Without `reward.parts`: manifests hold what is in their files, wherever these are, and tell runs apart by that. What the
+    reward has for training alone tells apart trainings alone.
     """
     telling = {Effect.OUTCOME}
     if old.train.loss == "bnpo":
         telling.add(Effect.ROUNDING)
 
     def tells(key: str) -> bool:
+        if kind != "train" and key.startswith(TRAINING_ALONE):
+            return False
         return key.partition(".")[0] in CONCERN[kind] and key != "reward.parts" and effect(key) in telling
 
-    return differences(old, new, among=tells)
+    return differences(_placeless(old), _placeless(new), among=tells)
+
+
+def _placeless(recipe: Recipe) -> Recipe:
+    """A recipe whose phases name functions without their files, which count as those of `reward.parts` do."""
+    reward = recipe.reward
+    if not any("parts" in phase.changes for phase in reward.phases):
+        return recipe
+    phases = []
+    for phase in reward.phases:
+        parts = phase.changes.get("parts")
+        bare = {"parts": [{key: value for key, value in part.items() if key != "file"} for part in parts]} if parts else {}
+        phases.append(phase.model_copy(update=bare))
+    return recipe.model_copy(update={"reward": reward.model_copy(update={"phases": tuple(phases)})})
 
 
 def changing(recipe: BaseModel, section: str) -> dict[str, Any]:

@@ -98,8 +98,8 @@ class Prepare(Section):
 
     sources: Outcome[tuple[Source, ...]] = Field(default=(), strict=False)
     """Sources in order of priority: a duplicate is kept in the first one."""
-    several_spans: Outcome[Literal["keep", "longest", "hull", "drop"]] = "keep"
-    """How to treat samples with several gold spans."""
+    several_spans: Outcome[Literal["keep", "ask", "longest", "hull", "drop"]] = "keep"
+    """How to treat samples with several gold spans; `ask` asks for all spans of a grounding query."""
     against: Outcome[tuple[str, ...]] = Field(default=(), strict=False)
     """Benchmarks whose videos must not be trained on: `benchmarks` (those of `eval.benchmarks`), `<bench>=<folder>`, or a
     folder with one subfolder per benchmark."""
@@ -195,11 +195,35 @@ class Recipe(Section):
         as_gqa = stage == "eval" and self.eval.as_gqa
         return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
-    def grader(self, stage: Stage, replies: Path | None = None) -> Grader:
+    def grader(self, stage: Stage, step: int = 0, *, replies: Path | None = None) -> Grader:
         """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`).
 
         Args:
-            stage: Whose completions.
+            stage: Where they are sampled.
+            step: Optimizer steps that are done, which decide on the reward's phase; other stages than training have the first.
             replies: Folder where a judge's replies are kept; None keeps them for this process.
         """
-        return Grader(self.form(stage), self.reward.weights(), self.reward.load(replies))
+        reward = self.reward.at(step if stage == "train" else 0)
+        return Grader(self.form(stage), reward.weights(), reward.load(replies), reward.rules())
+
+    @model_validator(mode="after")
+    def _rewarded(self) -> Self:
+        for phase in self.reward.phases:
+            if self.train.max_steps is not None and phase.after_steps >= self.train.max_steps:
+                raise ValueError(
+                    f"{phase.named} never begins in train.max_steps ({self.train.max_steps}); lower it, or leave the phase out"
+                )
+        for reward in (self.reward, *(self.reward.at(phase.after_steps) for phase in self.reward.phases)):
+            if reward.length is not None and reward.length.low - reward.length.ramp >= self.train.max_new_tokens:
+                raise ValueError(
+                    f"reward.length.low ({reward.length.low}) is out of reach of train.max_new_tokens "
+                    f"({self.train.max_new_tokens}): no completion would be paid; lower it"
+                )
+            heavy = next((task for task, own in reward.tasks.items() if own.weight != 1), None)
+            if heavy is not None and self.train.scale_rewards == "group":
+                raise ValueError(
+                    f"reward.tasks.{heavy}.weight ({reward.tasks[heavy].weight:g}) cancels out where advantages are divided by "
+                    "the deviation of their group (train.scale_rewards: group); set train.scale_rewards to none, or weigh the "
+                    "task's parts against each other (reward.tasks.<task>.format)"
+                )
+        return self

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from trlt.recipe._base import Input, Means, Outcome, Positive, Rounding, Section, Share
+from trlt.recipe.algorithms import with_algorithm
+from trlt.recipe.online import Online
 from trlt.recipe.temporal_contrast import TemporalContrast
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
@@ -102,6 +104,8 @@ class Train(Update):
     """Maximum number of prompts tried per slot of a batch for `min_reward_range`; the group with the widest range is kept."""
     retire_after: Outcome[Positive | None] = None
     """Drop a sample after this many consecutive zero-variance groups; null keeps all."""
+    online: Outcome[Online | None] = None
+    """Choose prompts by what earlier groups earned; null asks the samples in the epoch's random order."""
     max_broken: Means[Annotated[float, Field(ge=0, le=1)]] = 0.1
     """Maximum fraction of broken samples; each is listed and replaced, and the run ends above it."""
     completions_every: Means[Positive] = 1
@@ -146,6 +150,21 @@ class Train(Update):
                 )
         return found
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        """Fills in what `algorithm` stands for."""
+        return with_algorithm(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        if self.offline is not None and self.offline.per_group >= self.group_size:
+            raise ValueError(
+                f"train.offline.per_group ({self.offline.per_group}) must leave places of train.group_size ({self.group_size}) "
+                "to the policy; lower it"
+            )
+        return self
+
     @model_validator(mode="after")
     def _economy(self) -> Self:
         if self.features is not None and not self.tower_is_frozen:
@@ -159,6 +178,19 @@ class Train(Update):
             )
         if self.attention == "flex" and not self.shared_prefix:
             raise ValueError("train.attention: flex computes a shared prefix's mask; it needs train.shared_prefix: true")
+        return self
+
+    @model_validator(mode="after")
+    def _online_can(self) -> Self:
+        if self.online is None:
+            return self
+        if self.method != "grpo":
+            raise ValueError(f"train.online chooses prompts by their groups' rewards, and train.method: {self.method} has none")
+        if self.online.replay and self.online.replay.most >= self.group_size:
+            raise ValueError(
+                f"train.online.replay.most ({self.online.replay.most}) must be below train.group_size ({self.group_size}): "
+                "success isn't rare where all completions succeed; lower it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -176,6 +208,13 @@ class Train(Update):
 
     @model_validator(mode="after")
     def _contrast_draws(self) -> Self:
+        replays = self.online is not None and self.online.replay is not None
+        if self.temporal_contrast is not None and (self.offline is not None or replays):
+            other = "train.offline" if self.offline is not None else "train.online.replay"
+            raise ValueError(
+                f"train.temporal_contrast compares what the policy draws, and {other} puts other completions into groups; "
+                "leave one out"
+            )
         if self.temporal_contrast is not None and self.method != "grpo":
             raise ValueError(
                 f"train.temporal_contrast compares groups of completions, and train.method: {self.method} draws none; leave it "

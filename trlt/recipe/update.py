@@ -6,14 +6,32 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trlt.recipe._base import Decoding, Outcome, Positive
+from trlt.recipe._base import Decoding, Input, Means, Outcome, Positive, Section
+from trlt.recipe.algorithms import Name
 
 Correction = Literal["none", "token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+
+
+class Offline(Section):
+    """Answers that somebody else wrote, in places of groups (LUFFY); see [algorithms](algorithms.md#given-answers)."""
+
+    data: Input[str]
+    """JSONL with a sample's `id`, the `text` of an answer to it and, where they are known, `logps` of its tokens."""
+    per_group: Outcome[Positive] = 1
+    """Places of a group that they take at most; the policy draws the others."""
+    weights: Outcome[Literal["shaped", "truncated"]] = "shaped"
+    """What the ratio of the policy's to the writer's probability becomes: LUFFY's `ratio / (ratio + gamma)`, or the ratio up to
+    `correction_cap` (`truncated`, which needs `logps`). Without `logps` the writer's probability counts as 1."""
+    gamma: Outcome[Annotated[float, Field(gt=0)]] = 0.1
+    """Of `shaped`: the smaller, the more unlikely tokens count."""
 
 
 class Update(Decoding):
     """The keys of `train` that define an optimizer step."""
 
+    algorithm: Means[Name | None] = None
+    """A name for the fields that it sets, as its paper has them, where the recipe says nothing of them: see
+    [algorithms](algorithms.md#names). Runs are told apart by those fields."""
     max_new_tokens: Outcome[Positive] = 768
     learning_rate: Outcome[Annotated[float, Field(gt=0)]] = 1e-6
     scheduler: Outcome[Literal["constant", "linear", "cosine"]] = "constant"
@@ -41,8 +59,13 @@ class Update(Decoding):
     """How tokens' losses are averaged: over each completion and then all (`grpo`, the paper's), over the tokens of a pass
     (`bnpo`) or of a step (`dapo`), or by the token limit (`dr_grpo`, with `scale_rewards: none`). `cispo` averages as `dapo`,
     and bounds ratios instead of clipping gains."""
-    scale_rewards: Outcome[Literal["group", "none"]] = "group"
-    """Divide advantages by the standard deviation of their group (Eq. 3), or don't (Dr. GRPO)."""
+    scale_rewards: Outcome[Literal["group", "batch", "task", "none"]] = "group"
+    """Divide advantages by the standard deviation of their group's rewards (Eq. 3), by that of all rewards of the step
+    (`batch`), or by a running one of their task's (`task`, EMA-GRPO), or don't (`none`, Dr. GRPO)."""
+    task_decay: Outcome[Annotated[float, Field(ge=0, lt=1)]] = 0.99
+    """How much of `task`'s running moments stays in each step."""
+    baseline: Outcome[Literal["mean", "leave_one_out"]] = "mean"
+    """What is subtracted from a reward: the mean of its group, or of the group's other rewards (RLOO)."""
     mask_truncated: Outcome[bool] = False
     """Exclude truncated completions from the loss (DAPO); their rewards still count in their group."""
     overlong_tokens: Outcome[Positive | None] = None
@@ -54,6 +77,8 @@ class Update(Decoding):
     `token_truncate` with `rollouts: vllm`, and `none` with the engine."""
     correction_cap: Outcome[Annotated[float, Field(ge=1)]] = 3.0
     """Maximum of such a weight (TRL's default)."""
+    offline: Outcome[Offline | None] = None
+    """Mix answers of a file into groups; null draws all."""
 
     @model_validator(mode="after")
     def _rate(self) -> Self:
@@ -87,6 +112,15 @@ class Update(Decoding):
         if self.ratio_level == "sequence" and self.kl == "k3_corrected":
             raise ValueError(
                 "train.kl: k3_corrected needs the ratio of each token, and train.ratio_level is sequence; take train.kl: k3"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _given(self) -> Self:
+        if self.offline is not None and self.ratio_level == "sequence":
+            raise ValueError(
+                "train.offline weighs each token, and train.ratio_level: sequence whole completions; take train.ratio_level: "
+                "token"
             )
         return self
 

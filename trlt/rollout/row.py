@@ -36,12 +36,14 @@ def to_row(
 
     `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
     max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `parts` is set only if the reward has parts
-    besides the paper's: what each gave, null where it doesn't apply. `warning` is set only if a gold span is
+    besides the paper's, or pays spans or answers by other rules: what each gave, null where it doesn't apply. `length_s` is set
+    only if the reward divides by the clip's length and the sample doesn't state it. `warning` is set only if a gold span is
     outside the clip, whose length is `length_s` (None: unknown), or the clip isn't the annotated one.
     """
-    [grades] = grader.grade([(sample, [one.text for one in said])])
+    timed = grader.timed(sample, length_s)
+    [grades] = grader.grade([(timed, [one.text for one in said])])
     scores, rewards = [one.scores for one in grades], [one.reward for one in grades]
-    parts = {part.name: [one.parts[part.name] for one in grades] for part in grader.parts}
+    parts = {name: [one.parts[name] for one in grades] for name in grader.noted}
     ious = [s.tiou for s in scores if s.tiou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]
     warning = file_warning(sample, length_s) if length_s is not None else None
@@ -62,6 +64,7 @@ def to_row(
         "mean": _mean(rewards),
         "format_rate": _mean([s.format for s in scores]),
         "video_tokens": video_tokens,
+        **({"length_s": length_s} if timed is not sample else {}),
         "error": None,
         **({"warning": warning} if warning else {}),
     }

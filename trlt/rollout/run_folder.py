@@ -152,8 +152,8 @@ def open_run(
     }
     if sampler is not None:
         values["sampler"] = dict(sampler)
-    if recipe.reward.parts or recipe.reward.judge:
-        values["reward"] = recipe.reward.identity()
+    if parts := recipe.reward.identity(phases=kind == "train"):
+        values["reward"] = parts
     # Whoever is the first to put a file there decides whose run it is; then the others see it, and compare.
     create_text(run.recipe, dump_recipe(recipe))
     found = tells_apart(kind, load_recipe(run.recipe), recipe)

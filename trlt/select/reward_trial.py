@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from trlt.errors import DataError, OwnCodeError, shown
@@ -157,7 +157,9 @@ def try_parts(
         RewardError: a part gave what is no reward.
     """
     trial = RewardTrial([PartTrial(part.name, part.weight) for part in parts])
-    for some in _chunks(_answered(rows, samples, trial)):
+    # Of the parts to try, too: one may divide by the clip's length.
+    times = replace(grader, parts=tuple(parts))
+    for some in _chunks(_answered(rows, samples, trial, times)):
         graded = grader.grade(some)
         read = [
             Read(sample, texts, [one.answer for one in grades], [one.scores for one in grades])
@@ -177,7 +179,7 @@ def try_parts(
                         one.texts[j],
                         one.answers[j],
                         one.scores[j],
-                        grader.weights,
+                        grader,
                         parts,
                         {name: some[j] for name, some in paid.items()},
                     )
@@ -188,11 +190,12 @@ def try_parts(
 
 
 def _answered(
-    rows: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], trial: RewardTrial
+    rows: Iterable[Mapping[str, Any]], samples: Mapping[str, Sample], trial: RewardTrial, grader: Grader
 ) -> Iterator[tuple[Sample, list[str]]]:
     for row in rows:
         # Where a function raised in the probe, the answers are kept ungraded.
-        texts = row["texts"] or [one["text"] for one in (row.get("ungraded") or {}).get("said", ())]
+        ungraded = row.get("ungraded") or {}
+        texts = row["texts"] or [one["text"] for one in ungraded.get("said", ())]
         if not texts:
             trial.row_errors += 1
         elif row["id"] not in samples:
@@ -200,7 +203,7 @@ def _answered(
                 f"{shown(row['id'])}: is a row's, and no sample has that id; give the samples that were probed (--data)"
             )
         else:
-            yield samples[row["id"]], texts
+            yield grader.timed(samples[row["id"]], row.get("length_s", ungraded.get("length_s"))), texts
 
 
 def _chunks(items: Iterator[tuple[Sample, list[str]]]) -> Iterator[list[tuple[Sample, list[str]]]]:

@@ -11,7 +11,8 @@ from trlt.errors.faults import fault_of
 from trlt.task.answer import Answer
 from trlt.task.parts import Read, RewardPart, with_parts
 from trlt.task.prompt_form import PromptForm
-from trlt.task.reward import Weights, reward
+from trlt.task.reward import Weights, earned, weighed
+from trlt.task.reward_rules import Rules
 from trlt.task.sample import Sample
 from trlt.task.score import Scores, score
 
@@ -24,7 +25,8 @@ class Grade(NamedTuple):
     reward: float
     """Weighted sum (Eq. 1 to 3 of the paper), and of the recipe's own parts."""
     parts: Mapping[str, float | None] = {}
-    """What each of the recipe's own parts gave, by name; None where it doesn't apply, and adds nothing."""
+    """What each of the recipe's own parts gave, by name; None where it doesn't apply, and adds nothing. Where another rule than
+    the paper's pays spans or answers, first what it paid in place of the score (`Rules.noted`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,25 @@ class Grader:
     weights: Weights = Weights()
     parts: tuple[RewardPart, ...] = ()
     """Parts beside the paper's, in the order in which they are added."""
+    rules: Rules = Rules()
+    """What spans, numbers and words are paid by."""
+
+    @property
+    def noted(self) -> tuple[str, ...]:
+        """Names of what a grade notes beside scores, in `Grade.parts`."""
+        return (*self.rules.noted, *(part.name for part in self.parts))
+
+    def timed(self, sample: Sample, length_s: float | None) -> Sample:
+        """A sample with its clip's length, where the reward divides by a duration that its annotation doesn't state.
+
+        Args:
+            sample: The sample as it is.
+            length_s: Seconds of the clip as it was decoded; None if it wasn't.
+        """
+        divides = self.rules.span == "timestamp_iou" or any(part.name == "timestamp_iou" for part in self.parts)
+        if not divides or sample.duration is not None or length_s is None or sample.task == "multi_choice":
+            return sample
+        return replace(sample, duration=length_s)
 
     def grade(self, asked: Sequence[tuple[Sample, Sequence[str]]]) -> list[list[Grade]]:
         """Grades of some samples' completions.
@@ -66,14 +87,15 @@ class Grader:
             Exception: what concerns the machine, see `fault_of`.
         """
         read: dict[int, Read] = {}
+        base: dict[int, list[dict[str, float]]] = {}
         found: dict[int, list[Grade] | VideoError] = {}
         for place, (sample, texts) in enumerate(asked):
             try:
                 answers = [self.form.read(sample, text) for text in texts]
                 scores = [score(answer, sample, self.form.open_threshold) for answer in answers]
                 one = Read(sample, texts, answers, scores)
-                for each in zip(texts, answers, scores, strict=True):
-                    reward(sample, *each, self.weights)  # what fails here is told before the parts are asked
+                each = zip(texts, answers, scores, strict=True)
+                base[place] = [earned(sample, *three, self.weights, self.rules) for three in each]
             except Exception as error:  # of this sample alone
                 found[place] = fault_of(error)
             else:
@@ -90,15 +112,21 @@ class Grader:
                     paid[place][part.name] = values
         for place, one in read.items():
             if place not in found:
-                found[place] = self._grades(one, paid[place])
+                found[place] = self._grades(one, base[place], paid[place])
         return [found[place] for place in range(len(asked))]
 
-    def _grades(self, read: Read, paid: Mapping[str, Sequence[float | None]]) -> list[Grade]:
+    def _grades(
+        self, read: Read, base: Sequence[Mapping[str, float]], paid: Mapping[str, Sequence[float | None]]
+    ) -> list[Grade]:
         grades = []
-        for i, (answer, scores) in enumerate(zip(read.answers, read.scores, strict=True)):
-            values = {name: some[i] for name, some in paid.items()}
-            total = total_reward(read.sample, read.texts[i], answer, scores, self.weights, self.parts, values)
-            grades.append(Grade(answer, scores, total, values))
+        task = read.sample.task
+        for i, values in enumerate(base):
+            own = {name: some[i] for name, some in paid.items()}
+            values = _with_verdict(values, self.parts, own)
+            total = weighed(task, values, self.weights, self.rules)
+            total = with_parts(total, self.parts, own, self.rules.scale(task))
+            notes = {name: values.get(_SCORE_OF[name]) for name in self.rules.noted}
+            grades.append(Grade(read.answers[i], read.scores[i], total, notes | own))
         return grades
 
 
@@ -107,22 +135,34 @@ def total_reward(
     text: str,
     answer: Answer,
     scores: Scores,
-    weights: Weights,
+    grader: Grader,
     parts: Sequence[RewardPart],
-    values: Mapping[str, float | None],
+    own: Mapping[str, float | None],
 ) -> float:
-    """A completion's reward: the paper's, and what further parts gave; one that stands in for the accuracy does so.
+    """A completion's reward by a grader's weights and rules, with parts that may be others than its own.
 
     Args:
         sample: The question.
         text: The completion.
         answer: What was read from it.
         scores: Of it.
-        weights: Of the paper's parts.
+        grader: Whose weights and rules count.
         parts: Further parts.
-        values: What they gave, by name.
+        own: What they gave, by name.
     """
+    values = _with_verdict(earned(sample, text, answer, scores, grader.weights, grader.rules), parts, own)
+    total = weighed(sample.task, values, grader.weights, grader.rules)
+    return with_parts(total, parts, own, grader.rules.scale(sample.task))
+
+
+def _with_verdict(
+    values: Mapping[str, float], parts: Sequence[RewardPart], own: Mapping[str, float | None]
+) -> Mapping[str, float]:
+    """What the paper's parts give, with the value of one that stands in for the accuracy in its place."""
     for part in parts:
-        if part.instead and scores.accuracy is not None and (value := values[part.name]) is not None:
-            scores = replace(scores, accuracy=value)
-    return with_parts(reward(sample, text, answer, scores, weights), parts, values)
+        if part.instead and "accuracy" in values and (value := own[part.name]) is not None:
+            values = {**values, "accuracy": value}
+    return values
+
+
+_SCORE_OF = {"span": "tiou", "answer": "accuracy"}

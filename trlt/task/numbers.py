@@ -42,3 +42,19 @@ def relative_accuracy(said: float | None, gold: float) -> float:
         return float(said == 0)
     apart = abs(said - gold) / abs(gold)
     return sum(apart <= 1 - threshold for threshold in THRESHOLDS) / len(THRESHOLDS)
+
+
+def plain_relative_accuracy(said: float | None, gold: float) -> float:
+    """1 - |said - gold| / |gold|, at least 0: the "regression" reward of Video-R1; 0 without a number.
+
+    Of a gold 0 only 0 itself is near.
+
+    Args:
+        said: The answer's number.
+        gold: The right one.
+    """
+    if said is None:
+        return 0.0
+    if gold == 0:
+        return float(said == 0)
+    return max(0.0, 1 - abs(said - gold) / abs(gold))

@@ -195,11 +195,18 @@ class RewardPart:
         )
 
 
-def with_parts(total: float, parts: Sequence[RewardPart], values: Mapping[str, float | None]) -> float:
-    """A completion's reward: the paper's, and what its parts gave, each by its weight; None adds nothing."""
+def with_parts(total: float, parts: Sequence[RewardPart], values: Mapping[str, float | None], scale: float = 1.0) -> float:
+    """A completion's reward: the paper's, and what its parts gave, each by its weight; None adds nothing.
+
+    Args:
+        total: The paper's.
+        parts: In the order in which they are added.
+        values: What each gave, by name.
+        scale: What all parts are multiplied by; `total` is already.
+    """
     for part in parts:
         if (value := values[part.name]) is not None:
-            total += part.weight * value
+            total += scale * (part.weight * value)
     return total
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
-from trlt.task.sample import Sample, Task
+from trlt.task.reward_rules import Rules
+from trlt.task.sample import Sample, Span, Task
+from trlt.task.span_rewards import matched, union_iou
 
 if TYPE_CHECKING:  # recipes import this file, and shouldn't load numpy for it
     from trlt.task.answer import Answer
@@ -56,11 +59,31 @@ def tiou_from(sample: Sample, text: str, answer: Answer, scores: Scores, *, thre
     return None if scores.tiou is None else float(scores.tiou >= threshold)
 
 
+def of_several(sample: Sample, text: str, answer: Answer, scores: Scores, *, measure: str) -> float | None:
+    """IoU of all stated spans with all gold ones (`union`), or of the best pairs (`matched`); None where one is asked for."""
+    if not sample.several:
+        return None
+    spans, gold = answer.spans, sample.spans or ()
+    return union_iou(spans, gold) if measure == "union" else matched(spans, gold, Span.tiou)
+
+
+def of_measure(
+    sample: Sample, text: str, answer: Answer, scores: Scores, *, measure: Literal["timestamp_iou", "giou", "diou"]
+) -> float | None:
+    """The stated span by another measure than the tIoU (`trlt.task.span_rewards`); None for multi-choice."""
+    return None if scores.tiou is None else Rules(span=measure).of_span(replace(sample, several=False), answer, scores)
+
+
 SHIPPED: Mapping[str, Callable[..., float | None]] = {
     "format": of_format,
     "accuracy": of_accuracy,
     "tiou": of_tiou,
     "tiou_from": tiou_from,
+    "timestamp_iou": partial(of_measure, measure="timestamp_iou"),
+    "giou": partial(of_measure, measure="giou"),
+    "diou": partial(of_measure, measure="diou"),
+    "union": partial(of_several, measure="union"),
+    "matched": partial(of_several, measure="matched"),
 }
 """The parts that come with trlt, by name; `tiou_from` takes a `threshold` besides."""
 
@@ -72,29 +95,74 @@ PAPER: Mapping[Task, Mapping[str, str]] = {
 """Of each task, its parts in the order in which they are added up, each with the name of its weight (2.3 of the paper)."""
 
 
+def earned(
+    sample: Sample,
+    text: str,
+    answer: Answer,
+    scores: Scores,
+    weights: Weights = Weights(),  # noqa: B008  (frozen)
+    rules: Rules = Rules(),  # noqa: B008  (frozen)
+) -> dict[str, float]:
+    """What each of the paper's parts gives for a completion, before weights, by its name in `PAPER`.
+
+    Raises:
+        DataError: a rule divides by a duration that is unknown.
+    """
+    found: dict[str, float] = {}
+    for name in PAPER[sample.task]:
+        value: float | None
+        if name == "tiou":
+            value = rules.of_span(sample, answer, scores, weights.tiou_from)
+        elif name == "accuracy":
+            value = rules.of_answer(sample, answer, scores)
+        else:
+            value = scores.format
+        if value is None:
+            raise ValueError(f"a {sample.task} completion was scored without {name}")
+        found[name] = value
+    return found
+
+
+def weighed(task: Task, values: Mapping[str, float], weights: Weights, rules: Rules) -> float:
+    """The reward by what each part gives: the weighted sum (2.3), or the format times the weighted rest."""
+    total: float | None = None
+    own = rules.tasks.get(task)
+    for name, weight in PAPER[task].items():
+        if name == "format" and rules.multiply:
+            continue
+        by = own.format if name == "format" and own is not None and own.format is not None else getattr(weights, weight)
+        paid = by * values[name]
+        total = paid if total is None else total + paid
+    assert total is not None, "each task has parts"
+    if rules.multiply:
+        total *= values["format"]
+    return total * rules.scale(task)
+
+
 def reward(
     sample: Sample,
     text: str,
     answer: Answer,
     scores: Scores,
     weights: Weights = Weights(),  # noqa: B008  (frozen)
+    rules: Rules = Rules(),  # noqa: B008  (frozen)
 ) -> float:
-    """The paper's reward of one completion (2.3), from the scores that evaluation also uses.
+    """The reward of one completion (2.3 of the paper), from the scores that evaluation also uses.
 
-    R_mc = R_format + R_acc; R_tvg = R_format + R_IoU; R_gqa = R_format + (R_acc + R_IoU) / 2.
+    R_mc = R_format + R_acc; R_tvg = R_format + R_IoU; R_gqa = R_format + (R_acc + R_IoU) / 2. Weights and rules change it.
+
+    Raises:
+        DataError: as `earned`.
     """
-    total: float | None = None
-    for name, weight in PAPER[sample.task].items():
-        if name == "tiou" and weights.tiou_from is not None:
-            found = tiou_from(sample, text, answer, scores, threshold=weights.tiou_from)
-        else:
-            found = SHIPPED[name](sample, text, answer, scores)
-        if found is None:
-            raise ValueError(f"a {sample.task} completion was scored without {name}")
-        paid = getattr(weights, weight) * found
-        total = paid if total is None else total + paid
-    assert total is not None, "each task has parts"
-    return total
+    return weighed(sample.task, earned(sample, text, answer, scores, weights, rules), weights, rules)
+
+
+def in_band(tokens: int, low: int, high: int, ramp: int) -> float:
+    """What a completion's length earns: 1 from `low` to `high` tokens, down to 0 linearly over `ramp` tokens on either side.
+
+    Video-R1 pays 320 to 512 tokens of its right answers, and nothing beside them: `ramp` 1.
+    """
+    return max(0.0, 1 - max(low - tokens, tokens - high, 0) / ramp)
 
 
 def overlong(tokens: int, limit: int, over: int) -> float:

@@ -215,9 +215,10 @@ def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
         "epsilon_high": train.epsilon_high,
         "importance_sampling_level": train.ratio_level,
         "loss_type": train.loss,
-        "scale_rewards": train.scale_rewards,
+        # Advantages are trlt's own (`advantage_scale`); TRL only has to know the name.
+        "scale_rewards": "batch" if train.scale_rewards == "task" else train.scale_rewards,
         "mask_truncated_completions": train.mask_truncated,
-        "vllm_importance_sampling_correction": train.corrects != "none",
+        "vllm_importance_sampling_correction": train.corrects != "none" or train.offline is not None,
         "vllm_importance_sampling_mode": "token_truncate" if train.corrects == "none" else train.corrects,
         "vllm_importance_sampling_clip_max": train.correction_cap,
         "log_completions": False,

@@ -42,7 +42,8 @@ COLUMNS = {
 """Name to Arrow type. `step` as in `log.jsonl`; `id`, `source` and `task` of the sample; `index` of the completion in its
 group, from 0; `tokens` counts the sampled ones; `overlong` is the part of the reward that is for length, null without a length
 penalty; `advantage` within the group; a score that the task lacks is null. A part of the reward that the recipe adds has a
-column `reward/<part>` besides, null where it doesn't apply."""
+column `reward/<part>` besides, null where it doesn't apply. Where answers are given to groups, `given` says where a completion
+is from, null for what the policy drew."""
 _NAME = re.compile(r"step-(\d+)-rank(\d+)\.parquet")
 
 
@@ -62,6 +63,7 @@ class Completions:
         every: Steps between those that are kept, which bounds the size: the multiples of it.
         scale: Of the advantages, as training has it; see `reward.advantages`.
         parts: Names of the reward's own parts.
+        given: Whether groups may hold given answers; then a column says which completions are.
     """
 
     def __init__(
@@ -73,8 +75,10 @@ class Completions:
         every: int = 1,
         scale: bool = True,
         parts: Sequence[str] = (),
+        given: bool = False,
     ) -> None:
         self._folder, self._samples = folder / FOLDER, samples
+        self._given = given
         self._parts = parts
         self._rank, self._every, self._scale = rank, every, scale
 
@@ -94,7 +98,7 @@ class Completions:
         import pyarrow.parquet as pq
 
         rows = [row for group in scored for row in self._rows(step, group)]
-        kinds = COLUMNS | {f"reward/{part}": "float64" for part in self._parts}
+        kinds = COLUMNS | {f"reward/{part}": "float64" for part in self._parts} | ({"given": "string"} if self._given else {})
         schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
         path = self._folder / f"step-{step:06}-rank{self._rank}.parquet"
         with open_atomic(path, "wb") as out:
@@ -103,7 +107,7 @@ class Completions:
 
     def _rows(self, step: int, group: ScoredGroup) -> Iterator[dict[str, Any]]:
         sample = self._samples[group.index]
-        gains = advantages(group.rewards, scale=self._scale)
+        gains = group.advantages or advantages(group.rewards, scale=self._scale)
         penalties = group.penalties or [None] * len(group.rewards)
         own: Sequence[Mapping[str, float | None]] = group.parts or [{}] * len(group.rewards)
         columns = zip(group.completions, group.scores, group.rewards, penalties, gains, own, strict=True)
@@ -123,6 +127,7 @@ class Completions:
                 "advantage": advantage,
                 **asdict(scores),
                 **{f"reward/{part}": paid.get(part) for part in self._parts},
+                **({"given": getattr(completion, "source", None)} if self._given else {}),
             }
 
 

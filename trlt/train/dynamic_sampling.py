@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
+from typing import Any
 
 from trlt.engine.forest import Completion
 from trlt.engine.shared_prefix import Group
 from trlt.task.score import Scores
+from trlt.train.given_answers import drawn, source_of
 from trlt.train.temporal_contrast import Contrast, contrast_metrics
 
 
@@ -35,6 +38,20 @@ class ScoredGroup:
     """What each of the recipe's own parts gave, by name; empty without any."""
     contrast: Contrast | None = None
     """What the group on shuffled frames has shown; None without one."""
+    advantages: tuple[float, ...] = ()
+    """Of each completion, once the step's groups are known."""
+
+    @property
+    def own(self) -> ScoredGroup:
+        """What the policy drew of it, without given answers: what means of the policy are taken over."""
+        places = drawn(self.completions)
+        if len(places) == len(self.completions):
+            return self
+        listed = ("completions", "scores", "rewards", "penalties", "parts", "advantages")
+        kept: dict[str, Any] = {
+            name: tuple(values[i] for i in places) if (values := getattr(self, name)) else () for name in listed
+        }
+        return replace(self, **kept)
 
     def counted(self, *, mask_truncated: bool) -> list[int]:
         """Tokens of each completion that count in the loss; none of one that was cut off, with `mask_truncated`."""
@@ -79,25 +96,32 @@ def make_slots(
         seed: Fixes the order of the replacements.
         left: Samples used only if there are no others.
     """
-    taken = set(step)
-    others = [index for index in range(samples) if index not in taken]
-    # The same in every process, by the seed and the step: then each slot's share can be cut out of it without asking.
-    Random(seed).shuffle(others)
-    fresh, gone = [i for i in others if i not in left], [i for i in others if i in left]
-    return [PromptSlot(_line(step, fresh, gone, slot, left)) for slot in own]
+
+    @cache
+    def others() -> tuple[list[int], list[int]]:
+        taken = set(step)
+        found = [index for index in range(samples) if index not in taken]
+        # The same in every process, by the seed and the step: then each slot's share can be cut out of it without asking.
+        Random(seed).shuffle(found)
+        return [i for i in found if i not in left], [i for i in found if i in left]
+
+    return [PromptSlot(_line(step, others, slot, left)) for slot in own]
 
 
-def _line(step: Sequence[int], fresh: Sequence[int], gone: Sequence[int], slot: int, left: Container[int]) -> Iterator[int]:
+def _line(
+    step: Sequence[int], others: Callable[[], tuple[list[int], list[int]]], slot: int, left: Container[int]
+) -> Iterator[int]:
     """Its own prompt, its share of the others, theirs, and in the end the step's other prompts a second time."""
     # As a number below, 0 or 1: a prompt that has left comes last of all, and one that hasn't isn't offered again.
     stays = step[slot] not in left
     if stays:
         yield step[slot]
-    for others in (fresh, gone):
+    # Only now: to shuffle a large pool takes longer than most steps have a use for.
+    for some in others():
         # First its own share, on which no other slot draws before its own is used up. Two
         # slots may then hold the same prompt, which is better than one without any.
         for shift in range(len(step)):
-            yield from others[(slot + shift) % len(step) :: len(step)]
+            yield from some[(slot + shift) % len(step) :: len(step)]
     yield from (step[(slot + shift) % len(step)] for shift in range(stays, len(step)))
 
 
@@ -163,13 +187,18 @@ def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: i
 
 
 def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
-    """What is logged of groups: one number per completion, group or score, by name."""
+    """What is logged of groups: one number per completion, group or score, by name.
+
+    Given answers count in the range of a group's rewards, which is what it teaches, and in nothing else.
+    """
+    ranges = [s.reward_range for s in scored]
+    scored = [s.own for s in scored]
     every = [s for group in scored for s in group.scores]
     completions = [c for s in scored for c in s.completions]
     return {
         "reward": [r for s in scored for r in s.rewards],
-        "reward_range": [s.reward_range for s in scored],
-        "frac_zero_range": [float(s.reward_range == 0) for s in scored],
+        "reward_range": ranges,
+        "frac_zero_range": [float(one == 0) for one in ranges],
         "reward/format": [s.format for s in every],
         "reward/accuracy": [s.accuracy for s in every if s.accuracy is not None],
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
@@ -181,6 +210,12 @@ def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
         "same_answer": _same_answer(scored),
         "video_tokens": [float(s.group.clip.tokens) for s in scored],
     }
+
+
+def given_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
+    """What is logged of given answers: their rewards, and for each completion whether it is one."""
+    given = [(bool(source_of(c)), r) for s in scored for c, r in zip(s.completions, s.rewards, strict=True)]
+    return {"given/reward": [r for is_given, r in given if is_given], "given/share": [float(is_given) for is_given, _ in given]}
 
 
 def _parts(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,26 @@ from trlt.engine.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.engine.vllm import VllmSampler
 from trlt.errors import DataError, ParityError
 from trlt.recipe import Recipe
-from trlt.task.reward import advantages
+from trlt.train.advantage_scale import AdvantageScale, GroupRewards
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
-from trlt.train.dynamic_sampling import ScoredGroup, group_metrics, make_slots, pack_groups, resample, split_passes
+from trlt.train.dynamic_sampling import (
+    PromptSlot,
+    ScoredGroup,
+    given_metrics,
+    group_metrics,
+    make_slots,
+    pack_groups,
+    resample,
+    split_passes,
+)
+from trlt.train.given_answers import OFFLINE, GivenWeights, shaped, source_of, told_logps, truncated
 from trlt.train.importance_weights import Correction
 from trlt.train.metrics import StepMetrics
+from trlt.train.offline_answers import OfflineAnswers, read_answers
+from trlt.train.online.selection import Ask, OnlineSelection
 from trlt.train.parity import Trainer
+from trlt.train.policy_means import PolicyMeans
 from trlt.train.retirement import Retirement, Visit
 from trlt.train.rollouts import GroupRollouts
 from trlt.train.sharded_loading import load_reference
@@ -115,6 +128,15 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, autocast, tower, vllm, folder / "judge")
         writes = self.accelerator.is_main_process
         self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
+        process = (self.accelerator.process_index, self.accelerator.num_processes)
+        online = recipe.train.online
+        self._online = (
+            OnlineSelection(online, recipe.train, folder, ids, self._difficulty, process=process, writes=writes)
+            if online
+            else None
+        )
+        if self._online and training_data.on_event and writes and (told := self._online.told):
+            training_data.on_event(f"train: {told}")
         self._completions = Completions(
             folder,
             training_data.samples,
@@ -122,7 +144,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             every=recipe.train.completions_every,
             scale=recipe.train.scale_rewards == "group",
             parts=self.group_rollouts.parts,
+            given=recipe.train.offline is not None,
         )
+        self._advantages = AdvantageScale(folder, recipe.train, self._from_all, writes=writes)
         self.example: Example | None = None
         """Is told of a completion of each step."""
         self.compare: Callable[[], object] | None = None
@@ -132,8 +156,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._step_metrics = StepMetrics(self.accelerator.gather, self.accelerator.device, self.group_rollouts.parts)
         mode, cap = recipe.train.corrects, recipe.train.correction_cap
         self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
+        self._given: GivenWeights | None = None
+        self._means = PolicyMeans(self.accelerator.reduce)
+        if offline := recipe.train.offline:
+            self.group_rollouts.given = self._offline_answers()
+            rule = shaped(offline.gamma) if offline.weights == "shaped" else truncated(cap)
+            self._given = GivenWeights({OFFLINE: rule}, self.accelerator.gather)
         # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
-        self.use_vllm = self._correction is not None
+        self.use_vllm = self._correction is not None or self._given is not None
         self._passing: dict[str, Any] = {}
 
     @contextlib.contextmanager
@@ -191,14 +221,35 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
             return FrozenTower(model, self._training_data.builder, encode, store)
 
+    def _offline_answers(self) -> OfflineAnswers:
+        """The answers of `train.offline`."""
+        train, samples, engine = self._recipe.train, self._training_data.samples, self.group_rollouts.engine
+        assert train.offline
+        lines, told = read_answers(train.offline, [sample.id for sample in samples])
+        if told and self._training_data.on_event and self.accelerator.is_main_process:
+            self._training_data.on_event(f"train: {told}")
+        return OfflineAnswers(
+            lines,
+            samples,
+            train.offline,
+            builder=engine.builder,
+            form=self._recipe.form("train"),
+            banned=lambda token: bool(engine.banned[token]),
+            limit=train.max_new_tokens,
+            seed=train.seed,
+        )
+
     def close(self) -> None:
         """Ends what runs beside this process."""
         if self.group_rollouts.vllm:
             self.group_rollouts.vllm.close()
 
     def resumed(self, step: int) -> None:
-        """Restores which samples had been dropped after a step."""
+        """Restores dropped samples, running deviations, and what online selection had learned, as they were after a step."""
         self._difficulty.resume(step)
+        self._advantages.resume(step)
+        if self._online:
+            self._online.resume(step)
 
     # -- overridden ---------------------------------------------------------------------------------------------------
 
@@ -214,6 +265,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
 
     def _announce(self, coming: Sequence[int], most: int) -> None:
+        if self._online:  # chooses other prompts, and announces them as soon as they are known
+            return
         self._training_data.announce([index for index in coming if index not in self._difficulty.left], most=most)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
@@ -234,12 +287,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             which TRL hands to `_get_per_token_logps_and_entropies` untouched.
         """
         wanted = [int(row["index"]) for row in inputs[:: self._recipe.train.group_size]]
-        scored = self._rollouts(wanted)
+        scored = self._with_advantages(self._rollouts(wanted))
         masked = self._recipe.train.mask_truncated
         total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
         # Over all processes and passes: losses that are a sum over tokens (DAPO, CISPO) divide by it.
         total = self.accelerator.reduce(total, "sum").float()
         self._learn_difficulty(scored)
+        if self._online:
+            self._learn_online(self._online, len(wanted))
         self._completions.add(self.state.global_step + 1, scored)
         self._show(scored[0])
         self._record(scored)
@@ -271,9 +326,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._passing = inputs
         loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         self._passing = {}
+        if self._given:
+            # TRL's are means over all tokens of the pass.
+            for name, mean in self._means.exchange().items():
+                if self._metrics["train"].get(name):
+                    self._metrics["train"][name][-1] = mean
         # Once a step, in the last turn, which is the one that every process fills: `exchange` waits for all of them.
-        if self._correction and inputs is self._micros[-1]:
-            for name, value in self._correction.exchange().items():
+        for weights in (self._correction, self._given) if inputs is self._micros[-1] else ():
+            for name, value in weights.exchange().items() if weights else ():
                 self._metrics["train"][name].append(value)
         if self.loss_type in ("dapo", "cispo"):  # a sum over the tokens of all passes
             return loss
@@ -295,11 +355,23 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         assert pixel_values is not None, "the groups travel under pixel_values"
         with self.accelerator.autocast():
             out = model(tree=pixel_values, temperature=self.temperature)
-        if self._correction and self._passing:
+        if self.use_vllm and self._passing:
             # A step's completions are drawn with the weights that it begins with: these very log-probabilities.
-            told, mask = self._passing["sampler_logps"], self._passing["completion_mask"]
-            self._passing["importance_sampling_ratio"] = self._correction.weigh(out.logps.detach(), told, mask)
+            self._weigh(self._passing, out.logps.detach(), out.entropies)
         return out.logps, out.entropies if compute_entropy else None, None
+
+    def _weigh(self, inputs: dict[str, Any], logps: Tensor, entropies: Tensor | None) -> None:
+        """Puts the weights of a pass's tokens among its inputs; given answers have their own, and no KL term."""
+        told, mask, sources = inputs["sampler_logps"], inputs["completion_mask"], inputs["sources"]
+        own = torch.tensor([[not source] for source in sources], device=mask.device)
+        weights = self._correction.weigh(logps, told, mask * own) if self._correction else torch.ones_like(logps)
+        if self._given:
+            weights = self._given.weigh(logps, told, mask, sources, weights)
+            if self.beta:
+                # Where both are the same, k3 is 0 and so is its gradient.
+                inputs["ref_per_token_logps"] = torch.where(own, inputs["ref_per_token_logps"], logps)
+            self._means.see(logps, inputs.get("ref_per_token_logps"), entropies, mask * own)
+        inputs["importance_sampling_ratio"] = weights
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
@@ -317,7 +389,12 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
         first, samples = state.process_index * len(wanted), len(self._training_data.samples)
         own = range(first, first + len(wanted))
-        places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
+        places: Sequence[PromptSlot]
+        ask: Ask = lambda asked: self.group_rollouts(asked, done)  # noqa: E731
+        if self._online:
+            places, ask = self._online.slots(done, own), self._online.reprobing(done, ask)
+        else:
+            places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
         with self.drawing():
             self._filled += 1
             # The second filling is the first with weights that an update
@@ -326,16 +403,32 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
                 self.compare()
             found = resample(
                 places,
-                lambda asked: self.group_rollouts(asked, done),
+                ask,
                 min_reward_range=train.min_reward_range,
                 max_tries=train.max_tries,
             )
         if len(found) < len(wanted):
             raise DataError(f"only {len(found)} of {len(wanted)} prompts have a video that can be read")
-        self._step_metrics.add({"rounds": [place.tries for place in places]})
+        tries = [place.tries for place in places]
+        self._step_metrics.add({"rounds": tries, "asked": tries if train.min_reward_range else []})
         return found
 
+    def _with_advantages(self, scored: Sequence[ScoredGroup]) -> list[ScoredGroup]:
+        """The step's groups with the advantages of their completions."""
+        samples = self._training_data.samples
+        groups = [GroupRewards(samples[s.index].task, tuple(s.rewards)) for s in scored]
+        found = self._advantages(self.state.global_step + 1, groups)
+        for task, deviation in self._advantages.deviations.items():
+            self._metrics["train"][f"deviation/{task}"].append(deviation)
+        return [replace(s, advantages=tuple(gains)) for s, gains in zip(scored, found, strict=True)]
+
+    def _from_all(self, rows: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Rows of equal length, of as many as any other process has, from all processes."""
+        mine = torch.tensor(rows, dtype=torch.float64, device=self.accelerator.device)
+        return self.accelerator.gather(mine).tolist()  # type: ignore[no-any-return]
+
     def _show(self, scored: ScoredGroup) -> None:
+        scored = scored.own
         if self.example and self.accelerator.is_main_process:
             best = max(range(len(scored.rewards)), key=scored.rewards.__getitem__)
             question = self._training_data.samples[scored.index].question
@@ -343,11 +436,20 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     def _learn_difficulty(self, scored: Sequence[ScoredGroup]) -> None:
         """Records the rewards of the step's samples, over all processes."""
-        seen = [[s.index, sum(s.rewards) / len(s.rewards), s.reward_range] for s in scored]
+        seen = [[s.index, sum(s.own.rewards) / len(s.own.rewards), s.reward_range] for s in scored]
         every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
         visits = [Visit(int(index), mean, reward_range) for index, mean, reward_range in every.tolist()]
         self._difficulty.see(self.state.global_step, visits)
         self._step_metrics.add({"left": [float(len(self._difficulty.left))]})
+
+    def _learn_online(self, online: OnlineSelection, slots: int) -> None:
+        """Takes the step's groups, over all processes, and announces the clips of the next step's prompts."""
+        step, first = self.state.global_step, self.accelerator.process_index * slots
+        metrics = online.learn(step, self.accelerator.gather, self.accelerator.device)
+        for name, value in metrics.items():
+            self._metrics["train"][name].append(value)
+        coming = online.coming(step + 1, range(first, first + slots))
+        self._training_data.announce(coming, most=len(coming))
 
     # -- batches ------------------------------------------------------------------------------------------------------
 
@@ -363,16 +465,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             "prompt_mask": torch.zeros(rows, 0, dtype=torch.long, device=device),
             "completion_ids": tree.completions.flatten(0, 1),
             "completion_mask": (torch.arange(length, device=device) < lengths[:, None]).long(),
-            "advantages": torch.tensor(
-                [a for s in scored for a in advantages(s.rewards, scale=train.scale_rewards == "group")], device=device
-            ),
+            "advantages": torch.tensor([a for s in scored for a in s.advantages], device=device),
             "num_items_in_batch": total,
             "pixel_values": tree,
         }
-        if self._correction:
-            assert all(len(c.logps) == len(c.tokens) for s in scored for c in s.completions), "who draws tells each token's"
-            told = [torch.tensor(c.logps, device=device) for s in scored for c in s.completions]
-            batch["sampler_logps"] = torch.stack([torch.nn.functional.pad(row, (0, length - len(row))) for row in told])
+        if self.use_vllm:
+            listed = [c for s in scored for c in s.completions]
+            batch["sampler_logps"] = told_logps(listed, length, device)
+            batch["sources"] = [source_of(c) for c in listed]
         if self.beta:
             with torch.no_grad():
                 batch["ref_per_token_logps"] = self._reference(batch)
@@ -394,6 +494,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _record(self, scored: Sequence[ScoredGroup]) -> None:
         """Metrics of one optimizer step, over all processes."""
         self._step_metrics.add(group_metrics(scored))
+        if self._given:
+            self._step_metrics.add(given_metrics(scored))
         self._step_metrics.add(self.group_rollouts.seconds)
         for seconds in self.group_rollouts.seconds.values():
             seconds.clear()

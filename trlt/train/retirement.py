@@ -15,7 +15,8 @@ from trlt.files import append_jsonl, read_log, write_jsonl
 from trlt.files.forms import VisitForm
 
 VISITS = "difficulty.jsonl"
-"""Its name in a run's folder: one line per visit, with `left` on the one after which a sample was dropped."""
+"""Its name in a run's folder: one line per visit, with `left` on the one after which a sample was dropped, and `back` on that
+of a re-probe after which it came back."""
 
 
 class Visit(NamedTuple):
@@ -51,7 +52,11 @@ class Retirement:
         self._same, self.left = {}, set()
         for row in _read(self._path):
             if row["step"] < step and row["id"] in places:
-                self._count(Visit(places[row["id"]], row["mean"], row["reward_range"]))
+                place = places[row["id"]]
+                if "back" in row:
+                    self._return(place)
+                else:
+                    self._count(Visit(place, row["mean"], row["reward_range"]))
 
     def see(self, step: int, visits: Sequence[Visit]) -> list[str]:
         """Takes the visits of a step, over all processes.
@@ -77,6 +82,26 @@ class Retirement:
         if self._writes:
             append_jsonl(self._path, *rows)
         return gone
+
+    def come_back(self, step: int, visits: Sequence[Visit]) -> list[str]:
+        """Takes visits that nothing was learned from: samples that had left and now earn different rewards come back.
+
+        Returns:
+            Ids of those that came back.
+        """
+        rows = []
+        for visit in visits:
+            if visit.sample in self.left and visit.reward_range > 0:
+                self._return(visit.sample)
+                row = {"step": step, "id": self._ids[visit.sample], "mean": visit.mean, "reward_range": visit.reward_range}
+                rows.append(row | {"back": f"asked again, its completions earned {visit.reward_range:.2f} apart"})
+        if self._writes:
+            append_jsonl(self._path, *rows)
+        return [str(row["id"]) for row in rows]
+
+    def _return(self, sample: int) -> None:
+        self._same[sample] = 0
+        self.left.discard(sample)
 
     def _count(self, visit: Visit) -> bool:
         same = self._same[visit.sample] = self._same.get(visit.sample, 0) + 1 if visit.reward_range == 0 else 0

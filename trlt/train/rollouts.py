@@ -25,6 +25,8 @@ from trlt.task.grade import Grade
 from trlt.task.reward import overlong
 from trlt.task.sample import Sample
 from trlt.train.dynamic_sampling import ScoredGroup
+from trlt.train.given_answers import GivenAnswer, Provider
+from trlt.train.reward_phases import RewardPhases
 from trlt.train.temporal_contrast import PART, second_grader, second_size, shuffled, with_contrast
 from trlt.train.trainer import TrainingData
 from trlt.train.unreadable_videos import BrokenSamples
@@ -39,13 +41,12 @@ class _GroupRequest(NamedTuple):
     tree: Tree
     inputs: ClipInputs
     prompt: PromptInputs
+    length_s: float
+    """Seconds of its clip."""
+    given: Sequence[GivenAnswer]
+    """Take the last places of its group."""
     second: Tree | None
     """The same frames shuffled, for `train.temporal_contrast`; None without."""
-
-    @property
-    def drawn(self) -> int:
-        """Completions on shuffled frames."""
-        return self.second.requests[0].n if self.second else 0
 
 
 class GroupRollouts:
@@ -76,11 +77,13 @@ class GroupRollouts:
         self.engine, self.vllm = engine, vllm
         self._training_data, self._recipe, self._broken = training_data, recipe, broken
         self._autocast, self._tower = autocast, tower
-        self._grader = recipe.grader("train", replies)
-        self._contrast, self._second = recipe.train.temporal_contrast, second_grader(self._grader)
-        self.parts = [part.name for part in self._grader.parts] + ([PART] if self._contrast else [])
-        """Names of the reward's own parts, and of the bonus of temporal contrast."""
+        self._reward, self._form = RewardPhases(recipe, replies), recipe.form("train")
+        self._contrast = recipe.train.temporal_contrast
+        self.parts = self._reward.names + ([PART] if self._contrast else [])
+        """Names of the reward's own parts, and of what else a completion is paid beside its scores."""
         self._surprises = Surprises(again="")
+        self.given: Provider | None = None
+        """Answers that take places of groups; None for none."""
         self.told: Callable[[int, int], None] | None = None
         """Is told how many completions of a call are there, of how many."""
         self.seconds: dict[str, list[float]] = {"time/video_wait_s": [], "time/rollout_s": [], "time/score_s": []}
@@ -111,18 +114,22 @@ class GroupRollouts:
             for place, clip in read:
                 sample = training_data.samples[indices[place]]
                 try:
-                    words = self._grader.form.prompt(sample)
+                    words = self._form.prompt(sample)
                     inputs = self.inputs(clip)
                     prompt = training_data.builder.prompt(words.system, words.user, inputs, think=words.think)
+                    given = self.given(indices[place], step) if self.given else ()
                 except Exception as error:  # of this sample alone
                     self._broken.add(sample, fault_of(error), step)
                     continue
                 # The step is part of the name, so a sample that comes again is
                 # answered anew, and a resumed run draws as the other did.
-                request = PromptRequest(f"{sample.id}@{step}", words.system, words.user, train.group_size, words.think)
+                request = PromptRequest(
+                    f"{sample.id}@{step}", words.system, words.user, train.group_size - len(given), words.think
+                )
                 # The update gets these very inputs, so what was answered and what is learned can't be different prompts.
                 tree = Tree(clip if self.vllm else inputs, (request,))
-                asked.append(_GroupRequest(place, tree, inputs, prompt, self._second_tree(sample, clip, request)))
+                second = self._second_tree(sample, clip, request)
+                asked.append(_GroupRequest(place, tree, inputs, prompt, clip.duration, given, second))
             # Shuffled frames come as they are, past a frozen tower: its store isn't filled with orders that never come again.
             trees = [one.tree for one in asked] + [one.second for one in asked if one.second]
             owners = [*range(len(asked)), *(i for i, one in enumerate(asked) if one.second)]
@@ -139,10 +146,10 @@ class GroupRollouts:
                         self._broken.add(training_data.samples[indices[asked[owners[t]].place]], fault, step)
         sampled = time.perf_counter()
         # In the order of the prompts. The order in which the engine is done with them depends on its batches.
-        second = {owner: drawn.pop(t) for t, owner in enumerate(owners) if t >= len(asked) and t in drawn}
-        whole = [(one, said, second.get(t)) for t, one in enumerate(asked) if (said := drawn.get(t)) is not None]
+        others = {owner: drawn.pop(t) for t, owner in enumerate(owners) if t >= len(asked) and t in drawn}
         # Where the shuffled group has failed, its sample is listed already, and isn't learned from without.
-        scored = self._scored(indices, [(one, said, other) for one, said, other in whole if other or not one.second], step)
+        whole = [(t, said) for t, said in sorted(drawn.items()) if t in others or not asked[t].second]
+        scored = self._scored(indices, [(asked[t], (*said, *asked[t].given), others.get(t, ())) for t, said in whole], step)
         for name, seconds in zip(
             self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
         ):
@@ -152,7 +159,7 @@ class GroupRollouts:
     def _scored(
         self,
         indices: Sequence[int],
-        drawn: Sequence[tuple[_GroupRequest, Sequence[Completion], Sequence[Completion] | None]],
+        drawn: Sequence[tuple[_GroupRequest, Sequence[Completion], Sequence[Completion]]],
         step: int,
     ) -> list[ScoredGroup | None]:
         """The scored groups of a call; all completions are graded together, and a sample that can't be is listed.
@@ -166,11 +173,13 @@ class GroupRollouts:
             TrltError: most samples meet unforeseen errors; or a part of the reward gave what is no reward.
         """
         scored: list[ScoredGroup | None] = [None] * len(indices)
-        samples = [self._training_data.samples[indices[one.place]] for one, _, _ in drawn]
-        texts = [[c.text for c in said] for _, said, _ in drawn]
-        others = [[c.text for c in other or ()] for _, _, other in drawn]
-        outcomes = self._grader.outcomes([*zip(samples, texts, strict=True)])
-        seconds = self._second.outcomes([*zip(samples, others, strict=True)])
+        grader = self._reward.at(step).grader
+        samples = [grader.timed(self._training_data.samples[indices[one.place]], one.length_s) for one, _, _ in drawn]
+        outcomes = grader.outcomes(
+            [(sample, [c.text for c in said]) for sample, (_, said, _) in zip(samples, drawn, strict=True)]
+        )
+        others = [(sample, [c.text for c in other]) for sample, (_, _, other) in zip(samples, drawn, strict=True)]
+        seconds = second_grader(grader).outcomes(others)
         for sample, (one, said, _), outcome, second in zip(samples, drawn, outcomes, seconds, strict=True):
             try:
                 if isinstance(outcome, VideoError):
@@ -178,7 +187,7 @@ class GroupRollouts:
                 if isinstance(second, VideoError):
                     raise second
                 group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
-                found = self.score(indices[one.place], group, said, outcome)
+                found = self.score(indices[one.place], group, said, outcome, step)
                 scored[one.place] = with_contrast(found, outcome, second, self._contrast) if self._contrast else found
             except Exception as error:  # of these answers alone
                 fault = fault_of(error)
@@ -204,17 +213,22 @@ class GroupRollouts:
         other = replace(request, key=name, n=second_size(settings, request.n))
         return Tree(shuffled(clip, f"{self._recipe.train.seed}:{name}"), (other,))
 
-    def score(self, index: int, group: Group, completions: Sequence[Completion], grades: Sequence[Grade]) -> ScoredGroup:
-        """The rewards of a sample's completions: from their grades, minus length penalties.
+    def score(
+        self, index: int, group: Group, completions: Sequence[Completion], grades: Sequence[Grade], step: int
+    ) -> ScoredGroup:
+        """The rewards of a sample's completions: from their grades, with the pay for lengths, minus length penalties.
 
         Args:
             index: Of the sample.
             group: What the completions are an answer to, and their tokens.
             completions: As they were drawn.
             grades: Of each.
+            step: Optimizer steps that are done.
         """
-        train = self._recipe.train
-        rewards = [one.reward for one in grades]
+        train, phase = self._recipe.train, self._reward.at(step)
+        sample = self._training_data.samples[index]
+        paid = [phase.paid(sample, one, len(c.tokens)) for one, c in zip(grades, completions, strict=True)]
+        rewards = [one.reward for one in paid]
         penalties: list[float] = []
         # In training alone: evaluation grades the same text without it.
         if train.overlong_tokens is not None:
@@ -227,7 +241,7 @@ class GroupRollouts:
             tuple(one.scores for one in grades),
             tuple(rewards),
             tuple(penalties),
-            tuple(one.parts for one in grades) if self.parts else (),
+            tuple(one.parts for one in paid) if self.parts else (),
         )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from trlt.files import read_log, write_jsonl
+from trlt.train.advantage_scale import cut_scales
 from trlt.train.completion_log import cut_completions
+from trlt.train.online.history import cut_history
 from trlt.train.retirement import cut_visits
 from trlt.train.unreadable_videos import cut_broken
 
@@ -30,5 +32,7 @@ def forget_after(folder: Path, step: int) -> list[dict[str, Any]]:
         write_jsonl(log, kept)
     cut_broken(folder, step)
     cut_visits(folder, step)
+    cut_history(folder, step)
+    cut_scales(folder, step)
     cut_completions(folder, step)
     return kept

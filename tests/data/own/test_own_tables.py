@@ -210,6 +210,9 @@ CHOICE = ASKED | {"options": ["x", "y", "z"]}
         (ASKED | {"question": "<video>", "answer": "x"}, "question: is empty"),
         (CHOICE | {"options": ["x", "x"], "answer": "x"}, "options: .* must be at least 2 distinct"),
         (ASKED | {"answer": "x", "duration": "short"}, "duration: 'short' is no time"),
+        (ASKED | {"spans": [1, 3], "several": "perhaps"}, "several: 'perhaps' is neither; write true or false"),
+        (ASKED | {"answer": "x", "several": True}, "several: True must be true or false, and true for grounding alone"),
+        (ASKED | {"answer": "x", "numeric": "yes"}, "numeric: needs a number for an answer, and no options; the answer is 'x'"),
         ({"video": "../a", "question": "q", "answer": "x"}, "video: '../a' must be a path inside"),
     ],
 )
@@ -288,6 +291,14 @@ def test_maps_that_fit_nothing(tmp_path):
 def test_spans_become_seconds_of_the_clip(tmp_path):
     (sample,) = made(lines(tmp_path, ASKED | {"spans": "12-14", "clip": [10, 20]})).samples
     assert sample.clip == (10, 20) and sample.spans == ((2.0, 4.0),) and sample.duration == 10
+
+
+def test_rows_ask_for_all_spans_and_for_numbers(tmp_path):
+    rows = [ASKED | {"spans": "1-3; 5-7", "several": "TRUE"}, ASKED | {"spans": "1-3; 5-7", "several": 0.0}]
+    rows += [ASKED | {"answer": "12.5 m", "numeric": 1}]
+    assert [(one.several, one.numeric) for one in made(lines(tmp_path, *rows)).samples] == [
+        *((True, False), (False, False), (False, True))
+    ]
 
 
 def test_an_end_a_little_past_the_video_is_clamped_and_flagged(tmp_path):

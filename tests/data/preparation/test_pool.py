@@ -134,6 +134,15 @@ def test_spans_that_are_kept_or_dropped() -> None:
     assert several_spans(single, "drop") is single and several_spans(single, "hull") is single
 
 
+def test_a_query_can_ask_for_all_its_spans() -> None:
+    query = replace(SPANS, task="grounding", answer=None)
+    made = several_spans(query, "ask")
+    assert made == replace(query, several=True, meta={"flags": ["span_rule_ask"]})
+    assert several_spans(SPANS, "ask") is SPANS, "an answer has one place"
+    for kept in (replace(query, spans=SPANS.spans[:1]), replace(query, several=True)):
+        assert several_spans(kept, "ask") is kept
+
+
 def test_several_spans_are_counted(tmp_path: Path) -> None:
     (tmp_path / "ann").mkdir()
     row = "7,9,9,9,why did he run,cold,0,CW,cold,to catch the bus,fun,rain,dog\n"

@@ -89,6 +89,19 @@ def test_a_table_shows_itself_and_its_report_keeps_what_is_complete(tmp_path, pr
     assert list(found["tables"]) == ["fig4"] and (found["made"], found["of"]) == (2, 2), "table 5 isn't complete"
 
 
+def test_another_base_model_has_runs_of_its_own(tmp_path, pretend):
+    plan = write(tmp_path, **ONLY)
+    first = go(tmp_path, plan)
+    other = go(tmp_path, plan, model="miniature-plain")
+    records = read_records(tmp_path / "out" / "runs.jsonl")
+    assert first["made"] == other["made"] == 8 and len({record.run for record in records}) == len(records) == 16
+    assert "base model miniature-plain" in (tmp_path / "out" / "evidence.md").read_text(encoding="utf-8")
+    count = len(pretend)
+    assert go(tmp_path, plan)["runs"] == first["runs"] and len(pretend) == count, (
+        "those of the plan's own model are there still"
+    )
+
+
 def test_fewer_seeds_leave_claims_incomplete(tmp_path, pretend):
     found = go(tmp_path, write(tmp_path, **ONLY), seeds=1)
     assert {record.seed for record in read_records(tmp_path / "out" / "runs.jsonl")} == {0}

@@ -81,6 +81,7 @@ def test_metrics_by_hand(run, files, tmp_path):
         **{"select.taken": 6, "select.taken.grounding": 6, "select.taken.multi_choice": 0},
         **{"train.reward_first": 0.15, "train.reward_last": 1.15, "train.steps": 12, "train.seconds": 11.5},
         # The last ten steps are 3 to 12; one of them had grounding samples.
+        **{"train.completions": 12 * 2 * 4, "train.reward_equal": 0.75},
         **{"train.kl": 0.75, "train.reward/format": 1, "train.reward/tiou": 0.25},
         **{"eval.charades.mIoU": 40, "eval.charades.R1@0.5": 25, "eval.charades.unanswered": 0.25},
         **{"eval.charades.top_span": 0.5, "eval.mvbench.acc": 60, "eval.mvbench.unanswered": 0},
@@ -107,3 +108,27 @@ def test_what_is_missing_is_told(run, files, place, tmp_path):
     (place["train"] / "result.json").write_text("{")
     with pytest.raises(DataError, match=r"result\.json: not JSON"):
         metrics_of(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "completions", "equal"),
+    [
+        ([{}, {}, {}, {}], 32, 0.4),
+        # 12 completions a step in the place of 8: of the 32 that four steps would draw, 24 are drawn in two.
+        ([{"asked": 1.5}] * 4, 48, 0.2),
+        ([{"asked": 1.0, "online/completions": 8.0}, {"asked": 1.0, "online/completions": 16.0}, {}, {}], 40, 0.3),
+        ([{"asked": 5.0}] * 4, 160, 0.1),
+    ],
+)
+def test_what_was_drawn(run, files, place, tmp_path, columns, completions, equal):
+    lines(
+        place["train"] / "log.jsonl",
+        [{"step": n, "elapsed_s": n, "reward": 0.1 + 0.2 * n, **more} for n, more in enumerate(columns)],
+    )
+    found = metrics_of(run, tmp_path)
+    assert (found["train.completions"], found["train.reward_equal"]) == pytest.approx((completions, equal))
+
+
+def test_supervised_steps_draw_nothing(run, files, place, tmp_path):
+    lines(place["train"] / "log.jsonl", [{"step": 1, "elapsed_s": 1.0, "loss": 0.5}])
+    assert not {"train.completions", "train.reward_equal"} & metrics_of(run, tmp_path).keys()

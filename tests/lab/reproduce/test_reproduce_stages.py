@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from reproduce_plans import small
 
 from trlt.lab.reproduce import recipes
-from trlt.lab.reproduce.launch import words
+from trlt.lab.reproduce.launch import Launcher, words
+from trlt.lab.reproduce.plan_sections import World
 from trlt.lab.reproduce.stages import runs
 from trlt.recipe import Recipe, load_recipe
+from trlt.task.sample import Sample, Span, write_samples
 
 OUT = Path("here")
+
+
+def grounded(id, span):
+    return Sample(id=id, source="s", split="train", task="grounding", video=f"{id}.mp4", question="when", spans=(Span(*span),))
 
 
 def made(tmp_path, *, arm="tvg", seed=0, **changes):
@@ -68,6 +75,42 @@ def test_an_arm_can_train_on_the_selection_of_another(tmp_path):
     tvg, sft = made(tmp_path), made(tmp_path, arm="sft")
     assert sft.parts["select"] == tvg.parts["select"] and sft.parts["train"].id != tvg.parts["train"].id
     assert sft.parts["train"].recipe.train.method == "sft"
+
+
+def test_an_arm_can_go_on_from_another(tmp_path):
+    before, after = made(tmp_path, arm="mixed"), made(tmp_path, arm="mixed", arms__mixed__start="sft")
+    sft, train = made(tmp_path, arm="sft").parts["train"], after.parts["train"]
+    line = words(train, OUT)
+    assert line[line.index("--model") + 1] == recipes.filled(f"{sft.place}/model", OUT) and sft.place in {
+        stage.place for stage in after.stages
+    }
+    assert changed(before, after) == {"train", "eval.default"} and train.needs[0] == before.parts["select"]
+    assert [stage.label for stage in after.stages].index(sft.label) < [stage.label for stage in after.stages].index(train.label)
+
+
+def test_a_recipe_can_name_gold_answers_to_its_samples(tmp_path):
+    """In the form of training, of the selection of the same seed; they are written without a command."""
+    changes = {"arms__tvg__overlay": {"train": {"data": "{gold}"}}, "claims": []}
+    run = made(tmp_path, **changes)
+    train, select = run.parts["train"], run.parts["select"]
+    gold = train.needs[1]
+    assert (gold.kind, gold.needs, train.recipe.train.data) == ("gold", (select,), gold.place)
+    path = Path(recipes.filled(select.place, tmp_path))
+    path.parent.mkdir(parents=True)
+    write_samples(path, [grounded("a", (1.0, 2.5)), grounded("b", (0.0, 4.0))])
+    assert Launcher(tmp_path, World()).start(gold).poll() == ""
+    lines = Path(recipes.filled(gold.place, tmp_path)).read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["a", "b"]
+    assert json.loads(lines[0])["text"] == run.recipe.form("train").target(grounded("a", (1.0, 2.5)))
+    other = made(tmp_path, **changes, recipe__train__think=True)
+    assert other.parts["train"].needs[1].id != gold.id
+
+
+def test_a_recipe_can_name_the_probe_of_its_samples(tmp_path):
+    named = made(tmp_path, arms__tvg__overlay={"train": {"data": "{probe}/x"}}, claims=[])
+    probe = named.parts["select"].needs[0]
+    assert probe.kind == "probe" and named.parts["train"].recipe.train.data == f"{probe.place}/x"
+    assert "{out}" in probe.place, "which is filled in when the recipe is written"
 
 
 @pytest.mark.parametrize(

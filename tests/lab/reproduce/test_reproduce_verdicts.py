@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from reproduce_plans import small
 
-from trlt.lab.reproduce.verdicts import fill, judge
+from trlt.lab.reproduce.verdicts import fill, judge, standing
 
 MIOU, ACC = "eval.charades.mIoU", "eval.mvbench.acc"
 
@@ -115,3 +116,26 @@ def test_tables_by_hand(tmp_path):
     assert (first.mean, first.n, first.once) == (11, 2, False) and first.low == pytest.approx(11 - 12.7062, abs=1e-4)
     assert both.mean == 7 and [cell.mean for cell in rows["sft"]] == [None, None]
     assert json.loads(json.dumps(table.to_json()))["arms"]["tvg"][MIOU]["n"] == 2
+
+
+def test_what_stands_among_many(tmp_path):
+    plan = small(tmp_path)
+
+    def of(id, middle):
+        made_here = made(tvg=[middle - 1, middle, middle + 1], sft=[0, 0, 0])
+        return replace(verdict(plan, "better", made_here), id=id)
+
+    # With 2 degrees of freedom p is 1 - t / sqrt(t^2 + 2), and t is the middle times the root of 3: p of 2, 3.258, 10 and
+    # -10 is 0.074, 0.030, 0.0033 and 0.0033.
+    few, some, much, less = of("few", 2), of("some", 3.258), of("much", 10), of("less", -10)
+    assert [one.state for one in (few, some, much, less)] == ["open", "holds", "holds", "refuted"]
+    assert standing([some]) == {"some"}
+    assert standing([some, replace(some, id="more")]) == frozenset(), "2 x 0.030 is above 0.05"
+    assert standing([few, some, much]) == {"much"}, "3 x 0.0033, then 2 x 0.030"
+    assert standing([less, much, some]) == {"less", "much", "some"}, "3 x 0.0033, 2 x 0.0033, 0.030"
+    assert standing([replace(much, kind="equal"), replace(less, state="incomplete"), some]) == {"some"}, (
+        "what isn't such a test"
+    )
+    same = replace(much, by_seed=dict.fromkeys(range(3), 10.0))
+    nothing = replace(much, id="none", mean=0.0, by_seed=dict.fromkeys(range(3), 0.0))
+    assert standing([same, nothing]) == {"much"}

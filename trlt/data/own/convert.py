@@ -242,6 +242,8 @@ def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -
             answer=answer,
             answer_index=index,
             spans=kept,
+            several=one.several,
+            numeric=one.numeric,
             meta={"flags": list(flags)} if flags else {},
         )
     except DataError as error:

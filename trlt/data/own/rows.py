@@ -13,7 +13,7 @@ from trlt.data.datasets._options import split_options
 from trlt.data.own.answers import untagged
 from trlt.data.own.chat import Turn, read_chat
 from trlt.data.own.spellings import Cell, Columns, is_blank
-from trlt.data.own.values import Unusable, options, seconds, spans, start_and_end, text, video, without_letters
+from trlt.data.own.values import Unusable, options, seconds, spans, start_and_end, text, video, without_letters, yes_or_no
 from trlt.errors import shown
 from trlt.task.answer import plain
 from trlt.task.sample import Span
@@ -53,6 +53,8 @@ class Asked:
     spans: tuple[tuple[float, float], ...] | None
     clip: Span | None
     duration: float | None
+    several: bool
+    numeric: bool
 
 
 @dataclass
@@ -111,6 +113,8 @@ class RowReader:
             "video": path or NO_VIDEO,
             "clip": place,
             "duration": parsed("duration", seconds, find("duration")),
+            "several": parsed("several", yes_or_no, find("several")) or False,
+            "numeric": parsed("numeric", yes_or_no, find("numeric")) or False,
             "spans": self._spans(row, parsed),
         }
         answer = next((one for name in ("answer_from_0", "answer_from_1", "answer") if (one := find(name))), None)

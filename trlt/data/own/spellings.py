@@ -59,6 +59,8 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     "clip_start": ("clip_start", "video_start"),
     "clip_end": ("clip_end", "video_end"),
     "duration": ("duration", "video_duration", "video_length", "duration_s"),
+    "several": ("several",),
+    "numeric": ("numeric",),
     "messages": ("messages", "conversations", "conversation", "qa"),
 }
 """Field -> names of its column, the first of which that a row fills counts. Case, spaces and `_-.` don't matter."""

@@ -83,6 +83,21 @@ def seconds(value: Any) -> float:
     raise Unusable(f"{shown(value)} is no time; write seconds (12.5) or m:ss")
 
 
+_YES_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def yes_or_no(value: Any) -> bool:
+    """True or false: a value of that kind, 1 or 0, or `true`, `false`, `yes`, `no` in any case.
+
+    Raises:
+        Unusable: anything else.
+    """
+    said = f"{value:g}" if isinstance(value, float) else str(value)
+    if (found := _YES_NO.get(said.strip().lower())) is None:
+        raise Unusable(f"{shown(value)} is neither; write true or false")
+    return found
+
+
 _APART = re.compile(r"\s*(?:–|—|\bto\b|\buntil\b|\band\b|(?<=[\ds])\s*-|,\s+|(?<=\d),(?=\d))\s*", re.IGNORECASE)
 _START, _END = ("start", "start_time", "begin", "from"), ("end", "end_time", "stop", "to")
 

@@ -26,7 +26,7 @@ from trlt.video.remote import is_remote
 from trlt.video.resolve import VideoIndex
 from trlt.video.scan import Scan
 
-SeveralSpans = Literal["keep", "longest", "hull", "drop"]
+SeveralSpans = Literal["keep", "ask", "longest", "hull", "drop"]
 Say = Callable[[str], None]
 """Receives short status messages."""
 
@@ -140,12 +140,16 @@ def prepare(
 def several_spans(sample: Sample, rule: SeveralSpans) -> Sample | None:
     """The sample with its several spans reduced to one by the rule; None to drop it.
 
-    `longest` takes the first of equally long ones; `hull` goes from the first start to the last end.
+    `longest` takes the first of equally long ones; `hull` goes from the first start to the last end. `ask` keeps them all, and
+    asks for all of them where the sample is a grounding query.
     """
     if sample.spans is None or len(sample.spans) < 2 or rule == "keep":
         return sample
     if rule == "drop":
         return None
+    if rule == "ask":
+        ask = sample.task == "grounding" and not sample.several
+        return replace(sample, several=True, meta=flagged(sample.meta, "span_rule_ask")) if ask else sample
     if rule == "longest":
         span = max(sample.spans, key=lambda s: s.length)
     else:

@@ -24,6 +24,7 @@ from trlt.lab.reproduce.plan_sections import (
     TrendClaim,
     World,
 )
+from trlt.lab.reproduce.recipes import merged
 from trlt.lab.reproduce.references import faults_of
 from trlt.recipe import Recipe, Section, fault_message, read_yaml, recipe_file, shipped
 
@@ -54,6 +55,11 @@ def load_plan(path: Path) -> Plan:
     if faults := faults_of(plan):
         raise RecipeError("\n".join(f"{path}: {fault}" for fault in faults))
     return plan
+
+
+def with_model(plan: Plan, path: str) -> Plan:
+    """The same plan for another base model: its runs are others, and lie beside those of the plan's own."""
+    return plan.model_copy(update={"recipe": merged(plan.recipe, {"model": {"path": path}})})
 
 
 def _told(fault: Any) -> str:

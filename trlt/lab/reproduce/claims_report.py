@@ -51,6 +51,7 @@ def facts(report: Report) -> list[str]:
     failed = sum(one.error is not None for one in report.records)
     lines = [
         f"{len(report.counted)} of {report.of} runs are there; the plan has {len(report.plan.seeds)} seeds for each arm",
+        f"base model {report.plan.recipe.get('model', {}).get('path', 'of the recipe')}",
         f"a synthetic world, seed {world.seed}, {world.scale:g} times the demo's clips to train on and {world.bench_scale:g} "
         "times its benchmarks'",
         *versions,

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trlt.recipe import changing
+from trlt.recipe import TRAINING_ALONE, changing
 
 FIRST_NAMES = {"min_reward_range": "min_spread"}
 """Keys as they were called when work was first recorded, so that it is found again."""
@@ -21,7 +21,13 @@ FIRST_NAMES = {"min_reward_range": "min_spread"}
 def settings(recipe: BaseModel, sections: Collection[str]) -> dict[str, Any]:
     """What of a recipe's sections changes the outcome, as JSON values."""
     found = {name: changing(recipe, name) for name in sorted(sections)}
+    if "train" not in sections:  # else arms that differ in these alone would each probe the pool
+        found = {name: _without_training(name, section) for name, section in found.items()}
     return {name: {FIRST_NAMES.get(key, key): value for key, value in section.items()} for name, section in found.items()}
+
+
+def _without_training(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if f"{section}.{key}" not in TRAINING_ALONE}
 
 
 def digest(kind: str, values: Any, needs: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from trlt.errors import DataError, ResumeError, TrltError
-from trlt.files import write_json
+from trlt.files import write_json, write_jsonl
 from trlt.files.bounded_json import read_object
 from trlt.lab.miniature import layout
 from trlt.lab.reproduce import recipes
@@ -94,9 +94,9 @@ class Launcher:
         return float(found) if isinstance(found, (int, float)) else None
 
     def start(self, stage: Stage) -> Work:
-        """Begins a stage; a world or a subset is complete on return."""
+        """Begins a stage; one that is done in this process is complete on return."""
         began = time.monotonic()
-        if stage.kind in ("world", "subset"):
+        if stage.kind in ("world", "subset", "gold"):
             try:
                 self._here(stage)
             except TrltError as error:
@@ -131,6 +131,11 @@ class Launcher:
                     graded=world.graded,
                     progress=progress,
                 )
+        if stage.kind == "gold" and stage.recipe is not None:
+            form = stage.recipe.form("train")
+            asked = read_samples(Path(filled(stage.needs[0].place, self._out)))
+            gold = [{"id": sample.id, "text": form.target(sample)} for sample in asked]
+            write_jsonl(Path(filled(stage.place, self._out)), gold)
         if stage.subset is not None:
             wanted = stage.subset
             source = Path(filled(wanted.source, self._out))

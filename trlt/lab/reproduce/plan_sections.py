@@ -67,6 +67,8 @@ class Arm(Section):
     overlay: Overlay = Field(default_factory=dict)
     data: Name | None = None
     """Another arm whose selection of the same seed is trained on; null selects by the arm's own recipe."""
+    start: Name | None = None
+    """Another arm whose model of the same seed this one is trained on from; null starts from the recipe's model."""
     evals: Names = (DEFAULT,)
     probes: Names = ()
 

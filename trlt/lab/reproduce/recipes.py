@@ -19,6 +19,10 @@ from trlt.recipe.load import renew_keys
 OUT = "{out}"
 """Stands for the output folder, so that what a run is doesn't depend on where it lies."""
 WORLD = f"{OUT}/data"
+PROBE = "{probe}"
+"""Stands, in an arm's recipe, for the probe of the pool that its samples are selected by."""
+GOLD = "{gold}"
+"""The same for the gold answers to its samples, as JSONL with `id` and `text`."""
 
 
 def resolve(plan: Plan, where: str, *overlays: Mapping[str, Any]) -> Recipe:
@@ -53,13 +57,28 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def filled(value: Any, out: Path) -> Any:
     """JSON values with the output folder in the place of `{out}`."""
+    return _replaced(value, OUT, out.as_posix())
+
+
+def _replaced(value: Any, mark: str, text: str) -> Any:
+    """JSON values with a text in the place of a mark."""
     if isinstance(value, str):
-        return value.replace(OUT, out.as_posix())
+        return value.replace(mark, text)
     if isinstance(value, Mapping):
-        return {key: filled(one, out) for key, one in value.items()}
+        return {key: _replaced(one, mark, text) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [filled(one, out) for one in value]
+        return [_replaced(one, mark, text) for one in value]
     return value
+
+
+def names(recipe: Recipe, mark: str) -> bool:
+    """Whether a text of the recipe holds a mark."""
+    return mark in str(recipe.model_dump(mode="json"))
+
+
+def marked(recipe: Recipe, mark: str, place: str) -> Recipe:
+    """The recipe with a place where it holds a mark."""
+    return Recipe.model_validate(_replaced(recipe.model_dump(mode="json"), mark, place)) if names(recipe, mark) else recipe
 
 
 def write(recipe: Recipe, path: Path, out: Path) -> None:

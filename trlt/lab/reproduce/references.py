@@ -99,12 +99,22 @@ def _arms(plan: Plan) -> Iterator[str]:
     for name, arm in plan.arms.items():
         yield from (_unknown(f"arms.{name}.evals", one, plan.evals) for one in arm.evals if one not in plan.evals)
         yield from (_unknown(f"arms.{name}.probes", one, plan.probes) for one in arm.probes if one not in plan.probes)
+        yield from _start(plan, name, arm.start)
         if arm.data is None:
             continue
         if arm.data not in plan.arms:
             yield _unknown(f"arms.{name}.data", arm.data, plan.arms)
         elif plan.arms[arm.data].data is not None or arm.data == name:
             yield f"arms.{name}.data: {arm.data!r} doesn't select by its own recipe; name the arm that does"
+
+
+def _start(plan: Plan, name: str, start: str | None) -> Iterator[str]:
+    if start is None:
+        return
+    if start not in plan.arms:
+        yield _unknown(f"arms.{name}.start", start, plan.arms)
+    elif start in (name, BASE) or name == BASE or plan.arms[start].start is not None:
+        yield f"arms.{name}.start: {start!r} isn't an arm that is trained from the recipe's model; name one that is"
 
 
 def _tables(plan: Plan) -> Iterator[str]:

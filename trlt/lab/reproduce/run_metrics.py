@@ -18,7 +18,7 @@ from trlt.files import forms, read_log
 from trlt.lab.reproduce.plan_sections import DEFAULT
 from trlt.lab.reproduce.recipes import filled
 from trlt.lab.reproduce.stages import ArmRun
-from trlt.recipe import Select
+from trlt.recipe import Select, Train
 from trlt.report.page.training import is_number
 from trlt.rollout import read_rows
 from trlt.select import CLASSES
@@ -47,7 +47,7 @@ def metrics_of(run: ArmRun, out: Path) -> Metrics:
         if kind == "select":
             values = _selection(place)
         elif kind == "train":
-            values = _training(place)
+            values = _training(place, run.recipe.train)
         elif kind == "probe":
             values = _probe(read_rows(place / "rows" / "probe.jsonl"), run.recipe.select)
         else:
@@ -92,17 +92,38 @@ def _selection(place: Path) -> Metrics:
     return {"taken": float(report["taken"])} | {f"taken.{total['task']}": float(total["taken"]) for total in report["tasks"]}
 
 
-def _training(place: Path) -> Metrics:
-    """`reward_first`, `reward_last`, `steps`, `seconds`, and columns of the log as means over the last steps."""
+def _training(place: Path, train: Train) -> Metrics:
+    """`reward_first`, `reward_last`, `steps`, `seconds`, columns of the log as means over the last steps, and `_drawing`'s."""
     result = _json(place / "result.json", forms.TrainResultForm)
     found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if is_number(result.get(key))}
     log = read_log(place / "log.jsonl")
+    found |= _drawing(log, train)
     found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log if is_number(row.get("elapsed_s"))])
     for key in _LOGGED:  # a step without a sample of the task has no such metric
         values = [float(row[key]) for row in log[-LAST:] if is_number(row.get(key))]
         if values:
             found[key] = fmean(values)
     return found
+
+
+def _drawing(log: Sequence[Mapping[str, Any]], train: Train) -> Metrics:
+    """`completions`: all that were drawn. `reward_equal`: the mean reward of the last steps within a plain run's completions.
+
+    Completions of prompts that were replaced count; a plain run, of as many steps, replaces none. Of steps without rewards
+    (SFT) there is neither.
+    """
+    plain = train.prompts_per_step * train.group_size
+    drawn, rewards = [0.0], []
+    for row in (row for row in log if is_number(row.get("reward"))):
+        each = float(row["asked"]) if is_number(row.get("asked")) else 1.0
+        counted = "online/completions"
+        drawn.append(drawn[-1] + (float(row[counted]) if is_number(row.get(counted)) else plain * each))
+        rewards.append(float(row["reward"]))
+    if not rewards:
+        return {}
+    # A step belongs to the budget if its last completion does; the first step is always taken.
+    within = max(1, sum(total <= plain * len(rewards) for total in drawn[1:]))
+    return {"completions": drawn[-1], "reward_equal": fmean(rewards[max(0, within - LAST) : within])}
 
 
 def _elapsed(seconds: Sequence[float]) -> float:

@@ -15,12 +15,12 @@ from trlt.engine.model import MINIATURE, PLAIN, locate
 from trlt.lab.miniature import layout
 from trlt.lab.reproduce import identity
 from trlt.lab.reproduce.plan_sections import BASE, Plan
-from trlt.lab.reproduce.recipes import OUT, resolve
+from trlt.lab.reproduce.recipes import GOLD, OUT, PROBE, marked, names, resolve
 from trlt.recipe import Recipe
 from trlt.rollout import model_identity
 from trlt.task.sample import Task
 
-Kind = Literal["world", "pool", "probe", "select", "subset", "train", "eval"]
+Kind = Literal["world", "pool", "probe", "select", "subset", "gold", "train", "eval"]
 AGAIN = 1000
 """Added to the run's seed where the base model answers once more."""
 METRICS = 1
@@ -41,7 +41,7 @@ class Subset:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One piece of work: a command, or what is done in this process (`world`, `subset`)."""
+    """One piece of work: a command, or what is done in this process (`world`, `subset`, `gold`)."""
 
     kind: Kind
     label: str
@@ -192,14 +192,27 @@ class _Builder:
         return Stage("select", f"select for {arm}, seed {seed}", place, id, (probe,), recipe, words)
 
     def _train(self, arm: str, seed: int) -> Stage:
-        recipe = _with(self._recipe(arm), "train", seed)
         data = self._select(self._plan.arms[arm].data or arm, seed)
+        recipe = _with(marked(self._recipe(arm), PROBE, data.needs[0].place), "train", seed)
         values = identity.settings(recipe, ["model", "video", "reward", "train"])
         values |= {"prompt": recipe.prompt.words().version, "weights": self._model(recipe)}
-        id = identity.digest("train", values, [data.id])
+        start = self._plan.arms[arm].start
+        before: tuple[Stage, ...] = (self._train(start, seed),) if start else ()
+        if names(recipe, GOLD):
+            gold = self._gold(data, recipe)
+            before, recipe = (*before, gold), marked(recipe, GOLD, gold.place)
+        id = identity.digest("train", values, [data.id, *(stage.id for stage in before)])
         place = f"{_folder(arm, seed)}/train-{id[:8]}"
-        words = ("train", "{recipe}", "--data", data.place, "--model", recipe.model.path, "--out", place)
-        return Stage("train", f"train {arm}, seed {seed}", place, id, (data,), recipe, words)
+        model = before[0].product if start else recipe.model.path
+        words = ("train", "{recipe}", "--data", data.place, "--model", model, "--out", place)
+        return Stage("train", f"train {arm}, seed {seed}", place, id, (data, *before), recipe, words)
+
+    def _gold(self, data: Stage, recipe: Recipe) -> Stage:
+        """The gold answers to some samples, in the form that they are asked for in training."""
+        form = {"think": recipe.train.think, "format": recipe.train.answer_format, "prompt": recipe.prompt.words().version}
+        id = identity.digest("gold", form, [data.id])
+        place = f"{data.place.removesuffix('.jsonl')}-gold-{id[:8]}.jsonl"
+        return Stage("gold", f"gold answers for {data.label}", place, id, (data,), recipe)
 
     def _eval(self, arm: str, name: str, seed: int) -> Stage:
         recipe, world = self._recipe(arm, "evals", name), self._world()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import linear_regression
+from statistics import linear_regression, stdev
 from typing import Any, Literal
 
 from trlt.errors import did_you_mean
@@ -91,6 +91,29 @@ def judge(plan: Plan, claim: Claim, metrics: RunMetrics) -> ClaimVerdict:
         of=len(plan.seeds),
         note="; ".join(notes),
     )
+
+
+def standing(verdicts: Sequence[ClaimVerdict]) -> frozenset[str]:
+    """The claims whose verdict stands when all of them are taken together: chance alone would give one of them in 5% of plans.
+
+    Holm's procedure (Scandinavian Journal of Statistics 6, 1979) on the two-sided p values of the t test that the intervals are
+    of, over all complete claims but those of equality, whose verdict is another test.
+    """
+    from scipy.special import stdtr
+
+    values: list[tuple[float, str]] = []
+    for one in verdicts:
+        if one.kind == "equal" or one.state == "incomplete" or one.mean is None or one.seeds < 2:
+            continue
+        spread = stdev(one.by_seed.values())
+        t = abs(one.mean) / (spread / math.sqrt(one.seeds)) if spread > _ZERO else math.inf if abs(one.mean) > _ZERO else 0.0
+        values.append((2 * float(stdtr(one.seeds - 1, -t)), one.id))
+    found: list[str] = []
+    for place, (p, id) in enumerate(sorted(values)):
+        if p * (len(values) - place) > 0.05:
+            break
+        found.append(id)
+    return frozenset(found)
 
 
 def value_of(plan: Plan, metric: str, there: Mapping[str, float]) -> float | None:

@@ -1,0 +1,149 @@
+"""Answers from a file, to be given places in groups (`train.offline`): read, tokenised and chosen from, step by step.
+
+They are tokenised as the engine's completions are: without what the chat template has begun, with the end mark, and of tokens
+that it may draw. Knows files, samples and tokens; neither groups nor weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from trlt.engine.inputs import InputBuilder
+from trlt.errors import DataError, counted, shown
+from trlt.files import Faults, iter_jsonl
+from trlt.recipe import Offline
+from trlt.task.prompt_form import PromptForm
+from trlt.task.sample import Sample
+from trlt.train.given_answers import GivenAnswer
+
+
+class AnswerLine(NamedTuple):
+    """An answer as its file has it."""
+
+    place: str
+    """`file:line`."""
+    text: str
+    logps: tuple[float, ...] = ()
+
+
+def read_answers(settings: Offline, ids: Sequence[str]) -> tuple[dict[str, list[AnswerLine]], str | None]:
+    """Answers by sample id, and a message on those that are of no sample.
+
+    Args:
+        settings: Names the file, and says whether log-probabilities are needed.
+        ids: Of the samples that are trained on.
+
+    Raises:
+        DataError: no such file, lines that can't be used, each with its field, or no answer to any of the samples.
+    """
+    path, known = Path(settings.data), set(ids)
+
+    def check(value: Any, where: str) -> tuple[str, AnswerLine]:
+        if not isinstance(value, dict):
+            raise DataError(f"{where}: an object with `id` and `text` is expected, got {shown(value)}")
+        for key in ("id", "text"):
+            if not isinstance(value.get(key), str):
+                raise DataError(f"{where}: {key}: expected a string, got {shown(value.get(key))}")
+        logps = value.get("logps")
+        if logps is None:
+            if settings.weights == "truncated":
+                raise DataError(
+                    f"{where}: logps: missing, and train.offline.weights: truncated needs them; add them, or take "
+                    "train.offline.weights: shaped"
+                )
+            return value["id"], AnswerLine(where, value["text"])
+        # `not one <= 0` takes in what isn't a number.
+        if not isinstance(logps, list) or any(not isinstance(one, int | float) or not one <= 0 for one in logps):
+            raise DataError(f"{where}: logps: expected a list of log-probabilities, none above 0, one for each token")
+        return value["id"], AnswerLine(where, value["text"], tuple(map(float, logps)))
+
+    found: dict[str, list[AnswerLine]] = {}
+    strays = 0
+    for _, (id, line) in iter_jsonl(path, check):
+        if id in known:
+            found.setdefault(id, []).append(line)
+        else:
+            strays += 1
+    if not found:
+        raise DataError(
+            f"{path}: holds {counted(strays, 'answer')}, and none is to one of the {counted(len(known), 'sample')} of "
+            "train.data; its `id` is the sample's"
+        )
+    return found, f"{path}: {counted(strays, 'answer')} to no sample of train.data left out" if strays else None
+
+
+class OfflineAnswers:
+    """Gives each group its answers of the file; the same in every process, and after a resumption.
+
+    Args:
+        lines: Of `read_answers`.
+        samples: Of the training set, by their places.
+        settings: How many a group takes.
+        builder: Of the model's inputs.
+        form: How samples are asked.
+        banned: Whether a token is one that the engine never draws.
+        limit: `train.max_new_tokens`.
+        seed: Fixes which answers are taken where there are more than places.
+
+    Raises:
+        DataError: answers that can't be completions of this model, each with its place.
+    """
+
+    def __init__(
+        self,
+        lines: Mapping[str, Sequence[AnswerLine]],
+        samples: Sequence[Sample],
+        settings: Offline,
+        *,
+        builder: InputBuilder,
+        form: PromptForm,
+        banned: Callable[[int], bool],
+        limit: int,
+        seed: int,
+    ) -> None:
+        self._samples, self._most, self._seed = samples, settings.per_group, seed
+        self._answers: dict[str, list[GivenAnswer]] = {}
+        self._builder, self._banned, self._limit = builder, banned, limit
+        faults = Faults()
+        for sample in samples:
+            if not (own := lines.get(sample.id)):
+                continue
+            words = form.prompt(sample)
+            opening = builder.opening(words.system, words.user, words.think)
+            for line in own:
+                try:
+                    self._answers.setdefault(sample.id, []).append(self._tokenised(line, opening))
+                except DataError as fault:
+                    faults.add(str(fault))
+        faults.end()
+
+    def _tokenised(self, line: AnswerLine, opening: str) -> GivenAnswer:
+        try:
+            tokens = (*self._builder.encode(line.text, opening), self._builder.end_tokens[0])
+        except ValueError as error:  # what the chat template has begun
+            raise DataError(f"{line.place}: text: {error}, as the model's chat template has every answer begin") from None
+        if len(tokens) > self._limit:
+            raise DataError(
+                f"{line.place}: text: {len(tokens)} tokens with the end mark, and train.max_new_tokens is {self._limit}; raise "
+                "it, or leave the answer out"
+            )
+        if any(map(self._banned, tokens)):
+            raise DataError(f"{line.place}: text: holds a mark of a video, which no answer may have; take it out")
+        if line.logps and len(line.logps) != len(tokens):
+            raise DataError(
+                f"{line.place}: logps: {len(line.logps)} of them, and the answer has {len(tokens)} tokens with the end mark by "
+                "this model's tokenizer; give one for each, or leave them out"
+            )
+        return GivenAnswer(line.text, tokens, True, line.logps)
+
+    def __call__(self, index: int, step: int) -> list[GivenAnswer]:
+        """The answers to a sample at a step: all there are, or as many as there are places, drawn anew each time."""
+        id = self._samples[index].id
+        there = self._answers.get(id, [])
+        if len(there) <= self._most:
+            return there
+        places = Random(f"{self._seed}:{id}@{step}".encode("utf-8", "surrogatepass")).sample(range(len(there)), self._most)
+        return [there[place] for place in sorted(places)]
