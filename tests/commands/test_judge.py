@@ -109,14 +109,14 @@ def test_replies_are_kept_and_never_paid_twice(judge, tmp_path, monkeypatch) -> 
     server = judge(lambda text: "yes")
     made = recipe(server.url, key_env="MY_KEY")
     asked = [(open_question(), said("a mug", "a mug", "the mug")), (open_question("b"), said("a mug"))]
-    first = made.grader("eval", tmp_path / "judge").grade(asked)
+    first = made.grader("eval", replies=tmp_path / "judge").grade(asked)
     assert len(server.seen) == 2, "one request per question, gold and answer"
     assert server.keys == ["Bearer s3cret-key"] * 2
     assert "s3cret" not in "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
     server.says = lambda text: "no"
-    assert made.grader("eval", tmp_path / "judge").grade(asked) == first and len(server.seen) == 2
+    assert made.grader("eval", replies=tmp_path / "judge").grade(asked) == first and len(server.seen) == 2
     # A second process at work: it reads what the other adds, and a half-written line isn't there.
-    one, other = (made.grader("eval", tmp_path / "judge") for _ in range(2))
+    one, other = (made.grader("eval", replies=tmp_path / "judge") for _ in range(2))
     one.grade([(open_question(answer="a hat"), said("a cap"))])
     file = sorted((tmp_path / "judge").iterdir())[-1]
     assert json.loads(file.read_text())["reply"] == "no"
