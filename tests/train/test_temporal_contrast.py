@@ -142,8 +142,8 @@ def test_runs_draw_it_resume_and_leave_the_rest_as_it_was(tiny_path, training_da
 def _rewarded(honest):
     """A random model earns nothing; here a completion earns by its tokens, so that weights move."""
 
-    def score(self, index, group, completions, grades):
+    def score(self, index, group, completions, grades, step):
         rewards = tuple((sum(c.tokens) + 7 * index) % 11 / 10 for c in completions)
-        return replace(honest(self, index, group, completions, grades), rewards=rewards)
+        return replace(honest(self, index, group, completions, grades, step), rewards=rewards)
 
     return score

@@ -14,6 +14,7 @@ from trlt.files.own_code import load_file
 from trlt.recipe._base import Input, Outcome, Section, Share
 from trlt.recipe.judge import JudgeServer
 from trlt.recipe.reward_rules import LengthBand, Phase, TaskReward
+from trlt.task.choices import ChoicesRule
 from trlt.task.parts import JUDGE, RewardPart, own_part
 from trlt.task.reward import SHIPPED, Weights
 from trlt.task.reward_rules import NumericRule, Rules, SeveralRule, SpanRule, TaskWeight, WordsRule
@@ -90,6 +91,9 @@ class Rewards(Section):
     several: Outcome[SeveralRule] = "first"
     """What the answer to a question for several spans is paid by: its first span, the IoU of all spans with all gold ones, the
     best one-to-one matching, or half of either."""
+    choices: Outcome[ChoicesRule] = "exact"
+    """What an answer to a question for all options that apply is paid by: 1 for the right set, the Jaccard index of both sets,
+    or the share of right options that it names if it names no wrong one (`subset`)."""
     numeric: Outcome[NumericRule] = "mean_relative"
     """What an answer that is a number is paid by: mean relative accuracy, 1 minus the relative error, or equality."""
     words: Outcome[WordsRule] = "threshold"
@@ -120,6 +124,7 @@ class Rewards(Section):
             span=self.span,
             steps=self.span_steps or STEPS,
             several=self.several,
+            choices=self.choices,
             numeric=self.numeric,
             words=self.words,
             multiply=self.format_as == "multiply",

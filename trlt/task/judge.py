@@ -72,7 +72,7 @@ def verdict(reply: str, scale: Scale) -> float | None:
 
 def applies(sample: Sample, asked: Asked) -> bool:
     """Whether a judge decides about a question: one that is answered in words, or any that has a right answer."""
-    if sample.task == "grounding" or not sample.answer:
+    if sample.task == "grounding" or not sample.answer or sample.answer_indices is not None:
         return False
     return asked == "all" or (sample.options is None and not sample.numeric)
 
