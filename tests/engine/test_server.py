@@ -25,12 +25,12 @@ from served import Fake
 from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.sampling import Sampling
 from trlt.engine.servers import asking
-from trlt.engine.servers import transport as _transport
 from trlt.engine.servers.client import Limits, ServerError, Servers
 from trlt.engine.servers.messages import UNKNOWN
 from trlt.engine.servers.sglang import START
-from trlt.engine.servers.transport import ServerAddress
 from trlt.errors import ModelError, UsageError
+from trlt.files import server_call as _transport
+from trlt.files.server_call import ServerAddress
 from trlt.recipe import Probe, Recipe, Video
 from trlt.rollout import read_rows, run
 from trlt.video.resolve import VideoIndex

@@ -20,9 +20,9 @@ from trlt.engine.forest import Engine, PromptRequest, Tree
 from trlt.engine.model import load
 from trlt.engine.sampling import Sampling
 from trlt.engine.servers.messages import Videos, question
-from trlt.engine.servers.transport import ServerAddress, call
 from trlt.engine.shared_prefix import Group, attach, collate, forward
 from trlt.errors import ServerError
+from trlt.files.server_call import ServerAddress, call
 from trlt.lab.miniature import layout
 from trlt.recipe import Model, shipped
 from trlt.rollout import read_rows

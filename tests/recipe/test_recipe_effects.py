@@ -20,6 +20,7 @@ MEANS += [
     f"train.{key}" for key in "save_steps keep_checkpoints gradient_checkpointing features features_gb max_broken".split()
 ]
 MEANS += ["prompt.name", "train.algorithm"]
+MEANS += [f"reward.judge.{key}" for key in "url key_env concurrency timeout_s attempts".split()]
 MEANS += [f"train.{key}" for key in "completions_every report_to".split()]
 MEANS += [f"train.launch.{key}" for key in "processes strategy gpu_gb".split()]
 MEANS += [f"train.vllm.{key}" for key in "python memory sleep".split()]

@@ -69,12 +69,13 @@ def infer_rows(
     opened = open_data(data, recipe, run_files.out, output)
     samples = opened.samples
     index = VideoIndex(opened.root, recipe.video.downloads, recipe.video.links)
-    recipe.reward.load()  # its faults are told before a model is loaded
+    recipe.reward.ready()  # its faults are told before a model is loaded
     settings = recipe.eval
     try_prompts(recipe, "eval", samples)
     if servers is None:
         refuse_plain(recipe, "eval", fetch=ray is None)
-    asked = QuestionSet("", samples, index, recipe.video, settings=settings, n=1, grader=recipe.grader("eval"))
+    grader = recipe.grader("eval", replies=run_files.replies)
+    asked = QuestionSet("", samples, index, recipe.video, settings=settings, n=1, grader=grader)
     own = own_servers(vllm, recipe, [asked], output, log=run_files.server_log)
     folder = open_run(
         run_files.out,

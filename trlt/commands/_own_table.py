@@ -66,8 +66,9 @@ def sample_lines(sample: Sample) -> list[str]:
     if sample.clip:
         lines.append(f"clip {render_span(sample.clip)} s of the file; times below count from its start")
     lines.append(f"question: {_short(sample.question)}")
+    gold = sample.answer_indices or (sample.answer_index,)
     lines += [
-        f"{'*' if place == sample.answer_index else ' '} {letter(place) if place < 26 else place}. {_short(text)}"
+        f"{'*' if place in gold else ' '} {letter(place) if place < 26 else place}. {_short(text)}"
         for place, text in enumerate(sample.options or ())
     ]
     if sample.answer is not None and not sample.options:

@@ -181,6 +181,8 @@ def in_short(found: dict[str, Any]) -> str:
     memory = found["memory"]
     need = f"; about {memory['peak_gb']} GB per GPU" if memory and memory["fits"] is not None else ""
     drawn = f"{counted(found['prompts_per_step'], 'prompt')} x {counted(found['completions_per_prompt'], 'completion')}"
+    if second := found.get("shuffled_completions_per_prompt"):
+        drawn += f" and {second} on shuffled frames"
     return (
         f"train: {drawn} per step over "
         f"{counted(found['processes'], 'process', 'es')} ({found['strategy']}), {counted(found['steps'], 'step')}{need}"

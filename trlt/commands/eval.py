@@ -155,7 +155,7 @@ def evaluate(
     flags |= {"eval.subtitles": subtitles, "eval.samples_per_question": samples_per_question}
     flags["eval.protocol"] = protocol_name
     recipe = resolve(recipe_path, sets, flags | data_flags(columns, skip_bad))
-    recipe.reward.load()  # its faults are told before a model is loaded
+    recipe.reward.ready()  # its faults are told before a model is loaded
     mine = own_names(data, data_stem)
     places = find_places(benches, mine, str(dataset) if dataset else None, recipe, annotations, videos, split)
     harness = find_protocol(recipe.eval.protocol, list(places), asked=predictions is None)
@@ -198,9 +198,9 @@ def evaluate(
         of_bench = {name: protocol(one, one.eval, eval_video(one)) for name, one in asks.items()}
         of_bench = {name: told | {"harness": harness[name].to_json()} for name, told in of_bench.items()}
         settings |= {"benchmarks": of_bench}
-    if recipe.reward.parts:  # of the rows' rewards; no metric depends on them
+    if recipe.reward.parts or recipe.reward.judge:  # of the rows' rewards; no metric depends on them
         settings["reward_parts"] = recipe.reward.identity()
-    asked = [question_set(bench, asks[bench.name]) for bench in ready]
+    asked = [question_set(bench, asks[bench.name], RunFiles(target).replies) for bench in ready]
     for bench in ready if given is None else ():
         try_prompts(asks[bench.name], "eval", bench.samples)
     own = own_servers(vllm, recipe, asked, output, log=RunFiles(target).server_log)
@@ -241,7 +241,7 @@ def evaluate(
     for bench in ready:
         rows = folder.rows(bench.name)
         if given is not None:
-            write_prediction_rows(bench.samples, given, rows, asks[bench.name].grader("eval"))
+            write_prediction_rows(bench.samples, given, rows, asks[bench.name].grader("eval", replies=folder.replies))
         if given is None and (reasons := unpaid(rows)):
             failed.append(f"{bench.name}: {unrewarded(reasons, rows)}")
             continue

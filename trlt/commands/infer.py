@@ -42,6 +42,7 @@ from trlt.errors import DataError, UsageError
 from trlt.report import timeline
 from trlt.rollout import QuestionSet, RunFiles, request
 from trlt.task.answer import Answer, parse_span
+from trlt.task.grade import Grader
 from trlt.task.prompt import letter, render_span
 from trlt.task.sample import Sample, Span
 from trlt.task.user_question import answer_values, question_sample
@@ -174,7 +175,7 @@ def infer(
         check_target(clip_out, path)
     try_prompts(recipe, "eval", [sample])
     remote = connect(servers, model, recipe, output)
-    asked = QuestionSet("", [sample], None, recipe.video, settings=recipe.eval, n=1, grader=recipe.grader("eval"))
+    asked = QuestionSet("", [sample], None, recipe.video, settings=recipe.eval, n=1, grader=Grader(recipe.form("eval")))
     own = own_servers(vllm, recipe, [asked], output)
     if remote is None:
         locate(recipe.model.path)

@@ -120,7 +120,7 @@ def probe(
         check_cluster(processes, servers, rank, vllm)
     flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
-    recipe.reward.load()  # its faults are told before a model is loaded
+    recipe.reward.ready()  # its faults are told before a model is loaded
     run_files = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
     opened = open_data(data, recipe, run_files.out, output)
     samples, root = opened.samples, opened.root
@@ -130,7 +130,8 @@ def probe(
     if remote is None:
         refuse_plain(recipe, "probe", fetch=ray is None)
     video = recipe.video
-    asked = QuestionSet("", samples, index, video, grader=recipe.grader("probe"), settings=recipe.probe, n=recipe.probe.n)
+    grader = recipe.grader("probe", replies=run_files.replies)
+    asked = QuestionSet("", samples, index, video, grader=grader, settings=recipe.probe, n=recipe.probe.n)
     own = own_servers(vllm, recipe, [asked], output, log=run_files.server_log)
     folder = open_run(
         run_files.out,

@@ -91,7 +91,7 @@ def estimate(
     check_answerer(servers, vllm, processes)
     flags = {"probe.n": n, "model.path": model, "video.root": videos} | data_flags(columns, skip_bad, skip_missing)
     recipe = resolve(recipe_path, sets, flags)
-    recipe.reward.load()  # its faults are told before a model is loaded
+    recipe.reward.ready()  # its faults are told before a model is loaded
     run = RunFiles(out or RUNS / recipe.name / f"probe-{data_stem(data)}")
     opened = open_data(data, recipe, run.out, output)
     samples = opened.samples
@@ -100,7 +100,7 @@ def estimate(
     remote = connect(servers, model, recipe, output)
     if remote is None:
         refuse_plain(recipe, "probe")
-    drawn, grader = recipe.probe, recipe.grader("probe")
+    drawn, grader = recipe.probe, recipe.grader("probe", replies=run.replies)
     asked = QuestionSet("", samples, index, recipe.video, settings=drawn, n=drawn.n, grader=grader)
     own = own_servers(vllm, recipe, [asked], output)
     generator = own or remote
@@ -137,7 +137,7 @@ def estimate(
             videos=index,
             settings=recipe.probe,
             n=recipe.probe.n,
-            grader=recipe.grader("probe"),
+            grader=grader,
             folder=Path(folder),
             geometry=geometry,
             text_tokens=text_tokens,

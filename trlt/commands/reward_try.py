@@ -57,10 +57,12 @@ def try_reward(
     if file is None and (functions or weights):
         raise UsageError("--function and --weight go with a FILE; a recipe's parts have their own")
     given = {} if file is None else {"reward.parts": _parts(file, functions, weights)}
+    # A file's functions are tried alone: no judge is asked for them.
+    sets = sets if file is None else [*sets, "reward.judge=null"]
     recipe = resolve(recipe_path or (run.recipe if run.recipe.is_file() else None), sets, given)
-    parts = recipe.reward.load()
+    parts = recipe.reward.load(run.replies)
     if not parts:
-        raise UsageError("which functions? give a FILE, or a recipe with reward.parts (--recipe)")
+        raise UsageError("which functions? give a FILE, or a recipe with reward.parts or reward.judge (--recipe)")
     samples = {sample.id: sample for sample in read_samples(data if data is not None else noted_data(run))}
     trial = try_parts(read_rows(rows), samples, replace(recipe.grader("probe"), parts=()), parts)
     if not trial.samples and not any(part.errors for part in trial.parts):

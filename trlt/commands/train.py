@@ -112,7 +112,11 @@ def train(
         raise RecipeError(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"
         )
-    recipe.reward.load()  # its faults are told before a model is loaded
+    # Its faults are told before a model is loaded.
+    if dry_run or recipe.train.method == "sft":
+        recipe.reward.load()
+    else:
+        recipe.reward.ready()
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
     given, opened = recipe.train.data, None

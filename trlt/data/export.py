@@ -75,6 +75,7 @@ REASONS: Mapping[str, str] = {
     "past_end": "a span ends after the video does",
     "address": "the format takes paths below a folder, not addresses",
     "no_options": "the question is answered in words, and the format has only multiple choice",
+    "several_options": "the question asks for all options that apply, and the format has one right option",
     "too_many_options": f"more options than the {len(LETTERS)} letters",
     "media_tag": "the text holds a tag that the tool takes for a picture, a video or a box",
     "answer_tag": "the answer or the reasoning holds a tag of the template",
@@ -152,6 +153,8 @@ def _unfit(sample: Sample, format: Format) -> str | None:
     if format == "video-r1":
         if sample.options is None:
             return "no_options"
+        if sample.answer_indices is not None:
+            return "several_options"
         if len(sample.options or ()) > len(LETTERS):
             return "too_many_options"
         return "answer_tag" if any(tag in _reasoning(sample) for tag in _TEMPLATE_TAGS) else None

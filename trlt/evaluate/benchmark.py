@@ -88,10 +88,17 @@ def open_bench(questions: Questions, recipe: Recipe, with_videos: bool, allow_mi
     return LoadedBenchmark(questions, found.samples, index, len(found.missing), found.left_out, identity)
 
 
-def question_set(bench: LoadedBenchmark, recipe: Recipe) -> QuestionSet:
-    """How a benchmark is asked; those with one budget, that are sampled alike, share clips."""
+def question_set(bench: LoadedBenchmark, recipe: Recipe, replies: Path | None = None) -> QuestionSet:
+    """How a benchmark is asked; those with one budget, that are sampled alike, share clips.
+
+    Args:
+        bench: The benchmark.
+        recipe: As resolved for it.
+        replies: Folder where a judge's replies are kept.
+    """
     video, settings, n = eval_video(recipe), recipe.eval, recipe.eval.samples_per_question
-    return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=n, grader=recipe.grader("eval"))
+    grader = recipe.grader("eval", replies=replies)
+    return QuestionSet(bench.name, bench.samples, bench.index, video, settings=settings, n=n, grader=grader)
 
 
 def eval_video(recipe: Recipe) -> Video:

@@ -36,10 +36,11 @@ def majority(sample: Sample, answers: Sequence[Answer]) -> Majority:
     if sample.task == "grounding":
         return _medoid([answer.span for answer in answers], range(len(answers)))
     if sample.options is not None:
-        place, agreement = _most_frequent([answer.option for answer in answers])
-        if sample.task != "grounded_qa" or answers[place].option is None:
+        named = [answer.choices or answer.option for answer in answers]
+        place, agreement = _most_frequent(named)
+        if sample.task != "grounded_qa" or named[place] is None:
             return Majority(place, agreement)
-        alike = [other for other, answer in enumerate(answers) if answer.option == answers[place].option]
+        alike = [other for other, one in enumerate(named) if one == named[place]]
         return Majority(_medoid([answer.span for answer in answers], alike).place, agreement)
     said = [answer.payload for answer in answers]
     if _number(sample.answer) is None:

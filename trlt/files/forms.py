@@ -170,6 +170,7 @@ class AnswerForm(Form):
     option: Count | None
     span: Pair | None
     spans: list[Pair] = []
+    choices: list[Count] = []
     well_formed: bool
 
 

@@ -8,6 +8,7 @@ from trlt.recipe._base import Decoding, Effect, Section
 from trlt.recipe._yaml import read_yaml, to_yaml
 from trlt.recipe.algorithms import stands_for
 from trlt.recipe.effects import TRAINING_ALONE, changing, effect, tells_apart
+from trlt.recipe.judge import JudgeServer
 from trlt.recipe.keys import every_key, meant
 from trlt.recipe.load import differences, dump_recipe, fault_message, flat, load_recipe, save_recipe, schema_json
 from trlt.recipe.names import is_plan, name_of, recipe_file, shipped, shipped_name
@@ -18,6 +19,7 @@ from trlt.recipe.sections import Benchmark, Eval, Model, Probe, Recipe, Source, 
 from trlt.recipe.selection import Select, Sizes
 from trlt.recipe.selection_rules import META, ROW_MEASURES, Target
 from trlt.recipe.stages import shadowed
+from trlt.recipe.temporal_contrast import TemporalContrast
 from trlt.recipe.training import Lora, Sft, Train
 from trlt.recipe.update import Offline, Update
 
@@ -30,6 +32,7 @@ __all__ = [
     "Decoding",
     "Effect",
     "Eval",
+    "JudgeServer",
     "LengthBand",
     "Lora",
     "Model",
@@ -52,6 +55,7 @@ __all__ = [
     "Stage",
     "TaskReward",
     "Target",
+    "TemporalContrast",
     "Train",
     "Update",
     "Video",

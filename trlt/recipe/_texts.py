@@ -13,7 +13,7 @@ MOST_BYTES = 1 << 17
 
 
 def read_texts(values: dict[str, Any], folder: Path | None, where: Mapping[str, str], file: str) -> None:
-    """Puts the texts of `prompt.template` and `prompt.system` in the place of their files' paths.
+    """Puts the texts of `prompt.template`, `prompt.system` and `reward.judge.prompt` in the place of their files' paths.
 
     Paths are relative to the working folder, or else to the recipe's.
 
@@ -26,6 +26,10 @@ def read_texts(values: dict[str, Any], folder: Path | None, where: Mapping[str, 
     Raises:
         RecipeError: a file can't be read, or isn't UTF-8.
     """
+    reward = values.get("reward")
+    judge = reward.get("judge") if isinstance(reward, dict) else None
+    if isinstance(judge, dict) and isinstance(text := judge.get("prompt"), str) and (path := _path(text, folder)):
+        judge["prompt"] = _text(path, f"{where.get('reward.judge.prompt', file)}: reward.judge.prompt")
     prompt = values.get("prompt")
     if not isinstance(prompt, dict):
         return

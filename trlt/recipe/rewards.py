@@ -12,14 +12,16 @@ from pydantic import Field, ValidationError, model_validator
 from trlt.errors import RecipeError, did_you_mean, shown
 from trlt.files.own_code import load_file
 from trlt.recipe._base import Input, Outcome, Section, Share
+from trlt.recipe.judge import JudgeServer
 from trlt.recipe.reward_rules import LengthBand, Phase, TaskReward
-from trlt.task.parts import RewardPart, own_part
+from trlt.task.choices import ChoicesRule
+from trlt.task.parts import JUDGE, RewardPart, own_part
 from trlt.task.reward import SHIPPED, Weights
 from trlt.task.reward_rules import NumericRule, Rules, SeveralRule, SpanRule, TaskWeight, WordsRule
 from trlt.task.sample import Task
 from trlt.task.span_rewards import STEPS
 
-RESERVED = ("format", "accuracy", "tiou", "tiou_from", "overlong")
+RESERVED = ("format", "accuracy", "tiou", "tiou_from", "overlong", "temporal_contrast")
 """Names in rows and logs that no function of a user's may have."""
 
 
@@ -89,6 +91,9 @@ class Rewards(Section):
     several: Outcome[SeveralRule] = "first"
     """What the answer to a question for several spans is paid by: its first span, the IoU of all spans with all gold ones, the
     best one-to-one matching, or half of either."""
+    choices: Outcome[ChoicesRule] = "exact"
+    """What an answer to a question for all options that apply is paid by: 1 for the right set, the Jaccard index of both sets,
+    or the share of right options that it names if it names no wrong one (`subset`)."""
     numeric: Outcome[NumericRule] = "mean_relative"
     """What an answer that is a number is paid by: mean relative accuracy, 1 minus the relative error, or equality."""
     words: Outcome[WordsRule] = "threshold"
@@ -106,6 +111,9 @@ class Rewards(Section):
     parts: Outcome[tuple[OwnPart, ...]] = Field(default=(), strict=False)
     """Further parts, in the order in which they are added up: [Own rewards](own-rewards.md)."""
 
+    judge: Outcome[JudgeServer | None] = None
+    """A model that judges answers in words; null asks none."""
+
     def weights(self) -> Weights:
         """The same numbers, as `trlt.task.reward` takes them."""
         return Weights(**self.model_dump(include=set(Weights.__dataclass_fields__)))
@@ -116,6 +124,7 @@ class Rewards(Section):
             span=self.span,
             steps=self.span_steps or STEPS,
             several=self.several,
+            choices=self.choices,
             numeric=self.numeric,
             words=self.words,
             multiply=self.format_as == "multiply",
@@ -140,17 +149,37 @@ class Rewards(Section):
         """
         return type(self).model_validate(self.model_dump(exclude={"phases"}) | dict(changes))
 
-    def load(self) -> tuple[RewardPart, ...]:
-        """The further parts with their functions; raises as `OwnPart.load`, with every fault."""
+    def load(self, folder: Path | None = None) -> tuple[RewardPart, ...]:
+        """The further parts with their functions; raises as `OwnPart.load`, with every fault.
+
+        Args:
+            folder: Where a judge's replies are kept; None keeps them for this process.
+        """
         loaded, faults = [], []
         for part in self.parts:
             try:
                 loaded.append(part.load())
             except RecipeError as error:
                 faults.append(f"reward.parts: {error}")
+        if self.judge is not None:
+            try:
+                loaded.append(self.judge.load(folder))
+            except RecipeError as error:
+                faults.append(str(error))
         if faults:
             raise RecipeError("\n".join(faults))
         return tuple(loaded)
+
+    def ready(self) -> None:
+        """Loads the parts, and asks a judge for a verdict, so that faults are told before a model is loaded.
+
+        Raises:
+            RecipeError: as `load`.
+            ServerError: the judge can't be reached, refuses, or gives no verdict.
+        """
+        self.load()
+        if self.judge is not None:
+            self.judge.try_it()
 
     def identity(self, *, phases: bool = False) -> list[dict[str, Any]]:
         """What each part is, for a run's manifest: its files' checksums stand for what it computes.
@@ -163,7 +192,7 @@ class Rewards(Section):
         """
         rewards = [self, *(self.at(phase.after_steps) for phase in self.phases if phases)]
         found: list[dict[str, Any]] = []
-        for part in (part for reward in rewards for part in reward.load()):
+        for part in (part for reward in rewards for part in reward.model_copy(update={"judge": None}).load()):
             entry = {
                 "name": part.name,
                 "weight": part.weight,
@@ -172,11 +201,12 @@ class Rewards(Section):
             }
             if entry not in found:
                 found.append(entry)
-        return found
+        judges = [reward.judge.identity() for reward in rewards if reward.judge is not None]
+        return found + [judge for place, judge in enumerate(judges) if judge not in judges[:place]]
 
     @model_validator(mode="after")
     def _labels(self) -> Self:
-        labels = [part.label for part in self.parts]
+        labels = [part.label for part in self.parts] + ([JUDGE] if self.judge else [])
         if twice := next((label for label in labels if labels.count(label) > 1), None):
             raise ValueError(f"reward.parts: {twice} stands twice, and rows name a part by it; call one function otherwise")
         return self

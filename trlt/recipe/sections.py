@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -194,15 +195,16 @@ class Recipe(Section):
         as_gqa = stage == "eval" and self.eval.as_gqa
         return PromptForm(asked.think, asked.answer_format, asked.open_threshold, as_gqa, self.prompt.words())
 
-    def grader(self, stage: Stage, step: int = 0) -> Grader:
+    def grader(self, stage: Stage, step: int = 0, *, replies: Path | None = None) -> Grader:
         """What a stage's completions earn; files of the reward's own parts are run for it (`Rewards.load`).
 
         Args:
             stage: Where they are sampled.
             step: Optimizer steps that are done, which decide on the reward's phase; other stages than training have the first.
+            replies: Folder where a judge's replies are kept; None keeps them for this process.
         """
         reward = self.reward.at(step if stage == "train" else 0)
-        return Grader(self.form(stage), reward.weights(), reward.load(), reward.rules())
+        return Grader(self.form(stage), reward.weights(), reward.load(replies), reward.rules())
 
     @model_validator(mode="after")
     def _rewarded(self) -> Self:

@@ -11,6 +11,7 @@ from trlt.recipe._base import Input, Means, Outcome, Positive, Rounding, Section
 from trlt.recipe.algorithms import with_algorithm
 from trlt.recipe.online import Online
 from trlt.recipe.stages import ALL, complete, merged
+from trlt.recipe.temporal_contrast import TemporalContrast
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
 
@@ -114,6 +115,8 @@ class Train(Update):
     completions_every: Means[Positive] = 1
     """Steps between those whose completions are saved as Parquet in the run's folder."""
     report_to: Means[tuple[Literal["tensorboard", "wandb", "trackio"], ...]] = Field(default=(), strict=False)
+    temporal_contrast: Outcome[TemporalContrast | None] = None
+    """Draw a second group per prompt on shuffled frames, and reward right answers where order helps; null draws none."""
     rollouts: Outcome[Literal["engine", "vllm"]] = "engine"
     """What samples completions: trlt's `engine`, or `vllm`, after a check that it agrees with the trainer."""
     vllm: Vllm = Vllm()
@@ -230,6 +233,22 @@ class Train(Update):
             raise ValueError(
                 f"train.rollouts: vllm is sent whole weights, and train.lora.quantize ({self.lora.quantize}) holds none; "
                 "leave it out, or take train.rollouts: engine"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _contrast_draws(self) -> Self:
+        replays = self.online is not None and self.online.replay is not None
+        if self.temporal_contrast is not None and (self.offline is not None or replays):
+            other = "train.offline" if self.offline is not None else "train.online.replay"
+            raise ValueError(
+                f"train.temporal_contrast compares what the policy draws, and {other} puts other completions into groups; "
+                "leave one out"
+            )
+        if self.temporal_contrast is not None and self.method != "grpo":
+            raise ValueError(
+                f"train.temporal_contrast compares groups of completions, and train.method: {self.method} draws none; leave it "
+                "out, or take train.method: grpo"
             )
         return self
 

@@ -60,7 +60,7 @@ def _question(shown: Mapping[str, Any]) -> list[Text]:
     lines.append(Text(f"{shown['task']}, {visible(shown['source'])}, {visible(shown['video'])}{seconds}{clip}", style="dim"))
     lines.append(Text(("Event: " if shown["task"] == "grounding" else "Question: ") + visible(shown["question"])))
     for place, option in enumerate(shown["options"] or ()):
-        gold = place == shown["answer_index"]
+        gold = place == shown["answer_index"] or place in (shown.get("answer_indices") or ())
         line = f"  {'>' if gold else ' '} {_letter(place)}. {visible(option)}{'  (gold)' if gold else ''}"
         lines.append(Text(line, style="green" if gold else ""))
     if shown["options"] is None and shown["answer"] is not None:

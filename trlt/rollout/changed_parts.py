@@ -22,6 +22,13 @@ def changed_parts(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, A
             continue
         if a["weight"] != b["weight"]:
             found.append(f"reward part {name}: weight {a['weight']!r} -> {b['weight']!r}")
+        if a.get("judge") != b.get("judge"):
+            told = [
+                key
+                for key in ("model", "scale", "prompt")
+                if (a.get("judge") or {}).get(key) != (b.get("judge") or {}).get(key)
+            ]
+            found.append(f"reward part {name}: another {' and '.join(told)}")
         # The file itself comes first, and may have another name now.
         (old_file, old_sum), (new_file, new_sum) = (next(iter(part["files"].items()), ("", "")) for part in (a, b))
         if old_sum != new_sum:

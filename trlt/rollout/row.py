@@ -93,7 +93,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
     span = list(answer.span) if answer.span else None
     # Only where there are several, as rows of one span were written before there were any.
     spans = {"spans": [list(one) for one in answer.spans]} if answer.further else {}
-    return {"payload": answer.payload, "option": answer.option, "span": span, **spans, "well_formed": answer.well_formed}
+    choices = {"choices": list(answer.choices)} if answer.choices else {}
+    told = {"payload": answer.payload, "option": answer.option, "span": span}
+    return {**told, **spans, **choices, "well_formed": answer.well_formed}
 
 
 def _mean(values: Sequence[float]) -> float:

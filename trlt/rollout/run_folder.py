@@ -68,6 +68,11 @@ class RunFiles:
         """Plot of the difficulty of probed samples."""
         return self._beside("difficulty.png")
 
+    @property
+    def replies(self) -> Path:
+        """Folder of what a judge of the reward has replied."""
+        return self._beside("judge")
+
     def server_log(self, number: int) -> Path:
         """What a server wrote that the run started."""
         return self._beside(f"vllm-{number}.log")

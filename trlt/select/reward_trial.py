@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from trlt.errors import DataError, OwnCodeError, shown
-from trlt.task.grade import Grader
-from trlt.task.parts import Read, RewardPart, with_parts
+from trlt.task.grade import Grader, total_reward
+from trlt.task.parts import Read, RewardPart
 from trlt.task.sample import Sample
 
 TOGETHER = 32
@@ -173,10 +173,17 @@ def try_parts(
                 part.add(mine[part.name], base[i])
             paid = {name: values for name, values in mine.items() if not isinstance(values, OwnCodeError)}
             if len(paid) == len(mine):
-                scale = grader.rules.scale(one.sample.task)
                 after = [
-                    with_parts(total, parts, {name: values[j] for name, values in paid.items()}, scale)
-                    for j, total in enumerate(base[i])
+                    total_reward(
+                        one.sample,
+                        one.texts[j],
+                        one.answers[j],
+                        one.scores[j],
+                        grader,
+                        parts,
+                        {name: some[j] for name, some in paid.items()},
+                    )
+                    for j in range(len(one.texts))
                 ]
                 trial.add(TriedGroup(one.sample.id, one.sample.question, one.texts, base[i], after, paid))
     return trial

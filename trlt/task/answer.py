@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,6 +40,8 @@ class Answer:
     """Stripped text of the last complete span, whether or not it states one; None without one, and for multi-choice."""
     further: tuple[Span, ...] = ()
     """The spans after the first, in their order, where the question asked for several."""
+    choices: tuple[int, ...] = ()
+    """Indices of the chosen options, ascending, where the question asked for all that apply; `option` is None then."""
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -58,6 +60,7 @@ def parse(
     laid_out: Layout | None = None,
     several: bool = False,
     numeric: bool = False,
+    choose: Callable[[str, Sequence[str]], tuple[int, ...]] | None = None,
 ) -> Answer:
     """Reads a completion: only inside the marks of its layout, and of each kind the last complete pair.
 
@@ -71,23 +74,29 @@ def parse(
         laid_out: The layout that the prompt asked for; None is the paper's.
         several: Whether the prompt asked for all spans.
         numeric: Whether it asked for a number.
+        choose: Reads an answer that names all options that apply (`trlt.task.choices`); None where one is asked for.
     """
     laid_out = laid_out or layout((), task, think)
     observed = laid_out.inside("span", text)
     payload = observed if task == "grounding" else laid_out.inside("answer", text)
     spans = parse_spans(observed) if several and observed is not None else ()
     span = next(iter(spans), None) if several else parse_span(observed) if observed is not None else None
-    option = None
-    if task != "grounding" and options is not None and payload is not None:
+    option: int | None = None
+    choices: tuple[int, ...] = ()
+    if choose is not None and options is not None:
+        choices = choose(payload, options) if payload is not None else ()
+    elif task != "grounding" and options is not None and payload is not None:
         option = _choose(payload, options, answer_format, open_threshold)
     # Where no list of answers was shown, any words are an answer: whether it's the right one is the score's business.
     free = answer_format == "open" or options is None
     answered = payload is not None and (bool(normalise(payload)) if free else option is not None)
+    if choose is not None:
+        answered = bool(choices)
     if numeric and payload is not None:
         answered = parse_number(payload) is not None
     readable = span is not None if task == "grounding" else answered and (task == "multi_choice" or span is not None)
     well_formed = laid_out.matches(text) and readable
-    return Answer(payload, option, span, laid_out.inside("reasoning", text), well_formed, observed, spans[1:])
+    return Answer(payload, option, span, laid_out.inside("reasoning", text), well_formed, observed, spans[1:], choices)
 
 
 def _choose(payload: str, options: Sequence[str], answer_format: AnswerFormat, threshold: float) -> int | None:

@@ -122,11 +122,47 @@ class Grader:
         task = read.sample.task
         for i, values in enumerate(base):
             own = {name: some[i] for name, some in paid.items()}
+            values = _with_verdict(values, self.parts, own)
             total = weighed(task, values, self.weights, self.rules)
             total = with_parts(total, self.parts, own, self.rules.scale(task))
             notes = {name: values.get(_SCORE_OF[name]) for name in self.rules.noted}
             grades.append(Grade(read.answers[i], read.scores[i], total, notes | own))
         return grades
+
+
+def total_reward(
+    sample: Sample,
+    text: str,
+    answer: Answer,
+    scores: Scores,
+    grader: Grader,
+    parts: Sequence[RewardPart],
+    own: Mapping[str, float | None],
+) -> float:
+    """A completion's reward by a grader's weights and rules, with parts that may be others than its own.
+
+    Args:
+        sample: The question.
+        text: The completion.
+        answer: What was read from it.
+        scores: Of it.
+        grader: Whose weights and rules count.
+        parts: Further parts.
+        own: What they gave, by name.
+    """
+    values = _with_verdict(earned(sample, text, answer, scores, grader.weights, grader.rules), parts, own)
+    total = weighed(sample.task, values, grader.weights, grader.rules)
+    return with_parts(total, parts, own, grader.rules.scale(sample.task))
+
+
+def _with_verdict(
+    values: Mapping[str, float], parts: Sequence[RewardPart], own: Mapping[str, float | None]
+) -> Mapping[str, float]:
+    """What the paper's parts give, with the value of one that stands in for the accuracy in its place."""
+    for part in parts:
+        if part.instead and "accuracy" in values and (value := own[part.name]) is not None:
+            values = {**values, "accuracy": value}
+    return values
 
 
 _SCORE_OF = {"span": "tiou", "answer": "accuracy"}

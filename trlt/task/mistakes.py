@@ -12,7 +12,7 @@ from trlt.errors import did_you_mean, shown
 _NEEDED = ("id", "source", "split", "task", "video", "question")
 _KINDS: Mapping[str, type] = {
     **dict.fromkeys((*_NEEDED, "video_key", "license", "subtitles"), str),
-    **dict.fromkeys(("options", "spans"), list),
+    **dict.fromkeys(("options", "spans", "answer_indices"), list),
     "meta": dict,
     "several": bool,
     "numeric": bool,
@@ -104,6 +104,19 @@ def answer_fault(options: Sequence[str], answer: str | None, index: Any) -> str 
     if options[index] != answer:
         meant = f", but options[{where}]" if where is not None else _meant(answer, options, index)
         return f"answer: {shown(answer)} is not {right}{meant}"
+    return None
+
+
+def choices_fault(options: Sequence[str], answer: str | None, index: Any, indices: Sequence[Any]) -> str | None:
+    """The fault in the right options of a question that asks for all that apply, or None; see `answer_fault`."""
+    if index is not None:
+        return f"answer_index: {shown(index)} and answer_indices are both given; leave answer_index null"
+    places = [one for one in indices if type(one) is int and 0 <= one < len(options)]
+    if not places or len(places) != len(indices) or places != sorted(set(places)):
+        return f"answer_indices: {shown(list(indices))} must be places from 0 to {len(options) - 1}, ascending and each once"
+    right = "; ".join(options[place] for place in places)
+    if answer != right:
+        return f"answer: {shown(answer)} must be the right options' texts, {shown(right)}"
     return None
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from trlt.errors import OwnCodeError, RecipeError, RewardError, counted, quoted, shown
+from trlt.errors import OwnCodeError, RecipeError, RewardError, TrltError, counted, quoted, shown
 from trlt.errors.faults import is_of_the_machine
 from trlt.files.own_code import OwnFile
 from trlt.task.answer import Answer
@@ -30,6 +30,9 @@ BATCH = "samples"
 """Name of the first parameter by which a function says that it takes lists."""
 AT_ONCE = 64
 """Maximum number of completions that one `async def` works on at a time."""
+
+JUDGE = "judge"
+"""Name of the part that a judge model's verdicts are."""
 
 Values = list[float | None]
 
@@ -52,6 +55,8 @@ class RewardPart:
     function: Callable[..., Any]
     file: OwnFile | None = None
     """The user's file; None for a function that comes with trlt."""
+    instead: bool = False
+    """Where it applies, its value stands in for the accuracy in the paper's reward, and is paid with the accuracy's weight."""
 
     @property
     def in_batches(self) -> bool:
@@ -170,7 +175,8 @@ class RewardPart:
 
     def _fault(self, error: Exception) -> OwnCodeError:
         """An exception of the function as a sample's error; the machine's are raised."""
-        if is_of_the_machine(error):
+        # An error of trlt's own part that the user can act on, such as a judge that is gone, ends the run.
+        if is_of_the_machine(error) or (self.file is None and isinstance(error, TrltError)):
             raise error
         trace = error.__traceback__
         name = type(error).__name__

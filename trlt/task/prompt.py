@@ -31,6 +31,7 @@ _ASK: dict[AnswerFormat, str] = {
     "text": "the text of the right option",
     "open": "a few words",
 }
+_ALL_THAT_APPLY = "the letters of all options that apply"
 _SHAPE: dict[AnswerFormat, str] = {"letter": "letter", "text": "text", "open": "words"}
 _TIMES = "start and end in seconds with one decimal"
 _SEVERAL = f"the {_TIMES} of each time that it happens, the most certain first"
@@ -52,6 +53,7 @@ FIELDS = (
         "think",
         "several",
         "numeric",
+        "all_that_apply",
         "format",
         "subtitles",
     ),
@@ -154,6 +156,7 @@ def build(sample: Sample, *, think: bool, answer_format: AnswerFormat, as_gqa: b
         "think": think,
         "several": sample.several,
         "numeric": sample.numeric,
+        "all_that_apply": sample.answer_indices is not None,
         "subtitles": sample.subtitles,
         "format": shape,
         "id": sample.id,
@@ -182,7 +185,8 @@ def _shape(sample: Sample, laid_out: Layout, form: AnswerFormat) -> str:
             f"sample {sample.id!r}: prompt.format: its mark {mark!r} stands in lists of spans too (`1.0 to 2.0{BETWEEN} 3.0 to "
             "4.0`), which this question asks for; take another mark"
         )
-    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": "number" if sample.numeric else _SHAPE[form]})
+    said = "number" if sample.numeric else "letters" if sample.answer_indices is not None else _SHAPE[form]
+    return laid_out.written({"reasoning": "reasoning", "span": span, "answer": said})
 
 
 def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat, think: bool, shape: str) -> str:
@@ -191,7 +195,7 @@ def _ours(sample: Sample, options: Sequence[str], task: Task, form: AnswerFormat
         lines, ask = [f"Event: {sample.question}"], _SEVERAL if sample.several else f"the event's {_TIMES}"
     else:
         lines = [f"Question: {sample.question}", *(f"{letter(index)}. {text}" for index, text in enumerate(options))]
-        ask = "a number" if sample.numeric else _ASK[form]
+        ask = "a number" if sample.numeric else _ALL_THAT_APPLY if sample.answer_indices is not None else _ASK[form]
     if task == "grounded_qa":
         ask = f"the {_TIMES} of what shows the answer, then {ask}"
     if think:
@@ -229,6 +233,8 @@ def asked_format(sample: Sample, answer_format: AnswerFormat) -> AnswerFormat:
     """
     if sample.options is None:
         return "open"
+    if sample.answer_indices is not None:  # several are named by their letters, whatever the others are
+        return "letter"
     return "text" if answer_format == "open" and needs_options(sample.question, sample.options) else answer_format
 
 
@@ -268,6 +274,9 @@ def render_answer(
 
 
 def _gold(sample: Sample, form: AnswerFormat) -> str:
+    if sample.answer_indices is not None:
+        _lettered(sample)
+        return ", ".join(map(letter, sample.answer_indices))
     if form != "letter" or sample.answer_index is None:
         return sample.answer or ""
     _lettered(sample)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from trlt.errors import DataError, RecipeError
 from trlt.task.answer import LETTERS, Answer, AnswerFormat, parse
+from trlt.task.choices import parse_choices
 from trlt.task.prompt import OURS, Prompt, Words, asked_as, asked_format, build, render_answer, unaskable
 from trlt.task.sample import Sample, Task
 
@@ -50,6 +51,7 @@ class PromptForm:
             laid_out=self.words.layout(task, think=self.think),
             several=sample.several,
             numeric=sample.numeric,
+            choose=parse_choices if sample.answer_indices is not None else None,
         )
 
     def target(self, sample: Sample, reasoning: str | None = None) -> str:
@@ -76,7 +78,7 @@ class PromptForm:
         tried: set[tuple[Task, bool, bool, bool]] = set()
         for sample in samples:
             task = asked_as(sample, as_gqa=self.as_gqa)
-            kind = (task, sample.several, sample.numeric, bool(sample.subtitles))
+            kind = (task, sample.several or sample.answer_indices is not None, sample.numeric, bool(sample.subtitles))
             if kind in tried or unaskable(sample) or len(sample.options or ()) > len(LETTERS):
                 continue
             tried.add(kind)

@@ -12,6 +12,7 @@ from typing import Literal
 
 from trlt.errors import DataError, shown
 from trlt.task.answer import Answer, plain, token_f1
+from trlt.task.choices import ChoicesRule, credit
 from trlt.task.numbers import parse_number, plain_relative_accuracy
 from trlt.task.sample import Sample, Span, Task
 from trlt.task.score import Scores
@@ -42,6 +43,8 @@ class Rules:
     """Thresholds of `steps`."""
     several: SeveralRule = "first"
     """Of the answer to a question that asks for several spans."""
+    choices: ChoicesRule = "exact"
+    """Of questions that ask for all options that apply."""
     numeric: NumericRule = "mean_relative"
     words: WordsRule = "threshold"
     """Of the answer in words to a question without options."""
@@ -53,7 +56,7 @@ class Rules:
     def noted(self) -> tuple[str, ...]:
         """Names under which rows and logs have what was paid in place of a score."""
         span = self.span != "tiou" or self.several != "first"
-        answer = self.numeric != "mean_relative" or self.words != "threshold"
+        answer = self.numeric != "mean_relative" or self.words != "threshold" or self.choices != "exact"
         return tuple(name for name, is_noted in (("span", span), ("answer", answer)) if is_noted)
 
     def scale(self, task: Task) -> float:
@@ -102,6 +105,8 @@ class Rules:
         """What the answer earns; None for grounding."""
         if scores.accuracy is None or answer.payload is None:
             return scores.accuracy
+        if sample.answer_indices is not None:
+            return credit(answer, sample, self.choices)
         gold = sample.answer or ""
         if sample.numeric and self.numeric != "mean_relative":
             said, right = parse_number(answer.payload), parse_number(gold) or 0.0

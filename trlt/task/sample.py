@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 from trlt.errors import DataError, did_you_mean, shown
 from trlt.files import Faults, iter_jsonl, sample_files, write_jsonl
-from trlt.task.mistakes import answer_fault, not_an_object, question_fault, shape_fault, video_fault
+from trlt.task.mistakes import answer_fault, choices_fault, not_an_object, question_fault, shape_fault, video_fault
 from trlt.task.numbers import parse_number
 
 T = TypeVar("T")
@@ -67,6 +67,9 @@ class Sample:
     """Answer texts without letters, which the prompt adds; null for a question that is answered in words."""
     answer: str | None = None
     answer_index: int | None = None
+    answer_indices: tuple[int, ...] | None = None
+    """Places of all right options, ascending, of a question that asks for all that apply; then `answer_index` is null, and
+    `answer` has their texts, separated by `; `. Null where one option is right."""
     spans: tuple[Span, ...] | None = None
     """Gold spans; an answer with one of them is right, unless `several`."""
     several: bool = False
@@ -99,6 +102,7 @@ class Sample:
             "options": list(self.options) if self.options is not None else None,
             "answer": self.answer,
             "answer_index": self.answer_index,
+            **({"answer_indices": list(self.answer_indices)} if self.answer_indices is not None else {}),
             "spans": [list(s) for s in self.spans] if self.spans is not None else None,
             **({"several": True} if self.several else {}),
             **({"numeric": True} if self.numeric else {}),
@@ -128,6 +132,8 @@ class Sample:
         except (ValueError, OverflowError) as error:
             raise DataError(f"{named}: {key}: {error}; expected {form} in seconds") from None
         values["options"] = tuple(obj["options"]) if obj.get("options") is not None else None
+        if obj.get("answer_indices") is not None:
+            values["answer_indices"] = tuple(obj["answer_indices"])
         try:
             return cls(**values)
         except DataError as error:
@@ -169,16 +175,20 @@ def _fault(s: Sample) -> str | None:
     if s.task == "multi_choice" and s.spans is not None:
         return "spans: must be null for multi_choice"
     if s.task == "grounding":
-        given = s.options or s.answer is not None or s.answer_index is not None
+        given = s.options or s.answer is not None or s.answer_index is not None or s.answer_indices is not None
         return "options, answer, answer_index: must be null for grounding" if given else None
     if s.answer is not None and not isinstance(s.answer, str):
         return f"answer: {shown(s.answer)} must be a text"
+    if s.options is None and s.answer_indices is not None:
+        return "answer_indices: are places of options, and there are none; write the options"
     if s.options is None:
         if s.task == "multi_choice" and (not s.answer or s.answer_index is not None):
             return "options: multi_choice needs at least 2, or none, no answer_index, and an answer in words"
         return None if s.answer else "answer: grounded_qa needs one"
     if not all(isinstance(o, str) and o for o in s.options) or len(set(s.options)) < 2:
         return f"options: {shown(list(s.options))} must be at least 2 distinct, non-empty texts"
+    if s.answer_indices is not None:
+        return choices_fault(s.options, s.answer, s.answer_index, s.answer_indices)
     return answer_fault(s.options, s.answer, s.answer_index)
 
 

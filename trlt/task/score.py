@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trlt.task.answer import Answer, plain, token_f1
+from trlt.task.choices import credit
 from trlt.task.numbers import parse_number, relative_accuracy
 from trlt.task.sample import Sample
 
@@ -45,6 +46,8 @@ def score(answer: Answer, sample: Sample, open_threshold: float = 0.5) -> Scores
 
 
 def _is_right(answer: Answer, sample: Sample, open_threshold: float) -> bool:
+    if sample.answer_indices is not None:
+        return credit(answer, sample) == 1
     gold = sample.answer or ""
     if sample.options is None:
         said = answer.payload

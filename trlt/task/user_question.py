@@ -83,6 +83,7 @@ def answer_values(answer: Answer, text: str, *, finished: bool) -> dict[str, Any
         "reasoning": answer.reasoning,
         "answer": answer.payload,
         "option": answer.option,
+        **({"choices": list(answer.choices)} if answer.choices else {}),
         "span": list(answer.span) if answer.span else None,
         **({"spans": [list(span) for span in answer.spans]} if answer.further else {}),
         "well_formed": answer.well_formed,

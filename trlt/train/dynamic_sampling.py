@@ -18,6 +18,7 @@ from trlt.engine.forest import Completion
 from trlt.engine.shared_prefix import Group
 from trlt.task.score import Scores
 from trlt.train.given_answers import drawn, source_of
+from trlt.train.temporal_contrast import Contrast, contrast_metrics
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ScoredGroup:
     """The parts of the rewards for length, at most 0 each; empty without a length penalty."""
     parts: tuple[Mapping[str, float | None], ...] = ()
     """What each of the recipe's own parts gave, by name; empty without any."""
+    contrast: Contrast | None = None
+    """What the group on shuffled frames has shown; None without one."""
     advantages: tuple[float, ...] = ()
     """Of each completion, once the step's groups are known."""
 
@@ -201,6 +204,7 @@ def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
         "reward/tiou": [s.tiou for s in every if s.tiou is not None],
         "reward/overlong": [penalty for s in scored for penalty in s.penalties],
         **_parts(scored),
+        **contrast_metrics([s.contrast for s in scored if s.contrast]),
         "length": [float(len(c.tokens)) for c in completions],
         "truncated_frac": [float(not c.finished) for c in completions],
         "same_answer": _same_answer(scored),

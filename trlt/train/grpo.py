@@ -134,7 +134,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         if recipe.train.rollouts == "vllm" and training_data.on_event and self.accelerator.is_main_process:
             training_data.on_event(f"train: starting vLLM, which may take minutes; its log is {log}")
         vllm = _vllm(engine, loaded.path, training_data, recipe, log)
-        self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, self.accelerator.autocast, tower, vllm)
+        autocast = self.accelerator.autocast
+        self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, autocast, tower, vllm, folder / "judge")
         writes = self.accelerator.is_main_process
         self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
         process = (self.accelerator.process_index, self.accelerator.num_processes)

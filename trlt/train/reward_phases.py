@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from trlt.recipe import LengthBand, Recipe
@@ -57,13 +58,17 @@ class RewardPhase:
 class RewardPhases:
     """The phases of a recipe's reward; files of their parts are run at once, so that faults are told before training.
 
+    Args:
+        recipe: The resolved recipe.
+        replies: Folder where a judge's replies are kept.
+
     Raises:
         RecipeError: a part can't be used.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, replies: Path | None = None) -> None:
         self._phases = {
-            step: RewardPhase(recipe.grader("train", step), recipe.reward.at(step).length)
+            step: RewardPhase(recipe.grader("train", step, replies=replies), recipe.reward.at(step).length)
             for step in (0, *(phase.after_steps for phase in recipe.reward.phases))
         }
         every = [

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from trlt.engine.features import FrozenTower
@@ -21,9 +23,11 @@ from trlt.errors.faults import Surprises, fault_of
 from trlt.recipe import Recipe
 from trlt.task.grade import Grade
 from trlt.task.reward import overlong
+from trlt.task.sample import Sample
 from trlt.train.dynamic_sampling import ScoredGroup
 from trlt.train.given_answers import GivenAnswer, Provider
 from trlt.train.reward_phases import RewardPhases
+from trlt.train.temporal_contrast import PART, second_grader, second_size, shuffled, with_contrast
 from trlt.train.trainer import TrainingData
 from trlt.train.unreadable_videos import BrokenSamples
 from trlt.video.clip import Clip
@@ -41,6 +45,8 @@ class _GroupRequest(NamedTuple):
     """Seconds of its clip."""
     given: Sequence[GivenAnswer]
     """Take the last places of its group."""
+    second: Tree | None
+    """The same frames shuffled, for `train.temporal_contrast`; None without."""
 
 
 class GroupRollouts:
@@ -53,6 +59,7 @@ class GroupRollouts:
         broken: Where samples are listed that can't be used.
         autocast: What the model computes under.
         tower: A frozen vision tower; None if it is trained.
+        replies: Folder where a judge's replies are kept.
         vllm: Draws in place of the engine; awake and with the policy's weights whenever this is called.
     """
 
@@ -65,12 +72,14 @@ class GroupRollouts:
         autocast: Callable[[], AbstractContextManager[None]],
         tower: FrozenTower | None = None,
         vllm: VllmSampler | None = None,
+        replies: Path | None = None,
     ) -> None:
         self.engine, self.vllm = engine, vllm
         self._training_data, self._recipe, self._broken = training_data, recipe, broken
         self._autocast, self._tower = autocast, tower
-        self._reward, self._form = RewardPhases(recipe), recipe.form("train")
-        self.parts = self._reward.names
+        self._reward, self._form = RewardPhases(recipe, replies), recipe.form("train")
+        self._contrast = recipe.train.temporal_contrast
+        self.parts = self._reward.names + ([PART] if self._contrast else [])
         """Names of the reward's own parts, and of what else a completion is paid beside its scores."""
         self._surprises = Surprises(again="")
         self.given: Provider | None = None
@@ -119,23 +128,28 @@ class GroupRollouts:
                 )
                 # The update gets these very inputs, so what was answered and what is learned can't be different prompts.
                 tree = Tree(clip if self.vllm else inputs, (request,))
-                asked.append(_GroupRequest(place, tree, inputs, prompt, clip.duration, given))
-            trees = [one.tree for one in asked]
+                second = self._second_tree(sample, clip, request)
+                asked.append(_GroupRequest(place, tree, inputs, prompt, clip.duration, given, second))
+            # Shuffled frames come as they are, past a frozen tower: its store isn't filled with orders that never come again.
+            trees = [one.tree for one in asked] + [one.second for one in asked if one.second]
+            owners = [*range(len(asked)), *(i for i, one in enumerate(asked) if one.second)]
             if self.vllm:
                 answers = self.vllm.generate(trees, sampling, max_sequences=train.max_sequences)
                 drawn = {t: completions for t, (completions,) in enumerate(answers)}
             else:
-                wanted = sum(train.group_size - len(one.given) for one in asked)
-                ended = _counter(self.told, wanted) if self.told else None
+                ended = _counter(self.told, sum(tree.requests[0].n for tree in trees)) if self.told else None
                 answered = self.engine.stream(trees, sampling, max_sequences=train.max_sequences, ended=ended)
                 for t, _, completions, fault in answered:
                     if fault is None:
                         drawn[t] = completions
                     else:
-                        self._broken.add(training_data.samples[indices[asked[t].place]], fault, step)
+                        self._broken.add(training_data.samples[indices[asked[owners[t]].place]], fault, step)
         sampled = time.perf_counter()
         # In the order of the prompts. The order in which the engine is done with them depends on its batches.
-        scored = self._scored(indices, [(asked[t], (*said, *asked[t].given)) for t, said in sorted(drawn.items())], step)
+        others = {owner: drawn.pop(t) for t, owner in enumerate(owners) if t >= len(asked) and t in drawn}
+        # Where the shuffled group has failed, its sample is listed already, and isn't learned from without.
+        whole = [(t, said) for t, said in sorted(drawn.items()) if t in others or not asked[t].second]
+        scored = self._scored(indices, [(asked[t], (*said, *asked[t].given), others.get(t, ())) for t, said in whole], step)
         for name, seconds in zip(
             self.seconds, (decoded - began, sampled - decoded, time.perf_counter() - sampled), strict=True
         ):
@@ -143,24 +157,38 @@ class GroupRollouts:
         return scored
 
     def _scored(
-        self, indices: Sequence[int], drawn: Sequence[tuple[_GroupRequest, Sequence[Completion]]], step: int
+        self,
+        indices: Sequence[int],
+        drawn: Sequence[tuple[_GroupRequest, Sequence[Completion], Sequence[Completion]]],
+        step: int,
     ) -> list[ScoredGroup | None]:
         """The scored groups of a call; all completions are graded together, and a sample that can't be is listed.
+
+        Args:
+            indices: Of samples.
+            drawn: Requests, each with its completions, and those on shuffled frames where it has a second group.
+            step: See `__call__`.
 
         Raises:
             TrltError: most samples meet unforeseen errors; or a part of the reward gave what is no reward.
         """
         scored: list[ScoredGroup | None] = [None] * len(indices)
         grader = self._reward.at(step).grader
-        samples = [grader.timed(self._training_data.samples[indices[one.place]], one.length_s) for one, _ in drawn]
-        texts = [[c.text for c in said] for _, said in drawn]
-        outcomes = grader.outcomes([*zip(samples, texts, strict=True)])
-        for sample, (one, said), outcome in zip(samples, drawn, outcomes, strict=True):
+        samples = [grader.timed(self._training_data.samples[indices[one.place]], one.length_s) for one, _, _ in drawn]
+        outcomes = grader.outcomes(
+            [(sample, [c.text for c in said]) for sample, (_, said, _) in zip(samples, drawn, strict=True)]
+        )
+        others = [(sample, [c.text for c in other]) for sample, (_, _, other) in zip(samples, drawn, strict=True)]
+        seconds = second_grader(grader).outcomes(others)
+        for sample, (one, said, _), outcome, second in zip(samples, drawn, outcomes, seconds, strict=True):
             try:
                 if isinstance(outcome, VideoError):
                     raise outcome
+                if isinstance(second, VideoError):
+                    raise second
                 group = Group(one.inputs, one.prompt, tuple(c.tokens for c in said))
-                scored[one.place] = self.score(indices[one.place], group, said, outcome, step)
+                found = self.score(indices[one.place], group, said, outcome, step)
+                scored[one.place] = with_contrast(found, outcome, second, self._contrast) if self._contrast else found
             except Exception as error:  # of these answers alone
                 fault = fault_of(error)
                 try:
@@ -174,6 +202,16 @@ class GroupRollouts:
     def inputs(self, clip: Clip) -> ClipInputs:
         """A clip as the engine and the update take it."""
         return self._tower.inputs(clip) if self._tower else self._training_data.builder.clip(clip)
+
+    def _second_tree(self, sample: Sample, clip: Clip, request: PromptRequest) -> Tree | None:
+        """The same question on shuffled frames; None if the sample's task isn't contrasted."""
+        settings = self._contrast
+        if settings is None or sample.task not in settings.tasks:
+            return None
+        # Another name, else both groups would be drawn with the same random numbers.
+        name = f"{request.key}:shuffled"
+        other = replace(request, key=name, n=second_size(settings, request.n))
+        return Tree(shuffled(clip, f"{self._recipe.train.seed}:{name}"), (other,))
 
     def score(
         self, index: int, group: Group, completions: Sequence[Completion], grades: Sequence[Grade], step: int

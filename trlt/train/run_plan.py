@@ -27,6 +27,7 @@ from trlt.train.memory_plan import (
     lowered,
     vllm_least,
 )
+from trlt.train.temporal_contrast import second_size
 
 ADAPTERS_RATE = 1e-5
 """Learning rate of the recipes that train adapters."""
@@ -92,6 +93,7 @@ def plan(
     batch = fit(settings, asked if count is None else count, processes)
     group = settings.group_size if grpo else 1
     named = grpo and settings.algorithm is not None
+    second = second_size(settings.temporal_contrast, group) if grpo else 0
     return {
         "method": settings.method,
         **({"algorithm": stands_for(str(settings.algorithm), settings.model_dump())} if named else {}),
@@ -104,7 +106,8 @@ def plan(
         "launcher": f"{processes} x {' '.join(command)}" if processes > 1 else "this process",
         "prompts_per_step": batch.examples,
         "completions_per_prompt": group,
-        "completions_per_step": batch.examples * group,
+        **({"shuffled_completions_per_prompt": second} if second else {}),
+        "completions_per_step": batch.examples * (group + second),
         "rollouts": _rollouts(settings, recipe.model.device),
         "prompts_per_process_and_step": batch.step // processes,
         "passes_per_process_and_step": batch.step // (batch.rows * processes) if grpo else None,

@@ -117,7 +117,9 @@ def mean_values(
 
 def is_answered(item: Item) -> bool:
     """Whether all parts of the answer could be read from the output."""
-    said: str | float | None = item.answer.payload if item.sample.options is None else item.answer.option
+    said: object = item.answer.payload if item.sample.options is None else item.answer.option
+    if item.sample.answer_indices is not None:
+        said = item.answer.choices or None
     if item.sample.numeric and item.answer.payload is not None:
         said = parse_number(item.answer.payload)
     option, span = said is not None, item.answer.span is not None

@@ -10,6 +10,7 @@ from trlt.data.datasets._options import choose
 from trlt.data.own.values import Unusable, text
 from trlt.errors import shown
 from trlt.task.answer import LETTERS, parse_option, plain
+from trlt.task.choices import parse_choices
 
 Counting = Literal["texts", 0, 1]
 """What whole numbers among the answers are: texts of options, or places from 0 or from 1."""
@@ -65,6 +66,21 @@ def counting(answers: Iterable[tuple[str, Any, Sequence[str]]]) -> Counting | Un
     if not places:
         return 0
     return Undecided(len(places), places[0][0], max(number for _, number in places))
+
+
+def places(answer: Any, options: Sequence[str]) -> tuple[int, ...] | None:
+    """The places of several right options, from 0: `A, C`, `AC`, `["A", "C"]` or their texts; None where one is named, or none.
+
+    Numbers aren't taken for places, as nothing tells from where they count.
+    """
+    if isinstance(answer, list):
+        named = [parse_option(one, options) if isinstance(one, str) else None for one in answer]
+        found = tuple(sorted({one for one in named if one is not None})) if None not in named else ()
+    elif isinstance(answer, str) and whole(answer) is None:
+        found = parse_choices(answer, options)
+    else:
+        return None
+    return found if len(found) > 1 else None
 
 
 def place(answer: Any, options: Sequence[str], count: Counting) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from trlt.data.datasets._common import didemo_key, youtube_key
 from trlt.data.datasets._spans import repair_spans
-from trlt.data.own.answers import Counting, Undecided, counting, place
+from trlt.data.own.answers import Counting, Undecided, counting, place, places
 from trlt.data.own.families import answered, families, letter_alone, lone_letter
 from trlt.data.own.rows import NO_VIDEO, Asked, Row, RowReader, columns_of
 from trlt.data.own.spans_or_words import answers_are_spans, spans_in_words
@@ -205,8 +205,10 @@ def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -
             f"{one.where}: answer: {shown(answer)} is a span, and other columns name one as well; where those bound the clip, "
             "say so with --map clip_start=COLUMN,clip_end=COLUMN; where it is an answer in words, with --map answer=COLUMN"
         )
-    index = None
-    if one.options and answer is not None:
+    index, indices = None, None
+    if one.options and answer is not None and (several := places(answer, one.options)):
+        indices, answer = several, "; ".join(one.options[place] for place in several)
+    elif one.options and answer is not None:
         try:
             index = place(answer, one.options, count if one.counts_from is None else _from(one.counts_from))
         except Unusable as error:
@@ -241,6 +243,7 @@ def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -
             options=one.options,
             answer=answer,
             answer_index=index,
+            answer_indices=indices,
             spans=kept,
             several=one.several,
             numeric=one.numeric,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from trlt.engine.servers.crew import ServerJob
 from trlt.engine.servers.messages import ServerCompletion, check_tokens, first_seed, question, read
 from trlt.engine.servers.pool import Limits, Server
-from trlt.engine.servers.transport import Refused, call
 from trlt.errors import ServerError
+from trlt.files.server_call import Refused, call
 from trlt.recipe import advice
 
 if TYPE_CHECKING:  # torch loads with the first run

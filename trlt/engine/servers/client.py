@@ -18,9 +18,9 @@ from trlt.engine.servers.crew import Crew, ServerJob
 from trlt.engine.servers.messages import Videos
 from trlt.engine.servers.pool import Limits, Server, ServerPool
 from trlt.engine.servers.proof import Proof
-from trlt.engine.servers.transport import ServerAddress, TransientFault
 from trlt.errors import ModelError, ServerError, UsageError
 from trlt.errors.faults import fault_of
+from trlt.files.server_call import ServerAddress, TransientFault
 
 if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.families import Family

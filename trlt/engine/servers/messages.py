@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from trlt.engine.families import THINKING
 from trlt.engine.marks import END_TOKENS, VISION_TOKENS
 from trlt.engine.servers import sglang
-from trlt.engine.servers.transport import TransientFault
 from trlt.errors import ServerError
+from trlt.files.server_call import TransientFault
 
 if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.families import Family

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trlt.engine.servers.messages import Form
-from trlt.engine.servers.transport import ServerAddress, TransientFault
 from trlt.errors import ServerError
+from trlt.files.server_call import ServerAddress, TransientFault
 
 LONGEST_PAUSE_S = 60.0
 """Waits grow up to this."""

@@ -18,8 +18,8 @@ from trlt.engine.servers.cards import ModelCard
 from trlt.engine.servers.crew import ServerJob
 from trlt.engine.servers.messages import Videos, likeliest, pattern, rate_remedy, remedy
 from trlt.engine.servers.pool import Server
-from trlt.engine.servers.transport import Refused, TransientFault
 from trlt.errors import ServerError
+from trlt.files.server_call import Refused, TransientFault
 
 if TYPE_CHECKING:  # torch loads with the first run
     from trlt.engine.families import Family

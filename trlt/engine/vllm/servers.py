@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from trlt.engine.servers.client import Servers
-from trlt.engine.servers.transport import Refused, ServerAddress, TransientFault, call
 from trlt.engine.vllm import keeper
 from trlt.engine.vllm.server_log import reasons, said_last
 from trlt.engine.vllm.server_plan import SERVED, ServerPlan
 from trlt.errors import ServerError
+from trlt.files.server_call import Refused, ServerAddress, TransientFault, call
 from trlt.stats.pace import Rhythm, clock_words
 
 if TYPE_CHECKING:  # torch loads with the first run

@@ -25,6 +25,10 @@ _FIRST = {
 _MORE = {
     "reward_range": "Reward range in a group",
     "reward/overlong": "Penalty for length, part of the reward",
+    "contrast/ordered": "Temporal contrast: accuracy, frames in order",
+    "contrast/shuffled": "Temporal contrast: accuracy, frames shuffled",
+    "contrast/passed": "Prompts with the bonus of temporal contrast, share",
+    "contrast/earned": "Completions with it, share",
     "kl": "KL from the reference",
     "entropy": "Entropy",
     "grad_norm": "Norm of the gradient",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trlt.task.answer import Answer
+from trlt.task.choices import find_choices
 from trlt.task.lenient.numbers import find_number
 from trlt.task.lenient.options import find_option, said_words
 from trlt.task.lenient.spans import find_span, find_spans
@@ -32,7 +33,7 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
         strict: The same completion by the strict parser; each part that it read is taken as it is.
         letters: Whether letters name options; not where the prompt showed none (`open`).
     """
-    wants_option = sample.task != "grounding" and strict.option is None
+    wants_option = sample.task != "grounding" and strict.option is None and not strict.choices
     wants_span = sample.task != "multi_choice" and strict.span is None
     unsaid = strict.payload is None or (sample.numeric and parse_number(strict.payload) is None)
     wants_words = sample.task != "grounding" and sample.options is None and unsaid
@@ -53,8 +54,10 @@ def read_leniently(sample: Sample, text: str, strict: Answer, *, letters: bool =
             answer = replace(answer, span=find_span(place))
     rest = without("observe", said) if answered is None else answered
     if wants_option and sample.options is not None:
-        option = find_option(rest, sample.options, letters=letters)
-        answer = replace(answer, option=option)
+        if sample.answer_indices is not None:
+            answer = replace(answer, choices=find_choices(rest, sample.options))
+        else:
+            answer = replace(answer, option=find_option(rest, sample.options, letters=letters))
     if wants_words:
         words = said_words(rest)
         answer = replace(answer, payload=find_number(words or rest) if sample.numeric else words)

@@ -117,7 +117,7 @@ def _rollout(model: Architecture, size: ModelSizes, sequences: int, lora: Lora |
     prompt once, each completion its own, half as many again while finished ones are dropped. States of linear
     layers: `state_bytes`. Prefill: `prefill_work` a token, and DeepStack's features, d s each.
     """
-    clips = -(-sequences // size.completions)
+    clips = -(-sequences // size.per_clip)
     prefilled = min(clips * size.prompt, max(PREFILL_TOKENS, size.prompt))
     deep = model.feature_width - model.hidden
     prefill = prefilled * (prefill_work(model, size) + deep * size.stream)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from trlt.engine.families.shape import Architecture
 from trlt.recipe import Recipe
+from trlt.train.temporal_contrast import second_size
 
 TEXT_TOKENS = 512
 """What is assumed for the words of a prompt: system text, question and options."""
@@ -34,6 +35,13 @@ class ModelSizes:
     """C."""
     shared: bool
     checkpointing: bool
+    second: int = 0
+    """Completions per prompt that see other frames, in rollouts alone: `train.temporal_contrast`."""
+
+    @property
+    def per_clip(self) -> int:
+        """Completions that share a prompt's keys in rollouts: G, or with a second group the mean of both, rounded down."""
+        return max(1, (self.completions + self.second) // 2) if self.second else self.completions
 
     @property
     def stream(self) -> int:
@@ -87,4 +95,5 @@ def sizes(recipe: Recipe, processes: int, model: Architecture | None = None, *, 
         new=train.max_new_tokens,
         shared=train.shared_prefix or not grpo,
         checkpointing=train.gradient_checkpointing,
+        second=second_size(train.temporal_contrast, train.group_size) if grpo else 0,
     )

@@ -59,22 +59,29 @@ class ServerAddress:
     """Before `/v1` and `/health`, without a slash at the end."""
 
     @classmethod
-    def parse(cls, url: str) -> ServerAddress:
+    def parse(
+        cls, url: str, *, named: str = "--server", key: str = "in the environment variable TRLT_API_KEY"
+    ) -> ServerAddress:
         """Takes `http://host:8000`, with or without `/v1`.
+
+        Args:
+            url: As it was typed.
+            named: Begins messages.
+            key: Where a key belongs instead.
 
         Raises:
             UsageError: no http(s) address, or one with a password, a query or a fragment (which it doesn't repeat).
         """
         parts = urlsplit(url.strip())
-        shown = f"--server {parts.scheme}://{parts.hostname or ''}"
+        shown = f"{named} {parts.scheme}://{parts.hostname or ''}"
         if parts.scheme not in ("http", "https") or not parts.hostname:
             if not set("@?#") & set(url):  # it holds no secret, and may be shown as it was typed
-                shown = f"--server {url.strip()}"
+                shown = f"{named} {url.strip()}"
             raise UsageError(f"{shown}: give an http or https address, such as http://localhost:8000")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise UsageError(
                 f"{shown}: holds a user, a password or a query, which would end up in manifests; "
-                "give the plain address, and a key in the environment variable TRLT_API_KEY"
+                f"give the plain address, and a key {key}"
             )
         try:
             port = parts.port
