@@ -152,7 +152,8 @@ def choices() -> str:
     for one in made.verdicts:
         numbers = (markdown.number(one.mean, signed=True), markdown.interval(one.low, one.high, signed=True))
         said = markdown.state(one) + (f" ({markdown.seeds(one)} seeds)" if one.seeds < one.of else "")
-        stands = "-" if one.kind == "equal" else "stands" if one.id in together else "doesn't stand"
+        tested = one.kind != "equal" and one.state != "incomplete"
+        stands = "-" if not tested else "stands" if one.id in together else "doesn't stand"
         lines.append(f"| {one.text} (`{one.id}`) | {' | '.join(numbers)} | {said} | {stands} |")
     tables = [(name, fill(made.plan, name, made.metrics)) for name in made.plan.tables]
     return "\n\n".join(
