@@ -28,16 +28,8 @@ myst_fence_as_directive = ["math"]
 myst_heading_anchors = 4
 NAVIGATION: dict[str, list[str]] = {
     "Start": ["getting-started", "tune-on-my-videos", "score-my-outputs", "reproduce-the-paper"],
-    "Guides": [
-        "own-rewards",
-        "own-prompts",
-        "serve",
-        "scaling-out",
-        "families",
-        "adding-a-dataset",
-        "troubleshooting",
-    ],
-    "Learning": ["choosing", "algorithms", "online-selection"],
+    "Guides": ["own-rewards", "own-prompts", "serve", "scaling-out", "families", "adding-a-dataset", "troubleshooting"],
+    "Learning": ["choosing", "rewards", "algorithms", "selection-rules", "online-selection"],
     "Reference": ["ready-recipes", "recipe", "data", "benchmarks", "leakage", "protocols", "results"],
     "Background": ["method", "code-tour", "guarantees", "versions", "evidence", "decisions/index", "log"],
 }

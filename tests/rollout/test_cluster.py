@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -98,8 +99,10 @@ def grow(machines):
     """`grow(2)` gives the cluster with at least two machines, of a core and a GPU (which none of the tests uses as one)."""
 
     def to(count):
-        while len(machines.worker_nodes) < count:
-            machines.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 << 20)
+        # Machines outlive the test that adds them, and its folder, in which it may be working.
+        with contextlib.chdir(ROOT):
+            while len(machines.worker_nodes) < count:
+                machines.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 << 20)
         return machines
 
     return to

@@ -14,11 +14,13 @@ from trlt.engine.forest import Completion
 from trlt.errors import DataError, RecipeError, ResumeError
 from trlt.recipe import Curriculum, Near, Online, Replay, Reprobe, Skip, Train, load_recipe
 from trlt.task.score import Scores
+from trlt.train.given_answers import source_of
 from trlt.train.online.choice import Chooser
 from trlt.train.online.curriculum import moved
-from trlt.train.online.estimates import Estimates, read_probe
+from trlt.train.online.estimates import Estimates
 from trlt.train.online.exchange import exchanged
 from trlt.train.online.history import FILE, AskedGroup, History, cut_history, score_of
+from trlt.train.online.probed import read_probe
 from trlt.train.online.replay import ReplayBuffer, rare
 from trlt.train.online.selection import OnlineSelection
 from trlt.train.online.shuffles import Passes, lazily_shuffled
@@ -170,13 +172,13 @@ def test_rare_successes_are_kept_replayed_and_dropped():
     assert rare([said("a")] * 4, scores, rewards, most=1) is None and rare([said("a")], [0.4], [1.0], most=1) is None
     made = ReplayBuffer(Replay(times=2, age=10, size=2))
     made.see(0, [group(5, 0.125, rare=found), group(6, 0.125, rare=found)])
-    kept = made.completion(5)
-    assert kept == said("c") and kept is not None and kept.logps == (-0.25, -0.5)
+    [kept] = made.answers(5)
+    assert (kept.text, kept.tokens, kept.logps, source_of(kept)) == ("c", (1, 2), (-0.25, -0.5), "replay")
     assert made.waiting(9, {6}) == [5] and made.waiting(1, set()) == [5]
     made.see(1, [group(5, 0.0, replayed=1)])
     assert made.waiting(9, set()) == [6, 5], "the one that was just used comes last"
     made.see(2, [group(5, 0.0, replayed=1)])
-    assert made.completion(5) is None, "used twice"
+    assert made.answers(5) == [], "used twice"
     made.see(3, [group(6, 0.5)])
     assert len(made) == 0, "4 of 8 succeed now"
     made.see(4, [group(i, 0.125, rare=found) for i in (1, 2, 3)])

@@ -37,10 +37,10 @@ def test_a_length_is_paid_in_training() -> None:
     reward = RewardPhases(recipe(length={"low": 10, "high": 20, "ramp": 10, "weight": 0.5}, tasks={"grounding": {"weight": 2}}))
     near, far = grades(reward, 0)
     paid = [reward.at(0).paid(SAMPLE, near, tokens) for tokens in (4, 10, 20, 25, 40)]
-    assert [one.parts["length"] for one in paid] == pytest.approx([0.4, 1, 1, 0.5, 0])
+    assert [one.parts["length_band"] for one in paid] == pytest.approx([0.4, 1, 1, 0.5, 0])
     assert [one.reward for one in paid] == pytest.approx([2 * (4 / 3 + 0.5 * value) for value in (0.4, 1, 1, 0.5, 0)])
-    assert reward.names == ["length"]
+    assert reward.names == ["length_band"]
     above = RewardPhases(recipe(length={"low": 10, "high": 20, "above": 0.1}, span="timestamp_iou"))
-    assert [above.at(0).paid(SAMPLE, one, 15).parts["length"] for one in grades(above, 0)] == [1, 0]
+    assert [above.at(0).paid(SAMPLE, one, 15).parts["length_band"] for one in grades(above, 0)] == [1, 0]
     plain = RewardPhases(recipe())
     assert plain.names == [] and plain.at(7).paid(SAMPLE, grades(plain, 7)[0], 15).parts == {}

@@ -62,6 +62,8 @@ class FoundRun:
 def find_runs(places: Sequence[Path]) -> list[FoundRun]:
     """The runs that paths stand for: each itself, or those of its folders, by kind and time, and those inside of trainings.
 
+    A training of several stages stands for all of them.
+
     Probes and evaluations of the base model of one of the trainings come first of their kind, since the others are compared
     with the first: a gain of the tuned model is positive, whichever was measured first.
 
@@ -71,6 +73,8 @@ def find_runs(places: Sequence[Path]) -> list[FoundRun]:
     found: dict[Path, FoundRun] = {}
     for place in places:
         here = list(_runs_at(place))
+        if here and here[0].kind == "train":  # the stages before it lie in its folder
+            here = [*(one for folder in sorted(place.glob("stage-*")) for one in _runs_at(folder)), *here]
         if not here and place.is_dir():
             below = [one for child in sorted(place.iterdir()) for one in _runs_at(child)]
             # The command that is named after a training puts the evaluation of its model inside.

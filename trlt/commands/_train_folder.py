@@ -75,12 +75,14 @@ def kept(folder: Path) -> str:
     return f"step {step} saved{lost}; the same command goes on from there"
 
 
-def open_folder(recipe: Recipe, data: Mapping[str, Any], located: str, folder: Path, *, fresh: bool, first: bool) -> bool:
+def open_folder(
+    recipe: Recipe, inputs: Mapping[str, Mapping[str, Any]], located: str, folder: Path, *, fresh: bool, first: bool
+) -> bool:
     """Opens the run's folder; gives whether its run is complete. Where no step was saved, it begins anew.
 
     Args:
         recipe: As resolved.
-        data: Identity of its samples.
+        inputs: Identities of its samples (`data`) and of what else it reads, by name.
         located: The model's folder or hub id.
         folder: The run's.
         fresh: Forget what is there.
@@ -106,7 +108,7 @@ def open_folder(recipe: Recipe, data: Mapping[str, Any], located: str, folder: P
         "train",
         recipe,
         model=model_identity(located),
-        inputs={"data": data},
+        inputs=inputs,
         protocol=protocol,
         fresh=fresh,
     )

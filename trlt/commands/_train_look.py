@@ -14,11 +14,15 @@ from trlt.commands._setup import refuse_plain
 from trlt.commands.launch.ranks import Rank
 from trlt.engine.model import fit_adapters, known_family, locate
 from trlt.errors import RecipeError, counted
+from trlt.files import file_digest
 from trlt.recipe import Recipe, advice
 from trlt.rollout import RunFiles, model_identity
 from trlt.rollout.changed_model import called, changed_model
+from trlt.task.sample import Sample
+from trlt.train.answer_lines import read_answers
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import find_architecture
+from trlt.train.online.probed import probe_identity
 
 
 def fit_to_family(recipe: Recipe) -> Recipe:
@@ -71,6 +75,33 @@ def look(recipe: Recipe, opened: OpenedData | None, data: str | None, sets: Sequ
         if data or any(one.startswith("train.data=") for one in sets):
             open_data(path, recipe, path, output)
         output.note(f"train: {path} (train.data) isn't there yet, and without it `trlt train` ends here; steps are unknown")
+
+
+def offline_identity(recipe: Recipe, samples: Sequence[Sample] | None) -> dict[str, Any] | None:
+    """What tells the file of `train.offline` apart; None without one. It is read for its faults, before any model is loaded.
+
+    Args:
+        recipe: As resolved.
+        samples: To train on; None where they aren't there yet.
+
+    Raises:
+        DataError: the file isn't there, or holds lines that can't be used.
+    """
+    offline = recipe.train.offline
+    if offline is None or recipe.train.method != "grpo":
+        return None
+    if samples is not None:
+        read_answers(offline, [sample.id for sample in samples])
+    path = Path(offline.data)
+    return {"path": str(path.resolve()), "sha256": file_digest(path)} if path.is_file() else {}
+
+
+def online_identity(recipe: Recipe, samples: Sequence[Sample] | None) -> dict[str, str] | None:
+    """What tells the rows of `train.online.probe` apart; None without them. Arguments and errors as `offline_identity`."""
+    online = recipe.train.online
+    if online is None or online.probe is None:
+        return None
+    return probe_identity(online.probe, [sample.id for sample in samples] if samples is not None else None)
 
 
 def other_prompt(recipe: Recipe, data: Path) -> str | None:

@@ -21,6 +21,8 @@ from trlt.files import file_digest, iter_jsonl, open_atomic, sample_files, to_li
 from trlt.recipe import Recipe, save_recipe
 from trlt.report import histogram_table, selection_table
 from trlt.report.progress import ProgressView
+from trlt.report.rules_table import rules_table
+from trlt.report.selection_page import PAGE, write_selection_page
 from trlt.report.selection_table import selection_markdown
 from trlt.rollout import RunFiles, environment, read_rows, videos_root
 from trlt.rollout.changed_parts import changed_parts
@@ -36,7 +38,8 @@ def select(
     by: Annotated[
         str | None,
         typer.Option(
-            help="rules (default: difficulty and Δ_IoU), variance (std of rewards) or random (whatever the difficulty)."
+            help="rules (default: difficulty and Δ_IoU), variance (std of rewards), random (whatever the difficulty), or all "
+            "(what `select.within` and `select.target` of the recipe leave)."
         ),
     ] = None,
     budget: Annotated[
@@ -71,15 +74,19 @@ def select(
         noted=manifest,
         output=output,
     )
+    samples = _values(data) if recipe.select.needs_samples() else None
     with output.progress("select", "samples") as progress:
-        selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select)
+        selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select, samples)
     if selection.ids:
         _copy(data, selection.ids, out, rows)
     report = selection.report.to_json()
     report_path = out.with_suffix(".report.json")
     write_json(report_path, report)
     write_text_atomic(out.with_suffix(".report.md"), selection_markdown(selection.report))
+    page = write_selection_page(out.with_suffix(PAGE), out.name, selection)
     output.show(histogram_table(report["histograms"]), "", selection_table(selection.report))
+    if selection.report.rules is not None:
+        output.show("", rules_table(selection.report.rules))
     if not selection.ids:
         why = "\n  ".join(nothing_taken(selection.report)) or "no row is without an error"
         raise DataError(
@@ -106,7 +113,7 @@ def select(
             },
         }
     )
-    output.show(f"\nSamples: {out}\nReport: {report_path}")
+    output.show(f"\nSamples: {out}\nReport: {report_path}\nPage: {page}")
     output.show(_next(recipe_path, recipe, run, sets, out))
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
 
@@ -121,9 +128,14 @@ def _check_parts(recipe: Recipe, *, given: bool, rows: Path, noted: Mapping[str,
     if not given or not (found := changed_parts(noted.get("reward", []), recipe.reward.identity())):
         return
     listed = "\n  ".join(found)
-    if recipe.select.by == "variance":
+    if recipe.select.goes_by_rewards():
+        rule = (
+            "--by variance"
+            if recipe.select.by == "variance"
+            else "mean_reward (or deviation) in select.within or select.target"
+        )
         raise DataError(
-            f"{rows}: --by variance goes by rewards, and these rows were rewarded by other parts than the recipe has; probe "
+            f"{rows}: {rule} goes by rewards, and these rows were rewarded by other parts than the recipe has; probe "
             f"again with this recipe, or give the probe's:\n  {listed}"
         )
     output.note(
@@ -139,7 +151,7 @@ def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str]
         used = RunFiles(out).recipe
         save_recipe(used, recipe)
     settings = resolve(used, sets, {})
-    usual = RUNS / settings.name / f"train-{settings.train.method}"
+    usual = RUNS / settings.name / f"train-{settings.train.last.method}"
     place = beside_others(usual, file_digest(out), (run.read_manifest() or {}).get("model"))
     return next_command("train", used, *(word for one in sets for word in ("--set", one)), "--data", out, *place)
 
@@ -153,6 +165,13 @@ def _counted(rows: Iterable[dict[str, Any]], total: int | None, progress: Progre
     for done, row in enumerate(rows, 1):
         yield row
         progress(done, total)
+
+
+def _values(data: Path) -> Iterator[Mapping[str, Any]]:
+    """JSON values of all samples, one by one."""
+    lines: Iterator[tuple[str, str, Any]] = iter_sample_lines(data)
+    for _, _, values in lines:
+        yield values
 
 
 def _copy(data: Path, ids: Sequence[str], out: Path, rows: Path) -> None:

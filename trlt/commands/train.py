@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,16 +26,19 @@ from trlt.commands._train_look import (
     has_gpu,
     in_short,
     look,
+    offline_identity,
+    online_identity,
     other_model,
     other_prompt,
     processes_of,
 )
+from trlt.commands._train_stages import refuse_shadowed, run_stages, stage_folder, stage_of
 from trlt.commands._train_work import tune
 from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
 from trlt.data.own import is_hub
 from trlt.engine.model import locate
-from trlt.errors import DataError, Interrupted, RecipeError, counted
+from trlt.errors import DataError, Interrupted, RecipeError, UsageError, counted
 from trlt.errors.interruption import Interruption, deaf_at_exit
 from trlt.files import write_json
 from trlt.files.bounded_json import read_object
@@ -66,6 +69,9 @@ def train(
     skip_missing: SkipMissing = False,
     model: ModelName = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: one in runs/.")] = None,
+    stage: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of a recipe with stages, this one alone; those before it are done.")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start anew instead of from the last checkpoint.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and the launcher without running.")] = False,
     no_page: NoPage = False,
@@ -81,21 +87,47 @@ def train(
     output = audible(output, rank)
     flags = {"train.data": data, "model.path": model, "video.root": videos}
     flags |= data_flags(columns, skip_bad, skip_missing)
-    recipe = fit_to_family(resolve(recipe_path, sets, flags))
+    recipe = resolve(recipe_path, sets, flags)
+    final = True
+    if recipe.train.stages:
+        refuse_shadowed(recipe.train, sets, flags)
+        whole = out or RUNS / recipe.name / f"train-{recipe.train.last.method}"
+        if stage is None:
+            again: dict[str, Any] = {"data": data, "videos": videos, "columns": columns, "skip_bad": skip_bad}
+            again |= {"skip_missing": skip_missing, "model": model, "out": out, "fresh": fresh, "dry_run": dry_run}
+
+            def one(number: int) -> dict[str, Any]:
+                return train(recipe_path, sets=sets, stage=number, no_page=no_page, output=output, **again)
+
+            return run_stages(recipe, rank, whole, output, one, dry_run=dry_run)
+        staged = stage_of(recipe, stage, whole, dry_run=dry_run)
+        folder, final = stage_folder(whole, recipe.train, stage), stage == len(recipe.train.stages)
+        recipe = staged
+    elif stage is not None:
+        raise UsageError(f"--stage {stage}: {recipe_path} has no stages (train.stages); leave it out")
+    else:
+        folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
+    recipe = fit_to_family(recipe)
     if recipe.train.data is None:
         raise RecipeError(
             f"{recipe_path}: train.data: no samples to train on; set it, or give --data (`trlt select` makes them)"
         )
     recipe.reward.load()  # its faults are told before a model is loaded
-    folder = out or RUNS / recipe.name / f"train-{recipe.train.method}"
     strategy = recipe.train.strategy
     processes = rank.world if rank else processes_of(recipe)
     given, opened = recipe.train.data, None
     if is_hub(given) or Path(given).exists():
         opened = open_data(given, recipe, folder, output)
         recipe = cut_to(recipe, len(opened.samples), processes, rank, output)
+    own_key = "train." if stage is None else f"train.stages.{stage - 1}."
+    forwarded = list(sets)
     if opened is not None and opened.text is not None:  # other processes take what is made of it
-        data = str(opened.path)
+        if stage is None:
+            data = str(opened.path)
+        else:
+            data, forwarded = None, [*forwarded, f"{own_key}data={opened.path}"]
+    offline = offline_identity(recipe, opened.samples if opened else None)
+    probe = online_identity(recipe, opened.samples if opened else None)
     # What is typed counts; what a recipe says of its GPUs is no word about those of this machine.
     here = not dry_run and not any(one.startswith("train.launch.gpu_gb=") for one in sets)
     changes, told = list[Lowered](), None
@@ -104,9 +136,9 @@ def train(
         if told:
             output.note(f"train: {told}")
     # The file itself: a name would be told again by each process.
-    forward = [str(recipe_file(recipe_path)), *[f for s in sets for f in ("--set", s)]]
-    forward += [f for one in changes for f in ("--set", f"{one.key}={one.taken}")]
-    named = (("--data", data), ("--videos", videos), ("--model", model), ("--out", out))
+    forwarded += [f"{one.key.replace('train.', own_key, 1)}={one.taken}" for one in changes]
+    forward = [str(recipe_file(recipe_path)), *[f for s in forwarded for f in ("--set", s)]]
+    named = (("--data", data), ("--videos", videos), ("--model", model), ("--out", out), ("--stage", stage))
     forward += [f for key, value in named if value for f in (key, str(value))]
     command = python_command("train", *forward)
     count = len(opened.samples) if opened else None
@@ -163,7 +195,9 @@ def train(
     if chosen and rank and rank.launcher is None:
         output.note(f"train: the launcher has set {chosen}, so its settings count and not train.launch.strategy ({strategy})")
     paged = not no_page and (rank is None or (rank.place == 0 and rank.launcher is None))  # else its launcher writes it
-    result = _run(recipe, opened, located, folder, fresh, rank, output, paged)
+    more = {"offline": offline, "probe": probe}
+    inputs = {"data": opened.identity} | {name: identity for name, identity in more.items() if identity}
+    result = _run(recipe, opened, inputs, located, folder, fresh, rank, output, paged, final)
     if rank and rank.world > 1:
         from trlt.engine.sharding import leave
 
@@ -174,12 +208,14 @@ def train(
 def _run(
     recipe: Recipe,
     opened: OpenedData,
+    inputs: Mapping[str, Mapping[str, Any]],
     located: str,
     folder: Path,
     fresh: bool,
     rank: Rank | None,
     output: Output,
     paged: bool,
+    final: bool,
 ) -> dict[str, Any]:
     first = rank is None or rank.place == 0
     recipe = _agreed(recipe, rank)
@@ -187,7 +223,7 @@ def _run(
         with _first_alone(rank):
             if first:
                 held.enter_context(hold(folder))
-            complete = open_folder(recipe, opened.identity, located, folder, fresh=fresh, first=first)
+            complete = open_folder(recipe, inputs, located, folder, fresh=fresh, first=first)
             if first:
                 opened.write()
             if first and not complete:
@@ -209,7 +245,8 @@ def _run(
         output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")
     result = with_page(result, folder, output, wanted=paged)
-    output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, f"{folder}/"))
+    if final:
+        output.show(next_after_tuning(Path(result["model"]), folder / "recipe.yaml", recipe, f"{folder}/"))
     return result
 
 

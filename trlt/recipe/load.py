@@ -96,8 +96,15 @@ def _holds_samples(path: Path) -> bool:
 
 def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str], source: str) -> None:
     *parents, last = dotted.split(".")
-    for part in parents:
+    for depth, part in enumerate(parents):
         inner = values.setdefault(part, {})
+        if isinstance(inner, list) and parents[: depth + 1] == ["train", "stages"]:
+            place, _, key = dotted.removeprefix("train.stages.").partition(".")
+            if not key or not place.isdecimal() or int(place) >= len(inner) or not isinstance(inner[int(place)], dict):
+                raise RecipeError(f"{source}: expected train.stages.N.KEY, with N from 0 to {len(inner) - 1}")
+            _put(inner[int(place)], key, value, {}, source)
+            origin[dotted] = source
+            return
         if not isinstance(inner, dict):
             raise RecipeError(f"{source}: {dotted}: {part} is a value, not a section")
         values = inner

@@ -200,7 +200,7 @@ class Rewards(Section):
                         f"reward.{key} ({weight:g}) is a weight in a sum, and reward.format_as: multiply has no place for it; "
                         f"leave reward.{key} out"
                     )
-        noted = {*self.rules().noted, *(("length",) if self.length else ())}
+        noted = {*self.rules().noted, *(("length_band",) if self.length else ())}
         if taken := next((part.label for part in self.parts if part.label in noted), None):
             raise ValueError(f"reward.parts: {taken} is what rows and logs call {_CALLED[taken]}; call the function otherwise")
         return self
@@ -229,5 +229,5 @@ class Rewards(Section):
         return self
 
 
-_CALLED = {"span": "what a span is paid", "answer": "what an answer is paid", "length": "what a length is paid"}
+_CALLED = {"span": "what a span is paid", "answer": "what an answer is paid", "length_band": "what a length is paid"}
 """What the names of `Rules.noted`, and that of the band of lengths, stand for."""

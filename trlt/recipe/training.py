@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from trlt.recipe._base import Input, Means, Outcome, Positive, Rounding, Section, Share
 from trlt.recipe.algorithms import with_algorithm
 from trlt.recipe.online import Online
+from trlt.recipe.stages import ALL, complete, merged
 from trlt.recipe.update import Correction, Update
 from trlt.task.answer import AnswerFormat
 
@@ -67,6 +68,9 @@ class Vllm(Section):
 class Train(Update):
     """The update (4.1 of the paper; where it is silent, the authors' released code)."""
 
+    stages: Outcome[tuple[dict[str, Any], ...]] = Field(default=(), strict=False)
+    """Stages one after the other, each with those keys of this section that are other in it; each begins with the weights that
+    the one before it ends with. Empty: this section is the only one. See [algorithms](algorithms.md#stages)."""
     method: Outcome[Literal["grpo", "sft"]] = "grpo"
     data: Input[str | None] = None
     """Samples as JSONL, from `trlt select` or `trlt prepare`; or a table of questions (docs/data.md)."""
@@ -116,10 +120,25 @@ class Train(Update):
     sft: Sft = Sft()
     launch: Launch = Launch()
 
+    def stage(self, place: int) -> Train:
+        """A stage's own section, by its place from 0; negative ones count from the end."""
+        values = self.model_dump(mode="json", exclude={ALL})
+        return Train.model_validate(merged(values, self.stages[place]))
+
+    @property
+    def last(self) -> Train:
+        """The section of the last stage: the one that a run's folder ends with."""
+        return self.stage(-1) if self.stages else self
+
     @property
     def tower_is_frozen(self) -> bool:
         """Whether the vision tower stays as it is."""
         return self.freeze_vision or self.lora is not None
+
+    @property
+    def gives_answers(self) -> bool:
+        """Whether groups may hold answers that the policy of the step didn't draw."""
+        return self.offline is not None or (self.online is not None and self.online.replay is not None)
 
     @property
     def corrects(self) -> Correction:
@@ -152,6 +171,12 @@ class Train(Update):
     def _named(cls, values: Any) -> Any:
         """Fills in what `algorithm` stands for."""
         return with_algorithm(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _staged(cls, values: Any) -> Any:
+        """Resolves the stages. From the keys as they were read: what an algorithm stands for isn't among them yet."""
+        return complete(values, cls) if isinstance(values, Mapping) and values.get(ALL) else values
 
     @model_validator(mode="after")
     def _places(self) -> Self:
@@ -187,6 +212,11 @@ class Train(Update):
             raise ValueError(
                 f"train.online.replay.most ({self.online.replay.most}) must be below train.group_size ({self.group_size}): "
                 "success isn't rare where all completions succeed; lower it"
+            )
+        if self.online.replay and self.ratio_level == "sequence":
+            raise ValueError(
+                "train.online.replay weighs each token, and train.ratio_level: sequence whole completions; take "
+                "train.ratio_level: token"
             )
         return self
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from trlt.errors import counted
 from trlt.report.markdown_latex import markdown_table, markdown_text
+from trlt.report.rules_table import rules_markdown
 from trlt.select import SelectionCell, SelectionReport, TaskTotal
 
 _NAMES = ("task", "class", "source")
@@ -29,7 +30,8 @@ def selection_table(report: SelectionReport) -> Group:
             style = None if cell.taken or cell.share else "dim"
             table.add_row(cell.task, cell.klass, Text(cell.source), *line_counts(cell), style=style)
         table.add_row(total.task, "all", "", *line_counts(total), style="bold", end_section=True)
-    table.add_row("all", "", "", "", "", f"{report.rows - report.errors:,}", f"{report.taken:,}", style="bold")
+    there = sum(total.available for total in report.tasks)
+    table.add_row("all", "", "", "", "", f"{there:,}", f"{report.taken:,}", style="bold")
     return Group(table, *(Text(f"  {line}", style="yellow") for line in selection_notes(report)))
 
 
@@ -44,7 +46,8 @@ def selection_markdown(report: SelectionReport) -> str:
     head += "same; the others fill in for a source that ran dry (redistributed: + in place of others, - by others)."
     lines = "\n".join(f"- {markdown_text(line)}" for line in selection_notes(report))
     settings = markdown_text(", ".join(f"{key}: {value}" for key, value in report.settings.items()))
-    parts = ("# Selection", head, table, lines, f"`select`: {settings}")
+    rules = rules_markdown(report.rules) if report.rules is not None else ""
+    parts = ("# Selection", head, table, rules, lines, f"`select`: {settings}")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -1,19 +1,19 @@
-"""The selection itself: classifies rows one by one, splits sizes, and chooses within a source by chance or variance."""
+"""The selection itself: rows become candidates, rules narrow them, sizes are split, and chance or variance decides the rest."""
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from trlt.errors import DataError
 from trlt.recipe import Select
-from trlt.select.classes import Class, classes_of, classify, deviation, field_of, task_of
-from trlt.select.histogram import DifficultyCounter
+from trlt.select.apply_rules import draw_cell, narrow
+from trlt.select.candidates import Candidate, read
+from trlt.select.classes import classes_of
+from trlt.select.measured import Bars
+from trlt.select.rules_report import BinsCell, RulesReport, bins_sentences
 from trlt.select.selection_report import (
     SelectionCell,
     SelectionReport,
@@ -32,32 +32,13 @@ class Selection:
 
     ids: tuple[str, ...]
     report: SelectionReport
+    rules: RulesReport
+    """What each rule took and left; `report` holds it where rules beyond the paper's are set."""
 
 
-class _Candidate(NamedTuple):
-    """What is kept of a row: half a million must fit in memory. The smallest are taken first."""
-
-    order: float
-    """By variance, minus the rewards' deviation; else 0."""
-    rank: bytes
-    id: str
-    position: int
-
-
-_Pool = dict[tuple[Task, Class], dict[str, list[_Candidate]]]
-"""Candidates by task and class, then by source."""
-
-
-class _RowsPass(NamedTuple):
-    """The result of one pass over the rows."""
-
-    pool: _Pool
-    tally: DifficultyCounter
-    fewest: float
-    """Smallest n of a row."""
-
-
-def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
+def select(
+    rows: Iterable[Mapping[str, Any]], settings: Select, samples: Iterable[Mapping[str, Any]] | None = None
+) -> Selection:
     """Chooses what to train on (3.2 to 3.4 and appendix A of the paper).
 
     Each task has its size, multi-choice split by the easy:medium:hard ratio. A size is shared evenly among the
@@ -67,28 +48,53 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
     By variance, the rewards' standard deviation comes before chance and replaces classes and thresholds. At random, chance
     alone decides: all of a task's rows without an error are equally likely, whatever their source.
 
+    Further rules, in this order: bounds of measures (`within`), near-duplicates (`question_overlap`, `per_question`), samples
+    of a clip or video (`per_clip`, `per_video`), and a target distribution in place of chance (`target`, `balance`).
+
+    Args:
+        rows: As `trlt.rollout` writes them.
+        settings: A recipe's section `select`.
+        samples: JSON values of the probed samples, in any order, for rules that need them (`Select.needs_samples`).
+
     Raises:
-        DataError: a row that lacks what selection needs, or an id that occurs twice.
+        DataError: a row that lacks what selection needs, or an id that occurs twice; a rule that needs samples without them.
     """
-    pool, tally, fewest = _read(rows, settings)
-    counts = {key: {source: len(found) for source, found in sorted(by_source.items())} for key, by_source in pool.items()}
+    found = read(rows, settings)
+    pool, tally = found.pool, found.tally
+    narrowed = narrow(found, samples, settings)
+    counts = {key: {source: len(there) for source, there in sorted(by_source.items())} for key, by_source in pool.items()}
     sizes = task_sizes(
         {task: {klass: sum(counts[task, klass].values()) for klass in classes_of(task, settings)} for task in TASKS}, settings
     )
     wanted = {task: by_class(task, size, settings) for task, size in sizes.items()}
-    kept: list[_Candidate] = []
+    kept: list[Candidate] = []
+    bars: dict[Task, list[Bars]] = {task: [] for task in TASKS}
     cells: list[SelectionCell] = []
     shortfalls: list[str] = []
+    targets: list[BinsCell] = []
+    balances: list[BinsCell] = []
     for (task, klass), available in counts.items():
         size = wanted[task].get(klass, 0)
         at_random = settings.by == "random"
-        quota = _drawn(pool[task, klass], size) if at_random else water_fill(available, size)
-        for source, count in quota.items():
-            if count:
-                kept += sorted(pool[task, klass][source])[:count]
-        shares = apportion(size, dict.fromkeys(available, 0 if at_random else 1))
-        moved = dict.fromkeys(quota, 0) if at_random else redistributed(shares, quota)
-        found = [
+        taken: dict[str, list[Candidate]]
+        if narrowed.draws(task):
+            drawn = draw_cell(pool[task, klass], size, task, klass, narrowed, settings)
+            taken = drawn.taken
+            targets += drawn.targets
+            balances += drawn.balances
+        else:
+            split = _drawn(pool[task, klass], size) if at_random else water_fill(available, size)
+            taken = {source: sorted(pool[task, klass][source])[:count] if count else [] for source, count in split.items()}
+        quota = {source: len(taken[source]) for source in available}
+        for source in quota:
+            kept += taken[source]
+            bars[task] += (candidate.bars for candidate in taken[source])
+            if klass in narrowed.wanted[task]:
+                found.funnel.leave_out("drawn", task, source, available[source] - quota[source])
+        uneven = at_random or settings.balance[:1] != ("source",)
+        shares = apportion(size, dict.fromkeys(available, 0 if uneven else 1))
+        moved = dict.fromkeys(quota, 0) if uneven else redistributed(shares, quota)
+        here = [
             SelectionCell(
                 task=task,
                 available=there,
@@ -100,58 +106,38 @@ def select(rows: Iterable[Mapping[str, Any]], settings: Select) -> Selection:
             )
             for name, there in available.items()
         ]
-        shortfalls += class_shortfalls(found, size, settings)
-        cells += found
+        shortfalls += class_shortfalls(here, size, settings)
+        cells += here
     totals = _totals(cells, settings)
     shortfalls += budget_shortfalls(totals, settings)
-    if settings.by == "rules" and fewest < settings.easy:
-        shortfalls.append(few_answers(int(fewest), settings))
+    shortfalls += bins_sentences(targets, kind="target")
+    shortfalls += bins_sentences(balances, kind="balance")
+    shortfalls += narrowed.sentences
+    if settings.by == "rules" and found.fewest < settings.easy:
+        shortfalls.append(few_answers(int(found.fewest), settings))
     ids = tuple(candidate.id for candidate in sorted(kept, key=lambda candidate: candidate.position))
+    rules = RulesReport(
+        steps=found.funnel.steps(),
+        targets=tuple(targets),
+        balances=tuple(balances),
+        measures=(*found.measures.measured(bars), *narrowed.measured(ids)),
+    )
     report = SelectionReport(
         rows=tally.rows,
         errors=tally.errors,
         taken=len(ids),
-        settings=settings.model_dump(mode="json"),
+        settings=settings.told(),
         wanted={task: {str(klass): size for klass, size in sizes.items()} for task, sizes in wanted.items()},
         tasks=tuple(totals.values()),
         cells=tuple(cells),
         shortfalls=tuple(shortfalls),
         histograms=tally.to_json(),
+        rules=rules if settings.goes_beyond() else None,
     )
-    return Selection(ids, report)
+    return Selection(ids, report, rules)
 
 
-def _read(rows: Iterable[Mapping[str, Any]], settings: Select) -> _RowsPass:
-    """One pass over the rows; of each, only a candidate is kept."""
-    classes = {task: classes_of(task, settings) for task in TASKS}
-    pool: _Pool = {(task, klass): {} for task in TASKS for klass in classes[task]}
-    tally = DifficultyCounter()
-    seen: set[str] = set()
-    fewest = math.inf
-    for position, row in enumerate(rows):
-        name, task, source = str(field_of(row, "id", str)), task_of(row), str(field_of(row, "source", str))
-        if name in seen:
-            raise DataError(f"probe row {name!r}: occurs twice; ids are unique, keep one of the rows")
-        seen.add(name)
-        klass = None if row.get("error") is not None else classify(row, settings)
-        tally.add(row, task, klass)
-        if klass is None:
-            continue
-        order = 0.0
-        if settings.by == "variance":
-            order = -deviation(row)
-            klass = "varied" if order < 0 else "flat"
-        elif settings.by == "random":
-            klass = "any"
-        fewest = min(fewest, row.get("n", math.inf))
-        if source not in pool[task, klass]:
-            for other in classes[task]:  # so that a source without any row of a class is reported with 0
-                pool[task, other].setdefault(source, [])
-        pool[task, klass][source].append(_Candidate(order, _rank(settings.seed, name), name, position))
-    return _RowsPass(pool, tally, fewest)
-
-
-def _drawn(by_source: Mapping[str, Sequence[_Candidate]], size: int) -> dict[str, int]:
+def _drawn(by_source: Mapping[str, Sequence[Candidate]], size: int) -> dict[str, int]:
     """Number of rows of each source among the first `size` of all."""
     first = heapq.nsmallest(size, ((candidate, source) for source, found in by_source.items() for candidate in found))
     counts = Counter(source for _, source in first)
@@ -171,7 +157,3 @@ def _totals(cells: Iterable[SelectionCell], settings: Select) -> dict[Task, Task
         for task in TASKS
         if available[task] or shares[task]
     }
-
-
-def _rank(seed: int, name: str) -> bytes:
-    return hashlib.blake2b(f"{seed}\0{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

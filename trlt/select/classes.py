@@ -15,7 +15,7 @@ Class = Literal["easy", "medium", "hard", "flat", "varied", "any"]
 """A row's class: a difficulty; or, by its Δ_IoU or the deviation of its rewards, `varied` or `flat`.
 
 Grounding is varied or flat. Grounded QA is flat if it is medium but its Δ_IoU is too small. By variance, rows of every task are
-varied, or flat if all rewards are the same. At random, all rows are `any`.
+varied, or flat if all rewards are the same. At random, and where all are taken, all rows are `any`.
 """
 CLASSES: dict[Task, tuple[Class, ...]] = {
     "multi_choice": ("easy", "medium", "hard"),
@@ -29,7 +29,7 @@ _DIGITS = 9  # so that deviations that are equal but for rounding are a tie, and
 
 def classes_of(task: Task, settings: Select) -> tuple[Class, ...]:
     """The classes of a task's rows."""
-    return {"rules": CLASSES[task], "variance": ("varied", "flat"), "random": ("any",)}[settings.by]
+    return {"rules": CLASSES[task], "variance": ("varied", "flat")}.get(settings.by, ("any",))
 
 
 def difficulty(row: Mapping[str, Any], settings: Select) -> Difficulty:

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from trlt.files.forms import Count, Form, Texts
 from trlt.recipe import Select
 from trlt.select.classes import Class
+from trlt.select.rules_report import RulesReport
 from trlt.task.sample import Task
 
 
@@ -53,10 +54,12 @@ class SelectionReport(Form):
     """A sentence for each size that wasn't reached, and for each source that ran dry."""
     histograms: dict[str, Any] = {}
     """Histograms of all rows, as `histogram` gives them."""
+    rules: RulesReport | None = None
+    """What each rule took and left, where rules beyond the paper's are set."""
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json", by_alias=True, exclude={"rules"} if self.rules is None else None)
 
 
 def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) -> Iterator[str]:
@@ -77,6 +80,7 @@ def class_shortfalls(cells: list[SelectionCell], size: int, settings: Select) ->
     there = sum(cell.available for cell in cells)
     if there < size:
         remedy = "probe more samples" + (" or widen the thresholds" if settings.by == "rules" else "")
+        remedy += " or loosen the rules" if settings.narrows() else ""
         yield f"{what}: {there:,} of {size:,}: the pool holds no more; {remedy}"
 
 

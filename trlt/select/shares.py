@@ -47,6 +47,22 @@ def water_fill(available: Mapping[str, int], total: int) -> dict[str, int]:
     return taken
 
 
+def nested_fill(available: Mapping[tuple[str, ...], int], total: int) -> dict[tuple[str, ...], int]:
+    """`water_fill` over the first names of keys, then within each over the second, and so on.
+
+    Args:
+        available: Key (of equal lengths) to what is there.
+        total: To be split.
+    """
+    if not available or not next(iter(available)):
+        return {key: min(total, there) for key, there in available.items()}
+    first: dict[str, dict[tuple[str, ...], int]] = {}
+    for (name, *rest), there in available.items():
+        first.setdefault(name, {})[tuple(rest)] = there
+    outer = water_fill({name: sum(inner.values()) for name, inner in first.items()}, total)
+    return {(name, *rest): part for name, size in outer.items() for rest, part in nested_fill(first[name], size).items()}
+
+
 def redistributed(shares: Mapping[Name, int], taken: Mapping[Name, int]) -> dict[Name, int]:
     """What was filled in: positive, what a name gave beyond its share; negative, what others gave in its place.
 
@@ -60,7 +76,7 @@ def redistributed(shares: Mapping[Name, int], taken: Mapping[Name, int]) -> dict
 
 def by_class(task: Task, size: int, settings: Select) -> dict[Class, int]:
     """A task's size, split over its selected classes: multi-choice by the ratio (Table 4a of the paper)."""
-    if settings.by == "random":
+    if settings.by in ("random", "all"):
         return {"any": size}
     if settings.by == "variance" or task == "grounding":
         return {"varied": size}

@@ -98,7 +98,7 @@ class AdvantageScale:
             divisor = _deviation(every, len(every) - 1) + BATCH_EPS
             return [[a / divisor for a in centred(one.rewards, leave_one_out=apart)] for one in groups]
         if scale == "task":
-            self._see(step, self._all(groups))
+            self._learn(step, self._all(groups))
             return [self._by_task(one, leave_one_out=apart) for one in groups]
         if not apart:
             return [advantages(one.rewards, scale=scale == "group") for one in groups]
@@ -112,7 +112,7 @@ class AdvantageScale:
         """(number of the task, rewards) of each group of all processes."""
         return self._gather([[float(TASKS.index(one.task)), *one.rewards] for one in groups])
 
-    def _see(self, step: int, every: Sequence[Sequence[float]]) -> None:
+    def _learn(self, step: int, every: Sequence[Sequence[float]]) -> None:
         rows = []
         for number, task in enumerate(TASKS):
             rewards = [reward for found, *rest in every if found == number for reward in rest]

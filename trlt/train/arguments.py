@@ -218,7 +218,7 @@ def for_grpo(recipe: Recipe, folder: Path, *, processes: int) -> dict[str, Any]:
         # Advantages are trlt's own (`advantage_scale`); TRL only has to know the name.
         "scale_rewards": "batch" if train.scale_rewards == "task" else train.scale_rewards,
         "mask_truncated_completions": train.mask_truncated,
-        "vllm_importance_sampling_correction": train.corrects != "none" or train.offline is not None,
+        "vllm_importance_sampling_correction": train.corrects != "none" or train.gives_answers,
         "vllm_importance_sampling_mode": "token_truncate" if train.corrects == "none" else train.corrects,
         "vllm_importance_sampling_clip_max": train.correction_cap,
         "log_completions": False,

@@ -23,6 +23,8 @@ from trlt.engine.forest import Completion
 
 OFFLINE = "offline"
 """Source of answers from a file."""
+REPLAY = "replay"
+"""Source of answers that the policy drew in an earlier step."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,16 @@ Provider = Callable[[int, int], Sequence[GivenAnswer]]
 """(sample's index, steps that are done) -> the answers that take the last places of its group; the same in every process."""
 Rule = Callable[[Tensor], Tensor]
 """Ratios pi / mu of tokens -> their weights w."""
+
+
+def first_given(*providers: Provider | None) -> Provider:
+    """Gives what the first of some gives that gives anything: places of a group are never shared by two."""
+
+    def given(index: int, step: int) -> Sequence[GivenAnswer]:
+        every = (provider(index, step) for provider in providers if provider)
+        return next((answers for answers in every if answers), ())
+
+    return given
 
 
 def source_of(completion: Completion) -> str:

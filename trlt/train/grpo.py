@@ -28,6 +28,7 @@ from trlt.engine.vllm import VllmSampler
 from trlt.errors import DataError, ParityError
 from trlt.recipe import Recipe
 from trlt.train.advantage_scale import AdvantageScale, GroupRewards
+from trlt.train.answer_lines import read_answers
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
 from trlt.train.dynamic_sampling import (
@@ -40,10 +41,19 @@ from trlt.train.dynamic_sampling import (
     resample,
     split_passes,
 )
-from trlt.train.given_answers import OFFLINE, GivenWeights, shaped, source_of, told_logps, truncated
+from trlt.train.given_answers import (
+    OFFLINE,
+    REPLAY,
+    GivenWeights,
+    first_given,
+    shaped,
+    source_of,
+    told_logps,
+    truncated,
+)
 from trlt.train.importance_weights import Correction
 from trlt.train.metrics import StepMetrics
-from trlt.train.offline_answers import OfflineAnswers, read_answers
+from trlt.train.offline_answers import OfflineAnswers
 from trlt.train.online.selection import Ask, OnlineSelection
 from trlt.train.parity import Trainer
 from trlt.train.policy_means import PolicyMeans
@@ -143,7 +153,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             every=recipe.train.completions_every,
             scale=recipe.train.scale_rewards == "group",
             parts=self.group_rollouts.parts,
-            given=recipe.train.offline is not None,
+            given=recipe.train.gives_answers,
         )
         self._advantages = AdvantageScale(folder, recipe.train, self._from_all, writes=writes)
         self.example: Example | None = None
@@ -157,10 +167,15 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
         self._given: GivenWeights | None = None
         self._means = PolicyMeans(self.accelerator.reduce)
+        rules = {}
         if offline := recipe.train.offline:
             self.group_rollouts.given = self._offline_answers()
-            rule = shaped(offline.gamma) if offline.weights == "shaped" else truncated(cap)
-            self._given = GivenWeights({OFFLINE: rule}, self.accelerator.gather)
+            rules[OFFLINE] = shaped(offline.gamma) if offline.weights == "shaped" else truncated(cap)
+        if self._online and online and online.replay:
+            self.group_rollouts.given = first_given(self.group_rollouts.given, self._online.replayed)
+            rules[REPLAY] = truncated(online.replay.cap)
+        if rules:
+            self._given = GivenWeights(rules, self.accelerator.gather)
         # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
         self.use_vllm = self._correction is not None or self._given is not None
         self._passing: dict[str, Any] = {}

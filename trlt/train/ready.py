@@ -69,8 +69,8 @@ def ready(name: str) -> ReadyRecipe:
     processes, gpu_gb = recipe.train.launch.processes or 1, recipe.train.launch.gpu_gb
     needed, fits = None, None
     if gpu_gb and (model := find_architecture(recipe.model.path)):
-        memory = estimate(model, recipe, processes, int(gpu_gb * GB))
-        needed, fits = round(memory.peak / GB, 1), memory.fits
+        plans = [estimate(model, one, processes, int(gpu_gb * GB)) for one in _each_stage(recipe)]
+        needed, fits = max(round(memory.peak / GB, 1) for memory in plans), all(memory.fits for memory in plans)
     return ReadyRecipe(name, str(path), kind, purpose, recipe.model.path, processes, gpu_gb, needed, fits, comment)
 
 
@@ -83,7 +83,15 @@ def purpose_of(recipe: Recipe) -> str:
         trained = "all weights"
     else:
         trained = "QLoRA" if train.lora.quantize else "LoRA"
-    return f"{'GRPO' if train.method == 'grpo' else 'SFT'}, {trained}"
+    methods = [one.train.method.upper() for one in _each_stage(recipe)]
+    return f"{', then '.join(methods)}, {trained}"
+
+
+def _each_stage(recipe: Recipe) -> list[Recipe]:
+    """The recipe of each stage; of one without stages, itself."""
+    train = recipe.train
+    sections = [train.stage(place) for place in range(len(train.stages))] or [train]
+    return [recipe.model_copy(update={"train": section}) for section in sections]
 
 
 def first_comment(path: Path) -> str:

@@ -15,7 +15,7 @@ from trlt.task.grade import Grade, Grader
 from trlt.task.reward import in_band
 from trlt.task.sample import Sample
 
-LENGTH = "length"
+LENGTH = "length_band"
 """What rows, logs and files of completions call the pay for a length."""
 
 

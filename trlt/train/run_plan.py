@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trlt.errors import RecipeError
-from trlt.recipe import Effect, Recipe, Train, advice, effect
+from trlt.recipe import Effect, Recipe, Train, advice, effect, stands_for
 from trlt.train.arguments import count_steps, fit
 from trlt.train.memory_plan import (
     GB,
@@ -91,8 +91,11 @@ def plan(
     asked = settings.prompts_per_step if grpo else settings.sft.batch
     batch = fit(settings, asked if count is None else count, processes)
     group = settings.group_size if grpo else 1
+    named = grpo and settings.algorithm is not None
     return {
         "method": settings.method,
+        **({"algorithm": stands_for(str(settings.algorithm), settings.model_dump())} if named else {}),
+        **({"given_answers": _given(settings)} if grpo and settings.offline else {}),
         "model": recipe.model.path,
         "data": recipe.train.data or "",
         "samples": count,
@@ -111,6 +114,13 @@ def plan(
         "folder": str(folder),
         "memory": _memory(recipe, processes, here=here),
     }
+
+
+def _given(settings: Train) -> str:
+    """Whose answers take places of groups."""
+    assert settings.offline
+    offline = settings.offline
+    return f"up to {offline.per_group} of {settings.group_size} per group from {offline.data}, weights {offline.weights}"
 
 
 def _rollouts(settings: Train, device: str) -> str:

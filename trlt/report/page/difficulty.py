@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from trlt.errors import counted
 from trlt.report.page.charts import Bars, histogram, legend
 from trlt.report.page.markup import Markup, element, join, table
+from trlt.report.page.rules import rules_part
 from trlt.report.plots import TASKS, merged
 from trlt.report.selection_table import line_counts, selection_notes, shown_cells
 from trlt.report.shift_table import MEASURES, ORDER
-from trlt.select import SelectionReport
+from trlt.select import RulesReport, SelectionReport
 
 _KINDS = {"correct": "right answers", "delta_iou": "IoU, max - mean", "mean_iou": "IoU, mean"}
 _SELECTED = (
@@ -50,6 +51,8 @@ class Selected(NamedTuple):
     name: str
     report: SelectionReport
     """Content of its `.report.json`."""
+    rules: RulesReport | None = None
+    """What each rule took and left, where the report doesn't hold it."""
 
 
 def difficulty_section(probes: Sequence[Probed], shifts: Sequence[Shift]) -> Markup:
@@ -150,6 +153,8 @@ def selection_section(selections: Sequence[Selected]) -> Markup:
         head = ["task; class, source", "even share", "moved", "available", "taken"]
         parts.append(element("p", _SELECTED, class_="note"))
         parts.append(table(head, rows, caption=f"Selection {one.name}"))
+        if (rules := one.rules or report.rules) is not None:
+            parts.append(rules_part(rules))
         settings = ", ".join(f"{key}: {_plain(value)}" for key, value in report.settings.items() if value is not None)
         parts.append(element("p", f"Settings (select in the recipe): {settings}", class_="note"))
     return join(parts)

@@ -18,7 +18,7 @@ _FIRST = {
     "reward/format": "Well-formed answers, share",
     "reward/span": "What a span is paid, in place of its IoU",
     "reward/answer": "What an answer is paid, in place of right or wrong",
-    "reward/length": "Completions of a length that is paid, share",
+    "reward/length_band": "Completions of a length that is paid, share",
     "frac_zero_range": "Questions whose answers all earn the same, share",
     "loss": "Loss",
 }

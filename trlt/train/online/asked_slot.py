@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trlt.train.dynamic_sampling import PromptSlot, ScoredGroup
+from trlt.train.given_answers import REPLAY, source_of
 from trlt.train.online.history import AskedGroup, score_of
 from trlt.train.online.replay import rare
 
@@ -41,8 +42,17 @@ def noted(scored: ScoredGroup, kind: str, most: int) -> AskedGroup:
         kind: See `AskedGroup`.
         most: Number of successes up to which the best one is kept.
     """
-    scores = [score_of(one) for one in scored.scores]
-    kept: dict[str, Any] | None = rare(scored.completions, scores, scored.rewards, most) if most else None
+    own = scored.own
+    scores = [score_of(one) for one in own.scores]
+    kept: dict[str, Any] | None = rare(own.completions, scores, own.rewards, most) if most else None
     # What is counted is what the file says, so that a resumed run counts the same.
-    score, mean = sum(scores) / len(scores), sum(scored.rewards) / len(scores)
-    return AskedGroup(scored.index, kind, len(scores), round(score, 6), round(mean, 6), round(scored.reward_range, 6), 0, kept)
+    return AskedGroup(
+        scored.index,
+        kind,
+        len(scores),
+        score=round(sum(scores) / len(scores), 6),
+        mean=round(sum(own.rewards) / len(scores), 6),
+        reward_range=round(own.reward_range, 6),
+        replayed=sum(source_of(one) == REPLAY for one in scored.completions),
+        rare=kept,
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 from trlt.engine.forest import Completion
 from trlt.recipe import Replay
+from trlt.train.given_answers import REPLAY, GivenAnswer
 from trlt.train.online.history import SUCCESS, AskedGroup
 
 
@@ -38,13 +39,13 @@ class ReplayBuffer:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def completion(self, sample: int) -> Completion | None:
-        """What is kept of a sample, with its log-probabilities then."""
+    def answers(self, sample: int) -> list[GivenAnswer]:
+        """What is kept of a sample, with its log-probabilities then: at most one completion."""
         kept = self._kept.get(sample)
         if kept is None:
-            return None
+            return []
         row = kept.row
-        return Completion(row["text"], tuple(row["tokens"]), bool(row["finished"]), tuple(row["logps"]))
+        return [GivenAnswer(row["text"], tuple(row["tokens"]), bool(row["finished"]), tuple(row["logps"]), REPLAY)]
 
     def waiting(self, count: int, without: Container[int]) -> list[int]:
         """At most `count` samples of which something is kept, the longest kept first."""
@@ -53,6 +54,8 @@ class ReplayBuffer:
     def see(self, step: int, groups: Sequence[AskedGroup]) -> None:
         """Takes the groups of a step: keeps rare successes, and drops what was used often, is old, or is rare no more."""
         for group in groups:
+            if group.kind == "probe" and group.rare is None:  # nothing was replayed, and one group more says little
+                continue
             old = self._kept.pop(group.sample, None)
             if group.rare is not None:
                 self._kept[group.sample] = _Kept(step, group.rare)

@@ -19,12 +19,14 @@ from torch import Tensor
 from trlt.errors import counted
 from trlt.recipe import Online, Train
 from trlt.train.dynamic_sampling import PromptSlot, ScoredGroup
+from trlt.train.given_answers import GivenAnswer
 from trlt.train.online.asked_slot import AskedSlot, noted
 from trlt.train.online.choice import Choice, Chooser
 from trlt.train.online.curriculum import moved
-from trlt.train.online.estimates import Estimates, read_probe
+from trlt.train.online.estimates import Estimates
 from trlt.train.online.exchange import exchanged
 from trlt.train.online.history import AskedGroup, History
+from trlt.train.online.probed import read_probe
 from trlt.train.online.replay import ReplayBuffer
 from trlt.train.online.shuffles import lazily_shuffled
 from trlt.train.online.skipping import Skipping
@@ -126,6 +128,12 @@ class OnlineSelection:
         choice, most = self._choice(step), self._settings.replay.most if self._settings.replay else 0
         self._slots = [AskedSlot(self._chooser.line(step, choice, slot, self._retirement.left), most=most) for slot in own]
         return self._slots
+
+    def replayed(self, sample: int, step: int) -> Sequence[GivenAnswer]:
+        """The kept completion that takes a place in a sample's group of a step, if any: none in a re-probe."""
+        if self.replay is None or sample in self._to_reprobe(step):
+            return ()
+        return self.replay.answers(sample)
 
     def reprobing(self, step: int, ask: Ask) -> Ask:
         """Asks this process's share of the step's re-probes beside the first prompts, so that all grow side by side."""
