@@ -29,6 +29,7 @@ from trlt.engine.inputs import InputBuilder
 from trlt.engine.model import LoadedModel, load, save
 from trlt.engine.shared_prefix import Group, attach, collate
 from trlt.recipe import Recipe, load_recipe
+from trlt.task.reward import advantages
 from trlt.task.sample import Sample, Span
 from trlt.train import grpo
 from trlt.train.trainer import TrainingData
@@ -73,7 +74,7 @@ def make_scored(args: argparse.Namespace, loaded: LoadedModel) -> grpo.ScoredGro
     rewards = torch.rand(args.group, generator=generator).tolist()
     completions = tuple(Completion("", tuple(row), True) for row in tokens)
     group = Group(clip, prompt, tuple(c.tokens for c in completions))
-    return grpo.ScoredGroup(0, group, completions, (), tuple(rewards))
+    return grpo.ScoredGroup(0, group, completions, (), tuple(rewards), advantages=tuple(advantages(rewards)))
 
 
 class Alternating(grpo.VideoGRPOTrainer):
@@ -85,7 +86,8 @@ class Alternating(grpo.VideoGRPOTrainer):
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         self._recipe = self.recipes[SIDES[self.state.global_step % 2]]
         total = sum(len(c.tokens) for c in self.scored.completions)
-        return self._micro([self.scored], torch.tensor(float(total), device=self.accelerator.device))
+        self._micros = [self._micro([self.scored], torch.tensor(float(total), device=self.accelerator.device))]
+        return self._micros[0]
 
 
 class Clock(TrainerCallback):

@@ -19,10 +19,12 @@ import pytest
 from paths import ROOT
 
 from trlt import __version__
+from trlt.recipe import load_recipe
 
 NAME = f"trlt-{__version__}"
 DRIVER = """
 import functools
+import json
 from pathlib import Path
 from trlt.commands import demo as demos
 from trlt.commands._output import Output
@@ -32,17 +34,16 @@ shipped = Path("shipped")
 shipped.mkdir()
 text = (demos.HERE / "miniature.yaml").read_text()
 for old, new in (("prompts_per_step: 24", "prompts_per_step: 2"), ("prompts_per_pass: 6", "prompts_per_pass: 2"),
-                 ("max_steps: 56", "max_steps: 1")):
+                 ("max_steps: 56", "max_steps: 2")):
     assert old in text
     text = text.replace(old, new)
-others = tuple(f"{name}: {{" for name in "activitynet activitynet_rtl mvbench tempcompass videomme mmvu".split())
-text = "\\n".join(line for line in text.splitlines() if not line.strip().startswith(others))
 (shipped / "miniature.yaml").write_text(text)
 demos.HERE = shipped
 layout.write = functools.partial(layout.write, scale=0.02)
-demos.demo(Path("runs/demo"), output=Output(True))
+result = demos.demo(Path("out"), output=Output(False))
+Path("returned.json").write_text(json.dumps({"stages": len(demos.STAGES), "result": result}))
 """
-"""`trlt demo` with a fiftieth of its clips, two of its benchmarks and one step."""
+"""`trlt demo` with a fiftieth of its clips and two steps."""
 
 
 def tracked(folder: str = ".") -> list[str]:
@@ -164,10 +165,14 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(python: Path, folder: Path, *args: str) -> str:
+    return ended(python, folder, *args).stdout
+
+
+def ended(python: Path, folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run([python, *args], cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{args}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
+    return done
 
 
 def test_the_wheel_is_what_is_imported(installed: Path, tmp_path: Path) -> None:
@@ -188,17 +193,39 @@ def test_pages_of_the_server_come_with_it(installed: Path, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_demo_runs_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    """Every command on a fiftieth of the demo's clips, with one step; then the report and the doctor."""
-    run(installed, tmp_path, "-c", DRIVER)
-    result = json.loads((tmp_path / "runs/demo/demo.json").read_text())
-    assert result["training"]["steps"] == 1 and set(result["tuned"]["benchmarks"]) == {"charades", "nextgqa"}
-    run(installed, tmp_path, "-m", "trlt", "report", "runs/demo", "--out", "page.html")
+    """All commands on a small layout, in processes of their own: a line per stage, four at the end, a log and a page.
+
+    Then the report alone, the doctor, and recipes of the package by their names.
+    """
+    shown = ended(installed, tmp_path, "-c", DRIVER)
+    out, returned = tmp_path / "out", json.loads((tmp_path / "returned.json").read_text())
+    result = returned["result"]
+    assert len(re.findall(r": done, \d+:\d\d$", shown.stderr, re.M)) == returned["stages"]
+    log = (out / "demo.log").read_text()
+    for command in ("prepare", "probe", "select", "eval", "train", "compare", "infer"):
+        assert f"\ntrlt {command} " in log
+    assert result["comparison"]["verdict"]["outcome"] == "unknown", "two steps, on few videos"
+    done, told, page, following = shown.stdout.splitlines()
+    chosen = result["selection"]
+    assert re.match(rf"Done in \d+ s: .*answered {chosen['rows']} questions.*GRPO \(2 steps\) on {chosen['taken']} of", done)
+    assert done.endswith(" on 8 benchmarks. Log: out/demo.log") and page.startswith("Page: out/report.html (")
+    unknown = "Whether the tuned model is better than the base model can't be said"
+    assert told.startswith("Verdict: ") and unknown in told
+    assert following.endswith("trlt serve --model out/train/model --recipe out/miniature.yaml")
+    assert unknown in log and "Where everything lies" in log
+    text = (out / "report.html").read_text()
+    for section in ("results", "training", "difficulty", "selection", "samples"):
+        assert f'<section id="{section}"' in text
+    assert '"name":"eval-base"' in text.replace('": "', '":"') and 'id="frames-0"' in text
+    assert not (out / "train/report.html").exists()
+    assert set(result["tuned"]["benchmarks"]) == set(load_recipe(Path("miniature")).eval.benchmarks)
+    assert result["training"]["steps"] == 2 and chosen["taken"] > 0
+    assert json.loads((out / "demo.json").read_text())["tuned"] == result["tuned"]
+    run(installed, tmp_path, "-m", "trlt", "report", "out", "--out", "page.html")
     assert (tmp_path / "page.html").stat().st_size > 10_000
     found = json.loads(run(installed, tmp_path, "-m", "trlt", "doctor", "--json"))
     assert found["ok"], found
-    planned = run(
-        installed, tmp_path, "-m", "trlt", "train", "miniature", "--dry-run", "--data", "runs/demo/train.jsonl", "--json"
-    )
+    planned = run(installed, tmp_path, "-m", "trlt", "train", "miniature", "--dry-run", "--data", "out/train.jsonl", "--json")
     assert json.loads(planned)["recipe"]["name"] == "miniature", "a recipe of the package, by its name"
     listed = json.loads(run(installed, tmp_path, "-m", "trlt", "recipe", "list", "--json"))["recipes"]
     assert {"32k", "miniature"} <= {one["name"] for one in listed}

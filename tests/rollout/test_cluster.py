@@ -71,11 +71,11 @@ def machines():
         "object_store_memory": 80 << 20,
         "include_dashboard": False,
         "temp_dir": folder,
-        # A machine that is killed is missed after two seconds, not 15. The head is watched too, and this process ends with it:
-        # on a busy machine it must be given time to start.
+        # A machine that is killed is missed after five seconds, not 15. The head is watched too, and this process ends with it:
+        # on a busy machine it must be given time to start, and to answer.
         "_system_config": {
-            "health_check_initial_delay_ms": 2000,
-            "health_check_period_ms": 400,
+            "health_check_initial_delay_ms": 5000,
+            "health_check_period_ms": 1000,
             "health_check_failure_threshold": 5,
         },
     }
@@ -106,6 +106,20 @@ def grow(machines):
         return machines
 
     return to
+
+
+@pytest.fixture(autouse=True)
+def ends():
+    """A cluster that stands still fails the test: Ray Data itself waits for half an hour, and keeps a core busy meanwhile."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("it never ended")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(int(2 * WAIT_S))
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def until(true):

@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
+import forked_ranks
 import pytest
 import torch
 from paths import TESTS
 from safetensors.torch import load_file
 
 from trlt.commands._output import Output
-from trlt.commands.launch.train_processes import free_port
 from trlt.commands.train import train
 from trlt.engine.model import load, miniature_path
 from trlt.recipe import Model
@@ -106,6 +107,38 @@ def untied(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def together(recipe, untied, tmp_path_factory):
+    """Runs of two processes that nobody disturbs, all forks of one that has loaded the libraries: `together("ddp")`."""
+    root = tmp_path_factory.mktemp("together")
+    recipes = {
+        "ddp": recipe("grpo", processes=2, strategy="ddp"),
+        "sft": recipe("sft", processes=2, strategy="fsdp2"),
+        "bfloat16": recipe("grpo", processes=2, dtype="bfloat16", steps=2),
+        "short-chunks": recipe("grpo", processes=2, model=untied, steps=6),
+    }
+    if find_spec("bitsandbytes"):
+        recipes["4-bits"] = recipe("grpo", processes=2, lora=FOUR_BITS, steps=2)
+    jobs = {name: {"arguments": ["train", str(path), "--out", str(root / name / "run")]} for name, path in recipes.items()}
+    jobs["short-chunks"]["code"] = SHORT_CHUNKS + forked_ranks.TRAIN
+    forked_ranks.run(root, jobs, ENVIRONMENT)
+
+    def get(name):
+        said = "".join((root / name / f"{rank}.txt").read_text() for rank in (0, 1))
+        assert json.loads((root / name / "codes.json").read_text()) == [0, 0], said
+        return root / name / "run"
+
+    return get
+
+
+FOUR_BITS = "{rank: 4, quantize: nf4}"
+SHORT_CHUNKS = """
+from trlt.engine import shared_prefix
+shared_prefix.chunk_tokens = lambda vocabulary: 5
+"""
+"""A few tokens' logits at a time, so that processes need a different number of chunks."""
+
+
 def read(folder: Path, steps: int = STEPS) -> tuple[list[dict[str, float]], dict[str, torch.Tensor], set[str]]:
     """Figures of some first steps, the weights after them, and the samples that were broken."""
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -158,10 +191,8 @@ def ranks(folder: Path) -> list[int]:
     return sorted(found)
 
 
-def test_two_processes_equal_one(alone, recipe, tmp_path):
-    run = start(recipe("grpo", processes=2, strategy="ddp"), tmp_path / "run")
-    assert run.wait() == 0, run.stderr.read().decode()
-    assert_equal(tmp_path / "run", alone("grpo"), 1e-4)
+def test_two_processes_equal_one(alone, together):
+    assert_equal(together("ddp"), alone("grpo"), 1e-4)
     rows, weights, _ = read(alone("grpo"))
     assert apart(weights, load_file(miniature_path() / "model.safetensors")) > 5e-3, "something was learned"
     assert len({row["reward"] for row in rows}) > 3 and max(row["rounds"] for row in rows) > 1
@@ -195,22 +226,18 @@ def test_adapters_in_slices_equal_those_of_one_process_though_one_is_killed(alon
     assert all(bool(value.any()) for name, value in moved.items() if "lora_B" in name)
 
 
-def test_adapters_on_4_bits_by_two_processes_equal_those_of_one(alone, recipe, tmp_path):
+def test_adapters_on_4_bits_by_two_processes_equal_those_of_one(alone, together):
     """FSDP2 can't cut 4 bits into slices."""
     pytest.importorskip("bitsandbytes")
-    lora = "{rank: 4, quantize: nf4}"
-    run = start(recipe("grpo", processes=2, lora=lora, steps=2), tmp_path / "run")
-    assert run.wait() == 0, run.stderr.read().decode()
     name = "adapter/adapter_model.safetensors"
-    mine, others = (load_file(one / name) for one in (tmp_path / "run", alone("grpo", lora=lora, steps=2)))
+    mine, others = (load_file(one / name) for one in (together("4-bits"), alone("grpo", lora=FOUR_BITS, steps=2)))
     assert apart(mine, others) < 1e-4 and any(bool(value.any()) for key, value in mine.items() if "lora_B" in key)
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_in_bf16_the_reference_is_the_policy_before_its_first_step(recipe, tmp_path, processes):
-    run = start(recipe("grpo", processes=processes, dtype="bfloat16", steps=2), tmp_path / "run")
-    assert run.wait() == 0, run.stderr.read().decode()
-    first, second = (json.loads(line)["kl"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines())
+def test_in_bf16_the_reference_is_the_policy_before_its_first_step(alone, together, processes):
+    run = together("bfloat16") if processes == 2 else alone("grpo", dtype="bfloat16", steps=2)
+    first, second = (json.loads(line)["kl"] for line in (run / "log.jsonl").read_text().splitlines())
     assert first == 0 < second
 
 
@@ -230,39 +257,13 @@ def killed_in_the_midst(recipe: Path, folder: Path, after: int = 5) -> str:
     return "".join((folder / "log.jsonl").read_text().splitlines(keepends=True)[:done])
 
 
-def test_two_that_share_the_weights_and_are_left_alone_equal_one_in_supervised_learning(alone, recipe, tmp_path):
-    run = start(recipe("sft", processes=2, strategy="fsdp2"), tmp_path / "run")
-    assert run.wait() == 0, run.stderr.read().decode()
-    assert_equal(tmp_path / "run", alone("sft"), 1e-4)
+def test_two_that_share_the_weights_and_are_left_alone_equal_one_in_supervised_learning(alone, together):
+    assert_equal(together("sft"), alone("sft"), 1e-4)
 
 
-SHORT_CHUNKS = """
-from trlt.engine import shared_prefix
-from trlt.cli import main
-shared_prefix.chunk_tokens = lambda vocabulary: 5
-main()
-"""
-"""`trlt`, with a few tokens' logits at a time, so that processes need a different number of chunks."""
-
-
-def in_short_chunks(recipe: Path, folder: Path) -> None:
-    """Trains in two processes, as a launcher starts them."""
-    meeting = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    command = [sys.executable, "-c", SHORT_CHUNKS, "train", str(recipe), "--out", str(folder)]
-    places = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)]
-    processes = [subprocess.Popen(command, env={**os.environ, **ENVIRONMENT, **meeting, **place}) for place in places]
-    try:
-        assert [process.wait(timeout=240) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def test_answers_of_any_length_keep_the_processes_together(alone, recipe, untied, tmp_path):
+def test_answers_of_any_length_keep_the_processes_together(alone, together, untied):
     """The head's slices are put together for each chunk of logits: equally often by all processes."""
-    in_short_chunks(recipe("grpo", processes=2, model=untied, steps=6), tmp_path / "run")
-    assert_equal(tmp_path / "run", alone("grpo", untied), 1e-4, steps=6)
+    assert_equal(together("short-chunks"), alone("grpo", untied), 1e-4, steps=6)
 
 
 @pytest.mark.parametrize("method", ["grpo", "sft"])
