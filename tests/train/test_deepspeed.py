@@ -7,14 +7,16 @@ from __future__ import annotations
 import importlib.util
 import json
 
+import forked_ranks
 import pytest
 from safetensors.torch import load_file
 from test_exactness import (
+    ENVIRONMENT,
+    SHORT_CHUNKS,
     alone,  # noqa: F401
     apart,
     assert_equal,
     data,  # noqa: F401
-    in_short_chunks,
     killed_in_the_midst,
     read,
     recipe,  # noqa: F401
@@ -69,5 +71,8 @@ def test_two_equal_one_though_one_of_them_is_killed(alone, recipe, tmp_path, met
 
 
 def test_answers_of_any_length_keep_the_processes_together(alone, recipe, untied, tmp_path):
-    in_short_chunks(recipe("grpo", processes=2, model=untied, strategy="zero3", steps=6), tmp_path / "run")
+    path = recipe("grpo", processes=2, model=untied, strategy="zero3", steps=6)
+    job = {"arguments": ["train", str(path), "--out", str(tmp_path / "run")], "code": SHORT_CHUNKS + forked_ranks.TRAIN}
+    forked_ranks.run(tmp_path, {"chunks": job}, ENVIRONMENT)
+    assert json.loads((tmp_path / "chunks" / "codes.json").read_text()) == [0, 0], (tmp_path / "chunks" / "0.txt").read_text()
     assert_equal(tmp_path / "run", alone("grpo", untied), 1e-4, steps=6)
