@@ -165,7 +165,7 @@ def test_keys_that_pages_name_are_in_recipes() -> None:
     for page in pages():
         text = page.read_text(encoding="utf-8")
         for key in re.findall(rf"`((?:{sections})\.[a-z_.]+?)(?:: [^`]*)?`", text):
-            if page.name not in NO_KEYS and not re.search(r"\.(?:py|md|csv|jsonl?|yaml)$", key):
+            if page.name not in NO_KEYS and not re.search(r"\.(?:py|md|csv|html|jsonl?|yaml)$", key):
                 assert known(key), f"{page.name}: {key}"
 
 

@@ -13,7 +13,7 @@ from trlt.recipe import Effect, Eval, Recipe, Video, changing, effect, every_key
 PLACES = "model.path video.root train.data eval.benchmarks prepare.sources.annotations prepare.sources.videos".split()
 PLACES += ["data.map", "data.skip_bad", "data.skip_missing", "eval.benchmarks.data", "eval.benchmarks.dataset"]
 PLACES += ["eval.benchmarks.annotations", "eval.benchmarks.videos", "reward.parts.file"]
-PLACES += ["train.offline.data"]
+PLACES += ["train.offline.data", "train.online.probe"]
 MEANS = "name model.device probe.max_sequences train.max_sequences eval.max_sequences".split()
 MEANS += [f"video.{key}" for key in "store store_gb timeout_s memory_gb workers downloads links".split()]
 MEANS += [

@@ -21,7 +21,11 @@ def test_the_package_holds_all_of_them_and_the_repositorys_folder_is_a_link():
     there = {path.relative_to(ROOT / "recipes"): path.read_bytes() for path in (ROOT / "recipes").rglob("*.yaml")}
     assert there == {path.relative_to(FOLDER): path.read_bytes() for path in files}
     assert {"32k", "ablations/table2-all", "ablations/plans/evidence"} <= shipped().keys()
-    assert [name for name in shipped() if is_plan(name)] == ["ablations/plans/evidence", "ablations/plans/follow-up"]
+    assert [name for name in shipped() if is_plan(name)] == [
+        "ablations/plans/choosing",
+        "ablations/plans/evidence",
+        "ablations/plans/follow-up",
+    ]
 
 
 def test_the_build_is_told_of_every_one():

@@ -169,8 +169,8 @@ def test_the_shipped_plan_stands_among_the_ablations():
 
 
 def test_the_follow_up_differs_from_the_shipped_plan_in_seeds_and_arms_alone():
-    assert [path.name for path in PLANS] == ["evidence.yaml", "follow-up.yaml"]
-    first, second = map(load_plan, PLANS)
+    assert [path.name for path in PLANS] == ["choosing.yaml", "evidence.yaml", "follow-up.yaml"]
+    _, first, second = map(load_plan, PLANS)
     assert (first.world, first.recipe, first.evals["default"]) == (second.world, second.recipe, second.evals["default"])
     assert len(second.seeds) == len(first.seeds) and not set(first.seeds) & set(second.seeds)
     assert all(first.arms[arm].overlay == second.arms[arm].overlay for arm in ("tvg", "sft-tvg", "vqa"))

@@ -93,10 +93,15 @@ class Online(Section):
     probe_weight: Outcome[Annotated[float, Field(gt=0)]] = 1.0
     """How many of training's answers one of the probe counts as (3 in MoPPS's code)."""
     skip: Outcome[Skip | None] = None
+    """Skip prompts whose groups will hardly teach anything (GRESO); null asks all."""
     near: Outcome[Near | None] = None
+    """Ask samples whose estimated success rate is near a target (MoPPS); null goes by the order of the data."""
     curriculum: Outcome[Curriculum | None] = None
+    """Ask samples near a difficulty that moves with the reward (AdaRFT); null has none."""
     replay: Outcome[Replay | None] = None
+    """Keep rare successes, and put them into later groups of their sample; null keeps none."""
     reprobe: Outcome[Reprobe | None] = None
+    """Ask samples again that weren't asked for long; null asks none."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
