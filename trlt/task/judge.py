@@ -136,6 +136,6 @@ class Judge:
             wanted = "yes or no" if self.scale == "yes_no" else "a number from 0 to 10"
             raise JudgeError(
                 f"no verdict in {reply[-200:].strip()!r}, where {wanted} was asked for; raise reward.judge.max_new_tokens "
-                "if it is cut off, or ask more strictly (reward.judge.prompt)"
+                "if it is cut off, or ask more strictly (reward.judge.prompt), in a new run"
             )
         return value

@@ -139,5 +139,5 @@ def duration_of(sample: Sample) -> float:
         return sample.clip.length
     raise DataError(
         f"sample {shown(sample.id)}: duration: is unknown, and timestamp_iou divides by it; add it to the samples, as "
-        "`trlt prepare` with --videos does, or reward another measure (reward.span: tiou)"
+        "`trlt prepare` with --videos does, or reward another measure (reward.span: tiou) in a new run"
     )
