@@ -104,10 +104,10 @@ def record(tiny: Path, samples: Path, videos: Path, sets: list[str], out: Path, 
     passes: list[list[Group]] = []
     earlier: list[dict[str, Any]] = []
 
-    def score(self: Any, index: int, group: Group, completions: Sequence[Completion], grades: Any) -> ScoredGroup:
+    def score(self: Any, index: int, group: Group, completions: Sequence[Completion], grades: Any, step: int) -> ScoredGroup:
         changed, rewards = zip(*(invented(index, c) for c in completions), strict=True)
         group = replace(group, completions=tuple(c.tokens for c in changed))
-        drawn.append(replace(honest(self, index, group, changed, grades), rewards=rewards))
+        drawn.append(replace(honest(self, index, group, changed, grades, step), rewards=rewards))
         return drawn[-1]
 
     def collated(groups: Sequence[Group], **more: Any) -> TreeBatch:
