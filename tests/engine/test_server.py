@@ -394,7 +394,7 @@ def test_what_comes_back_is_proved_again(fake, trees):
     server = fake()
     servers = checked(server, limits=Limits(backoff_s=0.01, health_s=0.05, patience_s=1.0))
     # As many as there are requests: an answer that overtakes the third failure would end the row of them.
-    server.control(queue=["500"] * sum(len(tree.prompts) for tree in trees), traits=["rateless"])
+    server.control(queue=["500"] * sum(len(tree.requests) for tree in trees), traits=["rateless"])
     with pytest.raises(ServerError, match=r"(?s)no server could be used for 1 s.*it drops the rate"):
         servers.generate(trees, SAMPLING)
 
