@@ -15,7 +15,8 @@ from trlt.engine.shared_prefix import TreeBatch
 from trlt.errors import RecipeError
 from trlt.recipe import Lora, load_recipe
 from trlt.task.reward import advantages
-from trlt.train.dynamic_sampling import make_slots, pack_groups, split_passes
+from trlt.train.dynamic_sampling import make_slots
+from trlt.train.passes import pack_groups, split_passes
 from trlt.train.retirement import Retirement, Visit, cut_visits
 
 

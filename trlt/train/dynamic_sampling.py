@@ -151,41 +151,6 @@ def resample(
     return [slot.best for slot in slots if slot.best is not None]
 
 
-def pack_groups(sizes: Sequence[int], most: int) -> list[list[int]]:
-    """Which groups share a forward pass of at most `most` tokens, or are one alone: first fit, large ones first.
-
-    Args:
-        sizes: Tokens of each group.
-        most: Tokens of a pass.
-    """
-    passes: list[list[int]] = []
-    for i in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
-        fit = next((some for some in passes if sum(sizes[j] for j in some) + sizes[i] <= most), None)
-        if fit is None:
-            passes.append([i])
-        else:
-            fit.append(i)
-    return passes
-
-
-def split_passes(passes: Sequence[Sequence[int]], sizes: Sequence[int], count: int) -> list[list[int]]:
-    """The same groups in exactly `count` passes, by halving the largest: all processes must make equally many.
-
-    Args:
-        passes: At most `count`.
-        sizes: Tokens of each group.
-        count: At most as many as there are groups.
-    """
-    made = [list(some) for some in passes]
-    while len(made) < count:
-        # A pass of one group can't be halved. Those sort first, so the last is the largest that can be.
-        made.sort(key=lambda some: (len(some) > 1, sum(sizes[i] for i in some)))
-        largest = made.pop()
-        # Every other one: the groups of a pass are ordered by size, and the halves come out alike.
-        made += [largest[::2], largest[1::2]]
-    return made
-
-
 def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
     """What is logged of groups: one number per completion, group or score, by name.
 

@@ -7,10 +7,11 @@ pass counts that holds more groups than others. Loss, clipping, KL (k3), logging
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,47 +20,25 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from trlt.engine.features import Encode, FeatureCache, FrozenTower
-from trlt.engine.forest import Engine
 from trlt.engine.model import LoadedModel, in_float32
 from trlt.engine.sharding import let_go
 from trlt.engine.shared_prefix import Group, TreeBatch, attach, collate
-from trlt.engine.vllm import VllmSampler
-from trlt.errors import DataError, ParityError
+from trlt.errors import DataError
 from trlt.recipe import Recipe
 from trlt.train.advantage_scale import AdvantageScale, GroupRewards
-from trlt.train.answer_lines import read_answers
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
-from trlt.train.dynamic_sampling import (
-    PromptSlot,
-    ScoredGroup,
-    given_metrics,
-    group_metrics,
-    make_slots,
-    pack_groups,
-    resample,
-    split_passes,
-)
-from trlt.train.given_answers import (
-    OFFLINE,
-    REPLAY,
-    GivenWeights,
-    first_given,
-    shaped,
-    source_of,
-    told_logps,
-    truncated,
-)
-from trlt.train.importance_weights import Correction
+from trlt.train.dynamic_sampling import ScoredGroup, given_metrics, group_metrics, resample
+from trlt.train.given_answers import first_given
 from trlt.train.metrics import StepMetrics
-from trlt.train.offline_answers import OfflineAnswers
-from trlt.train.online.selection import Ask, OnlineSelection
+from trlt.train.offline_answers import offline_answers
 from trlt.train.parity import Trainer
-from trlt.train.policy_means import PolicyMeans
-from trlt.train.retirement import Retirement, Visit
+from trlt.train.passes import share_passes
+from trlt.train.prompt_choice import PromptChoice
+from trlt.train.rollout_policy import RolloutPolicy
 from trlt.train.rollouts import GroupRollouts
 from trlt.train.sharded_loading import load_reference
+from trlt.train.token_weights import TokenWeights
 from trlt.train.trainer import ResumableTrainer, TrainingData
 from trlt.train.trl_fit import require_fit, unknown_settings
 from trlt.train.unreadable_videos import BrokenSamples
@@ -115,38 +94,31 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             in_float32(self.model, args.seed)
         if beta and recipe.train.lora is None:
             self.ref_model = self._make_reference(loaded.path, getattr(torch, recipe.model.dtype))
-        self._training_data, self._recipe, self._folder = training_data, recipe, folder
+        self._training_data, self._recipe = training_data, recipe
+        main = self.accelerator.is_main_process
         self._rollout_model = self.accelerator.unwrap_model(self.model)
-        self._whole = loaded.whole
-        if self._whole:
-            # The engine prepares the model that it is made with. Under sharding it draws with
-            # this copy, which has to take branches, too, and trees for the check of vLLM.
-            attach(self._whole.model)
-        # Told, because the weights don't tell: they are float32 under autocast, too, where draws can't be exact.
-        engine = Engine(_base(self._rollout_model), loaded.processor, exact=None if not args.bf16 else False)
-        broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
-        tower = self._frozen_tower(lambda clip: engine.encode(clip))
-        log = folder / f"vllm-{self.accelerator.process_index}.log"
-        if (new := unknown(recipe)) and training_data.on_event and self.accelerator.is_main_process:
-            training_data.on_event(
-                f"train: TRL {version('trl')} has settings unknown to trlt that may change the loss: {', '.join(new)}"
-            )
-        if recipe.train.rollouts == "vllm" and training_data.on_event and self.accelerator.is_main_process:
-            training_data.on_event(f"train: starting vLLM, which may take minutes; its log is {log}")
-        vllm = _vllm(engine, loaded.path, training_data, recipe, log)
-        autocast = self.accelerator.autocast
-        self.group_rollouts = GroupRollouts(engine, training_data, recipe, broken, autocast, tower, vllm, folder / "judge")
-        writes = self.accelerator.is_main_process
-        self._difficulty = Retirement(folder, ids, recipe.train.retire_after, writes=writes)
-        process = (self.accelerator.process_index, self.accelerator.num_processes)
-        online = recipe.train.online
-        self._online = (
-            OnlineSelection(online, recipe.train, folder, ids, self._difficulty, process=process, writes=writes)
-            if online
-            else None
+        self.rollout_policy = RolloutPolicy(
+            loaded,
+            self._rollout_model,
+            training_data,
+            recipe,
+            # Told, because the weights don't tell: they are float32 under autocast, too, where draws can't be exact.
+            exact=None if not args.bf16 else False,
+            log=folder / f"vllm-{self.accelerator.process_index}.log",
+            tells=main,
         )
-        if self._online and training_data.on_event and writes and (told := self._online.told):
-            training_data.on_event(f"train: {told}")
+        broken = BrokenSamples(folder, len(ids), recipe.train.max_broken)
+        self.group_rollouts = GroupRollouts(
+            self.rollout_policy.engine,
+            training_data,
+            recipe,
+            broken,
+            self.accelerator.autocast,
+            self.rollout_policy.tower,
+            self.rollout_policy.vllm,
+            folder / "judge",
+        )
+        self._choice = PromptChoice(recipe.train, folder, ids, self.accelerator, args.seed, training_data.announce)
         self._completions = Completions(
             folder,
             training_data.samples,
@@ -156,7 +128,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             parts=self.group_rollouts.parts,
             given=recipe.train.gives_answers,
         )
-        self._advantages = AdvantageScale(folder, recipe.train, self._from_all, writes=writes)
+        self._advantages = AdvantageScale(folder, recipe.train, self._from_all, writes=main)
         self.example: Example | None = None
         """Is told of a completion of each step."""
         self.compare: Callable[[], object] | None = None
@@ -164,46 +136,26 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._filled = 0
         self._micros: list[dict[str, Any]] = []
         self._step_metrics = StepMetrics(self.accelerator.gather, self.accelerator.device, self.group_rollouts.parts)
-        mode, cap = recipe.train.corrects, recipe.train.correction_cap
-        self._correction = None if mode == "none" else Correction(mode, cap, self.accelerator.gather)
-        self._given: GivenWeights | None = None
-        self._means = PolicyMeans(self.accelerator.reduce)
-        rules = {}
-        if offline := recipe.train.offline:
-            self.group_rollouts.given = self._offline_answers()
-            rules[OFFLINE] = shaped(offline.gamma) if offline.weights == "shaped" else truncated(cap)
-        if self._online and online and online.replay:
-            self.group_rollouts.given = first_given(self.group_rollouts.given, self._online.replayed)
-            rules[REPLAY] = truncated(online.replay.cap)
-        if rules:
-            self._given = GivenWeights(rules, self.accelerator.gather)
+        form, engine = recipe.form("train"), self.rollout_policy.engine
+        offline = offline_answers(recipe.train, training_data.samples, engine, form, self._tell)
+        self.group_rollouts.given = first_given(offline, self._choice.replayed)
+        self._weights = TokenWeights(recipe.train, self.accelerator.gather, self.accelerator.reduce)
         # TRL's loss weighs tokens where its own vLLM draws. There is none; the weights come with the inputs of a pass.
-        self.use_vllm = self._correction is not None or self._given is not None
+        self.use_vllm = self._weights.needed
         self._passing: dict[str, Any] = {}
+        if new := unknown(recipe):
+            self._tell(f"TRL {version('trl')} has settings unknown to trlt that may change the loss: {', '.join(new)}")
+        if self._choice.told:
+            self._tell(self._choice.told)
 
-    @contextlib.contextmanager
-    def drawing(self) -> Iterator[None]:
-        """Gives the engine, and vLLM where it draws, the policy's weights as they are now; all processes come here together.
+    def _tell(self, words: str) -> None:
+        """Tells users what they are to know before the first step; once, whatever the number of processes."""
+        if self._training_data.on_event and self.accelerator.is_main_process:
+            self._training_data.on_event(f"train: {words}")
 
-        Where the weights are sharded, what draws is a whole copy of them in the precision that is computed in; else it is the
-        policy itself, float32 under autocast.
-
-        Raises:
-            ParityError: a weight of the copy isn't the policy's. Log-probabilities in BF16 wouldn't show a small difference.
-        """
-        base = _base(self._rollout_model)
-        with contextlib.ExitStack() as ready:
-            model = ready.enter_context(self._whole.filled(base)) if self._whole else base
-            if self._whole and (strays := self._whole.strays(base)):
-                raise ParityError(
-                    f"step {self.state.global_step}: {len(strays)} weights that draw completions aren't those that are trained "
-                    f"({strays[0]} for one); this is a bug worth a report, and train.launch.strategy: ddp goes without a copy, "
-                    "in a new run (--fresh)"
-                )
-            self.group_rollouts.engine.model = model
-            if self.group_rollouts.vllm:
-                ready.enter_context(self.group_rollouts.vllm.awake(model))
-            yield
+    def drawing(self) -> AbstractContextManager[None]:
+        """What draws has the policy's weights as they are now; see `RolloutPolicy.synced`."""
+        return self.rollout_policy.synced(self.state.global_step)
 
     def trainer_side(self) -> Trainer:
         """How the update computes log-probabilities: with the model as it is sharded, and its groups packed into a row."""
@@ -215,7 +167,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             let_go(self.model_wrapped)
             return logps
 
-        return Trainer(_base(self._rollout_model), self._tree, score)
+        return Trainer(self.rollout_policy.base, self._tree, score)
 
     def _make_reference(self, path: str, computed: torch.dtype) -> Any:
         # TRL's own would be sharded as one unit, which its first call
@@ -224,47 +176,14 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         attach(reference)
         return prepare_deepspeed(reference, self.accelerator) if self.is_deepspeed_enabled else reference
 
-    def _frozen_tower(self, encode: Encode) -> FrozenTower | None:
-        """The frozen vision tower with its feature folder; None if it is trained."""
-        train = self._recipe.train
-        if not train.tower_is_frozen:
-            return None
-        base = _base(self._rollout_model)
-        if train.features is None:
-            return FrozenTower(base, self._training_data.builder, encode, None)
-        store = FeatureCache(train.features, int(train.features_gb * 1e9))
-        with self._whole.filled(base) if self._whole else contextlib.nullcontext(base) as model:
-            return FrozenTower(model, self._training_data.builder, encode, store)
-
-    def _offline_answers(self) -> OfflineAnswers:
-        """The answers of `train.offline`."""
-        train, samples, engine = self._recipe.train, self._training_data.samples, self.group_rollouts.engine
-        assert train.offline
-        lines, told = read_answers(train.offline, [sample.id for sample in samples])
-        if told and self._training_data.on_event and self.accelerator.is_main_process:
-            self._training_data.on_event(f"train: {told}")
-        return OfflineAnswers(
-            lines,
-            samples,
-            train.offline,
-            builder=engine.builder,
-            form=self._recipe.form("train"),
-            banned=lambda token: bool(engine.banned[token]),
-            limit=train.max_new_tokens,
-            seed=train.seed,
-        )
-
     def close(self) -> None:
         """Ends what runs beside this process."""
-        if self.group_rollouts.vllm:
-            self.group_rollouts.vllm.close()
+        self.rollout_policy.close()
 
     def resumed(self, step: int) -> None:
         """Restores dropped samples, running deviations, and what online selection had learned, as they were after a step."""
-        self._difficulty.resume(step)
+        self._choice.resume(step)
         self._advantages.resume(step)
-        if self._online:
-            self._online.resume(step)
 
     # -- overridden ---------------------------------------------------------------------------------------------------
 
@@ -277,12 +196,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         # needed: without a frame store, 12 visits took 20 decodes, and 13 now.
         most = 3 * rows // self._recipe.train.group_size
         order = super()._get_train_sampler(dataset)
-        return self.announcing(order, lambda coming: self._announce(coming, most), rows, every=turns * self.num_iterations)
-
-    def _announce(self, coming: Sequence[int], most: int) -> None:
-        if self._online:  # chooses other prompts, and announces them as soon as they are known
-            return
-        self._training_data.announce([index for index in coming if index not in self._difficulty.left], most=most)
+        announce = partial(self._choice.announce_order, most=most)
+        return self.announcing(order, announce, rows, every=turns * self.num_iterations)
 
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         """A micro-batch of whole groups; TRL would shuffle rows, and a shared prefix needs siblings together."""
@@ -307,9 +222,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         total = torch.tensor(sum(sum(s.counted(mask_truncated=masked)) for s in scored), device=self.accelerator.device)
         # Over all processes and passes: losses that are a sum over tokens (DAPO, CISPO) divide by it.
         total = self.accelerator.reduce(total, "sum").float()
-        self._learn_difficulty(scored)
-        if self._online:
-            self._learn_online(self._online, len(wanted))
+        for name, value in self._choice.learn(self.state.global_step, scored).items():
+            self._metrics["train"][name].append(value)
         self._completions.add(self.state.global_step + 1, scored)
         self._show(scored[0])
         self._record(scored)
@@ -322,15 +236,11 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
 
     def _passes(self, scored: Sequence[ScoredGroup]) -> list[list[int]]:
         """Which groups share a forward pass; every process makes equally many."""
-        train = self._recipe.train
-        sizes = [s.group.tokens for s in scored]
-        if train.tokens_per_pass is None:
-            order = sorted(range(len(scored)), key=lambda i: (sizes[i], scored[i].index))
-            return [order[i : i + train.prompts_per_pass] for i in range(0, len(order), train.prompts_per_pass)]
-        passes = pack_groups(sizes, train.tokens_per_pass)
-        # Where weights are sharded each pass gathers them, so a process with fewer passes would leave the others waiting.
-        count = self.accelerator.gather(torch.tensor([len(passes)], device=self.accelerator.device)).max()
-        return split_passes(passes, sizes, int(count))
+
+        def most(count: int) -> int:
+            return int(self.accelerator.gather(torch.tensor([count], device=self.accelerator.device)).max())
+
+        return share_passes([s.group.tokens for s in scored], [s.index for s in scored], self._recipe.train, most)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
         """TRL's loss of a pass; one that is a mean over its completions counts as often as it has groups."""
@@ -341,15 +251,13 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         self._passing = inputs
         loss = super()._compute_loss(model, inputs)  # type: ignore[no-untyped-call]
         self._passing = {}
-        if self._given:
-            # TRL's are means over all tokens of the pass.
-            for name, mean in self._means.exchange().items():
-                if self._metrics["train"].get(name):
-                    self._metrics["train"][name][-1] = mean
+        # TRL's are means over all tokens of the pass.
+        for name, mean in self._weights.pass_means().items():
+            if self._metrics["train"].get(name):
+                self._metrics["train"][name][-1] = mean
         # Once a step, in the last turn, which is the one that every process fills: `exchange` waits for all of them.
-        for weights in (self._correction, self._given) if inputs is self._micros[-1] else ():
-            for name, value in weights.exchange().items() if weights else ():
-                self._metrics["train"][name].append(value)
+        for name, value in self._weights.exchange().items() if inputs is self._micros[-1] else ():
+            self._metrics["train"][name].append(value)
         if self.loss_type in ("dapo", "cispo"):  # a sum over the tokens of all passes
             return loss
         return loss * (len(inputs["completion_ids"]) / self._train_batch_size)
@@ -372,21 +280,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             out = model(tree=pixel_values, temperature=self.temperature)
         if self.use_vllm and self._passing:
             # A step's completions are drawn with the weights that it begins with: these very log-probabilities.
-            self._weigh(self._passing, out.logps.detach(), out.entropies)
+            self._weights.weigh(self._passing, out.logps.detach(), out.entropies)
         return out.logps, out.entropies if compute_entropy else None, None
-
-    def _weigh(self, inputs: dict[str, Any], logps: Tensor, entropies: Tensor | None) -> None:
-        """Puts the weights of a pass's tokens among its inputs; given answers have their own, and no KL term."""
-        told, mask, sources = inputs["sampler_logps"], inputs["completion_mask"], inputs["sources"]
-        own = torch.tensor([[not source] for source in sources], device=mask.device)
-        weights = self._correction.weigh(logps, told, mask * own) if self._correction else torch.ones_like(logps)
-        if self._given:
-            weights = self._given.weigh(logps, told, mask, sources, weights)
-            if self.beta:
-                # Where both are the same, k3 is 0 and so is its gradient.
-                inputs["ref_per_token_logps"] = torch.where(own, inputs["ref_per_token_logps"], logps)
-            self._means.see(logps, inputs.get("ref_per_token_logps"), entropies, mask * own)
-        inputs["importance_sampling_ratio"] = weights
 
     # -- rollouts -----------------------------------------------------------------------------------------------------
 
@@ -399,17 +294,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
         Raises:
             DataError: not enough videos could be read.
         """
-        train, state, done = self._recipe.train, self.accelerator, self.state.global_step
-        # Of all processes: replacements are shared out among all slots of the step, not among those of one process.
-        step = state.gather(torch.tensor(wanted, device=state.device)).tolist()
-        first, samples = state.process_index * len(wanted), len(self._training_data.samples)
-        own = range(first, first + len(wanted))
-        places: Sequence[PromptSlot]
-        ask: Ask = lambda asked: self.group_rollouts(asked, done)  # noqa: E731
-        if self._online:
-            places, ask = self._online.slots(done, own), self._online.reprobing(done, ask)
-        else:
-            places = make_slots(step, own, samples, f"{self.args.seed}:{done}", self._difficulty.left)
+        train, done = self._recipe.train, self.state.global_step
+        places = self._choice.slots(done, wanted)
+        ask = self._choice.asking(done, lambda asked: self.group_rollouts(asked, done))
         with self.drawing():
             self._filled += 1
             # The second filling is the first with weights that an update
@@ -449,23 +336,6 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             question = self._training_data.samples[scored.index].question
             self.example(self.state.global_step + 1, question, scored.completions[best].text, scored.rewards[best])
 
-    def _learn_difficulty(self, scored: Sequence[ScoredGroup]) -> None:
-        """Records the rewards of the step's samples, over all processes."""
-        seen = [[s.index, sum(s.own.rewards) / len(s.own.rewards), s.reward_range] for s in scored]
-        every = self.accelerator.gather(torch.tensor(seen, dtype=torch.float64, device=self.accelerator.device))
-        visits = [Visit(int(index), mean, reward_range) for index, mean, reward_range in every.tolist()]
-        self._difficulty.see(self.state.global_step, visits)
-        self._step_metrics.add({"left": [float(len(self._difficulty.left))]})
-
-    def _learn_online(self, online: OnlineSelection, slots: int) -> None:
-        """Takes the step's groups, over all processes, and announces the clips of the next step's prompts."""
-        step, first = self.state.global_step, self.accelerator.process_index * slots
-        metrics = online.learn(step, self.accelerator.gather, self.accelerator.device)
-        for name, value in metrics.items():
-            self._metrics["train"][name].append(value)
-        coming = online.coming(step + 1, range(first, first + slots))
-        self._training_data.announce(coming, most=len(coming))
-
     # -- batches ------------------------------------------------------------------------------------------------------
 
     def _micro(self, scored: Sequence[ScoredGroup], total: Tensor) -> dict[str, Any]:
@@ -484,10 +354,7 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
             "num_items_in_batch": total,
             "pixel_values": tree,
         }
-        if self.use_vllm:
-            listed = [c for s in scored for c in s.completions]
-            batch["sampler_logps"] = told_logps(listed, length, device)
-            batch["sources"] = [source_of(c) for c in listed]
+        batch |= self._weights.columns([c for s in scored for c in s.completions], length, device)
         if self.beta:
             with torch.no_grad():
                 batch["ref_per_token_logps"] = self._reference(batch)
@@ -509,7 +376,8 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _record(self, scored: Sequence[ScoredGroup]) -> None:
         """Metrics of one optimizer step, over all processes."""
         self._step_metrics.add(group_metrics(scored))
-        if self._given:
+        self._step_metrics.add({"left": [float(self._choice.left)]})
+        if self._recipe.train.gives_answers:
             self._step_metrics.add(given_metrics(scored))
         self._step_metrics.add(self.group_rollouts.seconds)
         for seconds in self.group_rollouts.seconds.values():
@@ -531,20 +399,3 @@ def config(recipe: Recipe, folder: Path, *, processes: int) -> GRPOConfig:
 def unknown(recipe: Recipe) -> list[str]:
     """Settings of the TRL that is installed which may change the loss, and which trlt doesn't know."""
     return unknown_settings(fields(GRPOConfig), for_grpo(recipe, Path(), processes=1))
-
-
-def _base(model: Any) -> Any:
-    """The model itself, within its adapters where it has some."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _vllm(engine: Engine, path: str, training_data: TrainingData, recipe: Recipe, log: Path) -> VllmSampler | None:
-    """The sampler that replaces the engine; None if the recipe uses the engine."""
-    train = recipe.train
-    if train.rollouts != "vllm":
-        return None
-    words, form = [], recipe.form("train")
-    for sample in training_data.samples:
-        with contextlib.suppress(DataError):  # one that can't be asked is told when its turn comes
-            words.append(form.prompt(sample))
-    return VllmSampler(engine, path, recipe, words, log)

@@ -1,7 +1,7 @@
 """Answers from a file, to be given places in groups (`train.offline`): tokenised and chosen from, step by step.
 
 They are tokenised as the engine's completions are: without what the chat template has begun, with the end mark, and of tokens
-that it may draw. Knows samples and tokens; neither files (`answer_lines`) nor groups nor weights.
+that it may draw. Knows samples and tokens; neither groups nor weights.
 """
 
 from __future__ import annotations
@@ -9,14 +9,47 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
+from trlt.engine.forest import Engine
 from trlt.engine.inputs import InputBuilder
 from trlt.errors import DataError
 from trlt.files import Faults
-from trlt.recipe import Offline
+from trlt.recipe import Offline, Train
 from trlt.task.prompt_form import PromptForm
 from trlt.task.sample import Sample
-from trlt.train.answer_lines import AnswerLine
+from trlt.train.answer_lines import AnswerLine, read_answers
 from trlt.train.given_answers import GivenAnswer
+
+
+def offline_answers(
+    train: Train, samples: Sequence[Sample], engine: Engine, form: PromptForm, told: Callable[[str], None]
+) -> OfflineAnswers | None:
+    """The answers of `train.offline`; None without.
+
+    Args:
+        train: The recipe's section.
+        samples: Of the training set.
+        engine: Of the policy.
+        form: How samples are asked.
+        told: Is told what users are to know of the file.
+
+    Raises:
+        DataError: a line can't be used, or an answer can't be a completion of this model.
+    """
+    if train.offline is None:
+        return None
+    lines, words = read_answers(train.offline, [sample.id for sample in samples])
+    if words:
+        told(words)
+    return OfflineAnswers(
+        lines,
+        samples,
+        train.offline,
+        builder=engine.builder,
+        form=form,
+        banned=lambda token: bool(engine.banned[token]),
+        limit=train.max_new_tokens,
+        seed=train.seed,
+    )
 
 
 class OfflineAnswers:
