@@ -10,7 +10,10 @@ from typing import Any
 
 
 class FakeJudge:
-    """Answers `/v1/chat/completions` by a function of the request's text: a reply, or a status and a body."""
+    """Answers `/v1/chat/completions` by a function of the request's text: a reply, or a status and a body.
+
+    A reply that ends in `...` is one that was cut off at the limit of tokens, before the dots.
+    """
 
     def __init__(self, says: Callable[[str], str | tuple[int, str]]) -> None:
         self.says, self.seen, self.keys = says, [], []
@@ -25,7 +28,9 @@ class FakeJudge:
                 status, text = said if isinstance(said, tuple) else (200, said)
                 reply: dict[str, Any] = {"error": {"message": text}}
                 if status == 200:
-                    reply = {"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+                    message = {"role": "assistant", "content": text.removesuffix("...")}
+                    ended = "length" if text.endswith("...") else "stop"
+                    reply = {"choices": [{"message": message, "finish_reason": ended}]}
                 data = json.dumps(reply).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))

@@ -59,6 +59,7 @@ def recipe(url: str, **more) -> Recipe:
         ("I'd say yes in general", "yes_no", None),
         ("maybe", "yes_no", None),
         ("", "yes_no", None),
+        ("<think>is a mug a cup? yes", "yes_no", None),
         ("8", "0_to_10", 0.8),
         ("Score: 7.5/10", "0_to_10", 0.75),
         ("10 out of 10.", "0_to_10", 1.0),
@@ -102,6 +103,32 @@ def test_it_stands_in_for_the_accuracy_or_pays_besides(judge) -> None:
         )
     )
     assert unasked[0].reward == 2.0 and unasked[0].parts == {"judge": None}
+
+
+def test_a_request_takes_fields_and_loses_others(judge) -> None:
+    """What a server of OpenAI's newer models wants, and one that serves Qwen3."""
+    server = judge(lambda text: "yes")
+    fields = {"max_tokens": None, "temperature": None, "max_completion_tokens": 9, "chat_template_kwargs": {"thinking": False}}
+    made = recipe(server.url, request=fields)
+    [[graded]] = made.grader("eval").grade([(open_question(), said("a mug"))])
+    assert graded.parts == {"judge": 1.0}
+    assert set(server.seen[0]) == {"model", "messages", "max_completion_tokens", "chat_template_kwargs"}
+    with pytest.raises(ValueError, match="messages is trlt's to set"):
+        JudgeServer(model="j", request={"messages": []})
+    server.says = lambda text: (400, "Unsupported parameter: 'max_tokens'")
+    with pytest.raises(ServerError, match=r"(?s)Unsupported parameter.*reward.judge.request sets fields"):
+        JudgeServer(model="j", url=server.url).try_it()
+
+
+@pytest.mark.parametrize(("reply", "value"), [("yes...", 1.0), ("Yes, but it...", None), ("1...", None)])
+def test_a_reply_that_was_cut_off_is_no_verdict_unless_it_is_a_whole_word(judge, reply, value) -> None:
+    """`1` may have been about to be 10, and a yes about to be taken back."""
+    served = JudgeServer(model="j", url=judge(lambda text: reply).url, scale="0_to_10" if reply[0] == "1" else "yes_no")
+    [found] = Recipe(reward=Rewards(judge=served)).grader("eval").outcomes([(open_question(), said("a mug"))])
+    if value is None:
+        assert isinstance(found, OwnCodeError) and "cut off" in str(found) and "reward.judge.max_new_tokens" in str(found)
+    else:
+        assert [one.parts for one in found] == [{"judge": value}]
 
 
 def test_replies_are_kept_and_never_paid_twice(judge, tmp_path, monkeypatch) -> None:
@@ -170,6 +197,7 @@ def test_model_and_prompt_tell_runs_apart_and_the_address_does_not() -> None:
         "questions=all",
         "prompt='{{ question }} {{ answer }}?'",
         "max_new_tokens=9",
+        "request={top_p: 0.5}",
     ):
         c = load_recipe(None, sets=["reward.judge={model: j, url: 'http://a:1'}", f"reward.judge.{change}"])
         assert tells_apart("train", a, c), change

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,7 @@ class ChatServer:
         address: Where it listens.
         model: Its name there.
         max_tokens: Of a reply.
+        more: Further fields of each request; None takes one of those that are sent here away.
         key: Sent as a bearer token; never kept nor told.
         key_env: Name of the environment variable that the key is from, for messages.
         patience: See `Patience`.
@@ -59,9 +60,11 @@ class ChatServer:
         key_env: str | None = None,
         patience: Patience | None = None,
         folder: Path | None = None,
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self._named, self._address = model, named, address
         self._max_tokens, self._key, self._key_env = max_tokens, key, key_env
+        self._more = dict(more or {})
         self._patience = patience or Patience()
         self._store = ReplyStore(folder)
         self.asked = 0
@@ -97,7 +100,8 @@ class ChatServer:
 
     def _request(self, text: str) -> dict[str, Any]:
         turns = [{"role": "user", "content": text}]
-        return {"model": self.model, "messages": turns, "temperature": 0, "max_tokens": self._max_tokens}
+        request = {"model": self.model, "messages": turns, "temperature": 0, "max_tokens": self._max_tokens} | self._more
+        return {name: value for name, value in request.items() if value is not None}
 
     def _one(self, text: str, stop: threading.Event) -> Reply | Refused:
         request, faults = self._request(text), 0

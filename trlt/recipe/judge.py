@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, JsonValue, field_validator
 
 from trlt.errors import RecipeError, ServerError, UsageError
 from trlt.files.chat_server import ChatServer, Patience
+from trlt.files.replies import Reply
 from trlt.files.server_call import Refused, ServerAddress
 from trlt.recipe._base import Means, Outcome, Positive, Section
 from trlt.task.answer import Answer
@@ -44,6 +45,9 @@ class JudgeServer(Section):
     words."""
     max_new_tokens: Outcome[Positive] = 64
     """Tokens of a verdict; more for a judge that reasons first."""
+    request: Outcome[dict[str, JsonValue]] = {}
+    """Further fields of a request, such as `{chat_template_kwargs: {enable_thinking: false}}`; `null` takes `temperature` or
+    `max_tokens` away."""
     key_env: Means[str | None] = None
     """Name of the environment variable with the server's key; the key itself is never saved."""
     concurrency: Means[Positive] = 32
@@ -61,6 +65,14 @@ class JudgeServer(Section):
         if text is not None and "answer" not in text:
             raise ValueError("shows no {{ answer }}, which is what is judged")
         return text
+
+    @field_validator("request")
+    @classmethod
+    def _fields(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for name in ("messages", "model", "n", "stream"):
+            if name in fields:
+                raise ValueError(f"{name} is trlt's to set; `model` and `prompt` of this section say what is asked")
+        return fields
 
     @field_validator("key_env")
     @classmethod
@@ -81,6 +93,7 @@ class JudgeServer(Section):
                 "scale": self.scale,
                 "prompt": self.prompt or template_of(self.scale),
                 "in_place_of_accuracy": self.weight is None,
+                **({"request": self.request} if self.request else {}),
             },
         }
 
@@ -129,6 +142,7 @@ class JudgeServer(Section):
             key_env=self.key_env,
             patience=patience,
             folder=folder,
+            more=self.request,
         )
         return Judge(_asker(server), self.prompt or template_of(self.scale), self.scale, self.questions)
 
@@ -136,8 +150,24 @@ class JudgeServer(Section):
 def _asker(server: ChatServer) -> Any:
     def ask(texts: Sequence[str]) -> Mapping[str, str | JudgeError]:
         return {
-            text: JudgeError(f"the server refused the request with {reply}") if isinstance(reply, Refused) else reply.text
+            text: _refused(reply) if isinstance(reply, Refused) else reply.text if _is_whole(reply) else _cut(reply)
             for text, reply in server.ask(texts).items()
         }
 
     return ask
+
+
+def _is_whole(reply: Reply) -> bool:
+    """Whether a reply says all that it was to say; of one that was cut off, a single word can't go on otherwise."""
+    return reply.finished or reply.text.strip().casefold() in ("yes", "no")
+
+
+def _refused(refused: Refused) -> JudgeError:
+    return JudgeError(f"the server refused the request with {refused} ({NAMED}.request sets fields of it, and takes some away)")
+
+
+def _cut(reply: Reply) -> JudgeError:
+    return JudgeError(
+        f"a reply that was cut off, {reply.text[-200:].strip()!r}; raise {NAMED}.max_new_tokens in a new run, or let the judge "
+        f"say less ({NAMED}.prompt, {NAMED}.request)"
+    )

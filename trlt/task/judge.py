@@ -53,11 +53,14 @@ def template_of(scale: Scale) -> str:
 def verdict(reply: str, scale: Scale) -> float | None:
     """What a reply says, from 0 to 1; None if it can't be read.
 
-    Reasoning up to the last `</think>` is left out. `yes_no`: the reply is `yes` or `no`, or begins or ends with one of them as
-    a word and holds the other nowhere. `0_to_10`: it holds one number alone, from 0 to 10 (`8`, `8/10`, `Score: 7.5`), which is
-    divided by 10.
+    Reasoning up to the last `</think>` is left out, and one that doesn't end has no verdict. `yes_no`: the reply is `yes` or
+    `no`, or begins or ends with one of them as a word and holds the other nowhere. `0_to_10`: it holds one number alone, from 0
+    to 10 (`8`, `8/10`, `Score: 7.5`), which is divided by 10.
     """
-    said = reply.rpartition("</think>")[2].strip().casefold()
+    _, closed, behind = reply.rpartition("</think>")
+    if not closed and "<think>" in behind:
+        return None
+    said = behind.strip().casefold()
     if scale == "yes_no":
         words = re.findall(r"\w+", said)
         found = {"yes", "no"} & set(words)
