@@ -24,7 +24,7 @@ from trlt.engine.vllm import weight_transfer as weights
 from trlt.engine.vllm.process import HostProcess, shown_lines
 from trlt.errors import DataError, ModelError, ParityError, RecipeError
 from trlt.lab.miniature.tiny import CHAT_TEMPLATE
-from trlt.recipe import Lora, Model, load_recipe
+from trlt.recipe import Lora, Model, TemporalContrast, load_recipe
 from trlt.recipe.training import Vllm
 from trlt.task.prompt import Prompt, build
 from trlt.train.vllm_parity import check
@@ -98,6 +98,19 @@ def test_it_trains_on_what_vllm_draws_with_each_steps_weights(tiny_path, trainin
     assert texts <= {engine.builder.decode([t for t in tokens if t not in ends]) for tokens in kept} and len(texts) > 8
     assert is_gone(drawn[0]["pid"]) and "what a library prints" in (tmp_path / "run" / "vllm-0.log").read_text()
     assert not list(weights.MEMORY.glob("trlt-weights-*"))
+
+
+def test_it_draws_the_second_group_on_shuffled_frames(tiny_path, training_data, recipe, tmp_path, asked):  # noqa: F811
+    contrast = TemporalContrast(group_size=2, tasks=("multi_choice", "grounding", "grounded_qa"))
+    _, rows, _ = run(tiny_path, training_data, by_vllm(recipe, temporal_contrast=contrast), tmp_path / "run")
+    assert len(rows) == 2 and all({"contrast/ordered", "contrast/shuffled"} <= row.keys() for row in rows)
+    drawn = [row for row in asked("generate") if row["temperature"] == 1 and row["n"] in (2, 4)]
+    # A step has four prompts of four completions, and each of them two on other frames.
+    step = drawn[-8:]
+    assert [row["n"] for row in step] == [4] * 4 + [2] * 4
+    for ordered, shuffled in zip(step[:4], step[4:], strict=True):
+        assert ordered["frames"] == shuffled["frames"] and ordered["seed"] != shuffled["seed"]
+        assert ordered["digest"] != shuffled["digest"]
 
 
 def test_frames_and_their_times_are_the_loaders(tiny, noise_clip, recipe, tmp_path, asked, training_data):  # noqa: F811
