@@ -22,6 +22,8 @@ from trlt.task.score import Scores
 from trlt.task.template import template_fault
 
 NAMED = "reward.judge"
+TRIES = 3
+"""Failures in a row after which a judge that is tried before a run is given up: users wait for this."""
 TRIAL = Sample("trial", "", "", "multi_choice", "trial.mp4", "What is the person holding?", answer="a cup")
 TRIED = Answer("a mug", None, None, None, True)
 """What a judge is tried on before a run."""
@@ -116,11 +118,11 @@ class JudgeServer(Section):
             ServerError: the server can't be reached or refuses, or the model gives no verdict.
         """
         try:
-            self._judge(None)([TRIAL], [""], [TRIED], [Scores(1.0, 0.0, None)])
+            self._judge(None, attempts=min(TRIES, self.attempts))([TRIAL], [""], [TRIED], [Scores(1.0, 0.0, None)])
         except JudgeError as error:
             raise ServerError(f"{NAMED}: {self.url}: tried on an answer, {self.model} gave {error}") from None
 
-    def _judge(self, folder: Path | None) -> Judge:
+    def _judge(self, folder: Path | None, *, attempts: int | None = None) -> Judge:
         if self.url is None:
             raise RecipeError(f"{NAMED}.url: missing: where does the judge listen? --set {NAMED}.url=http://localhost:8000")
         try:
@@ -132,7 +134,7 @@ class JudgeServer(Section):
             raise RecipeError(f"{NAMED}.key_env: {self.key_env} isn't set; export it with the server's key")
         if key and not key.isprintable():
             raise RecipeError(f"{NAMED}.key_env: {self.key_env} holds what no key can; is it a file's content?")
-        patience = Patience(self.concurrency, self.timeout_s, self.attempts)
+        patience = Patience(self.concurrency, self.timeout_s, attempts or self.attempts)
         server = ChatServer(
             NAMED,
             address,
