@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -50,13 +51,16 @@ def weights(folder):
     return load_file(folder / "model/model.safetensors")
 
 
-def test_each_begins_where_the_one_before_it_ended_and_goes_on_where_it_was_left(trlt, recipe, tmp_path, interrupt):  # noqa: F811
+def test_each_begins_where_the_one_before_it_ended_and_goes_on_where_it_was_left(trlt, recipe, tiny_path, tmp_path, interrupt):  # noqa: F811
     found = trlt("train", recipe, "--out", "run", "--json")
     run, first = tmp_path / "run", tmp_path / "run/stage-1-sft"
     assert [one["method"] for one in found["stages"]] == ["sft", "grpo"] and found["model"] == "run/model"
     assert [len(read_log(folder / "log.jsonl")) for folder in (first, run)] == [3, 3]
     assert load_recipe(run / "recipe.yaml").model.path == "run/stage-1-sft/model"
     assert read_log(run / "log.jsonl")[0]["kl"] == 0, "its reference is the first stage's model"
+    page = (run / "report.html").read_text(encoding="utf-8")
+    models = re.findall(r"trlt eval [^<]*?--model (\S+) --out ([\w-]+)", page)
+    assert models[:2] == [(str(tiny_path), "eval-base"), ("run/model", "eval-tuned")], "the stage's model isn't the tuned one"
     assert len((run / "task_scale.jsonl").read_text().splitlines()) >= 3
     page = (run / "report.html").read_text()
     assert "stage-1-sft" in page, "the page shows both"

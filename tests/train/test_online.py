@@ -318,3 +318,23 @@ def test_a_training_with_all_of_it(tiny_path, training_data, recipe, tmp_path): 
     assert [sum(r["step"] == i and r["kind"] == "kept" for r in asked) for i in range(4)] == [4] * 4
     assert [row["online/probes"] for row in rows] == [0, 0, 3, 0] and any(r["kind"] == "tried" for r in asked)
     assert all(row["online/completions"] == 4 * row["online/groups"] for row in rows)
+
+
+def test_a_curriculums_difficulty_is_that_of_the_probe_alone(tmp_path) -> None:
+    """1 minus the mean score: of 8 answers and of 2, whatever the estimates begin with; a half without a probe."""
+    probe = tmp_path / "probe/rows"
+    probe.mkdir(parents=True)
+    scored = {"a": [1.0] * 6 + [0.0] * 2, "b": [0.0] * 2, "c": [1.0] * 2}
+    with (probe / "probe.jsonl").open("w") as rows:
+        for id, accuracies in scored.items():
+            given = [{"format": 1.0, "accuracy": value, "tiou": None} for value in accuracies]
+            rows.write(json.dumps({"id": id, "scores": given, "n": len(given)}) + "\n")
+    chosen = {}
+    for target in (0.0, 0.25, 0.5, 1.0):
+        settings = Online(probe=str(probe.parent), probe_weight=3.0, curriculum=Curriculum(start=target, candidates=None))
+        train = Train(prompts_per_step=1, group_size=2, online=settings)
+        online = OnlineSelection(
+            settings, train, tmp_path, list("abcd"), Retirement(tmp_path, list("abcd"), None, writes=False)
+        )
+        [chosen[target]] = online.coming(0, range(1))
+    assert chosen == {0.0: 2, 0.25: 0, 0.5: 3, 1.0: 1}

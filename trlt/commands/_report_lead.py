@@ -68,9 +68,20 @@ def _is_own(given: Mapping[str, Any]) -> bool:
     return "sha256" in given or "dataset" in given
 
 
+def _training(runs: Sequence[FoundRun]) -> tuple[FoundRun | None, FoundRun | None]:
+    """The run that has the tuned model, and the one that began with the base: another one where a training has stages."""
+    trained = [run for run in runs if run.kind == "train"]
+    whole = next((run for run in trained if all(run.path.parent != other.path for other in trained)), None)
+    if whole is None:
+        return None, None
+    stages = [run for run in trained if run.path.parent == whole.path and run.path.name.startswith("stage-")]
+    stages.sort(key=lambda run: int(run.path.name.split("-")[1]))
+    return whole, next(iter(stages), whole)
+
+
 def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[str]) -> list[str]:
     """The evaluations that are missing, then the report once more."""
-    trained = next((run for run in runs if run.kind == "train"), None)
+    trained, first = _training(runs)
     done = next((run for run in runs if run.kind == "eval" and run.name in complete), None)
     behind = done or trained
     recipe = behind.recipe() if behind else None
@@ -87,12 +98,12 @@ def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[st
     if behind and recipe:
         common += ["--recipe", str(behind.run.recipe)]
     base, tuned = "BASE", "TUNED"
-    if trained and (made := trained.recipe()):
+    if trained and first and (made := first.recipe()):
         base, tuned = made.model.path, str(trained.path / "model")
     parent = behind.path.parent if behind else places[0].parent
     wanted = {base: parent / "eval-base", tuned: parent / "eval-tuned"}
-    if done and trained:
-        wanted.pop(base if done.manifest.get("model") == trained.manifest.get("model") else tuned)
+    if done and first:
+        wanted.pop(base if done.manifest.get("model") == first.manifest.get("model") else tuned)
     elif done:
         wanted = {"OTHER_MODEL": parent / "eval-other"}
     asked = "--model"

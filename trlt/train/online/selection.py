@@ -7,7 +7,7 @@ scored groups; neither models nor losses.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class OnlineSelection:
             ordered = [sample for sample in lazily_shuffled(count, f"{self._seed}:stale") if sample in self._probed]
         self._staleness = Staleness(ordered) if settings.reprobe else None
         self._target = settings.curriculum.start if settings.curriculum else None
-        self._difficulty = 1 - self._estimates.mean()
+        self._difficulty = _difficulties(self._probed, count)
         by = settings.near or settings.curriculum
         self._chooser = Chooser(
             count,
@@ -258,6 +258,17 @@ class OnlineSelection:
 
 def _visit(group: AskedGroup) -> Visit:
     return Visit(group.sample, group.mean, group.reward_range)
+
+
+def _difficulties(probed: Mapping[int, tuple[float, int]], count: int) -> NDArray[np.float64]:
+    """1 minus the mean score in the probe; a half where a sample has none.
+
+    Not by the estimates: their prior would squeeze it, rows of few answers more than others, and `probe_weight` with them.
+    """
+    found = np.full(count, 0.5)
+    for sample, (scores, answers) in probed.items():
+        found[sample] = 1 - scores / answers
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:
