@@ -52,7 +52,7 @@ def test_weights_of_a_gaussian_by_hand() -> None:
     assert found == pytest.approx([0.13448, 0.36552, 0.36552, 0.13448], abs=1e-5)
     assert quotas(dict(enumerate(found)), 100) == {0: 13, 1: 37, 2: 37, 3: 13}, "13.45 and 36.55: the larger remainders"
     assert weights(Target(shape="uniform", bins=4), bins_of(Target(bins=4), 8)) == [0.25] * 4
-    far = weights(Target(mean=90.0, deviation=0.1, bins=2), bins_of(Target(bins=2), 8))
+    far = weights(Target(mean=1.0, deviation=1e-3, bins=2), bins_of(Target(bins=2), 8))
     assert far[1] == 1 and not any(map(math.isnan, far)), "a mean far away isn't 0 / 0"
 
 
@@ -232,6 +232,9 @@ def test_what_rules_need_and_do_not_have() -> None:
         ("select.within.grounding.pass_rate=[0,1]", "samples of this task have none; they have mean_iou"),
         ("select.within.grounding.mean_iou=[1,0]", "must be the lowest and the highest value"),
         ("select.target.multi_choice.of=pas_rate", "'pas_rate' is no measure .*did you mean pass_rate"),
+        ("select.target.grounding.of=duration", r"range, mean and deviation: say them, since duration isn't from 0 to 1"),
+        ("select.target.grounding={of: meta.level, shape: uniform}", "range: say it, since meta.level isn't from 0 to 1"),
+        ("select.target.grounding.mean=5", r"mean \(5\) lies outside of range \(\[0\.0, 1\.0\]\)"),
         ("select.balance=[sources]", "'sources' is unknown .*did you mean source"),
         ("select.duration_bins=[60,30]", "must be rising seconds"),
     ],
@@ -255,7 +258,7 @@ rules = st.fixed_dictionaries(
             [
                 {"grounding": Target(bins=5)},
                 {"multi_choice": Target(of="pass_rate", shape="uniform"), "grounding": Target(fill=False, mean=0.6, bins=3)},
-                {"grounding": Target(of="duration", range=(0, 100), bins=4)},
+                {"grounding": Target(of="duration", mean=30, deviation=20, range=(0, 100), bins=4)},
             ]
         ),
         "within": st.sampled_from([{"multi_choice": {"pass_rate": (0.2, 0.8)}}, {"grounding": {"duration": (10, 60)}}]),

@@ -15,6 +15,8 @@ RowMeasure = Literal["pass_rate", "mean_iou", "best_iou", "delta_iou", "mean_rew
 """What a probe's row tells of a sample; `trlt.select.measures` computes them."""
 ROW_MEASURES: tuple[RowMeasure, ...] = get_args(RowMeasure)
 MEASURES = (*ROW_MEASURES, "duration")
+SHARES: tuple[RowMeasure, ...] = ("pass_rate", "mean_iou", "best_iou", "delta_iou", "format_rate")
+"""Measures from 0 to 1, which the defaults of a target are for."""
 META = "meta."
 """Before the name of a field of the samples' `meta`."""
 UNFIT = {"grounding": ("pass_rate",), "multi_choice": ("mean_iou", "best_iou", "delta_iou")}
@@ -39,7 +41,8 @@ class Target(Section):
     deviation: Outcome[Annotated[float, Field(gt=0)]] = 0.2
     """Standard deviation of the Gaussian."""
     range: Outcome[Bounds] = (0.0, 1.0)
-    """Values that the bins span; samples outside of it are left out."""
+    """Values that the bins span; samples outside of it are left out. To be said for `mean_reward`, `deviation`, `duration` and
+    fields of `meta`, and with it a Gaussian's `mean` and `deviation`."""
     bins: Outcome[Annotated[int, Field(ge=1, le=1000)] | None] = None
     """Number of equal bins; null: 20, and for `pass_rate` one for each number of right answers."""
     fill: Outcome[bool] = True
@@ -53,6 +56,12 @@ class Target(Section):
             raise ValueError(f"range ({list(self.range)}) must be a lower and a higher value")
         if self.bins is not None and self.of == "pass_rate" and self.range != (0.0, 1.0):
             raise ValueError("range and bins of pass_rate: leave one out")
+        needed = ("range", "mean", "deviation") if self.shape == "gaussian" else ("range",)
+        if self.of not in SHARES and (missing := [name for name in needed if name not in self.model_fields_set]):
+            told = " and ".join([", ".join(missing[:-1]), missing[-1]] if missing[1:] else missing)
+            raise ValueError(f"{told}: say {'them' if missing[1:] else 'it'}, since {self.of} isn't from 0 to 1 as an IoU is")
+        if self.shape == "gaussian" and not self.range[0] <= self.mean <= self.range[1]:
+            raise ValueError(f"mean ({self.mean:g}) lies outside of range ({list(self.range)}), so no sample would be near it")
         return self
 
 
