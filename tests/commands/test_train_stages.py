@@ -143,3 +143,18 @@ def test_two_processes_train_both_stages_as_one_does(trlt, recipe, tmp_path, mon
         assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
     rows = [[json.loads(line) for line in (tmp_path / out / "task_scale.jsonl").open()] for out in ("one", "two")]
     assert rows[0] == rows[1] and os.environ.get("RANK") is None
+
+
+@pytest.mark.parametrize(
+    ("sets", "told"),
+    [
+        ("train.stages.1.online={probe: gone, near: {}}", r"train.online.probe: gone/rows/probe.jsonl: no such file"),
+        ("train.stages.1.offline={data: gone.jsonl}", "gone.jsonl"),
+        ("train.stages.1.data=gone.jsonl", r"gone.jsonl: there is no such file; stage 2 trains on it"),
+        ("reward.judge={model: j, url: 'http://127.0.0.1:9', attempts: 1}", "reward.judge: http://127.0.0.1:9 failed 1 time"),
+    ],
+)
+def test_what_a_later_stage_lacks_is_told_before_the_first_trains(trlt, recipe, tmp_path, sets, told):  # noqa: ARG001  (its folder)
+    result = CliRunner().invoke(app, ["train", str(recipe), "--out", "run", "--set", sets])
+    assert result.exit_code and re.search(told, result.stderr), result.output
+    assert not (tmp_path / "run/stage-1-sft/log.jsonl").exists()

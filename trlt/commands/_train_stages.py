@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trlt.commands._data import open_data
 from trlt.commands._output import Output
+from trlt.commands._train_look import offline_identity, online_identity
 from trlt.commands.launch.ranks import Rank
-from trlt.errors import RecipeError, UsageError, counted
+from trlt.data.own import is_hub
+from trlt.errors import DataError, RecipeError, UsageError, counted
 from trlt.files import write_text_atomic
 from trlt.recipe import Recipe, Train, dump_recipe, shadowed
 
@@ -67,6 +70,34 @@ def refuse_shadowed(train: Train, sets: Sequence[str], flags: Mapping[str, Any])
         if section == "train" and (places := shadowed(name, train.stages)):
             listed = " and ".join(f"train.stages.{place}.{name}" for place in places)
             raise RecipeError(f"{source}: the recipe's stages say it themselves; set it there: {listed}")
+
+
+def look_ahead(recipe: Recipe, whole: Path) -> None:
+    """Looks at what later stages need, so that it isn't told only after the first one has trained.
+
+    Args:
+        recipe: As resolved, with all stages.
+        whole: Folder of the training.
+
+    Raises:
+        TrltError: data, a probe, offline answers or parts of the reward that can't be used, or a judge that gives no verdict.
+    """
+    first, quiet = recipe.train.stage(0), Output(json_mode=True)
+    for place in range(1, len(recipe.train.stages)):
+        folder = stage_folder(whole, recipe.train, place + 1)
+        staged = recipe.model_copy(update={"train": recipe.train.stage(place)})
+        train, given = staged.train, staged.train.data
+        if (folder / "result.json").is_file() or given is None:
+            continue
+        if train.method == "grpo":
+            staged.reward.ready()
+        if given == first.data and train.offline is None and train.online is None:
+            continue
+        if not is_hub(given) and not Path(given).exists():
+            raise DataError(f"{given}: there is no such file; stage {place + 1} trains on it (train.stages.{place}.data)")
+        opened = open_data(given, staged, folder, quiet)
+        offline_identity(staged, opened.samples)
+        online_identity(staged, opened.samples)
 
 
 def run_stages(

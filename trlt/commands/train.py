@@ -32,7 +32,8 @@ from trlt.commands._train_look import (
     other_prompt,
     processes_of,
 )
-from trlt.commands._train_stages import refuse_shadowed, run_stages, stage_folder, stage_of
+from trlt.commands._train_reward import late_phases, refuse_unused, rewards_told
+from trlt.commands._train_stages import look_ahead, refuse_shadowed, run_stages, stage_folder, stage_of
 from trlt.commands._train_work import tune
 from trlt.commands.launch.ranks import Rank, audible, follow_launcher, python_command
 from trlt.commands.launch.train_processes import adopt, check_strategy, launch_together, set_strategy
@@ -99,6 +100,8 @@ def train(
             def one(number: int) -> dict[str, Any]:
                 return train(recipe_path, sets=sets, stage=number, no_page=no_page, output=output, **again)
 
+            if not dry_run:
+                look_ahead(recipe, whole)
             return run_stages(recipe, rank, whole, output, one, dry_run=dry_run)
         staged = stage_of(recipe, stage, whole, dry_run=dry_run)
         folder, final = stage_folder(whole, recipe.train, stage), stage == len(recipe.train.stages)
@@ -114,7 +117,7 @@ def train(
         )
     # Its faults are told before a model is loaded.
     if dry_run or recipe.train.method == "sft":
-        recipe.reward.load()
+        recipe.reward.load_all()
     else:
         recipe.reward.ready()
     strategy = recipe.train.strategy
@@ -150,8 +153,11 @@ def train(
         look(recipe, opened, data, sets, output)
         if opened:
             try_prompts(recipe, "train", opened.samples)
+            refuse_unused(recipe, opened.samples)
         found = plan(recipe, processes, folder, command, count) | {"limits": told or "as the recipe says"}
         output.show(*tables(found))
+        if warning := late_phases(recipe, found["steps"]):
+            output.note(warning)
         shown = {"plan": found, "recipe": recipe.model_dump(mode="json")}
         try:
             refuse_small_share(recipe, processes, here=here)
@@ -168,12 +174,15 @@ def train(
     opened = opened or open_data(given, recipe, folder, output)
     recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"data": str(opened.path)})})
     try_prompts(recipe, "train", opened.samples)
+    refuse_unused(recipe, opened.samples)
     located = locate(recipe.model.path)
     refuse_plain(recipe, "train")
     check_strategy(strategy, processes)
     check_trackers(recipe, recipe_path)
     if rank is None or rank.launcher is None:
-        for warning in (other_prompt(recipe, opened.path), other_model(located, opened.path)):
+        # A later stage's model is the one that answered, tuned.
+        other = other_model(located, opened.path) if stage in (None, 1) else None
+        for warning in (other_prompt(recipe, opened.path), other):
             if warning:
                 output.note(warning)
         found = plan(recipe, processes, folder, command, count, here=here)
@@ -183,8 +192,9 @@ def train(
             refuse_small_share(recipe, processes, here=here)
             refuse_what_cannot_fit(recipe, found, begun=not fresh and has_begun(folder))
         output.note(in_short(found))
-        if warning := all_warmup(recipe, found["steps"]):
-            output.note(warning)
+        for warning in (all_warmup(recipe, found["steps"]), late_phases(recipe, found["steps"])):
+            if warning:
+                output.note(warning)
     if rank is None and processes > 1:
         output.note(f"train: starting {processes} processes: {' '.join(command)}")
         with hold(folder):  # told before any process is started, which then holds it itself
@@ -242,9 +252,7 @@ def _run(
     if not first:
         return result
     write_json(folder / "result.json", result)
-    first, last = result["reward_first"], result["reward_last"]
-    if first is not None:
-        output.show(f"Reward: {first:.3f} over the first steps, {last:.3f} over the last")
+    output.show(*rewards_told(recipe, folder, result))
     if result["broken"]:
         output.note(f"train: {counted(len(result['broken']), 'sample')} couldn't be used: {folder / 'broken.jsonl'} says why")
     output.show(f"Model: {result['model']}")

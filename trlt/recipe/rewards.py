@@ -171,15 +171,28 @@ class Rewards(Section):
         return tuple(loaded)
 
     def ready(self) -> None:
-        """Loads the parts, and asks a judge for a verdict, so that faults are told before a model is loaded.
+        """Loads the parts, and asks each judge for a verdict, so that faults are told before a model is loaded.
 
         Raises:
             RecipeError: as `load`.
-            ServerError: the judge can't be reached, refuses, or gives no verdict.
+            ServerError: a judge can't be reached, refuses, or gives no verdict.
         """
-        self.load()
-        if self.judge is not None:
-            self.judge.try_it()
+        self.load_all()
+        judges: list[JudgeServer] = []
+        for reward in self.each():
+            if reward.judge is not None and reward.judge not in judges:
+                judges.append(reward.judge)
+        for judge in judges:
+            judge.try_it()
+
+    def load_all(self) -> None:
+        """Loads the parts of all phases for their faults; raises as `load`."""
+        for reward in self.each():
+            reward.load()
+
+    def each(self) -> list[Rewards]:
+        """The reward of the first steps, and that of each phase."""
+        return [self.at(0), *(self.at(phase.after_steps) for phase in self.phases if phase.after_steps)]
 
     def identity(self, *, phases: bool = False) -> list[dict[str, Any]]:
         """What each part is, for a run's manifest: its files' checksums stand for what it computes.

@@ -208,23 +208,34 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _rewarded(self) -> Self:
+        stages = {f"train.stages.{place}.": self.train.stage(place) for place in range(len(self.train.stages))}
+        for named, train in (stages or {"train.": self.train}).items():
+            if train.method == "grpo" and (fault := self._reward_fault(train, named)):
+                raise ValueError(fault)
+        return self
+
+    def _reward_fault(self, train: Train, named: str) -> str | None:
+        """Why the reward can't be that of a training, or None.
+
+        Args:
+            train: The section of the training.
+            named: Before its keys: `train.`, or a stage's.
+        """
         for phase in self.reward.phases:
-            if self.train.max_steps is not None and phase.after_steps >= self.train.max_steps:
-                raise ValueError(
-                    f"{phase.named} never begins in train.max_steps ({self.train.max_steps}); lower it, or leave the phase out"
-                )
+            if train.max_steps is not None and phase.after_steps >= train.max_steps:
+                return f"{phase.named} never begins in {named}max_steps ({train.max_steps}); lower it, or leave the phase out"
         for reward in (self.reward, *(self.reward.at(phase.after_steps) for phase in self.reward.phases)):
-            if reward.length is not None and reward.length.low - reward.length.ramp >= self.train.max_new_tokens:
-                raise ValueError(
-                    f"reward.length.low ({reward.length.low}) is out of reach of train.max_new_tokens "
-                    f"({self.train.max_new_tokens}): no completion would be paid; lower it"
+            if reward.length is not None and reward.length.low - reward.length.ramp >= train.max_new_tokens:
+                return (
+                    f"reward.length.low ({reward.length.low}) is out of reach of {named}max_new_tokens "
+                    f"({train.max_new_tokens}): no completion would be paid; lower it"
                 )
             heavy = next((task for task, own in reward.tasks.items() if own.weight != 1), None)
-            if heavy is not None and self.train.scale_rewards in ("group", "task"):
-                raise ValueError(
+            if heavy is not None and train.scale_rewards in ("group", "task"):
+                return (
                     f"reward.tasks.{heavy}.weight ({reward.tasks[heavy].weight:g}) cancels out where advantages are divided by "
-                    f"the deviation of their {self.train.scale_rewards} (train.scale_rewards: {self.train.scale_rewards}); set "
-                    "train.scale_rewards to none or batch, or weigh the task's parts against each other "
+                    f"the deviation of their {train.scale_rewards} ({named}scale_rewards: {train.scale_rewards}); set "
+                    f"{named}scale_rewards to none or batch, or weigh the task's parts against each other "
                     "(reward.tasks.<task>.format)"
                 )
-        return self
+        return None
