@@ -70,7 +70,7 @@ class JudgeServer(Section):
 
     @field_validator("request")
     @classmethod
-    def _fields(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    def _further(cls, fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for name in ("messages", "model", "n", "stream"):
             if name in fields:
                 raise ValueError(f"{name} is trlt's to set; `model` and `prompt` of this section say what is asked")
