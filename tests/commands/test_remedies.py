@@ -195,7 +195,6 @@ NOT_FOLLOWED = {
     "train.epsilon_high": "of a recipe's checks",
     "train.ratio_level": "of a recipe's checks",
     "train.overlong_tokens": "of a recipe's checks",
-    "train.scale_rewards": "of a recipe's checks",
     "train.shared_prefix": "of a recipe's checks",
     "train.tokens_per_pass": "of a recipe's checks",
     "train.prompts_per_pass": "sums in another order; `test_train` goes on with it",
