@@ -6,7 +6,9 @@ import json
 
 import pytest
 from made_clips import choice, event
+from typer.testing import CliRunner
 
+from trlt.cli import app
 from trlt.commands._output import Output
 from trlt.commands.select import select
 from trlt.recipe import load_recipe
@@ -150,3 +152,10 @@ def test_rules_beyond_the_paper(trlt, data, rows, tmp_path):
     for page in ("train.selection.html", trlt("report", "train.jsonl", "--frames-mb", "0", "--json")["page"]):
         text = (tmp_path / page).read_text()
         assert "What each rule left" in text and "within.pass_rate: 11" in text, page
+
+
+def test_another_selection_at_the_same_place_is_told(data, rows, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    command = ["select", "--probe", str(rows), "--data", str(data), *SETS, "--out", "t.jsonl"]
+    said = [CliRunner().invoke(app, [*command, *more]).stderr for more in ([], [], ["--budget", "4"])]
+    assert ["held another selection (7 samples), which is replaced" in text for text in said] == [False, False, True]

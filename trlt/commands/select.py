@@ -16,7 +16,7 @@ from trlt.commands._output import Output
 from trlt.commands._probed import noted_data, run_of
 from trlt.commands._setup import RUNS, beside_others, next_command, resolve
 from trlt.commands._shared_options import Overrides, RecipeFile
-from trlt.errors import DataError, UsageError
+from trlt.errors import DataError, UsageError, counted
 from trlt.files import file_digest, iter_jsonl, open_atomic, sample_files, to_line, write_json, write_text_atomic
 from trlt.recipe import Recipe, load_recipe, save_recipe, tells_apart
 from trlt.report import histogram_table, selection_table
@@ -77,6 +77,7 @@ def select(
     samples = _values(data) if recipe.select.needs_samples() else None
     with output.progress("select", "samples") as progress:
         selection = choose(_counted(read_rows(rows), noted.get("samples"), progress), recipe.select, samples)
+    before = RunFiles(out).read_manifest() or {}
     if selection.ids:
         _copy(data, selection.ids, out, rows)
     report = selection.report.to_json()
@@ -101,7 +102,7 @@ def select(
             **environment(),
             "videos": root or str(videos_root(recipe.video.root, data).resolve()),
             "samples": len(selection.ids),
-            "sha256": file_digest(out),
+            "sha256": (digest := file_digest(out)),
             "inputs": {
                 "probe": {
                     "path": str(rows.resolve()),
@@ -113,6 +114,9 @@ def select(
             },
         }
     )
+    if before.get("kind") == "select" and before.get("sha256") != digest:
+        had = counted(int(before.get("samples", 0)), "sample")
+        output.note(f"select: {out} held another selection ({had}), which is replaced; --out keeps both")
     output.show(f"\nSamples: {out}\nReport: {report_path}\nPage: {page}")
     output.show(_next(recipe_path, recipe, run, sets, out))
     return {"samples": str(out), "report": str(report_path), "taken": len(selection.ids), "selection": report}
@@ -157,7 +161,10 @@ def _next(given: Path | None, recipe: Recipe, run: RunFiles, sets: Sequence[str]
     if given is None and not used.is_file():
         used = RunFiles(out).recipe
         save_recipe(used, recipe)
-    settings = resolve(used, sets, {})
+    settings, silent = resolve(used, sets, {}), Recipe()
+    if (settings.model, settings.train) == (silent.model, silent.train) and run.recipe.is_file():
+        used = run.recipe  # the given one says how to select alone
+        settings = resolve(used, sets, {})
     usual = RUNS / settings.name / f"train-{settings.train.last.method}"
     place = beside_others(usual, file_digest(out), (run.read_manifest() or {}).get("model"))
     return next_command("train", used, *(word for one in sets for word in ("--set", one)), "--data", out, *place)
