@@ -138,7 +138,8 @@ def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) ->
             # An entry that can't be used isn't counted, so its list is found too short as well; and a section with nothing
             # in it but an unknown key is found empty, once that is taken out.
             follows = fault["type"] == "too_short" and any(loc[:-1] == fault["loc"] for loc in within)
-            if follows or fault["loc"] in unknown_in:
+            emptied = fault["loc"] in unknown_in and "is empty" in fault["msg"]
+            if follows or emptied:
                 continue
             dotted = ".".join(str(part) for part in fault["loc"])
             message = _message(fault["type"], fault["msg"], fault["loc"], fault["input"])
