@@ -2,6 +2,7 @@
 
     python -m bench.select             490,896 invented rows and their samples; about 1.4 GB of disk while it runs
     python -m bench.select --scale 0.01 --json
+    python -m bench.select --rules     the same rows twice: by the paper's rules, and with all rules of docs/selection-rules.md
 
 Rows and samples are written first (not timed). Then the real command runs in a process of its own, whose time and peak
 memory are the metrics. What it saw and took is compared with what was kept of each row while it was made.
@@ -42,6 +43,15 @@ N = 8
 FAULTY = 0.002
 """Share of rows whose video couldn't be read."""
 CLASSES = ("error", "easy", "medium", "hard", "varied", "flat")
+RULES = (
+    "select.by=all",
+    "select.within={grounding: {best_iou: [0.3, 1.0]}, multi_choice: {pass_rate: [0.1, 0.9]}}",
+    "select.target={grounding: {of: mean_iou, mean: 0.4, deviation: 0.2}}",
+    "select.balance=[source]",
+    "select.per_video=40",
+    "select.question_overlap=0.8",
+)
+"""What `--rules` adds: a rule of each kind. Questions are of invented words, so hardly any are near-duplicates."""
 
 
 @dataclass
@@ -199,6 +209,35 @@ def _check_ids(ids: list[str], cells: Mapping[tuple[str, str], Any], made: Mappi
             _same(f"variances of {source}", sorted((one.variances[n] for n in numbers[source]), reverse=True), most)
 
 
+def run_rules(root: Path, command: list[str]) -> dict[str, Any]:
+    """Selects from the same rows with `RULES`; gives what was taken, seconds and peak memory in MiB.
+
+    Raises:
+        SystemExit: the samples break a bound, or a cap.
+    """
+    from bench.prepare import timed
+
+    out = root / "ruled.jsonl"
+    rules = [f"--set={rule}" for rule in RULES]
+    seconds, peak, result = timed([*command, *rules, "--out", str(out), "--json"], root)
+    with out.open() as lines:
+        chosen = {sample["id"]: sample["video_key"] for sample in map(json.loads, lines)}
+    _same("samples with rules", len(chosen), result["taken"])
+    if max(Counter(chosen.values()).values()) > 40:
+        raise SystemExit("a video has more than 40 samples")
+    with (root / "probe.jsonl").open() as lines:
+        for row in map(json.loads, lines):
+            if row["id"] in chosen and not _within(row):
+                raise SystemExit(f"{row['id']} was taken against select.within")
+    return {"taken": result["taken"], "seconds": round(seconds, 2), "peak_mb": round(peak, 1)}
+
+
+def _within(row: Mapping[str, Any]) -> bool:
+    if row["task"] == "grounding":
+        return bool(max(row["ious"]) >= 0.3)
+    return row["task"] != "multi_choice" or bool(1 <= row["correct"] <= 7)
+
+
 def _same(what: str, found: Any, expected: Any) -> None:
     if found != expected:
         raise SystemExit(f"{what}: {str(expected)[:500]} was made, but found: {str(found)[:500]}")
@@ -214,6 +253,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the paper's counts")
     parser.add_argument("--by", choices=("rules", "variance"), default="rules")
     parser.add_argument("--budget", type=int, help="samples in all; default: the paper's sizes")
+    parser.add_argument("--rules", action="store_true", help="select from the same rows with rules of every kind, too")
     parser.add_argument("--folder", type=Path, help="where rows and samples go; default: a temporary folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -224,17 +264,21 @@ def main() -> None:
         rows_mb = (root / "probe.jsonl").stat().st_size / 1e6
         samples_mb = sum(path.stat().st_size for path in root.glob("pool/*")) / 1e6
         command = [sys.executable, "-m", "trlt", "select", "--probe", str(root / "probe.jsonl"), "--data", str(root / "pool")]
-        command += ["--set", f"select.by={args.by}"] + [f"--set=select.budget={args.budget}"] * (args.budget is not None)
-        seconds, peak, result = timed([*command, "--out", str(root / "train.jsonl"), "--json"], root)
+        budget = [f"--set=select.budget={args.budget}"] * (args.budget is not None)
+        plain = [*command, "--set", f"select.by={args.by}", *budget]
+        seconds, peak, result = timed([*plain, "--out", str(root / "train.jsonl"), "--json"], root)
         with (root / "train.jsonl").open() as lines:
             check(result, (json.loads(line)["id"] for line in lines), made, args.by, args.budget)
+        ruled = run_rules(root, [*command, *budget]) if args.rules else None
     rows = sum(len(one.classes) for one in made.values())
     print(f"{rows:,} rows ({rows_mb:,.0f} MB) of {len(made)} sources, samples {samples_mb:,.0f} MB")
     print(f"selected: {result['taken']:,} in {seconds:.1f} s ({rows / seconds:,.0f} rows a second), peak {peak:,.0f} MiB")
+    if ruled:
+        print(f"with rules: {ruled['taken']:,} in {ruled['seconds']:.1f} s, peak {ruled['peak_mb']:,.0f} MiB")
     if args.json:
         metrics = {"rows": rows, "taken": result["taken"], "rows_mb": round(rows_mb, 1), "samples_mb": round(samples_mb, 1)}
         metrics |= {"seconds": round(seconds, 2), "peak_mb": round(peak, 1), "scale": args.scale}
-        print(json.dumps(metrics | {"by": args.by, "budget": args.budget}))
+        print(json.dumps(metrics | {"by": args.by, "budget": args.budget} | ({"rules": ruled} if ruled else {})))
 
 
 if __name__ == "__main__":

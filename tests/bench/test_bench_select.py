@@ -34,7 +34,7 @@ def run(*command: str) -> str:
     [
         ["-m", "bench.select"],
         ["bench/select.py", "--by", "variance"],
-        ["-m", "bench.select", "--budget", "200", "--seed", "1"],
+        ["-m", "bench.select", "--budget", "200", "--seed", "1", "--rules"],
     ],
 )
 def test_select(command: list[str]) -> None:
@@ -43,6 +43,8 @@ def test_select(command: list[str]) -> None:
     assert metrics["seconds"] > 0 and metrics["peak_mb"] > 20
     assert 0 < metrics["taken"] < metrics["rows"] and metrics["taken"] == (metrics["budget"] or metrics["taken"])
     assert metrics["by"] == ("variance" if "variance" in command else "rules")
+    assert ("rules" in metrics) == ("--rules" in command)
+    assert "--rules" not in command or 0 < metrics["rules"]["taken"] <= 200
 
 
 def test_its_name_does_not_hide_the_standard_library() -> None:

@@ -52,6 +52,11 @@ def read(text: str, task: Task = "multi_choice", think: bool = False, form: Answ
         # The letter and the text disagree: said two things.
         ("B) the cat sleeps", None),
         ("B) C", None),
+        ("(B), (C)", None),
+        ("(B) and C", None),
+        ("B) C, D", None),
+        ("(B), (B)", 1),
+        ("B) C or so", 1),
         # No letter of an option, and no option's text.
         ("F", None),
         ("Z) two dogs", None),

@@ -66,7 +66,7 @@ def test_of_several_gold_spans_the_one_that_earns_most_counts() -> None:
     assert earned(two, answer("10.0 to 30.0"), span="timestamp_iou") == pytest.approx(1 + max(one))
 
 
-@pytest.mark.parametrize(
+SAID = pytest.mark.parametrize(
     ("said", "first", "union", "matching"),
     [
         ("10.0 to 20.0; 30.0 to 40.0", 1, 1, 1),
@@ -79,6 +79,16 @@ def test_of_several_gold_spans_the_one_that_earns_most_counts() -> None:
         ("nothing", 0, 0, 0),
     ],
 )
+
+
+@SAID
+def test_selection_goes_by_all_spans_where_all_are_paid(said: str, first: float, union: float, matching: float) -> None:
+    for rule, wanted in (("first", first), ("union", union), ("matched", union), ("union_and_matched", union)):
+        [[grade]] = Grader(FORM, rules=Rules(several=rule)).grade([(ALL, [f"<answer> {said} </answer>"])])
+        assert (grade.iou, grade.scores.tiou) == (pytest.approx(wanted), pytest.approx(first)), rule
+
+
+@SAID
 def test_several_spans_are_paid_by_the_rule(said: str, first: float, union: float, matching: float) -> None:
     found = [earned(ALL, answer(said), weights=Weights(format=0), several=rule) for rule in ("first", "union", "matched")]
     assert found == pytest.approx([first, union, matching])

@@ -89,8 +89,8 @@ def test_the_target_of_adarft():
 
 
 def test_scores_are_those_of_the_task():
-    assert score_of(Scores(0.0, 1.0, None)) == 1 and score_of(Scores(1.0, None, 0.3)) == 0.3
-    assert score_of(Scores(1.0, 1.0, 0.5)) == 0.75
+    assert score_of(Scores(0.0, 1.0, None), None) == 1 and score_of(Scores(1.0, None, 0.3), 0.3) == 0.3
+    assert score_of(Scores(1.0, 1.0, 0.5), 0.5) == 0.75
 
 
 def test_shuffles_are_permutations_and_go_on_from_a_position():

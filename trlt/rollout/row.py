@@ -34,7 +34,7 @@ def to_row(
 ) -> dict[str, Any]:
     """The row of an answered sample.
 
-    `correct` counts right answers (null for grounding), `ious` are those of all completions and `delta_iou` their
+    `correct` counts right answers (null for grounding), `ious` are those of all completions (`Rules.iou`) and `delta_iou` their
     max - mean (null for multi-choice), `reward_range` is max - min of the rewards. `parts` is set only if the reward has parts
     besides the paper's, or pays spans or answers by other rules: what each gave, null where it doesn't apply. `length_s` is set
     only if the reward divides by the clip's length and the sample doesn't state it. `warning` is set only if a gold span is
@@ -44,7 +44,7 @@ def to_row(
     [grades] = grader.grade([(timed, [one.text for one in said])])
     scores, rewards = [one.scores for one in grades], [one.reward for one in grades]
     parts = {name: [one.parts[name] for one in grades] for name in grader.noted}
-    ious = [s.tiou for s in scores if s.tiou is not None]
+    ious = [one.iou for one in grades if one.iou is not None]
     right = [s.accuracy for s in scores if s.accuracy is not None]
     warning = file_warning(sample, length_s) if length_s is not None else None
     return {

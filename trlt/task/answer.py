@@ -122,6 +122,8 @@ def free_answer(text: str) -> Answer:
 
 _PREFIX = re.compile(r"(?:the )?(?:final |correct )?answer(?: is:?| ?:) ?", re.IGNORECASE)
 _LONE = re.compile(r"(?:\(([A-Za-z])\)|([A-Za-z])\)?)[.:]?")
+_MORE = re.compile(r"\s*[,;/&]\s*(?:(?:and|or)\s+)?|\s*\b(?:and|or)\s+|\s+", re.IGNORECASE)
+"""Stands between letters of a text that names several options."""
 _LED = re.compile(r"(?:\(([A-Za-z])\)[.:]? ?|([A-Za-z])(?:\) ?|[.:] ))(.+)")
 
 
@@ -129,7 +131,7 @@ def parse_option(text: str, options: Sequence[str]) -> int | None:
     """Index of the option that a text names: `B`, `(B)`, `B.`, `B) text`, `Answer: B`, or an option's exact text.
 
     Letters may be lower-case. A letter outside the options is no answer. `B) text` is B whatever the text is, unless the text
-    is another option's (or another letter): that is contradictory, and no answer.
+    is another option's, or names another letter, as in `(A), (C)`: that is contradictory, and no answer.
     """
     said = " ".join(text.split())
     prefix = _PREFIX.match(said)
@@ -152,8 +154,9 @@ def _option(said: str, options: Sequence[str]) -> int | None:
     if led is None or index is None:
         return None
     rest = led[3]
-    other = _letter(_LONE.fullmatch(rest), options)
-    agrees = plain(rest) == texts[index] or (plain(rest) not in texts and other in (None, index))
+    letters = {_letter(_LONE.fullmatch(part), options) for part in _MORE.split(rest) if part}
+    contradicts = plain(rest) in texts or (None not in letters and letters - {index})
+    agrees = plain(rest) == texts[index] or not contradicts
     return index if agrees else None
 
 

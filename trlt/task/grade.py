@@ -27,6 +27,8 @@ class Grade(NamedTuple):
     parts: Mapping[str, float | None] = {}
     """What each of the recipe's own parts gave, by name; None where it doesn't apply, and adds nothing. Where another rule than
     the paper's pays spans or answers, first what it paid in place of the score (`Rules.noted`)."""
+    iou: float | None = None
+    """What selection goes by (`Rules.iou`); None for multi-choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ class Grader:
             total = weighed(task, values, self.weights, self.rules)
             total = with_parts(total, self.parts, own, self.rules.scale(task))
             notes = {name: values.get(_SCORE_OF[name]) for name in self.rules.noted}
-            grades.append(Grade(read.answers[i], read.scores[i], total, notes | own))
+            answer, scores = read.answers[i], read.scores[i]
+            grades.append(Grade(answer, scores, total, notes | own, self.rules.iou(read.sample, answer, scores)))
         return grades
 
 

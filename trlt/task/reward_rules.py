@@ -101,6 +101,12 @@ class Rules:
         each = matched(answer.spans, gold, pair if self.span in ("tiou", "steps") else pays(self.span, sample))
         return each if self.several == "matched" else (union + each) / 2
 
+    def iou(self, sample: Sample, answer: Answer, scores: Scores) -> float | None:
+        """The IoU that selection goes by: the tIoU, or that of all spans with all gold ones where all of them are paid."""
+        if sample.several and self.several != "first" and scores.tiou is not None:
+            return union_iou(answer.spans, sample.spans or ())
+        return scores.tiou
+
     def of_answer(self, sample: Sample, answer: Answer, scores: Scores) -> float | None:
         """What the answer earns; None for grounding."""
         if scores.accuracy is None or answer.payload is None:

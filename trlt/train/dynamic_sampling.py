@@ -40,6 +40,8 @@ class ScoredGroup:
     """What the group on shuffled frames has shown; None without one."""
     advantages: tuple[float, ...] = ()
     """Of each completion, once the step's groups are known."""
+    ious: tuple[float | None, ...] = ()
+    """The IoUs that online selection goes by (`Grade.iou`)."""
 
     @property
     def own(self) -> ScoredGroup:
@@ -47,7 +49,7 @@ class ScoredGroup:
         places = drawn(self.completions)
         if len(places) == len(self.completions):
             return self
-        listed = ("completions", "scores", "rewards", "penalties", "parts", "advantages")
+        listed = ("completions", "scores", "rewards", "penalties", "parts", "advantages", "ious")
         kept: dict[str, Any] = {
             name: tuple(values[i] for i in places) if (values := getattr(self, name)) else () for name in listed
         }

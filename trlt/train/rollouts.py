@@ -242,6 +242,7 @@ class GroupRollouts:
             tuple(rewards),
             tuple(penalties),
             tuple(one.parts for one in paid) if self.parts else (),
+            ious=tuple(one.iou for one in grades),
         )
 
 

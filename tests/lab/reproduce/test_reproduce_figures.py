@@ -132,3 +132,9 @@ def test_what_was_drawn(run, files, place, tmp_path, columns, completions, equal
 def test_supervised_steps_draw_nothing(run, files, place, tmp_path):
     lines(place["train"] / "log.jsonl", [{"step": 1, "elapsed_s": 1.0, "loss": 0.5}])
     assert not {"train.completions", "train.reward_equal"} & metrics_of(run, tmp_path).keys()
+
+
+def test_a_log_without_a_clock_has_no_seconds(run, files, place, tmp_path):
+    lines(place["train"] / "log.jsonl", [{"step": 1, "reward": 0.5}])
+    found = metrics_of(run, tmp_path)
+    assert "train.seconds" not in found and found["train.reward_equal"] == 0.5

@@ -93,12 +93,16 @@ def _selection(place: Path) -> Metrics:
 
 
 def _training(place: Path, train: Train) -> Metrics:
-    """`reward_first`, `reward_last`, `steps`, `seconds`, columns of the log as means over the last steps, and `_drawing`'s."""
+    """`reward_first`, `reward_last`, `steps`, `seconds`, columns of the log as means over the last steps, and `_drawing`'s.
+
+    What the log doesn't have is no metric; without a clock (`elapsed_s`) there are no `seconds`.
+    """
     result = _json(place / "result.json", forms.TrainResultForm)
     found = {key: float(result[key]) for key in ("reward_first", "reward_last", "steps") if is_number(result.get(key))}
     log = read_log(place / "log.jsonl")
     found |= _drawing(log, train)
-    found["seconds"] = _elapsed([float(row["elapsed_s"]) for row in log if is_number(row.get("elapsed_s"))])
+    if clock := [float(row["elapsed_s"]) for row in log if is_number(row.get("elapsed_s"))]:
+        found["seconds"] = _elapsed(clock)
     for key in _LOGGED:  # a step without a sample of the task has no such metric
         values = [float(row[key]) for row in log[-LAST:] if is_number(row.get(key))]
         if values:
@@ -127,7 +131,7 @@ def _drawing(log: Sequence[Mapping[str, Any]], train: Train) -> Metrics:
 
 
 def _elapsed(seconds: Sequence[float]) -> float:
-    """Seconds of training; the log's clock begins anew where a run was resumed."""
+    """Seconds of training by at least one row's clock, which begins anew where a run was resumed."""
     ends = [now for now, after in zip(seconds, [*seconds[1:], -1.0], strict=True) if after < now]
     return math.fsum(ends)
 

@@ -43,7 +43,7 @@ def noted(scored: ScoredGroup, kind: str, most: int) -> AskedGroup:
         most: Number of successes up to which the best one is kept.
     """
     own = scored.own
-    scores = [score_of(one) for one in own.scores]
+    scores = [score_of(one, iou) for one, iou in zip(own.scores, own.ious, strict=True)]
     kept: dict[str, Any] | None = rare(own.completions, scores, own.rewards, most) if most else None
     # What is counted is what the file says, so that a resumed run counts the same.
     return AskedGroup(

@@ -48,12 +48,16 @@ class AskedGroup(NamedTuple):
         return self.n * self.score
 
 
-def score_of(scores: Scores) -> float:
-    """A completion's score, from 0 to 1: its accuracy, its tIoU, or the mean of both, as its task has them.
+def score_of(scores: Scores, iou: float | None) -> float:
+    """A completion's score, from 0 to 1: its accuracy, its IoU, or the mean of both, as its task has them.
 
     Unlike its reward, it doesn't depend on weights or on the form; a task with neither is scored by the form.
+
+    Args:
+        scores: Of the completion.
+        iou: The IoU that selection goes by (`Rules.iou`): the tIoU, or that of all spans where all are paid.
     """
-    found = [value for value in (scores.accuracy, scores.tiou) if value is not None]
+    found = [value for value in (scores.accuracy, iou) if value is not None]
     return sum(found) / len(found) if found else scores.format
 
 

@@ -29,7 +29,9 @@ def read_probe(path: Path, ids: Sequence[str]) -> dict[int, tuple[float, int]]:
     places, found = {id: place for place, id in enumerate(ids)}, {}
     for row in read_rows(rows):
         if row["id"] in places and row["scores"]:
-            scores = [score_of(Scores(one["format"], one["accuracy"], one["tiou"])) for one in row["scores"]]
+            each = [Scores(one["format"], one["accuracy"], one["tiou"]) for one in row["scores"]]
+            ious = row.get("ious") or [one.tiou for one in each]
+            scores = [score_of(one, iou) for one, iou in zip(each, ious, strict=True)]
             found[places[row["id"]]] = (sum(scores), len(scores))
     if not found:
         raise DataError(f"train.online.probe: {rows}: none of its rows is of a sample that is trained on; name their probe")
