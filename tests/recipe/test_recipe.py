@@ -190,6 +190,14 @@ def test_sets_that_set_nothing(item: str) -> None:
         ("select.hard=7", r"--set select.hard: select: hard \(7\) must be below easy \(7\)"),
         ("name=123", "--set name: name: Input should be a valid string"),
         ("train.beta=[1", r"--set train.beta=\[1: not YAML"),
+        (
+            "train.temporal_contrast={alpha: -1}",
+            "--set train.temporal_contrast: train.temporal_contrast.alpha: .*greater than 0",
+        ),
+        ("reward.span_steps=[1.3]", r"--set reward.span_steps: reward.span_steps.0: [^\n]*\Z"),
+        ("train.online={skp: {}}", r"--set train.online: train.online.skp: unknown key; did you mean skip\?\Z"),
+        ("reward.phases={after_steps: 3}", r"--set reward.phases: reward.phases: expected a list: \[\{'after_steps': 3\}\]\Z"),
+        ("train.stages.1.beta=0", "--set train.stages.1.beta: the recipe has no stages"),
     ],
 )
 def test_faults_of_sets_name_them(item: str, message: str) -> None:

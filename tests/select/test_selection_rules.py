@@ -150,6 +150,7 @@ def test_measures_of_a_row() -> None:
 def test_near_duplicates_and_caps_by_hand() -> None:
     assert normalized("What's the man, IN a red hat, doing?") == "what s man in red hat doing"
     assert overlap("what man does", "what dog does") == 0.5 and overlap("", "") == 1
+    assert overlap("什么时候是红", "什么时候是蓝") == 5 / 7, "a character is a word where no blanks part them"
     rows = [grounding(f"g{i}") for i in range(6)]
     questions = ["A man runs.", "the man runs", "a dog runs", "a cat sits", "a man runs", "a man runs"]
     videos = ["v", "v", "v", "v", "w", "x"]

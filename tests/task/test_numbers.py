@@ -54,10 +54,17 @@ def test_nearness(said, gold, value):
         ("3.", 3),
         ("$5", 5),
         (".5", 0.5),
+        ("\N{MINUS SIGN}2", -2),
+        ("1\N{NARROW NO-BREAK SPACE}200", 1200),
+        ("12 345 678", 12_345_678),
+        ("2k", 2000),
+        ("3 million", 3_000_000),
+        ("5 dozen eggs", 60),
+        ("3 km", 3),
     ]
     + [
         (text, None)
-        for text in ("about 3", "3 to 4", "3 or 4", "three", "", "1,20", "12:30", "nan", "inf", "-", "3 4", "9" * 400)
+        for text in ("about 3", "3 to 4", "3 or 4", "three", "", "1,20", "1 20", "12:30", "nan", "inf", "-", "3 4", "9" * 400)
     ],
 )
 def test_strict_numbers(text, value):

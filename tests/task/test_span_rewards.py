@@ -96,6 +96,7 @@ def test_matching_by_hand() -> None:
     said = [Span(0, 1), Span(1, 2)]
     assert matched(said, said, lambda a, b: values[int(a.start), int(b.start)]) == pytest.approx(0.45)
     assert matched(gold[:1], gold, Span.tiou) == 0.5, "one is missing"
+    assert matched(gold, [*gold, gold[0]], Span.tiou) == 1, "two annotators gave the first"
     assert matched([*gold, Span(50, 60)], gold, Span.tiou) == pytest.approx(2 / 3), "one too many"
     assert matched([gold[0]] * 2, gold, Span.tiou) == 0.5, "stated twice"
     assert matched([], gold, Span.tiou) == 0

@@ -62,7 +62,10 @@ def try_reward(
     recipe = resolve(recipe_path or (run.recipe if run.recipe.is_file() else None), sets, given)
     parts = recipe.reward.load(run.replies)
     if not parts:
-        raise UsageError("which functions? give a FILE, or a recipe with reward.parts or reward.judge (--recipe)")
+        raise UsageError(
+            "which functions? give a FILE, or a recipe with reward.parts or reward.judge (--recipe); a measure can be tried "
+            'as a part: --set "reward.parts=[{name: giou}]"'
+        )
     samples = {sample.id: sample for sample in read_samples(data if data is not None else noted_data(run))}
     trial = try_parts(read_rows(rows), samples, replace(recipe.grader("probe"), parts=()), parts)
     if not trial.samples and not any(part.errors for part in trial.parts):

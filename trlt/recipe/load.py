@@ -97,6 +97,10 @@ def _holds_samples(path: Path) -> bool:
 def _put(values: dict[str, Any], dotted: str, value: Any, origin: dict[str, str], source: str) -> None:
     *parents, last = dotted.split(".")
     for depth, part in enumerate(parents):
+        if parents[: depth + 1] == ["train", "stages"] and not values.get(part):
+            raise RecipeError(
+                f"{source}: the recipe has no stages; --set 'train.stages=[{{method: sft}}, {{method: grpo}}]' makes some"
+            )
         inner = values.setdefault(part, {})
         if isinstance(inner, list) and parents[: depth + 1] == ["train", "stages"]:
             place, _, key = dotted.removeprefix("train.stages.").partition(".")
@@ -120,6 +124,7 @@ def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) ->
     """
     found: list[str] = []
     taken_out: list[str] = []
+    unknown_in: set[tuple[int | str, ...]] = set()
     rest = copy.deepcopy(dict(values))
     while True:
         try:
@@ -128,7 +133,14 @@ def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) ->
             faults = error.errors(include_url=False)
         else:
             return found
+        within = [fault["loc"] for fault in faults]
         for fault in faults:
+            # An entry that can't be used isn't counted, so its list is found too short as well; and a section with nothing
+            # in it but an unknown key is found empty, once that is taken out.
+            follows = fault["type"] == "too_short" and any(loc[:-1] == fault["loc"] for loc in within)
+            emptied = fault["loc"] in unknown_in and "is empty" in fault["msg"]
+            if follows or emptied:
+                continue
             dotted = ".".join(str(part) for part in fault["loc"])
             message = _message(fault["type"], fault["msg"], fault["loc"], fault["input"])
             if not any(re.search(rf"\b{re.escape(key)}\b", f"{dotted} {message}") for key in taken_out):
@@ -138,6 +150,7 @@ def _faults(values: Mapping[str, Any], where: str, origin: Mapping[str, str]) ->
                 found.append(
                     "".join([*([f"{source}: "] if source != FLAG else []), *([f"{dotted}: "] if named else []), message])
                 )
+        unknown_in |= {fault["loc"][:-1] for fault in faults if fault["type"] == "extra_forbidden"}
         # An entry that lacks a key can only go as a whole.
         locations = [fault["loc"][:-1] if fault["type"] == "missing" else fault["loc"] for fault in faults]
         if () in locations:  # the last check, of the whole
@@ -154,7 +167,12 @@ def _source(dotted: str, message: str, origin: Mapping[str, str]) -> str | None:
     """The `--set` or flag behind a fault: it set the key itself, or a key inside the section that the message names."""
     for key, source in origin.items():
         inside = not dotted or key.startswith(f"{dotted}.")
-        if key == dotted or (inside and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message)):
+        # All of a mapping that was set at once is of that flag.
+        if (
+            key == dotted
+            or dotted.startswith(f"{key}.")
+            or (inside and re.search(rf"\b{re.escape(key.rpartition('.')[2])}\b", message))
+        ):
             return source
     return None
 
@@ -184,8 +202,8 @@ def _message(kind: str, text: str, location: Sequence[int | str], value: Any) ->
 
 def fault_message(kind: str, text: str, value: Any) -> str:
     """What is said of a value that pydantic finds at fault, by the kind and text of its error."""
-    if kind == "tuple_type" and not isinstance(value, (dict, list)):
-        return f"expected a list: [{value}]"
+    if kind == "tuple_type":
+        return f"expected a list: [{value}]" if not isinstance(value, dict) else f"expected a list: [{shown(value)}]"
     if kind == "missing":
         return "missing, and has no default"
     if kind == "model_type":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple, TypeVar
@@ -108,9 +109,16 @@ def distance(a: SampleFacts, b: SampleFacts) -> float:
     return (words + min(1.0, abs(a.middle - b.middle) / length)) / 2 if length else words
 
 
+_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+
+
 def overlap(a: str, b: str) -> float:
-    """Jaccard index of the words of two normalized questions; 1 for two without any."""
-    left, right = set(a.split()), set(b.split())
+    """Jaccard index of the words of two normalized questions; 1 for two without any.
+
+    Chinese, Japanese and Thai are written without blanks between words; there, each character counts as one.
+    """
+    left, right = set(_WORD.findall(a)), set(_WORD.findall(b))
     return len(left & right) / len(left | right) if left or right else 1.0
 
 

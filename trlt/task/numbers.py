@@ -6,8 +6,10 @@ import math
 import re
 
 _UNIT = r"(?:\s?(?!(?:or|and|to|vs|x)\b)[^\W\d_]+[²³]?|\s?[%°$€£]){0,2}"
-_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,18})?(?:\.\d{1,18})?(?:e[-+]?\d{1,2})?"
-_NUMBER = re.compile(rf"[$€£]?([-+]?{_DIGITS}){_UNIT}\.?", re.IGNORECASE)
+_DIGITS = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,18})?(?:\.\d{1,18})?(?:e[-+]?\d{1,2})?"
+_TIMES = {"dozen": 12, "hundred": 100, "k": 1_000, "thousand": 1_000, "million": 1_000_000, "billion": 1_000_000_000}
+_SCALE = r"(?:(k)\b|\s?(dozen|hundred|thousand|million|billion)\b)?"
+_NUMBER = re.compile(rf"[$€£]?([-+]?{_DIGITS}){_SCALE}{_UNIT}\.?", re.IGNORECASE)
 
 _STEP = (0.95 - 0.5) / 9
 THRESHOLDS = (*(0.5 + place * _STEP for place in range(9)), 0.95)
@@ -15,14 +17,15 @@ THRESHOLDS = (*(0.5 + place * _STEP for place in range(9)), 0.95)
 
 
 def parse_number(text: str) -> float | None:
-    """The number that a text is: `3`, `-2.5`, `1,200`, `12 cm`, `2.9 m²`, `40%`; None for anything else.
+    """The number that a text is: `3`, `-2.5`, `1,200`, `1 200`, `12 cm`, `2.9 m²`, `40%`, `2k`, `3 million`; None for others.
 
-    A unit is at most two words behind it. `about 3`, `3 to 4` and `three` are for the lenient reading.
+    A unit is at most two words behind it, and isn't compared: `3 km` is 3, and `50%` is 50. `about 3`, `3 to 4` and `three` are
+    for the lenient reading.
     """
-    found = _NUMBER.fullmatch(" ".join(text.split()))
+    found = _NUMBER.fullmatch(" ".join(text.split()).replace("\N{MINUS SIGN}", "-"))
     if not found or not any(sign.isdigit() for sign in found[1]):
         return None
-    value = float(found[1].replace(",", ""))
+    value = float(found[1].replace(",", "").replace(" ", "")) * _TIMES.get((found[2] or found[3] or "").lower(), 1)
     return value if math.isfinite(value) else None
 
 

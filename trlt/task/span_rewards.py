@@ -75,9 +75,10 @@ def matched(said: Sequence[Span], gold: Sequence[Span], pay: Pay) -> float:
 
     Args:
         said: The answer's spans, in any order.
-        gold: The right ones.
+        gold: The right ones; one that several annotators gave alike counts once.
         pay: What a pair earns, from 0 to 1.
     """
+    gold = list(dict.fromkeys(gold))
     if not said or not gold:
         return 0.0
     values = [[pay(one, other) for other in gold] for one in said]

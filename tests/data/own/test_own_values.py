@@ -92,6 +92,11 @@ def test_columns_of_several_starts_and_ends():
         ([1, 2.5], (1.0, 2.5)),
         ("He runs for 3 seconds", None),
         ("a cat", None),
+        ("1,200", None),
+        ("-12,345.5", None),
+        ("3,5", None),
+        ("[3,5]", (3.0, 5.0)),
+        ("3.0, 5.0", (3.0, 5.0)),
         (3, None),
     ],
 )

@@ -197,10 +197,10 @@ def _sample(one: Asked, count: Counting, as_spans: bool, alike: Sequence[str]) -
         Unusable: with its place in the table.
     """
     answer, times = one.answer, one.spans
-    if not one.options and not times and not one.is_text and (as_spans or isinstance(answer, list)):
+    if not one.options and not times and not one.is_no_span and (as_spans or isinstance(answer, list)):
         stated = stated_span(answer) if answer is not None else None
         answer, times = (None, tuple(stated)) if stated else (answer, times)
-    if times and one.spans and not one.options and not one.is_text and stated_span(answer) is not None:
+    if times and one.spans and not one.options and not one.is_no_span and stated_span(answer) is not None:
         raise Unusable(
             f"{one.where}: answer: {shown(answer)} is a span, and other columns name one as well; where those bound the clip, "
             "say so with --map clip_start=COLUMN,clip_end=COLUMN; where it is an answer in words, with --map answer=COLUMN"

@@ -56,6 +56,11 @@ class Asked:
     several: bool
     numeric: bool
 
+    @property
+    def is_no_span(self) -> bool:
+        """Whether what looks like a span in the answer is none: 1,200 of a question that asks for a number, for one."""
+        return self.is_text or self.numeric
+
 
 @dataclass
 class RowReader:

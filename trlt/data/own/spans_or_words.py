@@ -12,13 +12,17 @@ from trlt.task.answer import parse_span
 
 def answers_are_spans(questions: Sequence[Asked]) -> bool:
     """Whether every answer of questions without options and spans states a span, so that answers are the spans."""
-    free = [one.answer for one in questions if not one.options and not one.spans and one.answer is not None and not one.is_text]
+    free = [
+        one.answer for one in questions if not one.options and not one.spans and one.answer is not None and not one.is_no_span
+    ]
     return bool(free) and all(stated_span(answer) for answer in free)
 
 
 def spans_in_words(questions: Sequence[Asked]) -> tuple[str, ...]:
     """A note where some answers, though not all, state a time span."""
-    free = [one for one in questions if not one.options and not one.spans and isinstance(one.answer, str) and not one.is_text]
+    free = [
+        one for one in questions if not one.options and not one.spans and isinstance(one.answer, str) and not one.is_no_span
+    ]
     stating = [one for one in free if parse_span(one.answer) is not None]
     if not stating:
         return ()

@@ -148,6 +148,8 @@ def start_and_end(start: Any, end: Any) -> list[tuple[float, float]]:
     return _between(lists[0], lists[1])
 
 
+_COMMA = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+]?\d+,\d+")
+"""A number with thousands or a decimal comma, which without brackets is no span: `1,200`, `3,5`."""
 _STATED = re.compile(r"[^\d<>]{0,100}?\b(?:in|from|between|at|is|during)\b:? *(\S.*?)", re.IGNORECASE | re.DOTALL)
 
 
@@ -161,6 +163,8 @@ def stated_span(answer: Any) -> list[tuple[float, float]] | None:
     if not isinstance(answer, str):
         return None
     said = answer.strip()
+    if _COMMA.fullmatch(said):
+        return None
     sentence = _STATED.fullmatch(said)
     found = parse_span(said) or (parse_span(sentence[1]) if sentence else None)
     return [(found.start, found.end)] if found else None
