@@ -8,8 +8,9 @@ import pytest
 
 from trlt.engine.forest import Completion
 from trlt.task.score import Scores
+from trlt.train.answers_alike import FEW, answers_alike, answers_of
 from trlt.train.diagnostics import WINDOW, Diagnostics, Finding
-from trlt.train.dynamic_sampling import FEW, ScoredGroup, group_metrics
+from trlt.train.dynamic_sampling import ScoredGroup
 
 WELL = {
     "reward/format": 0.95,
@@ -102,6 +103,11 @@ def test_the_commonest_answer_is_counted_for_each_task_and_behind_the_reasoning(
     letters = [scored("multi_choice", "<think>left</think><answer>A</answer>", "<answer>A</answer>") for _ in range(3)]
     spans = [scored("grounding", f"from {k} to 9", "from 0 to 9") for k in range(1, FEW + 1)]
     other = scored("multi_choice", "<answer>B</answer>", "<answer>C</answer>")
-    assert group_metrics([*letters, other, *spans])["same_answer"] == [1.0] * 6 + [0.0] * 2 + [0.0, 1.0] * FEW
-    assert group_metrics([*letters, *spans])["same_answer"] == [0.0, 1.0] * FEW, "three groups of letters say nothing"
-    assert group_metrics([])["same_answer"] == []
+    every = answers_of([*letters, other, *spans])
+    assert answers_alike(every, every) == [1.0] * 6 + [0.0] * 2 + [0.0, 1.0] * FEW
+    few = answers_of([*letters, *spans])
+    assert answers_alike(few, few) == [0.0, 1.0] * FEW, "three groups of letters say nothing"
+    assert answers_alike([], []) == []
+    first, second = answers_of([*letters[:2], *spans[:2]]), answers_of([letters[2], other, *spans[2:]])
+    halves = [answers_alike(one, [*first, *second]) for one in (first, second)]
+    assert halves == [[1.0] * 4 + [0.0, 1.0] * 2, [1.0] * 2 + [0.0] * 2 + [0.0, 1.0] * 2], "of two processes, as of one"

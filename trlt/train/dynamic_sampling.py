@@ -7,7 +7,6 @@ prompt without asking the others. Knows scores and rewards; neither models nor l
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -174,7 +173,6 @@ def group_metrics(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
         **contrast_metrics([s.contrast for s in scored if s.contrast]),
         "length": [float(len(c.tokens)) for c in completions],
         "truncated_frac": [float(not c.finished) for c in completions],
-        "same_answer": _same_answer(scored),
         "video_tokens": [float(s.group.clip.tokens) for s in scored],
     }
 
@@ -191,25 +189,4 @@ def _parts(scored: Sequence[ScoredGroup]) -> dict[str, list[float]]:
     for one in (one for group in scored for one in group.parts):
         for name, value in one.items():
             found.setdefault(f"reward/{name}", []).extend([] if value is None else [value])
-    return found
-
-
-FEW = 4
-"""Groups of a task below which the same answer to all of them says nothing."""
-
-
-def _same_answer(scored: Sequence[ScoredGroup]) -> list[float]:
-    """For each completion, whether its answer is the most frequent one over all questions of the same task.
-
-    An answer is the text after the reasoning. Tasks of fewer than `FEW` groups are left out.
-    """
-    tasks: dict[tuple[bool, bool], list[ScoredGroup]] = {}
-    for one in scored:
-        tasks.setdefault((one.scores[0].accuracy is None, one.scores[0].tiou is None), []).append(one)
-    found: list[float] = []
-    for groups in tasks.values():
-        if len(groups) >= FEW:
-            said = [c.text.rpartition("</think>")[2].strip() for group in groups for c in group.completions]
-            most, _ = Counter(said).most_common(1)[0]
-            found += [float(text == most) for text in said]
     return found

@@ -26,12 +26,14 @@ from trlt.engine.shared_prefix import Group, TreeBatch, attach, collate
 from trlt.errors import DataError
 from trlt.recipe import Recipe
 from trlt.train.advantage_scale import AdvantageScale, GroupRewards
+from trlt.train.answers_alike import answers_alike, answers_of
 from trlt.train.arguments import for_grpo
 from trlt.train.completion_log import Completions
 from trlt.train.dynamic_sampling import ScoredGroup, given_metrics, group_metrics, resample
 from trlt.train.given_answers import first_given
 from trlt.train.metrics import StepMetrics
 from trlt.train.offline_answers import offline_answers
+from trlt.train.online.exchange import exchanged
 from trlt.train.parity import Trainer
 from trlt.train.passes import share_passes
 from trlt.train.prompt_choice import PromptChoice
@@ -376,6 +378,9 @@ class VideoGRPOTrainer(ResumableTrainer, GRPOTrainer):
     def _record(self, scored: Sequence[ScoredGroup]) -> None:
         """Metrics of one optimizer step, over all processes."""
         self._step_metrics.add(group_metrics(scored))
+        said = answers_of(scored)
+        every = exchanged(said, self.accelerator.gather, self.accelerator.device)
+        self._step_metrics.add({"same_answer": answers_alike(said, every)})
         self._step_metrics.add({"left": [float(self._choice.left)]})
         if self._recipe.train.gives_answers:
             self._step_metrics.add(given_metrics(scored))
