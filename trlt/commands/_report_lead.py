@@ -74,9 +74,8 @@ def _training(runs: Sequence[FoundRun]) -> tuple[FoundRun | None, FoundRun | Non
     whole = next((run for run in trained if all(run.path.parent != other.path for other in trained)), None)
     if whole is None:
         return None, None
-    stages = [run for run in trained if run.path.parent == whole.path and run.path.name.startswith("stage-")]
-    stages.sort(key=lambda run: int(run.path.name.split("-")[1]))
-    return whole, next(iter(stages), whole)
+    inside = (run for run in trained if run.path.parent == whole.path and run.path.name.startswith("stage-1-"))
+    return whole, next(inside, whole)
 
 
 def _commands(places: Sequence[Path], runs: Sequence[FoundRun], complete: set[str]) -> list[str]:

@@ -82,15 +82,16 @@ def look_ahead(recipe: Recipe, whole: Path) -> None:
     Raises:
         TrltError: data, a probe, offline answers or parts of the reward that can't be used, or a judge that gives no verdict.
     """
-    first, quiet = recipe.train.stage(0), Output(json_mode=True)
+    first, quiet, tried = recipe.train.stage(0), Output(json_mode=True), False
     for place in range(1, len(recipe.train.stages)):
         folder = stage_folder(whole, recipe.train, place + 1)
         staged = recipe.model_copy(update={"train": recipe.train.stage(place)})
         train, given = staged.train, staged.train.data
         if (folder / "result.json").is_file() or given is None:
             continue
-        if train.method == "grpo":
-            staged.reward.ready()
+        if train.method == "grpo" and not tried:  # all stages have one reward
+            recipe.reward.ready()
+            tried = True
         if given == first.data and train.offline is None and train.online is None:
             continue
         if not is_hub(given) and not Path(given).exists():

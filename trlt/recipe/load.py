@@ -202,8 +202,8 @@ def _message(kind: str, text: str, location: Sequence[int | str], value: Any) ->
 
 def fault_message(kind: str, text: str, value: Any) -> str:
     """What is said of a value that pydantic finds at fault, by the kind and text of its error."""
-    if kind == "tuple_type":
-        return f"expected a list: [{value}]" if not isinstance(value, dict) else f"expected a list: [{shown(value)}]"
+    if kind == "tuple_type" and not isinstance(value, list):
+        return f"expected a list: [{shown(value) if isinstance(value, dict) else value}]"
     if kind == "missing":
         return "missing, and has no default"
     if kind == "model_type":

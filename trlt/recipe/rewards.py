@@ -192,7 +192,7 @@ class Rewards(Section):
 
     def each(self) -> list[Rewards]:
         """The reward of the first steps, and that of each phase."""
-        return [self.at(0), *(self.at(phase.after_steps) for phase in self.phases if phase.after_steps)]
+        return [self.at(0), *(self.at(phase.after_steps) for phase in self.phases)]
 
     def identity(self, *, phases: bool = False) -> list[dict[str, Any]]:
         """What each part is, for a run's manifest: its files' checksums stand for what it computes.
@@ -203,7 +203,7 @@ class Rewards(Section):
         Raises:
             RecipeError: as `load`.
         """
-        rewards = [self, *(self.at(phase.after_steps) for phase in self.phases if phases)]
+        rewards = self.each() if phases else [self]
         found: list[dict[str, Any]] = []
         for part in (part for reward in rewards for part in reward.model_copy(update={"judge": None}).load()):
             entry = {

@@ -224,7 +224,7 @@ class Recipe(Section):
         for phase in self.reward.phases:
             if train.max_steps is not None and phase.after_steps >= train.max_steps:
                 return f"{phase.named} never begins in {named}max_steps ({train.max_steps}); lower it, or leave the phase out"
-        for reward in (self.reward, *(self.reward.at(phase.after_steps) for phase in self.reward.phases)):
+        for reward in self.reward.each():
             if reward.length is not None and reward.length.low - reward.length.ramp >= train.max_new_tokens:
                 return (
                     f"reward.length.low ({reward.length.low}) is out of reach of {named}max_new_tokens "
